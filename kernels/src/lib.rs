@@ -1,1 +1,68 @@
-//! convscope-kernels
+//! Kernel ladders: numbers in, numbers out.
+//!
+//! Each operation has a public [`table::Table`] whose rows are interchangeable kernels: slow ones to be read, fast ones to be
+//! used, all tested against the f64 naive row ([`check`]). A kernel takes a spec (sizes, strides, padding) and contiguous
+//! row-major buffers; there are no tensors and no graph here. All `unsafe` of the project lives in this crate.
+//!
+//! | room | holds |
+//! |---|---|
+//! | [`buffer`], [`device`] | bytes with a dtype tag, aligned and pooled |
+//! | [`table`] | rows, choice, forcing a row by name |
+//! | [`check`] | the oracle test that every row must pass |
+//! | [`gemm`], [`conv2d`] | the products: naive and packed SIMD rungs |
+//! | [`pool`], [`pointwise`], [`softmax`], [`norm`], [`reduce`], [`place`], [`optim`] | everything else a CNN needs |
+
+pub mod buffer;
+pub mod check;
+pub mod conv2d;
+pub mod device;
+pub mod error;
+pub mod gemm;
+pub mod norm;
+pub mod optim;
+pub mod place;
+pub mod pointwise;
+pub mod pool;
+pub mod random;
+pub mod reduce;
+pub mod simd;
+pub mod softmax;
+pub mod table;
+mod threads;
+
+pub use buffer::Buffer;
+pub use device::{DType, Device, Element, Real};
+pub use error::{Error, Result};
+pub use table::{Accum, Call};
+
+use check::AnyTable;
+
+/// Every table of the crate, in the order the documentation lists them.
+pub fn tables() -> Vec<&'static dyn AnyTable> {
+    vec![
+        &gemm::GEMM,
+        &conv2d::FWD,
+        &conv2d::DGRAD,
+        &conv2d::WGRAD,
+        &pool::MAX_FWD,
+        &pool::MAX_BWD,
+        &pool::AVG_FWD,
+        &pool::AVG_BWD,
+        &pointwise::UNARY_FWD,
+        &pointwise::UNARY_BWD,
+        &pointwise::BINARY,
+        &pointwise::DROPOUT,
+        &softmax::FWD,
+        &softmax::BWD,
+        &norm::INFER_FWD,
+        &norm::TRAIN_FWD,
+        &norm::PARAM_GRADS,
+        &norm::INFER_DGRAD,
+        &norm::TRAIN_DGRAD,
+        &reduce::FWD,
+        &reduce::BWD,
+        &place::FWD,
+        &place::BWD,
+        &optim::STEP,
+    ]
+}

@@ -1,0 +1,228 @@
+//! The test that every row of every table must pass: against the naive f64 row, with poisoned outputs and guard words.
+
+use crate::buffer::Buffer;
+use crate::device::{DType, Device};
+use crate::random;
+use crate::table::{Accum, Fill, Operand, Row, Table};
+use std::fmt::Display;
+
+/// Elements of guard on either side of every buffer.
+const GUARD: usize = 32;
+/// A quiet NaN with a payload of ours: what guards hold, and what an output holds before `Accum::Write`.
+const POISON_F32: f32 = f32::from_bits(0x7fc0_beef);
+const POISON_F64: f64 = f64::from_bits(0x7ff8_0000_0000_beef);
+const POISON_U32: u32 = 0xdead_beef;
+
+/// A table without its spec type, for listing and testing all of them alike.
+pub trait AnyTable: Sync {
+    /// `op.direction`.
+    fn op(&self) -> &'static str;
+    /// The rows.
+    fn rows(&self) -> Vec<RowInfo>;
+    /// Runs row `i` on every case of the table; the worst error as a share of the bound, or what went wrong.
+    fn check(&self, i: usize) -> Result<Report, String>;
+}
+
+/// A row's columns.
+#[derive(Clone, Debug)]
+pub struct RowInfo {
+    /// Name.
+    pub name: &'static str,
+    /// Device kind.
+    pub device: Device,
+    /// Element type.
+    pub dtype: DType,
+    /// Whether this machine can run it.
+    pub here: bool,
+}
+
+/// What a check saw.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Report {
+    /// Problems that were run, counting both modes.
+    pub runs: usize,
+    /// Problems the row does not take.
+    pub unfit: usize,
+    /// Largest error divided by its bound.
+    pub worst: f64,
+}
+
+impl<S: Display + Sync> AnyTable for Table<S> {
+    fn op(&self) -> &'static str {
+        self.op
+    }
+
+    fn rows(&self) -> Vec<RowInfo> {
+        self.rows.iter().map(|r| RowInfo { name: r.name, device: r.device, dtype: r.dtype, here: (r.here)() }).collect()
+    }
+
+    fn check(&self, i: usize) -> Result<Report, String> {
+        let row = &self.rows[i];
+        let mut report = Report::default();
+        for (k, spec) in (self.cases)().iter().enumerate() {
+            if (row.fits)(spec).is_err() {
+                report.unfit += 1;
+                continue;
+            }
+            let modes: &[Accum] = if self.accumulates { &[Accum::Write, Accum::Add] } else { &[Accum::Write] };
+            for &accum in modes {
+                let worst = check_row(self, row, spec, accum, k as u64)
+                    .map_err(|e| format!("{}/{} {} {accum:?} {spec}: {e}", self.op, row.name, row.dtype))?;
+                report.worst = report.worst.max(worst);
+                report.runs += 1;
+            }
+        }
+        if report.runs == 0 {
+            return Err(format!("{}/{}: no case fits, so nothing was tested", self.op, row.name));
+        }
+        Ok(report)
+    }
+}
+
+/// Runs one row on one problem and compares with the naive f64 row. Returns error / bound, at most 1.
+fn check_row<S: Display>(table: &Table<S>, row: &Row<S>, spec: &S, accum: Accum, seed: u64) -> Result<f64, String> {
+    let oracle =
+        table.rows.iter().find(|r| r.dtype == DType::F64 && r.name == "naive").ok_or("the table has no f64 naive row")?;
+    let sig = (table.signature)(spec);
+    let inputs: Vec<Buffer> = sig.inputs.iter().enumerate().map(|(i, o)| input(o, row.dtype, seed * 64 + i as u64)).collect();
+    let wide: Vec<Buffer> = inputs.iter().map(|b| b.cast(DType::F64)).collect();
+    let start = |o: &Operand, i: usize| match accum {
+        // Outputs that are added to hold known numbers; those that are written hold poison.
+        Accum::Add => input(o, row.dtype, seed * 64 + 32 + i as u64),
+        Accum::Write => poisoned(o.dtype(row.dtype), o.len),
+    };
+    let mut got: Vec<Buffer> = sig.outputs.iter().enumerate().map(|(i, o)| start(o, i)).collect();
+    let mut want: Vec<Buffer> = got.iter().map(|b| b.cast(DType::F64)).collect();
+    table.run_row(row, spec, &refs(&inputs), &mut muts(&mut got), accum);
+    (oracle.run)(spec, &refs(&wide), &mut muts(&mut want), accum);
+
+    let mut worst = 0.0f64;
+    for ((o, got), want) in sig.outputs.iter().zip(&mut got).zip(&want) {
+        if !guards_intact(got) {
+            return Err(format!("{} was written outside its bounds", o.name));
+        }
+        if got.dtype() == DType::U32 {
+            if got.as_slice::<u32>() != want.as_slice::<u32>() {
+                return Err(format!("{} differs", o.name));
+            }
+            continue;
+        }
+        let epsilon = if row.dtype == DType::F64 { f64::EPSILON } else { f64::from(f32::EPSILON) };
+        let (got, want) = (got.cast(DType::F64), want.as_slice::<f64>());
+        let largest = want.iter().fold(0.0f64, |m, v| m.max(v.abs()));
+        let bound = row.tolerance.ulps * epsilon * ((table.terms)(spec) as f64).sqrt() * largest.max(1e-30);
+        for (i, (g, w)) in got.as_slice::<f64>().iter().zip(want).enumerate() {
+            let diff = (g - w).abs();
+            // Written so that NaN fails.
+            if !(diff <= bound) {
+                return Err(format!("{}[{i}] is {g}, oracle {w}, off by {diff:.3e} where {bound:.3e} is allowed", o.name));
+            }
+            worst = worst.max(diff / bound);
+        }
+    }
+    Ok(worst)
+}
+
+fn refs(v: &[Buffer]) -> Vec<&Buffer> {
+    v.iter().collect()
+}
+fn muts(v: &mut [Buffer]) -> Vec<&mut Buffer> {
+    v.iter_mut().collect()
+}
+
+/// A guarded buffer, all poison.
+fn poisoned(dtype: DType, len: usize) -> Buffer {
+    let mut b = Buffer::with_guards(dtype, len, GUARD);
+    match dtype {
+        DType::F32 => b.guarded_slice_mut::<f32>().fill(POISON_F32),
+        DType::F64 => b.guarded_slice_mut::<f64>().fill(POISON_F64),
+        DType::U32 => b.guarded_slice_mut::<u32>().fill(POISON_U32),
+    }
+    b
+}
+
+/// A guarded operand with values as its fill says. Guards of inputs are poison too: a read past the end becomes a NaN.
+fn input(o: &Operand, dtype: DType, seed: u64) -> Buffer {
+    let mut b = poisoned(o.dtype(dtype), o.len);
+    let value = |i: usize| match o.fill {
+        Fill::Positive => 0.5 + random::uniform(seed, i as u64),
+        _ => 2.0 * random::uniform(seed, i as u64) - 1.0,
+    };
+    match (o.fill, dtype) {
+        (Fill::Index(bound), _) => {
+            let s = b.as_mut_slice::<u32>();
+            s.iter_mut().enumerate().for_each(|(i, v)| *v = (random::philox(seed, i as u64)[0] as usize % bound.max(1)) as u32);
+        }
+        (_, DType::F64) => b.as_mut_slice::<f64>().iter_mut().enumerate().for_each(|(i, v)| *v = f64::from(value(i))),
+        _ => b.as_mut_slice::<f32>().iter_mut().enumerate().for_each(|(i, v)| *v = value(i)),
+    }
+    b
+}
+
+fn guards_intact(b: &mut Buffer) -> bool {
+    let len = b.len();
+    fn edges<T: Copy>(all: &[T], len: usize, ok: impl Fn(T) -> bool) -> bool {
+        all[..GUARD].iter().chain(&all[GUARD + len..2 * GUARD + len]).all(|v| ok(*v))
+    }
+    match b.dtype() {
+        DType::F32 => edges(b.guarded_slice_mut::<f32>(), len, |v| v.to_bits() == POISON_F32.to_bits()),
+        DType::F64 => edges(b.guarded_slice_mut::<f64>(), len, |v| v.to_bits() == POISON_F64.to_bits()),
+        DType::U32 => edges(b.guarded_slice_mut::<u32>(), len, |v| v == POISON_U32),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pointwise::{Binary, BinarySpec};
+    use crate::table::{ROUNDING, Signature};
+
+    fn naive(s: &BinarySpec, i: &[&Buffer], o: &mut [&mut Buffer], a: Accum) {
+        let (x, y) = (i[0].as_slice::<f64>(), i[1].as_slice::<f64>());
+        o[0].as_mut_slice::<f64>().iter_mut().zip(x.iter().zip(y)).take(s.len).for_each(|(o, (x, y))| a.put(o, x + y));
+    }
+    fn table(run: crate::table::Run<BinarySpec>) -> Table<BinarySpec> {
+        Table {
+            op: "test.add",
+            signature: |s| Signature {
+                inputs: vec![Operand::any("x", s.len), Operand::any("y", s.len)],
+                outputs: vec![Operand::any("out", s.len)],
+            },
+            flops: |s| s.len as u64,
+            terms: |_| 1,
+            accumulates: true,
+            cases: || vec![BinarySpec { op: Binary::Add, len: 70 }],
+            rows: Box::leak(Box::new([
+                Row::cpu("rung", DType::F32, ROUNDING, run),
+                Row::cpu("naive", DType::F64, ROUNDING, naive),
+            ])),
+        }
+    }
+
+    /// The harness itself must catch the mistakes it exists for.
+    #[test]
+    fn planted_faults_are_caught() {
+        fn add(i: &[&Buffer], k: usize) -> f32 {
+            i[0].as_slice::<f32>()[k] + i[1].as_slice::<f32>()[k]
+        }
+        let right = table(|s, i, o, a| (0..s.len).for_each(|k| a.put(&mut o[0].as_mut_slice::<f32>()[k], add(i, k))));
+        assert!(right.check(0).is_ok());
+        let faults: [(&str, crate::table::Run<BinarySpec>); 5] = [
+            ("leaves the last element", |s, i, o, a| {
+                (0..s.len - 1).for_each(|k| a.put(&mut o[0].as_mut_slice::<f32>()[k], add(i, k)))
+            }),
+            ("always writes", |s, i, o, _| (0..s.len).for_each(|k| o[0].as_mut_slice::<f32>()[k] = add(i, k))),
+            ("always adds", |s, i, o, _| (0..s.len).for_each(|k| o[0].as_mut_slice::<f32>()[k] += add(i, k))),
+            ("writes past the end", |s, i, o, a| {
+                (0..s.len).for_each(|k| a.put(&mut o[0].as_mut_slice::<f32>()[k], add(i, k)));
+                o[0].guarded_slice_mut::<f32>()[GUARD + s.len] = 1.0;
+            }),
+            ("is a little off", |s, i, o, a| {
+                (0..s.len).for_each(|k| a.put(&mut o[0].as_mut_slice::<f32>()[k], add(i, k) * 1.0001))
+            }),
+        ];
+        for (what, run) in faults {
+            assert!(table(run).check(0).is_err(), "a row that {what} passed");
+        }
+    }
+}

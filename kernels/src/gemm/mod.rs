@@ -1,0 +1,99 @@
+//! Matrix product `c[m,n] (+)= op(a) · op(b) (+ bias)`: the table and its problem.
+
+mod gemv;
+mod naive;
+pub(crate) mod packed;
+pub(crate) mod tile;
+
+use crate::device::DType;
+use crate::simd;
+use crate::table::{Operand, ROUNDING, Row, Signature, Table};
+use std::fmt;
+
+/// What is added to every row of the product.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bias {
+    /// Nothing.
+    None,
+    /// A vector over the columns, `[n]`: the bias of a dense layer.
+    Columns,
+}
+
+/// A product of row-major matrices: `a` is `[m,k]` or, transposed, `[k,m]`; `b` is `[k,n]` or, transposed, `[n,k]`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct GemmSpec {
+    /// Rows of the result.
+    pub m: usize,
+    /// Columns of the result.
+    pub n: usize,
+    /// Length of the sums.
+    pub k: usize,
+    /// Whether `a` is stored `[k,m]`.
+    pub ta: bool,
+    /// Whether `b` is stored `[n,k]`.
+    pub tb: bool,
+    /// Third input, if any.
+    pub bias: Bias,
+}
+
+impl fmt::Display for GemmSpec {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        let t = |t| if t { "^T" } else { "" };
+        write!(f, "m{} n{} k{} a{} b{}", self.m, self.n, self.k, t(self.ta), t(self.tb))?;
+        if self.bias == Bias::Columns { f.write_str(" +bias") } else { Ok(()) }
+    }
+}
+
+fn signature(s: &GemmSpec) -> Signature {
+    let mut inputs = vec![Operand::any("a", s.m * s.k), Operand::any("b", s.k * s.n)];
+    if s.bias == Bias::Columns {
+        inputs.push(Operand::any("bias", s.n));
+    }
+    Signature { inputs, outputs: vec![Operand::any("c", s.m * s.n)] }
+}
+
+fn cases() -> Vec<GemmSpec> {
+    let sizes = [
+        (1, 1, 1),
+        (1, 7, 300),
+        (1, 130, 65),
+        (2, 65, 3),
+        (5, 1, 64),
+        (13, 33, 17),
+        (63, 64, 65),
+        (64, 129, 257),
+        (130, 40, 520),
+    ];
+    let mut v = Vec::new();
+    for (m, n, k) in sizes {
+        for (ta, tb) in [(false, false), (true, false), (false, true), (true, true)] {
+            let bias = if ta == tb { Bias::Columns } else { Bias::None };
+            v.push(GemmSpec { m, n, k, ta, tb, bias });
+        }
+    }
+    v
+}
+
+const fn packed_row(name: &'static str, here: fn() -> bool, run: crate::table::Run<GemmSpec>) -> Row<GemmSpec> {
+    Row { here, scratch: packed::scratch, ..Row::cpu(name, DType::F32, ROUNDING, run) }
+}
+
+/// `gemm`: inputs `a`, `b`, optionally `bias`; output `c`.
+pub static GEMM: Table<GemmSpec> = Table {
+    op: "gemm",
+    signature,
+    flops: |s| 2 * (s.m * s.n * s.k) as u64,
+    terms: |s| s.k,
+    accumulates: true,
+    cases,
+    rows: &[
+        Row { fits: gemv::fits, ..Row::cpu("gemv", DType::F32, ROUNDING, gemv::run) },
+        #[cfg(target_arch = "x86_64")]
+        packed_row("packed_avx512", simd::avx512, packed::run::<tile::Avx512>),
+        #[cfg(target_arch = "x86_64")]
+        packed_row("packed_avx2", simd::avx2, packed::run::<tile::Avx2>),
+        packed_row("packed", simd::always, packed::run::<tile::Portable>),
+        Row::cpu("naive", DType::F32, ROUNDING, naive::run::<f32>),
+        Row::cpu("naive", DType::F64, ROUNDING, naive::run::<f64>),
+    ],
+};

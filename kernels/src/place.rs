@@ -1,0 +1,161 @@
+//! Takes a block out of one image stack and places it in another that is zero elsewhere.
+//!
+//! `out[n, to+i, y, x] = x[n, from+i, y0 + y*sh, x0 + x*sw]` for `i < count`. One primitive, four uses: a slice of channels or
+//! pixels; concatenation (one call per input); the channel-pad-and-subsample shortcut of the CIFAR ResNets; and their gradients.
+
+use crate::buffer::Buffer;
+use crate::device::{DType, Real};
+use crate::table::{Accum, Operand, ROUNDING, Row, Signature, Table};
+use crate::threads::par_items;
+use std::fmt;
+
+/// A block placement from `x [n, c, h, w]` into `out [n, oc, oh, ow]`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PlaceSpec {
+    /// Images.
+    pub n: usize,
+    /// Channels, height, width of `x`.
+    pub from_shape: [usize; 3],
+    /// Channels, height, width of `out`.
+    pub to_shape: [usize; 3],
+    /// First channel taken.
+    pub from: usize,
+    /// Where it goes.
+    pub to: usize,
+    /// Channels taken.
+    pub count: usize,
+    /// First row and column taken.
+    pub origin: [usize; 2],
+    /// Step between rows and columns taken.
+    pub stride: [usize; 2],
+}
+
+impl PlaceSpec {
+    /// Whether the block lies inside both shapes.
+    pub fn is_inside(&self) -> bool {
+        let reach = |axis: usize| self.origin[axis] + (self.to_shape[axis + 1].max(1) - 1) * self.stride[axis];
+        self.from + self.count <= self.from_shape[0]
+            && self.to + self.count <= self.to_shape[0]
+            && (self.count == 0 || (reach(0) < self.from_shape[1] && reach(1) < self.from_shape[2]))
+    }
+    fn from_len(&self) -> usize {
+        self.n * self.from_shape.iter().product::<usize>()
+    }
+    fn to_len(&self) -> usize {
+        self.n * self.to_shape.iter().product::<usize>()
+    }
+}
+
+impl fmt::Display for PlaceSpec {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        let PlaceSpec { n, from_shape, to_shape, from, to, count, origin, stride } = self;
+        write!(f, "n{n} {from_shape:?} -> {to_shape:?} channels {from}+{count} -> {to} at {origin:?} s{stride:?}")
+    }
+}
+
+fn fwd<T: Real, const THREADS: bool>(s: &PlaceSpec, inputs: &[&Buffer], outputs: &mut [&mut Buffer], accum: Accum) {
+    let x = inputs[0].as_slice::<T>(); // x [n,c,h,w]
+    let ([c, h, w], [oc, oh, ow]) = (s.from_shape, s.to_shape);
+    let item = (oh * ow).max(1);
+    let part = |first: usize, part: &mut [T]| {
+        for (i, out) in (first..).zip(part.chunks_exact_mut(item)) {
+            let (n, channel) = (i / oc, i % oc);
+            if channel < s.to || channel >= s.to + s.count {
+                if accum == Accum::Write {
+                    out.fill(T::ZERO);
+                }
+                continue;
+            }
+            let plane = &x[(n * c + s.from + channel - s.to) * h * w..][..h * w];
+            for (y, row) in out.chunks_exact_mut(ow).enumerate() {
+                let src = &plane[(s.origin[0] + y * s.stride[0]) * w + s.origin[1]..];
+                row.iter_mut().zip(src.iter().step_by(s.stride[1])).for_each(|(o, v)| accum.put(o, *v));
+            }
+        }
+    };
+    let out = outputs[0].as_mut_slice::<T>(); // out [n,oc,oh,ow]
+    if THREADS { par_items(out, item, part) } else { part(0, out) }
+}
+
+fn bwd<T: Real, const THREADS: bool>(s: &PlaceSpec, inputs: &[&Buffer], outputs: &mut [&mut Buffer], accum: Accum) {
+    let dout = inputs[0].as_slice::<T>(); // dout [n,oc,oh,ow]
+    let ([c, h, w], [oc, oh, ow]) = (s.from_shape, s.to_shape);
+    let item = (h * w).max(1);
+    let part = |first: usize, part: &mut [T]| {
+        for (i, dx) in (first..).zip(part.chunks_exact_mut(item)) {
+            if accum == Accum::Write {
+                dx.fill(T::ZERO);
+            }
+            let (n, channel) = (i / c, i % c);
+            if channel < s.from || channel >= s.from + s.count {
+                continue;
+            }
+            let plane = &dout[(n * oc + s.to + channel - s.from) * oh * ow..][..oh * ow];
+            for (y, row) in plane.chunks_exact(ow.max(1)).enumerate() {
+                let dst = &mut dx[(s.origin[0] + y * s.stride[0]) * w + s.origin[1]..];
+                dst.iter_mut().step_by(s.stride[1]).zip(row).for_each(|(o, v)| *o += *v);
+            }
+        }
+    };
+    let dx = outputs[0].as_mut_slice::<T>(); // dx [n,c,h,w]
+    if THREADS { par_items(dx, item, part) } else { part(0, dx) }
+}
+
+fn fits(s: &PlaceSpec) -> Result<(), &'static str> {
+    if s.is_inside() { Ok(()) } else { Err("the block must lie inside both shapes") }
+}
+
+fn cases() -> Vec<PlaceSpec> {
+    let all = |n, c, h, w| PlaceSpec {
+        n,
+        from_shape: [c, h, w],
+        to_shape: [c, h, w],
+        from: 0,
+        to: 0,
+        count: c,
+        origin: [0, 0],
+        stride: [1, 1],
+    };
+    vec![
+        all(2, 3, 4, 5),
+        PlaceSpec { to_shape: [8, 4, 5], to: 3, ..all(2, 3, 4, 5) },
+        PlaceSpec { to_shape: [2, 4, 5], from: 1, count: 2, ..all(2, 4, 4, 5) },
+        // Option A of the CIFAR ResNets, at an odd size.
+        PlaceSpec { to_shape: [32, 4, 5], to: 8, stride: [2, 2], ..all(2, 16, 7, 9) },
+        // One neuron.
+        PlaceSpec { to_shape: [1, 1, 1], from: 2, count: 1, origin: [3, 4], ..all(1, 5, 6, 7) },
+        PlaceSpec { to_shape: [70, 16, 31], to: 1, stride: [2, 1], ..all(2, 64, 32, 31) },
+    ]
+}
+
+macro_rules! rows {
+    ($f:ident) => {
+        &[
+            Row { fits, ..Row::cpu("threaded", DType::F32, ROUNDING, $f::<f32, true>) },
+            Row { fits, ..Row::cpu("naive", DType::F32, ROUNDING, $f::<f32, false>) },
+            Row { fits, ..Row::cpu("naive", DType::F64, ROUNDING, $f::<f64, false>) },
+        ]
+    };
+}
+
+/// `place.fwd`: input `x`; output `out`.
+pub static FWD: Table<PlaceSpec> = Table {
+    op: "place.fwd",
+    signature: |s| Signature { inputs: vec![Operand::any("x", s.from_len())], outputs: vec![Operand::any("out", s.to_len())] },
+    flops: |_| 0,
+    terms: |_| 1,
+    accumulates: true,
+    cases,
+    rows: rows!(fwd),
+};
+
+/// `place.bwd`: input `dout`; output `dx`.
+pub static BWD: Table<PlaceSpec> = Table {
+    op: "place.bwd",
+    signature: |s| Signature { inputs: vec![Operand::any("dout", s.to_len())], outputs: vec![Operand::any("dx", s.from_len())] },
+    flops: |_| 0,
+    terms: |_| 1,
+    accumulates: true,
+    cases,
+    rows: rows!(bwd),
+};

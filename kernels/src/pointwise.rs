@@ -1,0 +1,259 @@
+//! Element by element: activations, sums and products, dropout.
+
+use crate::buffer::Buffer;
+use crate::device::{DType, Real};
+use crate::random;
+use crate::table::{Accum, Operand, ROUNDING, Row, Signature, TRANSCENDENTAL, Table};
+use crate::threads::par_items;
+use std::fmt;
+
+/// A function of one number. Gradients are computed from its value, so its argument need not be kept.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Unary {
+    /// `max(x, 0)`
+    Relu,
+    /// `min(max(x, 0), 6)`
+    Relu6,
+    /// `x` where positive, else `slope * x`; the slope is not negative.
+    LeakyRelu(f64),
+    /// `1 / (1 + exp(-x))`
+    Sigmoid,
+    /// `factor * x`
+    Scale(f64),
+}
+
+/// What a ReLU does with an incoming gradient `r` at value `y`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ReluRule {
+    /// `r` where `y > 0`: the derivative.
+    #[default]
+    Plain,
+    /// `r` where `y > 0` and `r > 0` (Springenberg et al., "Striving for simplicity", ICLR workshop 2015).
+    Guided,
+    /// `r` where `r > 0` (Zeiler & Fergus, "Visualizing and understanding convolutional networks", ECCV 2014).
+    Deconv,
+}
+
+/// A unary problem.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct UnarySpec {
+    /// The function.
+    pub op: Unary,
+    /// Used by the backward pass of `Relu` and `Relu6`.
+    pub rule: ReluRule,
+    /// Elements.
+    pub len: usize,
+}
+
+impl fmt::Display for UnarySpec {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        write!(f, "{:?} {:?} len{}", self.op, self.rule, self.len)
+    }
+}
+
+impl Unary {
+    #[inline(always)]
+    fn value<T: Real>(self, x: T) -> T {
+        // Comparisons are written so that NaN stays NaN.
+        match self {
+            Unary::Relu => {
+                if x < T::ZERO {
+                    T::ZERO
+                } else {
+                    x
+                }
+            }
+            Unary::Relu6 => {
+                if x < T::ZERO {
+                    T::ZERO
+                } else if x > T::of(6.0) {
+                    T::of(6.0)
+                } else {
+                    x
+                }
+            }
+            Unary::LeakyRelu(slope) => {
+                if x < T::ZERO {
+                    T::of(slope) * x
+                } else {
+                    x
+                }
+            }
+            Unary::Sigmoid => T::ONE / (T::ONE + (-x).exp()),
+            Unary::Scale(factor) => T::of(factor) * x,
+        }
+    }
+
+    #[inline(always)]
+    fn gradient<T: Real>(self, rule: ReluRule, y: T, dout: T) -> T {
+        let gate = |active: bool| {
+            let open = match rule {
+                ReluRule::Plain => active,
+                ReluRule::Guided => active && dout > T::ZERO,
+                ReluRule::Deconv => dout > T::ZERO,
+            };
+            if open { dout } else { T::ZERO }
+        };
+        match self {
+            Unary::Relu => gate(y > T::ZERO),
+            Unary::Relu6 => gate(y > T::ZERO && y < T::of(6.0)),
+            Unary::LeakyRelu(slope) => {
+                if y > T::ZERO {
+                    dout
+                } else {
+                    T::of(slope) * dout
+                }
+            }
+            Unary::Sigmoid => dout * y * (T::ONE - y),
+            Unary::Scale(factor) => T::of(factor) * dout,
+        }
+    }
+}
+
+/// Runs `f(i)` for every element of `out`, on threads or not.
+fn each<T: Real, const THREADS: bool>(out: &mut [T], accum: Accum, f: impl Fn(usize) -> T + Sync) {
+    let part = |first: usize, part: &mut [T]| part.iter_mut().enumerate().for_each(|(i, o)| accum.put(o, f(first + i)));
+    if THREADS { par_items(out, 1, part) } else { part(0, out) }
+}
+
+fn unary_fwd<T: Real, const THREADS: bool>(s: &UnarySpec, inputs: &[&Buffer], outputs: &mut [&mut Buffer], accum: Accum) {
+    let (x, out) = (inputs[0].as_slice::<T>(), outputs[0].as_mut_slice::<T>());
+    // One loop per function: the choice stays outside, and the compiler vectorises each.
+    macro_rules! all { ($($p:pat => $op:expr),*) => { match s.op { $($p => each::<T, THREADS>(out, accum, |i| $op.value(x[i]))),* } } }
+    all!(Unary::Relu => Unary::Relu, Unary::Relu6 => Unary::Relu6, Unary::LeakyRelu(a) => Unary::LeakyRelu(a),
+         Unary::Sigmoid => Unary::Sigmoid, Unary::Scale(a) => Unary::Scale(a));
+}
+
+fn unary_bwd<T: Real, const THREADS: bool>(s: &UnarySpec, inputs: &[&Buffer], outputs: &mut [&mut Buffer], accum: Accum) {
+    let (y, dout) = (inputs[0].as_slice::<T>(), inputs[1].as_slice::<T>());
+    each::<T, THREADS>(outputs[0].as_mut_slice(), accum, |i| s.op.gradient(s.rule, y[i], dout[i]));
+}
+
+fn unary_cases() -> Vec<UnarySpec> {
+    let mut v = Vec::new();
+    for op in [Unary::Relu, Unary::Relu6, Unary::LeakyRelu(0.1), Unary::Sigmoid, Unary::Scale(-2.5)] {
+        for rule in [ReluRule::Plain, ReluRule::Guided, ReluRule::Deconv] {
+            v.extend([1, 63, 40_000].map(|len| UnarySpec { op, rule, len }));
+        }
+    }
+    v
+}
+
+macro_rules! rows {
+    ($f:ident, $tolerance:expr) => {
+        &[
+            Row::cpu("threaded", DType::F32, $tolerance, $f::<f32, true>),
+            Row::cpu("naive", DType::F32, $tolerance, $f::<f32, false>),
+            Row::cpu("naive", DType::F64, $tolerance, $f::<f64, false>),
+        ]
+    };
+}
+
+/// `unary.fwd`: input `x`; output `out`.
+pub static UNARY_FWD: Table<UnarySpec> = Table {
+    op: "unary.fwd",
+    signature: |s| Signature { inputs: vec![Operand::any("x", s.len)], outputs: vec![Operand::any("out", s.len)] },
+    flops: |s| s.len as u64,
+    terms: |_| 1,
+    accumulates: true,
+    cases: unary_cases,
+    rows: rows!(unary_fwd, TRANSCENDENTAL),
+};
+
+/// `unary.bwd`: inputs `out`, `dout`; output `dx`.
+pub static UNARY_BWD: Table<UnarySpec> = Table {
+    op: "unary.bwd",
+    signature: |s| Signature {
+        inputs: vec![Operand::any("out", s.len), Operand::any("dout", s.len)],
+        outputs: vec![Operand::any("dx", s.len)],
+    },
+    flops: |s| s.len as u64,
+    terms: |_| 1,
+    accumulates: true,
+    cases: unary_cases,
+    rows: rows!(unary_bwd, ROUNDING),
+};
+
+/// A function of two numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Binary {
+    /// `x + y`
+    Add,
+    /// `x * y`
+    Mul,
+}
+
+/// A binary problem on operands of one shape.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BinarySpec {
+    /// The function.
+    pub op: Binary,
+    /// Elements.
+    pub len: usize,
+}
+
+impl fmt::Display for BinarySpec {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        write!(f, "{:?} len{}", self.op, self.len)
+    }
+}
+
+fn binary<T: Real, const THREADS: bool>(s: &BinarySpec, inputs: &[&Buffer], outputs: &mut [&mut Buffer], accum: Accum) {
+    let (x, y) = (inputs[0].as_slice::<T>(), inputs[1].as_slice::<T>());
+    let out = outputs[0].as_mut_slice::<T>();
+    match s.op {
+        Binary::Add => each::<T, THREADS>(out, accum, |i| x[i] + y[i]),
+        Binary::Mul => each::<T, THREADS>(out, accum, |i| x[i] * y[i]),
+    }
+}
+
+/// `binary`: inputs `x`, `y`; output `out`. A product's gradient is a product, so there is no table for it.
+pub static BINARY: Table<BinarySpec> = Table {
+    op: "binary",
+    signature: |s| Signature {
+        inputs: vec![Operand::any("x", s.len), Operand::any("y", s.len)],
+        outputs: vec![Operand::any("out", s.len)],
+    },
+    flops: |s| s.len as u64,
+    terms: |_| 1,
+    accumulates: true,
+    cases: || [Binary::Add, Binary::Mul].into_iter().flat_map(|op| [1, 65, 40_000].map(|len| BinarySpec { op, len })).collect(),
+    rows: rows!(binary, ROUNDING),
+};
+
+/// Dropout: zero with probability `p`, else divided by `1 - p`. The mask is a function of the seed, so forward and
+/// backward are the same problem and nothing is saved.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct DropoutSpec {
+    /// Probability of zero, below 1.
+    pub p: f64,
+    /// Which mask.
+    pub seed: u64,
+    /// Elements.
+    pub len: usize,
+}
+
+impl fmt::Display for DropoutSpec {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        write!(f, "p{} seed{} len{}", self.p, self.seed, self.len)
+    }
+}
+
+fn dropout<T: Real, const THREADS: bool>(s: &DropoutSpec, inputs: &[&Buffer], outputs: &mut [&mut Buffer], accum: Accum) {
+    let x = inputs[0].as_slice::<T>();
+    let keep = T::of(1.0 / (1.0 - s.p));
+    each::<T, THREADS>(outputs[0].as_mut_slice(), accum, |i| {
+        if f64::from(random::uniform(s.seed, i as u64)) < s.p { T::ZERO } else { x[i] * keep }
+    });
+}
+
+/// `dropout`: input `x` (or `dout`); output `out` (or `dx`).
+pub static DROPOUT: Table<DropoutSpec> = Table {
+    op: "dropout",
+    signature: |s| Signature { inputs: vec![Operand::any("x", s.len)], outputs: vec![Operand::any("out", s.len)] },
+    flops: |s| s.len as u64,
+    terms: |_| 1,
+    accumulates: true,
+    cases: || [(0.0, 7), (0.5, 100), (0.3, 40_000)].map(|(p, len)| DropoutSpec { p, seed: 11, len }).to_vec(),
+    rows: rows!(dropout, ROUNDING),
+};

@@ -1,0 +1,398 @@
+//! Kernel tables: rows that compute the same thing, the choice among them, and forcing one by name.
+//!
+//! The order of the rows is the policy: the first that is here and fits is taken. A row can be forced by name through
+//! [`with_forced`], or through the environment: `CONVSCOPE_KERNEL="conv2d.fwd=naive,gemm=packed?"`. A question mark makes it a
+//! preference that yields where it does not fit; without one, a row that does not fit is an error. No fallback is silent:
+//! the [`Call`] that comes back names the row that ran.
+
+use crate::buffer::Buffer;
+use crate::device::{DType, Device};
+use crate::error::{Error, Result};
+use std::cell::RefCell;
+use std::fmt::Display;
+use std::sync::OnceLock;
+use std::time::Instant;
+
+/// What a kernel does with its outputs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Accum {
+    /// Overwrites; what was there is never read.
+    Write,
+    /// Adds to what is there.
+    Add,
+}
+
+impl Accum {
+    /// The number to store where `old` stands.
+    #[inline(always)]
+    pub(crate) fn put<T: Copy + std::ops::Add<Output = T>>(self, old: &mut T, value: T) {
+        *old = match self {
+            Accum::Write => value,
+            Accum::Add => *old + value,
+        };
+    }
+}
+
+/// Length and type of one buffer of a problem.
+#[derive(Clone, Copy, Debug)]
+pub struct Operand {
+    /// Name in error messages.
+    pub name: &'static str,
+    /// Number of elements.
+    pub len: usize,
+    /// What the check fills it with, and whether its type is the row's (all but indices).
+    pub fill: Fill,
+}
+
+/// What values an operand may hold.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Fill {
+    /// Any real number; of the row's type.
+    Any,
+    /// Positive numbers (variances); of the row's type.
+    Positive,
+    /// `u32` indices into the elements of some other buffer, below this bound.
+    Index(usize),
+}
+
+impl Operand {
+    /// An operand of any real numbers.
+    pub const fn any(name: &'static str, len: usize) -> Self {
+        Operand { name, len, fill: Fill::Any }
+    }
+    /// An operand of positive numbers.
+    pub const fn positive(name: &'static str, len: usize) -> Self {
+        Operand { name, len, fill: Fill::Positive }
+    }
+    /// An operand of indices below `bound`.
+    pub const fn index(name: &'static str, len: usize, bound: usize) -> Self {
+        Operand { name, len, fill: Fill::Index(bound) }
+    }
+    /// The type of this operand in a problem of `dtype`.
+    pub fn dtype(&self, dtype: DType) -> DType {
+        match self.fill {
+            Fill::Index(_) => DType::U32,
+            _ => dtype,
+        }
+    }
+}
+
+/// The buffers of a problem.
+#[derive(Clone, Debug)]
+pub struct Signature {
+    /// Read.
+    pub inputs: Vec<Operand>,
+    /// Written, or added to.
+    pub outputs: Vec<Operand>,
+}
+
+/// How far a row may be from the f64 oracle.
+///
+/// The bound on `|got - want|` is `ulps * f32::EPSILON * sqrt(terms) * max|want|` where `terms` is the length of the sum
+/// behind an output: rounding errors of a sum grow like the square root of its length when they are independent.
+#[derive(Clone, Copy, Debug)]
+pub struct Tolerance {
+    /// Factor, in units of the type's epsilon.
+    pub ulps: f64,
+    /// Why this much.
+    pub reason: &'static str,
+}
+
+/// Plain rounding of sums in another order than the oracle's.
+pub const ROUNDING: Tolerance = Tolerance { ulps: 8.0, reason: "sums in another order" };
+/// The same, with exponentials or divisions in between.
+pub const TRANSCENDENTAL: Tolerance = Tolerance { ulps: 32.0, reason: "exp, ln, sqrt and division round too" };
+
+/// A computation on an input that is worth doing once per weight: packing, a Winograd transform.
+///
+/// The result replaces that input when the row runs, and is cached with the buffer it was made from.
+pub struct Prepare<S> {
+    /// Which input.
+    pub input: usize,
+    /// Whether it pays for this problem.
+    pub when: fn(&S) -> bool,
+    /// What distinguishes two preparations of one buffer, beside the row's name.
+    pub key: fn(&S) -> String,
+    /// The computation.
+    pub make: fn(&S, &Buffer) -> Buffer,
+}
+
+/// The function of a row: spec, inputs, outputs, mode.
+pub type Run<S> = fn(&S, &[&Buffer], &mut [&mut Buffer], Accum);
+
+/// One kernel.
+pub struct Row<S: 'static> {
+    /// Name in the table, such as `im2col_avx512`.
+    pub name: &'static str,
+    /// Kind of device it runs on.
+    pub device: Device,
+    /// Element type.
+    pub dtype: DType,
+    /// Whether this machine can run it.
+    pub here: fn() -> bool,
+    /// Whether it takes this problem, or why not.
+    pub fits: fn(&S) -> Result<(), &'static str>,
+    /// Bytes it needs beside its operands.
+    pub scratch: fn(&S) -> usize,
+    /// Distance from the oracle that is accepted.
+    pub tolerance: Tolerance,
+    /// What may be prepared once per weight.
+    pub prepare: Option<Prepare<S>>,
+    /// The kernel.
+    pub run: Run<S>,
+}
+
+impl<S> Row<S> {
+    /// A CPU row that fits every problem, needs no scratch and runs everywhere.
+    pub const fn cpu(name: &'static str, dtype: DType, tolerance: Tolerance, run: Run<S>) -> Self {
+        Row {
+            name,
+            device: Device::Cpu,
+            dtype,
+            here: crate::simd::always,
+            fits: |_| Ok(()),
+            scratch: |_| 0,
+            tolerance,
+            prepare: None,
+            run,
+        }
+    }
+}
+
+/// All kernels of one operation and direction.
+pub struct Table<S: 'static> {
+    /// `op.direction`, such as `conv2d.fwd`.
+    pub op: &'static str,
+    /// The buffers of a problem.
+    pub signature: fn(&S) -> Signature,
+    /// Floating-point operations, counted for the direct algorithm (a multiply-add is two).
+    pub flops: fn(&S) -> u64,
+    /// Length of the sum behind one output.
+    pub terms: fn(&S) -> usize,
+    /// Whether outputs can be added to.
+    pub accumulates: bool,
+    /// Odd shapes on which every row is tested.
+    pub cases: fn() -> Vec<S>,
+    /// The kernels, best first; the last ones are the naive rungs.
+    pub rows: &'static [Row<S>],
+}
+
+/// A kernel that ran.
+#[derive(Clone, Debug)]
+pub struct Call {
+    /// Table.
+    pub op: &'static str,
+    /// Row.
+    pub kernel: &'static str,
+    /// Wall time in microseconds.
+    pub micros: f64,
+    /// Operations of the direct algorithm.
+    pub flops: u64,
+    /// Bytes of all operands.
+    pub bytes: u64,
+}
+
+impl<S: Display> Table<S> {
+    /// Runs the chosen row after checking every buffer's length, type and device.
+    pub fn run(&self, spec: &S, inputs: &[&Buffer], outputs: &mut [&mut Buffer], accum: Accum) -> Result<Call> {
+        let first = inputs.iter().map(|b| &**b).chain(outputs.iter().map(|b| &**b)).find(|b| b.dtype() != DType::U32);
+        let (dtype, device) = first.map_or((DType::F32, Device::Cpu), |b| (b.dtype(), b.device()));
+        let bytes = self.verify(spec, inputs, outputs, dtype, device)?;
+        if accum == Accum::Add && !self.accumulates {
+            return Err(Error::NoAccumulate { op: self.op });
+        }
+        let row = self.pick(device, dtype, spec)?;
+        let start = Instant::now();
+        self.run_row(row, spec, inputs, outputs, accum);
+        let micros = start.elapsed().as_secs_f64() * 1e6;
+        Ok(Call { op: self.op, kernel: row.name, micros, flops: (self.flops)(spec), bytes })
+    }
+
+    pub(crate) fn run_row(&self, row: &Row<S>, spec: &S, inputs: &[&Buffer], outputs: &mut [&mut Buffer], accum: Accum) {
+        match &row.prepare {
+            Some(p) if (p.when)(spec) => {
+                let key = format!("{}/{}/{}", self.op, row.name, (p.key)(spec));
+                let source = inputs[p.input];
+                let mut inputs = inputs.to_vec();
+                inputs[p.input] = source.prepared(&key, || (p.make)(spec, source));
+                (row.run)(spec, &inputs, outputs, accum);
+            }
+            _ => (row.run)(spec, inputs, outputs, accum),
+        }
+    }
+
+    fn verify(&self, spec: &S, inputs: &[&Buffer], outputs: &[&mut Buffer], dtype: DType, device: Device) -> Result<u64> {
+        let sig = (self.signature)(spec);
+        let wrong = |what: &str, got: String, want: String| Error::Operand {
+            op: self.op,
+            spec: spec.to_string(),
+            what: what.to_string(),
+            got,
+            want,
+        };
+        if inputs.len() != sig.inputs.len() || outputs.len() != sig.outputs.len() {
+            let say = |i: usize, o: usize| format!("{i} in, {o} out");
+            return Err(wrong("number of operands", say(inputs.len(), outputs.len()), say(sig.inputs.len(), sig.outputs.len())));
+        }
+        let mut bytes = 0;
+        let given = inputs.iter().map(|b| &**b).chain(outputs.iter().map(|b| &**b));
+        for (b, o) in given.zip(sig.inputs.iter().chain(&sig.outputs)) {
+            let want = o.dtype(dtype);
+            if b.len() != o.len || b.dtype() != want || b.device() != device {
+                let say = |len: usize, dtype: DType, device: Device| format!("{len} x {dtype} on {device}");
+                return Err(wrong(o.name, say(b.len(), b.dtype(), b.device()), say(o.len, want, device)));
+            }
+            bytes += (b.len() * b.dtype().size()) as u64;
+        }
+        Ok(bytes)
+    }
+
+    /// The row that [`Table::run`] would take.
+    pub fn pick(&self, device: Device, dtype: DType, spec: &S) -> Result<&'static Row<S>> {
+        let refusal = |row: &Row<S>| -> Option<&'static str> {
+            if row.device != device {
+                Some("other device")
+            } else if row.dtype != dtype {
+                Some("other type")
+            } else if !(row.here)() {
+                Some("not on this machine")
+            } else {
+                (row.fits)(spec).err()
+            }
+        };
+        // The f64 tables exist for oracle and gradient check only, so a forced f32 rung does not concern them.
+        if let Some(choice) = forced(self.op).filter(|_| dtype == DType::F32) {
+            let mut named = self.rows.iter().filter(|r| r.name == choice.name).peekable();
+            if named.peek().is_none() {
+                return Err(self.unknown(&choice.name));
+            }
+            let mut reason = "";
+            for row in named {
+                match refusal(row) {
+                    None => return Ok(row),
+                    Some(why) => reason = if reason.is_empty() || why != "other type" { why } else { reason },
+                }
+            }
+            if !choice.yields {
+                return Err(Error::Unfit { op: self.op, name: choice.name, spec: spec.to_string(), reason: reason.to_string() });
+            }
+        }
+        self.rows.iter().find(|row| refusal(row).is_none()).ok_or_else(|| Error::NoKernel {
+            op: self.op,
+            dtype,
+            device,
+            spec: spec.to_string(),
+            tried: self
+                .rows
+                .iter()
+                .map(|r| format!("{} ({}): {}", r.name, r.dtype, refusal(r).unwrap_or("")))
+                .collect::<Vec<_>>()
+                .join(", "),
+        })
+    }
+
+    fn unknown(&self, name: &str) -> Error {
+        let mut known: Vec<&str> = self.rows.iter().map(|r| r.name).collect();
+        known.dedup();
+        Error::UnknownKernel { op: self.op.to_string(), name: name.to_string(), known: known.join(", ") }
+    }
+}
+
+/// A forced or preferred row.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Choice {
+    /// Table, such as `conv2d.fwd`.
+    pub op: String,
+    /// Row.
+    pub name: String,
+    /// Whether another row may run where this one does not fit.
+    pub yields: bool,
+}
+
+/// Reads `op=name,op=name?`; table and row names must exist.
+pub fn parse_choices(text: &str) -> Result<Vec<Choice>> {
+    let tables = crate::tables();
+    text.split(',')
+        .map(str::trim)
+        .filter(|s| !s.is_empty())
+        .map(|item| {
+            let (op, name) = item.split_once('=').ok_or_else(|| Error::BadChoice(item.to_string()))?;
+            let (name, yields) = match name.strip_suffix('?') {
+                Some(n) => (n, true),
+                None => (name, false),
+            };
+            let table = tables.iter().find(|t| t.op() == op).ok_or_else(|| Error::UnknownKernel {
+                op: "kernel tables".to_string(),
+                name: op.to_string(),
+                known: tables.iter().map(|t| t.op()).collect::<Vec<_>>().join(", "),
+            })?;
+            let mut known: Vec<&str> = table.rows().iter().map(|r| r.name).collect();
+            known.dedup();
+            if !known.contains(&name) {
+                return Err(Error::UnknownKernel { op: op.to_string(), name: name.to_string(), known: known.join(", ") });
+            }
+            Ok(Choice { op: op.to_string(), name: name.to_string(), yields })
+        })
+        .collect()
+}
+
+thread_local! {
+    static FORCED: RefCell<Vec<Choice>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Runs `f` with these choices in force on this thread (kernels are chosen on the thread that calls them).
+pub fn with_forced<R>(choices: &[Choice], f: impl FnOnce() -> R) -> R {
+    struct Restore(usize);
+    impl Drop for Restore {
+        fn drop(&mut self) {
+            FORCED.with_borrow_mut(|v| v.truncate(self.0));
+        }
+    }
+    let _restore = Restore(FORCED.with_borrow(Vec::len));
+    FORCED.with_borrow_mut(|v| v.extend_from_slice(choices));
+    f()
+}
+
+/// The choices of the environment; a mistake in them is reported by the first kernel that runs, through [`check_environment`].
+fn environment() -> &'static Result<Vec<Choice>> {
+    static ENV: OnceLock<Result<Vec<Choice>>> = OnceLock::new();
+    ENV.get_or_init(|| parse_choices(&std::env::var("CONVSCOPE_KERNEL").unwrap_or_default()))
+}
+
+/// Reports a mistake in `CONVSCOPE_KERNEL`. Programs call this once at their start.
+pub fn check_environment() -> Result<()> {
+    environment().as_ref().map(|_| ()).map_err(Clone::clone)
+}
+
+fn forced(op: &str) -> Option<Choice> {
+    let inner = FORCED.with_borrow(|v| v.iter().rev().find(|c| c.op == op).cloned());
+    inner.or_else(|| environment().as_ref().ok()?.iter().rev().find(|c| c.op == op).cloned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::conv2d;
+
+    #[test]
+    fn a_forced_row_is_taken_and_a_wrong_name_is_an_error() {
+        let spec = conv2d::Conv2dSpec::simple(1, 3, 8, 8, 4, 3);
+        let pick = || conv2d::FWD.pick(Device::Cpu, DType::F32, &spec).map(|r| r.name);
+        let choices = parse_choices("conv2d.fwd=naive").unwrap();
+        assert_eq!(with_forced(&choices, pick), Ok("naive"));
+        assert_ne!(pick(), Ok("naive"), "the choice ends with its scope");
+        let message = parse_choices("conv2d.fwd=fastest").unwrap_err().to_string();
+        assert!(message.contains("naive"), "{message}");
+        assert!(parse_choices("nothing").is_err() && parse_choices("nope.fwd=naive").is_err());
+    }
+
+    #[test]
+    fn a_wrong_length_is_refused_before_a_kernel_runs() {
+        let spec = conv2d::Conv2dSpec::simple(1, 3, 8, 8, 4, 3);
+        let x = Buffer::zeros(DType::F32, 5);
+        let w = Buffer::zeros(DType::F32, spec.weight_len());
+        let mut out = Buffer::zeros(DType::F32, spec.out_len());
+        let err = conv2d::FWD.run(&spec, &[&x, &w], &mut [&mut out], Accum::Write).unwrap_err().to_string();
+        assert!(err.contains("x is 5 x f32") && err.contains("wants 192"), "{err}");
+    }
+}

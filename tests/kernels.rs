@@ -1,0 +1,34 @@
+//! Every row of every kernel table against the naive f64 oracle.
+
+use convscope_kernels::tables;
+
+/// Poisoned outputs, guard words, odd shapes, both modes; see `convscope_kernels::check`.
+#[test]
+fn every_row_passes_the_oracle_test() {
+    let (mut failures, mut skipped) = (Vec::new(), Vec::new());
+    for table in tables() {
+        for (i, row) in table.rows().into_iter().enumerate() {
+            let name = format!("{}/{} {}", table.op(), row.name, row.dtype);
+            if !row.here {
+                skipped.push(name);
+                continue;
+            }
+            match table.check(i) {
+                Ok(r) => println!("{name:45} ok: {:3} runs, worst error {:.3} of its bound, {} unfit", r.runs, r.worst, r.unfit),
+                Err(e) => failures.push(e),
+            }
+        }
+    }
+    println!("skipped {} rows that this machine cannot run: {}", skipped.len(), skipped.join(", "));
+    assert!(failures.is_empty(), "{} rows failed:\n{}", failures.len(), failures.join("\n"));
+}
+
+/// Each table ends with the naive rung in both types: the one to read and the oracle.
+#[test]
+fn every_table_has_its_naive_rungs() {
+    for table in tables() {
+        let naive: Vec<String> =
+            table.rows().iter().filter(|r| r.name == "naive").map(|r| r.dtype.to_string()).collect();
+        assert_eq!(naive, ["f32", "f64"], "{}", table.op());
+    }
+}
