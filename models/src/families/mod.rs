@@ -13,21 +13,14 @@ pub use vgg::vgg;
 use crate::network::{Classes, InputSpec, Network, NetworkError, letters, nearest};
 
 /// Where weights that others trained for a network are found.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pretrained {
     /// Name of the file.
-    pub file: &'static str,
-    /// The folder it stands in on the web, with a slash at its end.
-    folder: &'static str,
-    /// Repository on the Hugging Face hub with the same weights as safetensors, `owner/repo`.
-    pub hub: Option<&'static str>,
-}
-
-impl Pretrained {
+    pub file: String,
     /// Address of the file.
-    pub fn url(&self) -> String {
-        format!("{}{}", self.folder, self.file)
-    }
+    pub url: String,
+    /// Repository on the Hugging Face hub with the same weights as safetensors, `owner/repo`.
+    pub hub: Option<String>,
 }
 
 /// A network that [`build`] knows.
@@ -50,89 +43,111 @@ pub struct Known {
 struct Entry {
     name: &'static str,
     about: &'static str,
-    pretrained: Option<Pretrained>,
     /// Classes of the data set it is known for.
     classes: Classes,
-    build: fn(Classes) -> Result<Network, NetworkError>,
+    pretrained: Source,
+    build: Build,
 }
 
-/// torchvision's weights (`IMAGENET1K_V1`, the original recipe) and timm's copy of them.
+/// Who trained weights, and the checksum that stands in their file's name.
+enum Source {
+    /// torchvision's `IMAGENET1K_V1`, the papers' recipe; timm has copies.
+    Torchvision(&'static str),
+    /// akamaster/pytorch_resnet_cifar10.
+    Akamaster(&'static str),
+    Nobody,
+}
+
+impl Entry {
+    fn pretrained(&self) -> Option<Pretrained> {
+        let name = self.name;
+        match self.pretrained {
+            Source::Torchvision(checksum) => {
+                let file = format!("{name}-{checksum}.pth");
+                let url = format!("https://download.pytorch.org/models/{file}");
+                Some(Pretrained {
+                    file,
+                    url,
+                    hub: Some(format!("timm/{name}.tv_in1k")),
+                })
+            }
+            Source::Akamaster(checksum) => {
+                let file = format!("{}-{checksum}.th", name.trim_end_matches("-cifar"));
+                let folder = "https://github.com/akamaster/pytorch_resnet_cifar10/raw/master/pretrained_models";
+                Some(Pretrained {
+                    url: format!("{folder}/{file}"),
+                    file,
+                    hub: None,
+                })
+            }
+            Source::Nobody => None,
+        }
+    }
+}
+
+type Build = fn(Classes) -> Result<Network, NetworkError>;
+
 const fn imagenet(
     name: &'static str,
+    checksum: &'static str,
+    build: Build,
     about: &'static str,
-    file: &'static str,
-    hub: &'static str,
-    build: fn(Classes) -> Result<Network, NetworkError>,
 ) -> Entry {
-    let folder = "https://download.pytorch.org/models/";
-    let pretrained = Some(Pretrained {
-        file,
-        folder,
-        hub: Some(hub),
-    });
     Entry {
         name,
         about,
-        pretrained,
         classes: Classes::ImageNet1k,
+        pretrained: Source::Torchvision(checksum),
         build,
     }
 }
 
-/// Weights of akamaster/pytorch_resnet_cifar10.
 const fn cifar(
     name: &'static str,
+    checksum: &'static str,
+    build: Build,
     about: &'static str,
-    file: &'static str,
-    build: fn(Classes) -> Result<Network, NetworkError>,
 ) -> Entry {
-    let folder =
-        "https://github.com/akamaster/pytorch_resnet_cifar10/raw/master/pretrained_models/";
-    let pretrained = Some(Pretrained {
-        file,
-        folder,
-        hub: None,
-    });
     Entry {
         name,
         about,
-        pretrained,
         classes: Classes::Cifar10,
+        pretrained: Source::Akamaster(checksum),
         build,
     }
 }
 
 #[rustfmt::skip]
 static ENTRIES: [Entry; 19] = [
-    imagenet("vgg11", "VGG configuration A: 8 convolutions, 3 dense layers (Simonyan & Zisserman 2014)", "vgg11-8a719046.pth", "timm/vgg11.tv_in1k", |classes| vgg(11, false, classes)),
-    imagenet("vgg11_bn", "VGG-11 with batch-norm", "vgg11_bn-6002323d.pth", "timm/vgg11_bn.tv_in1k", |classes| vgg(11, true, classes)),
-    imagenet("vgg13", "VGG configuration B: 10 convolutions, 3 dense layers", "vgg13-19584684.pth", "timm/vgg13.tv_in1k", |classes| vgg(13, false, classes)),
-    imagenet("vgg13_bn", "VGG-13 with batch-norm", "vgg13_bn-abd245e5.pth", "timm/vgg13_bn.tv_in1k", |classes| vgg(13, true, classes)),
-    imagenet("vgg16", "VGG configuration D: 13 convolutions, 3 dense layers", "vgg16-397923af.pth", "timm/vgg16.tv_in1k", |classes| vgg(16, false, classes)),
-    imagenet("vgg16_bn", "VGG-16 with batch-norm", "vgg16_bn-6c64b313.pth", "timm/vgg16_bn.tv_in1k", |classes| vgg(16, true, classes)),
-    imagenet("vgg19", "VGG configuration E: 16 convolutions, 3 dense layers", "vgg19-dcbb9e9d.pth", "timm/vgg19.tv_in1k", |classes| vgg(19, false, classes)),
-    imagenet("vgg19_bn", "VGG-19 with batch-norm", "vgg19_bn-c79401a0.pth", "timm/vgg19_bn.tv_in1k", |classes| vgg(19, true, classes)),
-    imagenet("resnet18", "ResNet of 8 basic blocks (He et al. 2015)", "resnet18-f37072fd.pth", "timm/resnet18.tv_in1k", |classes| resnet(18, classes)),
-    imagenet("resnet34", "ResNet of 16 basic blocks", "resnet34-b627a593.pth", "timm/resnet34.tv_in1k", |classes| resnet(34, classes)),
-    imagenet("resnet50", "ResNet of 16 bottleneck blocks, stride on the 3x3 (v1.5)", "resnet50-0676ba61.pth", "timm/resnet50.tv_in1k", |classes| resnet(50, classes)),
-    imagenet("resnet101", "ResNet of 33 bottleneck blocks", "resnet101-63fe2227.pth", "timm/resnet101.tv_in1k", |classes| resnet(101, classes)),
-    imagenet("resnet152", "ResNet of 50 bottleneck blocks", "resnet152-394f9c45.pth", "timm/resnet152.tv_in1k", |classes| resnet(152, classes)),
-    cifar("resnet20-cifar", "ResNet for CIFAR-10, 9 basic blocks, option A shortcuts (He et al. 2015, section 4.2)", "resnet20-12fca82f.th", |classes| resnet_cifar(20, classes)),
-    cifar("resnet32-cifar", "ResNet for CIFAR-10, 15 basic blocks", "resnet32-d509ac18.th", |classes| resnet_cifar(32, classes)),
-    cifar("resnet44-cifar", "ResNet for CIFAR-10, 21 basic blocks", "resnet44-014dd654.th", |classes| resnet_cifar(44, classes)),
-    cifar("resnet56-cifar", "ResNet for CIFAR-10, 27 basic blocks", "resnet56-4bfd9763.th", |classes| resnet_cifar(56, classes)),
-    cifar("resnet110-cifar", "ResNet for CIFAR-10, 54 basic blocks", "resnet110-1d1ed7c2.th", |classes| resnet_cifar(110, classes)),
+    imagenet("vgg11",          "8a719046", |c| vgg(11, false, c),      "VGG configuration A, 8 convolutions (Simonyan & Zisserman 2014)"),
+    imagenet("vgg11_bn",       "6002323d", |c| vgg(11, true, c),       "VGG-11 with batch-norm"),
+    imagenet("vgg13",          "19584684", |c| vgg(13, false, c),      "VGG configuration B, 10 convolutions"),
+    imagenet("vgg13_bn",       "abd245e5", |c| vgg(13, true, c),       "VGG-13 with batch-norm"),
+    imagenet("vgg16",          "397923af", |c| vgg(16, false, c),      "VGG configuration D, 13 convolutions"),
+    imagenet("vgg16_bn",       "6c64b313", |c| vgg(16, true, c),       "VGG-16 with batch-norm"),
+    imagenet("vgg19",          "dcbb9e9d", |c| vgg(19, false, c),      "VGG configuration E, 16 convolutions"),
+    imagenet("vgg19_bn",       "c79401a0", |c| vgg(19, true, c),       "VGG-19 with batch-norm"),
+    imagenet("resnet18",       "f37072fd", |c| resnet(18, c),          "ResNet of 8 basic blocks (He et al. 2015)"),
+    imagenet("resnet34",       "b627a593", |c| resnet(34, c),          "ResNet of 16 basic blocks"),
+    imagenet("resnet50",       "0676ba61", |c| resnet(50, c),          "ResNet of 16 bottleneck blocks, stride on the 3x3 (v1.5)"),
+    imagenet("resnet101",      "63fe2227", |c| resnet(101, c),         "ResNet of 33 bottleneck blocks"),
+    imagenet("resnet152",      "394f9c45", |c| resnet(152, c),         "ResNet of 50 bottleneck blocks"),
+    cifar("resnet20-cifar",    "12fca82f", |c| resnet_cifar(20, c),    "ResNet for CIFAR-10, 9 basic blocks (He et al. 2015, section 4.2)"),
+    cifar("resnet32-cifar",    "d509ac18", |c| resnet_cifar(32, c),    "ResNet for CIFAR-10, 15 basic blocks"),
+    cifar("resnet44-cifar",    "014dd654", |c| resnet_cifar(44, c),    "ResNet for CIFAR-10, 21 basic blocks"),
+    cifar("resnet56-cifar",    "4bfd9763", |c| resnet_cifar(56, c),    "ResNet for CIFAR-10, 27 basic blocks"),
+    cifar("resnet110-cifar",   "1d1ed7c2", |c| resnet_cifar(110, c),   "ResNet for CIFAR-10, 54 basic blocks"),
     Entry {
         name: "small",
-        about: "plain CNN for own data: 4 convolutions with batch-norm, 1 hidden dense layer, 64x64 images",
-        pretrained: None,
+        about: "plain CNN for own data: 4 convolutions with batch-norm, 2 dense layers, 64x64 images",
         classes: Classes::Count(10),
+        pretrained: Source::Nobody,
         build: |classes| small(&SmallConfig { classes, ..SmallConfig::default() }),
     },
 ];
 
-/// The network of this name, for `classes` own classes or (`None`) for those of the data set it is known for.
-/// Case and punctuation do not matter: `VGG16-BN` is `vgg16_bn`.
+/// The network of this name, for `classes` own classes or (`None`) for those of the data set it is
+/// known for. Case and punctuation do not matter: `VGG16-BN` is `vgg16_bn`.
 ///
 /// # Errors
 /// [`NetworkError::UnknownNetwork`] with the nearest names; no classes.
@@ -146,7 +161,7 @@ pub fn build(name: &str, classes: Option<usize>) -> Result<Network, NetworkError
 /// # Errors
 /// [`NetworkError::UnknownNetwork`] with the nearest names.
 pub fn pretrained(name: &str) -> Result<Option<Pretrained>, NetworkError> {
-    Ok(find(name)?.pretrained)
+    Ok(find(name)?.pretrained())
 }
 
 /// The names that [`build`] takes.
@@ -167,7 +182,7 @@ pub fn list() -> Result<Vec<Known>, NetworkError> {
             parameters: network.parameter_count(),
             input: network.input,
             classes: network.classes,
-            pretrained: entry.pretrained,
+            pretrained: entry.pretrained(),
         })
     };
     ENTRIES.iter().map(known).collect()

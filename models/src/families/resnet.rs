@@ -1,7 +1,8 @@
 //! ResNet for ImageNet (He et al. 2015, arXiv:1512.03385, table 1), as in torchvision.
 //!
-//! A 7x7 stem, four stages of residual blocks, a mean over the map, one dense layer. The first block of a stage
-//! halves the map (not in stage 1) and widens it, and so has a projection on its shortcut ("option B").
+//! A 7x7 stem, four stages of residual blocks, a mean over the map, one dense layer. The first
+//! block of a stage halves the map (not in stage 1) and widens it, and so has a projection on its
+//! shortcut ("option B").
 
 use crate::network::{
     Builder, Classes, Conv2d, Head, LayerId, NEXT, Network, NetworkError, Pool2d, Preprocess,
@@ -77,8 +78,8 @@ fn basic(net: &mut Builder, entry: LayerId, width: usize, stride: usize) -> Laye
     close(net, entry, x, stride)
 }
 
-/// 1x1 to a narrow middle, 3x3, 1x1 to four times the width. The stride is on the 3x3 ("v1.5", torchvision and
-/// NVIDIA); the paper has it on the first 1x1.
+/// 1x1 to a narrow middle, 3x3, 1x1 to four times the width. The stride is on the 3x3 ("v1.5",
+/// torchvision and NVIDIA); the paper has it on the first 1x1.
 fn bottleneck(net: &mut Builder, entry: LayerId, width: usize, stride: usize) -> LayerId {
     let x = net.conv("conv1", entry, conv1x1(width));
     let x = net.batch_norm("bn1", x);
@@ -91,7 +92,8 @@ fn bottleneck(net: &mut Builder, entry: LayerId, width: usize, stride: usize) ->
     close(net, entry, x, stride)
 }
 
-/// Adds the shortcut to the block's residual `x`: the identity, or a projection where the shapes differ.
+/// Adds the shortcut to the block's residual `x`: the identity, or a projection where the shapes
+/// differ.
 fn close(net: &mut Builder, entry: LayerId, x: LayerId, stride: usize) -> LayerId {
     let width = net.channels(x);
     let shortcut = match stride == 1 && net.channels(entry) == width {

@@ -1,8 +1,9 @@
 //! ResNet for CIFAR-10 (He et al. 2015, arXiv:1512.03385, section 4.2), with the parameter names of
 //! akamaster/pytorch_resnet_cifar10, whose weights are the ones in use.
 //!
-//! A 3x3 stem, three stages of n basic blocks at 32, 16 and 8 pixels with 16, 32 and 64 channels (6n + 2
-//! layers), a mean over the map, one dense layer. All shortcuts are free of parameters ("option A").
+//! A 3x3 stem, three stages of n basic blocks at 32, 16 and 8 pixels with 16, 32 and 64 channels
+//! (6n + 2 layers), a mean over the map, one dense layer. All shortcuts are free of parameters
+//! ("option A").
 
 use crate::network::{
     Builder, Classes, Conv2d, Head, LayerId, LayerKind, NEXT, Network, NetworkError, Preprocess,
@@ -12,7 +13,7 @@ use crate::network::{
 /// ResNet of 6n + 2 layers for 32x32 images; the paper has 20, 32, 44, 56 and 110.
 ///
 /// # Errors
-/// For a depth that is not 6n + 2 or has more than 200 blocks a stage (the paper's deepest), or no classes.
+/// For a depth that is not 6n + 2 or exceeds 1202 (the paper's deepest), or no classes.
 pub fn resnet_cifar(depth: usize, classes: Classes) -> Result<Network, NetworkError> {
     let name = format!("resnet{depth}-cifar");
     let blocks = match depth {

@@ -5,6 +5,9 @@ use crate::network::{
     NetworkError, Pool2d, Preprocess, ScopeKind,
 };
 
+/// Hyperspectral cameras have some hundreds.
+const MOST_CHANNELS: usize = 4096;
+
 /// The numbers of a small CNN.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SmallConfig {
@@ -24,13 +27,13 @@ pub struct SmallConfig {
     pub dropout: f64,
     /// What the outputs stand for.
     pub classes: Classes,
-    /// Softmax for classes that exclude each other, sigmoid for yes-or-no outputs. The network ends in raw logits
-    /// either way.
+    /// Softmax for classes that exclude each other, sigmoid for yes-or-no outputs. The network ends
+    /// in raw logits either way.
     pub head: Head,
 }
 
-/// 3x64x64 images, four 3x3 convolutions of 32, 64, 128 and 128 channels with batch-norm, one dense layer of 256,
-/// dropout 0.5, ten classes, softmax.
+/// 3x64x64 images, four 3x3 convolutions of 32, 64, 128 and 128 channels with batch-norm, one dense
+/// layer of 256, dropout 0.5, ten classes, softmax.
 impl Default for SmallConfig {
     fn default() -> Self {
         Self {
@@ -47,8 +50,9 @@ impl Default for SmallConfig {
     }
 }
 
-/// A small CNN: `features`, an average pooling that is the identity at the configured size (and lets the dense
-/// layers take any other), and `classifier`. Three-channel images are normalised as ImageNet's, others to -1..1.
+/// A small CNN: `features`, an average pooling that is the identity at the configured size (and
+/// lets the dense layers take any other), and `classifier`. Three-channel images are normalised as
+/// ImageNet's, others to -1..1.
 ///
 /// # Errors
 /// For a layer that does not fit, an input too small for its poolings, or a dropout outside 0..1.
@@ -64,6 +68,13 @@ pub fn small(config: &SmallConfig) -> Result<Network, NetworkError> {
         });
     }
     let [channels, height, width] = config.input;
+    if !(1..=MOST_CHANNELS).contains(&channels) {
+        let reason = format!("images have 1 to {MOST_CHANNELS} channels, not {channels}");
+        return Err(NetworkError::Config {
+            network: "small".into(),
+            reason,
+        });
+    }
     let mut net = Builder::new("small", config.input);
     let x = net.scope(
         ScopeKind::Sequence,

@@ -1,7 +1,7 @@
 //! VGG (Simonyan & Zisserman 2014, arXiv:1409.1556, table 1), as in torchvision.
 //!
-//! Five blocks of 3x3 convolutions, each block closed by a 2x2 max pooling, then three dense layers. The
-//! batch-norm variants (torchvision's) keep the convolutions' biases.
+//! Five blocks of 3x3 convolutions, each block closed by a 2x2 max pooling, then three dense
+//! layers. The batch-norm variants (torchvision's) keep the convolutions' biases.
 
 use crate::network::{
     Builder, Classes, Conv2d, Head, LayerId, NEXT, Network, NetworkError, Pool2d, Preprocess,

@@ -6,11 +6,11 @@ impl Network {
     /// Names that Keras and Caffe users know, each with its layer. Networks that are a `features`
     /// and a `classifier` run have them (VGG, `small`); the others have none.
     ///
-    /// - Keras: `block5_conv3` is the convolution **after its ReLU**, since that is what Keras's layer
-    ///   of this name puts out (torchvision's index + 1; with batch-norm + 2); `block5_pool`,
+    /// - Keras: `block5_conv3` is the convolution **after its ReLU**, since that is what Keras's
+    ///   layer of this name puts out (torchvision's index + 1; with batch-norm + 2); `block5_pool`,
     ///   `fc1`, `fc2` (after the ReLU), `predictions` (the logits: the softmax is no layer here).
-    /// - Caffe: `conv5_3` is the convolution itself, `relu5_3` its ReLU, `pool5`; dense layers `fc6`,
-    ///   `fc7`, `fc8`, `relu6`, `relu7`.
+    /// - Caffe: `conv5_3` is the convolution itself, `relu5_3` its ReLU, `pool5`; dense layers
+    ///   `fc6`, `fc7`, `fc8`, `relu6`, `relu7`.
     pub fn aliases(&self) -> Vec<(String, LayerId)> {
         let run = |name: &str| self.scopes.iter().find(|scope| scope.name == name);
         let (Some(features), Some(classifier)) = (run("features"), run("classifier")) else {

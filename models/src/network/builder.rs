@@ -9,7 +9,8 @@ use super::{
 /// `nn.Sequential`: `features.3`.
 pub const NEXT: &str = "#";
 
-/// Builds a [`Network`] layer by layer. Each call adds a layer that reads `x` and returns its place:
+/// Builds a [`Network`] layer by layer. Each call adds a layer that reads `x` and returns its
+/// place:
 ///
 /// ```
 /// use convscope_models::network::{Builder, Classes, Conv2d, Head, LayerId, Preprocess, ScopeKind};
@@ -28,9 +29,9 @@ pub const NEXT: &str = "#";
 /// # Ok::<(), convscope_models::network::NetworkError>(())
 /// ```
 ///
-/// Numbers that follow from the input (channels, features) are filled in. A layer that does not
-/// fit is reported by [`Builder::finish`], the first one only, so that the description stays free of `?`.
-/// A name that is taken gets `_1`, `_2`, ... as torch.fx does.
+/// Numbers that follow from the input (channels, features) are filled in. A layer that does not fit
+/// is reported by [`Builder::finish`], the first one only, so that the description stays free of
+/// `?`. A name that is taken gets `_1`, `_2`, ... as torch.fx does.
 #[derive(Debug)]
 pub struct Builder {
     network: Network,
@@ -92,7 +93,8 @@ impl Builder {
         self.shapes[x.0].spatial()
     }
 
-    /// Opens a scope, has `build` fill it from `x`, and closes it; what `build` returns is its output.
+    /// Opens a scope, has `build` fill it from `x`, and closes it; what `build` returns is its
+    /// output.
     pub fn scope(
         &mut self,
         kind: ScopeKind,
@@ -206,10 +208,14 @@ impl Builder {
         let shape = self
             .network
             .layer_shape(&layer, &self.shapes)
-            .unwrap_or_else(|error| {
-                self.error.get_or_insert(error);
-                self.shapes[0].clone()
+            .and_then(|shape| match shape.spatial() {
+                Some([h, w]) if h == 0 || w == 0 => Err(self.too_deep(&layer, [h, w])),
+                _ => Ok(shape),
             });
+        let shape = shape.unwrap_or_else(|error| {
+            self.error.get_or_insert(error);
+            self.shapes[0].clone()
+        });
         self.shapes.push(shape);
         self.network.layers.push(layer);
         self.network.output()
@@ -218,30 +224,42 @@ impl Builder {
     /// The finished network.
     ///
     /// # Errors
-    /// The first layer that did not fit, a default input that is too small for the layers, or no classes.
+    /// No classes, or the first layer that did not fit (one that is left without pixels among them).
     pub fn finish(
         self,
         classes: Classes,
         head: Head,
         preprocess: Preprocess,
     ) -> Result<Network, NetworkError> {
-        if let Some(error) = self.error {
-            return Err(error);
-        }
-        let Self { mut network, .. } = self;
+        let Self {
+            mut network, error, ..
+        } = self;
         if classes.len() == 0 {
+            let reason = "needs at least one class".into();
             return Err(NetworkError::Config {
                 network: network.name,
-                reason: "needs at least one class".into(),
+                reason,
             });
         }
+        if let Some(error) = error {
+            return Err(error);
+        }
         let default = [network.input.height, network.input.width];
-        network.shapes(default[0], default[1])?;
         network.input.min_size = network.smallest_input(default);
         network.classes = classes;
         network.head = head;
         network.preprocess = preprocess;
         Ok(network)
+    }
+
+    fn too_deep(&self, layer: &Layer, [h, w]: [usize; 2]) -> NetworkError {
+        let InputSpec { height, width, .. } = self.network.input;
+        NetworkError::Layer {
+            network: self.network.name.clone(),
+            layer: layer.name.clone(),
+            kind: layer.kind.type_name(),
+            reason: format!("would be {h}x{w}: {height}x{width} is too small an input for it"),
+        }
     }
 
     /// `name` within the scopes that are open, numbered where it is [`NEXT`] or taken.

@@ -3,8 +3,8 @@
 use super::{Network, NetworkError};
 
 impl Network {
-    /// The graph in DOT, scopes as nested boxes, each layer with its type and output shape for images of
-    /// `height` x `width`: `dot -Tsvg`.
+    /// The graph in DOT, scopes as nested boxes, each layer with its type and output shape for
+    /// images of `height` x `width`: `dot -Tsvg`.
     ///
     /// # Errors
     /// As [`Network::shapes`].
@@ -12,8 +12,8 @@ impl Network {
         let shapes = self.shapes(height, width)?;
         let mut lines = vec![
             format!("digraph {} {{", quote(&self.name)),
-            "  node [shape=box, style=\"rounded,filled\", fillcolor=white, fontname=Helvetica, fontsize=10];".into(),
-            "  graph [style=rounded, color=gray60, fontname=Helvetica, fontsize=11, labeljust=l];".into(),
+            "  node [shape=box, style=rounded, fontname=Helvetica, fontsize=10];".into(),
+            "  graph [style=rounded, color=gray60, fontname=Helvetica, fontsize=11];".into(),
         ];
         let mut scopes = self.scopes.iter().enumerate().peekable();
         let mut open: Vec<usize> = Vec::new(); // ends of the boxes that are open, outermost first

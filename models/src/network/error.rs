@@ -94,6 +94,9 @@ pub enum NetworkError {
     },
 }
 
+/// A name longer than this is nobody's misspelling, and the distance takes quadratic time.
+const LONGEST: usize = 64;
+
 fn did_you_mean(near: &[String]) -> String {
     match near {
         [] => String::new(),
@@ -102,16 +105,17 @@ fn did_you_mean(near: &[String]) -> String {
 }
 
 /// The `count` of `candidates` most like `text`, best first, by the number of slips of the finger
-/// between them; case and punctuation weigh nothing.
+/// between them; case and punctuation only decide between equals.
 pub fn nearest<'a>(
     text: &str,
     candidates: impl IntoIterator<Item = &'a str>,
     count: usize,
 ) -> Vec<String> {
     let wanted = letters(text);
-    let mut ranked: Vec<(usize, &str)> = Vec::new();
+    let typed: Vec<char> = text.chars().take(LONGEST).collect();
+    let mut ranked: Vec<(usize, usize, &str)> = Vec::new();
     for candidate in candidates {
-        if ranked.iter().any(|(_, seen)| *seen == candidate) {
+        if ranked.iter().any(|(_, _, seen)| *seen == candidate) {
             continue;
         }
         let letters = letters(candidate);
@@ -120,23 +124,23 @@ pub fn nearest<'a>(
         if !wanted.is_empty() && letters.windows(wanted.len()).any(|part| part == wanted) {
             slips = slips.min(1);
         }
-        ranked.push((slips, candidate));
+        let written: Vec<char> = candidate.chars().take(LONGEST).collect();
+        ranked.push((slips, distance(&typed, &written), candidate));
     }
-    ranked.sort_by_key(|(slips, _)| *slips);
+    ranked.sort_by_key(|(slips, exact, _)| (*slips, *exact));
     ranked
         .into_iter()
         .take(count)
-        .map(|(_, name)| name.to_owned())
+        .map(|(_, _, name)| name.to_owned())
         .collect()
 }
 
 /// Lower-case letters and digits only: `VGG16-BN` and `vgg16_bn` are the same name.
 pub(crate) fn letters(text: &str) -> Vec<char> {
-    // A name longer than this is nobody's misspelling; the distance is quadratic.
     text.chars()
         .filter(|c| c.is_alphanumeric())
         .flat_map(char::to_lowercase)
-        .take(64)
+        .take(LONGEST)
         .collect()
 }
 

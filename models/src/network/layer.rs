@@ -7,7 +7,8 @@ use super::{Shape, product};
 /// A two-dimensional convolution (cross-correlation, as everywhere in deep learning).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Conv2d {
-    /// Channels of the input. [`Builder::conv`](super::Builder::conv) fills it in from the layer it reads.
+    /// Channels of the input. [`Builder::conv`](super::Builder::conv) fills it in from the layer it
+    /// reads.
     pub in_channels: usize,
     /// Filters, and so channels of the output.
     pub out_channels: usize,
@@ -73,31 +74,6 @@ impl Conv2d {
             self.kernel[1],
         ]
     }
-
-    fn output_shape(&self, [channels, height, width]: [usize; 3]) -> Result<Shape, String> {
-        positive("out_channels", &[self.out_channels])?;
-        positive("kernel", &self.kernel)?;
-        positive("stride", &self.stride)?;
-        positive("dilation", &self.dilation)?;
-        positive("groups", &[self.groups])?;
-        for (what, channels) in [("input", self.in_channels), ("output", self.out_channels)] {
-            if !channels.is_multiple_of(self.groups) {
-                return Err(format!(
-                    "{} groups do not divide {channels} {what} channels",
-                    self.groups
-                ));
-            }
-        }
-        expect_channels(self.in_channels, channels)?;
-        let span =
-            |axis: usize| product(&[self.dilation[axis], self.kernel[axis] - 1]).saturating_add(1);
-        let [top, bottom, left, right] = self.padding;
-        Ok(Shape::Map {
-            channels: self.out_channels,
-            height: windows(height, [top, bottom], span(0), self.stride[0], false),
-            width: windows(width, [left, right], span(1), self.stride[1], false),
-        })
-    }
 }
 
 /// The windows of a pooling layer.
@@ -123,40 +99,11 @@ impl Pool2d {
             ceil: false,
         }
     }
-
-    fn output_shape(&self, [channels, height, width]: [usize; 3]) -> Result<Shape, String> {
-        positive("kernel", &self.kernel)?;
-        positive("stride", &self.stride)?;
-        // A window that lies wholly in the padding would have no maximum and no mean.
-        let [top, bottom, left, right] = self.padding;
-        if top.max(bottom) >= self.kernel[0] || left.max(right) >= self.kernel[1] {
-            return Err(format!(
-                "padding {:?} must be smaller than kernel {:?}",
-                self.padding, self.kernel
-            ));
-        }
-        Ok(Shape::Map {
-            channels,
-            height: windows(
-                height,
-                [top, bottom],
-                self.kernel[0],
-                self.stride[0],
-                self.ceil,
-            ),
-            width: windows(
-                width,
-                [left, right],
-                self.kernel[1],
-                self.stride[1],
-                self.ceil,
-            ),
-        })
-    }
 }
 
 /// The kind of a layer with its hyperparameters. Pairs are `[vertical, horizontal]`, paddings
-/// `[top, bottom, left, right]`. Weights are elsewhere: see [`Network::params`](super::Network::params).
+/// `[top, bottom, left, right]`. Weights are elsewhere: see
+/// [`Network::params`](super::Network::params).
 #[derive(Debug, Clone, PartialEq)]
 pub enum LayerKind {
     /// The image batch. Always and only layer 0.
@@ -191,7 +138,8 @@ pub enum LayerKind {
     AvgPool2d {
         /// The windows.
         pool: Pool2d,
-        /// Whether padded zeros count in the divisor (PyTorch's default; Keras and TensorFlow do not).
+        /// Whether padded zeros count in the divisor (PyTorch's default; Keras and TensorFlow do
+        /// not).
         count_include_pad: bool,
     },
     /// Mean over windows chosen so that the output is `output`, whatever the input's size.
@@ -266,7 +214,8 @@ impl LayerKind {
 
     /// Multiplications that each come with an addition (MACs) to make one image's `output`:
     /// convolutions and dense layers without their biases, nothing for the rest. This is what
-    /// torchvision's `_ops` and the papers count; torchinfo adds a little for biases and batch-norms.
+    /// torchvision's `_ops` and the papers count; torchinfo adds a little for biases and
+    /// batch-norms.
     pub fn multiply_adds(&self, output: &Shape) -> usize {
         match self {
             Self::Conv2d(conv) => product(&[output.len(), product(&conv.weight_shape()[1..])]),
@@ -275,85 +224,16 @@ impl LayerKind {
         }
     }
 
-    /// Shape of the output for one image. A map with an extent of 0 means that the input was too
-    /// small; anything else that does not fit is an error in words.
-    pub(super) fn output_shape(&self, inputs: &[&Shape]) -> Result<Shape, String> {
-        let input = match (self, inputs) {
-            (Self::Add | Self::Multiply | Self::Concat, [first, _, ..]) => first,
-            (Self::Add | Self::Multiply | Self::Concat, _) => {
-                return Err(format!("takes two inputs or more, has {}", inputs.len()));
-            }
-            (_, [only]) => only,
-            _ => return Err(format!("takes one input, has {}", inputs.len())),
-        };
-        let map = || match **input {
-            Shape::Map {
-                channels,
-                height,
-                width,
-            } => Ok([channels, height, width]),
-            Shape::Vector { .. } => Err(format!("wants a map but gets a vector of {input}")),
-        };
+    /// Values of the layer's weight, without its bias.
+    pub(super) fn weight_len(&self) -> usize {
         match self {
-            Self::Input => Err("stands where only layer 0 may".into()),
-            Self::Relu | Self::Relu6 | Self::LeakyRelu { .. } => Ok((*input).clone()),
-            Self::Sigmoid | Self::Softmax | Self::Dropout { .. } => Ok((*input).clone()),
-            Self::Conv2d(conv) => conv.output_shape(map()?),
-            Self::MaxPool2d(pool) | Self::AvgPool2d { pool, .. } => pool.output_shape(map()?),
-            Self::BatchNorm2d { channels, .. } => {
-                expect_channels(*channels, map()?[0])?;
-                Ok((*input).clone())
-            }
-            Self::AdaptiveAvgPool2d {
-                output: [height, width],
-            } => {
-                positive("output", &[*height, *width])?;
-                Ok(Shape::Map {
-                    channels: map()?[0],
-                    height: *height,
-                    width: *width,
-                })
-            }
-            Self::Flatten => Ok(Shape::Vector {
-                features: input.len(),
-            }),
+            Self::Conv2d(conv) => product(&conv.weight_shape()),
             Self::Linear {
                 in_features,
                 out_features,
                 ..
-            } => {
-                positive("out_features", &[*out_features])?;
-                match input {
-                    Shape::Map { .. } => Err(format!(
-                        "wants a vector but gets a map of {input}: flatten it first"
-                    )),
-                    Shape::Vector { features } if features != in_features => {
-                        Err(format!("wants {in_features} features but gets {features}"))
-                    }
-                    Shape::Vector { .. } => Ok(Shape::Vector {
-                        features: *out_features,
-                    }),
-                }
-            }
-            Self::PadShortcut {
-                stride,
-                out_channels,
-            } => {
-                let [channels, height, width] = map()?;
-                positive("stride", &[*stride])?;
-                if *out_channels < channels || !(out_channels - channels).is_multiple_of(2) {
-                    return Err(format!(
-                        "cannot pad {channels} channels to {out_channels} with as many on either side"
-                    ));
-                }
-                let [height, width] = [height.div_ceil(*stride), width.div_ceil(*stride)];
-                Ok(Shape::Map {
-                    channels: *out_channels,
-                    height,
-                    width,
-                })
-            }
-            Self::Add | Self::Multiply | Self::Concat => join(self, inputs),
+            } => product(&[*in_features, *out_features]),
+            _ => 0,
         }
     }
 }
@@ -411,76 +291,4 @@ fn write_geometry(
         [t, b, l, r] if t == b && b == l && l == r => write!(f, ", pad {t}"),
         sides => write!(f, ", pad {sides:?}"),
     }
-}
-
-fn positive(what: &str, numbers: &[usize]) -> Result<(), String> {
-    match numbers.contains(&0) {
-        true => Err(format!("{what} must be at least 1")),
-        false => Ok(()),
-    }
-}
-
-/// Number of windows of `span` pixels along an axis, 0 if not one fits.
-fn windows(
-    extent: usize,
-    [before, after]: [usize; 2],
-    span: usize,
-    stride: usize,
-    ceil: bool,
-) -> usize {
-    let padded = extent.saturating_add(before).saturating_add(after);
-    let reach = if ceil {
-        padded.saturating_add(stride - 1)
-    } else {
-        padded
-    };
-    if extent == 0 || reach < span {
-        return 0;
-    }
-    let count = (reach - span) / stride + 1;
-    // PyTorch's rule: the window that ceil mode adds must begin on the image or the padding before it.
-    let begins_outside = ceil && product(&[count - 1, stride]) >= extent.saturating_add(before);
-    count - usize::from(begins_outside)
-}
-
-fn expect_channels(wanted: usize, channels: usize) -> Result<(), String> {
-    match wanted == channels {
-        true => Ok(()),
-        false => Err(format!("wants {wanted} channels but gets {channels}")),
-    }
-}
-
-/// Shape of the sum, product or concatenation of `inputs`.
-fn join(kind: &LayerKind, inputs: &[&Shape]) -> Result<Shape, String> {
-    let mut joined = inputs[0].clone();
-    for next in &inputs[1..] {
-        let misfit = || format!("cannot join {joined} and {next}");
-        match (kind, &joined, next) {
-            (LayerKind::Concat, Shape::Vector { features }, Shape::Vector { features: more }) => {
-                joined = Shape::Vector {
-                    features: features.saturating_add(*more),
-                };
-            }
-            (
-                LayerKind::Concat,
-                Shape::Map {
-                    channels,
-                    height,
-                    width,
-                },
-                Shape::Map { channels: more, .. },
-            ) if joined.spatial() == next.spatial() => {
-                let channels = channels.saturating_add(*more);
-                joined = Shape::Map {
-                    channels,
-                    height: *height,
-                    width: *width,
-                };
-            }
-            (LayerKind::Concat, ..) => return Err(misfit()),
-            _ if joined != **next => return Err(misfit()),
-            _ => {}
-        }
-    }
-    Ok(joined)
 }

@@ -26,6 +26,7 @@ mod alias;
 mod builder;
 mod dot;
 mod error;
+mod infer;
 mod layer;
 mod params;
 mod select;
@@ -282,8 +283,9 @@ impl Network {
     ///
     /// With stages it is the output of the last one (`layer4` of a ResNet, after its addition and
     /// ReLU: the target of pytorch-grad-cam and torch-cam). Without, it is the last convolution
-    /// followed through its batch-norm and activation (`relu5_3` of VGG-16, `features.29`: the layer of
-    /// the Grad-CAM paper, before the last pooling halves the map). `None` without a convolution.
+    /// followed through its batch-norm and activation (`relu5_3` of VGG-16, `features.29`: the
+    /// layer of the Grad-CAM paper; pytorch-grad-cam's example takes `features.30`, after a pooling
+    /// that halves the map). `None` without a convolution.
     pub fn cam_layer(&self) -> Option<LayerId> {
         let mut stages = self
             .scopes
@@ -295,7 +297,8 @@ impl Network {
         }
     }
 
-    /// `id` followed through the batch-norm and the activation that alone read it: what Keras calls the layer's output.
+    /// `id` followed through the batch-norm and the activation that alone read it: what Keras calls
+    /// the layer's output.
     pub(crate) fn activated(&self, id: LayerId) -> LayerId {
         let mut readers = self.readers(id);
         match (readers.next(), readers.next()) {

@@ -31,7 +31,8 @@ impl ParamKind {
 pub struct Param {
     /// Name in PyTorch's `state_dict`, such as `layer1.0.bn1.running_mean`.
     pub name: String,
-    /// Shape: `[out, in / groups, h, w]` of a convolution, `[out, in]` of a dense layer, `[channels]`.
+    /// Shape: `[out, in / groups, h, w]` of a convolution, `[out, in]` of a dense layer,
+    /// `[channels]`.
     pub shape: Vec<usize>,
     /// What it is for.
     pub kind: ParamKind,
@@ -107,10 +108,10 @@ impl Network {
     /// Number of trained values: weights, biases, batch-norm scales and shifts. Running statistics
     /// are not counted, as in torchvision's and the papers' figures.
     pub fn parameter_count(&self) -> usize {
-        let trained = self
-            .params()
-            .into_iter()
-            .filter(|param| param.kind.is_trained());
-        trained.fold(0, |sum, param| sum.saturating_add(param.len()))
+        self.params()
+            .iter()
+            .filter(|param| param.kind.is_trained())
+            .map(Param::len)
+            .sum()
     }
 }

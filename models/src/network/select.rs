@@ -26,17 +26,18 @@ struct Parts<'a> {
 }
 
 impl Network {
-    /// The layer that `text` names: `layer`, `layer:channel`, `layer:pre` or `layer:pre:channel`, where
-    /// `layer` is the first of these that fits:
+    /// The layer that `text` names: `layer`, `layer:channel`, `layer:pre` or `layer:pre:channel`,
+    /// where `layer` is the first of these that fits:
     ///
     /// 1. a layer's name (`features.28`, `layer3.2.conv2`);
     /// 2. a scope's name (`layer4`, `layer3.2`, `features`), which stands for its output;
     /// 3. a Keras or Caffe name where the network has them (see [`Network::aliases`]);
     /// 4. `last-conv`, the last convolution that is not in a shortcut;
-    /// 5. a number: the place in [`Network::layers`] (0 is the input), from the end if negative (-1 is the output).
+    /// 5. a number: the place in [`Network::layers`] (0 is the input), from the end if negative (-1
+    ///    is the output).
     ///
-    /// `:pre` steps back over the layer's activation: `block5_conv3:pre` is the convolution before its
-    /// ReLU (with batch-norm: the batch-norm), `layer4:pre` the sum before its last ReLU.
+    /// `:pre` steps back over the layer's activation: `block5_conv3:pre` is the convolution before
+    /// its ReLU (with batch-norm: the batch-norm), `layer4:pre` the sum before its last ReLU.
     ///
     /// # Errors
     /// [`NetworkError::UnknownLayer`] with the three nearest names, [`NetworkError::LayerIndex`],
@@ -59,8 +60,8 @@ impl Network {
     }
 
     /// The layers that a comma-separated list names, in its order, each once. Beside what
-    /// [`Network::select`] takes there is `all` (every layer but the input) and `convs` (every convolution, those
-    /// in shortcuts too), each with an optional `:channel`.
+    /// [`Network::select`] takes there is `all` (every layer but the input) and `convs` (every
+    /// convolution, those in shortcuts too), each with an optional `:channel`.
     ///
     /// # Errors
     /// As [`Network::select`], for the first element that is wrong.

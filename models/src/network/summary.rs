@@ -34,8 +34,8 @@ pub struct Counts {
     pub stages: usize,
     /// Residual blocks.
     pub blocks: usize,
-    /// Residual blocks whose shortcut is not the identity (torchvision's `downsample`): they halve the map or
-    /// change the number of channels.
+    /// Residual blocks whose shortcut is not the identity (torchvision's `downsample`): they halve
+    /// the map or change the number of channels.
     pub downsampling_blocks: usize,
 }
 
@@ -78,7 +78,12 @@ impl Network {
         for param in self.params().iter().filter(|param| param.kind.is_trained()) {
             rows[param.layer.0].parameters += param.len();
         }
-        let total = |number: &dyn Fn(&Row) -> usize| rows.iter().skip(1).map(number).sum();
+        let total = |number: &dyn Fn(&Row) -> usize| {
+            rows.iter()
+                .skip(1)
+                .map(number)
+                .fold(0, usize::saturating_add)
+        };
         Ok(Summary {
             network: self.name.clone(),
             parameters: total(&|row| row.parameters),
@@ -170,9 +175,11 @@ impl Summary {
         let rule = "-".repeat(widths.iter().sum::<usize>() + 2 * (widths.len() - 1));
         let mut lines: Vec<String> = table
             .iter()
-            .map(|[index, name, detail, shape, parameters, multiply_adds]| {
+            .map(|[index, name, detail, shape, params, macs]| {
                 let [i, n, d, s, p, m] = widths;
-                format!("{index:>i$}  {name:<n$}  {detail:<d$}  {shape:>s$}  {parameters:>p$}  {multiply_adds:>m$}")
+                format!(
+                    "{index:>i$}  {name:<n$}  {detail:<d$}  {shape:>s$}  {params:>p$}  {macs:>m$}"
+                )
             })
             .collect();
         lines.insert(1, rule.clone());
@@ -181,8 +188,8 @@ impl Summary {
         lines.join("\n")
     }
 
-    /// The table as JSON with stable keys: `network`, `input` (`[c, h, w]`), `layers` (`index`, `name`, `type`,
-    /// `shape` without the batch, `parameters`, `multiply_adds`) and `totals`.
+    /// The table as JSON with stable keys: `network`, `input` (`[c, h, w]`), `layers` (`index`,
+    /// `name`, `type`, `shape` without the batch, `parameters`, `multiply_adds`) and `totals`.
     pub fn to_json(&self) -> Value {
         let layers: Vec<Value> = self
             .rows
@@ -221,7 +228,8 @@ impl Summary {
 }
 
 impl Counts {
-    /// `53 convolutions (49 and 4 in shortcuts), 1 dense layer, 4 stages, 16 residual blocks (4 down-sampling)`.
+    /// `53 convolutions (49 and 4 in shortcuts), 1 dense layer, 4 stages, 16 residual blocks (4
+    /// down-sampling)`.
     pub fn to_text(&self) -> String {
         let some = |count: usize, one: &str, many: &str| match count {
             1 => format!("1 {one}"),
