@@ -1,0 +1,200 @@
+//! The networks that people study, one file a family, and the register of their names.
+
+mod resnet;
+mod resnet_cifar;
+mod small;
+mod vgg;
+
+pub use resnet::resnet;
+pub use resnet_cifar::resnet_cifar;
+pub use small::{SmallConfig, small};
+pub use vgg::vgg;
+
+use crate::network::{Classes, InputSpec, Network, NetworkError, letters, nearest};
+
+/// Where weights that others trained for a network are found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pretrained {
+    /// Name of the file.
+    pub file: String,
+    /// Address of the file.
+    pub url: String,
+    /// Repository on the Hugging Face hub with the same weights as safetensors, `owner/repo`.
+    pub hub: Option<String>,
+}
+
+/// A network that [`build`] knows.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Known {
+    /// Its name.
+    pub name: &'static str,
+    /// What it is, in one line.
+    pub about: &'static str,
+    /// Trained values.
+    pub parameters: usize,
+    /// The images it takes.
+    pub input: InputSpec,
+    /// What its outputs stand for.
+    pub classes: Classes,
+    /// Weights that others trained.
+    pub pretrained: Option<Pretrained>,
+}
+
+struct Entry {
+    name: &'static str,
+    about: &'static str,
+    /// Classes of the data set it is known for.
+    classes: Classes,
+    pretrained: Source,
+    build: Build,
+}
+
+/// Who trained weights, and the checksum that stands in their file's name.
+enum Source {
+    /// torchvision's `IMAGENET1K_V1`, the papers' recipe; timm has copies.
+    Torchvision(&'static str),
+    /// akamaster/pytorch_resnet_cifar10.
+    Akamaster(&'static str),
+    Nobody,
+}
+
+impl Entry {
+    fn pretrained(&self) -> Option<Pretrained> {
+        let name = self.name;
+        match self.pretrained {
+            Source::Torchvision(checksum) => {
+                let file = format!("{name}-{checksum}.pth");
+                let url = format!("https://download.pytorch.org/models/{file}");
+                Some(Pretrained {
+                    file,
+                    url,
+                    hub: Some(format!("timm/{name}.tv_in1k")),
+                })
+            }
+            Source::Akamaster(checksum) => {
+                let file = format!("{}-{checksum}.th", name.trim_end_matches("-cifar"));
+                let folder = "https://github.com/akamaster/pytorch_resnet_cifar10/raw/master/pretrained_models";
+                Some(Pretrained {
+                    url: format!("{folder}/{file}"),
+                    file,
+                    hub: None,
+                })
+            }
+            Source::Nobody => None,
+        }
+    }
+}
+
+type Build = fn(Classes) -> Result<Network, NetworkError>;
+
+const fn imagenet(
+    name: &'static str,
+    checksum: &'static str,
+    build: Build,
+    about: &'static str,
+) -> Entry {
+    Entry {
+        name,
+        about,
+        classes: Classes::ImageNet1k,
+        pretrained: Source::Torchvision(checksum),
+        build,
+    }
+}
+
+const fn cifar(
+    name: &'static str,
+    checksum: &'static str,
+    build: Build,
+    about: &'static str,
+) -> Entry {
+    Entry {
+        name,
+        about,
+        classes: Classes::Cifar10,
+        pretrained: Source::Akamaster(checksum),
+        build,
+    }
+}
+
+#[rustfmt::skip]
+static ENTRIES: [Entry; 19] = [
+    imagenet("vgg11",          "8a719046", |c| vgg(11, false, c),      "VGG configuration A, 8 convolutions (Simonyan & Zisserman 2014)"),
+    imagenet("vgg11_bn",       "6002323d", |c| vgg(11, true, c),       "VGG-11 with batch-norm"),
+    imagenet("vgg13",          "19584684", |c| vgg(13, false, c),      "VGG configuration B, 10 convolutions"),
+    imagenet("vgg13_bn",       "abd245e5", |c| vgg(13, true, c),       "VGG-13 with batch-norm"),
+    imagenet("vgg16",          "397923af", |c| vgg(16, false, c),      "VGG configuration D, 13 convolutions"),
+    imagenet("vgg16_bn",       "6c64b313", |c| vgg(16, true, c),       "VGG-16 with batch-norm"),
+    imagenet("vgg19",          "dcbb9e9d", |c| vgg(19, false, c),      "VGG configuration E, 16 convolutions"),
+    imagenet("vgg19_bn",       "c79401a0", |c| vgg(19, true, c),       "VGG-19 with batch-norm"),
+    imagenet("resnet18",       "f37072fd", |c| resnet(18, c),          "ResNet of 8 basic blocks (He et al. 2015)"),
+    imagenet("resnet34",       "b627a593", |c| resnet(34, c),          "ResNet of 16 basic blocks"),
+    imagenet("resnet50",       "0676ba61", |c| resnet(50, c),          "ResNet of 16 bottleneck blocks, stride on the 3x3 (v1.5)"),
+    imagenet("resnet101",      "63fe2227", |c| resnet(101, c),         "ResNet of 33 bottleneck blocks"),
+    imagenet("resnet152",      "394f9c45", |c| resnet(152, c),         "ResNet of 50 bottleneck blocks"),
+    cifar("resnet20-cifar",    "12fca82f", |c| resnet_cifar(20, c),    "ResNet for CIFAR-10, 9 basic blocks (He et al. 2015, section 4.2)"),
+    cifar("resnet32-cifar",    "d509ac18", |c| resnet_cifar(32, c),    "ResNet for CIFAR-10, 15 basic blocks"),
+    cifar("resnet44-cifar",    "014dd654", |c| resnet_cifar(44, c),    "ResNet for CIFAR-10, 21 basic blocks"),
+    cifar("resnet56-cifar",    "4bfd9763", |c| resnet_cifar(56, c),    "ResNet for CIFAR-10, 27 basic blocks"),
+    cifar("resnet110-cifar",   "1d1ed7c2", |c| resnet_cifar(110, c),   "ResNet for CIFAR-10, 54 basic blocks"),
+    Entry {
+        name: "small",
+        about: "plain CNN for own data: 4 convolutions with batch-norm, 2 dense layers, 64x64 images",
+        classes: Classes::Count(10),
+        pretrained: Source::Nobody,
+        build: |classes| small(&SmallConfig { classes, ..SmallConfig::default() }),
+    },
+];
+
+/// The network of this name, for `classes` own classes or (`None`) for those of the data set it is
+/// known for. Case and punctuation do not matter: `VGG16-BN` is `vgg16_bn`.
+///
+/// # Errors
+/// [`NetworkError::UnknownNetwork`] with the nearest names; no classes.
+pub fn build(name: &str, classes: Option<usize>) -> Result<Network, NetworkError> {
+    let entry = find(name)?;
+    (entry.build)(classes.map_or(entry.classes.clone(), Classes::Count))
+}
+
+/// Weights that others trained for the network of this name, where there are any.
+///
+/// # Errors
+/// [`NetworkError::UnknownNetwork`] with the nearest names.
+pub fn pretrained(name: &str) -> Result<Option<Pretrained>, NetworkError> {
+    Ok(find(name)?.pretrained())
+}
+
+/// The names that [`build`] takes.
+pub fn names() -> impl Iterator<Item = &'static str> {
+    ENTRIES.iter().map(|entry| entry.name)
+}
+
+/// All that is known of each network.
+///
+/// # Errors
+/// If one cannot be built, which the tests rule out.
+pub fn list() -> Result<Vec<Known>, NetworkError> {
+    let known = |entry: &Entry| {
+        let network = (entry.build)(entry.classes.clone())?;
+        Ok(Known {
+            name: entry.name,
+            about: entry.about,
+            parameters: network.parameter_count(),
+            input: network.input,
+            classes: network.classes,
+            pretrained: entry.pretrained(),
+        })
+    };
+    ENTRIES.iter().map(known).collect()
+}
+
+fn find(name: &str) -> Result<&'static Entry, NetworkError> {
+    let wanted = letters(name);
+    ENTRIES
+        .iter()
+        .find(|entry| letters(entry.name) == wanted)
+        .ok_or_else(|| NetworkError::UnknownNetwork {
+            name: name.to_owned(),
+            near: nearest(name, names(), 3),
+        })
+}

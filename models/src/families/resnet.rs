@@ -1,0 +1,116 @@
+//! ResNet for ImageNet (He et al. 2015, arXiv:1512.03385, table 1), as in torchvision.
+//!
+//! A 7x7 stem, four stages of residual blocks, a mean over the map, one dense layer. The first
+//! block of a stage halves the map (not in stage 1) and widens it, and so has a projection on its
+//! shortcut ("option B").
+
+use crate::network::{
+    Builder, Classes, Conv2d, Head, LayerId, NEXT, Network, NetworkError, Pool2d, Preprocess,
+    ScopeKind,
+};
+
+/// Output channels of a bottleneck block for each channel of its middle.
+const EXPANSION: usize = 4;
+
+/// ResNet of 18, 34 (basic blocks), 50, 101 or 152 (bottleneck blocks) layers.
+///
+/// # Errors
+/// For another depth or no classes.
+pub fn resnet(depth: usize, classes: Classes) -> Result<Network, NetworkError> {
+    let name = format!("resnet{depth}");
+    // Blocks in each stage.
+    let (block, blocks): (Block, _) = match depth {
+        18 => (basic, [2, 2, 2, 2]),
+        34 => (basic, [3, 4, 6, 3]),
+        50 => (bottleneck, [3, 4, 6, 3]),
+        101 => (bottleneck, [3, 4, 23, 3]),
+        152 => (bottleneck, [3, 8, 36, 3]),
+        _ => {
+            let reason = format!("ResNet has 18, 34, 50, 101 or 152 layers, not {depth}");
+            return Err(NetworkError::Config {
+                network: name,
+                reason,
+            });
+        }
+    };
+    let mut net = Builder::new(&name, [3, 224, 224]);
+    let x = net.conv(
+        "conv1",
+        LayerId::INPUT,
+        Conv2d::new(64, 7).stride(2).padding(3).without_bias(),
+    );
+    let x = net.batch_norm("bn1", x);
+    let x = net.relu("relu", x);
+    let mut x = net.max_pool("maxpool", x, Pool2d::new(3, 2, 1));
+    for (stage, blocks) in blocks.into_iter().enumerate() {
+        let width = 64 << stage;
+        x = net.scope(
+            ScopeKind::Stage,
+            &format!("layer{}", stage + 1),
+            x,
+            |net, mut x| {
+                for index in 0..blocks {
+                    let stride = if stage > 0 && index == 0 { 2 } else { 1 };
+                    x = net.scope(ScopeKind::Block, NEXT, x, |net, x| {
+                        block(net, x, width, stride)
+                    });
+                }
+                x
+            },
+        );
+    }
+    let x = net.global_avg_pool("avgpool", x);
+    let x = net.flatten("flatten", x);
+    net.linear("fc", x, classes.len());
+    net.finish(classes, Head::Softmax, Preprocess::IMAGENET)
+}
+
+/// Adds a block of `width` whose 3x3 convolution has `stride`.
+type Block = fn(&mut Builder, LayerId, usize, usize) -> LayerId;
+
+/// Two 3x3 convolutions.
+fn basic(net: &mut Builder, entry: LayerId, width: usize, stride: usize) -> LayerId {
+    let x = net.conv("conv1", entry, conv3x3(width).stride(stride));
+    let x = net.batch_norm("bn1", x);
+    let x = net.relu("relu", x);
+    let x = net.conv("conv2", x, conv3x3(width));
+    let x = net.batch_norm("bn2", x);
+    close(net, entry, x, stride)
+}
+
+/// 1x1 to a narrow middle, 3x3, 1x1 to four times the width. The stride is on the 3x3 ("v1.5",
+/// torchvision and NVIDIA); the paper has it on the first 1x1.
+fn bottleneck(net: &mut Builder, entry: LayerId, width: usize, stride: usize) -> LayerId {
+    let x = net.conv("conv1", entry, conv1x1(width));
+    let x = net.batch_norm("bn1", x);
+    let x = net.relu("relu", x);
+    let x = net.conv("conv2", x, conv3x3(width).stride(stride));
+    let x = net.batch_norm("bn2", x);
+    let x = net.relu("relu", x);
+    let x = net.conv("conv3", x, conv1x1(EXPANSION * width));
+    let x = net.batch_norm("bn3", x);
+    close(net, entry, x, stride)
+}
+
+/// Adds the shortcut to the block's residual `x`: the identity, or a projection where the shapes
+/// differ.
+fn close(net: &mut Builder, entry: LayerId, x: LayerId, stride: usize) -> LayerId {
+    let width = net.channels(x);
+    let shortcut = match stride == 1 && net.channels(entry) == width {
+        true => entry,
+        false => net.scope(ScopeKind::Shortcut, "downsample", entry, |net, entry| {
+            let x = net.conv(NEXT, entry, conv1x1(width).stride(stride));
+            net.batch_norm(NEXT, x)
+        }),
+    };
+    let x = net.add("add", &[x, shortcut]);
+    net.relu("relu", x)
+}
+
+fn conv1x1(width: usize) -> Conv2d {
+    Conv2d::new(width, 1).without_bias()
+}
+
+fn conv3x3(width: usize) -> Conv2d {
+    Conv2d::new(width, 3).padding(1).without_bias()
+}

@@ -1,0 +1,58 @@
+//! Keras's and Caffe's names for the layers of VGG and of other plain networks.
+
+use super::{LayerId, LayerKind, Network};
+
+impl Network {
+    /// Names that Keras and Caffe users know, each with its layer. Networks that are a `features`
+    /// and a `classifier` run have them (VGG, `small`); the others have none.
+    ///
+    /// - Keras: `block5_conv3` is the convolution **after its ReLU**, since that is what Keras's
+    ///   layer of this name puts out (torchvision's index + 1; with batch-norm + 2); `block5_pool`,
+    ///   `fc1`, `fc2` (after the ReLU), `predictions` (the logits: the softmax is no layer here).
+    /// - Caffe: `conv5_3` is the convolution itself, `relu5_3` its ReLU, `pool5`; dense layers
+    ///   `fc6`, `fc7`, `fc8`, `relu6`, `relu7`.
+    pub fn aliases(&self) -> Vec<(String, LayerId)> {
+        let run = |name: &str| self.scopes.iter().find(|scope| scope.name == name);
+        let (Some(features), Some(classifier)) = (run("features"), run("classifier")) else {
+            return Vec::new();
+        };
+        let mut aliases = Vec::new();
+        let (mut block, mut conv) = (1, 0);
+        for id in features.layers.clone().map(LayerId) {
+            match self[id].kind {
+                LayerKind::Conv2d(_) => {
+                    conv += 1;
+                    let activated = self.activated(id);
+                    aliases.push((format!("block{block}_conv{conv}"), activated));
+                    aliases.push((format!("conv{block}_{conv}"), id));
+                    aliases.push((format!("relu{block}_{conv}"), activated));
+                }
+                LayerKind::MaxPool2d(_) => {
+                    aliases.push((format!("block{block}_pool"), id));
+                    aliases.push((format!("pool{block}"), id));
+                    (block, conv) = (block + 1, 0);
+                }
+                _ => {}
+            }
+        }
+        let dense: Vec<LayerId> = classifier
+            .layers
+            .clone()
+            .map(LayerId)
+            .filter(|&id| matches!(self[id].kind, LayerKind::Linear { .. }))
+            .collect();
+        for (index, &id) in dense.iter().enumerate() {
+            let activated = self.activated(id);
+            // Caffe goes on counting where the five blocks end.
+            let caffe = 6 + index;
+            if index + 1 == dense.len() {
+                aliases.push(("predictions".into(), id));
+            } else {
+                aliases.push((format!("fc{}", index + 1), activated));
+                aliases.push((format!("relu{caffe}"), activated));
+            }
+            aliases.push((format!("fc{caffe}"), id));
+        }
+        aliases
+    }
+}

@@ -1,0 +1,289 @@
+//! Writing a network down so that it reads like the paper's table.
+
+use super::{
+    Classes, Conv2d, Head, InputSpec, Layer, LayerId, LayerKind, Network, NetworkError, Pool2d,
+    Preprocess, Scope, ScopeKind, Shape,
+};
+
+/// Name of a layer or scope that is called by its place in the scope around it, as in
+/// `nn.Sequential`: `features.3`.
+pub const NEXT: &str = "#";
+
+/// Builds a [`Network`] layer by layer. Each call adds a layer that reads `x` and returns its
+/// place:
+///
+/// ```
+/// use convscope_models::network::{Builder, Classes, Conv2d, Head, LayerId, Preprocess, ScopeKind};
+///
+/// let mut net = Builder::new("tiny", [3, 32, 32]);
+/// let x = net.scope(ScopeKind::Block, "block", LayerId::INPUT, |net, entry| {
+///     let x = net.conv("conv", entry, Conv2d::new(3, 3).padding(1));
+///     let x = net.add("add", &[x, entry]);
+///     net.relu("relu", x)
+/// });
+/// let x = net.global_avg_pool("avgpool", x);
+/// let x = net.flatten("flatten", x);
+/// net.linear("fc", x, 10);
+/// let net = net.finish(Classes::Count(10), Head::Softmax, Preprocess::Cifar)?;
+/// assert_eq!(net.layers[2].name, "block.add");
+/// # Ok::<(), convscope_models::network::NetworkError>(())
+/// ```
+///
+/// Numbers that follow from the input (channels, features) are filled in. A layer that does not fit
+/// is reported by [`Builder::finish`], the first one only, so that the description stays free of
+/// `?`. A name that is taken gets `_1`, `_2`, ... as torch.fx does.
+#[derive(Debug)]
+pub struct Builder {
+    network: Network,
+    /// Shape of each layer at the default input size.
+    shapes: Vec<Shape>,
+    /// The scopes that are open, outermost first: their places in `network.scopes`, and how many
+    /// layers and scopes each has by now for [`NEXT`].
+    open: Vec<(usize, usize)>,
+    error: Option<NetworkError>,
+}
+
+impl Builder {
+    /// A network with nothing but its input of `[channels, height, width]`.
+    pub fn new(name: &str, [channels, height, width]: [usize; 3]) -> Self {
+        let input = InputSpec {
+            channels,
+            height,
+            width,
+            min_size: [height, width],
+        };
+        let error = [channels, height, width]
+            .contains(&0)
+            .then(|| NetworkError::Config {
+                network: name.to_owned(),
+                reason: format!("an input of {channels}x{height}x{width} has no pixels"),
+            });
+        let network = Network {
+            name: name.to_owned(),
+            layers: vec![Layer {
+                name: "input".into(),
+                kind: LayerKind::Input,
+                inputs: Vec::new(),
+            }],
+            scopes: Vec::new(),
+            input,
+            classes: Classes::Count(0),
+            head: Head::Softmax,
+            preprocess: Preprocess::Cifar,
+        };
+        Self {
+            network,
+            shapes: vec![Shape::Map {
+                channels,
+                height,
+                width,
+            }],
+            open: Vec::new(),
+            error,
+        }
+    }
+
+    /// Channels (or features) of a layer's output.
+    pub fn channels(&self, x: LayerId) -> usize {
+        self.shapes[x.0].channels()
+    }
+
+    /// `[height, width]` of a layer's output at the default input size, `None` for a vector.
+    pub fn spatial(&self, x: LayerId) -> Option<[usize; 2]> {
+        self.shapes[x.0].spatial()
+    }
+
+    /// Opens a scope, has `build` fill it from `x`, and closes it; what `build` returns is its
+    /// output.
+    pub fn scope(
+        &mut self,
+        kind: ScopeKind,
+        name: &str,
+        x: LayerId,
+        build: impl FnOnce(&mut Self, LayerId) -> LayerId,
+    ) -> LayerId {
+        let name = self.full_name(name);
+        let start = self.network.layers.len();
+        let place = self.network.scopes.len();
+        self.network.scopes.push(Scope {
+            name,
+            kind,
+            layers: start..start,
+            output: x,
+        });
+        self.open.push((place, 0));
+        let output = build(self, x);
+        self.open.pop();
+        let end = self.network.layers.len();
+        let scope = &mut self.network.scopes[place];
+        scope.layers.end = end;
+        scope.output = output;
+        output
+    }
+
+    /// Convolution; `conv.in_channels` is filled in.
+    pub fn conv(&mut self, name: &str, x: LayerId, conv: Conv2d) -> LayerId {
+        let in_channels = self.channels(x);
+        self.layer(
+            name,
+            LayerKind::Conv2d(Conv2d {
+                in_channels,
+                ..conv
+            }),
+            &[x],
+        )
+    }
+
+    /// Batch normalisation with PyTorch's numbers.
+    pub fn batch_norm(&mut self, name: &str, x: LayerId) -> LayerId {
+        let channels = self.channels(x);
+        self.layer(
+            name,
+            LayerKind::BatchNorm2d {
+                channels,
+                eps: 1e-5,
+                momentum: 0.1,
+            },
+            &[x],
+        )
+    }
+
+    /// ReLU.
+    pub fn relu(&mut self, name: &str, x: LayerId) -> LayerId {
+        self.layer(name, LayerKind::Relu, &[x])
+    }
+
+    /// Maximum pooling.
+    pub fn max_pool(&mut self, name: &str, x: LayerId, pool: Pool2d) -> LayerId {
+        self.layer(name, LayerKind::MaxPool2d(pool), &[x])
+    }
+
+    /// Average pooling to a fixed size.
+    pub fn adaptive_avg_pool(&mut self, name: &str, x: LayerId, output: [usize; 2]) -> LayerId {
+        self.layer(name, LayerKind::AdaptiveAvgPool2d { output }, &[x])
+    }
+
+    /// Mean of each channel.
+    pub fn global_avg_pool(&mut self, name: &str, x: LayerId) -> LayerId {
+        self.adaptive_avg_pool(name, x, [1, 1])
+    }
+
+    /// Map to vector.
+    pub fn flatten(&mut self, name: &str, x: LayerId) -> LayerId {
+        self.layer(name, LayerKind::Flatten, &[x])
+    }
+
+    /// Dense layer with bias.
+    pub fn linear(&mut self, name: &str, x: LayerId, out_features: usize) -> LayerId {
+        let in_features = self.channels(x);
+        self.layer(
+            name,
+            LayerKind::Linear {
+                in_features,
+                out_features,
+                bias: true,
+            },
+            &[x],
+        )
+    }
+
+    /// Dropout.
+    pub fn dropout(&mut self, name: &str, x: LayerId, p: f64) -> LayerId {
+        self.layer(name, LayerKind::Dropout { p }, &[x])
+    }
+
+    /// Sum of `inputs`.
+    pub fn add(&mut self, name: &str, inputs: &[LayerId]) -> LayerId {
+        self.layer(name, LayerKind::Add, inputs)
+    }
+
+    /// Any layer, as it is given.
+    pub fn layer(&mut self, name: &str, kind: LayerKind, inputs: &[LayerId]) -> LayerId {
+        let name = self.full_name(name);
+        let layer = Layer {
+            name,
+            kind,
+            inputs: inputs.to_vec(),
+        };
+        let shape = self
+            .network
+            .layer_shape(&layer, &self.shapes)
+            .and_then(|shape| match shape.spatial() {
+                Some([h, w]) if h == 0 || w == 0 => Err(self.too_deep(&layer, [h, w])),
+                _ => Ok(shape),
+            });
+        let shape = shape.unwrap_or_else(|error| {
+            self.error.get_or_insert(error);
+            self.shapes[0].clone()
+        });
+        self.shapes.push(shape);
+        self.network.layers.push(layer);
+        self.network.output()
+    }
+
+    /// The finished network.
+    ///
+    /// # Errors
+    /// No classes, or the first layer that did not fit (one that is left without pixels among them).
+    pub fn finish(
+        self,
+        classes: Classes,
+        head: Head,
+        preprocess: Preprocess,
+    ) -> Result<Network, NetworkError> {
+        let Self {
+            mut network, error, ..
+        } = self;
+        if classes.len() == 0 {
+            let reason = "needs at least one class".into();
+            return Err(NetworkError::Config {
+                network: network.name,
+                reason,
+            });
+        }
+        if let Some(error) = error {
+            return Err(error);
+        }
+        let default = [network.input.height, network.input.width];
+        network.input.min_size = network.smallest_input(default);
+        network.classes = classes;
+        network.head = head;
+        network.preprocess = preprocess;
+        Ok(network)
+    }
+
+    fn too_deep(&self, layer: &Layer, [h, w]: [usize; 2]) -> NetworkError {
+        let InputSpec { height, width, .. } = self.network.input;
+        NetworkError::Layer {
+            network: self.network.name.clone(),
+            layer: layer.name.clone(),
+            kind: layer.kind.type_name(),
+            reason: format!("would be {h}x{w}: {height}x{width} is too small an input for it"),
+        }
+    }
+
+    /// `name` within the scopes that are open, numbered where it is [`NEXT`] or taken.
+    fn full_name(&mut self, name: &str) -> String {
+        let mut own = name.to_owned();
+        let mut prefix = String::new();
+        if let Some((scope, members)) = self.open.last_mut() {
+            prefix = format!("{}.", self.network.scopes[*scope].name);
+            if name == NEXT {
+                own = members.to_string();
+            }
+            *members += 1;
+        }
+        let full = format!("{prefix}{own}");
+        let taken = |name: &String| {
+            self.network.layers.iter().any(|layer| layer.name == *name)
+                || self.network.scopes.iter().any(|scope| scope.name == *name)
+        };
+        let mut unique = full.clone();
+        let mut uses = 0;
+        while taken(&unique) {
+            uses += 1;
+            unique = format!("{full}_{uses}");
+        }
+        unique
+    }
+}

@@ -1,0 +1,299 @@
+//! Shape inference: what each layer makes of an image of any size, and why it cannot.
+
+use super::{Conv2d, Layer, LayerKind, Network, NetworkError, Pool2d, Shape, product};
+
+/// More values than this in one tensor are a slip of the keyboard. The bound also keeps every sum
+/// over a network's layers within a 64-bit integer.
+const MOST_VALUES: usize = 1 << 40;
+
+impl Network {
+    /// Shape of every layer's output, in the order of [`Network::layers`], for an image of
+    /// `height` x `width`.
+    ///
+    /// # Errors
+    /// [`NetworkError::InputTooSmall`] with the smallest size that works, or
+    /// [`NetworkError::Layer`] for a layer that does not fit its inputs.
+    pub fn shapes(&self, height: usize, width: usize) -> Result<Vec<Shape>, NetworkError> {
+        let input = Shape::Map {
+            channels: self.input.channels,
+            height,
+            width,
+        };
+        let mut shapes: Vec<Shape> = Vec::with_capacity(self.layers.len());
+        for (index, layer) in self.layers.iter().enumerate() {
+            let shape = match index {
+                0 => input.clone(),
+                _ => self.layer_shape(layer, &shapes)?,
+            };
+            if let Some([h, w]) = shape.spatial()
+                && (h == 0 || w == 0)
+            {
+                return Err(NetworkError::InputTooSmall {
+                    network: self.name.clone(),
+                    input: [height, width],
+                    layer: layer.name.clone(),
+                    output: [h, w],
+                    minimum: self.input.min_size,
+                });
+            }
+            shapes.push(shape);
+        }
+        Ok(shapes)
+    }
+
+    /// Shape of `layer`'s output when the layers before it have `shapes`.
+    pub(super) fn layer_shape(
+        &self,
+        layer: &Layer,
+        shapes: &[Shape],
+    ) -> Result<Shape, NetworkError> {
+        let fail = |reason: String| NetworkError::Layer {
+            network: self.name.clone(),
+            layer: layer.name.clone(),
+            kind: layer.kind.type_name(),
+            reason,
+        };
+        let inputs: Vec<&Shape> = layer
+            .inputs
+            .iter()
+            .map(|input| {
+                shapes
+                    .get(input.0)
+                    .ok_or_else(|| fail(format!("reads layer {}, which comes later", input.0)))
+            })
+            .collect::<Result<_, _>>()?;
+        let shape = layer.kind.output_shape(&inputs).map_err(fail)?;
+        let values = shape.len().max(layer.kind.weight_len());
+        match values > MOST_VALUES {
+            true => Err(fail(format!(
+                "would hold {values} values, more than any memory"
+            ))),
+            false => Ok(shape),
+        }
+    }
+
+    /// The smallest `[height, width]` for which every layer has an output, at most `default`.
+    pub(super) fn smallest_input(&self, [height, width]: [usize; 2]) -> [usize; 2] {
+        // Extents only grow with the input's, each axis for itself: a binary search is exact.
+        let smallest = |largest: usize, fits: &dyn Fn(usize) -> bool| {
+            let (mut low, mut high) = (1, largest);
+            while low < high {
+                let middle = low + (high - low) / 2;
+                if fits(middle) {
+                    high = middle
+                } else {
+                    low = middle + 1
+                }
+            }
+            low
+        };
+        [
+            smallest(height, &|h| self.shapes(h, width).is_ok()),
+            smallest(width, &|w| self.shapes(height, w).is_ok()),
+        ]
+    }
+}
+
+impl LayerKind {
+    /// Shape of the output for one image. A map with an extent of 0 means that the input was too
+    /// small; anything else that does not fit is an error in words.
+    pub(super) fn output_shape(&self, inputs: &[&Shape]) -> Result<Shape, String> {
+        let input = match (self, inputs) {
+            (Self::Add | Self::Multiply | Self::Concat, [first, _, ..]) => first,
+            (Self::Add | Self::Multiply | Self::Concat, _) => {
+                return Err(format!("takes two inputs or more, has {}", inputs.len()));
+            }
+            (_, [only]) => only,
+            _ => return Err(format!("takes one input, has {}", inputs.len())),
+        };
+        let map = || match **input {
+            Shape::Map {
+                channels,
+                height,
+                width,
+            } => Ok([channels, height, width]),
+            Shape::Vector { .. } => Err(format!("wants a map but gets a vector of {input}")),
+        };
+        match self {
+            Self::Input => Err("stands where only layer 0 may".into()),
+            Self::Relu | Self::Relu6 | Self::LeakyRelu { .. } => Ok((*input).clone()),
+            Self::Sigmoid | Self::Softmax | Self::Dropout { .. } => Ok((*input).clone()),
+            Self::Conv2d(conv) => conv.output_shape(map()?),
+            Self::MaxPool2d(pool) | Self::AvgPool2d { pool, .. } => pool.output_shape(map()?),
+            Self::BatchNorm2d { channels, .. } => {
+                expect_channels(*channels, map()?[0])?;
+                Ok((*input).clone())
+            }
+            Self::AdaptiveAvgPool2d {
+                output: [height, width],
+            } => {
+                positive("output", &[*height, *width])?;
+                Ok(Shape::Map {
+                    channels: map()?[0],
+                    height: *height,
+                    width: *width,
+                })
+            }
+            Self::Flatten => Ok(Shape::Vector {
+                features: input.len(),
+            }),
+            Self::Linear {
+                in_features,
+                out_features,
+                ..
+            } => {
+                positive("out_features", &[*out_features])?;
+                match input {
+                    Shape::Map { .. } => Err(format!(
+                        "wants a vector but gets a map of {input}: flatten it first"
+                    )),
+                    Shape::Vector { features } if features != in_features => {
+                        Err(format!("wants {in_features} features but gets {features}"))
+                    }
+                    Shape::Vector { .. } => Ok(Shape::Vector {
+                        features: *out_features,
+                    }),
+                }
+            }
+            Self::PadShortcut {
+                stride,
+                out_channels,
+            } => {
+                let [channels, height, width] = map()?;
+                positive("stride", &[*stride])?;
+                if *out_channels < channels || !(out_channels - channels).is_multiple_of(2) {
+                    return Err(format!(
+                        "cannot pad {channels} channels to {out_channels} with as many on either side"
+                    ));
+                }
+                let [height, width] = [height.div_ceil(*stride), width.div_ceil(*stride)];
+                Ok(Shape::Map {
+                    channels: *out_channels,
+                    height,
+                    width,
+                })
+            }
+            Self::Add | Self::Multiply | Self::Concat => join(self, inputs),
+        }
+    }
+}
+
+impl Conv2d {
+    fn output_shape(&self, [channels, height, width]: [usize; 3]) -> Result<Shape, String> {
+        positive("out_channels", &[self.out_channels])?;
+        positive("kernel", &self.kernel)?;
+        positive("stride", &self.stride)?;
+        positive("dilation", &self.dilation)?;
+        positive("groups", &[self.groups])?;
+        for (what, channels) in [("input", self.in_channels), ("output", self.out_channels)] {
+            if !channels.is_multiple_of(self.groups) {
+                return Err(format!(
+                    "{} groups do not divide {channels} {what} channels",
+                    self.groups
+                ));
+            }
+        }
+        expect_channels(self.in_channels, channels)?;
+        let span =
+            |axis: usize| product(&[self.dilation[axis], self.kernel[axis] - 1]).saturating_add(1);
+        let [top, bottom, left, right] = self.padding;
+        Ok(Shape::Map {
+            channels: self.out_channels,
+            height: windows(height, [top, bottom], span(0), self.stride[0], false),
+            width: windows(width, [left, right], span(1), self.stride[1], false),
+        })
+    }
+}
+
+impl Pool2d {
+    fn output_shape(&self, [channels, height, width]: [usize; 3]) -> Result<Shape, String> {
+        positive("kernel", &self.kernel)?;
+        positive("stride", &self.stride)?;
+        // A window that lies wholly in the padding would have no maximum and no mean.
+        let [top, bottom, left, right] = self.padding;
+        let [kh, kw] = self.kernel;
+        if top.max(bottom) >= kh || left.max(right) >= kw {
+            return Err(format!(
+                "padding {:?} must be smaller than kernel {:?}",
+                self.padding, self.kernel
+            ));
+        }
+        Ok(Shape::Map {
+            channels,
+            height: windows(height, [top, bottom], kh, self.stride[0], self.ceil),
+            width: windows(width, [left, right], kw, self.stride[1], self.ceil),
+        })
+    }
+}
+
+fn positive(what: &str, numbers: &[usize]) -> Result<(), String> {
+    match numbers.contains(&0) {
+        true => Err(format!("{what} must be at least 1")),
+        false => Ok(()),
+    }
+}
+
+/// Number of windows of `span` pixels along an axis, 0 if not one fits.
+fn windows(
+    extent: usize,
+    [before, after]: [usize; 2],
+    span: usize,
+    stride: usize,
+    ceil: bool,
+) -> usize {
+    let padded = extent.saturating_add(before).saturating_add(after);
+    let reach = if ceil {
+        padded.saturating_add(stride - 1)
+    } else {
+        padded
+    };
+    if extent == 0 || reach < span {
+        return 0;
+    }
+    let count = (reach - span) / stride + 1;
+    // PyTorch's rule: the window that ceil mode adds must not begin in the padding after the image.
+    let begins_outside = ceil && product(&[count - 1, stride]) >= extent.saturating_add(before);
+    count - usize::from(begins_outside)
+}
+
+fn expect_channels(wanted: usize, channels: usize) -> Result<(), String> {
+    match wanted == channels {
+        true => Ok(()),
+        false => Err(format!("wants {wanted} channels but gets {channels}")),
+    }
+}
+
+/// Shape of the sum, product or concatenation of `inputs`.
+fn join(kind: &LayerKind, inputs: &[&Shape]) -> Result<Shape, String> {
+    let mut joined = inputs[0].clone();
+    for next in &inputs[1..] {
+        let misfit = || format!("cannot join {joined} and {next}");
+        match (kind, &joined, next) {
+            (LayerKind::Concat, Shape::Vector { features }, Shape::Vector { features: more }) => {
+                joined = Shape::Vector {
+                    features: features.saturating_add(*more),
+                };
+            }
+            (
+                LayerKind::Concat,
+                Shape::Map {
+                    channels,
+                    height,
+                    width,
+                },
+                Shape::Map { channels: more, .. },
+            ) if joined.spatial() == next.spatial() => {
+                let channels = channels.saturating_add(*more);
+                joined = Shape::Map {
+                    channels,
+                    height: *height,
+                    width: *width,
+                };
+            }
+            (LayerKind::Concat, ..) => return Err(misfit()),
+            _ if joined != **next => return Err(misfit()),
+            _ => {}
+        }
+    }
+    Ok(joined)
+}

@@ -1,0 +1,313 @@
+//! A network as plain data: a list of named layers, each with the layers it reads.
+//!
+//! The list is in topological order and layer 0 is the input, so whoever runs, prints, cuts or
+//! counts a network walks [`Network::layers`] once from front to back:
+//!
+//! ```
+//! use convscope_models::{families, network::LayerKind};
+//!
+//! let net = families::build("resnet18", None)?;
+//! let shapes = net.shapes(224, 224)?;
+//! for (layer, shape) in net.layers.iter().zip(&shapes) {
+//!     let read: Vec<&str> = layer.inputs.iter().map(|&input| net[input].name.as_str()).collect();
+//!     if let LayerKind::Add = layer.kind {
+//!         assert_eq!(read.len(), 2, "{} of {shape} adds {read:?}", layer.name);
+//!     }
+//! }
+//! # Ok::<(), convscope_models::network::NetworkError>(())
+//! ```
+//!
+//! Layers have torchvision's names; operations that are not modules there (`layer1.0.add`,
+//! `flatten`) have those that `torchvision.models.feature_extraction` gives them. The name of a
+//! [`Scope`] (`layer3`, `features`) stands for the layer that is its output. Weights live
+//! elsewhere, under the names of [`Network::params`].
+
+mod alias;
+mod builder;
+mod dot;
+mod error;
+mod infer;
+mod layer;
+mod params;
+mod select;
+mod shape;
+mod summary;
+
+use std::ops::{Index, Range};
+
+pub use builder::{Builder, NEXT};
+pub use error::{NetworkError, nearest};
+pub use layer::{Conv2d, LayerKind, Pool2d};
+pub use params::{Param, ParamKind};
+pub use select::Selection;
+pub use shape::Shape;
+pub use summary::{Counts, Row, Summary, thousands};
+
+pub(crate) use error::letters;
+use shape::product;
+
+/// Mean of ImageNet's red, green and blue, in 0..1; CIFAR models of this project use it too.
+pub const IMAGENET_MEAN: [f32; 3] = [0.485, 0.456, 0.406];
+/// Standard deviation of ImageNet's red, green and blue, in 0..1.
+pub const IMAGENET_STD: [f32; 3] = [0.229, 0.224, 0.225];
+
+/// Place of a layer in [`Network::layers`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct LayerId(pub usize);
+
+impl LayerId {
+    /// The input.
+    pub const INPUT: Self = Self(0);
+}
+
+/// One layer.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Layer {
+    /// Unique name, such as `layer1.0.conv1`.
+    pub name: String,
+    /// What it computes.
+    pub kind: LayerKind,
+    /// What it reads; always layers before it.
+    pub inputs: Vec<LayerId>,
+}
+
+/// What a scope stands for in its family.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ScopeKind {
+    /// Blocks that work at one resolution, such as `layer3` of a ResNet (the paper's `conv4_x`).
+    Stage,
+    /// One residual block, such as `layer3.2`.
+    Block,
+    /// The path around a block where it is not the identity, such as `layer3.0.downsample`.
+    Shortcut,
+    /// A plain run of layers, such as `features` of a VGG.
+    Sequence,
+}
+
+/// A named run of layers. Scopes nest.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Scope {
+    /// Full name, such as `layer3.0.downsample`.
+    pub name: String,
+    /// What it stands for.
+    pub kind: ScopeKind,
+    /// Its layers, those of the scopes within it among them.
+    pub layers: Range<usize>,
+    /// The layer whose output is the scope's.
+    pub output: LayerId,
+}
+
+/// The images that a network takes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InputSpec {
+    /// Channels: 3 for RGB.
+    pub channels: usize,
+    /// Height it was designed for. Others work from [`Self::min_size`] on.
+    pub height: usize,
+    /// Width it was designed for.
+    pub width: usize,
+    /// Smallest `[height, width]` that leaves every layer an output.
+    pub min_size: [usize; 2],
+}
+
+/// What the outputs stand for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Classes {
+    /// The 1000 classes of ILSVRC 2012.
+    ImageNet1k,
+    /// The 10 classes of CIFAR-10.
+    Cifar10,
+    /// Own classes, by name.
+    Named(Vec<String>),
+    /// Own classes without names.
+    Count(usize),
+}
+
+impl Classes {
+    /// How many there are.
+    #[expect(
+        clippy::len_without_is_empty,
+        reason = "no network is built for no class"
+    )]
+    pub fn len(&self) -> usize {
+        match self {
+            Self::ImageNet1k => 1000,
+            Self::Cifar10 => 10,
+            Self::Named(names) => names.len(),
+            Self::Count(count) => *count,
+        }
+    }
+}
+
+/// How the raw outputs (logits) become probabilities. Networks end in logits, which is what
+/// Grad-CAM and gradient ascent want; whoever prints probabilities applies this.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Head {
+    /// One class excludes the others: softmax.
+    Softmax,
+    /// Each class for itself (or one yes-or-no output): sigmoid.
+    Sigmoid,
+}
+
+/// How a photo becomes the input. Values go from 0..255 to 0..1, then mean and standard deviation
+/// are taken off per channel.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Preprocess {
+    /// torchvision's: shorter side to `resize` (bilinear, antialiased), centre crop of
+    /// `crop` x `crop`, [`IMAGENET_MEAN`] and [`IMAGENET_STD`].
+    ImageNet {
+        /// Length of the shorter side, 256.
+        resize: usize,
+        /// Side of the crop, 224.
+        crop: usize,
+    },
+    /// 32x32 pixels as they are, no crop, [`IMAGENET_MEAN`] and [`IMAGENET_STD`] (as the
+    /// CIFAR ResNets were trained).
+    Cifar,
+    /// Scaled (bilinear, antialiased) until it just covers `size`, centre crop of `size`.
+    Custom {
+        /// `[height, width]`.
+        size: [usize; 2],
+        /// Mean of each channel, in 0..1.
+        mean: Vec<f32>,
+        /// Standard deviation of each channel, in 0..1.
+        std: Vec<f32>,
+    },
+}
+
+impl Preprocess {
+    /// torchvision's preset for ImageNet: resize 256, crop 224.
+    pub const IMAGENET: Self = Self::ImageNet {
+        resize: 256,
+        crop: 224,
+    };
+
+    /// Mean of each channel, in 0..1.
+    pub fn mean(&self) -> &[f32] {
+        match self {
+            Self::ImageNet { .. } | Self::Cifar => &IMAGENET_MEAN,
+            Self::Custom { mean, .. } => mean,
+        }
+    }
+
+    /// Standard deviation of each channel, in 0..1.
+    pub fn std(&self) -> &[f32] {
+        match self {
+            Self::ImageNet { .. } | Self::Cifar => &IMAGENET_STD,
+            Self::Custom { std, .. } => std,
+        }
+    }
+}
+
+/// A network as plain data.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Network {
+    /// Name in the registry, such as `vgg16_bn`.
+    pub name: String,
+    /// Layers in topological order; layer 0 is [`LayerKind::Input`], the last one the output.
+    pub layers: Vec<Layer>,
+    /// Named runs of layers, outer ones before those within them.
+    pub scopes: Vec<Scope>,
+    /// The images it takes.
+    pub input: InputSpec,
+    /// What its outputs stand for.
+    pub classes: Classes,
+    /// How its outputs become probabilities.
+    pub head: Head,
+    /// How a photo becomes its input.
+    pub preprocess: Preprocess,
+}
+
+impl Index<LayerId> for Network {
+    type Output = Layer;
+
+    /// # Panics
+    /// If `id` is of another, longer network.
+    fn index(&self, id: LayerId) -> &Layer {
+        &self.layers[id.0]
+    }
+}
+
+impl Network {
+    /// The last layer, whose output is the logits.
+    pub fn output(&self) -> LayerId {
+        LayerId(self.layers.len().saturating_sub(1))
+    }
+
+    /// The layer of exactly this name. [`Network::select`] also takes scopes, aliases and numbers.
+    pub fn find(&self, name: &str) -> Option<LayerId> {
+        self.layers
+            .iter()
+            .position(|layer| layer.name == name)
+            .map(LayerId)
+    }
+
+    /// Every layer with its place.
+    pub fn ids(&self) -> impl Iterator<Item = (LayerId, &Layer)> {
+        self.layers
+            .iter()
+            .enumerate()
+            .map(|(index, layer)| (LayerId(index), layer))
+    }
+
+    /// The layers that read `id`.
+    pub fn readers(&self, id: LayerId) -> impl Iterator<Item = LayerId> {
+        self.ids()
+            .filter(move |(_, layer)| layer.inputs.contains(&id))
+            .map(|(reader, _)| reader)
+    }
+
+    /// Whether the layer lies on the path around a residual block.
+    pub fn in_shortcut(&self, id: LayerId) -> bool {
+        let shortcuts = self
+            .scopes
+            .iter()
+            .filter(|scope| scope.kind == ScopeKind::Shortcut);
+        shortcuts
+            .into_iter()
+            .any(|scope| scope.layers.contains(&id.0))
+    }
+
+    /// The last convolution that is not in a shortcut (`last-conv` on the command line).
+    pub fn last_conv(&self) -> Option<LayerId> {
+        let convs = self
+            .ids()
+            .filter(|(_, layer)| matches!(layer.kind, LayerKind::Conv2d(_)));
+        convs
+            .map(|(id, _)| id)
+            .filter(|&id| !self.in_shortcut(id))
+            .last()
+    }
+
+    /// Grad-CAM's default layer: the deepest features that still have a place in the image.
+    ///
+    /// With stages it is the output of the last one (`layer4` of a ResNet, after its addition and
+    /// ReLU: the target of pytorch-grad-cam and torch-cam). Without, it is the last convolution
+    /// followed through its batch-norm and activation (`relu5_3` of VGG-16, `features.29`: the
+    /// layer of the Grad-CAM paper; pytorch-grad-cam's example takes `features.30`, after a pooling
+    /// that halves the map). `None` without a convolution.
+    pub fn cam_layer(&self) -> Option<LayerId> {
+        let mut stages = self
+            .scopes
+            .iter()
+            .filter(|scope| scope.kind == ScopeKind::Stage);
+        match stages.next_back() {
+            Some(stage) => Some(stage.output),
+            None => self.last_conv().map(|conv| self.activated(conv)),
+        }
+    }
+
+    /// `id` followed through the batch-norm and the activation that alone read it: what Keras calls
+    /// the layer's output.
+    pub(crate) fn activated(&self, id: LayerId) -> LayerId {
+        let mut readers = self.readers(id);
+        match (readers.next(), readers.next()) {
+            (Some(next), None) => match &self[next].kind {
+                LayerKind::BatchNorm2d { .. } => self.activated(next),
+                kind if kind.is_activation() => next,
+                _ => id,
+            },
+            _ => id,
+        }
+    }
+}

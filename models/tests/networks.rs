@@ -1,0 +1,523 @@
+//! The families against torchvision: names, shapes, parameters and multiply-adds.
+//!
+//! The fixtures and the hard-coded totals come from torchvision through `fixtures/networks.py`.
+
+use convscope_models::families::{self, SmallConfig, resnet, resnet_cifar, small, vgg};
+use convscope_models::network::{
+    Builder, Classes, Conv2d, Head, LayerId, LayerKind, Network, NetworkError, ParamKind, Pool2d,
+    Preprocess, Shape,
+};
+
+fn build(name: &str) -> Network {
+    families::build(name, None).unwrap()
+}
+
+fn dims(shape: &[usize]) -> String {
+    shape
+        .iter()
+        .map(usize::to_string)
+        .collect::<Vec<_>>()
+        .join("x")
+}
+
+fn state(net: &Network) -> Vec<String> {
+    net.params()
+        .iter()
+        .map(|param| format!("param {} {}", param.name, dims(&param.shape)))
+        .collect()
+}
+
+/// Every fx node with its shape at 193x257, every tensor of the state_dict, both in order, and the totals.
+#[test]
+fn layers_and_params_are_torchvisions() {
+    for (name, fixture) in [
+        ("vgg16", include_str!("fixtures/vgg16.txt")),
+        ("vgg11_bn", include_str!("fixtures/vgg11_bn.txt")),
+        ("resnet18", include_str!("fixtures/resnet18.txt")),
+        ("resnet50", include_str!("fixtures/resnet50.txt")),
+    ] {
+        let net = build(name);
+        let summary = net.summary(193, 257).unwrap();
+        let mut lines: Vec<String> = Vec::new();
+        for row in &summary.rows {
+            let node = if row.name == "input" { "x" } else { &row.name };
+            lines.push(format!("node {node} {}", row.shape));
+        }
+        lines.extend(state(&net));
+        lines.push(format!("parameters {}", summary.parameters));
+        lines.push(format!("multiply_adds {}", summary.multiply_adds));
+        assert_eq!(lines, fixture.lines().collect::<Vec<_>>(), "{name}");
+    }
+}
+
+#[test]
+fn cifar_params_are_the_checkpoints() {
+    let fixture = include_str!("fixtures/resnet20-cifar.txt");
+    assert_eq!(
+        state(&build("resnet20-cifar")),
+        fixture.lines().collect::<Vec<_>>()
+    );
+}
+
+/// Parameters and multiply-adds at the default size: torchvision and torch's FlopCounterMode; for CIFAR a
+/// transcription of the paper's network in torch.
+#[test]
+fn totals() {
+    for (name, parameters, multiply_adds) in [
+        ("vgg11", 132863336, 7609090048),
+        ("vgg11_bn", 132868840, 7609090048),
+        ("vgg13", 133047848, 11308466176),
+        ("vgg13_bn", 133053736, 11308466176),
+        ("vgg16", 138357544, 15470264320),
+        ("vgg16_bn", 138365992, 15470264320),
+        ("vgg19", 143667240, 19632062464),
+        ("vgg19_bn", 143678248, 19632062464),
+        ("resnet18", 11689512, 1814073344),
+        ("resnet34", 21797672, 3663761408),
+        ("resnet50", 25557032, 4089184256),
+        ("resnet101", 44549160, 7801405440),
+        ("resnet152", 60192808, 11513626624),
+        ("resnet20-cifar", 269722, 40551040),
+        ("resnet32-cifar", 464154, 68862592),
+        ("resnet44-cifar", 658586, 97174144),
+        ("resnet56-cifar", 853018, 125485696),
+        ("resnet110-cifar", 1727962, 252887680),
+    ] {
+        let net = build(name);
+        let summary = net.summary(net.input.height, net.input.width).unwrap();
+        assert_eq!(
+            (summary.parameters, summary.multiply_adds),
+            (parameters, multiply_adds),
+            "{name}"
+        );
+        assert_eq!(net.parameter_count(), parameters, "{name}");
+    }
+}
+
+#[test]
+fn counts_by_kind() {
+    // (name, convolutions, of them in shortcuts, dense, stages, blocks, down-sampling blocks)
+    for (name, expected) in [
+        ("vgg16", [13, 0, 3, 0, 0, 0]),
+        ("resnet18", [20, 3, 1, 4, 8, 3]),
+        ("resnet34", [36, 3, 1, 4, 16, 3]),
+        ("resnet50", [53, 4, 1, 4, 16, 4]),
+        ("resnet101", [104, 4, 1, 4, 33, 4]),
+        ("resnet152", [155, 4, 1, 4, 50, 4]),
+        ("resnet20-cifar", [19, 0, 1, 3, 9, 2]),
+        ("resnet110-cifar", [109, 0, 1, 3, 54, 2]),
+    ] {
+        let c = build(name).counts();
+        let found = [
+            c.convolutions,
+            c.shortcut_convolutions,
+            c.linear,
+            c.stages,
+            c.blocks,
+            c.downsampling_blocks,
+        ];
+        assert_eq!(found, expected, "{name}");
+    }
+}
+
+#[test]
+fn every_known_network_is_whole() {
+    for known in families::list().unwrap() {
+        let net = build(known.name);
+        assert_eq!(net.name, known.name);
+        assert_eq!(net.layers[0].kind, LayerKind::Input);
+        let shapes = net.shapes(net.input.height, net.input.width).unwrap();
+        assert_eq!(
+            shapes.last(),
+            Some(&Shape::Vector {
+                features: net.classes.len()
+            }),
+            "{}",
+            known.name
+        );
+        let mut names = std::collections::HashSet::new();
+        for (id, layer) in net.ids() {
+            assert!(
+                names.insert(&layer.name),
+                "{}: {} twice",
+                known.name,
+                layer.name
+            );
+            assert!(
+                layer.inputs.iter().all(|input| *input < id),
+                "{}: {}",
+                known.name,
+                layer.name
+            );
+            assert!(id == LayerId::INPUT || !layer.inputs.is_empty());
+        }
+        for scope in &net.scopes {
+            assert!(
+                names.insert(&scope.name),
+                "{}: {} twice",
+                known.name,
+                scope.name
+            );
+            assert!(
+                scope.layers.contains(&scope.output.0),
+                "{}: {}",
+                known.name,
+                scope.name
+            );
+        }
+        assert_eq!(net.preprocess.mean().len(), net.input.channels);
+        if let Some(pretrained) = known.pretrained {
+            assert!(
+                pretrained.url.starts_with("https://")
+                    && pretrained.url.ends_with(&pretrained.file)
+            );
+        }
+    }
+}
+
+#[test]
+fn names_in_any_spelling() {
+    for (spelling, name) in [
+        ("vgg16-bn", "vgg16_bn"),
+        ("VGG16BN", "vgg16_bn"),
+        ("ResNet-50", "resnet50"),
+        ("resnet20_cifar", "resnet20-cifar"),
+    ] {
+        assert_eq!(build(spelling).name, name);
+    }
+    let error = families::build("resnet2O", None).unwrap_err().to_string();
+    assert!(
+        error.starts_with("there is no network \"resnet2O\"; nearest: "),
+        "{error}"
+    );
+    assert!(
+        error.contains("resnet20-cifar") || error.contains("resnet50"),
+        "{error}"
+    );
+    let error = families::build("resnet20", None).unwrap_err().to_string();
+    assert!(error.contains("resnet20-cifar"), "{error}");
+    assert!(
+        !families::build("a\nb", None)
+            .unwrap_err()
+            .to_string()
+            .contains('\n')
+    );
+    let vgg16 = families::pretrained("vgg16").unwrap().unwrap();
+    assert_eq!(
+        vgg16.url,
+        "https://download.pytorch.org/models/vgg16-397923af.pth"
+    );
+    assert_eq!(vgg16.hub.as_deref(), Some("timm/vgg16.tv_in1k"));
+    let cifar = families::pretrained("resnet20-cifar").unwrap().unwrap();
+    assert_eq!(
+        (cifar.file.as_str(), cifar.hub),
+        ("resnet20-12fca82f.th", None)
+    );
+}
+
+#[test]
+fn classes_can_be_chosen() {
+    for name in families::names() {
+        let net = families::build(name, Some(7)).unwrap();
+        assert_eq!(net.classes, Classes::Count(7));
+        assert!(
+            matches!(
+                net[net.output()].kind,
+                LayerKind::Linear {
+                    out_features: 7,
+                    ..
+                }
+            ),
+            "{name}"
+        );
+        let error = families::build(name, Some(0)).unwrap_err().to_string();
+        assert_eq!(error, format!("{name}: needs at least one class"));
+    }
+    assert_eq!(build("vgg16").classes, Classes::ImageNet1k);
+    assert_eq!(build("resnet32-cifar").classes, Classes::Cifar10);
+}
+
+#[test]
+fn depths_that_do_not_exist() {
+    for error in [
+        vgg(12, false, Classes::ImageNet1k).unwrap_err(),
+        resnet(20, Classes::ImageNet1k).unwrap_err(),
+        resnet_cifar(21, Classes::Cifar10).unwrap_err(),
+        resnet_cifar(2, Classes::Cifar10).unwrap_err(),
+        resnet_cifar(usize::MAX, Classes::Cifar10).unwrap_err(),
+    ] {
+        assert!(matches!(error, NetworkError::Config { .. }), "{error}");
+    }
+    assert_eq!(
+        resnet_cifar(8, Classes::Cifar10).unwrap().counts().blocks,
+        3
+    );
+}
+
+#[test]
+fn too_small_an_image_says_what_is_needed() {
+    let vgg16 = build("vgg16");
+    assert_eq!(vgg16.input.min_size, [32, 32]);
+    assert_eq!(
+        vgg16.shapes(16, 16).unwrap_err().to_string(),
+        "input 16x16 is too small for vgg16: layer features.30 would be 0x0; needs at least 32x32"
+    );
+    assert!(
+        vgg16
+            .shapes(31, 224)
+            .unwrap_err()
+            .to_string()
+            .contains("features.30 would be 0x7")
+    );
+    for name in families::names() {
+        let net = build(name);
+        let [h, w] = net.input.min_size;
+        net.shapes(h, w).unwrap();
+        for (h, w) in [(h - 1, w), (h, w - 1)] {
+            assert!(
+                matches!(net.shapes(h, w), Err(NetworkError::InputTooSmall { .. })),
+                "{name}"
+            );
+        }
+    }
+    assert_eq!(build("resnet50").input.min_size, [1, 1]);
+    assert!(build("resnet50").shapes(usize::MAX, usize::MAX).is_err());
+}
+
+#[test]
+fn small_is_configurable() {
+    let net = build("small");
+    let shapes = net.shapes(64, 64).unwrap();
+    let at = |name: &str| shapes[net.find(name).unwrap().0].dims();
+    assert_eq!(at("features.0"), [32, 64, 64]);
+    assert_eq!(at("features.15"), [128, 4, 4]);
+    assert_eq!(at("classifier.0"), [256]);
+    // 4 convolutions without bias, their batch-norms, two dense layers.
+    let convs = 9 * (3 * 32 + 32 * 64 + 64 * 128 + 128 * 128) + 2 * (32 + 64 + 128 + 128);
+    assert_eq!(net.parameter_count(), convs + (2048 + 1) * 256 + 257 * 10);
+    net.shapes(97, 130).unwrap();
+
+    let config = SmallConfig {
+        input: [1, 28, 40],
+        channels: vec![8, 16],
+        kernel: 5,
+        padding: 0,
+        batch_norm: false,
+        dense: vec![],
+        dropout: 0.0,
+        classes: Classes::Named(vec!["cat".into()]),
+        head: Head::Sigmoid,
+    };
+    let net = small(&config).unwrap();
+    let names: Vec<&str> = net.layers.iter().map(|layer| layer.name.as_str()).collect();
+    assert_eq!(
+        names,
+        [
+            "input",
+            "features.0",
+            "features.1",
+            "features.2",
+            "features.3",
+            "features.4",
+            "features.5",
+            "avgpool",
+            "flatten",
+            "classifier.0"
+        ]
+    );
+    // 28 -> 24 -> 12 -> 8 -> 4 and 40 -> 36 -> 18 -> 14 -> 7
+    assert_eq!(net.shapes(28, 40).unwrap()[8].dims(), [16 * 4 * 7]);
+    assert_eq!(
+        net.parameter_count(),
+        8 * 26 + 16 * (8 * 25 + 1) + 16 * 28 + 1
+    );
+    assert_eq!(net.head, Head::Sigmoid);
+    assert_eq!(net.preprocess.mean(), [0.5]);
+
+    let bad = |change: fn(&mut SmallConfig)| {
+        let mut config = SmallConfig::default();
+        change(&mut config);
+        small(&config).unwrap_err().to_string()
+    };
+    assert!(bad(|c| c.channels = vec![8; 7]).contains("features.27 (MaxPool2d) would be 0x0"));
+    assert!(bad(|c| c.kernel = 0).contains("kernel must be at least 1"));
+    assert!(bad(|c| c.channels = vec![8, 0]).contains("out_channels must be at least 1"));
+    assert!(bad(|c| c.channels = vec![usize::MAX]).contains("more than any memory"));
+    assert!(bad(|c| c.padding = usize::MAX).contains("more than any memory"));
+    assert!(bad(|c| c.dense = vec![0]).contains("out_features must be at least 1"));
+    assert!(bad(|c| c.dropout = f64::NAN).contains("dropout"));
+    assert!(bad(|c| c.input = [usize::MAX, 8, 8]).contains("channels"));
+    assert!(bad(|c| c.input = [3, 0, 8]).contains("no pixels"));
+    assert!(bad(|c| c.classes = Classes::Named(vec![])).contains("at least one class"));
+}
+
+/// One layer on a map of 4 x `height` x `width`.
+fn one(kind: LayerKind, height: usize, width: usize) -> Result<Vec<usize>, NetworkError> {
+    let mut net = Builder::new("one", [4, height, width]);
+    net.layer("layer", kind, &[LayerId::INPUT]);
+    let net = net.finish(Classes::Count(1), Head::Softmax, Preprocess::Cifar)?;
+    Ok(net.shapes(height, width)?[1].dims())
+}
+
+/// Against `torch.nn.functional.max_pool2d` and `conv2d` at these sizes.
+#[test]
+fn windows_are_counted_as_torch_does() {
+    for ((kernel, stride, pad, h, w), floor, ceil) in [
+        ((3, 2, 1, 6, 7), [3, 4], [4, 4]),
+        ((2, 2, 0, 7, 5), [3, 2], [4, 3]),
+        ((3, 3, 1, 7, 8), [3, 3], [3, 3]),
+        ((2, 2, 1, 3, 4), [2, 3], [2, 3]),
+        ((3, 2, 1, 112, 113), [56, 57], [57, 57]),
+    ] {
+        let pool = Pool2d::new(kernel, stride, pad);
+        let case = format!("{pool:?} on {h}x{w}");
+        assert_eq!(
+            one(LayerKind::MaxPool2d(pool.clone()), h, w).unwrap()[1..],
+            floor,
+            "{case}"
+        );
+        let pool = Pool2d { ceil: true, ..pool };
+        assert_eq!(
+            one(LayerKind::MaxPool2d(pool), h, w).unwrap()[1..],
+            ceil,
+            "{case} ceil"
+        );
+    }
+    let partial = Pool2d {
+        ceil: true,
+        ..Pool2d::new(3, 2, 0)
+    };
+    assert_eq!(one(LayerKind::MaxPool2d(partial), 2, 6).unwrap(), [4, 1, 3]);
+    let conv = Conv2d {
+        in_channels: 4,
+        kernel: [3, 5],
+        stride: [2, 3],
+        padding: [0, 3, 1, 2],
+        dilation: [2, 1],
+        groups: 2,
+        ..Conv2d::new(6, 1)
+    };
+    assert_eq!(conv.weight_shape(), [6, 2, 3, 5]);
+    assert_eq!(one(LayerKind::Conv2d(conv), 17, 23).unwrap(), [6, 8, 8]);
+    assert_eq!(
+        one(
+            LayerKind::PadShortcut {
+                stride: 2,
+                out_channels: 8
+            },
+            5,
+            6
+        )
+        .unwrap(),
+        [8, 3, 3]
+    );
+}
+
+#[test]
+fn layers_that_do_not_fit_say_why() {
+    let refused = |kind: LayerKind| one(kind, 9, 9).unwrap_err().to_string();
+    for (kind, reason) in [
+        (
+            LayerKind::Conv2d(Conv2d::new(8, 3)),
+            "wants 0 channels but gets 4",
+        ),
+        (
+            LayerKind::Conv2d(Conv2d {
+                in_channels: 4,
+                groups: 3,
+                ..Conv2d::new(6, 3)
+            }),
+            "3 groups do not divide 4 input channels",
+        ),
+        (
+            LayerKind::Conv2d(Conv2d::new(8, 3).stride(0)),
+            "stride must be at least 1",
+        ),
+        (
+            LayerKind::MaxPool2d(Pool2d::new(2, 2, 2)),
+            "must be smaller than kernel",
+        ),
+        (
+            LayerKind::BatchNorm2d {
+                channels: 5,
+                eps: 1e-5,
+                momentum: 0.1,
+            },
+            "wants 5 channels but gets 4",
+        ),
+        (
+            LayerKind::Linear {
+                in_features: 4,
+                out_features: 2,
+                bias: true,
+            },
+            "flatten it first",
+        ),
+        (
+            LayerKind::PadShortcut {
+                stride: 2,
+                out_channels: 7,
+            },
+            "cannot pad 4 channels to 7",
+        ),
+        (
+            LayerKind::AdaptiveAvgPool2d { output: [0, 1] },
+            "output must be at least 1",
+        ),
+        (LayerKind::Add, "takes two inputs or more, has 1"),
+        (LayerKind::Input, "stands where only layer 0 may"),
+    ] {
+        let error = refused(kind);
+        assert!(
+            error.starts_with("one: layer layer (") && error.contains(reason),
+            "{error}"
+        );
+    }
+    // A network that was not made by the builder.
+    let mut net = build("small");
+    net.layers[3].inputs = vec![LayerId(9)];
+    assert!(
+        net.shapes(64, 64)
+            .unwrap_err()
+            .to_string()
+            .contains("reads layer 9, which comes later")
+    );
+}
+
+#[test]
+fn joins() {
+    let mut net = Builder::new("joins", [3, 8, 8]);
+    let a = net.conv("a", LayerId::INPUT, Conv2d::new(5, 1));
+    let joined = net.layer("joined", LayerKind::Concat, &[a, LayerId::INPUT, a]);
+    assert_eq!(
+        (net.channels(joined), net.spatial(joined)),
+        (13, Some([8, 8]))
+    );
+    net.add("sum", &[a, LayerId::INPUT]);
+    let error = net
+        .finish(Classes::Count(1), Head::Softmax, Preprocess::Cifar)
+        .unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "joins: layer sum (Add) cannot join 5x8x8 and 3x8x8"
+    );
+}
+
+#[test]
+fn params_know_their_layer_and_fan_in() {
+    let net = build("resnet18");
+    let params = net.params();
+    let find = |name: &str| params.iter().find(|param| param.name == name).unwrap();
+    let conv = find("layer2.0.downsample.0.weight");
+    assert_eq!(
+        (conv.fan_in, conv.kind, &conv.shape[..]),
+        (64, ParamKind::Weight, &[128, 64, 1, 1][..])
+    );
+    assert_eq!(net[conv.layer].name, "layer2.0.downsample.0");
+    assert_eq!(find("conv1.weight").fan_in, 147);
+    assert_eq!(
+        (find("fc.bias").fan_in, find("fc.bias").kind),
+        (512, ParamKind::Bias)
+    );
+    assert_eq!(find("bn1.running_var").kind, ParamKind::RunningVar);
+}
