@@ -1,1 +1,19 @@
-//! convscope-engine
+//! Tensor, tape and reverse-mode automatic differentiation. No layers, no files.
+//!
+//! Reading order: [`tape`] (the list and its backward loop), [`ops`] (one file an operation), [`gradcheck`], [`optim`], [`trace`].
+
+pub mod error;
+pub mod gradcheck;
+pub mod ops;
+pub mod optim;
+pub mod shape;
+pub mod tape;
+pub mod tensor;
+pub mod trace;
+
+pub use convscope_kernels as kernels;
+pub use convscope_kernels::pointwise::{ReluRule, Unary};
+pub use error::{Error, Result};
+pub use shape::Shape;
+pub use tape::{Grads, Rules, Tape, Var};
+pub use tensor::Tensor;

@@ -4,8 +4,7 @@
 
 use convscope_models::families::{self, SmallConfig, resnet, resnet_cifar, small, vgg};
 use convscope_models::network::{
-    Builder, Classes, Conv2d, Head, LayerId, LayerKind, Network, NetworkError, ParamKind, Pool2d,
-    Preprocess, Shape,
+    Builder, Classes, Conv2d, Head, LayerId, LayerKind, Network, NetworkError, ParamKind, Pool2d, Preprocess, Shape,
 };
 
 fn build(name: &str) -> Network {
@@ -13,18 +12,11 @@ fn build(name: &str) -> Network {
 }
 
 fn dims(shape: &[usize]) -> String {
-    shape
-        .iter()
-        .map(usize::to_string)
-        .collect::<Vec<_>>()
-        .join("x")
+    shape.iter().map(usize::to_string).collect::<Vec<_>>().join("x")
 }
 
 fn state(net: &Network) -> Vec<String> {
-    net.params()
-        .iter()
-        .map(|param| format!("param {} {}", param.name, dims(&param.shape)))
-        .collect()
+    net.params().iter().map(|param| format!("param {} {}", param.name, dims(&param.shape))).collect()
 }
 
 /// Every fx node with its shape at 193x257, every tensor of the state_dict, both in order, and the totals.
@@ -53,10 +45,7 @@ fn layers_and_params_are_torchvisions() {
 #[test]
 fn cifar_params_are_the_checkpoints() {
     let fixture = include_str!("fixtures/resnet20-cifar.txt");
-    assert_eq!(
-        state(&build("resnet20-cifar")),
-        fixture.lines().collect::<Vec<_>>()
-    );
+    assert_eq!(state(&build("resnet20-cifar")), fixture.lines().collect::<Vec<_>>());
 }
 
 /// Parameters and multiply-adds at the default size: torchvision and torch's FlopCounterMode; for CIFAR a
@@ -85,11 +74,7 @@ fn totals() {
     ] {
         let net = build(name);
         let summary = net.summary(net.input.height, net.input.width).unwrap();
-        assert_eq!(
-            (summary.parameters, summary.multiply_adds),
-            (parameters, multiply_adds),
-            "{name}"
-        );
+        assert_eq!((summary.parameters, summary.multiply_adds), (parameters, multiply_adds), "{name}");
         assert_eq!(net.parameter_count(), parameters, "{name}");
     }
 }
@@ -108,14 +93,7 @@ fn counts_by_kind() {
         ("resnet110-cifar", [109, 0, 1, 3, 54, 2]),
     ] {
         let c = build(name).counts();
-        let found = [
-            c.convolutions,
-            c.shortcut_convolutions,
-            c.linear,
-            c.stages,
-            c.blocks,
-            c.downsampling_blocks,
-        ];
+        let found = [c.convolutions, c.shortcut_convolutions, c.linear, c.stages, c.blocks, c.downsampling_blocks];
         assert_eq!(found, expected, "{name}");
     }
 }
@@ -127,92 +105,42 @@ fn every_known_network_is_whole() {
         assert_eq!(net.name, known.name);
         assert_eq!(net.layers[0].kind, LayerKind::Input);
         let shapes = net.shapes(net.input.height, net.input.width).unwrap();
-        assert_eq!(
-            shapes.last(),
-            Some(&Shape::Vector {
-                features: net.classes.len()
-            }),
-            "{}",
-            known.name
-        );
+        assert_eq!(shapes.last(), Some(&Shape::Vector { features: net.classes.len() }), "{}", known.name);
         let mut names = std::collections::HashSet::new();
         for (id, layer) in net.ids() {
-            assert!(
-                names.insert(&layer.name),
-                "{}: {} twice",
-                known.name,
-                layer.name
-            );
-            assert!(
-                layer.inputs.iter().all(|input| *input < id),
-                "{}: {}",
-                known.name,
-                layer.name
-            );
+            assert!(names.insert(&layer.name), "{}: {} twice", known.name, layer.name);
+            assert!(layer.inputs.iter().all(|input| *input < id), "{}: {}", known.name, layer.name);
             assert!(id == LayerId::INPUT || !layer.inputs.is_empty());
         }
         for scope in &net.scopes {
-            assert!(
-                names.insert(&scope.name),
-                "{}: {} twice",
-                known.name,
-                scope.name
-            );
-            assert!(
-                scope.layers.contains(&scope.output.0),
-                "{}: {}",
-                known.name,
-                scope.name
-            );
+            assert!(names.insert(&scope.name), "{}: {} twice", known.name, scope.name);
+            assert!(scope.layers.contains(&scope.output.0), "{}: {}", known.name, scope.name);
         }
         assert_eq!(net.preprocess.mean().len(), net.input.channels);
         if let Some(pretrained) = known.pretrained {
-            assert!(
-                pretrained.url.starts_with("https://")
-                    && pretrained.url.ends_with(&pretrained.file)
-            );
+            assert!(pretrained.url.starts_with("https://") && pretrained.url.ends_with(&pretrained.file));
         }
     }
 }
 
 #[test]
 fn names_in_any_spelling() {
-    for (spelling, name) in [
-        ("vgg16-bn", "vgg16_bn"),
-        ("VGG16BN", "vgg16_bn"),
-        ("ResNet-50", "resnet50"),
-        ("resnet20_cifar", "resnet20-cifar"),
-    ] {
+    for (spelling, name) in
+        [("vgg16-bn", "vgg16_bn"), ("VGG16BN", "vgg16_bn"), ("ResNet-50", "resnet50"), ("resnet20_cifar", "resnet20-cifar")]
+    {
         assert_eq!(build(spelling).name, name);
     }
     let error = families::build("resnet2O", None).unwrap_err().to_string();
-    assert!(
-        error.starts_with("there is no network \"resnet2O\"; nearest: "),
-        "{error}"
-    );
-    assert!(
-        error.contains("resnet20-cifar") || error.contains("resnet50"),
-        "{error}"
-    );
+    assert!(error.starts_with("there is no network \"resnet2O\"; nearest: "), "{error}");
+    assert!(error.contains("resnet20-cifar") || error.contains("resnet50"), "{error}");
     let error = families::build("resnet20", None).unwrap_err().to_string();
     assert!(error.contains("resnet20-cifar"), "{error}");
-    assert!(
-        !families::build("a\nb", None)
-            .unwrap_err()
-            .to_string()
-            .contains('\n')
-    );
+    assert!(!families::build("a\nb", None).unwrap_err().to_string().contains('\n'));
     let vgg16 = families::pretrained("vgg16").unwrap().unwrap();
-    assert_eq!(
-        vgg16.url,
-        "https://download.pytorch.org/models/vgg16-397923af.pth"
-    );
+    assert_eq!(vgg16.url, "https://download.pytorch.org/models/vgg16-397923af.pth");
     assert_eq!(vgg16.hub.as_deref(), Some("timm/vgg16.tv_in1k"));
     let cifar = families::pretrained("resnet20-cifar").unwrap().unwrap();
-    assert_eq!(
-        (cifar.file.as_str(), cifar.hub),
-        ("resnet20-12fca82f.th", None)
-    );
+    assert_eq!((cifar.file.as_str(), cifar.hub), ("resnet20-12fca82f.th", None));
 }
 
 #[test]
@@ -220,16 +148,7 @@ fn classes_can_be_chosen() {
     for name in families::names() {
         let net = families::build(name, Some(7)).unwrap();
         assert_eq!(net.classes, Classes::Count(7));
-        assert!(
-            matches!(
-                net[net.output()].kind,
-                LayerKind::Linear {
-                    out_features: 7,
-                    ..
-                }
-            ),
-            "{name}"
-        );
+        assert!(matches!(net[net.output()].kind, LayerKind::Linear { out_features: 7, .. }), "{name}");
         let error = families::build(name, Some(0)).unwrap_err().to_string();
         assert_eq!(error, format!("{name}: needs at least one class"));
     }
@@ -248,10 +167,7 @@ fn depths_that_do_not_exist() {
     ] {
         assert!(matches!(error, NetworkError::Config { .. }), "{error}");
     }
-    assert_eq!(
-        resnet_cifar(8, Classes::Cifar10).unwrap().counts().blocks,
-        3
-    );
+    assert_eq!(resnet_cifar(8, Classes::Cifar10).unwrap().counts().blocks, 3);
 }
 
 #[test]
@@ -262,22 +178,13 @@ fn too_small_an_image_says_what_is_needed() {
         vgg16.shapes(16, 16).unwrap_err().to_string(),
         "input 16x16 is too small for vgg16: layer features.30 would be 0x0; needs at least 32x32"
     );
-    assert!(
-        vgg16
-            .shapes(31, 224)
-            .unwrap_err()
-            .to_string()
-            .contains("features.30 would be 0x7")
-    );
+    assert!(vgg16.shapes(31, 224).unwrap_err().to_string().contains("features.30 would be 0x7"));
     for name in families::names() {
         let net = build(name);
         let [h, w] = net.input.min_size;
         net.shapes(h, w).unwrap();
         for (h, w) in [(h - 1, w), (h, w - 1)] {
-            assert!(
-                matches!(net.shapes(h, w), Err(NetworkError::InputTooSmall { .. })),
-                "{name}"
-            );
+            assert!(matches!(net.shapes(h, w), Err(NetworkError::InputTooSmall { .. })), "{name}");
         }
     }
     assert_eq!(build("resnet50").input.min_size, [1, 1]);
@@ -327,10 +234,7 @@ fn small_is_configurable() {
     );
     // 28 -> 24 -> 12 -> 8 -> 4 and 40 -> 36 -> 18 -> 14 -> 7
     assert_eq!(net.shapes(28, 40).unwrap()[8].dims(), [16 * 4 * 7]);
-    assert_eq!(
-        net.parameter_count(),
-        8 * 26 + 16 * (8 * 25 + 1) + 16 * 28 + 1
-    );
+    assert_eq!(net.parameter_count(), 8 * 26 + 16 * (8 * 25 + 1) + 16 * 28 + 1);
     assert_eq!(net.head, Head::Sigmoid);
     assert_eq!(net.preprocess.mean(), [0.5]);
 
@@ -371,22 +275,11 @@ fn windows_are_counted_as_torch_does() {
     ] {
         let pool = Pool2d::new(kernel, stride, pad);
         let case = format!("{pool:?} on {h}x{w}");
-        assert_eq!(
-            one(LayerKind::MaxPool2d(pool.clone()), h, w).unwrap()[1..],
-            floor,
-            "{case}"
-        );
+        assert_eq!(one(LayerKind::MaxPool2d(pool.clone()), h, w).unwrap()[1..], floor, "{case}");
         let pool = Pool2d { ceil: true, ..pool };
-        assert_eq!(
-            one(LayerKind::MaxPool2d(pool), h, w).unwrap()[1..],
-            ceil,
-            "{case} ceil"
-        );
+        assert_eq!(one(LayerKind::MaxPool2d(pool), h, w).unwrap()[1..], ceil, "{case} ceil");
     }
-    let partial = Pool2d {
-        ceil: true,
-        ..Pool2d::new(3, 2, 0)
-    };
+    let partial = Pool2d { ceil: true, ..Pool2d::new(3, 2, 0) };
     assert_eq!(one(LayerKind::MaxPool2d(partial), 2, 6).unwrap(), [4, 1, 3]);
     let conv = Conv2d {
         in_channels: 4,
@@ -399,89 +292,31 @@ fn windows_are_counted_as_torch_does() {
     };
     assert_eq!(conv.weight_shape(), [6, 2, 3, 5]);
     assert_eq!(one(LayerKind::Conv2d(conv), 17, 23).unwrap(), [6, 8, 8]);
-    assert_eq!(
-        one(
-            LayerKind::PadShortcut {
-                stride: 2,
-                out_channels: 8
-            },
-            5,
-            6
-        )
-        .unwrap(),
-        [8, 3, 3]
-    );
+    assert_eq!(one(LayerKind::PadShortcut { stride: 2, out_channels: 8 }, 5, 6).unwrap(), [8, 3, 3]);
 }
 
 #[test]
 fn layers_that_do_not_fit_say_why() {
     let refused = |kind: LayerKind| one(kind, 9, 9).unwrap_err().to_string();
     for (kind, reason) in [
-        (
-            LayerKind::Conv2d(Conv2d::new(8, 3)),
-            "wants 0 channels but gets 4",
-        ),
-        (
-            LayerKind::Conv2d(Conv2d {
-                in_channels: 4,
-                groups: 3,
-                ..Conv2d::new(6, 3)
-            }),
-            "3 groups do not divide 4 input channels",
-        ),
-        (
-            LayerKind::Conv2d(Conv2d::new(8, 3).stride(0)),
-            "stride must be at least 1",
-        ),
-        (
-            LayerKind::MaxPool2d(Pool2d::new(2, 2, 2)),
-            "must be smaller than kernel",
-        ),
-        (
-            LayerKind::BatchNorm2d {
-                channels: 5,
-                eps: 1e-5,
-                momentum: 0.1,
-            },
-            "wants 5 channels but gets 4",
-        ),
-        (
-            LayerKind::Linear {
-                in_features: 4,
-                out_features: 2,
-                bias: true,
-            },
-            "flatten it first",
-        ),
-        (
-            LayerKind::PadShortcut {
-                stride: 2,
-                out_channels: 7,
-            },
-            "cannot pad 4 channels to 7",
-        ),
-        (
-            LayerKind::AdaptiveAvgPool2d { output: [0, 1] },
-            "output must be at least 1",
-        ),
+        (LayerKind::Conv2d(Conv2d::new(8, 3)), "wants 0 channels but gets 4"),
+        (LayerKind::Conv2d(Conv2d { in_channels: 4, groups: 3, ..Conv2d::new(6, 3) }), "3 groups do not divide 4 input channels"),
+        (LayerKind::Conv2d(Conv2d::new(8, 3).stride(0)), "stride must be at least 1"),
+        (LayerKind::MaxPool2d(Pool2d::new(2, 2, 2)), "must be smaller than kernel"),
+        (LayerKind::BatchNorm2d { channels: 5, eps: 1e-5, momentum: 0.1 }, "wants 5 channels but gets 4"),
+        (LayerKind::Linear { in_features: 4, out_features: 2, bias: true }, "flatten it first"),
+        (LayerKind::PadShortcut { stride: 2, out_channels: 7 }, "cannot pad 4 channels to 7"),
+        (LayerKind::AdaptiveAvgPool2d { output: [0, 1] }, "output must be at least 1"),
         (LayerKind::Add, "takes two inputs or more, has 1"),
         (LayerKind::Input, "stands where only layer 0 may"),
     ] {
         let error = refused(kind);
-        assert!(
-            error.starts_with("one: layer layer (") && error.contains(reason),
-            "{error}"
-        );
+        assert!(error.starts_with("one: layer layer (") && error.contains(reason), "{error}");
     }
     // A network that was not made by the builder.
     let mut net = build("small");
     net.layers[3].inputs = vec![LayerId(9)];
-    assert!(
-        net.shapes(64, 64)
-            .unwrap_err()
-            .to_string()
-            .contains("reads layer 9, which comes later")
-    );
+    assert!(net.shapes(64, 64).unwrap_err().to_string().contains("reads layer 9, which comes later"));
 }
 
 #[test]
@@ -489,18 +324,10 @@ fn joins() {
     let mut net = Builder::new("joins", [3, 8, 8]);
     let a = net.conv("a", LayerId::INPUT, Conv2d::new(5, 1));
     let joined = net.layer("joined", LayerKind::Concat, &[a, LayerId::INPUT, a]);
-    assert_eq!(
-        (net.channels(joined), net.spatial(joined)),
-        (13, Some([8, 8]))
-    );
+    assert_eq!((net.channels(joined), net.spatial(joined)), (13, Some([8, 8])));
     net.add("sum", &[a, LayerId::INPUT]);
-    let error = net
-        .finish(Classes::Count(1), Head::Softmax, Preprocess::Cifar)
-        .unwrap_err();
-    assert_eq!(
-        error.to_string(),
-        "joins: layer sum (Add) cannot join 5x8x8 and 3x8x8"
-    );
+    let error = net.finish(Classes::Count(1), Head::Softmax, Preprocess::Cifar).unwrap_err();
+    assert_eq!(error.to_string(), "joins: layer sum (Add) cannot join 5x8x8 and 3x8x8");
 }
 
 #[test]
@@ -509,15 +336,9 @@ fn params_know_their_layer_and_fan_in() {
     let params = net.params();
     let find = |name: &str| params.iter().find(|param| param.name == name).unwrap();
     let conv = find("layer2.0.downsample.0.weight");
-    assert_eq!(
-        (conv.fan_in, conv.kind, &conv.shape[..]),
-        (64, ParamKind::Weight, &[128, 64, 1, 1][..])
-    );
+    assert_eq!((conv.fan_in, conv.kind, &conv.shape[..]), (64, ParamKind::Weight, &[128, 64, 1, 1][..]));
     assert_eq!(net[conv.layer].name, "layer2.0.downsample.0");
     assert_eq!(find("conv1.weight").fan_in, 147);
-    assert_eq!(
-        (find("fc.bias").fan_in, find("fc.bias").kind),
-        (512, ParamKind::Bias)
-    );
+    assert_eq!((find("fc.bias").fan_in, find("fc.bias").kind), (512, ParamKind::Bias));
     assert_eq!(find("bn1.running_var").kind, ParamKind::RunningVar);
 }

@@ -9,9 +9,7 @@ fn build(name: &str) -> Network {
 
 /// The chosen layer's name.
 fn layer<'a>(net: &'a Network, text: &str) -> &'a str {
-    let selection = net
-        .select(text)
-        .unwrap_or_else(|error| panic!("{text}: {error}"));
+    let selection = net.select(text).unwrap_or_else(|error| panic!("{text}: {error}"));
     &net[selection.layer].name
 }
 
@@ -110,56 +108,26 @@ fn grad_cam_default() {
 fn channels_are_checked() {
     let net = build("resnet50");
     let chosen = net.select("layer3.2.conv2:17").unwrap();
-    assert_eq!(
-        chosen,
-        Selection {
-            layer: net.find("layer3.2.conv2").unwrap(),
-            channel: Some(17)
-        }
-    );
+    assert_eq!(chosen, Selection { layer: net.find("layer3.2.conv2").unwrap(), channel: Some(17) });
     assert_eq!(net.select("layer4:2047").unwrap().channel, Some(2047));
     assert_eq!(net.select("fc:999").unwrap().channel, Some(999));
     assert_eq!(net.select("layer4:pre:5").unwrap().channel, Some(5));
     for (text, message) in [
-        (
-            "layer3.2.conv2:256",
-            "resnet50: layer layer3.2.conv2 has channels 0 to 255, not 256",
-        ),
+        ("layer3.2.conv2:256", "resnet50: layer layer3.2.conv2 has channels 0 to 255, not 256"),
         ("fc:-1", "resnet50: layer fc has channels 0 to 999, not -1"),
-        (
-            "fc:cat",
-            "resnet50: layer fc has channels 0 to 999, not cat",
-        ),
-        (
-            "fc:99999999999999999999",
-            "resnet50: layer fc has channels 0 to 999, not 99999999999999999999",
-        ),
+        ("fc:cat", "resnet50: layer fc has channels 0 to 999, not cat"),
+        ("fc:99999999999999999999", "resnet50: layer fc has channels 0 to 999, not 99999999999999999999"),
         ("conv1:", "resnet50: layer conv1 has channels 0 to 63, not "),
-        (
-            "conv1:pre",
-            "':pre' steps back over an activation, but conv1 is Conv2d",
-        ),
-        (
-            "conv1:1:2",
-            "write layer, layer:channel or layer:pre:channel",
-        ),
-        (
-            "999",
-            "resnet50 has layers 0 to 175 (or -176 to -1), not 999",
-        ),
-        (
-            "-177",
-            "resnet50 has layers 0 to 175 (or -176 to -1), not -177",
-        ),
+        ("conv1:pre", "':pre' steps back over an activation, but conv1 is Conv2d"),
+        ("conv1:1:2", "write layer, layer:channel or layer:pre:channel"),
+        ("999", "resnet50 has layers 0 to 175 (or -176 to -1), not 999"),
+        ("-177", "resnet50 has layers 0 to 175 (or -176 to -1), not -177"),
         ("-0", "not -0"),
         ("", "write a layer's name, such as \"conv1\""),
         ("all", "is many layers"),
     ] {
         let error = net.select(text).unwrap_err().to_string();
-        assert!(
-            error.contains(message) && !error.contains('\n'),
-            "{text}: {error}"
-        );
+        assert!(error.contains(message) && !error.contains('\n'), "{text}: {error}");
     }
 }
 
@@ -187,25 +155,13 @@ fn a_misspelling_gets_the_three_nearest_names() {
 fn lists() {
     let net = build("resnet18");
     let names = |list: &str| -> Vec<&str> {
-        net.select_many(list)
-            .unwrap()
-            .iter()
-            .map(|chosen| net[chosen.layer].name.as_str())
-            .collect()
+        net.select_many(list).unwrap().iter().map(|chosen| net[chosen.layer].name.as_str()).collect()
     };
-    assert_eq!(
-        names("layer1, conv1,layer1.1.relu_1"),
-        ["layer1.1.relu_1", "conv1"]
-    );
+    assert_eq!(names("layer1, conv1,layer1.1.relu_1"), ["layer1.1.relu_1", "conv1"]);
     assert_eq!(names("all").len(), net.layers.len() - 1);
     assert_eq!(names("convs").len(), 20);
     assert_eq!(names("fc,convs")[..2], ["fc", "conv1"]);
-    assert!(
-        net.select_many("convs:63")
-            .unwrap()
-            .iter()
-            .all(|chosen| chosen.channel == Some(63))
-    );
+    assert!(net.select_many("convs:63").unwrap().iter().all(|chosen| chosen.channel == Some(63)));
     assert_eq!(net.select_many("conv1:3,conv1:4,conv1:3").unwrap().len(), 2);
     for bad in ["convs:64", "conv1,", "conv1,nosuch", "convs:pre", ""] {
         assert!(net.select_many(bad).is_err(), "{bad}");
@@ -221,19 +177,10 @@ fn summary_as_text_and_json() {
     assert_eq!(lines.len(), net.layers.len() + 5);
     let conv1: Vec<&str> = lines[3].split_whitespace().collect();
     assert_eq!(conv1[..2], ["1", "conv1"]);
-    assert!(
-        lines[3].ends_with("64x112x112       9,408    118,013,952"),
-        "{}",
-        lines[3]
-    );
+    assert!(lines[3].ends_with("64x112x112       9,408    118,013,952"), "{}", lines[3]);
     assert!(lines[lines.len() - 2].ends_with("25,557,032  4,089,184,256"));
     let width = lines[0].chars().count();
-    assert!(
-        lines[..lines.len() - 1]
-            .iter()
-            .all(|line| line.chars().count() == width),
-        "columns are aligned"
-    );
+    assert!(lines[..lines.len() - 1].iter().all(|line| line.chars().count() == width), "columns are aligned");
     assert_eq!(
         lines[lines.len() - 1],
         "53 convolutions (49 and 4 in shortcuts), 1 dense layer, 4 stages, 16 residual blocks (4 down-sampling)"
@@ -249,31 +196,14 @@ fn summary_as_text_and_json() {
     let totals = &json["totals"];
     assert_eq!(totals["parameters"], 25557032);
     assert_eq!(totals["multiply_adds"], 4089184256u64);
-    assert_eq!(
-        (
-            &totals["convolutions"],
-            &totals["convolutions_in_shortcuts"]
-        ),
-        (&53.into(), &4.into())
-    );
-    assert_eq!(
-        (&totals["stages"], &totals["residual_blocks"]),
-        (&4.into(), &16.into())
-    );
-    let activations: u64 = json["layers"].as_array().unwrap()[1..]
-        .iter()
-        .map(elements)
-        .sum();
+    assert_eq!((&totals["convolutions"], &totals["convolutions_in_shortcuts"]), (&53.into(), &4.into()));
+    assert_eq!((&totals["stages"], &totals["residual_blocks"]), (&4.into(), &16.into()));
+    let activations: u64 = json["layers"].as_array().unwrap()[1..].iter().map(elements).sum();
     assert_eq!(totals["activations"], activations);
 }
 
 fn elements(layer: &serde_json::Value) -> u64 {
-    layer["shape"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|dim| dim.as_u64().unwrap())
-        .product()
+    layer["shape"].as_array().unwrap().iter().map(|dim| dim.as_u64().unwrap()).product()
 }
 
 #[test]

@@ -65,20 +65,12 @@ impl Entry {
             Source::Torchvision(checksum) => {
                 let file = format!("{name}-{checksum}.pth");
                 let url = format!("https://download.pytorch.org/models/{file}");
-                Some(Pretrained {
-                    file,
-                    url,
-                    hub: Some(format!("timm/{name}.tv_in1k")),
-                })
+                Some(Pretrained { file, url, hub: Some(format!("timm/{name}.tv_in1k")) })
             }
             Source::Akamaster(checksum) => {
                 let file = format!("{}-{checksum}.th", name.trim_end_matches("-cifar"));
                 let folder = "https://github.com/akamaster/pytorch_resnet_cifar10/raw/master/pretrained_models";
-                Some(Pretrained {
-                    url: format!("{folder}/{file}"),
-                    file,
-                    hub: None,
-                })
+                Some(Pretrained { url: format!("{folder}/{file}"), file, hub: None })
             }
             Source::Nobody => None,
         }
@@ -87,34 +79,12 @@ impl Entry {
 
 type Build = fn(Classes) -> Result<Network, NetworkError>;
 
-const fn imagenet(
-    name: &'static str,
-    checksum: &'static str,
-    build: Build,
-    about: &'static str,
-) -> Entry {
-    Entry {
-        name,
-        about,
-        classes: Classes::ImageNet1k,
-        pretrained: Source::Torchvision(checksum),
-        build,
-    }
+const fn imagenet(name: &'static str, checksum: &'static str, build: Build, about: &'static str) -> Entry {
+    Entry { name, about, classes: Classes::ImageNet1k, pretrained: Source::Torchvision(checksum), build }
 }
 
-const fn cifar(
-    name: &'static str,
-    checksum: &'static str,
-    build: Build,
-    about: &'static str,
-) -> Entry {
-    Entry {
-        name,
-        about,
-        classes: Classes::Cifar10,
-        pretrained: Source::Akamaster(checksum),
-        build,
-    }
+const fn cifar(name: &'static str, checksum: &'static str, build: Build, about: &'static str) -> Entry {
+    Entry { name, about, classes: Classes::Cifar10, pretrained: Source::Akamaster(checksum), build }
 }
 
 #[rustfmt::skip]
@@ -193,8 +163,5 @@ fn find(name: &str) -> Result<&'static Entry, NetworkError> {
     ENTRIES
         .iter()
         .find(|entry| letters(entry.name) == wanted)
-        .ok_or_else(|| NetworkError::UnknownNetwork {
-            name: name.to_owned(),
-            near: nearest(name, names(), 3),
-        })
+        .ok_or_else(|| NetworkError::UnknownNetwork { name: name.to_owned(), near: nearest(name, names(), 3) })
 }

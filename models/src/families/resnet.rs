@@ -4,10 +4,7 @@
 //! block of a stage halves the map (not in stage 1) and widens it, and so has a projection on its
 //! shortcut ("option B").
 
-use crate::network::{
-    Builder, Classes, Conv2d, Head, LayerId, NEXT, Network, NetworkError, Pool2d, Preprocess,
-    ScopeKind,
-};
+use crate::network::{Builder, Classes, Conv2d, Head, LayerId, NEXT, Network, NetworkError, Pool2d, Preprocess, ScopeKind};
 
 /// Output channels of a bottleneck block for each channel of its middle.
 const EXPANSION: usize = 4;
@@ -27,37 +24,23 @@ pub fn resnet(depth: usize, classes: Classes) -> Result<Network, NetworkError> {
         152 => (bottleneck, [3, 8, 36, 3]),
         _ => {
             let reason = format!("ResNet has 18, 34, 50, 101 or 152 layers, not {depth}");
-            return Err(NetworkError::Config {
-                network: name,
-                reason,
-            });
+            return Err(NetworkError::Config { network: name, reason });
         }
     };
     let mut net = Builder::new(&name, [3, 224, 224]);
-    let x = net.conv(
-        "conv1",
-        LayerId::INPUT,
-        Conv2d::new(64, 7).stride(2).padding(3).without_bias(),
-    );
+    let x = net.conv("conv1", LayerId::INPUT, Conv2d::new(64, 7).stride(2).padding(3).without_bias());
     let x = net.batch_norm("bn1", x);
     let x = net.relu("relu", x);
     let mut x = net.max_pool("maxpool", x, Pool2d::new(3, 2, 1));
     for (stage, blocks) in blocks.into_iter().enumerate() {
         let width = 64 << stage;
-        x = net.scope(
-            ScopeKind::Stage,
-            &format!("layer{}", stage + 1),
-            x,
-            |net, mut x| {
-                for index in 0..blocks {
-                    let stride = if stage > 0 && index == 0 { 2 } else { 1 };
-                    x = net.scope(ScopeKind::Block, NEXT, x, |net, x| {
-                        block(net, x, width, stride)
-                    });
-                }
-                x
-            },
-        );
+        x = net.scope(ScopeKind::Stage, &format!("layer{}", stage + 1), x, |net, mut x| {
+            for index in 0..blocks {
+                let stride = if stage > 0 && index == 0 { 2 } else { 1 };
+                x = net.scope(ScopeKind::Block, NEXT, x, |net, x| block(net, x, width, stride));
+            }
+            x
+        });
     }
     let x = net.global_avg_pool("avgpool", x);
     let x = net.flatten("flatten", x);

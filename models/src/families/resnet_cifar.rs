@@ -5,10 +5,7 @@
 //! (6n + 2 layers), a mean over the map, one dense layer. All shortcuts are free of parameters
 //! ("option A").
 
-use crate::network::{
-    Builder, Classes, Conv2d, Head, LayerId, LayerKind, NEXT, Network, NetworkError, Preprocess,
-    ScopeKind,
-};
+use crate::network::{Builder, Classes, Conv2d, Head, LayerId, LayerKind, NEXT, Network, NetworkError, Preprocess, ScopeKind};
 
 /// ResNet of 6n + 2 layers for 32x32 images; the paper has 20, 32, 44, 56 and 110.
 ///
@@ -19,12 +16,8 @@ pub fn resnet_cifar(depth: usize, classes: Classes) -> Result<Network, NetworkEr
     let blocks = match depth {
         8..=1202 if depth % 6 == 2 => (depth - 2) / 6,
         _ => {
-            let reason =
-                format!("a CIFAR ResNet has 6n + 2 layers (20, 32, 44, 56, 110), not {depth}");
-            return Err(NetworkError::Config {
-                network: name,
-                reason,
-            });
+            let reason = format!("a CIFAR ResNet has 6n + 2 layers (20, 32, 44, 56, 110), not {depth}");
+            return Err(NetworkError::Config { network: name, reason });
         }
     };
     let mut net = Builder::new(&name, [3, 32, 32]);
@@ -32,20 +25,13 @@ pub fn resnet_cifar(depth: usize, classes: Classes) -> Result<Network, NetworkEr
     let x = net.batch_norm("bn1", x);
     let mut x = net.relu("relu", x);
     for (stage, width) in [16, 32, 64].into_iter().enumerate() {
-        x = net.scope(
-            ScopeKind::Stage,
-            &format!("layer{}", stage + 1),
-            x,
-            |net, mut x| {
-                for index in 0..blocks {
-                    let stride = if stage > 0 && index == 0 { 2 } else { 1 };
-                    x = net.scope(ScopeKind::Block, NEXT, x, |net, x| {
-                        basic(net, x, width, stride)
-                    });
-                }
-                x
-            },
-        );
+        x = net.scope(ScopeKind::Stage, &format!("layer{}", stage + 1), x, |net, mut x| {
+            for index in 0..blocks {
+                let stride = if stage > 0 && index == 0 { 2 } else { 1 };
+                x = net.scope(ScopeKind::Block, NEXT, x, |net, x| basic(net, x, width, stride));
+            }
+            x
+        });
     }
     let x = net.global_avg_pool("avgpool", x);
     let x = net.flatten("flatten", x);
@@ -63,14 +49,7 @@ fn basic(net: &mut Builder, entry: LayerId, width: usize, stride: usize) -> Laye
     let shortcut = match net.channels(entry) == width {
         true => entry,
         false => net.scope(ScopeKind::Shortcut, "shortcut", entry, |net, entry| {
-            net.layer(
-                "pad",
-                LayerKind::PadShortcut {
-                    stride,
-                    out_channels: width,
-                },
-                &[entry],
-            )
+            net.layer("pad", LayerKind::PadShortcut { stride, out_channels: width }, &[entry])
         }),
     };
     let x = net.add("add", &[x, shortcut]);

@@ -1,8 +1,8 @@
 //! A small plain CNN of any size: convolutions with poolings between them, then dense layers.
 
 use crate::network::{
-    Builder, Classes, Conv2d, Head, IMAGENET_MEAN, IMAGENET_STD, LayerId, NEXT, Network,
-    NetworkError, Pool2d, Preprocess, ScopeKind,
+    Builder, Classes, Conv2d, Head, IMAGENET_MEAN, IMAGENET_STD, LayerId, NEXT, Network, NetworkError, Pool2d, Preprocess,
+    ScopeKind,
 };
 
 /// Hyperspectral cameras have some hundreds.
@@ -58,44 +58,30 @@ impl Default for SmallConfig {
 /// For a layer that does not fit, an input too small for its poolings, or a dropout outside 0..1.
 pub fn small(config: &SmallConfig) -> Result<Network, NetworkError> {
     if !(0.0..1.0).contains(&config.dropout) {
-        let reason = format!(
-            "dropout must be at least 0 and below 1, not {}",
-            config.dropout
-        );
-        return Err(NetworkError::Config {
-            network: "small".into(),
-            reason,
-        });
+        let reason = format!("dropout must be at least 0 and below 1, not {}", config.dropout);
+        return Err(NetworkError::Config { network: "small".into(), reason });
     }
     let [channels, height, width] = config.input;
     if !(1..=MOST_CHANNELS).contains(&channels) {
         let reason = format!("images have 1 to {MOST_CHANNELS} channels, not {channels}");
-        return Err(NetworkError::Config {
-            network: "small".into(),
-            reason,
-        });
+        return Err(NetworkError::Config { network: "small".into(), reason });
     }
     let mut net = Builder::new("small", config.input);
-    let x = net.scope(
-        ScopeKind::Sequence,
-        "features",
-        LayerId::INPUT,
-        |net, mut x| {
-            for &channels in &config.channels {
-                let conv = Conv2d::new(channels, config.kernel).padding(config.padding);
-                x = match config.batch_norm {
-                    true => {
-                        let x = net.conv(NEXT, x, conv.without_bias());
-                        net.batch_norm(NEXT, x)
-                    }
-                    false => net.conv(NEXT, x, conv),
-                };
-                x = net.relu(NEXT, x);
-                x = net.max_pool(NEXT, x, Pool2d::new(2, 2, 0));
-            }
-            x
-        },
-    );
+    let x = net.scope(ScopeKind::Sequence, "features", LayerId::INPUT, |net, mut x| {
+        for &channels in &config.channels {
+            let conv = Conv2d::new(channels, config.kernel).padding(config.padding);
+            x = match config.batch_norm {
+                true => {
+                    let x = net.conv(NEXT, x, conv.without_bias());
+                    net.batch_norm(NEXT, x)
+                }
+                false => net.conv(NEXT, x, conv),
+            };
+            x = net.relu(NEXT, x);
+            x = net.max_pool(NEXT, x, Pool2d::new(2, 2, 0));
+        }
+        x
+    });
     let x = match net.spatial(x) {
         Some(size) => net.adaptive_avg_pool("avgpool", x, size),
         None => x,
@@ -115,10 +101,6 @@ pub fn small(config: &SmallConfig) -> Result<Network, NetworkError> {
         3 => (IMAGENET_MEAN.to_vec(), IMAGENET_STD.to_vec()),
         _ => (vec![0.5; channels], vec![0.5; channels]),
     };
-    let preprocess = Preprocess::Custom {
-        size: [height, width],
-        mean,
-        std,
-    };
+    let preprocess = Preprocess::Custom { size: [height, width], mean, std };
     net.finish(config.classes.clone(), config.head, preprocess)
 }

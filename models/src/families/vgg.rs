@@ -3,10 +3,7 @@
 //! Five blocks of 3x3 convolutions, each block closed by a 2x2 max pooling, then three dense
 //! layers. The batch-norm variants (torchvision's) keep the convolutions' biases.
 
-use crate::network::{
-    Builder, Classes, Conv2d, Head, LayerId, NEXT, Network, NetworkError, Pool2d, Preprocess,
-    ScopeKind,
-};
+use crate::network::{Builder, Classes, Conv2d, Head, LayerId, NEXT, Network, NetworkError, Pool2d, Preprocess, ScopeKind};
 
 /// Channels of the five blocks.
 const WIDTHS: [usize; 5] = [64, 128, 256, 512, 512];
@@ -25,31 +22,23 @@ pub fn vgg(depth: usize, batch_norm: bool, classes: Classes) -> Result<Network, 
         19 => [2, 2, 4, 4, 4],
         _ => {
             let reason = format!("VGG has 11, 13, 16 or 19 layers, not {depth}");
-            return Err(NetworkError::Config {
-                network: name,
-                reason,
-            });
+            return Err(NetworkError::Config { network: name, reason });
         }
     };
     let mut net = Builder::new(&name, [3, 224, 224]);
-    let x = net.scope(
-        ScopeKind::Sequence,
-        "features",
-        LayerId::INPUT,
-        |net, mut x| {
-            for (convs, width) in convs.into_iter().zip(WIDTHS) {
-                for _ in 0..convs {
-                    x = net.conv(NEXT, x, Conv2d::new(width, 3).padding(1));
-                    if batch_norm {
-                        x = net.batch_norm(NEXT, x);
-                    }
-                    x = net.relu(NEXT, x);
+    let x = net.scope(ScopeKind::Sequence, "features", LayerId::INPUT, |net, mut x| {
+        for (convs, width) in convs.into_iter().zip(WIDTHS) {
+            for _ in 0..convs {
+                x = net.conv(NEXT, x, Conv2d::new(width, 3).padding(1));
+                if batch_norm {
+                    x = net.batch_norm(NEXT, x);
                 }
-                x = net.max_pool(NEXT, x, Pool2d::new(2, 2, 0));
+                x = net.relu(NEXT, x);
             }
-            x
-        },
-    );
+            x = net.max_pool(NEXT, x, Pool2d::new(2, 2, 0));
+        }
+        x
+    });
     // The identity at 224x224; it lets the dense layers take other sizes.
     let x = net.adaptive_avg_pool("avgpool", x, [7, 7]);
     let x = net.flatten("flatten", x);

@@ -35,12 +35,8 @@ impl Network {
                 _ => {}
             }
         }
-        let dense: Vec<LayerId> = classifier
-            .layers
-            .clone()
-            .map(LayerId)
-            .filter(|&id| matches!(self[id].kind, LayerKind::Linear { .. }))
-            .collect();
+        let dense: Vec<LayerId> =
+            classifier.layers.clone().map(LayerId).filter(|&id| matches!(self[id].kind, LayerKind::Linear { .. })).collect();
         for (index, &id) in dense.iter().enumerate() {
             let activated = self.activated(id);
             // Caffe goes on counting where the five blocks end.

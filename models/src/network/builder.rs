@@ -1,8 +1,8 @@
 //! Writing a network down so that it reads like the paper's table.
 
 use super::{
-    Classes, Conv2d, Head, InputSpec, Layer, LayerId, LayerKind, Network, NetworkError, Pool2d,
-    Preprocess, Scope, ScopeKind, Shape,
+    Classes, Conv2d, Head, InputSpec, Layer, LayerId, LayerKind, Network, NetworkError, Pool2d, Preprocess, Scope, ScopeKind,
+    Shape,
 };
 
 /// Name of a layer or scope that is called by its place in the scope around it, as in
@@ -46,41 +46,21 @@ pub struct Builder {
 impl Builder {
     /// A network with nothing but its input of `[channels, height, width]`.
     pub fn new(name: &str, [channels, height, width]: [usize; 3]) -> Self {
-        let input = InputSpec {
-            channels,
-            height,
-            width,
-            min_size: [height, width],
-        };
-        let error = [channels, height, width]
-            .contains(&0)
-            .then(|| NetworkError::Config {
-                network: name.to_owned(),
-                reason: format!("an input of {channels}x{height}x{width} has no pixels"),
-            });
+        let input = InputSpec { channels, height, width, min_size: [height, width] };
+        let error = [channels, height, width].contains(&0).then(|| NetworkError::Config {
+            network: name.to_owned(),
+            reason: format!("an input of {channels}x{height}x{width} has no pixels"),
+        });
         let network = Network {
             name: name.to_owned(),
-            layers: vec![Layer {
-                name: "input".into(),
-                kind: LayerKind::Input,
-                inputs: Vec::new(),
-            }],
+            layers: vec![Layer { name: "input".into(), kind: LayerKind::Input, inputs: Vec::new() }],
             scopes: Vec::new(),
             input,
             classes: Classes::Count(0),
             head: Head::Softmax,
             preprocess: Preprocess::Cifar,
         };
-        Self {
-            network,
-            shapes: vec![Shape::Map {
-                channels,
-                height,
-                width,
-            }],
-            open: Vec::new(),
-            error,
-        }
+        Self { network, shapes: vec![Shape::Map { channels, height, width }], open: Vec::new(), error }
     }
 
     /// Channels (or features) of a layer's output.
@@ -105,12 +85,7 @@ impl Builder {
         let name = self.full_name(name);
         let start = self.network.layers.len();
         let place = self.network.scopes.len();
-        self.network.scopes.push(Scope {
-            name,
-            kind,
-            layers: start..start,
-            output: x,
-        });
+        self.network.scopes.push(Scope { name, kind, layers: start..start, output: x });
         self.open.push((place, 0));
         let output = build(self, x);
         self.open.pop();
@@ -124,28 +99,13 @@ impl Builder {
     /// Convolution; `conv.in_channels` is filled in.
     pub fn conv(&mut self, name: &str, x: LayerId, conv: Conv2d) -> LayerId {
         let in_channels = self.channels(x);
-        self.layer(
-            name,
-            LayerKind::Conv2d(Conv2d {
-                in_channels,
-                ..conv
-            }),
-            &[x],
-        )
+        self.layer(name, LayerKind::Conv2d(Conv2d { in_channels, ..conv }), &[x])
     }
 
     /// Batch normalisation with PyTorch's numbers.
     pub fn batch_norm(&mut self, name: &str, x: LayerId) -> LayerId {
         let channels = self.channels(x);
-        self.layer(
-            name,
-            LayerKind::BatchNorm2d {
-                channels,
-                eps: 1e-5,
-                momentum: 0.1,
-            },
-            &[x],
-        )
+        self.layer(name, LayerKind::BatchNorm2d { channels, eps: 1e-5, momentum: 0.1 }, &[x])
     }
 
     /// ReLU.
@@ -176,15 +136,7 @@ impl Builder {
     /// Dense layer with bias.
     pub fn linear(&mut self, name: &str, x: LayerId, out_features: usize) -> LayerId {
         let in_features = self.channels(x);
-        self.layer(
-            name,
-            LayerKind::Linear {
-                in_features,
-                out_features,
-                bias: true,
-            },
-            &[x],
-        )
+        self.layer(name, LayerKind::Linear { in_features, out_features, bias: true }, &[x])
     }
 
     /// Dropout.
@@ -200,18 +152,11 @@ impl Builder {
     /// Any layer, as it is given.
     pub fn layer(&mut self, name: &str, kind: LayerKind, inputs: &[LayerId]) -> LayerId {
         let name = self.full_name(name);
-        let layer = Layer {
-            name,
-            kind,
-            inputs: inputs.to_vec(),
-        };
-        let shape = self
-            .network
-            .layer_shape(&layer, &self.shapes)
-            .and_then(|shape| match shape.spatial() {
-                Some([h, w]) if h == 0 || w == 0 => Err(self.too_deep(&layer, [h, w])),
-                _ => Ok(shape),
-            });
+        let layer = Layer { name, kind, inputs: inputs.to_vec() };
+        let shape = self.network.layer_shape(&layer, &self.shapes).and_then(|shape| match shape.spatial() {
+            Some([h, w]) if h == 0 || w == 0 => Err(self.too_deep(&layer, [h, w])),
+            _ => Ok(shape),
+        });
         let shape = shape.unwrap_or_else(|error| {
             self.error.get_or_insert(error);
             self.shapes[0].clone()
@@ -225,21 +170,11 @@ impl Builder {
     ///
     /// # Errors
     /// No classes, or the first layer that did not fit (one that is left without pixels among them).
-    pub fn finish(
-        self,
-        classes: Classes,
-        head: Head,
-        preprocess: Preprocess,
-    ) -> Result<Network, NetworkError> {
-        let Self {
-            mut network, error, ..
-        } = self;
+    pub fn finish(self, classes: Classes, head: Head, preprocess: Preprocess) -> Result<Network, NetworkError> {
+        let Self { mut network, error, .. } = self;
         if classes.len() == 0 {
             let reason = "needs at least one class".into();
-            return Err(NetworkError::Config {
-                network: network.name,
-                reason,
-            });
+            return Err(NetworkError::Config { network: network.name, reason });
         }
         if let Some(error) = error {
             return Err(error);

@@ -21,15 +21,10 @@ impl Network {
             while open.pop_if(|end| *end <= index).is_some() {
                 lines.push(format!("{}}}", indent(open.len())));
             }
-            while let Some((number, scope)) =
-                scopes.next_if(|(_, scope)| scope.layers.start <= index)
-            {
+            while let Some((number, scope)) = scopes.next_if(|(_, scope)| scope.layers.start <= index) {
                 if scope.layers.contains(&index) {
                     let space = indent(open.len());
-                    lines.push(format!(
-                        "{space}subgraph cluster_{number} {{ label={};",
-                        quote(&scope.name)
-                    ));
+                    lines.push(format!("{space}subgraph cluster_{number} {{ label={};", quote(&scope.name)));
                     open.push(scope.layers.end);
                 }
             }
@@ -40,12 +35,7 @@ impl Network {
             lines.push(format!("{}}}", indent(open.len())));
         }
         for (index, layer) in self.layers.iter().enumerate() {
-            lines.extend(
-                layer
-                    .inputs
-                    .iter()
-                    .map(|input| format!("  n{} -> n{index};", input.0)),
-            );
+            lines.extend(layer.inputs.iter().map(|input| format!("  n{} -> n{index};", input.0)));
         }
         lines.push("}\n".into());
         Ok(lines.join("\n"))
@@ -57,10 +47,5 @@ fn indent(depth: usize) -> String {
 }
 
 fn quote(text: &str) -> String {
-    format!(
-        "\"{}\"",
-        text.replace('\\', "\\\\")
-            .replace('"', "\\\"")
-            .replace('\n', "\\n")
-    )
+    format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n"))
 }

@@ -106,11 +106,7 @@ fn did_you_mean(near: &[String]) -> String {
 
 /// The `count` of `candidates` most like `text`, best first, by the number of slips of the finger
 /// between them; case and punctuation only decide between equals.
-pub fn nearest<'a>(
-    text: &str,
-    candidates: impl IntoIterator<Item = &'a str>,
-    count: usize,
-) -> Vec<String> {
+pub fn nearest<'a>(text: &str, candidates: impl IntoIterator<Item = &'a str>, count: usize) -> Vec<String> {
     let wanted = letters(text);
     let typed: Vec<char> = text.chars().take(LONGEST).collect();
     let mut ranked: Vec<(usize, usize, &str)> = Vec::new();
@@ -128,20 +124,12 @@ pub fn nearest<'a>(
         ranked.push((slips, distance(&typed, &written), candidate));
     }
     ranked.sort_by_key(|(slips, exact, _)| (*slips, *exact));
-    ranked
-        .into_iter()
-        .take(count)
-        .map(|(_, _, name)| name.to_owned())
-        .collect()
+    ranked.into_iter().take(count).map(|(_, _, name)| name.to_owned()).collect()
 }
 
 /// Lower-case letters and digits only: `VGG16-BN` and `vgg16_bn` are the same name.
 pub(crate) fn letters(text: &str) -> Vec<char> {
-    text.chars()
-        .filter(|c| c.is_alphanumeric())
-        .flat_map(char::to_lowercase)
-        .take(LONGEST)
-        .collect()
+    text.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).take(LONGEST).collect()
 }
 
 /// Insertions, deletions, replacements and swaps of neighbours (optimal string alignment).

@@ -14,11 +14,7 @@ impl Network {
     /// [`NetworkError::InputTooSmall`] with the smallest size that works, or
     /// [`NetworkError::Layer`] for a layer that does not fit its inputs.
     pub fn shapes(&self, height: usize, width: usize) -> Result<Vec<Shape>, NetworkError> {
-        let input = Shape::Map {
-            channels: self.input.channels,
-            height,
-            width,
-        };
+        let input = Shape::Map { channels: self.input.channels, height, width };
         let mut shapes: Vec<Shape> = Vec::with_capacity(self.layers.len());
         for (index, layer) in self.layers.iter().enumerate() {
             let shape = match index {
@@ -42,11 +38,7 @@ impl Network {
     }
 
     /// Shape of `layer`'s output when the layers before it have `shapes`.
-    pub(super) fn layer_shape(
-        &self,
-        layer: &Layer,
-        shapes: &[Shape],
-    ) -> Result<Shape, NetworkError> {
+    pub(super) fn layer_shape(&self, layer: &Layer, shapes: &[Shape]) -> Result<Shape, NetworkError> {
         let fail = |reason: String| NetworkError::Layer {
             network: self.name.clone(),
             layer: layer.name.clone(),
@@ -56,18 +48,12 @@ impl Network {
         let inputs: Vec<&Shape> = layer
             .inputs
             .iter()
-            .map(|input| {
-                shapes
-                    .get(input.0)
-                    .ok_or_else(|| fail(format!("reads layer {}, which comes later", input.0)))
-            })
+            .map(|input| shapes.get(input.0).ok_or_else(|| fail(format!("reads layer {}, which comes later", input.0))))
             .collect::<Result<_, _>>()?;
         let shape = layer.kind.output_shape(&inputs).map_err(fail)?;
         let values = shape.len().max(layer.kind.weight_len());
         match values > MOST_VALUES {
-            true => Err(fail(format!(
-                "would hold {values} values, more than any memory"
-            ))),
+            true => Err(fail(format!("would hold {values} values, more than any memory"))),
             false => Ok(shape),
         }
     }
@@ -79,18 +65,11 @@ impl Network {
             let (mut low, mut high) = (1, largest);
             while low < high {
                 let middle = low + (high - low) / 2;
-                if fits(middle) {
-                    high = middle
-                } else {
-                    low = middle + 1
-                }
+                if fits(middle) { high = middle } else { low = middle + 1 }
             }
             low
         };
-        [
-            smallest(height, &|h| self.shapes(h, width).is_ok()),
-            smallest(width, &|w| self.shapes(height, w).is_ok()),
-        ]
+        [smallest(height, &|h| self.shapes(h, width).is_ok()), smallest(width, &|w| self.shapes(height, w).is_ok())]
     }
 }
 
@@ -107,11 +86,7 @@ impl LayerKind {
             _ => return Err(format!("takes one input, has {}", inputs.len())),
         };
         let map = || match **input {
-            Shape::Map {
-                channels,
-                height,
-                width,
-            } => Ok([channels, height, width]),
+            Shape::Map { channels, height, width } => Ok([channels, height, width]),
             Shape::Vector { .. } => Err(format!("wants a map but gets a vector of {input}")),
         };
         match self {
@@ -124,54 +99,29 @@ impl LayerKind {
                 expect_channels(*channels, map()?[0])?;
                 Ok((*input).clone())
             }
-            Self::AdaptiveAvgPool2d {
-                output: [height, width],
-            } => {
+            Self::AdaptiveAvgPool2d { output: [height, width] } => {
                 positive("output", &[*height, *width])?;
-                Ok(Shape::Map {
-                    channels: map()?[0],
-                    height: *height,
-                    width: *width,
-                })
+                Ok(Shape::Map { channels: map()?[0], height: *height, width: *width })
             }
-            Self::Flatten => Ok(Shape::Vector {
-                features: input.len(),
-            }),
-            Self::Linear {
-                in_features,
-                out_features,
-                ..
-            } => {
+            Self::Flatten => Ok(Shape::Vector { features: input.len() }),
+            Self::Linear { in_features, out_features, .. } => {
                 positive("out_features", &[*out_features])?;
                 match input {
-                    Shape::Map { .. } => Err(format!(
-                        "wants a vector but gets a map of {input}: flatten it first"
-                    )),
+                    Shape::Map { .. } => Err(format!("wants a vector but gets a map of {input}: flatten it first")),
                     Shape::Vector { features } if features != in_features => {
                         Err(format!("wants {in_features} features but gets {features}"))
                     }
-                    Shape::Vector { .. } => Ok(Shape::Vector {
-                        features: *out_features,
-                    }),
+                    Shape::Vector { .. } => Ok(Shape::Vector { features: *out_features }),
                 }
             }
-            Self::PadShortcut {
-                stride,
-                out_channels,
-            } => {
+            Self::PadShortcut { stride, out_channels } => {
                 let [channels, height, width] = map()?;
                 positive("stride", &[*stride])?;
                 if *out_channels < channels || !(out_channels - channels).is_multiple_of(2) {
-                    return Err(format!(
-                        "cannot pad {channels} channels to {out_channels} with as many on either side"
-                    ));
+                    return Err(format!("cannot pad {channels} channels to {out_channels} with as many on either side"));
                 }
                 let [height, width] = [height.div_ceil(*stride), width.div_ceil(*stride)];
-                Ok(Shape::Map {
-                    channels: *out_channels,
-                    height,
-                    width,
-                })
+                Ok(Shape::Map { channels: *out_channels, height, width })
             }
             Self::Add | Self::Multiply | Self::Concat => join(self, inputs),
         }
@@ -187,15 +137,11 @@ impl Conv2d {
         positive("groups", &[self.groups])?;
         for (what, channels) in [("input", self.in_channels), ("output", self.out_channels)] {
             if !channels.is_multiple_of(self.groups) {
-                return Err(format!(
-                    "{} groups do not divide {channels} {what} channels",
-                    self.groups
-                ));
+                return Err(format!("{} groups do not divide {channels} {what} channels", self.groups));
             }
         }
         expect_channels(self.in_channels, channels)?;
-        let span =
-            |axis: usize| product(&[self.dilation[axis], self.kernel[axis] - 1]).saturating_add(1);
+        let span = |axis: usize| product(&[self.dilation[axis], self.kernel[axis] - 1]).saturating_add(1);
         let [top, bottom, left, right] = self.padding;
         Ok(Shape::Map {
             channels: self.out_channels,
@@ -213,10 +159,7 @@ impl Pool2d {
         let [top, bottom, left, right] = self.padding;
         let [kh, kw] = self.kernel;
         if top.max(bottom) >= kh || left.max(right) >= kw {
-            return Err(format!(
-                "padding {:?} must be smaller than kernel {:?}",
-                self.padding, self.kernel
-            ));
+            return Err(format!("padding {:?} must be smaller than kernel {:?}", self.padding, self.kernel));
         }
         Ok(Shape::Map {
             channels,
@@ -234,19 +177,9 @@ fn positive(what: &str, numbers: &[usize]) -> Result<(), String> {
 }
 
 /// Number of windows of `span` pixels along an axis, 0 if not one fits.
-fn windows(
-    extent: usize,
-    [before, after]: [usize; 2],
-    span: usize,
-    stride: usize,
-    ceil: bool,
-) -> usize {
+fn windows(extent: usize, [before, after]: [usize; 2], span: usize, stride: usize, ceil: bool) -> usize {
     let padded = extent.saturating_add(before).saturating_add(after);
-    let reach = if ceil {
-        padded.saturating_add(stride - 1)
-    } else {
-        padded
-    };
+    let reach = if ceil { padded.saturating_add(stride - 1) } else { padded };
     if extent == 0 || reach < span {
         return 0;
     }
@@ -270,25 +203,13 @@ fn join(kind: &LayerKind, inputs: &[&Shape]) -> Result<Shape, String> {
         let misfit = || format!("cannot join {joined} and {next}");
         match (kind, &joined, next) {
             (LayerKind::Concat, Shape::Vector { features }, Shape::Vector { features: more }) => {
-                joined = Shape::Vector {
-                    features: features.saturating_add(*more),
-                };
+                joined = Shape::Vector { features: features.saturating_add(*more) };
             }
-            (
-                LayerKind::Concat,
-                Shape::Map {
-                    channels,
-                    height,
-                    width,
-                },
-                Shape::Map { channels: more, .. },
-            ) if joined.spatial() == next.spatial() => {
+            (LayerKind::Concat, Shape::Map { channels, height, width }, Shape::Map { channels: more, .. })
+                if joined.spatial() == next.spatial() =>
+            {
                 let channels = channels.saturating_add(*more);
-                joined = Shape::Map {
-                    channels,
-                    height: *height,
-                    width: *width,
-                };
+                joined = Shape::Map { channels, height: *height, width: *width };
             }
             (LayerKind::Concat, ..) => return Err(misfit()),
             _ if joined != **next => return Err(misfit()),

@@ -43,36 +43,22 @@ impl Conv2d {
 
     /// The same step in both directions.
     pub fn stride(self, stride: usize) -> Self {
-        Self {
-            stride: [stride; 2],
-            ..self
-        }
+        Self { stride: [stride; 2], ..self }
     }
 
     /// The same padding on all four sides.
     pub fn padding(self, padding: usize) -> Self {
-        Self {
-            padding: [padding; 4],
-            ..self
-        }
+        Self { padding: [padding; 4], ..self }
     }
 
     /// No bias: the batch-norm that follows has one.
     pub fn without_bias(self) -> Self {
-        Self {
-            bias: false,
-            ..self
-        }
+        Self { bias: false, ..self }
     }
 
     /// Shape of the weight, `[out_channels, in_channels / groups, height, width]`.
     pub fn weight_shape(&self) -> [usize; 4] {
-        [
-            self.out_channels,
-            self.in_channels / self.groups.max(1),
-            self.kernel[0],
-            self.kernel[1],
-        ]
+        [self.out_channels, self.in_channels / self.groups.max(1), self.kernel[0], self.kernel[1]]
     }
 }
 
@@ -92,12 +78,7 @@ pub struct Pool2d {
 impl Pool2d {
     /// Square windows, floor mode.
     pub fn new(kernel: usize, stride: usize, padding: usize) -> Self {
-        Self {
-            kernel: [kernel; 2],
-            stride: [stride; 2],
-            padding: [padding; 4],
-            ceil: false,
-        }
+        Self { kernel: [kernel; 2], stride: [stride; 2], padding: [padding; 4], ceil: false }
     }
 }
 
@@ -206,10 +187,7 @@ impl LayerKind {
 
     /// Whether this is an elementwise non-linearity: the layer that `:pre` steps over.
     pub fn is_activation(&self) -> bool {
-        matches!(
-            self,
-            Self::Relu | Self::Relu6 | Self::LeakyRelu { .. } | Self::Sigmoid | Self::Softmax
-        )
+        matches!(self, Self::Relu | Self::Relu6 | Self::LeakyRelu { .. } | Self::Sigmoid | Self::Softmax)
     }
 
     /// Multiplications that each come with an addition (MACs) to make one image's `output`:
@@ -228,11 +206,7 @@ impl LayerKind {
     pub(super) fn weight_len(&self) -> usize {
         match self {
             Self::Conv2d(conv) => product(&conv.weight_shape()),
-            Self::Linear {
-                in_features,
-                out_features,
-                ..
-            } => product(&[*in_features, *out_features]),
+            Self::Linear { in_features, out_features, .. } => product(&[*in_features, *out_features]),
             _ => 0,
         }
     }
@@ -263,10 +237,7 @@ impl fmt::Display for LayerKind {
             Self::LeakyRelu { slope } => write!(f, " {slope}"),
             Self::Linear { out_features, .. } => write!(f, " {out_features}"),
             Self::Dropout { p } => write!(f, " {p}"),
-            Self::PadShortcut {
-                stride,
-                out_channels,
-            } => write!(f, " {out_channels}, stride {stride}"),
+            Self::PadShortcut { stride, out_channels } => write!(f, " {out_channels}, stride {stride}"),
             _ => Ok(()),
         }
     }
@@ -276,11 +247,7 @@ fn pair([vertical, horizontal]: [usize; 2]) -> String {
     format!("{vertical}x{horizontal}")
 }
 
-fn write_geometry(
-    f: &mut fmt::Formatter<'_>,
-    stride: [usize; 2],
-    padding: [usize; 4],
-) -> fmt::Result {
+fn write_geometry(f: &mut fmt::Formatter<'_>, stride: [usize; 2], padding: [usize; 4]) -> fmt::Result {
     match stride {
         [1, 1] => {}
         [v, h] if v == h => write!(f, ", stride {v}")?,

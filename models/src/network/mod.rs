@@ -125,10 +125,7 @@ pub enum Classes {
 
 impl Classes {
     /// How many there are.
-    #[expect(
-        clippy::len_without_is_empty,
-        reason = "no network is built for no class"
-    )]
+    #[expect(clippy::len_without_is_empty, reason = "no network is built for no class")]
     pub fn len(&self) -> usize {
         match self {
             Self::ImageNet1k => 1000,
@@ -177,10 +174,7 @@ pub enum Preprocess {
 
 impl Preprocess {
     /// torchvision's preset for ImageNet: resize 256, crop 224.
-    pub const IMAGENET: Self = Self::ImageNet {
-        resize: 256,
-        crop: 224,
-    };
+    pub const IMAGENET: Self = Self::ImageNet { resize: 256, crop: 224 };
 
     /// Mean of each channel, in 0..1.
     pub fn mean(&self) -> &[f32] {
@@ -236,47 +230,29 @@ impl Network {
 
     /// The layer of exactly this name. [`Network::select`] also takes scopes, aliases and numbers.
     pub fn find(&self, name: &str) -> Option<LayerId> {
-        self.layers
-            .iter()
-            .position(|layer| layer.name == name)
-            .map(LayerId)
+        self.layers.iter().position(|layer| layer.name == name).map(LayerId)
     }
 
     /// Every layer with its place.
     pub fn ids(&self) -> impl Iterator<Item = (LayerId, &Layer)> {
-        self.layers
-            .iter()
-            .enumerate()
-            .map(|(index, layer)| (LayerId(index), layer))
+        self.layers.iter().enumerate().map(|(index, layer)| (LayerId(index), layer))
     }
 
     /// The layers that read `id`.
     pub fn readers(&self, id: LayerId) -> impl Iterator<Item = LayerId> {
-        self.ids()
-            .filter(move |(_, layer)| layer.inputs.contains(&id))
-            .map(|(reader, _)| reader)
+        self.ids().filter(move |(_, layer)| layer.inputs.contains(&id)).map(|(reader, _)| reader)
     }
 
     /// Whether the layer lies on the path around a residual block.
     pub fn in_shortcut(&self, id: LayerId) -> bool {
-        let shortcuts = self
-            .scopes
-            .iter()
-            .filter(|scope| scope.kind == ScopeKind::Shortcut);
-        shortcuts
-            .into_iter()
-            .any(|scope| scope.layers.contains(&id.0))
+        let shortcuts = self.scopes.iter().filter(|scope| scope.kind == ScopeKind::Shortcut);
+        shortcuts.into_iter().any(|scope| scope.layers.contains(&id.0))
     }
 
     /// The last convolution that is not in a shortcut (`last-conv` on the command line).
     pub fn last_conv(&self) -> Option<LayerId> {
-        let convs = self
-            .ids()
-            .filter(|(_, layer)| matches!(layer.kind, LayerKind::Conv2d(_)));
-        convs
-            .map(|(id, _)| id)
-            .filter(|&id| !self.in_shortcut(id))
-            .last()
+        let convs = self.ids().filter(|(_, layer)| matches!(layer.kind, LayerKind::Conv2d(_)));
+        convs.map(|(id, _)| id).filter(|&id| !self.in_shortcut(id)).last()
     }
 
     /// Grad-CAM's default layer: the deepest features that still have a place in the image.
@@ -287,10 +263,7 @@ impl Network {
     /// layer of the Grad-CAM paper; pytorch-grad-cam's example takes `features.30`, after a pooling
     /// that halves the map). `None` without a convolution.
     pub fn cam_layer(&self) -> Option<LayerId> {
-        let mut stages = self
-            .scopes
-            .iter()
-            .filter(|scope| scope.kind == ScopeKind::Stage);
+        let mut stages = self.scopes.iter().filter(|scope| scope.kind == ScopeKind::Stage);
         match stages.next_back() {
             Some(stage) => Some(stage.output),
             None => self.last_conv().map(|conv| self.activated(conv)),

@@ -45,10 +45,7 @@ pub struct Param {
 
 impl Param {
     /// Number of values.
-    #[expect(
-        clippy::len_without_is_empty,
-        reason = "no layer has an empty parameter"
-    )]
+    #[expect(clippy::len_without_is_empty, reason = "no layer has an empty parameter")]
     pub fn len(&self) -> usize {
         product(&self.shape)
     }
@@ -78,17 +75,8 @@ impl Network {
                         push("bias", &[conv.out_channels], ParamKind::Bias, fan_in);
                     }
                 }
-                &LayerKind::Linear {
-                    in_features,
-                    out_features,
-                    bias,
-                } => {
-                    push(
-                        "weight",
-                        &[out_features, in_features],
-                        ParamKind::Weight,
-                        in_features,
-                    );
+                &LayerKind::Linear { in_features, out_features, bias } => {
+                    push("weight", &[out_features, in_features], ParamKind::Weight, in_features);
                     if bias {
                         push("bias", &[out_features], ParamKind::Bias, in_features);
                     }
@@ -108,10 +96,6 @@ impl Network {
     /// Number of trained values: weights, biases, batch-norm scales and shifts. Running statistics
     /// are not counted, as in torchvision's and the papers' figures.
     pub fn parameter_count(&self) -> usize {
-        self.params()
-            .iter()
-            .filter(|param| param.kind.is_trained())
-            .map(Param::len)
-            .sum()
+        self.params().iter().filter(|param| param.kind.is_trained()).map(Param::len).sum()
     }
 }

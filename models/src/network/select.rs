@@ -48,15 +48,8 @@ impl Network {
             return Err(self.refuse(text, format!("{:?} is many layers; name one", parts.base)));
         }
         let layer = self.resolve(parts.base)?;
-        let layer = if parts.pre {
-            self.before_activation(layer, text)?
-        } else {
-            layer
-        };
-        Ok(Selection {
-            layer,
-            channel: self.channel(layer, parts.channel)?,
-        })
+        let layer = if parts.pre { self.before_activation(layer, text)? } else { layer };
+        Ok(Selection { layer, channel: self.channel(layer, parts.channel)? })
     }
 
     /// The layers that a comma-separated list names, in its order, each once. Beside what
@@ -81,10 +74,7 @@ impl Network {
                 return Err(self.refuse(text, "':pre' needs one layer by name".into()));
             }
             for layer in layers {
-                chosen.push(Selection {
-                    layer,
-                    channel: self.channel(layer, parts.channel)?,
-                });
+                chosen.push(Selection { layer, channel: self.channel(layer, parts.channel)? });
             }
         }
         let mut seen = std::collections::HashSet::new();
@@ -98,17 +88,12 @@ impl Network {
     /// If the network's layers do not fit each other.
     pub fn channels(&self, layer: LayerId) -> Result<usize, NetworkError> {
         let shapes = self.shapes(self.input.height, self.input.width)?;
-        let shape = shapes
-            .get(layer.0)
-            .ok_or_else(|| self.no_index(&layer.0.to_string()))?;
+        let shape = shapes.get(layer.0).ok_or_else(|| self.no_index(&layer.0.to_string()))?;
         Ok(shape.channels())
     }
 
     fn matching(&self, test: impl Fn(&LayerKind) -> bool) -> Vec<LayerId> {
-        self.ids()
-            .filter(|(_, layer)| test(&layer.kind))
-            .map(|(id, _)| id)
-            .collect()
+        self.ids().filter(|(_, layer)| test(&layer.kind)).map(|(id, _)| id).collect()
     }
 
     fn split<'a>(&self, text: &'a str) -> Result<Parts<'a>, NetworkError> {
@@ -121,17 +106,11 @@ impl Network {
             ["pre", channel] => (true, Some(channel)),
             [channel] => (false, Some(channel)),
             _ => {
-                return Err(self.refuse(
-                    text,
-                    "write layer, layer:channel or layer:pre:channel".into(),
-                ));
+                return Err(self.refuse(text, "write layer, layer:channel or layer:pre:channel".into()));
             }
         };
         match base {
-            "" => Err(self.refuse(
-                text,
-                format!("write a layer's name, such as {:?}", self.example()),
-            )),
+            "" => Err(self.refuse(text, format!("write a layer's name, such as {:?}", self.example()))),
             _ => Ok(Parts { base, pre, channel }),
         }
     }
@@ -148,30 +127,19 @@ impl Network {
             return Ok(*layer);
         }
         if base == LAST_CONV {
-            return self
-                .last_conv()
-                .ok_or_else(|| self.refuse(base, "there is no convolution".into()));
+            return self.last_conv().ok_or_else(|| self.refuse(base, "there is no convolution".into()));
         }
         let digits = base.strip_prefix('-').unwrap_or(base);
         if digits.bytes().all(|byte| byte.is_ascii_digit()) && !digits.is_empty() {
-            let index = digits
-                .parse()
-                .ok()
-                .and_then(|number: usize| match base.starts_with('-') {
-                    true => self.layers.len().checked_sub(number).filter(|_| number > 0),
-                    false => Some(number),
-                });
-            return index
-                .filter(|&index| index < self.layers.len())
-                .map(LayerId)
-                .ok_or_else(|| self.no_index(base));
+            let index = digits.parse().ok().and_then(|number: usize| match base.starts_with('-') {
+                true => self.layers.len().checked_sub(number).filter(|_| number > 0),
+                false => Some(number),
+            });
+            return index.filter(|&index| index < self.layers.len()).map(LayerId).ok_or_else(|| self.no_index(base));
         }
         let names = self.layers.iter().map(|layer| layer.name.as_str());
         let scopes = self.scopes.iter().map(|scope| scope.name.as_str());
-        let others = aliases
-            .iter()
-            .map(|(alias, _)| alias.as_str())
-            .chain([LAST_CONV, ALL, CONVS]);
+        let others = aliases.iter().map(|(alias, _)| alias.as_str()).chain([LAST_CONV, ALL, CONVS]);
         Err(NetworkError::UnknownLayer {
             network: self.name.clone(),
             layer: base.to_owned(),
@@ -185,20 +153,12 @@ impl Network {
             Some(&input) if chosen.kind.is_activation() => Ok(input),
             _ => Err(self.refuse(
                 text,
-                format!(
-                    "':pre' steps back over an activation, but {} is {}",
-                    chosen.name,
-                    chosen.kind.type_name()
-                ),
+                format!("':pre' steps back over an activation, but {} is {}", chosen.name, chosen.kind.type_name()),
             )),
         }
     }
 
-    fn channel(
-        &self,
-        layer: LayerId,
-        channel: Option<&str>,
-    ) -> Result<Option<usize>, NetworkError> {
+    fn channel(&self, layer: LayerId, channel: Option<&str>) -> Result<Option<usize>, NetworkError> {
         let Some(channel) = channel else {
             return Ok(None);
         };
@@ -215,19 +175,11 @@ impl Network {
     }
 
     fn no_index(&self, index: &str) -> NetworkError {
-        NetworkError::LayerIndex {
-            network: self.name.clone(),
-            index: index.to_owned(),
-            count: self.layers.len(),
-        }
+        NetworkError::LayerIndex { network: self.name.clone(), index: index.to_owned(), count: self.layers.len() }
     }
 
     fn refuse(&self, text: &str, reason: String) -> NetworkError {
-        NetworkError::Selection {
-            network: self.name.clone(),
-            text: text.trim().to_owned(),
-            reason,
-        }
+        NetworkError::Selection { network: self.name.clone(), text: text.trim().to_owned(), reason }
     }
 
     /// A name for messages: the first layer after the input.

@@ -25,11 +25,7 @@ impl Shape {
     /// Dimensions without the batch: `[c, h, w]` or `[features]`.
     pub fn dims(&self) -> Vec<usize> {
         match *self {
-            Self::Map {
-                channels,
-                height,
-                width,
-            } => vec![channels, height, width],
+            Self::Map { channels, height, width } => vec![channels, height, width],
             Self::Vector { features } => vec![features],
         }
     }
@@ -51,10 +47,7 @@ impl Shape {
     }
 
     /// Number of values.
-    #[expect(
-        clippy::len_without_is_empty,
-        reason = "an inferred shape is never empty"
-    )]
+    #[expect(clippy::len_without_is_empty, reason = "an inferred shape is never empty")]
     pub fn len(&self) -> usize {
         product(&self.dims())
     }
@@ -70,7 +63,5 @@ impl fmt::Display for Shape {
 
 /// Product that stops at the largest number instead of overflowing on absurd hyperparameters.
 pub(super) fn product(numbers: &[usize]) -> usize {
-    numbers
-        .iter()
-        .fold(1, |product, &n| product.saturating_mul(n))
+    numbers.iter().fold(1, |product, &n| product.saturating_mul(n))
 }

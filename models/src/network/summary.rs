@@ -78,12 +78,7 @@ impl Network {
         for param in self.params().iter().filter(|param| param.kind.is_trained()) {
             rows[param.layer.0].parameters += param.len();
         }
-        let total = |number: &dyn Fn(&Row) -> usize| {
-            rows.iter()
-                .skip(1)
-                .map(number)
-                .fold(0, usize::saturating_add)
-        };
+        let total = |number: &dyn Fn(&Row) -> usize| rows.iter().skip(1).map(number).fold(0, usize::saturating_add);
         Ok(Summary {
             network: self.name.clone(),
             parameters: total(&|row| row.parameters),
@@ -96,12 +91,7 @@ impl Network {
 
     /// Layers and scopes by kind.
     pub fn counts(&self) -> Counts {
-        let scopes = |kind: ScopeKind| {
-            self.scopes
-                .iter()
-                .filter(|scope| scope.kind == kind)
-                .count()
-        };
+        let scopes = |kind: ScopeKind| self.scopes.iter().filter(|scope| scope.kind == kind).count();
         let mut counts = Counts {
             stages: scopes(ScopeKind::Stage),
             blocks: scopes(ScopeKind::Block),
@@ -125,23 +115,9 @@ impl Network {
 impl Summary {
     /// The table as text: aligned columns, totals and counts below. No trailing newline.
     pub fn to_text(&self) -> String {
-        let mut table = vec![
-            [
-                "#",
-                "layer",
-                "type",
-                "output",
-                "parameters",
-                "multiply-adds",
-            ]
-            .map(str::to_owned),
-        ];
+        let mut table = vec![["#", "layer", "type", "output", "parameters", "multiply-adds"].map(str::to_owned)];
         let some = |number: usize| {
-            if number == 0 {
-                "-".into()
-            } else {
-                thousands(number)
-            }
+            if number == 0 { "-".into() } else { thousands(number) }
         };
         for (index, row) in self.rows.iter().enumerate() {
             table.push([
@@ -153,33 +129,17 @@ impl Summary {
                 some(row.multiply_adds),
             ]);
         }
-        let total =
-            [&thousands(self.parameters), &thousands(self.multiply_adds)].map(String::clone);
+        let total = [&thousands(self.parameters), &thousands(self.multiply_adds)].map(String::clone);
         let [parameters, multiply_adds] = total;
-        table.push([
-            String::new(),
-            "total".into(),
-            String::new(),
-            String::new(),
-            parameters,
-            multiply_adds,
-        ]);
-        let width = |column: usize| {
-            table
-                .iter()
-                .map(|row| row[column].chars().count())
-                .max()
-                .unwrap_or(0)
-        };
+        table.push([String::new(), "total".into(), String::new(), String::new(), parameters, multiply_adds]);
+        let width = |column: usize| table.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
         let widths: [usize; 6] = std::array::from_fn(width);
         let rule = "-".repeat(widths.iter().sum::<usize>() + 2 * (widths.len() - 1));
         let mut lines: Vec<String> = table
             .iter()
             .map(|[index, name, detail, shape, params, macs]| {
                 let [i, n, d, s, p, m] = widths;
-                format!(
-                    "{index:>i$}  {name:<n$}  {detail:<d$}  {shape:>s$}  {params:>p$}  {macs:>m$}"
-                )
+                format!("{index:>i$}  {name:<n$}  {detail:<d$}  {shape:>s$}  {params:>p$}  {macs:>m$}")
             })
             .collect();
         lines.insert(1, rule.clone());
@@ -246,10 +206,7 @@ impl Counts {
         }
         if self.blocks > 0 {
             let blocks = some(self.blocks, "residual block", "residual blocks");
-            parts.push(format!(
-                "{blocks} ({} down-sampling)",
-                self.downsampling_blocks
-            ));
+            parts.push(format!("{blocks} ({} down-sampling)", self.downsampling_blocks));
         }
         parts.join(", ")
     }

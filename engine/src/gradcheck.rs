@@ -1,0 +1,152 @@
+//! Gradients against finite differences, in f64, through the tape.
+
+use crate::error::Result;
+use crate::ops::Op;
+use crate::shape::Shape;
+use crate::tape::{Rules, Tape, Var};
+use crate::tensor::Tensor;
+use convscope_kernels::random;
+
+/// Step of the central difference: with f64 its rounding error is near 1e-10 and its truncation error below.
+const STEP: f64 = 1e-6;
+
+/// One input of a case.
+#[derive(Clone, Debug)]
+pub struct Input {
+    /// Shape.
+    pub shape: Shape,
+    /// Whether values are positive (a variance).
+    pub positive: bool,
+    /// Whether its gradient exists and is checked.
+    pub differentiable: bool,
+}
+
+impl Input {
+    /// Values around zero, checked.
+    pub fn any(shape: impl Into<Shape>) -> Self {
+        Input { shape: shape.into(), positive: false, differentiable: true }
+    }
+    /// Values around zero, given (a running mean).
+    pub fn given(shape: impl Into<Shape>) -> Self {
+        Input { differentiable: false, ..Self::any(shape) }
+    }
+    /// Positive values, given (a running variance).
+    pub fn given_positive(shape: impl Into<Shape>) -> Self {
+        Input { positive: true, ..Self::given(shape) }
+    }
+}
+
+/// An operation on inputs of given shapes.
+#[derive(Clone, Debug)]
+pub struct Case {
+    /// The operation.
+    pub op: Op,
+    /// Its inputs.
+    pub inputs: Vec<Input>,
+}
+
+impl Case {
+    /// An operation on inputs around zero.
+    pub fn new<const N: usize>(op: impl Into<Op>, shapes: [&[usize]; N]) -> Self {
+        Case { op: op.into(), inputs: shapes.iter().map(|s| Input::any(s.to_vec())).collect() }
+    }
+}
+
+/// Distinct values, none near another or near the kinks at 0 and 6: a shuffled ladder of half steps.
+fn values(input: &Input, seed: u64) -> Vec<f64> {
+    let n = input.shape.len();
+    let mut order: Vec<usize> = (0..n).collect();
+    order.sort_by_key(|i| random::philox(seed, *i as u64)[0]);
+    let spacing = 4.0 / n.max(4) as f64;
+    let ladder = |i: usize| (i as f64 + 0.5 - (n / 2) as f64) * spacing;
+    order.into_iter().map(|i| if input.positive { 0.5 + 0.25 * (ladder(i) + 2.0) } else { ladder(i) }).collect()
+}
+
+/// The largest difference between a gradient from the tape and a central difference, as a share of the largest gradient.
+///
+/// The upstream gradient is random, not ones, so that sums that should be weighted are seen.
+pub fn check(case: &Case, seed: u64) -> Result<f64> {
+    let build = |tape: &mut Tape, inputs: &[Var]| tape.apply(case.op.clone(), inputs);
+    check_function(&case.inputs, seed, build)
+}
+
+/// As [`check`] for any computation on the tape.
+pub fn check_function(inputs: &[Input], seed: u64, build: impl Fn(&mut Tape, &[Var]) -> Result<Var>) -> Result<f64> {
+    let mut data: Vec<Vec<f64>> = inputs.iter().enumerate().map(|(i, x)| values(x, seed + i as u64)).collect();
+    let run = |data: &[Vec<f64>]| -> Result<(Tape, Vec<Var>, Var)> {
+        let mut tape = Tape::new();
+        let leaf = |(x, d): (&Input, &Vec<f64>)| Ok(tape.leaf(Tensor::from_slice(x.shape.clone(), d)?, ""));
+        let vars = inputs.iter().zip(data).map(leaf).collect::<Result<Vec<_>>>()?;
+        let out = build(&mut tape, &vars)?;
+        Ok((tape, vars, out))
+    };
+    let (mut tape, vars, out) = run(&data)?;
+    let len = tape.value(out)?.len();
+    let dout: Vec<f64> = (0..len).map(|i| f64::from(random::normal(seed + 1000, i as u64))).collect();
+    let upstream = Tensor::from_slice(tape.value(out)?.shape().clone(), &dout)?;
+    let wants: Vec<Var> = vars.iter().zip(inputs).filter(|(_, x)| x.differentiable).map(|(v, _)| *v).collect();
+    let grads = tape.backward(out, Some(upstream), &wants, &Rules::default())?;
+
+    let mut worst = 0.0f64;
+    for (i, var) in vars.iter().enumerate().filter(|(i, _)| inputs[*i].differentiable) {
+        let dx = grads.of(*var).map(|t| t.f64().to_vec()).unwrap_or_default();
+        let largest = dx.iter().fold(1e-3f64, |m, v| m.max(v.abs()));
+        for (j, dx) in dx.iter().enumerate() {
+            let x = data[i][j];
+            let mut side = |d: f64| -> Result<Vec<f64>> {
+                data[i][j] = x + d;
+                let (tape, _, out) = run(&data)?;
+                Ok(tape.value(out)?.f64().to_vec())
+            };
+            let (hi, lo) = (side(STEP)?, side(-STEP)?);
+            data[i][j] = x;
+            let numeric: f64 = hi.iter().zip(&lo).zip(&dout).map(|((h, l), d)| (h - l) * d).sum::<f64>() / (2.0 * STEP);
+            let error = (dx - numeric).abs() / largest;
+            // NaN must not pass as small.
+            worst = if error.is_nan() { f64::INFINITY } else { worst.max(error) };
+        }
+    }
+    Ok(worst)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_operation_passes_in_f64() {
+        let cases = Op::all_cases();
+        assert!(cases.len() > 40);
+        for (k, case) in cases.iter().enumerate() {
+            let worst = check(case, 17 * k as u64).unwrap_or_else(|e| panic!("{case:?}: {e}"));
+            assert!(worst < 1e-6, "{case:?}: gradient is off by {worst:.2e}");
+        }
+    }
+
+    /// A value used twice receives both gradients; a wanted inner node keeps its own.
+    #[test]
+    fn gradients_add_up_where_a_value_is_used_twice() {
+        let x = Input::any([2, 3, 4, 4]);
+        let worst = check_function(&[x], 5, |tape, v| {
+            let a = tape.relu(v[0])?;
+            let b = tape.add(a, v[0])?;
+            let c = tape.mul(b, b)?;
+            tape.mean(c)
+        });
+        assert!(worst.unwrap() < 1e-6);
+    }
+
+    /// The check itself must fail on a wrong gradient: guided backpropagation is not the derivative.
+    #[test]
+    fn a_wrong_gradient_is_seen() {
+        use convscope_kernels::pointwise::ReluRule;
+        let mut tape = Tape::new();
+        let x = tape.leaf(Tensor::from_slice([4], &[1.0f64, 2.0, -1.0, 3.0]).unwrap(), "x");
+        let y = tape.relu(x).unwrap();
+        let up = || Some(Tensor::from_slice([4], &[1.0f64, -1.0, 1.0, -2.0]).unwrap());
+        let mut grad = |relu| tape.backward(y, up(), &[x], &Rules { relu }).unwrap().of(x).unwrap().f64().to_vec();
+        assert_eq!(grad(ReluRule::Plain), [1.0, -1.0, 0.0, -2.0]);
+        assert_eq!(grad(ReluRule::Guided), [1.0, 0.0, 0.0, 0.0]);
+        assert_eq!(grad(ReluRule::Deconv), [1.0, 0.0, 1.0, 0.0]);
+    }
+}

@@ -1,0 +1,77 @@
+//! Concatenation along the channels.
+
+use super::{Exec, Output, Rule, Sink, Step, images};
+use crate::error::Result;
+use crate::gradcheck::Case;
+use crate::shape::Shape;
+use crate::tape::{Tape, Var};
+use crate::tensor::Tensor;
+use convscope_kernels::place::{BWD, FWD, PlaceSpec};
+use convscope_kernels::{Accum, Buffer};
+
+/// `[n,c1,h,w], [n,c2,h,w], ...` -> `[n,c1+c2+...,h,w]`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Concat;
+
+/// Each input's place in the output.
+fn specs<'a>(xs: &'a [&'a Tensor], out: &'a Shape) -> impl Iterator<Item = PlaceSpec> + 'a {
+    let mut to = 0;
+    xs.iter().map(move |x| {
+        let [n, c, h, w] = x.shape().nchw().expect("infer accepted this shape");
+        let (from_shape, to_shape) = ([c, h, w], [out[1], h, w]);
+        let spec = PlaceSpec { n, from_shape, to_shape, from: 0, to, count: c, origin: [0, 0], stride: [1, 1] };
+        to += c;
+        spec
+    })
+}
+
+impl Rule for Concat {
+    fn name(&self) -> &'static str {
+        "Concat"
+    }
+
+    fn settings(&self) -> String {
+        String::new()
+    }
+
+    fn infer(&self, xs: &[&Shape]) -> Result<Shape, String> {
+        let first = images(xs.first().ok_or("wants at least one input")?)?;
+        let mut channels = 0;
+        for x in xs {
+            let [n, c, h, w] = images(x)?;
+            if [n, h, w] != [first[0], first[2], first[3]] {
+                return Err("inputs may differ in channels only".to_string());
+            }
+            channels += c;
+        }
+        Ok([first[0], channels, first[2], first[3]].into())
+    }
+
+    fn forward(&self, exec: &mut Exec, xs: &[&Tensor], shape: &Shape) -> Result<Output> {
+        let mut out = Buffer::new(xs[0].dtype(), shape.len());
+        for (i, spec) in specs(xs, shape).enumerate() {
+            // The first placement writes zeros everywhere else, the others add to them.
+            let accum = if i == 0 { Accum::Write } else { Accum::Add };
+            exec.run(&FWD, &spec, &[xs[i]], &mut [&mut out], accum)?;
+        }
+        Ok(Tensor::new(shape.clone(), out)?.into())
+    }
+
+    fn backward(&self, exec: &mut Exec, step: &Step, sink: &mut Sink) -> Result<()> {
+        for (i, spec) in specs(&step.xs, step.out.shape()).enumerate() {
+            sink.add(i, step.xs[i], |dx, accum| exec.run(&BWD, &spec, &[step.dout], &mut [dx], accum))?;
+        }
+        Ok(())
+    }
+
+    fn cases() -> Vec<Case> {
+        vec![Case::new(Concat, [&[2, 1, 3, 2], &[2, 3, 3, 2]]), Case::new(Concat, [&[1, 2, 2, 2], &[1, 1, 2, 2], &[1, 2, 2, 2]])]
+    }
+}
+
+impl Tape {
+    /// Concatenation along the channels.
+    pub fn concat(&mut self, xs: &[Var]) -> Result<Var> {
+        self.apply(Concat.into(), xs)
+    }
+}

@@ -1,0 +1,98 @@
+//! A block out of an image stack: channels, pixels, every second pixel; with zero channels around it if wanted.
+
+use super::{Exec, Output, Rule, Sink, Step, arity, images};
+use crate::error::Result;
+use crate::gradcheck::Case;
+use crate::shape::Shape;
+use crate::tape::{Tape, Var};
+use crate::tensor::Tensor;
+use convscope_kernels::place::{BWD, FWD, PlaceSpec};
+
+/// `x [n,c,h,w]` -> `[n, before + count + after, oh, ow]`: channels `from..from+count`, pixels from `origin` by `stride`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Slice {
+    /// First channel.
+    pub from: usize,
+    /// Number of channels.
+    pub count: usize,
+    /// Zero channels before and after.
+    pub pad: [usize; 2],
+    /// First row and column.
+    pub origin: [usize; 2],
+    /// Rows and columns taken; all that the stride reaches if `None`.
+    pub size: Option<[usize; 2]>,
+    /// Step between them.
+    pub stride: [usize; 2],
+}
+
+impl Slice {
+    fn spec(&self, x: &Shape) -> Result<PlaceSpec, String> {
+        let [n, c, h, w] = images(x)?;
+        if self.stride.contains(&0) {
+            return Err("the stride must be at least 1".to_string());
+        }
+        let rest = |axis: usize, len: usize| len.saturating_sub(self.origin[axis]).div_ceil(self.stride[axis]);
+        let [oh, ow] = self.size.unwrap_or([rest(0, h), rest(1, w)]);
+        let to_shape = [self.pad[0] + self.count + self.pad[1], oh, ow];
+        let spec = PlaceSpec {
+            n,
+            from_shape: [c, h, w],
+            to_shape,
+            from: self.from,
+            to: self.pad[0],
+            count: self.count,
+            origin: self.origin,
+            stride: self.stride,
+        };
+        if spec.is_inside() && oh * ow > 0 { Ok(spec) } else { Err(format!("{self:?} reaches outside")) }
+    }
+}
+
+impl Rule for Slice {
+    fn name(&self) -> &'static str {
+        "Slice"
+    }
+
+    fn settings(&self) -> String {
+        format!("{}+{} pad{:?} s{}", self.from, self.count, self.pad, self.stride[0]).replace(", ", ",")
+    }
+
+    fn infer(&self, xs: &[&Shape]) -> Result<Shape, String> {
+        let [x] = arity(xs)?;
+        let s = self.spec(x)?;
+        Ok([s.n, s.to_shape[0], s.to_shape[1], s.to_shape[2]].into())
+    }
+
+    fn forward(&self, exec: &mut Exec, xs: &[&Tensor], shape: &Shape) -> Result<Output> {
+        let spec = self.spec(xs[0].shape()).expect("infer accepted this shape");
+        Ok(exec.make(&FWD, &spec, xs, shape)?.into())
+    }
+
+    fn backward(&self, exec: &mut Exec, step: &Step, sink: &mut Sink) -> Result<()> {
+        let x = step.xs[0];
+        let spec = self.spec(x.shape()).expect("infer accepted this shape");
+        sink.add(0, x, |dx, accum| exec.run(&BWD, &spec, &[step.dout], &mut [dx], accum))
+    }
+
+    fn cases() -> Vec<Case> {
+        let all = Slice { from: 0, count: 3, pad: [0, 0], origin: [0, 0], size: None, stride: [1, 1] };
+        vec![
+            Case::new(Slice { from: 1, count: 2, ..all }, [&[2, 4, 3, 2]]),
+            Case::new(Slice { pad: [2, 1], stride: [2, 2], ..all }, [&[2, 3, 5, 4]]),
+            Case::new(Slice { count: 1, origin: [1, 2], size: Some([1, 1]), ..all }, [&[1, 2, 3, 4]]),
+            Case::new(Slice { origin: [2, 2], size: Some([2, 3]), ..all }, [&[1, 3, 6, 7]]),
+        ]
+    }
+}
+
+impl Tape {
+    /// Channel `c` of `x`, `[n,1,h,w]`.
+    pub fn channel(&mut self, x: Var, c: usize) -> Result<Var> {
+        self.slice(x, Slice { from: c, count: 1, pad: [0, 0], origin: [0, 0], size: None, stride: [1, 1] })
+    }
+
+    /// Any block, see [`Slice`].
+    pub fn slice(&mut self, x: Var, slice: Slice) -> Result<Var> {
+        self.apply(slice.into(), &[x])
+    }
+}

@@ -1,0 +1,106 @@
+//! Optimisers: SGD with momentum, Adam, AdamW, RMSprop, over lists of tensors.
+
+use crate::error::Result;
+use crate::tensor::Tensor;
+use convscope_kernels::Buffer;
+pub use convscope_kernels::optim::Rule;
+use convscope_kernels::optim::{STEP, StepSpec};
+use convscope_kernels::table::Accum;
+
+/// An optimiser and what it remembers of each parameter.
+#[derive(Debug)]
+pub struct Optimizer {
+    rule: Rule,
+    steps: u32,
+    /// Per parameter, per state.
+    states: Vec<Vec<Tensor>>,
+}
+
+impl Optimizer {
+    /// SGD: `momentum` 0.9 and `weight_decay` 1e-4 are what ResNets are trained with.
+    pub fn sgd(lr: f64, momentum: f64, weight_decay: f64) -> Self {
+        Self::new(Rule::Sgd { lr, momentum, weight_decay, nesterov: false })
+    }
+
+    /// Adam with the paper's decays.
+    pub fn adam(lr: f64) -> Self {
+        Self::new(Rule::Adam { lr, beta1: 0.9, beta2: 0.999, eps: 1e-8, weight_decay: 0.0, decoupled: false, step: 0 })
+    }
+
+    /// Adam with decoupled weight decay.
+    pub fn adamw(lr: f64, weight_decay: f64) -> Self {
+        Self::new(Rule::Adam { lr, beta1: 0.9, beta2: 0.999, eps: 1e-8, weight_decay, decoupled: true, step: 0 })
+    }
+
+    /// RMSprop with PyTorch's default decay 0.99.
+    pub fn rmsprop(lr: f64) -> Self {
+        Self::new(Rule::RmsProp { lr, alpha: 0.99, eps: 1e-8, weight_decay: 0.0 })
+    }
+
+    /// Any rule; an Adam rule's step number is kept by the optimiser.
+    pub fn new(rule: Rule) -> Self {
+        Optimizer { rule, steps: 0, states: Vec::new() }
+    }
+
+    /// Sets the learning rate, for schedules.
+    pub fn set_lr(&mut self, rate: f64) {
+        match &mut self.rule {
+            Rule::Sgd { lr, .. } | Rule::Adam { lr, .. } | Rule::RmsProp { lr, .. } => *lr = rate,
+        }
+    }
+
+    /// Replaces each parameter by its new value. The list must be the same, in the same order, at every step.
+    pub fn step<'a>(&mut self, params: impl IntoIterator<Item = (&'a mut Tensor, &'a Tensor)>) -> Result<()> {
+        self.steps += 1;
+        if let Rule::Adam { step, .. } = &mut self.rule {
+            *step = self.steps;
+        }
+        for (i, (w, g)) in params.into_iter().enumerate() {
+            if self.states.len() == i {
+                self.states.push(vec![Tensor::zeros(w.shape().clone(), w.dtype()); self.rule.states()]);
+            }
+            let states = &mut self.states[i];
+            let spec = StepSpec { rule: self.rule, len: w.len() };
+            let inputs: Vec<&Buffer> = [&*w, g].into_iter().chain(states.iter()).map(Tensor::buffer).collect();
+            let mut outputs: Vec<Buffer> = (0..=states.len()).map(|_| Buffer::new(w.dtype(), w.len())).collect();
+            STEP.run(&spec, &inputs, &mut outputs.iter_mut().collect::<Vec<_>>(), Accum::Write)?;
+            let shape = w.shape().clone();
+            let mut outputs = outputs.into_iter().map(|b| Tensor::new(shape.clone(), b));
+            if let Some(new) = outputs.next() {
+                *w = new?;
+            }
+            *states = outputs.collect::<Result<_>>()?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Three steps from w = [1, -2] with gradients [0.5, -1], [0.25, 2], [-1, 0.1]; values from torch.optim 2.x in float64.
+    #[test]
+    fn steps_are_those_of_pytorch() {
+        let grads = [[0.5, -1.0], [0.25, 2.0], [-1.0, 0.1]];
+        let run = |mut opt: Optimizer| {
+            let mut w = Tensor::from_slice([2], &[1.0f64, -2.0]).unwrap();
+            for g in grads {
+                let g = Tensor::from_slice([2], &g).unwrap();
+                opt.step([(&mut w, &g)]).unwrap();
+            }
+            w.f64().to_vec()
+        };
+        let close = |got: Vec<f64>, want: [f64; 2]| {
+            assert!(got.iter().zip(want).all(|(g, w)| (g - w).abs() < 1e-12), "{got:?} {want:?}");
+        };
+        close(run(Optimizer::sgd(0.1, 0.9, 0.01)), SGD);
+        close(run(Optimizer::adam(0.1)), ADAM);
+        close(run(Optimizer::adamw(0.1, 0.1)), ADAMW);
+        close(run(Optimizer::rmsprop(0.1)), RMSPROP);
+    }
+    const SGD: [f64; 2] = [0.9116097489999999, -2.107969498];
+    const ADAM: [f64; 2] = [0.8274177428854115, -1.9677376894782834];
+    const ADAMW: [f64; 2] = [0.8006389224608368, -1.9099595859336627];
+    const RMSPROP: [f64; 2] = [0.42572661607132584, -1.9402692234691479];
+}

@@ -1,0 +1,238 @@
+//! The tape: what was computed, in order, as a list of plain structs.
+//!
+//! A node holds its operation, its inputs (earlier nodes) and its value. Insertion order is a topological order, so the backward
+//! pass is one loop over the list in reverse. There are no closures, no recursion and no hooks: a feature map is
+//! `tape.get("layer3.0.conv2")`, and Grad-CAM is that value together with `grads.get("layer3.0.conv2")`.
+
+use crate::error::{Error, Result};
+use crate::ops::{Exec, Op, Sink, Step};
+use crate::shape::Shape;
+use crate::tensor::Tensor;
+use convscope_kernels::pointwise::ReluRule;
+use convscope_kernels::{Buffer, Call};
+use std::sync::Arc;
+
+/// A node of a tape, by its position.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Var(pub(crate) usize);
+
+impl Var {
+    /// Position on the tape.
+    pub fn index(self) -> usize {
+        self.0
+    }
+}
+
+/// One recorded operation, or a leaf.
+#[derive(Debug)]
+pub struct Node {
+    /// What was done; `None` for a leaf (an image, a weight).
+    pub op: Option<Op>,
+    /// To what.
+    pub inputs: Vec<Var>,
+    /// Name: the layer's, for the nodes of a network.
+    pub label: String,
+    /// Shape of the value.
+    pub shape: Shape,
+    /// Kernels that ran forward.
+    pub forward: Vec<Call>,
+    /// Kernels that ran in the last backward pass.
+    pub backward: Vec<Call>,
+    value: Option<Tensor>,
+    saved: Vec<Tensor>,
+}
+
+impl Node {
+    /// The value, unless it was released.
+    pub fn value(&self) -> Option<&Tensor> {
+        self.value.as_ref()
+    }
+
+    /// Bytes kept for the backward pass: the value and what the operation saved beside it.
+    pub fn kept_bytes(&self) -> usize {
+        self.value.iter().chain(&self.saved).map(|t| t.len() * t.dtype().size()).sum()
+    }
+}
+
+/// What a backward pass does differently.
+#[derive(Clone, Debug, Default)]
+pub struct Rules {
+    /// The rule of ReLU and ReLU6.
+    pub relu: ReluRule,
+}
+
+/// A recording of a computation.
+#[derive(Debug, Default)]
+pub struct Tape {
+    nodes: Vec<Node>,
+    releasing: bool,
+}
+
+impl Tape {
+    /// A tape that keeps every value.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// A tape whose values are given up by [`Tape::release`]: for inference.
+    pub fn inference() -> Self {
+        Tape { releasing: true, ..Self::default() }
+    }
+
+    /// The nodes, in order.
+    pub fn nodes(&self) -> &[Node] {
+        &self.nodes
+    }
+
+    /// Records a value that nothing computed.
+    pub fn leaf(&mut self, value: Tensor, label: impl Into<String>) -> Var {
+        self.push(Node {
+            op: None,
+            inputs: Vec::new(),
+            label: label.into(),
+            shape: value.shape().clone(),
+            forward: Vec::new(),
+            backward: Vec::new(),
+            value: Some(value),
+            saved: Vec::new(),
+        })
+    }
+
+    /// Computes and records an operation. The methods of each file in `ops/` are shorthands for this.
+    pub fn apply(&mut self, op: Op, inputs: &[Var]) -> Result<Var> {
+        let xs = inputs.iter().map(|v| self.value(*v)).collect::<Result<Vec<_>>>()?;
+        let shapes: Vec<&Shape> = xs.iter().map(|x| x.shape()).collect();
+        let rule = op.rule();
+        let shape = rule.infer(&shapes).map_err(|reason| Error::Shapes {
+            op: rule.name(),
+            reason,
+            shapes: shapes.into_iter().cloned().collect(),
+        })?;
+        let mut exec = Exec::default();
+        let output = rule.forward(&mut exec, &xs, &shape)?;
+        let label = format!("{}{}", rule.name(), self.nodes.len());
+        Ok(self.push(Node {
+            op: Some(op),
+            inputs: inputs.to_vec(),
+            label,
+            shape,
+            forward: exec.calls,
+            backward: Vec::new(),
+            value: Some(output.value),
+            saved: output.saved,
+        }))
+    }
+
+    fn push(&mut self, node: Node) -> Var {
+        self.nodes.push(node);
+        Var(self.nodes.len() - 1)
+    }
+
+    /// Names a node.
+    pub fn label(&mut self, var: Var, label: impl Into<String>) {
+        self.nodes[var.0].label = label.into();
+    }
+
+    /// The node of this label (the last one, if several have it).
+    pub fn find(&self, label: &str) -> Result<Var> {
+        let at = self.nodes.iter().rposition(|n| n.label == label);
+        at.map(Var).ok_or_else(|| Error::UnknownLabel(label.to_string()))
+    }
+
+    /// The value of a node.
+    pub fn value(&self, var: Var) -> Result<&Tensor> {
+        let node = &self.nodes[var.0];
+        node.value.as_ref().ok_or_else(|| Error::Released(node.label.clone()))
+    }
+
+    /// The value of the node of this label.
+    pub fn get(&self, label: &str) -> Result<&Tensor> {
+        self.value(self.find(label)?)
+    }
+
+    /// What an operation saved beside its value: batch-norm in training mode its batch mean and variance, `[c]` each.
+    pub fn saved(&self, var: Var) -> &[Tensor] {
+        &self.nodes[var.0].saved
+    }
+
+    /// Gives up a value on an inference tape; on others does nothing.
+    pub fn release(&mut self, var: Var) {
+        if self.releasing {
+            let node = &mut self.nodes[var.0];
+            node.value = None;
+            node.saved.clear();
+        }
+    }
+
+    /// Gradients of `from` with respect to `wants`, which may be any nodes: images, weights, feature maps.
+    ///
+    /// `upstream` is the gradient to start with, ones if `None`. Nothing is computed that no wanted node needs.
+    pub fn backward(&mut self, from: Var, upstream: Option<Tensor>, wants: &[Var], rules: &Rules) -> Result<Grads> {
+        let start = match upstream {
+            Some(t) if t.shape() != &self.nodes[from.0].shape => {
+                return Err(Error::Upstream { got: t.shape().clone(), want: self.nodes[from.0].shape.clone() });
+            }
+            Some(t) => t,
+            None => Tensor::full(self.nodes[from.0].shape.clone(), self.value(from)?.dtype(), 1.0),
+        };
+        let mut need = vec![false; from.0 + 1];
+        for i in 0..=from.0 {
+            need[i] = wants.contains(&Var(i)) || self.nodes[i].inputs.iter().any(|v| need[v.0]);
+        }
+        let mut grads: Vec<Option<Arc<Buffer>>> = vec![None; from.0 + 1];
+        grads[from.0] = Some(start.shared());
+        for i in (0..=from.0).rev() {
+            let node = &self.nodes[i];
+            let Some(op) = &node.op else { continue };
+            let want: Vec<bool> = node.inputs.iter().map(|v| need[v.0]).collect();
+            if !want.contains(&true) {
+                continue;
+            }
+            let dout = if wants.contains(&Var(i)) { grads[i].clone() } else { grads[i].take() };
+            let Some(dout) = dout else { continue };
+            let dout = Tensor::new(node.shape.clone(), dout)?;
+            let xs = node.inputs.iter().map(|v| self.value(*v)).collect::<Result<Vec<_>>>()?;
+            let step = Step { xs, out: self.value(Var(i))?, saved: &node.saved, dout: &dout, rules };
+            let mut exec = Exec::default();
+            op.rule().backward(&mut exec, &step, &mut Sink { grads: &mut grads, inputs: &node.inputs, want: &want })?;
+            self.nodes[i].backward = exec.calls;
+        }
+        let entries = wants
+            .iter()
+            .map(|v| {
+                let node = &self.nodes[v.0];
+                let dtype = node.value.as_ref().map_or(start.dtype(), Tensor::dtype);
+                let grad = match grads.get_mut(v.0).and_then(Option::take) {
+                    Some(g) => Tensor::new(node.shape.clone(), g)?,
+                    // The wanted node does not influence `from`: its gradient is zero.
+                    None => Tensor::zeros(node.shape.clone(), dtype),
+                };
+                Ok((*v, node.label.clone(), grad))
+            })
+            .collect::<Result<Vec<_>>>()?;
+        Ok(Grads { entries })
+    }
+}
+
+/// Gradients of the wanted nodes.
+#[derive(Debug)]
+pub struct Grads {
+    entries: Vec<(Var, String, Tensor)>,
+}
+
+impl Grads {
+    /// By node. `None` if it was not wanted.
+    pub fn of(&self, var: Var) -> Option<&Tensor> {
+        self.entries.iter().find(|e| e.0 == var).map(|e| &e.2)
+    }
+
+    /// By label. `None` if it was not wanted.
+    pub fn get(&self, label: &str) -> Option<&Tensor> {
+        self.entries.iter().find(|e| e.1 == label).map(|e| &e.2)
+    }
+
+    /// All of them, in the order they were asked for.
+    pub fn iter(&self) -> impl Iterator<Item = (Var, &Tensor)> {
+        self.entries.iter().map(|e| (e.0, &e.2))
+    }
+}

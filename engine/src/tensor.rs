@@ -1,0 +1,105 @@
+//! Tensors: a shape and a shared, immutable buffer. No type parameters: type and device are values.
+
+use crate::error::{Error, Result};
+use crate::shape::Shape;
+use convscope_kernels::{Buffer, DType, Element};
+use std::sync::Arc;
+
+/// A contiguous row-major array. Cloning shares the data.
+#[derive(Clone, Debug)]
+pub struct Tensor {
+    shape: Shape,
+    data: Arc<Buffer>,
+}
+
+impl Tensor {
+    /// A tensor over a buffer of as many elements.
+    pub fn new(shape: impl Into<Shape>, data: impl Into<Arc<Buffer>>) -> Result<Self> {
+        let (shape, data) = (shape.into(), data.into());
+        if shape.len() != data.len() {
+            return Err(Error::Length { len: data.len(), shape });
+        }
+        Ok(Tensor { shape, data })
+    }
+
+    /// A tensor holding a copy of `values`.
+    pub fn from_slice<T: Element>(shape: impl Into<Shape>, values: &[T]) -> Result<Self> {
+        Self::new(shape, Buffer::from_slice(values))
+    }
+
+    /// A tensor of zeros.
+    pub fn zeros(shape: impl Into<Shape>, dtype: DType) -> Self {
+        let shape = shape.into();
+        let data = Arc::new(Buffer::zeros(dtype, shape.len()));
+        Tensor { shape, data }
+    }
+
+    /// A tensor of one number.
+    pub fn full(shape: impl Into<Shape>, dtype: DType, value: f64) -> Self {
+        let shape = shape.into();
+        let data = match dtype {
+            DType::F64 => Buffer::from_slice(&vec![value; shape.len()]),
+            _ => Buffer::from_slice(&vec![value as f32; shape.len()]),
+        };
+        Tensor { shape, data: Arc::new(data) }
+    }
+
+    /// Sizes of the dimensions.
+    pub fn shape(&self) -> &Shape {
+        &self.shape
+    }
+
+    /// Number of elements.
+    pub fn len(&self) -> usize {
+        self.data.len()
+    }
+
+    /// Whether there are no elements.
+    pub fn is_empty(&self) -> bool {
+        self.data.is_empty()
+    }
+
+    /// Element type.
+    pub fn dtype(&self) -> DType {
+        self.data.dtype()
+    }
+
+    /// The data.
+    pub fn buffer(&self) -> &Buffer {
+        &self.data
+    }
+
+    /// The data, shared.
+    pub fn shared(&self) -> Arc<Buffer> {
+        self.data.clone()
+    }
+
+    /// The elements of an f32 tensor.
+    ///
+    /// # Panics
+    /// If the tensor is of another type.
+    pub fn f32(&self) -> &[f32] {
+        self.data.as_slice()
+    }
+
+    /// The elements of an f64 tensor.
+    ///
+    /// # Panics
+    /// If the tensor is of another type.
+    pub fn f64(&self) -> &[f64] {
+        self.data.as_slice()
+    }
+
+    /// The same data under another shape of as many elements.
+    pub fn reshape(&self, shape: impl Into<Shape>) -> Result<Self> {
+        Self::new(shape, self.data.clone())
+    }
+
+    /// The same numbers in another real type.
+    pub fn cast(&self, dtype: DType) -> Self {
+        if dtype == self.dtype() {
+            return self.clone();
+        }
+        Tensor { shape: self.shape.clone(), data: Arc::new(self.data.cast(dtype)) }
+    }
+}
