@@ -1,0 +1,233 @@
+//! A network with its weights, and running it.
+
+use crate::network::{LayerId, LayerKind, Network, ParamKind, Pool2d};
+use convscope_engine::kernels::DType;
+use convscope_engine::kernels::pointwise::Binary;
+use convscope_engine::kernels::pool::Windows;
+use convscope_engine::ops::{Activation, Arithmetic, Conv2d, Op, Reshape, Slice};
+use convscope_engine::{Error, Result, Tape, Tensor, Unary, Var};
+
+/// A network and a tensor for each of [`Network::params`].
+#[derive(Debug, Clone)]
+pub struct Model {
+    /// The layers.
+    pub network: Network,
+    /// In the order of [`Network::params`].
+    pub params: Vec<Tensor>,
+    /// For each layer, the place of its first tensor in `params`, and how many there are.
+    ranges: Vec<(usize, usize)>,
+}
+
+/// Whether layers behave as in use or as in training.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// Batch-norm by running statistics, no dropout.
+    Inference,
+    /// Batch-norm by the batch, dropout by masks of this seed.
+    Training {
+        /// Another one for each step.
+        seed: u64,
+    },
+}
+
+/// The nodes of one run.
+#[derive(Debug, Clone)]
+pub struct Run {
+    layers: Vec<Option<Var>>,
+    params: Vec<Option<Var>>,
+    output: Var,
+}
+
+impl Run {
+    /// Node of a layer's output; `None` if the run did not need that layer.
+    pub fn layer(&self, id: LayerId) -> Option<Var> {
+        self.layers.get(id.0).copied().flatten()
+    }
+
+    /// Nodes of the parameters, in the order of [`Network::params`]; `None` for those not needed.
+    pub fn params(&self) -> &[Option<Var>] {
+        &self.params
+    }
+
+    /// Node of the layer that the run went up to.
+    pub fn output(&self) -> Var {
+        self.output
+    }
+}
+
+impl Model {
+    /// A model from tensors in the order of [`Network::params`].
+    ///
+    /// # Errors
+    /// If a tensor is missing or has another shape than the network wants.
+    pub fn new(network: Network, params: Vec<Tensor>) -> Result<Self> {
+        let wanted = network.params();
+        if params.len() != wanted.len() {
+            return Err(Error::Length { len: params.len(), shape: [wanted.len()].into() });
+        }
+        for (t, p) in params.iter().zip(&wanted) {
+            if t.shape()[..] != p.shape[..] {
+                return Err(Error::Length { len: t.len(), shape: p.shape.clone().into() });
+            }
+        }
+        let mut ranges = vec![(0, 0); network.layers.len()];
+        for (i, p) in wanted.iter().enumerate() {
+            let range = &mut ranges[p.layer.0];
+            if range.1 == 0 {
+                range.0 = i;
+            }
+            range.1 += 1;
+        }
+        Ok(Model { network, params, ranges })
+    }
+
+    /// The same model in another real type (f64 for checks).
+    pub fn cast(&self, dtype: DType) -> Self {
+        Model { params: self.params.iter().map(|t| t.cast(dtype)).collect(), ..self.clone() }
+    }
+
+    /// Runs images `[n,c,h,w]` through the whole network; the output is the logits.
+    pub fn forward(&self, tape: &mut Tape, images: Tensor) -> Result<Run> {
+        let x = tape.leaf(images, &self.network[LayerId::INPUT].name);
+        self.run(tape, LayerId::INPUT, x, self.network.output(), Mode::Inference)
+    }
+
+    /// Runs from the output `x` of layer `from` up to and including layer `until`, computing only what that needs.
+    ///
+    /// Nodes are labelled with the layers' names. On an inference tape a value is released after its last use, except the
+    /// last one's.
+    ///
+    /// # Errors
+    /// If `until` reads something that does not come through `from`, or a layer does not take its input's shape.
+    pub fn run(&self, tape: &mut Tape, from: LayerId, x: Var, until: LayerId, mode: Mode) -> Result<Run> {
+        let layers = &self.network.layers;
+        let mut last_reader = vec![None; layers.len()];
+        let mut needed = vec![false; layers.len()];
+        needed[until.0] = true;
+        for i in (from.0 + 1..=until.0).rev().filter(|i| *i != from.0) {
+            if needed[i] {
+                for input in &layers[i].inputs {
+                    needed[input.0] = true;
+                    last_reader[input.0].get_or_insert(i);
+                }
+            }
+        }
+        let mut run = Run { layers: vec![None; layers.len()], params: vec![None; self.params.len()], output: x };
+        run.layers[from.0] = Some(x);
+        for i in from.0 + 1..=until.0 {
+            if !needed[i] {
+                continue;
+            }
+            let layer = &layers[i];
+            let inputs = layer.inputs.iter().map(|id| run.layers[id.0]).collect::<Option<Vec<_>>>();
+            let inputs = inputs.ok_or_else(|| Error::Shapes {
+                op: "run",
+                reason: format!("{} also reads layers that do not come through {}", layer.name, layers[from.0].name),
+                shapes: Vec::new(),
+            })?;
+            let (first, count) = self.ranges[i];
+            let params: Vec<Var> = (first..first + count).map(|p| self.leaf(tape, &mut run, p)).collect();
+            let var = apply(tape, &layer.kind, &inputs, &params, mode, i as u64)?;
+            tape.label(var, &layer.name);
+            run.layers[i] = Some(var);
+            run.output = var;
+            for input in &layer.inputs {
+                if last_reader[input.0] == Some(i) && *input != from
+                    && let Some(v) = run.layers[input.0]
+                {
+                    tape.release(v);
+                }
+            }
+        }
+        Ok(run)
+    }
+
+    fn leaf(&self, tape: &mut Tape, run: &mut Run, param: usize) -> Var {
+        *run.params[param].get_or_insert_with(|| tape.leaf(self.params[param].clone(), ""))
+    }
+
+    /// After a training run: moves the running statistics of every batch-norm towards the batch's, by its momentum.
+    ///
+    /// As PyTorch does, the running variance takes the unbiased variance of the batch.
+    pub fn update_statistics(&mut self, tape: &Tape, run: &Run) -> Result<()> {
+        for (i, layer) in self.network.layers.iter().enumerate() {
+            let (LayerKind::BatchNorm2d { momentum, .. }, Some(var)) = (&layer.kind, run.layers[i]) else { continue };
+            let [mean, variance] = tape.saved(var) else { continue };
+            let x = tape.value(var)?;
+            let count = (x.len() / mean.len().max(1)) as f64;
+            for (slot, (batch, correction)) in [(2, (mean, 1.0)), (3, (variance, count / (count - 1.0).max(1.0)))] {
+                let at = self.ranges[i].0 + slot;
+                let blend = |(old, new): (&f32, &f32)| {
+                    ((1.0 - momentum) * f64::from(*old) + momentum * correction * f64::from(*new)) as f32
+                };
+                let (old, new) = (self.params[at].cast(DType::F32), batch.cast(DType::F32));
+                let values: Vec<f32> = old.f32().iter().zip(new.f32()).map(blend).collect();
+                self.params[at] = Tensor::from_slice(old.shape().clone(), &values)?.cast(self.params[at].dtype());
+            }
+        }
+        Ok(())
+    }
+
+    /// Places in `params` of what an optimiser changes.
+    pub fn trained(&self) -> Vec<usize> {
+        let params = self.network.params();
+        (0..params.len()).filter(|i| params[*i].kind.is_trained()).collect()
+    }
+
+    /// The weight tensor of a convolution or dense layer.
+    pub fn weight(&self, id: LayerId) -> Option<&Tensor> {
+        let params = self.network.params();
+        let at = params.iter().position(|p| p.layer == id && p.kind == ParamKind::Weight)?;
+        self.params.get(at)
+    }
+}
+
+fn windows(pool: &Pool2d, count_padding: bool) -> Windows {
+    let Pool2d { kernel, stride, padding, ceil } = *pool;
+    Windows::Sliding { kernel, stride, padding, ceil, count_padding }
+}
+
+/// Records one layer. `seed` tells its dropout mask from other layers'.
+fn apply(tape: &mut Tape, kind: &LayerKind, x: &[Var], params: &[Var], mode: Mode, layer: u64) -> Result<Var> {
+    let op: Op = match kind {
+        LayerKind::Input => return Ok(x[0]),
+        LayerKind::Conv2d(c) => {
+            let settings = Conv2d { stride: c.stride, padding: c.padding, dilation: c.dilation, groups: c.groups };
+            return tape.conv2d(x[0], params[0], params.get(1).copied(), settings);
+        }
+        LayerKind::Linear { .. } => return tape.linear(x[0], params[0], params.get(1).copied()),
+        LayerKind::BatchNorm2d { eps, .. } => {
+            return match mode {
+                Mode::Inference => tape.batch_norm(x[0], params[0], params[1], [params[2], params[3]], *eps),
+                Mode::Training { .. } => tape.batch_norm_training(x[0], params[0], params[1], *eps),
+            };
+        }
+        LayerKind::Dropout { p } => match mode {
+            // The identity: the same numbers under the same shape.
+            Mode::Inference => Reshape { shape: tape.value(x[0])?.shape()[1..].to_vec() }.into(),
+            Mode::Training { seed } => {
+                let seed = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15).wrapping_add(layer);
+                convscope_engine::ops::Dropout { p: *p, seed }.into()
+            }
+        },
+        LayerKind::MaxPool2d(pool) => return tape.max_pool(x[0], windows(pool, false)),
+        LayerKind::AvgPool2d { pool, count_include_pad } => return tape.avg_pool(x[0], windows(pool, *count_include_pad)),
+        LayerKind::AdaptiveAvgPool2d { output } => return tape.avg_pool(x[0], Windows::Adaptive { out: *output }),
+        LayerKind::Relu => Activation(Unary::Relu).into(),
+        LayerKind::Relu6 => Activation(Unary::Relu6).into(),
+        LayerKind::LeakyRelu { slope } => Activation(Unary::LeakyRelu(*slope)).into(),
+        LayerKind::Sigmoid => Activation(Unary::Sigmoid).into(),
+        LayerKind::Softmax => return tape.softmax(x[0]),
+        LayerKind::Flatten => return tape.flatten(x[0]),
+        LayerKind::Add => Arithmetic(Binary::Add).into(),
+        LayerKind::Multiply => Arithmetic(Binary::Mul).into(),
+        LayerKind::Concat => return tape.concat(x),
+        LayerKind::PadShortcut { stride, out_channels } => {
+            let count = tape.value(x[0])?.shape().get(1).copied().unwrap_or(0);
+            let extra = out_channels.saturating_sub(count);
+            let pad = [extra / 2, extra - extra / 2];
+            Slice { from: 0, count, pad, origin: [0, 0], size: None, stride: [*stride; 2] }.into()
+        }
+    };
+    tape.apply(op, x)
+}
