@@ -1,0 +1,49 @@
+//! What can go wrong while looking into a network.
+
+use convscope_models::engine;
+
+/// Errors of the methods. Each message is one line.
+#[derive(Debug, thiserror::Error)]
+pub enum VizError {
+    /// A tensor operation failed.
+    #[error(transparent)]
+    Engine(#[from] engine::Error),
+    /// A number is not a number.
+    #[error("{what} holds {value} at {index}: the weights or the input are broken")]
+    NotFinite {
+        /// Where.
+        what: String,
+        /// Which element.
+        index: usize,
+        /// What it is.
+        value: f32,
+    },
+    /// A class beyond the outputs.
+    #[error("class {class} does not exist: the network has {classes} classes, 0 to {}", classes.saturating_sub(1))]
+    NoSuchClass {
+        /// Asked for.
+        class: usize,
+        /// There are.
+        classes: usize,
+    },
+    /// A layer without a place in the image.
+    #[error("{layer} has no height and width ({shape}): Grad-CAM needs a layer of feature maps, such as {example}")]
+    NotSpatial {
+        /// The layer.
+        layer: String,
+        /// Its output.
+        shape: String,
+        /// A layer that works.
+        example: String,
+    },
+    /// A layer without weights that can be drawn.
+    #[error("{layer} is {kind} and has no filters: choose a convolution, such as {example}")]
+    NoFilters {
+        /// The layer.
+        layer: String,
+        /// Its kind.
+        kind: String,
+        /// A layer that works.
+        example: String,
+    },
+}

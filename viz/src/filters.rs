@@ -1,0 +1,46 @@
+//! Filters: the weights of a convolution.
+
+use crate::error::VizError;
+use convscope_models::Model;
+use convscope_models::network::{LayerId, LayerKind};
+
+/// The filters of a convolution, `[oc, c, kh, kw]`.
+#[derive(Debug, Clone)]
+pub struct Filters {
+    /// The layer.
+    pub layer: LayerId,
+    /// Filters, channels (of a group), height, width.
+    pub size: [usize; 4],
+    /// The weights.
+    pub values: Vec<f32>,
+}
+
+impl Filters {
+    /// The weights of each filter, `[c, kh, kw]`.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = &[f32]> {
+        let [_, c, h, w] = self.size;
+        self.values.chunks_exact((c * h * w).max(1))
+    }
+
+    /// Whether filters can be shown in colour: they read an RGB image.
+    pub fn is_rgb(&self) -> bool {
+        self.size[1] == 3
+    }
+}
+
+/// The first convolution of a network.
+pub fn first_conv(model: &Model) -> Option<LayerId> {
+    model.network.ids().find(|(_, l)| matches!(l.kind, LayerKind::Conv2d(_))).map(|(id, _)| id)
+}
+
+/// The filters of a convolution.
+pub fn filters(model: &Model, layer: LayerId) -> Result<Filters, VizError> {
+    let weight = model.weight(layer).filter(|_| matches!(model.network[layer].kind, LayerKind::Conv2d(_)));
+    let weight = weight.and_then(|t| t.shape().nchw().map(|size| (t, size)));
+    let (weight, size) = weight.ok_or_else(|| VizError::NoFilters {
+        layer: model.network[layer].name.clone(),
+        kind: model.network[layer].kind.type_name().to_string(),
+        example: first_conv(model).map_or_else(String::new, |id| model.network[id].name.clone()),
+    })?;
+    Ok(Filters { layer, size, values: weight.f32().to_vec() })
+}

@@ -1,0 +1,84 @@
+//! Grad-CAM (Selvaraju et al., "Grad-CAM: visual explanations from deep networks via gradient-based localization", ICCV 2017).
+//!
+//! `alpha_k = mean_ij dS_c/dA^k_ij`, `L = ReLU(sum_k alpha_k A^k)`, with `S_c` the raw logit of class `c` and `A^k` channel `k` of a
+//! layer. One forward pass serves any number of classes.
+
+use crate::draw::resize::bilinear;
+use crate::error::VizError;
+use crate::predict::{Prediction, finite, one_hot, predictions};
+use convscope_models::Model;
+use convscope_models::engine::{Rules, Tape, Tensor};
+use convscope_models::network::LayerId;
+
+/// A map of numbers, row-major.
+#[derive(Debug, Clone)]
+pub struct Map {
+    /// `[h, w]`
+    pub values: Vec<f32>,
+    /// Rows.
+    pub h: usize,
+    /// Columns.
+    pub w: usize,
+}
+
+/// Grad-CAM of one class.
+#[derive(Debug, Clone)]
+pub struct GradCam {
+    /// The class.
+    pub class: usize,
+    /// `ReLU(sum_k alpha_k A^k)` at the layer's resolution.
+    pub map: Map,
+    /// The map scaled to 0..1 and stretched to the input's resolution, as `show_cam_on_image` of the `grad-cam` package gets it.
+    pub heatmap: Map,
+    /// Smallest and largest value before the ReLU: where nothing is above zero, this says why the map is blank.
+    pub signed: [f32; 2],
+}
+
+/// Grad-CAM of `classes` (the best one, if none is given) at `layer`, for one image `[1,c,h,w]` of any size.
+pub fn grad_cam(model: &Model, image: &Tensor, layer: LayerId, classes: &[usize]) -> Result<(Prediction, Vec<GradCam>), VizError> {
+    let mut tape = Tape::new();
+    let run = model.forward(&mut tape, image.clone())?;
+    let prediction = predictions(model, &tape, &run)?.remove(0);
+    let not_spatial = |shape: String| VizError::NotSpatial {
+        layer: model.network[layer].name.clone(),
+        shape,
+        example: model.network.cam_layer().map_or_else(String::new, |id| model.network[id].name.clone()),
+    };
+    let var = run.layer(layer).ok_or_else(|| not_spatial("not on the way to the output".to_string()))?;
+    let activation = tape.value(var)?.clone();
+    let Some([_, c, h, w]) = activation.shape().nchw() else { return Err(not_spatial(activation.shape().to_string())) };
+    let best = [prediction.best()];
+    let mut maps = Vec::new();
+    for &class in if classes.is_empty() { &best } else { classes } {
+        let upstream = one_hot(&tape, &run, &[class])?;
+        let grads = tape.backward(run.output(), Some(upstream), &[var], &Rules::default())?;
+        let gradient = grads.of(var).map_or(&[][..], Tensor::f32);
+        finite("the gradient of the feature maps", gradient)?;
+        let mut sum = vec![0.0f64; h * w];
+        for (a, g) in activation.f32().chunks_exact(h * w).zip(gradient.chunks_exact(h * w)).take(c) {
+            let alpha = g.iter().map(|v| f64::from(*v)).sum::<f64>() / (h * w) as f64;
+            sum.iter_mut().zip(a).for_each(|(s, a)| *s += alpha * f64::from(*a));
+        }
+        let extreme = |f: fn(f64, f64) -> f64, start| sum.iter().copied().fold(start, f) as f32;
+        let signed = [extreme(f64::min, f64::INFINITY), extreme(f64::max, f64::NEG_INFINITY)];
+        let map = Map { values: sum.iter().map(|v| v.max(0.0) as f32).collect(), h, w };
+        let [_, _, to_h, to_w] = image.shape().nchw().unwrap_or([1, c, h, w]);
+        maps.push(GradCam { class, heatmap: heatmap(&map, to_h, to_w), map, signed });
+    }
+    Ok((prediction, maps))
+}
+
+/// To 0..1, bilinearly to the input's size, and to 0..1 again, because interpolation may miss the extremes.
+fn heatmap(map: &Map, h: usize, w: usize) -> Map {
+    let small = unit(&map.values);
+    // The sizes agree by construction, so the resize cannot fail.
+    let values = bilinear(&small, map.h, map.w, h, w).map(|v| unit(&v)).unwrap_or_else(|_| vec![0.0; h * w]);
+    Map { values, h, w }
+}
+
+/// Minimum to 0, maximum to 1 (less 1e-7, as the reference package has it); a flat map stays zero.
+fn unit(values: &[f32]) -> Vec<f32> {
+    let min = values.iter().copied().fold(f32::INFINITY, f32::min);
+    let max = values.iter().map(|v| v - min).fold(0.0, f32::max);
+    values.iter().map(|v| (v - min) / (1e-7 + max)).collect()
+}

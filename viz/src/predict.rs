@@ -1,0 +1,105 @@
+//! Predictions: logits, probabilities, top classes, and the gradient of a logit with respect to the image.
+
+use crate::error::VizError;
+use convscope_models::engine::{Rules, Tape, Tensor};
+use convscope_models::network::Head;
+use convscope_models::{Model, Run};
+
+/// What a network says of one image.
+#[derive(Debug, Clone)]
+pub struct Prediction {
+    /// Raw outputs, one a class.
+    pub logits: Vec<f32>,
+    /// Softmax or sigmoid of them, as the network's head wants.
+    pub probabilities: Vec<f32>,
+}
+
+impl Prediction {
+    pub(crate) fn new(logits: &[f32], head: Head) -> Self {
+        let probabilities = match head {
+            Head::Sigmoid => logits.iter().map(|v| 1.0 / (1.0 + (-v).exp())).collect(),
+            Head::Softmax => {
+                let max = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+                let exp: Vec<f64> = logits.iter().map(|v| f64::from(v - max).exp()).collect();
+                let sum: f64 = exp.iter().sum();
+                exp.iter().map(|v| (v / sum) as f32).collect()
+            }
+        };
+        Prediction { logits: logits.to_vec(), probabilities }
+    }
+
+    /// The `k` classes with the largest logits, largest first; ties go to the lower index.
+    pub fn top(&self, k: usize) -> Vec<usize> {
+        let mut order: Vec<usize> = (0..self.logits.len()).collect();
+        order.sort_by(|a, b| self.logits[*b].total_cmp(&self.logits[*a]).then(a.cmp(b)));
+        order.truncate(k);
+        order
+    }
+
+    /// The class with the largest logit.
+    pub fn best(&self) -> usize {
+        self.top(1).first().copied().unwrap_or(0)
+    }
+}
+
+/// Refuses values that are not numbers: a picture of them would be a silent blank.
+pub(crate) fn finite(what: &str, values: &[f32]) -> Result<(), VizError> {
+    match values.iter().position(|v| !v.is_finite()) {
+        None => Ok(()),
+        Some(i) => Err(VizError::NotFinite { what: what.to_string(), index: i, value: values[i] }),
+    }
+}
+
+/// Runs a batch of images `[n,c,h,w]`; one prediction each.
+pub fn predict(model: &Model, images: &Tensor) -> Result<Vec<Prediction>, VizError> {
+    let mut tape = Tape::inference();
+    let run = model.forward(&mut tape, images.clone())?;
+    predictions(model, &tape, &run)
+}
+
+/// The predictions of a run that went to the end.
+pub(crate) fn predictions(model: &Model, tape: &Tape, run: &Run) -> Result<Vec<Prediction>, VizError> {
+    let logits = tape.value(run.output())?;
+    finite("the network's output", logits.f32())?;
+    let classes = logits.shape()[1..].iter().product::<usize>().max(1);
+    Ok(logits.f32().chunks_exact(classes).map(|row| Prediction::new(row, model.network.head)).collect())
+}
+
+/// The predictions of a batch and `d logit[class] / d image`, `[n,c,h,w]`: `classes` picks each image's class, its best if `None`.
+pub fn input_gradient(model: &Model, images: &Tensor, class: Option<usize>) -> Result<(Vec<Prediction>, Tensor), VizError> {
+    let mut tape = Tape::new();
+    let run = model.forward(&mut tape, images.clone())?;
+    let predictions = predictions(model, &tape, &run)?;
+    let chosen: Vec<usize> = predictions.iter().map(|p| class.unwrap_or(p.best())).collect();
+    let upstream = one_hot(&tape, &run, &chosen)?;
+    let image = tape.find(&model.network.layers[0].name)?;
+    let grads = tape.backward(run.output(), Some(upstream), &[image], &Rules::default())?;
+    let dx = grads.of(image).cloned().unwrap_or_else(|| Tensor::zeros(images.shape().clone(), images.dtype()));
+    finite("the gradient of the image", dx.f32())?;
+    Ok((predictions, dx))
+}
+
+/// The upstream gradient that is 1 at image `i`'s class `chosen[i]`: backward from it is the gradient of those raw logits.
+pub(crate) fn one_hot(tape: &Tape, run: &Run, chosen: &[usize]) -> Result<Tensor, VizError> {
+    let logits = tape.value(run.output())?;
+    let classes = logits.len() / chosen.len().max(1);
+    let mut values = vec![0.0f32; logits.len()];
+    for (i, c) in chosen.iter().enumerate() {
+        let at = values[i * classes..][..classes].get_mut(*c);
+        *at.ok_or(VizError::NoSuchClass { class: *c, classes })? = 1.0;
+    }
+    Ok(Tensor::from_slice(logits.shape().clone(), &values)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn probabilities_and_order() {
+        let p = Prediction::new(&[1.0, 3.0, 3.0, -200.0], Head::Softmax);
+        assert_eq!(p.top(3), [1, 2, 0]);
+        assert!((p.probabilities.iter().sum::<f32>() - 1.0).abs() < 1e-6);
+        assert_eq!(Prediction::new(&[0.0], Head::Sigmoid).probabilities, [0.5]);
+    }
+}
