@@ -97,13 +97,12 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     // Feature maps: shared scale, and each on its own.
     let maps: Vec<Vec<f32>> = (0..600).map(|i| pattern(i, 14, 14)).collect();
     let cells = |n: usize| -> Vec<Cell> {
-        let one = |(i, values): (usize, &'_ Vec<f32>)| (i, values.iter().sum::<f32>() / values.len() as f32);
-        maps.iter()
-            .take(n)
-            .enumerate()
+        let mean = |values: &[f32]| values.iter().sum::<f32>() / values.len() as f32;
+        let numbered = maps.iter().take(n).enumerate();
+        numbered
             .map(|(i, values)| Cell {
                 label: format!("#{i}"),
-                value: Some(one((i, values)).1),
+                value: Some(mean(values)),
                 pixels: Pixels::Map { values, h: 14, w: 14 },
             })
             .collect()

@@ -66,7 +66,15 @@ impl Block for ScaleBar {
                     let free = length.saturating_sub(2 * small.width(low).max(small.width(high)) + theme.px(12));
                     canvas.text(middle, y, &small.ellipsize(&self.label, free), &small, Align::Center);
                 }
-                None => canvas.text(x, y, &small.ellipsize(&self.label, length), &small, Align::Left),
+                None => {
+                    // Round ticks rarely fall on the ends: the exact range stands on the right, if there is room.
+                    let exact = self.range.map_or(String::new(), |r| format!("{} to {}", short(r.lo), short(r.hi)));
+                    let label = small.ellipsize(&self.label, length);
+                    canvas.text(x, y, &label, &small, Align::Left);
+                    if small.width(&label) + theme.px(12) + small.width(&exact) <= length {
+                        canvas.text(x + length as i32, y, &exact, &small, Align::Right);
+                    }
+                }
             }
             y += (small.line_height() + theme.px(3)) as i32;
         }

@@ -1,5 +1,6 @@
 //! A page: title, subtitle, hairline, body, metadata.
 
+use super::panels::GAP;
 use super::text::{Align, Style};
 use super::{Canvas, DrawError, Grid, Panels, Theme};
 use image::RgbImage;
@@ -55,6 +56,9 @@ pub struct Figure {
 const MARGIN: u32 = 24;
 /// Space between the parts of a page.
 const SPACE: u32 = 14;
+/// Around the hairline below the title.
+const RULE_ABOVE: u32 = 8;
+const RULE_BELOW: u32 = 12;
 /// Narrowest body: a title must have room even over a single small map.
 const MIN_WIDTH: u32 = 420;
 
@@ -110,9 +114,12 @@ impl Figure {
             .collect()
     }
 
-    /// Panels side by side.
+    /// Panels side by side, and the bars right of them.
     pub fn panels(&self, panels: &Panels) -> Result<RgbImage, DrawError> {
-        self.stack(&[&panels.prepare(&self.theme)?])
+        let columns = panels.prepare(&self.theme)?;
+        let columns = columns.iter().map(|c| c as &dyn Block);
+        let bars = panels.bars.iter().map(|b| b as &dyn Block);
+        self.stack(&[&Row { blocks: columns.chain(bars).collect(), gap: GAP }])
     }
 
     /// Any blocks, one below the other.
@@ -131,7 +138,7 @@ impl Figure {
         let (margin, space) = (theme.px(MARGIN), theme.px(SPACE));
         let height = margin * 2
             + head.iter().map(lines).sum::<u32>()
-            + theme.px(2 * 8)
+            + theme.px(RULE_ABOVE + RULE_BELOW)
             + sizes.iter().map(|s| s.1 + space).sum::<u32>()
             + lines(&foot) * has_foot;
         let mut canvas = Canvas::new(width + 2 * margin, height, theme.page)?;
@@ -146,9 +153,9 @@ impl Figure {
         for part in &head {
             write(&mut canvas, &mut y, part);
         }
-        y += theme.px(8) as i32;
+        y += theme.px(RULE_ABOVE) as i32;
         canvas.fill(x, y, width, theme.zoom, theme.rule);
-        y += theme.px(8) as i32;
+        y += theme.px(RULE_BELOW) as i32;
         for (block, size) in blocks.iter().zip(&sizes) {
             block.draw(&mut canvas, x, y, theme);
             y += (size.1 + space) as i32;

@@ -1,9 +1,10 @@
 //! Grids of equal cells: feature maps, filters, pictures of gradient ascent.
 
 use super::figure::Block;
-use super::resize::{box_mean, nearest, paint};
-use super::scale::{Health, short};
+use super::resize::{Fitting, box_mean, nearest, paint};
+use super::scale::{Health, short, significant};
 use super::text::Align;
+use super::tile::Order;
 use super::{Canvas, Colormap, DrawError, Limits, Range, ScaleBar, Scope, Theme, check_shape};
 use image::{Rgb, RgbImage};
 use std::borrow::Cow;
@@ -31,30 +32,10 @@ pub enum Pixels<'a> {
 pub struct Cell<'a> {
     /// Below the cell on the left, for example `#17`.
     pub label: String,
-    /// Below the cell on the right, for example the score or the mean activation.
+    /// After the label, for example the score or the mean activation.
     pub value: Option<f32>,
     /// What it shows.
     pub pixels: Pixels<'a>,
-}
-
-/// The order in which cells fill a grid.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Order {
-    /// Along the rows.
-    #[default]
-    RowMajor,
-    /// Down the columns, as Chollet's first book has it.
-    ColumnMajor,
-}
-
-impl Order {
-    /// (row, column) of cell `i` in a grid of `rows` x `columns`.
-    fn place(self, i: usize, rows: usize, columns: usize) -> (usize, usize) {
-        match self {
-            Order::RowMajor => (i / columns, i % columns),
-            Order::ColumnMajor => (i % rows, i / rows),
-        }
-    }
 }
 
 /// Cells of one size with a label under each. Maps must agree in size, and so must pictures.
@@ -79,7 +60,7 @@ pub struct Grid<'a> {
 }
 
 /// Cells on one page.
-pub const PAGE: usize = 256;
+const PAGE: usize = 256;
 const GAP: u32 = 4;
 
 impl<'a> Grid<'a> {
@@ -160,6 +141,10 @@ impl<'a> Grid<'a> {
         } else {
             self.picture_scale.clone()
         };
+        let mut note = content.map_or(String::new(), |c| fitting.note(c, if has_maps { "maps" } else { "pictures" }));
+        if has_maps && !matches!(self.scope, Scope::Fixed(_)) {
+            note += self.limits.clipping();
+        }
         self.cells
             .chunks(PAGE)
             .map(|cells| {
@@ -175,7 +160,8 @@ impl<'a> Grid<'a> {
                     size: fitting.shown,
                     columns,
                     order: self.order,
-                    note: content.map_or(String::new(), |c| fitting.note(c, if has_maps { "maps" } else { "pictures" })),
+                    note: note.clone(),
+                    framed: has_maps && self.colormap.is_diverging(),
                     scale_bar: scale_bar.clone(),
                 })
             })
@@ -216,36 +202,6 @@ impl<'a> Grid<'a> {
     }
 }
 
-/// Whole factors between what a cell holds and what is drawn: one of them is 1.
-#[derive(Debug, Clone, Copy)]
-struct Fitting {
-    grow: u32,
-    shrink: usize,
-    shown: (u32, u32),
-}
-
-impl Fitting {
-    /// Grows to at most `target`; shows up to twice the target as it is; shrinks what is larger.
-    fn new((w, h): (usize, usize), target: u32) -> Fitting {
-        let side = w.max(h);
-        let grow = (target as usize / side).max(1);
-        let shrink = side.div_ceil(2 * target as usize);
-        let shown = |n: usize| (n.div_ceil(shrink) * grow) as u32;
-        Fitting { grow: grow as u32, shrink, shown: (shown(w), shown(h)) }
-    }
-
-    /// What was done, in words.
-    fn note(&self, (w, h): (usize, usize), what: &str) -> String {
-        if self.shrink > 1 {
-            return format!("{what} {w} × {h}, shrunk {} times (averaged)", self.shrink);
-        }
-        match self.grow {
-            1 => format!("{what} {w} × {h}, pixel for pixel"),
-            k => format!("{what} {w} × {h}, enlarged {k} times (nearest)"),
-        }
-    }
-}
-
 struct Drawn {
     label: String,
     value: Option<f32>,
@@ -260,11 +216,13 @@ pub(crate) struct GridPage {
     columns: usize,
     order: Order,
     note: String,
+    /// Whether cells need an edge, because their colours contain the page's.
+    framed: bool,
     scale_bar: Option<ScaleBar>,
 }
 
 impl GridPage {
-    /// How maps were scaled, for the metadata line.
+    /// How maps were enlarged and clipped, for the metadata line.
     pub fn note(&self) -> &str {
         &self.note
     }
@@ -282,18 +240,18 @@ impl GridPage {
     fn pitch(&self, theme: &Theme) -> (u32, u32) {
         let labelled = self.cells.iter().any(|c| !c.label.is_empty() || c.value.is_some());
         let label = if labelled { theme.figures().line_height() + theme.px(3) } else { 0 };
-        // A column is never narrower than its labels.
+        // A column is never narrower than its labels, and labels never touch.
         let figures = theme.figures();
-        let widest = self.cells.iter().map(|c| figures.width(&c.text())).max().unwrap_or(0);
+        let widest = self.cells.iter().map(|c| figures.width(&c.text())).max().unwrap_or(0) + theme.px(4);
         (self.size.0.max(widest) + theme.px(GAP), self.size.1 + label + theme.px(GAP))
     }
 }
 
 impl Drawn {
-    /// Label and value, as wide as they will stand.
+    /// Label and value.
     fn text(&self) -> String {
         match self.value {
-            Some(v) => format!("{} {}", self.label, short(v)),
+            Some(v) => format!("{}  {}", self.label, significant(v, 2)),
             None => self.label.clone(),
         }
     }
@@ -312,6 +270,9 @@ impl Block for GridPage {
         for (i, cell) in self.cells.iter().enumerate() {
             let (row, column) = self.order.place(i, self.rows(), self.columns);
             let (cx, cy) = (x + (column as u32 * across) as i32, y + (row as u32 * down) as i32);
+            if self.framed {
+                canvas.frame(cx - 1, cy - 1, width + 2, height + 2, 1, theme.rule);
+            }
             canvas.blit(&cell.picture, cx, cy);
             if let Some(word) = &cell.word {
                 let word = figures.ellipsize(word, width);
@@ -319,45 +280,9 @@ impl Block for GridPage {
                 canvas.text(cx + width as i32 / 2, middle, &word, &figures, Align::Center);
             }
             let below = cy + (height + theme.px(2)) as i32;
-            canvas.text(cx, below, &cell.label, &figures, Align::Left);
-            if let Some(v) = cell.value {
-                let right = cx + (across - theme.px(GAP)) as i32;
-                canvas.text(right, below, &short(v), &figures, Align::Right);
-            }
+            canvas.text(cx, below, &cell.text(), &figures, Align::Left);
         }
     }
-}
-
-/// Pictures of one size in a plain grid: nothing but `margin` black pixels between them, none outside, and black where a
-/// picture is missing. The stitched pictures of Keras' scripts: 8 x 8, margin 5, [`Order::ColumnMajor`] for `chollet1`,
-/// [`Order::RowMajor`] for `kerasblog` and `keras-io`.
-pub fn tile(pictures: &[RgbImage], rows: usize, columns: usize, margin: u32, order: Order) -> Result<RgbImage, DrawError> {
-    let first = pictures.first().ok_or_else(|| DrawError::Empty("the grid".into()))?;
-    let (w, h) = first.dimensions();
-    if pictures.len() > rows.saturating_mul(columns) {
-        return Err(DrawError::Size {
-            what: format!("a grid for {} pictures", pictures.len()),
-            got: format!("{columns}x{rows}"),
-            want: "a place for each".into(),
-        });
-    }
-    if let Some(odd) = pictures.iter().find(|p| p.dimensions() != (w, h)) {
-        return Err(DrawError::Size {
-            what: "a picture of the grid".into(),
-            got: format!("{}x{}", odd.width(), odd.height()),
-            want: format!("{w}x{h} like the first"),
-        });
-    }
-    let length = |n: usize, side: u32| {
-        let n = n as u64;
-        (n.saturating_mul(u64::from(side)).saturating_add((n - 1).saturating_mul(margin.into()))).min(u32::MAX.into()) as u32
-    };
-    let mut canvas = Canvas::new(length(columns, w), length(rows, h), [0; 3])?;
-    for (i, picture) in pictures.iter().enumerate() {
-        let (row, column) = order.place(i, rows, columns);
-        canvas.blit(picture, (column as u32 * (w + margin)) as i32, (row as u32 * (h + margin)) as i32);
-    }
-    Ok(canvas.into_image())
 }
 
 #[cfg(test)]
@@ -370,26 +295,6 @@ mod tests {
 
     fn theme() -> Theme {
         Theme { zoom: 1, ..Theme::light() }
-    }
-
-    #[test]
-    fn tiles_as_keras() {
-        let pictures: Vec<RgbImage> = (0..64).map(|i| RgbImage::from_pixel(3, 2, Rgb([i as u8 + 1; 3]))).collect();
-        let at = |p: &RgbImage, row: u32, col: u32| p.get_pixel(col * (3 + 5), row * (2 + 5)).0[0];
-        let down = tile(&pictures, 8, 8, 5, Order::ColumnMajor).unwrap();
-        assert_eq!(down.dimensions(), (8 * 3 + 7 * 5, 8 * 2 + 7 * 5));
-        assert_eq!([at(&down, 1, 0), at(&down, 0, 1), at(&down, 7, 7)], [2, 9, 64]); // filter i + 8 j at row i, column j
-        let along = tile(&pictures, 8, 8, 5, Order::RowMajor).unwrap();
-        assert_eq!([at(&along, 1, 0), at(&along, 0, 1), at(&along, 7, 7)], [9, 2, 64]);
-        // The margin is black, and so is a missing picture.
-        assert_eq!(along.get_pixel(3, 0).0, [0; 3]);
-        assert_eq!(along.get_pixel(7, 0).0, [0; 3]);
-        assert_eq!(along.get_pixel(8, 0).0, [2; 3]);
-        let short = tile(&pictures[..63], 8, 8, 5, Order::RowMajor).unwrap();
-        assert_eq!(at(&short, 7, 7), 0);
-        assert!(tile(&pictures, 8, 7, 5, Order::RowMajor).is_err());
-        assert!(tile(&[], 8, 7, 5, Order::RowMajor).is_err());
-        assert!(tile(&[RgbImage::new(2, 2), RgbImage::new(2, 3)], 1, 2, 5, Order::RowMajor).is_err());
     }
 
     #[test]
@@ -430,6 +335,12 @@ mod tests {
         assert_eq!(image.get_pixel(200, 0).0, crate::draw::NAN_COLOR);
         assert_eq!(page.scale_bar().unwrap().range, Some(Range { lo: 0.0, hi: 4.0 }));
         assert_eq!(page.note(), "maps 2 × 2, enlarged 48 times (nearest)");
+    }
+
+    #[test]
+    fn labels_carry_two_digits() {
+        let drawn = |value| Drawn { label: "#17".into(), value, picture: RgbImage::new(1, 1), word: None }.text();
+        assert_eq!([drawn(Some(4.2)), drawn(Some(0.0)), drawn(None)], ["#17  4.2", "#17  0", "#17"]);
     }
 
     #[test]
@@ -474,11 +385,5 @@ mod tests {
         assert!(error(vec![]).contains("nothing to draw"));
         let blank = Cell { label: "#0".into(), value: None, pixels: Pixels::Blank("no gradient") };
         assert_eq!(Grid::new(vec![blank]).pages(&theme()).unwrap().len(), 1);
-    }
-
-    #[test]
-    fn column_major_with_a_remainder() {
-        assert_eq!(Order::ColumnMajor.place(2, 2, 3), (0, 1));
-        assert_eq!(Order::RowMajor.place(4, 2, 3), (1, 1));
     }
 }

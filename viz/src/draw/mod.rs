@@ -23,17 +23,19 @@ pub mod resize;
 mod scale;
 mod text;
 mod theme;
+mod tile;
 
 pub use bars::{Bar, BarList, ScaleBar};
 pub use canvas::Canvas;
 pub use colormap::{Colormap, NAN_COLOR};
 pub use figure::{Block, Figure, Row};
-pub use grid::{Cell, Grid, Order, Pixels, tile};
+pub use grid::{Cell, Grid, Pixels};
 pub use overlay::Overlay;
 pub use panels::{Panel, Panels};
 pub use scale::{Health, Limits, Range, Scope, short};
 pub use text::{Align, Font, Style};
 pub use theme::Theme;
+pub use tile::{Order, tile};
 
 /// What can go wrong while drawing. Every message is one line.
 #[derive(Debug, thiserror::Error)]

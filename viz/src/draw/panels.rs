@@ -3,13 +3,13 @@
 use super::figure::Block;
 use super::overlay::{Overlay, contours};
 use super::resize::{bilinear, fit, paint};
-use super::scale::Health;
-use super::text::{Align, Style};
+use super::scale::{Health, short};
+use super::text::Align;
 use super::{BarList, Canvas, Colormap, DrawError, Limits, Range, ScaleBar, Theme, check_shape};
 use image::{Rgb, RgbImage};
 
 /// Fractions of the maximum at which contour lines are drawn.
-pub const CONTOURS: [f32; 2] = [0.5, 0.8];
+const CONTOURS: [f32; 2] = [0.5, 0.8];
 
 /// One picture of a row. Maps are `h` x `w` in row-major order, of any size: they are stretched over the photo with
 /// [`bilinear`].
@@ -53,7 +53,7 @@ pub enum Panel<'a> {
         w: usize,
         /// How it lies over the photo.
         style: Overlay,
-        /// Whether lines mark [`CONTOURS`].
+        /// Whether lines mark half and four fifths of the maximum.
         contours: bool,
     },
 }
@@ -71,8 +71,9 @@ pub struct Panels<'a> {
 const HEIGHT: u32 = 260;
 const WIDTH: u32 = 360;
 /// Narrowest column: a caption and a scale bar must have room.
-const MIN_COLUMN: u32 = 120;
-const GAP: u32 = 20;
+const MIN_COLUMN: u32 = 150;
+/// Between panels, in logical pixels.
+pub(crate) const GAP: u32 = 20;
 
 impl Panels<'_> {
     /// The size in which photos, and so maps, are shown.
@@ -96,22 +97,23 @@ impl Panels<'_> {
         }
     }
 
-    /// The row for [`super::Figure::panels`].
-    pub(crate) fn prepare(&self, theme: &Theme) -> Result<PanelRow, DrawError> {
+    /// The panels for [`super::Figure::panels`].
+    pub(crate) fn prepare(&self, theme: &Theme) -> Result<Vec<Column>, DrawError> {
         let shown = self.shown(theme)?;
-        let columns: Result<Vec<Column>, DrawError> = self.panels.iter().map(|p| p.draw(shown, theme)).collect();
-        Ok(PanelRow { columns: columns?, bars: self.bars.clone() })
+        self.panels.iter().map(|p| p.prepare(shown, theme)).collect()
     }
 }
 
 impl Panel<'_> {
-    fn draw(&self, (shown_w, shown_h): (u32, u32), theme: &Theme) -> Result<Column, DrawError> {
+    /// `shown` is the size of photos and maps.
+    fn prepare(&self, (shown_w, shown_h): (u32, u32), theme: &Theme) -> Result<Column, DrawError> {
         let column = |caption: &str, detail: String, picture: RgbImage| Column {
             caption: caption.into(),
             detail,
             picture,
             word: None,
             scale_bar: None,
+            framed: false,
         };
         match self {
             Panel::Picture { caption, picture } => {
@@ -143,6 +145,7 @@ impl Panel<'_> {
                     bar.ends = colormap.is_diverging().then(|| ("against".into(), "for".into()));
                     made.scale_bar = Some(bar);
                 }
+                made.framed = colormap.is_diverging();
                 made.word = word;
                 Ok(made)
             }
@@ -154,12 +157,17 @@ impl Panel<'_> {
                 } else {
                     style.apply(&fitted(photo)?, values, *h, *w)?
                 };
-                let mut detail = String::new();
+                let mut detail = match style {
+                    Overlay::Proportional(_) => String::new(),
+                    Overlay::Blend(map, alpha) => format!("{map}, opacity {}", short(*alpha)),
+                    Overlay::Chollet1 => "jet × 0.4 added to the photo".into(),
+                    Overlay::Pytorch => "jet and photo, half and half".into(),
+                };
                 let max = values.iter().copied().filter(|v| v.is_finite()).fold(0.0, f32::max);
                 if *lines && max > 0.0 {
                     let levels = CONTOURS.map(|c| c * max.min(1.0));
                     contours(&mut picture, values, *h, *w, &levels, 1.1 * theme.zoom as f32)?;
-                    detail = "lines at 50 % and 80 % of the maximum".into();
+                    detail = "lines at 50 % and 80 % of max".into();
                 }
                 Ok(column(caption, detail, picture))
             }
@@ -167,71 +175,42 @@ impl Panel<'_> {
     }
 }
 
-struct Column {
+/// A panel ready to draw: caption, detail, picture, scale bar, from the top.
+pub(crate) struct Column {
     caption: String,
     detail: String,
     picture: RgbImage,
     /// On a blank picture: why there is nothing.
     word: Option<String>,
     scale_bar: Option<ScaleBar>,
+    /// Whether the picture needs an edge, because its colours contain the page's.
+    framed: bool,
 }
 
-impl Column {
-    fn width(&self, theme: &Theme) -> u32 {
-        self.picture.width().max(theme.px(MIN_COLUMN))
-    }
-}
-
-/// A row of panels, ready to draw.
-pub(crate) struct PanelRow {
-    columns: Vec<Column>,
-    bars: Option<BarList>,
-}
-
-impl PanelRow {
-    fn heading(theme: &Theme) -> u32 {
-        theme.caption().line_height() + theme.small().line_height() + theme.px(4)
-    }
-
-    /// Height of the tallest picture.
-    fn pictures(&self) -> u32 {
-        self.columns.iter().map(|c| c.picture.height()).max().unwrap_or(0)
-    }
-}
-
-impl Block for PanelRow {
+impl Block for Column {
     fn size(&self, theme: &Theme) -> (u32, u32) {
-        let bars = self.bars.as_ref().map(|b| b.size(theme));
-        let widths = self.columns.iter().map(|c| c.width(theme)).chain(bars.map(|b| b.0));
-        let width = widths.map(|w| w + theme.px(GAP)).sum::<u32>().saturating_sub(theme.px(GAP));
-        let scale = self.columns.iter().filter_map(|c| c.scale_bar.as_ref()).map(|b| b.size(theme).1 + theme.px(8)).max();
-        let column = Self::heading(theme) + self.pictures() + scale.unwrap_or(0);
-        (width, column.max(bars.map_or(0, |b| b.1)))
+        let scale = self.scale_bar.as_ref().map_or(0, |b| theme.px(8) + b.size(theme).1);
+        let heading = theme.caption().line_height() + theme.small().line_height() + theme.px(4);
+        (self.picture.width().max(theme.px(MIN_COLUMN)), heading + self.picture.height() + scale)
     }
 
-    fn draw(&self, canvas: &mut Canvas, mut x: i32, y: i32, theme: &Theme) {
-        let top = y + Self::heading(theme) as i32;
-        let below = top + (self.pictures() + theme.px(8)) as i32;
-        for column in &self.columns {
-            let width = column.width(theme);
-            let write = |canvas: &mut Canvas, y: i32, text: &str, style: Style| {
-                canvas.text(x, y, &style.ellipsize(text, width), &style, Align::Left);
-            };
-            write(canvas, y, &column.caption, theme.caption());
-            write(canvas, y + theme.caption().line_height() as i32, &column.detail, theme.small());
-            canvas.blit(&column.picture, x, top);
-            if let Some(word) = &column.word {
-                let middle = top + (column.picture.height() as i32 - theme.small().line_height() as i32) / 2;
-                let centre = x + column.picture.width() as i32 / 2;
-                canvas.text(centre, middle, word, &theme.small(), Align::Center);
-            }
-            if let Some(bar) = &column.scale_bar {
-                bar.draw(canvas, x, below, theme);
-            }
-            x += (width + theme.px(GAP)) as i32;
+    fn draw(&self, canvas: &mut Canvas, x: i32, mut y: i32, theme: &Theme) {
+        let (width, height) = self.picture.dimensions();
+        for (text, style) in [(&self.caption, theme.caption()), (&self.detail, theme.small())] {
+            canvas.text(x, y, &style.ellipsize(text, self.size(theme).0), &style, Align::Left);
+            y += style.line_height() as i32;
         }
-        if let Some(bars) = &self.bars {
-            bars.draw(canvas, x, y, theme);
+        y += theme.px(4) as i32;
+        if self.framed {
+            canvas.frame(x - 1, y - 1, width + 2, height + 2, 1, theme.rule);
+        }
+        canvas.blit(&self.picture, x, y);
+        if let Some(word) = &self.word {
+            let middle = y + (height as i32 - theme.small().line_height() as i32) / 2;
+            canvas.text(x + width as i32 / 2, middle, word, &theme.small(), Align::Center);
+        }
+        if let Some(bar) = &self.scale_bar {
+            bar.draw(canvas, x, y + (height + theme.px(8)) as i32, theme);
         }
     }
 }
@@ -242,7 +221,7 @@ mod tests {
 
     const HEAT: [f32; 4] = [0.0, 0.5, 0.25, 1.0];
 
-    fn row(photo: &RgbImage, values: &[f32]) -> PanelRow {
+    fn row(photo: &RgbImage, values: &[f32]) -> Vec<Column> {
         let heat = Panel::Heat {
             caption: "Heat map".into(),
             values,
@@ -270,7 +249,7 @@ mod tests {
         for (w, h) in [(32, 32), (640, 480), (300, 900), (1, 1), (4000, 30)] {
             let photo = RgbImage::from_pixel(w, h, Rgb([90, 120, 30]));
             let row = row(&photo, &HEAT);
-            let sizes: Vec<_> = row.columns.iter().map(|c| c.picture.dimensions()).collect();
+            let sizes: Vec<_> = row.iter().map(|c| c.picture.dimensions()).collect();
             assert!(sizes.iter().all(|s| *s == sizes[0]), "{w}x{h}: {sizes:?}");
             let (shown_w, shown_h) = sizes[0];
             assert!(shown_w <= 2 * WIDTH && shown_h <= 2 * HEIGHT && shown_w.max(shown_h) >= 256, "{w}x{h}: {sizes:?}");
@@ -281,11 +260,11 @@ mod tests {
     fn nothing_to_show_is_said() {
         let photo = RgbImage::from_pixel(64, 64, Rgb([90, 120, 30]));
         let dead = row(&photo, &[0.0; 4]);
-        assert_eq!(dead.columns[1].word.as_deref(), Some("zero everywhere"));
-        assert!(dead.columns[1].scale_bar.is_none());
-        assert_eq!(dead.columns[2].detail, "");
-        assert_eq!(row(&photo, &[f32::NAN; 4]).columns[1].word.as_deref(), Some("not a number anywhere"));
-        assert!(row(&photo, &HEAT).columns[1].word.is_none());
+        assert_eq!(dead[1].word.as_deref(), Some("zero everywhere"));
+        assert!(dead[1].scale_bar.is_none());
+        assert_eq!(dead[2].detail, "");
+        assert_eq!(row(&photo, &[f32::NAN; 4])[1].word.as_deref(), Some("not a number anywhere"));
+        assert!(row(&photo, &HEAT)[1].word.is_none());
         assert!(Panels { panels: vec![], bars: None }.prepare(&Theme::light()).is_err());
     }
 
@@ -301,7 +280,7 @@ mod tests {
             quantity: String::new(),
         };
         let row = Panels { panels: vec![heat], bars: None }.prepare(&Theme::light()).unwrap();
-        let bar = row.columns[0].scale_bar.as_ref().unwrap();
+        let bar = row[0].scale_bar.as_ref().unwrap();
         assert_eq!(bar.ends, Some(("against".into(), "for".into())));
         assert_eq!(bar.range.unwrap().lo, -bar.range.unwrap().hi);
     }

@@ -80,6 +80,37 @@ pub fn fit(picture: &RgbImage, max_w: u32, max_h: u32) -> Result<RgbImage, DrawE
     Ok(imageops::resize(picture, scaled(w), scaled(h), filter))
 }
 
+/// Whole factors between what a cell holds and what is drawn: one of them is 1.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Fitting {
+    pub grow: u32,
+    pub shrink: usize,
+    /// Width and height as drawn.
+    pub shown: (u32, u32),
+}
+
+impl Fitting {
+    /// Grows to at most `target`; shows up to twice the target as it is; shrinks what is larger.
+    pub fn new((w, h): (usize, usize), target: u32) -> Fitting {
+        let side = w.max(h);
+        let grow = (target as usize / side).max(1);
+        let shrink = side.div_ceil(2 * target as usize);
+        let shown = |n: usize| (n.div_ceil(shrink) * grow) as u32;
+        Fitting { grow: grow as u32, shrink, shown: (shown(w), shown(h)) }
+    }
+
+    /// What was done, in words.
+    pub fn note(&self, (w, h): (usize, usize), what: &str) -> String {
+        if self.shrink > 1 {
+            return format!("{what} {w} × {h}, shrunk {} times (averaged)", self.shrink);
+        }
+        match self.grow {
+            1 => format!("{what} {w} × {h}, pixel for pixel"),
+            k => format!("{what} {w} × {h}, enlarged {k} times (nearest)"),
+        }
+    }
+}
+
 /// A map through a function to colours, one pixel a value.
 pub(crate) fn paint(map: &[f32], h: usize, w: usize, color: impl Fn(f32) -> [u8; 3]) -> Result<RgbImage, DrawError> {
     check_shape("the map", map, 1, h, w)?;

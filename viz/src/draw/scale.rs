@@ -82,12 +82,12 @@ impl Range {
         (((f64::from(v) - lo) / (hi - lo)) as f32).clamp(0.0, 1.0)
     }
 
-    /// Round numbers inside the range, about `count` of them, ascending.
+    /// Round numbers inside the range, about `count` of them (at most half as many again), ascending.
     pub fn ticks(&self, count: usize) -> Vec<f32> {
         let (lo, hi) = (f64::from(self.lo), f64::from(self.hi));
         let rough = (hi - lo) / count.max(1) as f64;
         let power = 10f64.powf(rough.log10().floor());
-        let step = [1.0, 2.0, 2.5, 5.0, 10.0].into_iter().map(|m| m * power).find(|s| *s >= rough * 0.999);
+        let step = [1.0, 2.0, 2.5, 5.0, 10.0].into_iter().map(|m| m * power).find(|s| *s >= rough * 0.7);
         let step = step.unwrap_or(10.0 * power);
         let tolerance = step * 1e-4;
         let first = ((lo - tolerance) / step).ceil() as i64;
@@ -126,6 +126,17 @@ impl Limits {
     }
 }
 
+impl Limits {
+    /// What these limits cut off, to be said on the picture; empty if nothing.
+    pub(crate) fn clipping(&self) -> &'static str {
+        match self {
+            Limits::MinMax | Limits::ZeroMax => "",
+            Limits::Percentile(..) => ", scale clipped at percentiles",
+            Limits::Symmetric => ", scale ends at the 99th percentile of |v|",
+        }
+    }
+}
+
 /// Smallest and largest of finite values.
 fn extremes(values: impl Iterator<Item = f32>) -> Option<(f32, f32)> {
     values.fold(None, |acc, v| match acc {
@@ -143,24 +154,35 @@ fn percentile(sorted: &[f32], p: f32) -> Option<f32> {
     Some((a + (b - a) * (x - i as f64)) as f32)
 }
 
-/// A number for a label: three significant digits, no trailing zeros, a true minus sign (`4.2`, `−0.031`, `1.2e6`).
+/// A number for a label: three significant digits, no trailing zeros, a true minus sign (`4.2`, `−0.0314`, `1.2e6`).
 pub fn short(v: f32) -> String {
-    if v.is_nan() {
-        return "NaN".into();
+    let text = significant(v, 3);
+    if text.contains('.') && !text.contains('e') {
+        return text.trim_end_matches('0').trim_end_matches('.').to_string();
     }
-    if v.is_infinite() {
-        return if v > 0.0 { "∞" } else { "−∞" }.into();
+    text.replace(".0e", "e")
+}
+
+/// A number with so many significant digits, zeros kept; digits before the point are never rounded away below 100,000.
+pub(crate) fn significant(v: f32, digits: i32) -> String {
+    if !v.is_finite() {
+        return if v.is_nan() {
+            "NaN"
+        } else if v > 0.0 {
+            "∞"
+        } else {
+            "−∞"
+        }
+        .into();
     }
     let magnitude = v.abs();
     let text = if v == 0.0 {
         "0".into()
     } else if (1e-3..1e5).contains(&magnitude) {
-        let digits = (2 - magnitude.log10().floor() as i32).clamp(0, 6) as usize;
-        let text = format!("{magnitude:.digits$}");
-        if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').to_string() } else { text }
+        let decimals = (digits - 1 - magnitude.log10().floor() as i32).clamp(0, 6) as usize;
+        format!("{magnitude:.decimals$}")
     } else {
-        let text = format!("{magnitude:.1e}");
-        text.replace(".0e", "e").replace("e-", "e−")
+        format!("{magnitude:.1e}").replace("e-", "e−")
     };
     if v < 0.0 { format!("−{text}") } else { text }
 }
@@ -249,7 +271,7 @@ mod tests {
     fn ticks_are_round() {
         assert_eq!(Range::new(0.0, 1.0).unwrap().ticks(5), [0.0, 0.2, 0.4, 0.6, 0.8, 1.0]);
         assert_eq!(Range::new(-3.7, 3.7).unwrap().ticks(4), [-2.0, 0.0, 2.0]);
-        assert_eq!(Range::new(0.0, 4.31).unwrap().ticks(4), [0.0, 2.0, 4.0]);
+        assert_eq!(Range::new(0.0, 4.31).unwrap().ticks(4), [0.0, 1.0, 2.0, 3.0, 4.0]);
         assert_eq!(Range::new(10.1, 10.4).unwrap().ticks(3), [10.1, 10.2, 10.3, 10.4]);
         for (lo, hi) in [(f32::MIN, f32::MAX), (0.0, 1e-38), (1e8, 1.0001e8), (16_777_216.0, 16_777_218.0)] {
             let ticks = Range::new(lo, hi).unwrap().ticks(4);
@@ -274,6 +296,7 @@ mod tests {
         for (v, text) in table {
             assert_eq!(short(v), text);
         }
+        assert_eq!([significant(-0.0705, 2), significant(123.4, 2), significant(1.02, 2)], ["−0.071", "123", "1.0"]);
     }
 
     #[test]
