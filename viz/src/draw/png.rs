@@ -1,0 +1,175 @@
+//! PNG files that carry their facts, written whole or not at all.
+
+use super::DrawError;
+use image::RgbImage;
+use serde_json::{Map, Value};
+use std::fs::{self, File};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+/// The program and its version, as written into files.
+pub const SOFTWARE: &str = concat!("convscope ", env!("CARGO_PKG_VERSION"));
+
+/// What a picture says about itself.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Facts {
+    /// The title on the picture.
+    pub title: String,
+    /// Everything else: model, layer, target, scores, seed, command.
+    pub details: Map<String, Value>,
+}
+
+impl Facts {
+    /// `title`, `software`, then the details, in this order.
+    pub fn to_json(&self) -> Value {
+        let mut all = Map::new();
+        all.insert("title".into(), self.title.clone().into());
+        all.insert("software".into(), SOFTWARE.into());
+        all.extend(self.details.clone());
+        Value::Object(all)
+    }
+}
+
+/// The bytes of a PNG with the text chunks Title, Software and Description (the facts as JSON). The same picture and facts
+/// give the same bytes.
+pub fn encode(picture: &RgbImage, facts: &Facts) -> Result<Vec<u8>, DrawError> {
+    let failed = |e: png::EncodingError| DrawError::Write { path: "a PNG in memory".into(), reason: e.to_string() };
+    let mut bytes = Vec::new();
+    let mut encoder = png::Encoder::new(&mut bytes, picture.width(), picture.height());
+    encoder.set_color(png::ColorType::Rgb);
+    encoder.set_depth(png::BitDepth::Eight);
+    // tEXt holds Latin-1 only; iTXt holds UTF-8.
+    let texts = [("Title", facts.title.clone()), ("Description", facts.to_json().to_string())];
+    encoder.add_text_chunk("Software".into(), SOFTWARE.into()).map_err(failed)?;
+    for (key, text) in texts {
+        let added =
+            if text.is_ascii() { encoder.add_text_chunk(key.into(), text) } else { encoder.add_itxt_chunk(key.into(), text) };
+        added.map_err(failed)?;
+    }
+    let mut writer = encoder.write_header().map_err(failed)?;
+    writer.write_image_data(picture.as_raw()).map_err(failed)?;
+    writer.finish().map_err(failed)?;
+    Ok(bytes)
+}
+
+/// Writes `path` (a `.png`) and the facts beside it (`.json` instead of `.png`). Folders are made as needed. After an error
+/// neither file is there, unless it was before, and then it is unharmed.
+pub fn save(path: &Path, picture: &RgbImage, facts: &Facts) -> Result<(), DrawError> {
+    let json = serde_json::to_string_pretty(&facts.to_json()).unwrap_or_default() + "\n";
+    // Both are complete on disk before either takes its place.
+    let picture = Pending::create(path, &encode(picture, facts)?)?;
+    let json = Pending::create(&path.with_extension("json"), json.as_bytes())?;
+    picture.publish()?;
+    json.publish()
+}
+
+/// Writes a file whole or not at all: into a temporary file in the same folder, then renamed. Folders are made as needed.
+pub fn write_atomic(path: &Path, bytes: &[u8]) -> Result<(), DrawError> {
+    Pending::create(path, bytes)?.publish()
+}
+
+/// A finished temporary file that has not yet taken its place; removed if it never does.
+struct Pending {
+    temporary: PathBuf,
+    path: PathBuf,
+}
+
+impl Pending {
+    fn create(path: &Path, bytes: &[u8]) -> Result<Pending, DrawError> {
+        let failed = |e: std::io::Error| write_error(path, &e);
+        let name = path.file_name().ok_or_else(|| failed(std::io::ErrorKind::InvalidFilename.into()))?;
+        if let Some(folder) = path.parent().filter(|p| !p.as_os_str().is_empty()) {
+            fs::create_dir_all(folder).map_err(|e| write_error(folder, &e))?;
+        }
+        if path.is_dir() {
+            return Err(failed(std::io::ErrorKind::IsADirectory.into()));
+        }
+        let temporary = path.with_file_name(format!(".{}.{}.part", name.to_string_lossy(), std::process::id()));
+        let pending = Pending { temporary, path: path.to_path_buf() };
+        File::create(&pending.temporary).and_then(|mut f| f.write_all(bytes)).map_err(failed)?;
+        Ok(pending)
+    }
+
+    fn publish(self) -> Result<(), DrawError> {
+        fs::rename(&self.temporary, &self.path).map_err(|e| write_error(&self.path, &e))
+    }
+}
+
+impl Drop for Pending {
+    fn drop(&mut self) {
+        // After publishing there is nothing left to remove, which is no error.
+        let _ = fs::remove_file(&self.temporary);
+    }
+}
+
+fn write_error(path: &Path, error: &std::io::Error) -> DrawError {
+    DrawError::Write { path: path.display().to_string(), reason: error.to_string() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn facts() -> Facts {
+        let mut details = Map::new();
+        details.insert("model".into(), "resnet20".into());
+        details.insert("seed".into(), 7.into());
+        Facts { title: "Grad-CAM · λ".into(), details }
+    }
+
+    fn picture() -> RgbImage {
+        RgbImage::from_fn(5, 4, |x, y| image::Rgb([x as u8 * 9, y as u8, 3]))
+    }
+
+    fn names(folder: &Path) -> Vec<String> {
+        let mut names: Vec<_> =
+            fs::read_dir(folder).unwrap().map(|e| e.unwrap().file_name().to_string_lossy().into_owned()).collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn pixels_and_facts_come_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("new/out.png");
+        save(&path, &picture(), &facts()).unwrap();
+        assert_eq!(names(path.parent().unwrap()), ["out.json", "out.png"]);
+        assert_eq!(image::open(&path).unwrap().to_rgb8(), picture());
+
+        let reader = png::Decoder::new(std::io::BufReader::new(File::open(&path).unwrap())).read_info().unwrap();
+        let info = reader.info();
+        assert_eq!(info.uncompressed_latin1_text[0].keyword, "Software");
+        assert_eq!(info.uncompressed_latin1_text[0].text, SOFTWARE);
+        let utf8 = |key: &str| info.utf8_text.iter().find(|t| t.keyword == key).unwrap().get_text().unwrap();
+        assert_eq!(utf8("Title"), "Grad-CAM · λ");
+        let beside: Value = serde_json::from_slice(&fs::read(path.with_extension("json")).unwrap()).unwrap();
+        assert_eq!(serde_json::from_str::<Value>(&utf8("Description")).unwrap(), beside);
+        assert_eq!(beside["seed"], 7);
+        assert_eq!(encode(&picture(), &facts()).unwrap(), fs::read(&path).unwrap());
+    }
+
+    #[test]
+    fn a_failed_write_leaves_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("file");
+        fs::write(&file, "x").unwrap();
+        let message = save(&file.join("out.png"), &picture(), &facts()).unwrap_err().to_string();
+        assert!(message.starts_with("cannot write ") && message.contains("file") && !message.contains('\n'), "{message}");
+        // The place of the JSON is taken by a folder: the picture must not appear either.
+        fs::create_dir(folder.path().join("out.json")).unwrap();
+        assert!(save(&folder.path().join("out.png"), &picture(), &facts()).is_err());
+        assert_eq!(names(folder.path()), ["file", "out.json"]);
+        assert!(save(folder.path(), &picture(), &facts()).is_err());
+        assert!(save(Path::new("/"), &picture(), &facts()).is_err());
+    }
+
+    #[test]
+    fn an_old_file_is_replaced() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.txt");
+        write_atomic(&path, b"old").unwrap();
+        write_atomic(&path, b"new").unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"new");
+        assert_eq!(names(folder.path()), ["a.txt"]);
+    }
+}
