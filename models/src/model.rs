@@ -132,7 +132,8 @@ impl Model {
             run.layers[i] = Some(var);
             run.output = var;
             for input in &layer.inputs {
-                if last_reader[input.0] == Some(i) && *input != from
+                if last_reader[input.0] == Some(i)
+                    && *input != from
                     && let Some(v) = run.layers[input.0]
                 {
                     tape.release(v);

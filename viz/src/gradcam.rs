@@ -35,7 +35,12 @@ pub struct GradCam {
 }
 
 /// Grad-CAM of `classes` (the best one, if none is given) at `layer`, for one image `[1,c,h,w]` of any size.
-pub fn grad_cam(model: &Model, image: &Tensor, layer: LayerId, classes: &[usize]) -> Result<(Prediction, Vec<GradCam>), VizError> {
+pub fn grad_cam(
+    model: &Model,
+    image: &Tensor,
+    layer: LayerId,
+    classes: &[usize],
+) -> Result<(Prediction, Vec<GradCam>), VizError> {
     let mut tape = Tape::new();
     let run = model.forward(&mut tape, image.clone())?;
     let prediction = predictions(model, &tape, &run)?.remove(0);

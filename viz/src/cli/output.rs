@@ -1,0 +1,99 @@
+//! What a command writes: collected first, then written all at once, so that a failure leaves nothing half-written.
+
+use super::problem::Problem;
+use convscope_models::engine::Tensor;
+use convscope_models::weights::{SaveType, TensorToSave, write_safetensors};
+use convscope_viz::draw::png::{self, Facts};
+use image::RgbImage;
+use serde_json::{Map, Value, json};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+/// Pictures and numbers of one command.
+pub struct Output {
+    folder: PathBuf,
+    raw: Option<PathBuf>,
+    quiet: bool,
+    /// Facts that every picture of the command shares.
+    facts: Map<String, Value>,
+    files: Vec<(PathBuf, Vec<u8>)>,
+    tensors: Vec<(String, Tensor)>,
+}
+
+impl Output {
+    pub fn new(common: &super::args::Common, facts: Map<String, Value>) -> Self {
+        Output {
+            folder: common.out.clone(),
+            raw: common.raw.clone(),
+            quiet: common.quiet || common.json,
+            facts,
+            files: Vec::new(),
+            tensors: Vec::new(),
+        }
+    }
+
+    /// A picture and the facts beside it. `parts` become the file's name.
+    pub fn picture(&mut self, parts: &[&str], title: &str, image: &RgbImage, details: &[(&str, Value)]) -> Result<(), Problem> {
+        let mut name = parts.iter().map(|p| file_part(p)).filter(|p| !p.is_empty()).collect::<Vec<_>>().join("-");
+        let taken = |n: &str| self.files.iter().any(|(p, _)| p.file_stem().is_some_and(|s| s == n));
+        if taken(&name) {
+            name = (2..).map(|i| format!("{name}-{i}")).find(|n| !taken(n)).unwrap_or(name);
+        }
+        let mut facts = Facts { title: title.to_string(), details: self.facts.clone() };
+        facts.details.extend(details.iter().map(|(k, v)| (k.to_string(), v.clone())));
+        let path = self.folder.join(format!("{name}.png"));
+        self.files.push((path.clone(), png::encode(image, &facts)?));
+        let json = serde_json::to_string_pretty(&facts.to_json()).unwrap_or_default() + "\n";
+        self.files.push((path.with_extension("json"), json.into_bytes()));
+        Ok(())
+    }
+
+    /// Numbers for `--raw`.
+    pub fn numbers(&mut self, name: impl Into<String>, values: Tensor) {
+        if self.raw.is_some() {
+            self.tensors.push((name.into(), values));
+        }
+    }
+
+    /// Whether `--raw` was given.
+    pub fn wants_numbers(&self) -> bool {
+        self.raw.is_some()
+    }
+
+    /// Writes everything and says where. Returns the pictures' paths.
+    pub fn finish(self) -> Result<Vec<PathBuf>, Problem> {
+        let written: Vec<PathBuf> = self.files.iter().map(|(p, _)| p.clone()).collect();
+        png::write_all_atomic(self.files)?;
+        if let Some(path) = &self.raw {
+            let tensors: Vec<TensorToSave> =
+                self.tensors.iter().map(|(name, t)| TensorToSave { name, shape: t.shape(), values: t.f32() }).collect();
+            let facts = Value::Object(self.facts.clone()).to_string();
+            let saved = write_safetensors(path, &tensors, SaveType::F32, &BTreeMap::from([("convscope".to_string(), facts)]));
+            if let Err(e) = saved {
+                // A command writes all of its files or none.
+                written.iter().for_each(|p| drop(std::fs::remove_file(p)));
+                return Err(e.into());
+            }
+        }
+        let pictures: Vec<PathBuf> = written.into_iter().filter(|p| p.extension().is_some_and(|e| e == "png")).collect();
+        if !self.quiet {
+            let say = |p: &Path| println!("wrote {}", p.display());
+            pictures.iter().for_each(|p| say(p));
+            self.raw.iter().for_each(|p| say(p));
+        }
+        Ok(pictures)
+    }
+}
+
+/// Facts that every picture carries.
+pub fn facts(entries: &[(&str, Value)]) -> Map<String, Value> {
+    let command = std::env::args().skip(1).collect::<Vec<_>>().join(" ");
+    let first = std::iter::once(("command".to_string(), json!(format!("convscope {command}"))));
+    first.chain(entries.iter().map(|(k, v)| (k.to_string(), v.clone()))).collect()
+}
+
+/// A name without characters that file systems or shells mind.
+fn file_part(text: &str) -> String {
+    let keep = |c: char| if c.is_alphanumeric() || c == '.' || c == '_' { c } else { '_' };
+    text.chars().map(keep).take(60).collect::<String>().trim_matches('_').to_string()
+}

@@ -1,0 +1,56 @@
+//! What ends a command: one line and an exit code.
+
+use convscope_models::labels::LabelError;
+use convscope_models::network::NetworkError;
+use convscope_models::preprocess::ImageError;
+use convscope_models::weights::WeightsError;
+use convscope_models::{LoadError, engine};
+use convscope_viz::VizError;
+use convscope_viz::draw::DrawError;
+
+/// Why a command ended.
+#[derive(Debug)]
+pub struct Problem {
+    /// 2 for something typed wrong, 1 for everything else.
+    pub code: u8,
+    /// One line; a list of tensors may follow.
+    pub message: String,
+}
+
+impl Problem {
+    /// Something was typed wrong.
+    pub fn usage(message: impl Into<String>) -> Self {
+        Problem { code: 2, message: message.into() }
+    }
+
+    /// Something went wrong.
+    pub fn failure(message: impl Into<String>) -> Self {
+        Problem { code: 1, message: message.into() }
+    }
+}
+
+macro_rules! codes {
+    ($($error:ty => $code:expr),* $(,)?) => {
+        $(impl From<$error> for Problem {
+            fn from(e: $error) -> Self {
+                #[allow(clippy::redundant_closure_call)]
+                Problem { code: ($code)(&e), message: e.to_string() }
+            }
+        })*
+    };
+}
+
+codes!(
+    NetworkError => |_: &_| 2,
+    LabelError => |_: &_| 2,
+    ImageError => |_: &_| 1,
+    WeightsError => |_: &_| 1,
+    LoadError => |e: &LoadError| if e.is_usage() { 2 } else { 1 },
+    DrawError => |_: &_| 1,
+    engine::Error => |_: &_| 1,
+    engine::kernels::Error => |_: &_| 2,
+    VizError => |e: &VizError| match e {
+        VizError::NoSuchClass { .. } | VizError::NotSpatial { .. } | VizError::NoFilters { .. } => 2,
+        _ => 1,
+    },
+);

@@ -1,0 +1,185 @@
+//! From what was typed to a network, its weights, its classes and an image.
+
+use super::args::{Common, ImageArgs};
+use super::problem::Problem;
+use convscope_models::engine::Tensor;
+use convscope_models::labels::Labels;
+use convscope_models::network::{Classes, Network, Selection};
+use convscope_models::preprocess::{Prepared, Preprocess, Resize, prepare_file};
+use convscope_models::weights::DownloadProgress;
+use convscope_models::{Model, Source, families, find_weights, guess_network, load};
+use indicatif::{ProgressBar, ProgressStyle};
+use serde_json::{Map, Value, json};
+use std::path::Path;
+
+/// What most commands start from.
+pub struct Session {
+    pub model: Model,
+    pub labels: Labels,
+    /// The weights, as they were named.
+    pub weights: String,
+    seed: u64,
+}
+
+/// The network that was asked for, without weights.
+pub fn network(common: &Common) -> Result<Network, Problem> {
+    let name = common.model.as_deref().ok_or_else(|| {
+        Problem::usage("which network? give one with -m, for example -m resnet50 (`convscope models` lists them)")
+    })?;
+    let (count, names) = classes(common)?;
+    let mut network = families::build(name, count)?;
+    if let Some(names) = names {
+        network.classes = Classes::Named(names);
+    }
+    Ok(network)
+}
+
+/// `--classes`: a number, or the lines of a file.
+fn classes(common: &Common) -> Result<(Option<usize>, Option<Vec<String>>), Problem> {
+    let Some(text) = &common.classes else { return Ok((None, None)) };
+    if let Ok(n) = text.parse::<usize>() {
+        return if n > 0 { Ok((Some(n), None)) } else { Err(Problem::usage("--classes 0: a network has at least one class")) };
+    }
+    let lines = std::fs::read_to_string(text)
+        .map_err(|e| Problem::failure(format!("--classes {text}: neither a number nor a readable file ({e})")))?;
+    let names: Vec<String> = lines.lines().map(str::trim).filter(|l| !l.is_empty()).map(String::from).collect();
+    if names.is_empty() {
+        return Err(Problem::failure(format!("--classes {text}: the file has no lines")));
+    }
+    Ok((Some(names.len()), Some(names)))
+}
+
+impl Session {
+    pub fn open(common: &Common) -> Result<Self, Problem> {
+        let mut bar = Download { bar: None, quiet: common.quiet };
+        let given = common.weights.as_deref().map(|w| Source::parse(w, &mut bar)).transpose()?;
+        let network = match (&common.model, &given) {
+            (None, Some(source)) => {
+                let (count, names) = classes(common)?;
+                let mut network = guess_network(source, count)?;
+                if let Some(names) = names {
+                    network.classes = Classes::Named(names);
+                }
+                network
+            }
+            _ => network(common)?,
+        };
+        let source = match given {
+            Some(source) => source,
+            None => find_weights(&network)?,
+        };
+        let labels = match &network.classes {
+            Classes::ImageNet1k => Labels::imagenet1k().clone(),
+            Classes::Cifar10 => Labels::cifar10().clone(),
+            Classes::Named(names) => Labels::new(names.iter().cloned()),
+            Classes::Count(n) => Labels::new((0..*n).map(|i| format!("class {i}"))),
+        };
+        let weights = source.to_string();
+        let model = load(network, &source)?;
+        Ok(Session { model, labels, weights, seed: common.seed })
+    }
+
+    pub fn network(&self) -> &Network {
+        &self.model.network
+    }
+
+    /// An image as the network wants it, or as `--size` says.
+    pub fn image(&self, path: &Path, args: &ImageArgs) -> Result<(Prepared, Tensor), Problem> {
+        let preprocess = self.preprocess(args)?;
+        let prepared = prepare_file(path, &preprocess)?;
+        // The shape rule says which layer an image is too small for.
+        self.network().shapes(prepared.h, prepared.w).map_err(|e| Problem::failure(format!("{}: {e}", path.display())))?;
+        let tensor = Tensor::from_slice([1, 3, prepared.h, prepared.w], &prepared.data)?;
+        Ok((prepared, tensor))
+    }
+
+    pub fn preprocess(&self, args: &ImageArgs) -> Result<Preprocess, Problem> {
+        let standard = self.network().preprocess;
+        let Some(text) = &args.size else { return Ok(standard) };
+        let resize = match text.as_str() {
+            "own" => Resize::None,
+            other => match parse_size(other)? {
+                Size::Side(n) => Resize::ShortSide(n),
+                Size::Exact(h, w) => Resize::Exact { h, w },
+            },
+        };
+        Ok(Preprocess { resize, crop: None, ..standard })
+    }
+
+    /// A class by index or name.
+    pub fn class(&self, text: &str) -> Result<usize, Problem> {
+        Ok(self.labels.find(text)?)
+    }
+
+    /// Classes separated by commas. A name may contain a comma itself, so the whole text is tried first.
+    pub fn classes(&self, text: &str) -> Result<Vec<usize>, Problem> {
+        if let Ok(one) = self.labels.find(text) {
+            return Ok(vec![one]);
+        }
+        text.split(',').map(|t| self.class(t.trim())).collect()
+    }
+
+    pub fn class_name(&self, class: usize) -> String {
+        self.labels.name(class).map_or_else(|| format!("class {class}"), String::from)
+    }
+
+    pub fn select(&self, text: &str) -> Result<Selection, Problem> {
+        Ok(self.network().select(text)?)
+    }
+
+    /// Facts that every picture of this session carries.
+    pub fn facts(&self, more: &[(&str, Value)]) -> Map<String, Value> {
+        let common = [("model", json!(self.network().name)), ("weights", json!(self.weights)), ("seed", json!(self.seed))];
+        super::output::facts(&common.into_iter().chain(more.iter().cloned()).collect::<Vec<_>>())
+    }
+
+    /// The line at the bottom of a picture.
+    pub fn metadata(&self, more: &str) -> String {
+        let weights = self.weights.rsplit('/').next().unwrap_or_default();
+        let more = if more.is_empty() { String::new() } else { format!(" · {more}") };
+        format!("weights {weights}{more} · {}", convscope_viz::draw::png::SOFTWARE)
+    }
+}
+
+/// A size that was typed.
+pub enum Size {
+    Side(usize),
+    Exact(usize, usize),
+}
+
+/// `N` or `HxW`, within reason.
+pub fn parse_size(text: &str) -> Result<Size, Problem> {
+    let wrong = || Problem::usage(format!("--size {text}: wants a number or HxW from 1 to 8192, for example 320 or 240x320"));
+    let side = |t: &str| t.trim().parse::<usize>().ok().filter(|n| (1..=8192).contains(n)).ok_or_else(wrong);
+    match text.split_once('x') {
+        Some((h, w)) => Ok(Size::Exact(side(h)?, side(w)?)),
+        None => Ok(Size::Side(side(text)?)),
+    }
+}
+
+/// A progress bar on the terminal.
+pub fn progress(len: u64, what: &str, quiet: bool) -> ProgressBar {
+    let bar = if quiet { ProgressBar::hidden() } else { ProgressBar::new(len) };
+    let style = ProgressStyle::with_template("{prefix} {bar:30} {pos}/{len} {msg} {eta}").unwrap_or(ProgressStyle::default_bar());
+    bar.with_style(style).with_prefix(what.to_string())
+}
+
+struct Download {
+    bar: Option<ProgressBar>,
+    quiet: bool,
+}
+
+impl DownloadProgress for Download {
+    fn init(&mut self, file: &str, total: u64) {
+        let template = "{prefix} {bar:30} {bytes}/{total_bytes} {bytes_per_sec} {eta}";
+        let style = ProgressStyle::with_template(template).unwrap_or(ProgressStyle::default_bar());
+        let bar = if self.quiet { ProgressBar::hidden() } else { ProgressBar::new(total) };
+        self.bar = Some(bar.with_style(style).with_prefix(file.to_string()));
+    }
+    fn advance(&mut self, bytes: u64) {
+        self.bar.iter().for_each(|b| b.inc(bytes));
+    }
+    fn finish(&mut self) {
+        self.bar.iter().for_each(ProgressBar::finish_and_clear);
+    }
+}
