@@ -1,1 +1,3 @@
 //! convscope-models
+
+pub mod weights;
