@@ -207,7 +207,7 @@ struct Named<'a>(&'a str, &'a [usize]);
 
 /// Beyond this many comparisons of names no more suggestions are made: nobody reads them, and a hostile file could
 /// ask for any number.
-const MAX_COMPARISONS: usize = 500_000;
+const MAX_COMPARISONS: usize = 100_000;
 
 fn with_nearest(wanted: &[Named], left_over: &[Named], all: &[Named]) -> Vec<Unmatched> {
     let suggestions = MAX_COMPARISONS / (left_over.len() + all.len()).max(1);

@@ -34,6 +34,9 @@ pub(super) fn path_distance(a: &str, b: &str) -> usize {
     let a: Vec<&str> = components(a);
     let b: Vec<&str> = components(b);
     align(&a, &b, COMPONENT, |x, y| {
+        if x == y {
+            return 0;
+        }
         let longest = x.chars().count().max(y.chars().count()).max(1);
         (COMPONENT * edit_distance(x, y)).div_ceil(longest)
     })
