@@ -1,13 +1,10 @@
-//! Files of the Hugging Face hub, through the cache that every other tool shares.
+//! Files of the Hugging Face hub, through the cache that every other tool shares: which file, is it there, is it sound.
 
 use std::fmt::Display;
 use std::fs;
 use std::io::{self, Read};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
-use hf_hub::api::Progress;
-use hf_hub::api::sync::{Api, ApiBuilder, ApiError, Metadata};
 use hf_hub::{Cache, Repo, RepoType};
 use sha2::{Digest, Sha256};
 
@@ -97,24 +94,14 @@ pub fn fetch(
             "it is not in the cache, and HF_HUB_OFFLINE forbids the network",
         ));
     }
-    let api = ApiBuilder::from_cache(hub.cache.clone())
-        .with_endpoint(options.endpoint.clone())
-        .with_retries(RETRIES)
-        .with_progress(false)
-        .build()
-        .map_err(|error| hub.unavailable(usual, error))?;
+    let api = hub.api().map_err(|error| hub.unavailable(usual, error))?;
     let file = match &address.file {
         Some(file) => file.clone(),
-        None => {
-            let info = guarded(|| api.repo(hub.repo()).info());
-            let info = info.map_err(|error| hub.unavailable(usual, describe(&error)))?;
-            let files: Vec<String> = info
-                .siblings
-                .into_iter()
-                .map(|sibling| sibling.rfilename)
-                .collect();
-            choose_file(address, &files)?
-        }
+        None => choose_file(
+            address,
+            &hub.files(&api)
+                .map_err(|reason| hub.unavailable(usual, reason))?,
+        )?,
     };
     let (path, size) = hub.download(&api, &file, progress)?;
     hub.verified(&file, path, Some(size))
@@ -122,9 +109,6 @@ pub fn fetch(
 
 /// The usual names of a repository's weights, best first.
 const PREFERRED: [&str; 2] = ["model.safetensors", "pytorch_model.bin"];
-
-/// Retries of an interrupted transfer, each going on where the last ended.
-const RETRIES: usize = 3;
 
 /// Picks the weights among a repository's files.
 fn choose_file(address: &HubAddress, files: &[String]) -> Result<String, WeightsError> {
@@ -170,10 +154,10 @@ fn choose_file(address: &HubAddress, files: &[String]) -> Result<String, Weights
 }
 
 /// One revision of one repository, in the cache and on the network.
-struct Hub<'a> {
-    address: &'a HubAddress,
-    options: &'a HubOptions,
-    cache: Cache,
+pub(super) struct Hub<'a> {
+    pub(super) address: &'a HubAddress,
+    pub(super) options: &'a HubOptions,
+    pub(super) cache: Cache,
 }
 
 impl<'a> Hub<'a> {
@@ -185,12 +169,12 @@ impl<'a> Hub<'a> {
         }
     }
 
-    fn repo(&self) -> Repo {
+    pub(super) fn repo(&self) -> Repo {
         let HubAddress { repo, revision, .. } = self.address.clone();
         Repo::with_revision(repo, RepoType::Model, revision)
     }
 
-    fn snapshot(&self, commit: &str) -> PathBuf {
+    pub(super) fn snapshot(&self, commit: &str) -> PathBuf {
         self.cache.repo(self.repo()).pointer_path(commit)
     }
 
@@ -229,56 +213,13 @@ impl<'a> Hub<'a> {
         })
     }
 
-    fn url(&self, file: &str) -> String {
+    pub(super) fn url(&self, file: &str) -> String {
         let HubAddress { repo, revision, .. } = self.address;
         format!(
             "{}/{repo}/resolve/{}/{file}",
             self.options.endpoint,
             revision.replace('/', "%2F")
         )
-    }
-
-    /// Downloads the file; its path in the cache and the size that the hub announced.
-    fn download(
-        &self,
-        api: &Api,
-        file: &str,
-        progress: &mut dyn DownloadProgress,
-    ) -> Result<(PathBuf, u64), WeightsError> {
-        let failed = |error: ApiError| self.unavailable(file, describe(&error));
-        let about = guarded(|| api.metadata(&self.url(file))).map_err(failed)?;
-        // Both become names of files.
-        let etag = about.etag().strip_prefix("W/").unwrap_or(about.etag());
-        if !is_path_part(etag) || !is_path_part(about.commit_hash()) {
-            return Err(self.unavailable(file, "the server's etag or commit is not one of a hub"));
-        }
-        self.clear_remains(file, &about);
-        let watched = Watched {
-            progress,
-            file,
-            position: 0,
-            reported: None,
-        };
-        let path = guarded(|| api.repo(self.repo()).download_with_progress(file, watched))
-            .map_err(failed)?;
-        Ok((path, about.size() as u64))
-    }
-
-    /// Removes what would make hf-hub fail for good: a link whose blob is gone, and a part file that cannot be
-    /// continued because it has all the bytes already, or more.
-    fn clear_remains(&self, file: &str, about: &Metadata) {
-        let link = self.snapshot(about.commit_hash()).join(file);
-        if link.is_symlink() && !link.exists() {
-            let _ = fs::remove_file(&link);
-        }
-        let part = self
-            .cache
-            .repo(self.repo())
-            .blob_path(about.etag())
-            .with_extension("part");
-        if fs::metadata(&part).is_ok_and(|part| part.len() >= about.size() as u64) {
-            let _ = fs::remove_file(&part);
-        }
     }
 
     /// The path, if the file is as long as announced and has the SHA-256 that it is named after in the cache.
@@ -319,7 +260,7 @@ impl<'a> Hub<'a> {
         })
     }
 
-    fn unavailable(&self, file: &str, reason: impl Display) -> WeightsError {
+    pub(super) fn unavailable(&self, file: &str, reason: impl Display) -> WeightsError {
         let (url, place) = (self.url(file), self.place(file));
         WeightsError::Hub {
             file: file.to_owned(),
@@ -352,77 +293,6 @@ fn sha256(path: &Path) -> io::Result<String> {
             }
             count => hasher.update(&block[..count]),
         }
-    }
-}
-
-/// A call into hf-hub, which asserts where it trusts the server: a redirect without a target, for one, panics there.
-fn guarded<T>(call: impl FnOnce() -> Result<T, ApiError>) -> Result<T, ApiError> {
-    catch_unwind(AssertUnwindSafe(call)).unwrap_or_else(|_| {
-        Err(ApiError::IoError(io::Error::other(
-            "the server's answer is not one of a hub",
-        )))
-    })
-}
-
-/// What an error of hf-hub means for the reader of the message.
-fn describe(error: &ApiError) -> String {
-    match error {
-        ApiError::RequestError(request) => {
-            let request = request.to_string();
-            match request.strip_prefix("http status: ") {
-                Some("404") => "the hub has no such file, revision or repository (404)".into(),
-                Some(code @ ("401" | "403")) => {
-                    format!(
-                        "the hub gives no access ({code}): the repository is private, gated or misspelt"
-                    )
-                }
-                Some(code) => format!("the hub answered with status {code}"),
-                None => request,
-            }
-        }
-        ApiError::TooManyRetries(last) => {
-            format!("the transfer broke off again and again: {}", describe(last))
-        }
-        ApiError::MissingHeader(_) | ApiError::InvalidHeader(_) => {
-            format!("the server's answer is not one of a hub ({error})")
-        }
-        other => other.to_string(),
-    }
-}
-
-/// Turns hf-hub's calls, which start anew at each retry, into a progress that only goes forward.
-struct Watched<'a> {
-    progress: &'a mut dyn DownloadProgress,
-    file: &'a str,
-    /// Bytes on disk.
-    position: u64,
-    /// Bytes told, once `init` has been.
-    reported: Option<u64>,
-}
-
-impl Progress for Watched<'_> {
-    fn init(&mut self, size: usize, _file: &str) {
-        self.position = 0;
-        if self.reported.is_none() {
-            self.progress.init(self.file, size as u64);
-            self.reported = Some(0);
-        }
-    }
-
-    fn update(&mut self, size: usize) {
-        self.position += size as u64;
-        if let Some(reported) = self
-            .reported
-            .as_mut()
-            .filter(|reported| **reported < self.position)
-        {
-            self.progress.advance(self.position - *reported);
-            *reported = self.position;
-        }
-    }
-
-    fn finish(&mut self) {
-        self.progress.finish();
     }
 }
 
@@ -504,39 +374,5 @@ mod tests {
                 .unwrap_err()
                 .contains("no weights")
         );
-    }
-
-    #[test]
-    fn progress_only_goes_forward() {
-        #[derive(Default)]
-        struct Log(Vec<String>);
-        impl DownloadProgress for Log {
-            fn init(&mut self, file: &str, total: u64) {
-                self.0.push(format!("init {file} {total}"));
-            }
-            fn advance(&mut self, bytes: u64) {
-                self.0.push(format!("advance {bytes}"));
-            }
-            fn finish(&mut self) {
-                self.0.push("finish".into());
-            }
-        }
-        let mut log = Log::default();
-        let mut watched = Watched {
-            progress: &mut log,
-            file: "f",
-            position: 0,
-            reported: None,
-        };
-        watched.init(10, "f");
-        watched.init(10, "f");
-        watched.update(0);
-        watched.update(6);
-        // The transfer breaks off; the part file has 6 bytes.
-        watched.init(10, "f");
-        watched.update(6);
-        watched.update(4);
-        watched.finish();
-        assert_eq!(log.0, ["init f 10", "advance 6", "advance 4", "finish"]);
     }
 }

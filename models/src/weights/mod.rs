@@ -13,6 +13,7 @@ mod convert;
 mod error;
 mod hub;
 mod hub_address;
+mod hub_download;
 mod matching;
 mod names;
 mod stored;

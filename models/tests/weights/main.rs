@@ -5,6 +5,7 @@ mod convert;
 mod fake_hub;
 mod hostile;
 mod hub;
+mod hub_failures;
 mod matching;
 
 use std::path::{Path, PathBuf};
