@@ -1,8 +1,22 @@
-//! Networks as plain data ([`network`]) and the families that people study ([`families`]).
+//! Networks as plain data, their weights, and what goes into them.
+//!
+//! | room | holds |
+//! |---|---|
+//! | [`network`], [`families`] | the list of layers, and builders that read like the papers' tables |
+//! | [`model`] | a network with its weights, and running it |
+//! | [`weights`], [`load`] | files and hub addresses to named tensors, named tensors to a model |
+//! | [`preprocess`], [`labels`] | photos to tensors as Pillow and torchvision do it; class names |
+//! | [`fill`] | closed-form weights, for tests and for trying things without a download |
 
 pub mod families;
+pub mod fill;
+pub mod labels;
+mod load;
 pub mod model;
 pub mod network;
+pub mod preprocess;
+pub mod weights;
 
 pub use convscope_engine as engine;
+pub use load::{LoadError, Source, find_weights, guess_network, load};
 pub use model::{Mode, Model, Run};

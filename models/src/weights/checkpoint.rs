@@ -1,0 +1,354 @@
+//! A file of named tensors: safetensors or PyTorch.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::path::Path;
+use std::sync::Arc;
+
+use memmap2::Mmap;
+use pytorch_reader::PytorchReader;
+use safetensors::{Dtype, SafeTensorError, SafeTensors};
+
+use super::names::{edit_distance, natural_cmp};
+use super::stored::Data;
+use super::wrapper::wrapper_prefix;
+use super::{StoredTensor, StoredType, WeightsError};
+
+/// The format of a checkpoint, told by its content.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// [safetensors](https://huggingface.co/docs/safetensors): a JSON header and raw values.
+    Safetensors,
+    /// What `torch.save` writes: a pickle with storages, in a zip, legacy or tar container.
+    PyTorch,
+}
+
+/// The named tensors of one file, in natural order of their names (`layer1.2` before `layer1.10`).
+///
+/// Only descriptions are read on opening; values stay in the file, mapped or open, until asked for.
+#[derive(Debug)]
+pub struct Checkpoint {
+    path: Arc<Path>,
+    format: Format,
+    wrapper: String,
+    tensors: Vec<StoredTensor>,
+    metadata: BTreeMap<String, String>,
+}
+
+impl Checkpoint {
+    /// Opens a safetensors file or a PyTorch checkpoint (`.pth`, `.pt`, `.th`, `.tar`, `.bin`). The content decides
+    /// which it is. Nothing in a pickle is executed.
+    ///
+    /// What training scripts wrap around a network (`state_dict`, `model`, `module.`, `_orig_mod.`) is taken off the
+    /// names, and what they save beside it (optimizer state, epochs) is left out.
+    ///
+    /// The file is mapped into memory: do not truncate it while the checkpoint or a mapping of it is alive.
+    ///
+    /// # Errors
+    /// One line for each of: missing (with the nearest file name beside it), a folder, empty, unreadable, damaged or
+    /// truncated, no checkpoint at all, a Keras file, no tensors in it.
+    pub fn open(path: impl AsRef<Path>) -> Result<Self, WeightsError> {
+        let path = path.as_ref();
+        let map = map_file(path)?;
+        let shared: Arc<Path> = path.into();
+        let (format, mut tensors, metadata) = match sniff(&map) {
+            Content::Safetensors => {
+                let (tensors, metadata) = read_safetensors(&shared, map)?;
+                (Format::Safetensors, tensors, metadata)
+            }
+            Content::PyTorch => (
+                Format::PyTorch,
+                read_pytorch(&shared, map.len() as u64)?,
+                BTreeMap::new(),
+            ),
+            Content::Keras => {
+                return Err(WeightsError::Keras {
+                    path: path.to_owned(),
+                });
+            }
+            Content::Other(what) => return Err(WeightsError::format(path, what)),
+        };
+        if tensors.is_empty() {
+            return Err(WeightsError::format(
+                path,
+                match format {
+                    Format::Safetensors => "it is a safetensors file without a tensor",
+                    Format::PyTorch => {
+                        "it is a Python pickle without a tensor in it (nothing in it was executed)"
+                    }
+                },
+            ));
+        }
+        let wrapper = wrapper_prefix(tensors.iter().map(|tensor| tensor.name.as_str()));
+        if !wrapper.is_empty() {
+            tensors.retain_mut(|tensor| match tensor.name.strip_prefix(&wrapper) {
+                Some(name) => {
+                    tensor.name = name.to_owned();
+                    true
+                }
+                None => false,
+            });
+        }
+        tensors.sort_by(|a, b| natural_cmp(&a.name, &b.name));
+        Ok(Self {
+            path: shared,
+            format,
+            wrapper,
+            tensors,
+            metadata,
+        })
+    }
+
+    /// The file.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The file's format.
+    pub fn format(&self) -> Format {
+        self.format
+    }
+
+    /// What was taken off every name, such as `state_dict.module.`; empty for a plain state dict.
+    pub fn wrapper(&self) -> &str {
+        &self.wrapper
+    }
+
+    /// All tensors of the network, integers such as `num_batches_tracked` among them.
+    pub fn tensors(&self) -> &[StoredTensor] {
+        &self.tensors
+    }
+
+    /// The tensor of that name.
+    pub fn get(&self, name: &str) -> Option<&StoredTensor> {
+        let index = self
+            .tensors
+            .binary_search_by(|tensor| natural_cmp(&tensor.name, name))
+            .ok()?;
+        Some(&self.tensors[index])
+    }
+
+    /// The `__metadata__` of a safetensors file; empty for PyTorch.
+    pub fn metadata(&self) -> &BTreeMap<String, String> {
+        &self.metadata
+    }
+}
+
+fn map_file(path: &Path) -> Result<Mmap, WeightsError> {
+    let cannot = |error: std::io::Error| WeightsError::read(path, describe_io(path, &error));
+    let about = fs::metadata(path).map_err(cannot)?;
+    if about.is_dir() {
+        return Err(WeightsError::read(
+            path,
+            "it is a folder; name the weights file in it",
+        ));
+    }
+    if !about.is_file() {
+        return Err(WeightsError::read(path, "it is not a regular file"));
+    }
+    if about.len() == 0 {
+        return Err(WeightsError::read(path, "it is empty (0 bytes)"));
+    }
+    let file = File::open(path).map_err(cannot)?;
+    // SAFETY: the map is read-only and only ever seen as bytes or plain numbers, for which any content is valid.
+    // Another process could truncate the file under it: that is documented, and ends the process with SIGBUS.
+    unsafe { Mmap::map(&file) }.map_err(cannot)
+}
+
+/// An I/O error, with the nearest file name if the file is missing from a folder that exists.
+fn describe_io(path: &Path, error: &std::io::Error) -> String {
+    if error.kind() != std::io::ErrorKind::NotFound {
+        return error.to_string();
+    }
+    let folder = path
+        .parent()
+        .filter(|parent| !parent.as_os_str().is_empty())
+        .unwrap_or(Path::new("."));
+    let Ok(entries) = fs::read_dir(folder) else {
+        return format!("there is no folder {}", folder.display());
+    };
+    let wanted = path.file_name().unwrap_or_default().to_string_lossy();
+    let nearest = entries
+        .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
+        .map(|name| (edit_distance(&wanted, &name), name))
+        .filter(|(distance, name)| *distance * 3 <= name.chars().count())
+        .min();
+    match nearest {
+        Some((_, name)) => format!(
+            "no such file; did you mean {}?",
+            folder.join(name).display()
+        ),
+        None => "no such file".into(),
+    }
+}
+
+enum Content {
+    Safetensors,
+    PyTorch,
+    Keras,
+    Other(String),
+}
+
+/// The largest JSON header that the safetensors format allows.
+const SAFETENSORS_MAX_HEADER: u64 = 100_000_000;
+
+/// Tells a format by its first bytes.
+fn sniff(bytes: &[u8]) -> Content {
+    let header_length = bytes
+        .first_chunk()
+        .map_or(u64::MAX, |length| u64::from_le_bytes(*length));
+    // Before the pickle test: the low byte of a header length may be a pickle's first byte.
+    if header_length <= SAFETENSORS_MAX_HEADER && bytes.get(8) == Some(&b'{') {
+        return Content::Safetensors;
+    }
+    if bytes.starts_with(b"\x89HDF\r\n\x1a\n") {
+        return Content::Keras;
+    }
+    if bytes.starts_with(b"PK\x03\x04") {
+        // The list of names that ends a zip has a `.keras` archive's weights in it.
+        let tail = &bytes[bytes.len().saturating_sub(4096)..];
+        let keras = tail.windows(16).any(|window| window == b"model.weights.h5");
+        return if keras {
+            Content::Keras
+        } else {
+            Content::PyTorch
+        };
+    }
+    let tar = bytes.get(257..262) == Some(b"ustar");
+    // PROTO opens pickles of protocol 2 and up; older ones exist only as legacy files, which open with a magic number.
+    if tar || bytes.first() == Some(&0x80) || bytes.starts_with(b"L119547037146038801333356") {
+        return Content::PyTorch;
+    }
+    let start = String::from_utf8_lossy(&bytes[..bytes.len().min(256)])
+        .trim_start()
+        .to_ascii_lowercase();
+    Content::Other(if start.starts_with("version https://git-lfs") {
+        "it is a Git LFS pointer, not the file itself: run `git lfs pull` where it came from".into()
+    } else if start.starts_with("<!doctype html") || start.starts_with("<html") {
+        "it is a web page, not the file itself: download it by the address of its raw content"
+            .into()
+    } else {
+        let first: Vec<String> = bytes
+            .iter()
+            .take(8)
+            .map(|byte| format!("{byte:02x}"))
+            .collect();
+        format!(
+            "it is neither safetensors nor a PyTorch checkpoint (it starts with bytes {})",
+            first.join(" ")
+        )
+    })
+}
+
+type Read = (Vec<StoredTensor>, BTreeMap<String, String>);
+
+fn read_safetensors(path: &Arc<Path>, map: Mmap) -> Result<Read, WeightsError> {
+    let map = Arc::new(map);
+    let (header, metadata) = SafeTensors::read_metadata(&map)
+        .map_err(|error| WeightsError::format(path, describe_safetensors(&error, &map)))?;
+    let values = 8 + header; // a u64 length goes before the header
+    let mut tensors = Vec::new();
+    for (name, info) in metadata.tensors() {
+        let Some(dtype) = stored_type(info.dtype) else {
+            let reason = format!(
+                "has the type {}, which is not read: f64, f32, f16 and bf16 are",
+                info.dtype
+            );
+            return Err(WeightsError::tensor(path, &name, reason));
+        };
+        let (start, end) = info.data_offsets;
+        let data = Data::Mapped(Arc::clone(&map), values + start..values + end);
+        tensors.push(StoredTensor {
+            name,
+            dtype,
+            shape: info.shape.clone(),
+            data,
+            path: Arc::clone(path),
+        });
+    }
+    Ok((
+        tensors,
+        metadata
+            .metadata()
+            .iter()
+            .flatten()
+            .map(|(k, v)| (k.clone(), v.clone()))
+            .collect(),
+    ))
+}
+
+fn describe_safetensors(error: &SafeTensorError, bytes: &[u8]) -> String {
+    match error {
+        SafeTensorError::InvalidHeaderLength => format!(
+            "truncated safetensors: the header alone is {} bytes, the file has {}",
+            bytes
+                .first_chunk()
+                .map_or(0, |length| u64::from_le_bytes(*length)),
+            bytes.len()
+        ),
+        SafeTensorError::MetadataIncompleteBuffer => format!(
+            "truncated or damaged safetensors: the header describes another length than the {} bytes of the file",
+            bytes.len()
+        ),
+        other => format!("damaged safetensors: {other}"),
+    }
+}
+
+fn stored_type(dtype: Dtype) -> Option<StoredType> {
+    Some(match dtype {
+        Dtype::F64 => StoredType::F64,
+        Dtype::F32 => StoredType::F32,
+        Dtype::F16 => StoredType::F16,
+        Dtype::BF16 => StoredType::BF16,
+        Dtype::I64 => StoredType::I64,
+        Dtype::I32 => StoredType::I32,
+        Dtype::I16 => StoredType::I16,
+        Dtype::I8 => StoredType::I8,
+        Dtype::U64 => StoredType::U64,
+        Dtype::U32 => StoredType::U32,
+        Dtype::U16 => StoredType::U16,
+        Dtype::U8 => StoredType::U8,
+        Dtype::BOOL => StoredType::Bool,
+        _ => return None,
+    })
+}
+
+fn read_pytorch(path: &Arc<Path>, file_length: u64) -> Result<Vec<StoredTensor>, WeightsError> {
+    let reader = PytorchReader::new(path).map_err(|error| {
+        WeightsError::format(
+            path,
+            format!("damaged or unsupported PyTorch checkpoint: {error}"),
+        )
+    })?;
+    let stored = |tensor: pytorch_reader::Tensor| StoredTensor {
+        name: tensor.name.clone(),
+        dtype: torch_type(tensor.dtype()),
+        shape: tensor.shape().to_vec(),
+        // An expanded view (stride 0) may claim gigabytes in a file of bytes; torch.save does not compress.
+        data: Data::PyTorch {
+            tensor,
+            limit: file_length,
+        },
+        path: Arc::clone(path),
+    };
+    Ok(reader.into_tensors().into_values().map(stored).collect())
+}
+
+fn torch_type(dtype: pytorch_reader::DType) -> StoredType {
+    use pytorch_reader::DType;
+    match dtype {
+        DType::F64 => StoredType::F64,
+        DType::F32 => StoredType::F32,
+        DType::F16 => StoredType::F16,
+        DType::BF16 => StoredType::BF16,
+        DType::I64 => StoredType::I64,
+        DType::I32 => StoredType::I32,
+        DType::I16 => StoredType::I16,
+        DType::I8 => StoredType::I8,
+        DType::U64 => StoredType::U64,
+        DType::U32 => StoredType::U32,
+        DType::U16 => StoredType::U16,
+        DType::U8 => StoredType::U8,
+        DType::Bool => StoredType::Bool,
+    }
+}

@@ -1,0 +1,28 @@
+//! Weights in and out: from a file or a hub address to named tensors that fit a network, and back to a file.
+//!
+//! ```text
+//! hf:owner/repo ── fetch ──> file ── Checkpoint::open ──> stored tensors ── match_tensors ──> one for each parameter
+//!                                                                                │
+//!                            file <── write_safetensors ── named f32 values <────┘ to_f32_checked
+//! ```
+//! The file's content decides its format, never its extension. Nothing stored in a file is executed, and no file
+//! makes the reader reserve memory that its own size does not justify.
+
+mod checkpoint;
+mod convert;
+mod error;
+mod hub;
+mod hub_address;
+mod hub_download;
+mod matching;
+mod names;
+mod stored;
+mod wrapper;
+
+pub use checkpoint::{Checkpoint, Format};
+pub use convert::{SaveType, TensorToSave, write_safetensors};
+pub use error::WeightsError;
+pub use hub::{DownloadProgress, HubOptions, fetch};
+pub use hub_address::HubAddress;
+pub use matching::{Expected, Matched, Mismatch, Misshapen, Unmatched, match_tensors};
+pub use stored::{StoredTensor, StoredType};

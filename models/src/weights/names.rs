@@ -1,0 +1,165 @@
+//! Names of tensors: their natural order, and which one a misspelt name was meant to be.
+
+use std::cmp::Ordering;
+
+/// Order of dotted names in which `layer1.2` comes before `layer1.10`.
+pub(super) fn natural_cmp(a: &str, b: &str) -> Ordering {
+    #[derive(PartialEq, Eq, PartialOrd, Ord)]
+    enum Part<'a> {
+        Number(u64),
+        Text(&'a str),
+    }
+    fn parts(name: &str) -> impl Iterator<Item = Part<'_>> {
+        name.split('.')
+            .map(|part| part.parse().map_or(Part::Text(part), Part::Number))
+    }
+    parts(a).cmp(parts(b)).then_with(|| a.cmp(b))
+}
+
+/// Levenshtein distance in characters.
+pub(super) fn edit_distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    align(&a.chars().collect::<Vec<_>>(), &b, 1, |x, y| {
+        usize::from(x != y)
+    })
+}
+
+/// Cost of one component more or less in a dotted path, and the most that exchanging one for another costs.
+const COMPONENT: usize = 4;
+
+/// Distance of two dotted paths: an alignment of their components, in which exchanging one component for another
+/// costs in proportion to the characters that change. So `layer1.0.conv3.weight` is nearer to
+/// `layer1.0.conv2.weight` than to `layer1.1.conv3.weight`: another index is another place.
+pub(super) fn path_distance(a: &str, b: &str) -> usize {
+    let a: Vec<&str> = components(a);
+    let b: Vec<&str> = components(b);
+    align(&a, &b, COMPONENT, |x, y| {
+        if x == y {
+            return 0;
+        }
+        let longest = x.chars().count().max(y.chars().count()).max(1);
+        (COMPONENT * edit_distance(x, y)).div_ceil(longest)
+    })
+}
+
+/// The components that take part in a comparison. A hostile file may hold names of megabytes: those are cut.
+fn components(name: &str) -> Vec<&str> {
+    let cut = |part: &'_ str| {
+        part.char_indices()
+            .nth(48)
+            .map_or(part.len(), |(end, _)| end)
+    };
+    name.split('.')
+        .take(24)
+        .map(|part| &part[..cut(part)])
+        .collect()
+}
+
+/// Cheapest alignment of two sequences: `gap` for an item on one side only, `exchange` for two against each other.
+fn align<T>(a: &[T], b: &[T], gap: usize, exchange: impl Fn(&T, &T) -> usize) -> usize {
+    let mut row: Vec<usize> = (0..=b.len()).map(|j| j * gap).collect();
+    for (i, x) in a.iter().enumerate() {
+        let mut diagonal = std::mem::replace(&mut row[0], (i + 1) * gap);
+        for (j, y) in b.iter().enumerate() {
+            let exchanged = diagonal + exchange(x, y);
+            diagonal = row[j + 1];
+            row[j + 1] = exchanged.min(diagonal + gap).min(row[j] + gap);
+        }
+    }
+    row[b.len()]
+}
+
+/// The candidate nearest to a dotted `name`, or `None` if none is alike. Among equally near names the first wins.
+///
+/// `penalty` is added to a candidate's distance: what else speaks against it, such as another shape.
+pub(super) fn nearest_path<'c, C>(
+    name: &str,
+    candidates: impl Iterator<Item = &'c C>,
+    path: impl Fn(&C) -> &str,
+    penalty: impl Fn(&C) -> usize,
+) -> Option<&'c C> {
+    let near_enough = components(name).len() * COMPONENT / 2;
+    candidates
+        .map(|candidate| (path_distance(name, path(candidate)), candidate))
+        .filter(|(distance, _)| *distance <= near_enough)
+        .min_by_key(|(distance, candidate)| distance + penalty(candidate))
+        .map(|(_, candidate)| candidate)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn natural_order_counts_indices() {
+        let mut names = vec![
+            "layer1.10.w",
+            "layer1.2.w",
+            "layer1",
+            "conv1.w",
+            "layer1.2.b",
+        ];
+        names.sort_by(|a, b| natural_cmp(a, b));
+        assert_eq!(
+            names,
+            [
+                "conv1.w",
+                "layer1",
+                "layer1.2.b",
+                "layer1.2.w",
+                "layer1.10.w"
+            ]
+        );
+    }
+
+    #[test]
+    fn edit_distances() {
+        for (a, b, distance) in [
+            ("", "", 0),
+            ("kitten", "sitting", 3),
+            ("", "abc", 3),
+            ("conv1", "conv2", 1),
+            ("größe", "grösse", 2),
+        ] {
+            assert_eq!(edit_distance(a, b), distance, "{a} {b}");
+            assert_eq!(edit_distance(b, a), distance, "{b} {a}");
+        }
+    }
+
+    #[test]
+    fn paths_compare_by_component() {
+        let near = path_distance("layer1.0.conv3.weight", "layer1.0.conv2.weight");
+        let elsewhere = path_distance("layer1.0.conv3.weight", "layer1.1.conv3.weight");
+        assert!(near < elsewhere, "{near} {elsewhere}");
+        assert_eq!(
+            path_distance("module.conv1.weight", "conv1.weight"),
+            COMPONENT
+        );
+    }
+
+    #[test]
+    fn nearest_takes_the_penalty_into_account_and_refuses_strangers() {
+        let names = [
+            "layer1.0.conv_1.weight",
+            "layer1.0.conv_1.bias",
+            "fc.weight",
+        ];
+        let nearest = |name: &str, penalty: fn(&&str) -> usize| {
+            nearest_path(name, names.iter(), |c| c, penalty).copied()
+        };
+        assert_eq!(nearest("layer1.0.conv1.weight", |_| 0), Some(names[0]));
+        assert_eq!(
+            nearest("layer1.0.conv1.weight", |c| 9 * usize::from(
+                c.ends_with("weight")
+            )),
+            Some(names[1])
+        );
+        assert_eq!(nearest("transformer.encoder.norm", |_| 0), None);
+    }
+
+    #[test]
+    fn endless_names_take_no_endless_time() {
+        let (a, b) = ("a".repeat(5_000_000), "b.".repeat(2_000_000));
+        assert!(path_distance(&a, &b) > 0);
+    }
+}

@@ -1,0 +1,256 @@
+//! One tensor of a checkpoint, still in its file.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::ops::Range;
+use std::path::Path;
+use std::sync::Arc;
+
+use half::slice::HalfFloatSliceExt;
+use half::{bf16, f16};
+use memmap2::Mmap;
+
+use super::WeightsError;
+
+/// Element type of a stored tensor. Names are safetensors' in lower case.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[allow(missing_docs)]
+pub enum StoredType {
+    F64,
+    F32,
+    F16,
+    BF16,
+    I64,
+    I32,
+    I16,
+    I8,
+    U64,
+    U32,
+    U16,
+    U8,
+    Bool,
+}
+
+impl StoredType {
+    /// Bytes of one element.
+    pub const fn size(self) -> usize {
+        match self {
+            Self::F64 | Self::I64 | Self::U64 => 8,
+            Self::F32 | Self::I32 | Self::U32 => 4,
+            Self::F16 | Self::BF16 | Self::I16 | Self::U16 => 2,
+            Self::I8 | Self::U8 | Self::Bool => 1,
+        }
+    }
+
+    /// Whether the type holds weights; the others are counters, masks and quantised values.
+    pub const fn is_float(self) -> bool {
+        matches!(self, Self::F64 | Self::F32 | Self::F16 | Self::BF16)
+    }
+}
+
+impl fmt::Display for StoredType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&format!("{self:?}").to_lowercase())
+    }
+}
+
+/// A tensor of a [`Checkpoint`](super::Checkpoint): its description, and its values on demand.
+///
+/// Values are little-endian, contiguous and row-major, as the hosts are on which this runs.
+#[derive(Clone)]
+pub struct StoredTensor {
+    /// Dotted name, without what wrapped the network in the file.
+    pub name: String,
+    /// Element type in the file.
+    pub dtype: StoredType,
+    /// Extents, outermost first; empty for a scalar.
+    pub shape: Vec<usize>,
+    pub(super) data: Data,
+    /// The file it comes from, for messages.
+    pub(super) path: Arc<Path>,
+}
+
+/// Where the bytes are.
+#[derive(Clone)]
+pub(super) enum Data {
+    /// A range of a mapped safetensors file.
+    Mapped(Arc<Mmap>, Range<usize>),
+    /// A PyTorch checkpoint reads (and, for a strided view, gathers) when asked. `limit` is what the file can justify.
+    PyTorch {
+        tensor: pytorch_reader::Tensor,
+        limit: u64,
+    },
+}
+
+impl fmt::Debug for StoredTensor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {} {:?}", self.name, self.dtype, self.shape)
+    }
+}
+
+impl StoredTensor {
+    /// Number of elements.
+    pub fn elements(&self) -> usize {
+        self.shape.iter().product()
+    }
+
+    /// The values' bytes in the stored type: borrowed from a mapped file, read from a PyTorch one.
+    ///
+    /// # Errors
+    /// The file cannot be read, contradicts itself, or the tensor claims more bytes than the whole file has.
+    pub fn bytes(&self) -> Result<Cow<'_, [u8]>, WeightsError> {
+        match &self.data {
+            Data::Mapped(map, range) => Ok(Cow::Borrowed(&map[range.clone()])),
+            Data::PyTorch { tensor, limit } => {
+                let claimed = tensor.byte_len();
+                if claimed as u64 > *limit {
+                    return Err(self.error(format!(
+                        "claims {claimed} bytes, more than its whole file ({limit} bytes)"
+                    )));
+                }
+                tensor
+                    .read()
+                    .map(Cow::Owned)
+                    .map_err(|error| self.error(format!("cannot be read: {error}")))
+            }
+        }
+    }
+
+    /// The mapped file and the tensor's byte range in it, for use without a copy: only for f32 tensors of a safetensors
+    /// file that lie 4-byte aligned, as writers align them.
+    pub fn mapped(&self) -> Option<(Arc<Mmap>, Range<usize>)> {
+        match &self.data {
+            // The map itself starts on a page.
+            Data::Mapped(map, range)
+                if self.dtype == StoredType::F32 && range.start.is_multiple_of(4) =>
+            {
+                Some((Arc::clone(map), range.clone()))
+            }
+            _ => None,
+        }
+    }
+
+    /// The values as f32, whatever floating-point type is stored.
+    ///
+    /// # Errors
+    /// As [`bytes`](Self::bytes); and the stored type is not a floating-point one.
+    pub fn to_f32(&self) -> Result<Vec<f32>, WeightsError> {
+        self.values().map(Cow::into_owned)
+    }
+
+    /// [`to_f32`](Self::to_f32), refusing NaN and infinity.
+    ///
+    /// # Errors
+    /// As [`to_f32`](Self::to_f32), and [`WeightsError::NotFinite`] with the counts and the first index.
+    pub fn to_f32_checked(&self) -> Result<Vec<f32>, WeightsError> {
+        let values = self.values()?;
+        self.refuse_non_finite(&values)?;
+        Ok(values.into_owned())
+    }
+
+    /// Looks for NaN and infinity without copying what is [`mapped`](Self::mapped).
+    ///
+    /// # Errors
+    /// As [`to_f32_checked`](Self::to_f32_checked).
+    pub fn check_finite(&self) -> Result<(), WeightsError> {
+        self.refuse_non_finite(&self.values()?)
+    }
+
+    fn values(&self) -> Result<Cow<'_, [f32]>, WeightsError> {
+        if !self.dtype.is_float() {
+            return Err(self.error(format!(
+                "is stored as {}, not as a floating-point type",
+                self.dtype
+            )));
+        }
+        let bytes = self.bytes()?;
+        Ok(match self.dtype {
+            StoredType::F32 => pods::<f32>(bytes),
+            StoredType::F16 => Cow::Owned(pods::<f16>(bytes).to_f32_vec()),
+            StoredType::BF16 => Cow::Owned(pods::<bf16>(bytes).to_f32_vec()),
+            _ => Cow::Owned(
+                pods::<f64>(bytes)
+                    .iter()
+                    .map(|&value| value as f32)
+                    .collect(),
+            ),
+        })
+    }
+
+    fn refuse_non_finite(&self, values: &[f32]) -> Result<(), WeightsError> {
+        let Some(first) = first_non_finite(values) else {
+            return Ok(());
+        };
+        let nan = values.iter().filter(|value| value.is_nan()).count();
+        let infinite = values.iter().filter(|value| value.is_infinite()).count();
+        let name = super::error::one_line(&self.name);
+        Err(WeightsError::NotFinite {
+            path: self.path.to_path_buf(),
+            name,
+            nan,
+            infinite,
+            first,
+        })
+    }
+
+    fn error(&self, reason: impl fmt::Display) -> WeightsError {
+        WeightsError::tensor(&self.path, &self.name, reason)
+    }
+}
+
+/// Bytes as values of `T`: in place where they are aligned, else copied.
+fn pods<T: bytemuck::AnyBitPattern + bytemuck::NoUninit>(bytes: Cow<'_, [u8]>) -> Cow<'_, [T]> {
+    match bytes {
+        Cow::Borrowed(bytes) => match bytemuck::try_cast_slice(bytes) {
+            Ok(values) => Cow::Borrowed(values),
+            Err(_) => Cow::Owned(bytemuck::pod_collect_to_vec(bytes)),
+        },
+        Cow::Owned(bytes) => Cow::Owned(bytemuck::pod_collect_to_vec(&bytes)),
+    }
+}
+
+/// Index of the first NaN or infinity. A block's largest magnitude, as an integer, tells whether it holds any; that
+/// vectorises, where a test with an exit for each value does not.
+fn first_non_finite(values: &[f32]) -> Option<usize> {
+    const MAGNITUDE: u32 = 0x7fff_ffff;
+    const INFINITY: u32 = f32::INFINITY.to_bits();
+    const BLOCK: usize = 4096;
+    let block = values.chunks(BLOCK).position(|block| {
+        block.iter().fold(0, |largest: u32, value| {
+            largest.max(value.to_bits() & MAGNITUDE)
+        }) >= INFINITY
+    })?;
+    let start = block * BLOCK;
+    values[start..]
+        .iter()
+        .position(|value| !value.is_finite())
+        .map(|offset| start + offset)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn first_non_finite_value_is_found_anywhere() {
+        let mut values = vec![f32::MAX; 10_000];
+        values[17] = f32::MIN;
+        values[18] = -0.0;
+        values[19] = f32::MIN_POSITIVE / 2.0;
+        assert_eq!(first_non_finite(&values), None);
+        assert_eq!(first_non_finite(&[]), None);
+        for index in [9_999, 8_192, 4_096, 4_095, 0] {
+            for bad in [f32::NAN, -f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+                values[index] = bad;
+                assert_eq!(first_non_finite(&values), Some(index));
+            }
+        }
+    }
+
+    #[test]
+    fn type_names_and_sizes() {
+        assert_eq!(StoredType::BF16.to_string(), "bf16");
+        assert_eq!(StoredType::F64.size(), 8);
+        assert!(StoredType::F16.is_float() && !StoredType::U8.is_float());
+    }
+}
