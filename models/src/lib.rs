@@ -1,1 +1,5 @@
 //! convscope-models
+
+pub mod fill;
+pub mod labels;
+pub mod preprocess;
