@@ -1,0 +1,164 @@
+//! Names of the classes a network tells apart, and the search for a class by index or by what a person calls it.
+//!
+//! `imagenet1k.txt` has one class a line in torchvision's order (the sorted WordNet identifiers of ILSVRC 2012): the name
+//! that torchvision prints, then the other lemmas of the WordNet synset, separated by tabs. WordNet 3.0 is (c) 2006
+//! Princeton University and free to use with this notice. `cifar10.txt` is Krizhevsky's `batches.meta`.
+
+mod nearest;
+
+use std::sync::LazyLock;
+
+use thiserror::Error;
+
+/// How many classes a message lists at most.
+const LISTED: usize = 8;
+
+static IMAGENET1K: LazyLock<Labels> = LazyLock::new(|| Labels::parse(include_str!("imagenet1k.txt")));
+static CIFAR10: LazyLock<Labels> = LazyLock::new(|| Labels::parse(include_str!("cifar10.txt")));
+
+/// The classes of a data set in the order of the network's outputs.
+#[derive(Clone, Debug)]
+pub struct Labels {
+    classes: Vec<Class>,
+}
+
+/// One class: the name to print, and every name to be found by (the first is the printed one), folded by [`fold`].
+#[derive(Clone, Debug)]
+struct Class {
+    name: String,
+    folded: Vec<String>,
+}
+
+/// Why no class, or not one class only, answers to a query. Each message is one line.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+pub enum LabelError {
+    /// A number that is no index.
+    #[error("there is no class {index}: the classes are 0 to {}", classes.saturating_sub(1))]
+    IndexOutOfRange {
+        /// The number asked for, as it was written.
+        index: String,
+        /// How many classes there are.
+        classes: usize,
+    },
+    /// Several classes fit.
+    #[error("class \"{query}\" could be any of {candidates}: give the whole name or the index")]
+    Ambiguous {
+        /// What was asked for.
+        query: String,
+        /// The classes that fit, with their indices; long lists end in "and N more".
+        candidates: String,
+    },
+    /// No class fits.
+    #[error("there is no class \"{query}\": the nearest names are {nearest}")]
+    Unknown {
+        /// What was asked for.
+        query: String,
+        /// The classes with the most similar names, with their indices.
+        nearest: String,
+    },
+}
+
+impl Labels {
+    /// The 1,000 classes of ImageNet (ILSVRC 2012) under torchvision's names.
+    pub fn imagenet1k() -> &'static Self {
+        &IMAGENET1K
+    }
+
+    /// The ten classes of CIFAR-10.
+    pub fn cifar10() -> &'static Self {
+        &CIFAR10
+    }
+
+    /// Labels of a data set of the user's own, such as the folder names of an image folder.
+    pub fn new<S: Into<String>>(names: impl IntoIterator<Item = S>) -> Self {
+        let class = |name: String| Class { folded: vec![fold(&name)], name };
+        Self { classes: names.into_iter().map(|name| class(name.into())).collect() }
+    }
+
+    /// One class a line: its name, then synonyms, separated by tabs.
+    fn parse(text: &str) -> Self {
+        let class = |line: &str| Class {
+            name: line.split('\t').next().unwrap_or_default().to_owned(),
+            folded: line.split('\t').map(fold).collect(),
+        };
+        Self { classes: text.lines().map(class).collect() }
+    }
+
+    /// The number of classes.
+    pub fn len(&self) -> usize {
+        self.classes.len()
+    }
+
+    /// Whether there is no class at all.
+    pub fn is_empty(&self) -> bool {
+        self.classes.is_empty()
+    }
+
+    /// The name of a class, or `None` past the end.
+    pub fn name(&self, index: usize) -> Option<&str> {
+        self.classes.get(index).map(|class| class.name.as_str())
+    }
+
+    /// The names in order.
+    pub fn names(&self) -> impl ExactSizeIterator<Item = &str> {
+        self.classes.iter().map(|class| class.name.as_str())
+    }
+
+    /// The index of the class meant by `query`.
+    ///
+    /// Tried in this order, until something fits: the exact name; an index; the name without regard to case, hyphens and
+    /// underscores; a synonym; whole words of a name or synonym ("retriever golden" does not fit, "golden" does); any part of
+    /// one.
+    ///
+    /// # Errors
+    /// If nothing fits, or several classes do at the step where the first one does.
+    pub fn find(&self, query: &str) -> Result<usize, LabelError> {
+        let query = query.trim();
+        if let Some(index) = self.classes.iter().position(|class| class.name == query) {
+            return Ok(index);
+        }
+        if !query.is_empty() && query.bytes().all(|b| b.is_ascii_digit()) {
+            let out_of_range = || LabelError::IndexOutOfRange { index: query.to_owned(), classes: self.len() };
+            return query.parse().ok().filter(|&index| index < self.len()).ok_or_else(out_of_range);
+        }
+        let wanted = fold(query);
+        let steps: [&dyn Fn(&Class) -> bool; 4] = [
+            &|class| class.folded[0] == wanted,
+            &|class| class.folded.contains(&wanted),
+            &|class| class.folded.iter().any(|name| format!(" {name} ").contains(&format!(" {wanted} "))),
+            &|class| class.folded.iter().any(|name| name.contains(&wanted)),
+        ];
+        for fits in steps.iter().filter(|_| !wanted.is_empty()) {
+            let found: Vec<usize> = (0..self.len()).filter(|&i| fits(&self.classes[i])).collect();
+            match found[..] {
+                [] => {}
+                [index] => return Ok(index),
+                _ => {
+                    return Err(LabelError::Ambiguous { query: query.to_owned(), candidates: self.list(&found) });
+                }
+            }
+        }
+        let names = self.classes.iter().map(|class| &class.folded);
+        let nearest = self.list(&nearest::nearest(&wanted, names, 3));
+        Err(LabelError::Unknown { query: query.to_owned(), nearest })
+    }
+
+    /// `"tabby" (281), "tiger cat" (282)`.
+    fn list(&self, indices: &[usize]) -> String {
+        let shown = indices.iter().take(LISTED).map(|&i| format!("\"{}\" ({i})", self.classes[i].name));
+        let mut text = shown.collect::<Vec<_>>().join(", ");
+        if indices.len() > LISTED {
+            text += &format!(" and {} more", indices.len() - LISTED);
+        }
+        text
+    }
+}
+
+/// Lower case with single spaces for everything but letters and digits: "Golden_Retriever" and "golden retriever" are one name.
+fn fold(name: &str) -> String {
+    let spaced: String = name.chars().map(|c| if c.is_alphanumeric() { c } else { ' ' }).collect();
+    spaced.split_whitespace().collect::<Vec<_>>().join(" ").to_lowercase()
+}
+
+#[cfg(test)]
+mod tests;
