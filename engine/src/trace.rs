@@ -7,7 +7,8 @@ use serde_json::{Value, json};
 use std::fmt::Write;
 
 fn micros(calls: &[Call]) -> f64 {
-    calls.iter().map(|c| c.micros).sum()
+    // An empty sum of floats is -0.
+    calls.iter().map(|c| c.micros).sum::<f64>() + 0.0
 }
 
 fn flops(calls: &[Call]) -> u64 {

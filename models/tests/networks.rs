@@ -259,7 +259,7 @@ fn small_is_configurable() {
 fn one(kind: LayerKind, height: usize, width: usize) -> Result<Vec<usize>, NetworkError> {
     let mut net = Builder::new("one", [4, height, width]);
     net.layer("layer", kind, &[LayerId::INPUT]);
-    let net = net.finish(Classes::Count(1), Head::Softmax, Preprocess::Cifar)?;
+    let net = net.finish(Classes::Count(1), Head::Softmax, Preprocess::CIFAR)?;
     Ok(net.shapes(height, width)?[1].dims())
 }
 
@@ -326,7 +326,7 @@ fn joins() {
     let joined = net.layer("joined", LayerKind::Concat, &[a, LayerId::INPUT, a]);
     assert_eq!((net.channels(joined), net.spatial(joined)), (13, Some([8, 8])));
     net.add("sum", &[a, LayerId::INPUT]);
-    let error = net.finish(Classes::Count(1), Head::Softmax, Preprocess::Cifar).unwrap_err();
+    let error = net.finish(Classes::Count(1), Head::Softmax, Preprocess::CIFAR).unwrap_err();
     assert_eq!(error.to_string(), "joins: layer sum (Add) cannot join 5x8x8 and 3x8x8");
 }
 

@@ -36,7 +36,7 @@ pub fn resnet_cifar(depth: usize, classes: Classes) -> Result<Network, NetworkEr
     let x = net.global_avg_pool("avgpool", x);
     let x = net.flatten("flatten", x);
     net.linear("linear", x, classes.len());
-    net.finish(classes, Head::Softmax, Preprocess::Cifar)
+    net.finish(classes, Head::Softmax, Preprocess::CIFAR)
 }
 
 /// Two 3x3 convolutions, and the shortcut.

@@ -1,9 +1,7 @@
 //! A small plain CNN of any size: convolutions with poolings between them, then dense layers.
 
-use crate::network::{
-    Builder, Classes, Conv2d, Head, IMAGENET_MEAN, IMAGENET_STD, LayerId, NEXT, Network, NetworkError, Pool2d, Preprocess,
-    ScopeKind,
-};
+use crate::network::{Builder, Classes, Conv2d, Head, LayerId, NEXT, Network, NetworkError, Pool2d, Preprocess, ScopeKind};
+use crate::preprocess::{Normalization, Resize};
 
 /// Hyperspectral cameras have some hundreds.
 const MOST_CHANNELS: usize = 4096;
@@ -97,10 +95,11 @@ pub fn small(config: &SmallConfig) -> Result<Network, NetworkError> {
         }
         net.linear(NEXT, x, config.classes.len())
     });
-    let (mean, std) = match channels {
-        3 => (IMAGENET_MEAN.to_vec(), IMAGENET_STD.to_vec()),
-        _ => (vec![0.5; channels], vec![0.5; channels]),
+    let normalization = match channels {
+        3 => Normalization::IMAGENET,
+        _ => Normalization { mean: [0.5; 3], std: [0.5; 3], ..Normalization::UNIT },
     };
-    let preprocess = Preprocess::Custom { size: [height, width], mean, std };
+    let resize = Resize::Exact { h: height, w: width };
+    let preprocess = Preprocess { resize, crop: None, normalization, ..Preprocess::IMAGENET };
     net.finish(config.classes.clone(), config.head, preprocess)
 }

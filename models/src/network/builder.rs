@@ -24,7 +24,7 @@ pub const NEXT: &str = "#";
 /// let x = net.global_avg_pool("avgpool", x);
 /// let x = net.flatten("flatten", x);
 /// net.linear("fc", x, 10);
-/// let net = net.finish(Classes::Count(10), Head::Softmax, Preprocess::Cifar)?;
+/// let net = net.finish(Classes::Count(10), Head::Softmax, Preprocess::CIFAR)?;
 /// assert_eq!(net.layers[2].name, "block.add");
 /// # Ok::<(), convscope_models::network::NetworkError>(())
 /// ```
@@ -58,7 +58,7 @@ impl Builder {
             input,
             classes: Classes::Count(0),
             head: Head::Softmax,
-            preprocess: Preprocess::Cifar,
+            preprocess: Preprocess::CIFAR,
         };
         Self { network, shapes: vec![Shape::Map { channels, height, width }], open: Vec::new(), error }
     }

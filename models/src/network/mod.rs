@@ -35,6 +35,7 @@ mod summary;
 
 use std::ops::{Index, Range};
 
+pub use crate::preprocess::Preprocess;
 pub use builder::{Builder, NEXT};
 pub use error::{NetworkError, nearest};
 pub use layer::{Conv2d, LayerKind, Pool2d};
@@ -45,11 +46,6 @@ pub use summary::{Counts, Row, Summary, thousands};
 
 pub(crate) use error::letters;
 use shape::product;
-
-/// Mean of ImageNet's red, green and blue, in 0..1; CIFAR models of this project use it too.
-pub const IMAGENET_MEAN: [f32; 3] = [0.485, 0.456, 0.406];
-/// Standard deviation of ImageNet's red, green and blue, in 0..1.
-pub const IMAGENET_STD: [f32; 3] = [0.229, 0.224, 0.225];
 
 /// Place of a layer in [`Network::layers`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -146,53 +142,6 @@ pub enum Head {
     Sigmoid,
 }
 
-/// How a photo becomes the input. Values go from 0..255 to 0..1, then mean and standard deviation
-/// are taken off per channel.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Preprocess {
-    /// torchvision's: shorter side to `resize` (bilinear, antialiased), centre crop of
-    /// `crop` x `crop`, [`IMAGENET_MEAN`] and [`IMAGENET_STD`].
-    ImageNet {
-        /// Length of the shorter side, 256.
-        resize: usize,
-        /// Side of the crop, 224.
-        crop: usize,
-    },
-    /// 32x32 pixels as they are, no crop, [`IMAGENET_MEAN`] and [`IMAGENET_STD`] (as the
-    /// CIFAR ResNets were trained).
-    Cifar,
-    /// Scaled (bilinear, antialiased) until it just covers `size`, centre crop of `size`.
-    Custom {
-        /// `[height, width]`.
-        size: [usize; 2],
-        /// Mean of each channel, in 0..1.
-        mean: Vec<f32>,
-        /// Standard deviation of each channel, in 0..1.
-        std: Vec<f32>,
-    },
-}
-
-impl Preprocess {
-    /// torchvision's preset for ImageNet: resize 256, crop 224.
-    pub const IMAGENET: Self = Self::ImageNet { resize: 256, crop: 224 };
-
-    /// Mean of each channel, in 0..1.
-    pub fn mean(&self) -> &[f32] {
-        match self {
-            Self::ImageNet { .. } | Self::Cifar => &IMAGENET_MEAN,
-            Self::Custom { mean, .. } => mean,
-        }
-    }
-
-    /// Standard deviation of each channel, in 0..1.
-    pub fn std(&self) -> &[f32] {
-        match self {
-            Self::ImageNet { .. } | Self::Cifar => &IMAGENET_STD,
-            Self::Custom { std, .. } => std,
-        }
-    }
-}
-
 /// A network as plain data.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Network {
@@ -208,7 +157,7 @@ pub struct Network {
     pub classes: Classes,
     /// How its outputs become probabilities.
     pub head: Head,
-    /// How a photo becomes its input.
+    /// How a photo becomes its input; of a network for grey images the first plane counts.
     pub preprocess: Preprocess,
 }
 

@@ -136,8 +136,10 @@ impl Preprocess {
         normalization: Normalization::IMAGENET,
     };
 
-    /// The image in its own size with ImageNet's mean and deviation: CIFAR photos for the CIFAR ResNets, and any photo for a
-    /// network that takes every size.
+    /// The CIFAR ResNets': 32 x 32 pixels as they are (larger photos are brought to that), ImageNet's mean and deviation.
+    pub const CIFAR: Self = Self { resize: Resize::ShortSide(32), crop: Some((32, 32)), ..Self::IMAGENET };
+
+    /// The image in its own size with ImageNet's mean and deviation: any photo for a network that takes every size.
     pub const OWN_SIZE: Self = Self { resize: Resize::None, crop: None, ..Self::IMAGENET };
 
     /// `keras.applications.vgg16` behind `load_img(target_size=(224, 224))`: squeezed by nearest neighbour, BGR, mean subtracted.

@@ -56,15 +56,9 @@ impl Checkpoint {
                 let (tensors, metadata) = read_safetensors(&shared, map)?;
                 (Format::Safetensors, tensors, metadata)
             }
-            Content::PyTorch => (
-                Format::PyTorch,
-                read_pytorch(&shared, map.len() as u64)?,
-                BTreeMap::new(),
-            ),
+            Content::PyTorch => (Format::PyTorch, read_pytorch(&shared, map.len() as u64)?, BTreeMap::new()),
             Content::Keras => {
-                return Err(WeightsError::Keras {
-                    path: path.to_owned(),
-                });
+                return Err(WeightsError::Keras { path: path.to_owned() });
             }
             Content::Other(what) => return Err(WeightsError::format(path, what)),
         };
@@ -73,9 +67,7 @@ impl Checkpoint {
                 path,
                 match format {
                     Format::Safetensors => "it is a safetensors file without a tensor",
-                    Format::PyTorch => {
-                        "it is a Python pickle without a tensor in it (nothing in it was executed)"
-                    }
+                    Format::PyTorch => "it is a Python pickle without a tensor in it (nothing in it was executed)",
                 },
             ));
         }
@@ -90,13 +82,7 @@ impl Checkpoint {
             });
         }
         tensors.sort_by(|a, b| natural_cmp(&a.name, &b.name));
-        Ok(Self {
-            path: shared,
-            format,
-            wrapper,
-            tensors,
-            metadata,
-        })
+        Ok(Self { path: shared, format, wrapper, tensors, metadata })
     }
 
     /// The file.
@@ -121,10 +107,7 @@ impl Checkpoint {
 
     /// The tensor of that name.
     pub fn get(&self, name: &str) -> Option<&StoredTensor> {
-        let index = self
-            .tensors
-            .binary_search_by(|tensor| natural_cmp(&tensor.name, name))
-            .ok()?;
+        let index = self.tensors.binary_search_by(|tensor| natural_cmp(&tensor.name, name)).ok()?;
         Some(&self.tensors[index])
     }
 
@@ -138,10 +121,7 @@ fn map_file(path: &Path) -> Result<Mmap, WeightsError> {
     let cannot = |error: std::io::Error| WeightsError::read(path, describe_io(path, &error));
     let about = fs::metadata(path).map_err(cannot)?;
     if about.is_dir() {
-        return Err(WeightsError::read(
-            path,
-            "it is a folder; name the weights file in it",
-        ));
+        return Err(WeightsError::read(path, "it is a folder; name the weights file in it"));
     }
     if !about.is_file() {
         return Err(WeightsError::read(path, "it is not a regular file"));
@@ -160,10 +140,7 @@ fn describe_io(path: &Path, error: &std::io::Error) -> String {
     if error.kind() != std::io::ErrorKind::NotFound {
         return error.to_string();
     }
-    let folder = path
-        .parent()
-        .filter(|parent| !parent.as_os_str().is_empty())
-        .unwrap_or(Path::new("."));
+    let folder = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let Ok(entries) = fs::read_dir(folder) else {
         return format!("there is no folder {}", folder.display());
     };
@@ -174,10 +151,7 @@ fn describe_io(path: &Path, error: &std::io::Error) -> String {
         .filter(|(distance, name)| *distance * 3 <= name.chars().count())
         .min();
     match nearest {
-        Some((_, name)) => format!(
-            "no such file; did you mean {}?",
-            folder.join(name).display()
-        ),
+        Some((_, name)) => format!("no such file; did you mean {}?", folder.join(name).display()),
         None => "no such file".into(),
     }
 }
@@ -194,9 +168,7 @@ const SAFETENSORS_MAX_HEADER: u64 = 100_000_000;
 
 /// Tells a format by its first bytes.
 fn sniff(bytes: &[u8]) -> Content {
-    let header_length = bytes
-        .first_chunk()
-        .map_or(u64::MAX, |length| u64::from_le_bytes(*length));
+    let header_length = bytes.first_chunk().map_or(u64::MAX, |length| u64::from_le_bytes(*length));
     // Before the pickle test: the low byte of a header length may be a pickle's first byte.
     if header_length <= SAFETENSORS_MAX_HEADER && bytes.get(8) == Some(&b'{') {
         return Content::Safetensors;
@@ -208,35 +180,21 @@ fn sniff(bytes: &[u8]) -> Content {
         // The list of names that ends a zip has a `.keras` archive's weights in it.
         let tail = &bytes[bytes.len().saturating_sub(4096)..];
         let keras = tail.windows(16).any(|window| window == b"model.weights.h5");
-        return if keras {
-            Content::Keras
-        } else {
-            Content::PyTorch
-        };
+        return if keras { Content::Keras } else { Content::PyTorch };
     }
     let tar = bytes.get(257..262) == Some(b"ustar");
     // PROTO opens pickles of protocol 2 and up; older ones exist only as legacy files, which open with a magic number.
     if tar || bytes.first() == Some(&0x80) || bytes.starts_with(b"L119547037146038801333356") {
         return Content::PyTorch;
     }
-    let start = String::from_utf8_lossy(&bytes[..bytes.len().min(256)])
-        .trim_start()
-        .to_ascii_lowercase();
+    let start = String::from_utf8_lossy(&bytes[..bytes.len().min(256)]).trim_start().to_ascii_lowercase();
     Content::Other(if start.starts_with("version https://git-lfs") {
         "it is a Git LFS pointer, not the file itself: run `git lfs pull` where it came from".into()
     } else if start.starts_with("<!doctype html") || start.starts_with("<html") {
-        "it is a web page, not the file itself: download it by the address of its raw content"
-            .into()
+        "it is a web page, not the file itself: download it by the address of its raw content".into()
     } else {
-        let first: Vec<String> = bytes
-            .iter()
-            .take(8)
-            .map(|byte| format!("{byte:02x}"))
-            .collect();
-        format!(
-            "it is neither safetensors nor a PyTorch checkpoint (it starts with bytes {})",
-            first.join(" ")
-        )
+        let first: Vec<String> = bytes.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+        format!("it is neither safetensors nor a PyTorch checkpoint (it starts with bytes {})", first.join(" "))
     })
 }
 
@@ -244,46 +202,27 @@ type Read = (Vec<StoredTensor>, BTreeMap<String, String>);
 
 fn read_safetensors(path: &Arc<Path>, map: Mmap) -> Result<Read, WeightsError> {
     let map = Arc::new(map);
-    let (header, metadata) = SafeTensors::read_metadata(&map)
-        .map_err(|error| WeightsError::format(path, describe_safetensors(&error, &map)))?;
+    let (header, metadata) =
+        SafeTensors::read_metadata(&map).map_err(|error| WeightsError::format(path, describe_safetensors(&error, &map)))?;
     let values = 8 + header; // a u64 length goes before the header
     let mut tensors = Vec::new();
     for (name, info) in metadata.tensors() {
         let Some(dtype) = stored_type(info.dtype) else {
-            let reason = format!(
-                "has the type {}, which is not read: f64, f32, f16 and bf16 are",
-                info.dtype
-            );
+            let reason = format!("has the type {}, which is not read: f64, f32, f16 and bf16 are", info.dtype);
             return Err(WeightsError::tensor(path, &name, reason));
         };
         let (start, end) = info.data_offsets;
         let data = Data::Mapped(Arc::clone(&map), values + start..values + end);
-        tensors.push(StoredTensor {
-            name,
-            dtype,
-            shape: info.shape.clone(),
-            data,
-            path: Arc::clone(path),
-        });
+        tensors.push(StoredTensor { name, dtype, shape: info.shape.clone(), data, path: Arc::clone(path) });
     }
-    Ok((
-        tensors,
-        metadata
-            .metadata()
-            .iter()
-            .flatten()
-            .map(|(k, v)| (k.clone(), v.clone()))
-            .collect(),
-    ))
+    Ok((tensors, metadata.metadata().iter().flatten().map(|(k, v)| (k.clone(), v.clone())).collect()))
 }
 
 fn describe_safetensors(error: &SafeTensorError, bytes: &[u8]) -> String {
     match error {
         SafeTensorError::InvalidHeaderLength => format!(
             "truncated safetensors: the header alone is {} bytes, the file has {}",
-            bytes
-                .first_chunk()
-                .map_or(0, |length| u64::from_le_bytes(*length)),
+            bytes.first_chunk().map_or(0, |length| u64::from_le_bytes(*length)),
             bytes.len()
         ),
         SafeTensorError::MetadataIncompleteBuffer => format!(
@@ -314,21 +253,14 @@ fn stored_type(dtype: Dtype) -> Option<StoredType> {
 }
 
 fn read_pytorch(path: &Arc<Path>, file_length: u64) -> Result<Vec<StoredTensor>, WeightsError> {
-    let reader = PytorchReader::new(path).map_err(|error| {
-        WeightsError::format(
-            path,
-            format!("damaged or unsupported PyTorch checkpoint: {error}"),
-        )
-    })?;
+    let reader = PytorchReader::new(path)
+        .map_err(|error| WeightsError::format(path, format!("damaged or unsupported PyTorch checkpoint: {error}")))?;
     let stored = |tensor: pytorch_reader::Tensor| StoredTensor {
         name: tensor.name.clone(),
         dtype: torch_type(tensor.dtype()),
         shape: tensor.shape().to_vec(),
         // An expanded view (stride 0) may claim gigabytes in a file of bytes; torch.save does not compress.
-        data: Data::PyTorch {
-            tensor,
-            limit: file_length,
-        },
+        data: Data::PyTorch { tensor, limit: file_length },
         path: Arc::clone(path),
     };
     Ok(reader.into_tensors().into_values().map(stored).collect())

@@ -43,20 +43,13 @@ impl SaveType {
             values: &[f32],
             is_infinite: fn(T) -> bool,
         ) -> Option<Cow<'static, [u8]>> {
-            let overflow = rounded
-                .iter()
-                .zip(values)
-                .any(|(&r, v)| is_infinite(r) && v.is_finite());
+            let overflow = rounded.iter().zip(values).any(|(&r, v)| is_infinite(r) && v.is_finite());
             (!overflow).then(|| Cow::Owned(bytemuck::cast_slice(&rounded).to_vec()))
         }
         match self {
             Self::F32 => Some(Cow::Borrowed(bytemuck::cast_slice(values))),
             Self::F16 => checked(Vec::<f16>::from_f32_slice(values), values, f16::is_infinite),
-            Self::BF16 => checked(
-                Vec::<bf16>::from_f32_slice(values),
-                values,
-                bf16::is_infinite,
-            ),
+            Self::BF16 => checked(Vec::<bf16>::from_f32_slice(values), values, bf16::is_infinite),
         }
     }
 }
@@ -87,18 +80,13 @@ pub fn write_safetensors(
     metadata: &BTreeMap<String, String>,
 ) -> Result<(), WeightsError> {
     let path = path.as_ref();
-    let header =
-        header(tensors, dtype, metadata).map_err(|reason| WeightsError::write(path, reason))?;
+    let header = header(tensors, dtype, metadata).map_err(|reason| WeightsError::write(path, reason))?;
     write_whole(path, |out| {
         out.write_all(&(header.len() as u64).to_le_bytes())?;
         out.write_all(&header)?;
         for tensor in tensors {
             let bytes = dtype.encode(tensor.values).ok_or_else(|| {
-                io::Error::other(format!(
-                    "tensor {} holds a value too large for {}",
-                    tensor.name,
-                    dtype.describe().0
-                ))
+                io::Error::other(format!("tensor {} holds a value too large for {}", tensor.name, dtype.describe().0))
             })?;
             out.write_all(&bytes)?;
         }
@@ -108,11 +96,7 @@ pub fn write_safetensors(
 }
 
 /// The format's JSON header, padded so that the values after it are 8-byte aligned.
-fn header(
-    tensors: &[TensorToSave<'_>],
-    dtype: SaveType,
-    metadata: &BTreeMap<String, String>,
-) -> Result<Vec<u8>, String> {
+fn header(tensors: &[TensorToSave<'_>], dtype: SaveType, metadata: &BTreeMap<String, String>) -> Result<Vec<u8>, String> {
     const METADATA: &str = "__metadata__";
     let (code, size) = dtype.describe();
     let mut entries = Map::new();
@@ -121,31 +105,15 @@ fn header(
     }
     let mut names = HashSet::from([METADATA]);
     let mut offset = 0;
-    for TensorToSave {
-        name,
-        shape,
-        values,
-    } in tensors
-    {
+    for TensorToSave { name, shape, values } in tensors {
         if !names.insert(name) {
             return Err(format!("the tensor name {} is taken", one_line(name)));
         }
-        if shape
-            .iter()
-            .try_fold(1usize, |product, &extent| product.checked_mul(extent))
-            != Some(values.len())
-        {
-            return Err(format!(
-                "tensor {} has {} values, which is not its shape {shape:?}",
-                one_line(name),
-                values.len()
-            ));
+        if shape.iter().try_fold(1usize, |product, &extent| product.checked_mul(extent)) != Some(values.len()) {
+            return Err(format!("tensor {} has {} values, which is not its shape {shape:?}", one_line(name), values.len()));
         }
         let end = offset + values.len() * size;
-        entries.insert(
-            (*name).into(),
-            json!({"dtype": code, "shape": shape, "data_offsets": [offset, end]}),
-        );
+        entries.insert((*name).into(), json!({"dtype": code, "shape": shape, "data_offsets": [offset, end]}));
         offset = end;
     }
     let mut header = Value::Object(entries).to_string().into_bytes();
@@ -154,29 +122,18 @@ fn header(
 }
 
 /// Has `write` fill a temporary file in the folder of `path`, and gives it that name once it is on disk.
-fn write_whole(
-    path: &Path,
-    write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
-) -> io::Result<()> {
+fn write_whole(path: &Path, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
     let Some(name) = path.file_name() else {
-        return Err(io::Error::new(
-            io::ErrorKind::InvalidInput,
-            "the path does not name a file",
-        ));
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "the path does not name a file"));
     };
     if path.is_dir() {
-        return Err(io::Error::new(
-            io::ErrorKind::IsADirectory,
-            "it is a folder",
-        ));
+        return Err(io::Error::new(io::ErrorKind::IsADirectory, "it is a folder"));
     }
     let (file, temporary) = create_beside(path, name)?;
     let written = (|| {
         let mut out = BufWriter::with_capacity(1 << 20, file);
         write(&mut out)?;
-        out.into_inner()
-            .map_err(|error| error.into_error())?
-            .sync_all()?;
+        out.into_inner().map_err(|error| error.into_error())?.sync_all()?;
         fs::rename(&temporary, path)
     })();
     if written.is_err() {
@@ -192,19 +149,12 @@ fn create_beside(path: &Path, name: &OsStr) -> io::Result<(File, PathBuf)> {
         hidden.push(name);
         hidden.push(format!(".{}-{attempt}.part", std::process::id()));
         let temporary = path.with_file_name(hidden);
-        match OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .open(&temporary)
-        {
+        match OpenOptions::new().write(true).create_new(true).open(&temporary) {
             Ok(file) => return Ok((file, temporary)),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 let folder = path.parent().unwrap_or(path).display();
-                return Err(io::Error::new(
-                    error.kind(),
-                    format!("there is no folder {folder}"),
-                ));
+                return Err(io::Error::new(error.kind(), format!("there is no folder {folder}")));
             }
             Err(error) => return Err(error),
         }

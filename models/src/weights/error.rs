@@ -68,9 +68,7 @@ pub enum WeightsError {
     #[error(transparent)]
     Mismatch(Box<Mismatch>),
     /// The text after `-w` starts with `hf:` but is no hub address.
-    #[error(
-        "{address} is no hub address: {reason}; write hf:owner/repo, hf:owner/repo/FILE or hf:owner/repo@revision/FILE"
-    )]
+    #[error("{address} is no hub address: {reason}; write hf:owner/repo, hf:owner/repo/FILE or hf:owner/repo@revision/FILE")]
     HubAddress {
         /// The address as given.
         address: String,
@@ -122,32 +120,19 @@ pub enum WeightsError {
 
 impl WeightsError {
     pub(super) fn read(path: &Path, reason: impl Display) -> Self {
-        Self::Read {
-            path: path.to_owned(),
-            reason: one_line(reason),
-        }
+        Self::Read { path: path.to_owned(), reason: one_line(reason) }
     }
 
     pub(super) fn format(path: &Path, reason: impl Display) -> Self {
-        Self::Format {
-            path: path.to_owned(),
-            reason: one_line(reason),
-        }
+        Self::Format { path: path.to_owned(), reason: one_line(reason) }
     }
 
     pub(super) fn tensor(path: &Path, name: &str, reason: impl Display) -> Self {
-        Self::Tensor {
-            path: path.to_owned(),
-            name: one_line(name),
-            reason: one_line(reason),
-        }
+        Self::Tensor { path: path.to_owned(), name: one_line(name), reason: one_line(reason) }
     }
 
     pub(super) fn write(path: &Path, reason: impl Display) -> Self {
-        Self::Write {
-            path: path.to_owned(),
-            reason: one_line(reason),
-        }
+        Self::Write { path: path.to_owned(), reason: one_line(reason) }
     }
 }
 
@@ -157,11 +142,7 @@ const MAX_FOREIGN_TEXT: usize = 300;
 /// Foreign text made fit for a message: one line, no terminal escapes, not endless.
 pub(super) fn one_line(text: impl Display) -> String {
     let text = text.to_string();
-    let mut line: String = text
-        .chars()
-        .take(MAX_FOREIGN_TEXT)
-        .map(|c| if c.is_control() { ' ' } else { c })
-        .collect();
+    let mut line: String = text.chars().take(MAX_FOREIGN_TEXT).map(|c| if c.is_control() { ' ' } else { c }).collect();
     if text.chars().nth(MAX_FOREIGN_TEXT).is_some() {
         line.push('…');
     }
@@ -175,9 +156,6 @@ mod tests {
     #[test]
     fn foreign_text_is_one_short_line() {
         assert_eq!(one_line("a\nb\u{1b}[31mc\t"), "a b [31mc");
-        assert_eq!(
-            one_line("é".repeat(1000)).chars().count(),
-            MAX_FOREIGN_TEXT + 1
-        );
+        assert_eq!(one_line("é".repeat(1000)).chars().count(), MAX_FOREIGN_TEXT + 1);
     }
 }

@@ -35,19 +35,12 @@ impl HubOptions {
         let home = var("HF_HOME").map(PathBuf::from).unwrap_or_else(|| {
             let caches = var("XDG_CACHE_HOME").map(PathBuf::from);
             let caches = caches.or_else(|| Some(std::env::home_dir()?.join(".cache")));
-            caches
-                .unwrap_or_else(std::env::temp_dir)
-                .join("huggingface")
+            caches.unwrap_or_else(std::env::temp_dir).join("huggingface")
         });
         let endpoint = var("HF_ENDPOINT").unwrap_or_else(|| "https://huggingface.co".into());
-        let offline = var("HF_HUB_OFFLINE").is_some_and(|value| {
-            ["1", "true", "yes", "on"].contains(&value.to_ascii_lowercase().as_str())
-        });
-        Self {
-            home,
-            endpoint: endpoint.trim_end_matches('/').to_owned(),
-            offline,
-        }
+        let offline =
+            var("HF_HUB_OFFLINE").is_some_and(|value| ["1", "true", "yes", "on"].contains(&value.to_ascii_lowercase().as_str()));
+        Self { home, endpoint: endpoint.trim_end_matches('/').to_owned(), offline }
     }
 }
 
@@ -78,30 +71,19 @@ impl DownloadProgress for () {
 /// # Errors
 /// The file cannot be had (the message names the file, its full address and where to put a copy), is damaged (it is
 /// deleted and the message says so), or the repository does not tell which file is meant.
-pub fn fetch(
-    address: &HubAddress,
-    options: &HubOptions,
-    progress: &mut dyn DownloadProgress,
-) -> Result<PathBuf, WeightsError> {
+pub fn fetch(address: &HubAddress, options: &HubOptions, progress: &mut dyn DownloadProgress) -> Result<PathBuf, WeightsError> {
     let hub = Hub::new(address, options);
     if let Some((file, path)) = hub.cached() {
         return hub.verified(&file, path, None);
     }
     let usual = address.file.as_deref().unwrap_or(PREFERRED[0]);
     if options.offline {
-        return Err(hub.unavailable(
-            usual,
-            "it is not in the cache, and HF_HUB_OFFLINE forbids the network",
-        ));
+        return Err(hub.unavailable(usual, "it is not in the cache, and HF_HUB_OFFLINE forbids the network"));
     }
     let api = hub.api().map_err(|error| hub.unavailable(usual, error))?;
     let file = match &address.file {
         Some(file) => file.clone(),
-        None => choose_file(
-            address,
-            &hub.files(&api)
-                .map_err(|reason| hub.unavailable(usual, reason))?,
-        )?,
+        None => choose_file(address, &hub.files(&api).map_err(|reason| hub.unavailable(usual, reason))?)?,
     };
     let (path, size) = hub.download(&api, &file, progress)?;
     hub.verified(&file, path, Some(size))
@@ -112,45 +94,24 @@ const PREFERRED: [&str; 2] = ["model.safetensors", "pytorch_model.bin"];
 
 /// Picks the weights among a repository's files.
 fn choose_file(address: &HubAddress, files: &[String]) -> Result<String, WeightsError> {
-    if let Some(usual) = PREFERRED
-        .into_iter()
-        .find(|usual| files.iter().any(|file| file == usual))
-    {
+    if let Some(usual) = PREFERRED.into_iter().find(|usual| files.iter().any(|file| file == usual)) {
         return Ok(usual.to_owned());
     }
     let of_kind = |extensions: &[&str]| -> Vec<&str> {
         let is_kind = |file: &&str| extensions.iter().any(|extension| file.ends_with(extension));
         let safe = |file: &&str| file.split('/').all(is_path_part);
-        files
-            .iter()
-            .map(String::as_str)
-            .filter(safe)
-            .filter(is_kind)
-            .collect()
+        files.iter().map(String::as_str).filter(safe).filter(is_kind).collect()
     };
-    let kinds = [
-        of_kind(&[".safetensors"]),
-        of_kind(&[".bin", ".pth", ".pt", ".th"]),
-    ];
-    let reason = match kinds
-        .iter()
-        .find(|files| !files.is_empty())
-        .map(Vec::as_slice)
-    {
+    let kinds = [of_kind(&[".safetensors"]), of_kind(&[".bin", ".pth", ".pt", ".th"])];
+    let reason = match kinds.iter().find(|files| !files.is_empty()).map(Vec::as_slice) {
         Some([only]) => return Ok((*only).to_owned()),
         Some(several) => {
             let (example, list) = (several[0], several.join(", "));
             format!("holds several weights files; name one, as in {address}/{example}: {list}")
         }
-        None => format!(
-            "holds no weights of a kind that is read, only: {}",
-            files.join(", ")
-        ),
+        None => format!("holds no weights of a kind that is read, only: {}", files.join(", ")),
     };
-    Err(WeightsError::HubChoice {
-        address: address.to_string(),
-        reason: one_line(reason),
-    })
+    Err(WeightsError::HubChoice { address: address.to_string(), reason: one_line(reason) })
 }
 
 /// One revision of one repository, in the cache and on the network.
@@ -162,11 +123,7 @@ pub(super) struct Hub<'a> {
 
 impl<'a> Hub<'a> {
     fn new(address: &'a HubAddress, options: &'a HubOptions) -> Self {
-        Self {
-            address,
-            options,
-            cache: Cache::new(options.home.join("hub")),
-        }
+        Self { address, options, cache: Cache::new(options.home.join("hub")) }
     }
 
     pub(super) fn repo(&self) -> Repo {
@@ -186,25 +143,16 @@ impl<'a> Hub<'a> {
 
     /// The wanted file, or the one to be chosen, if the cache has it.
     fn cached(&self) -> Option<(String, PathBuf)> {
-        let refs = self
-            .cache
-            .path()
-            .join(self.repo().folder_name())
-            .join("refs");
+        let refs = self.cache.path().join(self.repo().folder_name()).join("refs");
         let commit = fs::read_to_string(refs.join(&self.address.revision)).unwrap_or_default();
         let known = Some(commit.trim()).filter(|commit| is_path_part(commit));
-        let snapshots = known
-            .into_iter()
-            .chain([self.address.revision.as_str()])
-            .map(|commit| self.snapshot(commit));
+        let snapshots = known.into_iter().chain([self.address.revision.as_str()]).map(|commit| self.snapshot(commit));
         snapshots.into_iter().find_map(|snapshot| {
             let file = match &self.address.file {
                 Some(file) => file.clone(),
                 None => {
                     let entries = fs::read_dir(&snapshot).ok()?;
-                    let files: Vec<_> = entries
-                        .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
-                        .collect();
+                    let files: Vec<_> = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok()).collect();
                     choose_file(self.address, &files).ok()?
                 }
             };
@@ -215,20 +163,11 @@ impl<'a> Hub<'a> {
 
     pub(super) fn url(&self, file: &str) -> String {
         let HubAddress { repo, revision, .. } = self.address;
-        format!(
-            "{}/{repo}/resolve/{}/{file}",
-            self.options.endpoint,
-            revision.replace('/', "%2F")
-        )
+        format!("{}/{repo}/resolve/{}/{file}", self.options.endpoint, revision.replace('/', "%2F"))
     }
 
     /// The path, if the file is as long as announced and has the SHA-256 that it is named after in the cache.
-    fn verified(
-        &self,
-        file: &str,
-        path: PathBuf,
-        size: Option<u64>,
-    ) -> Result<PathBuf, WeightsError> {
+    fn verified(&self, file: &str, path: PathBuf, size: Option<u64>) -> Result<PathBuf, WeightsError> {
         let unreadable = |error: io::Error| WeightsError::read(&path, error);
         let blob = path.canonicalize().map_err(unreadable)?;
         let length = fs::metadata(&blob).map_err(unreadable)?.len();
@@ -253,29 +192,19 @@ impl<'a> Hub<'a> {
                 _ => {}
             }
         }
-        Err(WeightsError::Damaged {
-            url: self.url(file),
-            path,
-            reason,
-        })
+        Err(WeightsError::Damaged { url: self.url(file), path, reason })
     }
 
     pub(super) fn unavailable(&self, file: &str, reason: impl Display) -> WeightsError {
         let (url, place) = (self.url(file), self.place(file));
-        WeightsError::Hub {
-            file: file.to_owned(),
-            url,
-            reason: one_line(reason),
-            place,
-        }
+        WeightsError::Hub { file: file.to_owned(), url, reason: one_line(reason), place }
     }
 }
 
 /// The SHA-256 that a file of the cache is named after: the hub's etag of a large file.
 fn sha256_name(blob: &Path) -> Option<String> {
     let name = blob.file_name()?.to_str()?;
-    (name.len() == 64 && name.bytes().all(|byte| byte.is_ascii_hexdigit()))
-        .then(|| name.to_ascii_lowercase())
+    (name.len() == 64 && name.bytes().all(|byte| byte.is_ascii_hexdigit())).then(|| name.to_ascii_lowercase())
 }
 
 fn sha256(path: &Path) -> io::Result<String> {
@@ -285,11 +214,7 @@ fn sha256(path: &Path) -> io::Result<String> {
     loop {
         match file.read(&mut block)? {
             0 => {
-                return Ok(hasher
-                    .finalize()
-                    .iter()
-                    .map(|byte| format!("{byte:02x}"))
-                    .collect());
+                return Ok(hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect());
             }
             count => hasher.update(&block[..count]),
         }
@@ -303,45 +228,17 @@ mod tests {
     #[test]
     fn options_follow_the_environment() {
         let options = |vars: &[(&str, &str)]| {
-            let vars: Vec<(String, String)> = vars
-                .iter()
-                .map(|(k, v)| (k.to_string(), v.to_string()))
-                .collect();
-            HubOptions::from_vars(|name| {
-                vars.iter()
-                    .find(|(key, _)| key == name)
-                    .map(|(_, value)| value.clone())
-            })
+            let vars: Vec<(String, String)> = vars.iter().map(|(k, v)| (k.to_string(), v.to_string())).collect();
+            HubOptions::from_vars(|name| vars.iter().find(|(key, _)| key == name).map(|(_, value)| value.clone()))
         };
         let plain = options(&[]);
         assert!(plain.home.ends_with("huggingface") && !plain.offline);
         assert_eq!(plain.endpoint, "https://huggingface.co");
-        let set = options(&[
-            ("HF_HOME", "/h"),
-            ("XDG_CACHE_HOME", "/x"),
-            ("HF_ENDPOINT", "http://localhost:1/"),
-        ]);
-        assert_eq!(
-            (set.home.as_path(), set.endpoint.as_str()),
-            (Path::new("/h"), "http://localhost:1")
-        );
-        assert_eq!(
-            options(&[("XDG_CACHE_HOME", "/x")]).home,
-            Path::new("/x/huggingface")
-        );
-        for (value, offline) in [
-            ("1", true),
-            ("True", true),
-            ("on", true),
-            ("0", false),
-            ("", false),
-            ("no", false),
-        ] {
-            assert_eq!(
-                options(&[("HF_HUB_OFFLINE", value)]).offline,
-                offline,
-                "{value}"
-            );
+        let set = options(&[("HF_HOME", "/h"), ("XDG_CACHE_HOME", "/x"), ("HF_ENDPOINT", "http://localhost:1/")]);
+        assert_eq!((set.home.as_path(), set.endpoint.as_str()), (Path::new("/h"), "http://localhost:1"));
+        assert_eq!(options(&[("XDG_CACHE_HOME", "/x")]).home, Path::new("/x/huggingface"));
+        for (value, offline) in [("1", true), ("True", true), ("on", true), ("0", false), ("", false), ("no", false)] {
+            assert_eq!(options(&[("HF_HUB_OFFLINE", value)]).offline, offline, "{value}");
         }
     }
 
@@ -352,27 +249,14 @@ mod tests {
             let files: Vec<String> = files.iter().map(|file| file.to_string()).collect();
             choose_file(&address, &files).map_err(|error| error.to_string())
         };
-        assert_eq!(
-            choose(&["pytorch_model.bin", "README.md", "model.safetensors"]).unwrap(),
-            "model.safetensors"
-        );
-        assert_eq!(
-            choose(&["pytorch_model.bin", "x.safetensors"]).unwrap(),
-            "pytorch_model.bin"
-        );
-        assert_eq!(
-            choose(&["a.txt", "x.safetensors", "y.pth"]).unwrap(),
-            "x.safetensors"
-        );
+        assert_eq!(choose(&["pytorch_model.bin", "README.md", "model.safetensors"]).unwrap(), "model.safetensors");
+        assert_eq!(choose(&["pytorch_model.bin", "x.safetensors"]).unwrap(), "pytorch_model.bin");
+        assert_eq!(choose(&["a.txt", "x.safetensors", "y.pth"]).unwrap(), "x.safetensors");
         assert_eq!(choose(&["a.txt", "y.pth"]).unwrap(), "y.pth");
         assert_eq!(
             choose(&["a.pth", "b.pth"]).unwrap_err(),
             "hf:o/r holds several weights files; name one, as in hf:o/r/a.pth: a.pth, b.pth"
         );
-        assert!(
-            choose(&["README.md", "../evil.pth"])
-                .unwrap_err()
-                .contains("no weights")
-        );
+        assert!(choose(&["README.md", "../evil.pth"]).unwrap_err().contains("no weights"));
     }
 }

@@ -29,34 +29,22 @@ impl FromStr for HubAddress {
     type Err = WeightsError;
 
     fn from_str(address: &str) -> Result<Self, WeightsError> {
-        let wrong = |reason: &str| WeightsError::HubAddress {
-            address: one_line(address),
-            reason: reason.to_owned(),
-        };
-        let rest = address
-            .strip_prefix(Self::SCHEME)
-            .ok_or_else(|| wrong("it does not start with hf:"))?;
+        let wrong = |reason: &str| WeightsError::HubAddress { address: one_line(address), reason: reason.to_owned() };
+        let rest = address.strip_prefix(Self::SCHEME).ok_or_else(|| wrong("it does not start with hf:"))?;
         let rest = rest.strip_prefix("//").unwrap_or(rest);
-        let (owner, rest) = rest
-            .split_once('/')
-            .ok_or_else(|| wrong("the repository is missing"))?;
+        let (owner, rest) = rest.split_once('/').ok_or_else(|| wrong("the repository is missing"))?;
         let (name, tail) = match rest.find(['/', '@']) {
             Some(end) => rest.split_at(end),
             None => (rest, ""),
         };
         if !is_path_part(owner) || !is_path_part(name) {
-            return Err(wrong(
-                "owner and repository are made of letters, digits, '.', '_' and '-'",
-            ));
+            return Err(wrong("owner and repository are made of letters, digits, '.', '_' and '-'"));
         }
         let (revision, file) = match tail.strip_prefix('@') {
             Some(tail) => {
                 let end = match tail.strip_prefix("refs/") {
                     // refs/pr/1 and refs/convert/parquet hold slashes of their own.
-                    Some(_) => tail
-                        .match_indices('/')
-                        .nth(2)
-                        .map_or(tail.len(), |(end, _)| end),
+                    Some(_) => tail.match_indices('/').nth(2).map_or(tail.len(), |(end, _)| end),
                     None => tail.find('/').unwrap_or(tail.len()),
                 };
                 (tail[..end].replace("%2F", "/"), &tail[end..])
@@ -64,20 +52,14 @@ impl FromStr for HubAddress {
             None => ("main".to_owned(), tail),
         };
         if !revision.split('/').all(is_path_part) {
-            return Err(wrong(
-                "the revision is not the name of a branch, tag or commit",
-            ));
+            return Err(wrong("the revision is not the name of a branch, tag or commit"));
         }
         let file = match file.trim_start_matches('/') {
             "" => None,
             file if file.split('/').all(is_path_part) => Some(file.to_owned()),
             _ => return Err(wrong("the file is not a path inside a repository")),
         };
-        Ok(Self {
-            repo: format!("{owner}/{name}"),
-            revision,
-            file,
-        })
+        Ok(Self { repo: format!("{owner}/{name}"), revision, file })
     }
 }
 
@@ -91,13 +73,8 @@ impl fmt::Display for HubAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}{}", Self::SCHEME, self.repo)?;
         if self.revision != "main" {
-            let slashes_stay =
-                self.revision.starts_with("refs/") && self.revision.matches('/').count() == 2;
-            let revision = if slashes_stay {
-                self.revision.clone()
-            } else {
-                self.revision.replace('/', "%2F")
-            };
+            let slashes_stay = self.revision.starts_with("refs/") && self.revision.matches('/').count() == 2;
+            let revision = if slashes_stay { self.revision.clone() } else { self.revision.replace('/', "%2F") };
             write!(f, "@{revision}")?;
         }
         self.file.iter().try_for_each(|file| write!(f, "/{file}"))
@@ -111,45 +88,16 @@ mod tests {
     #[test]
     fn addresses() {
         for (text, repo, revision, file) in [
-            (
-                "hf:timm/resnet18.a1_in1k",
-                "timm/resnet18.a1_in1k",
-                "main",
-                None,
-            ),
-            (
-                "hf:timm/vgg16/model.safetensors",
-                "timm/vgg16",
-                "main",
-                Some("model.safetensors"),
-            ),
+            ("hf:timm/resnet18.a1_in1k", "timm/resnet18.a1_in1k", "main", None),
+            ("hf:timm/vgg16/model.safetensors", "timm/vgg16", "main", Some("model.safetensors")),
             ("hf:a/b@v1.0", "a/b", "v1.0", None),
-            (
-                "hf:a/b@v1.0/sub/model.bin",
-                "a/b",
-                "v1.0",
-                Some("sub/model.bin"),
-            ),
-            (
-                "hf:a/b@refs/pr/7/model.bin",
-                "a/b",
-                "refs/pr/7",
-                Some("model.bin"),
-            ),
+            ("hf:a/b@v1.0/sub/model.bin", "a/b", "v1.0", Some("sub/model.bin")),
+            ("hf:a/b@refs/pr/7/model.bin", "a/b", "refs/pr/7", Some("model.bin")),
             ("hf:a/b@refs/pr/7", "a/b", "refs/pr/7", None),
-            (
-                "hf:a/b@fix%2Fhead/model.bin",
-                "a/b",
-                "fix/head",
-                Some("model.bin"),
-            ),
+            ("hf:a/b@fix%2Fhead/model.bin", "a/b", "fix/head", Some("model.bin")),
         ] {
             let address: HubAddress = text.parse().unwrap();
-            assert_eq!(
-                (address.repo.as_str(), address.revision.as_str()),
-                (repo, revision),
-                "{text}"
-            );
+            assert_eq!((address.repo.as_str(), address.revision.as_str()), (repo, revision), "{text}");
             assert_eq!(address.file.as_deref(), file, "{text}");
             assert_eq!(address.to_string(), text);
         }

@@ -27,11 +27,7 @@ impl Hub<'_> {
     /// The repository's files, or why the hub does not tell.
     pub(super) fn files(&self, api: &Api) -> Result<Vec<String>, String> {
         let info = guarded(|| api.repo(self.repo()).info()).map_err(|error| describe(&error))?;
-        Ok(info
-            .siblings
-            .into_iter()
-            .map(|sibling| sibling.rfilename)
-            .collect())
+        Ok(info.siblings.into_iter().map(|sibling| sibling.rfilename).collect())
     }
 
     /// Downloads the file; its path in the cache and the size that the hub announced.
@@ -49,14 +45,8 @@ impl Hub<'_> {
             return Err(self.unavailable(file, "the server's etag or commit is not one of a hub"));
         }
         self.clear_remains(file, &about);
-        let watched = Watched {
-            progress,
-            file,
-            position: 0,
-            reported: None,
-        };
-        let path = guarded(|| api.repo(self.repo()).download_with_progress(file, watched))
-            .map_err(failed)?;
+        let watched = Watched { progress, file, position: 0, reported: None };
+        let path = guarded(|| api.repo(self.repo()).download_with_progress(file, watched)).map_err(failed)?;
         Ok((path, about.size() as u64))
     }
 
@@ -67,11 +57,7 @@ impl Hub<'_> {
         if link.is_symlink() && !link.exists() {
             let _ = fs::remove_file(&link);
         }
-        let part = self
-            .cache
-            .repo(self.repo())
-            .blob_path(about.etag())
-            .with_extension("part");
+        let part = self.cache.repo(self.repo()).blob_path(about.etag()).with_extension("part");
         if fs::metadata(&part).is_ok_and(|part| part.len() >= about.size() as u64) {
             let _ = fs::remove_file(&part);
         }
@@ -80,11 +66,8 @@ impl Hub<'_> {
 
 /// A call into hf-hub, which asserts where it trusts the server: a redirect without a target, for one, panics there.
 fn guarded<T>(call: impl FnOnce() -> Result<T, ApiError>) -> Result<T, ApiError> {
-    catch_unwind(AssertUnwindSafe(call)).unwrap_or_else(|_| {
-        Err(ApiError::IoError(io::Error::other(
-            "the server's answer is not one of a hub",
-        )))
-    })
+    catch_unwind(AssertUnwindSafe(call))
+        .unwrap_or_else(|_| Err(ApiError::IoError(io::Error::other("the server's answer is not one of a hub"))))
 }
 
 /// What an error of hf-hub means for the reader of the message.
@@ -95,9 +78,7 @@ fn describe(error: &ApiError) -> String {
             match request.strip_prefix("http status: ") {
                 Some("404") => "the hub has no such file, revision or repository (404)".into(),
                 Some(code @ ("401" | "403")) => {
-                    format!(
-                        "the hub gives no access ({code}): the repository is private, gated or misspelt"
-                    )
+                    format!("the hub gives no access ({code}): the repository is private, gated or misspelt")
                 }
                 Some(code) => format!("the hub answered with status {code}"),
                 None => request,
@@ -134,11 +115,7 @@ impl Progress for Watched<'_> {
 
     fn update(&mut self, size: usize) {
         self.position += size as u64;
-        if let Some(reported) = self
-            .reported
-            .as_mut()
-            .filter(|reported| **reported < self.position)
-        {
+        if let Some(reported) = self.reported.as_mut().filter(|reported| **reported < self.position) {
             self.progress.advance(self.position - *reported);
             *reported = self.position;
         }
@@ -169,12 +146,7 @@ mod tests {
             }
         }
         let mut log = Log::default();
-        let mut watched = Watched {
-            progress: &mut log,
-            file: "f",
-            position: 0,
-            reported: None,
-        };
+        let mut watched = Watched { progress: &mut log, file: "f", position: 0, reported: None };
         watched.init(10, "f");
         watched.init(10, "f");
         watched.update(0);

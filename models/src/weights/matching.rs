@@ -84,24 +84,14 @@ pub fn match_tensors<'a>(
     expected: &'a [Expected],
     checkpoint: &'a Checkpoint,
 ) -> Result<Vec<Matched<'a>>, WeightsError> {
-    let stored: HashMap<&str, &StoredTensor> = checkpoint
-        .tensors()
-        .iter()
-        .map(|tensor| (tensor.name.as_str(), tensor))
-        .collect();
+    let stored: HashMap<&str, &StoredTensor> = checkpoint.tensors().iter().map(|tensor| (tensor.name.as_str(), tensor)).collect();
     let mut used: HashSet<&str> = HashSet::new();
     let mut matched = Vec::with_capacity(expected.len());
     let mut missing: Vec<&Expected> = Vec::new();
     let mut misshapen = Vec::new();
-    for expected in expected
-        .iter()
-        .filter(|expected| !is_counter(&expected.name))
-    {
+    for expected in expected.iter().filter(|expected| !is_counter(&expected.name)) {
         let known = known_names(&expected.name);
-        let found = known
-            .iter()
-            .filter(|name| !used.contains(name.as_str()))
-            .find_map(|name| stored.get(name.as_str()));
+        let found = known.iter().filter(|name| !used.contains(name.as_str())).find_map(|name| stored.get(name.as_str()));
         let Some(&stored) = found else {
             missing.push(expected);
             continue;
@@ -117,30 +107,18 @@ pub fn match_tensors<'a>(
             });
         }
     }
-    let left_over: Vec<&StoredTensor> = checkpoint
-        .tensors()
-        .iter()
-        .filter(|tensor| !used.contains(tensor.name.as_str()) && !is_counter(&tensor.name))
-        .collect();
+    let left_over: Vec<&StoredTensor> =
+        checkpoint.tensors().iter().filter(|tensor| !used.contains(tensor.name.as_str()) && !is_counter(&tensor.name)).collect();
     if missing.is_empty() && left_over.is_empty() && misshapen.is_empty() {
         return Ok(matched);
     }
 
     let needed: Vec<Named> = expected.iter().map(|e| Named(&e.name, &e.shape)).collect();
-    let present: Vec<Named> = checkpoint
-        .tensors()
-        .iter()
-        .map(|t| Named(&t.name, &t.shape))
-        .collect();
+    let present: Vec<Named> = checkpoint.tensors().iter().map(|t| Named(&t.name, &t.shape)).collect();
     let missing: Vec<Named> = missing.iter().map(|e| Named(&e.name, &e.shape)).collect();
     let left_over: Vec<Named> = left_over.iter().map(|t| Named(&t.name, &t.shape)).collect();
     Err(WeightsError::Mismatch(Box::new(Mismatch {
-        file: checkpoint
-            .path()
-            .file_name()
-            .unwrap_or_default()
-            .to_string_lossy()
-            .into_owned(),
+        file: checkpoint.path().file_name().unwrap_or_default().to_string_lossy().into_owned(),
         model: model.to_owned(),
         missing: with_nearest(&missing, &left_over, &present),
         unexpected: with_nearest(&left_over, &missing, &needed),
@@ -166,13 +144,8 @@ const SCOPES: [(&str, &str); 5] = [
 
 /// The names under which a file may hold the tensor, its own first.
 fn known_names(name: &str) -> Vec<String> {
-    let inside = |scope: &str| {
-        name.strip_prefix(scope)
-            .filter(|rest| rest.starts_with('.'))
-    };
-    let others = SCOPES
-        .iter()
-        .filter_map(|(scope, other)| Some(format!("{other}{}", inside(scope)?)));
+    let inside = |scope: &str| name.strip_prefix(scope).filter(|rest| rest.starts_with('.'));
+    let others = SCOPES.iter().filter_map(|(scope, other)| Some(format!("{other}{}", inside(scope)?)));
     std::iter::once(name.to_owned()).chain(others).collect()
 }
 
@@ -184,22 +157,11 @@ fn same_but_for_grouping(a: &[usize], b: &[usize]) -> bool {
         return true;
     }
     // The outermost dimension, the output channels, stays itself.
-    let Some((last, leading)) = short
-        .split_last()
-        .filter(|(_, leading)| !leading.is_empty())
-    else {
-        return !short.is_empty()
-            && short[0] == long[0]
-            && long[1..].iter().all(|&extent| extent == 1);
+    let Some((last, leading)) = short.split_last().filter(|(_, leading)| !leading.is_empty()) else {
+        return !short.is_empty() && short[0] == long[0] && long[1..].iter().all(|&extent| extent == 1);
     };
-    let product = |extents: &[usize]| {
-        extents
-            .iter()
-            .try_fold(1usize, |product, &extent| product.checked_mul(extent))
-    };
-    long.len() > short.len()
-        && long.starts_with(leading)
-        && product(&long[leading.len()..]) == Some(*last)
+    let product = |extents: &[usize]| extents.iter().try_fold(1usize, |product, &extent| product.checked_mul(extent));
+    long.len() > short.len() && long.starts_with(leading) && product(&long[leading.len()..]) == Some(*last)
 }
 
 #[derive(Clone, Copy)]
@@ -214,9 +176,7 @@ fn with_nearest(wanted: &[Named], left_over: &[Named], all: &[Named]) -> Vec<Unm
     let nearest = |wanted: &Named| {
         // Of two names equally near, the one of the right shape is meant.
         let penalty = |other: &Named| usize::from(!same_but_for_grouping(other.1, wanted.1));
-        let among = |candidates: &[Named]| {
-            nearest_path(wanted.0, candidates.iter(), |c| c.0, penalty).map(|c| one_line(c.0))
-        };
+        let among = |candidates: &[Named]| nearest_path(wanted.0, candidates.iter(), |c| c.0, penalty).map(|c| one_line(c.0));
         among(left_over).or_else(|| among(all))
     };
     wanted
@@ -225,11 +185,7 @@ fn with_nearest(wanted: &[Named], left_over: &[Named], all: &[Named]) -> Vec<Unm
         .map(|(i, tensor)| Unmatched {
             name: one_line(tensor.0),
             shape: tensor.1.to_vec(),
-            nearest: if i < suggestions {
-                nearest(tensor)
-            } else {
-                None
-            },
+            nearest: if i < suggestions { nearest(tensor) } else { None },
         })
         .collect()
 }
@@ -241,51 +197,23 @@ impl Mismatch {
 
 impl fmt::Display for Mismatch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let counts = [
-            (self.missing.len(), "missing"),
-            (self.unexpected.len(), "unexpected"),
-            (self.misshapen.len(), "misshapen"),
-        ];
-        let counts: Vec<String> = counts
-            .iter()
-            .filter(|(n, _)| *n > 0)
-            .map(|(n, what)| format!("{n} {what}"))
-            .collect();
-        write!(
-            f,
-            "{} does not fit {}: {}",
-            one_line(&self.file),
-            self.model,
-            counts.join(", ")
-        )?;
+        let counts =
+            [(self.missing.len(), "missing"), (self.unexpected.len(), "unexpected"), (self.misshapen.len(), "misshapen")];
+        let counts: Vec<String> = counts.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{n} {what}")).collect();
+        write!(f, "{} does not fit {}: {}", one_line(&self.file), self.model, counts.join(", "))?;
         let unmatched = |tensor: &Unmatched, side: &str| match &tensor.nearest {
-            Some(nearest) => format!(
-                "{} {:?} (nearest in the {side}: {nearest})",
-                tensor.name, tensor.shape
-            ),
+            Some(nearest) => format!("{} {:?} (nearest in the {side}: {nearest})", tensor.name, tensor.shape),
             None => format!("{} {:?}", tensor.name, tensor.shape),
         };
-        list(f, "missing", &self.missing, |tensor| {
-            unmatched(tensor, "file")
-        })?;
-        list(f, "unexpected", &self.unexpected, |tensor| {
-            unmatched(tensor, "network")
-        })?;
+        list(f, "missing", &self.missing, |tensor| unmatched(tensor, "file"))?;
+        list(f, "unexpected", &self.unexpected, |tensor| unmatched(tensor, "network"))?;
         list(f, "misshapen", &self.misshapen, |tensor| {
-            format!(
-                "{} is {:?} in the file, {:?} in the network",
-                tensor.name, tensor.stored, tensor.expected
-            )
+            format!("{} is {:?} in the file, {:?} in the network", tensor.name, tensor.stored, tensor.expected)
         })
     }
 }
 
-fn list<T>(
-    f: &mut fmt::Formatter<'_>,
-    what: &str,
-    items: &[T],
-    line: impl Fn(&T) -> String,
-) -> fmt::Result {
+fn list<T>(f: &mut fmt::Formatter<'_>, what: &str, items: &[T], line: impl Fn(&T) -> String) -> fmt::Result {
     for item in items.iter().take(Mismatch::SHOWN) {
         write!(f, "\n  {what:<10} {}", line(item))?;
     }
@@ -328,14 +256,8 @@ mod tests {
     #[test]
     fn other_names_start_at_the_scope() {
         assert_eq!(known_names("fc.weight"), ["fc.weight", "linear.weight"]);
-        assert_eq!(
-            known_names("classifier.3.bias"),
-            ["classifier.3.bias", "pre_logits.fc2.bias"]
-        );
-        assert_eq!(
-            known_names("features.0.fc.weight"),
-            ["features.0.fc.weight"]
-        );
+        assert_eq!(known_names("classifier.3.bias"), ["classifier.3.bias", "pre_logits.fc2.bias"]);
+        assert_eq!(known_names("features.0.fc.weight"), ["features.0.fc.weight"]);
         assert_eq!(known_names("fc1.weight"), ["fc1.weight"]);
         assert_eq!(known_names("classifier.30.bias"), ["classifier.30.bias"]);
     }

@@ -10,8 +10,7 @@ pub(super) fn natural_cmp(a: &str, b: &str) -> Ordering {
         Text(&'a str),
     }
     fn parts(name: &str) -> impl Iterator<Item = Part<'_>> {
-        name.split('.')
-            .map(|part| part.parse().map_or(Part::Text(part), Part::Number))
+        name.split('.').map(|part| part.parse().map_or(Part::Text(part), Part::Number))
     }
     parts(a).cmp(parts(b)).then_with(|| a.cmp(b))
 }
@@ -19,9 +18,7 @@ pub(super) fn natural_cmp(a: &str, b: &str) -> Ordering {
 /// Levenshtein distance in characters.
 pub(super) fn edit_distance(a: &str, b: &str) -> usize {
     let b: Vec<char> = b.chars().collect();
-    align(&a.chars().collect::<Vec<_>>(), &b, 1, |x, y| {
-        usize::from(x != y)
-    })
+    align(&a.chars().collect::<Vec<_>>(), &b, 1, |x, y| usize::from(x != y))
 }
 
 /// Cost of one component more or less in a dotted path, and the most that exchanging one for another costs.
@@ -44,15 +41,8 @@ pub(super) fn path_distance(a: &str, b: &str) -> usize {
 
 /// The components that take part in a comparison. A hostile file may hold names of megabytes: those are cut.
 fn components(name: &str) -> Vec<&str> {
-    let cut = |part: &'_ str| {
-        part.char_indices()
-            .nth(48)
-            .map_or(part.len(), |(end, _)| end)
-    };
-    name.split('.')
-        .take(24)
-        .map(|part| &part[..cut(part)])
-        .collect()
+    let cut = |part: &'_ str| part.char_indices().nth(48).map_or(part.len(), |(end, _)| end);
+    name.split('.').take(24).map(|part| &part[..cut(part)]).collect()
 }
 
 /// Cheapest alignment of two sequences: `gap` for an item on one side only, `exchange` for two against each other.
@@ -92,35 +82,16 @@ mod tests {
 
     #[test]
     fn natural_order_counts_indices() {
-        let mut names = vec![
-            "layer1.10.w",
-            "layer1.2.w",
-            "layer1",
-            "conv1.w",
-            "layer1.2.b",
-        ];
+        let mut names = vec!["layer1.10.w", "layer1.2.w", "layer1", "conv1.w", "layer1.2.b"];
         names.sort_by(|a, b| natural_cmp(a, b));
-        assert_eq!(
-            names,
-            [
-                "conv1.w",
-                "layer1",
-                "layer1.2.b",
-                "layer1.2.w",
-                "layer1.10.w"
-            ]
-        );
+        assert_eq!(names, ["conv1.w", "layer1", "layer1.2.b", "layer1.2.w", "layer1.10.w"]);
     }
 
     #[test]
     fn edit_distances() {
-        for (a, b, distance) in [
-            ("", "", 0),
-            ("kitten", "sitting", 3),
-            ("", "abc", 3),
-            ("conv1", "conv2", 1),
-            ("größe", "grösse", 2),
-        ] {
+        for (a, b, distance) in
+            [("", "", 0), ("kitten", "sitting", 3), ("", "abc", 3), ("conv1", "conv2", 1), ("größe", "grösse", 2)]
+        {
             assert_eq!(edit_distance(a, b), distance, "{a} {b}");
             assert_eq!(edit_distance(b, a), distance, "{b} {a}");
         }
@@ -131,29 +102,15 @@ mod tests {
         let near = path_distance("layer1.0.conv3.weight", "layer1.0.conv2.weight");
         let elsewhere = path_distance("layer1.0.conv3.weight", "layer1.1.conv3.weight");
         assert!(near < elsewhere, "{near} {elsewhere}");
-        assert_eq!(
-            path_distance("module.conv1.weight", "conv1.weight"),
-            COMPONENT
-        );
+        assert_eq!(path_distance("module.conv1.weight", "conv1.weight"), COMPONENT);
     }
 
     #[test]
     fn nearest_takes_the_penalty_into_account_and_refuses_strangers() {
-        let names = [
-            "layer1.0.conv_1.weight",
-            "layer1.0.conv_1.bias",
-            "fc.weight",
-        ];
-        let nearest = |name: &str, penalty: fn(&&str) -> usize| {
-            nearest_path(name, names.iter(), |c| c, penalty).copied()
-        };
+        let names = ["layer1.0.conv_1.weight", "layer1.0.conv_1.bias", "fc.weight"];
+        let nearest = |name: &str, penalty: fn(&&str) -> usize| nearest_path(name, names.iter(), |c| c, penalty).copied();
         assert_eq!(nearest("layer1.0.conv1.weight", |_| 0), Some(names[0]));
-        assert_eq!(
-            nearest("layer1.0.conv1.weight", |c| 9 * usize::from(
-                c.ends_with("weight")
-            )),
-            Some(names[1])
-        );
+        assert_eq!(nearest("layer1.0.conv1.weight", |c| 9 * usize::from(c.ends_with("weight"))), Some(names[1]));
         assert_eq!(nearest("transformer.encoder.norm", |_| 0), None);
     }
 

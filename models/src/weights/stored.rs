@@ -76,10 +76,7 @@ pub(super) enum Data {
     /// A range of a mapped safetensors file.
     Mapped(Arc<Mmap>, Range<usize>),
     /// A PyTorch checkpoint reads (and, for a strided view, gathers) when asked. `limit` is what the file can justify.
-    PyTorch {
-        tensor: pytorch_reader::Tensor,
-        limit: u64,
-    },
+    PyTorch { tensor: pytorch_reader::Tensor, limit: u64 },
 }
 
 impl fmt::Debug for StoredTensor {
@@ -104,14 +101,9 @@ impl StoredTensor {
             Data::PyTorch { tensor, limit } => {
                 let claimed = tensor.byte_len();
                 if claimed as u64 > *limit {
-                    return Err(self.error(format!(
-                        "claims {claimed} bytes, more than its whole file ({limit} bytes)"
-                    )));
+                    return Err(self.error(format!("claims {claimed} bytes, more than its whole file ({limit} bytes)")));
                 }
-                tensor
-                    .read()
-                    .map(Cow::Owned)
-                    .map_err(|error| self.error(format!("cannot be read: {error}")))
+                tensor.read().map(Cow::Owned).map_err(|error| self.error(format!("cannot be read: {error}")))
             }
         }
     }
@@ -121,9 +113,7 @@ impl StoredTensor {
     pub fn mapped(&self) -> Option<(Arc<Mmap>, Range<usize>)> {
         match &self.data {
             // The map itself starts on a page.
-            Data::Mapped(map, range)
-                if self.dtype == StoredType::F32 && range.start.is_multiple_of(4) =>
-            {
+            Data::Mapped(map, range) if self.dtype == StoredType::F32 && range.start.is_multiple_of(4) => {
                 Some((Arc::clone(map), range.clone()))
             }
             _ => None,
@@ -158,22 +148,14 @@ impl StoredTensor {
 
     fn values(&self) -> Result<Cow<'_, [f32]>, WeightsError> {
         if !self.dtype.is_float() {
-            return Err(self.error(format!(
-                "is stored as {}, not as a floating-point type",
-                self.dtype
-            )));
+            return Err(self.error(format!("is stored as {}, not as a floating-point type", self.dtype)));
         }
         let bytes = self.bytes()?;
         Ok(match self.dtype {
             StoredType::F32 => pods::<f32>(bytes),
             StoredType::F16 => Cow::Owned(pods::<f16>(bytes).to_f32_vec()),
             StoredType::BF16 => Cow::Owned(pods::<bf16>(bytes).to_f32_vec()),
-            _ => Cow::Owned(
-                pods::<f64>(bytes)
-                    .iter()
-                    .map(|&value| value as f32)
-                    .collect(),
-            ),
+            _ => Cow::Owned(pods::<f64>(bytes).iter().map(|&value| value as f32).collect()),
         })
     }
 
@@ -184,13 +166,7 @@ impl StoredTensor {
         let nan = values.iter().filter(|value| value.is_nan()).count();
         let infinite = values.iter().filter(|value| value.is_infinite()).count();
         let name = super::error::one_line(&self.name);
-        Err(WeightsError::NotFinite {
-            path: self.path.to_path_buf(),
-            name,
-            nan,
-            infinite,
-            first,
-        })
+        Err(WeightsError::NotFinite { path: self.path.to_path_buf(), name, nan, infinite, first })
     }
 
     fn error(&self, reason: impl fmt::Display) -> WeightsError {
@@ -215,16 +191,11 @@ fn first_non_finite(values: &[f32]) -> Option<usize> {
     const MAGNITUDE: u32 = 0x7fff_ffff;
     const INFINITY: u32 = f32::INFINITY.to_bits();
     const BLOCK: usize = 4096;
-    let block = values.chunks(BLOCK).position(|block| {
-        block.iter().fold(0, |largest: u32, value| {
-            largest.max(value.to_bits() & MAGNITUDE)
-        }) >= INFINITY
-    })?;
+    let block = values
+        .chunks(BLOCK)
+        .position(|block| block.iter().fold(0, |largest: u32, value| largest.max(value.to_bits() & MAGNITUDE)) >= INFINITY)?;
     let start = block * BLOCK;
-    values[start..]
-        .iter()
-        .position(|value| !value.is_finite())
-        .map(|offset| start + offset)
+    values[start..].iter().position(|value| !value.is_finite()).map(|offset| start + offset)
 }
 
 #[cfg(test)]

@@ -3,12 +3,7 @@
 use std::collections::BTreeSet;
 
 /// Keys under which a training script saves the state dict itself. Whatever lies beside one is not weights.
-const CONTAINERS: [&str; 4] = [
-    "state_dict",
-    "model_state_dict",
-    "model_state",
-    "net_state_dict",
-];
+const CONTAINERS: [&str; 4] = ["state_dict", "model_state_dict", "model_state", "net_state_dict"];
 
 /// Names of a wrapping module or dict around the whole network: DataParallel's `module`, `torch.compile`'s
 /// `_orig_mod`, and the usual attribute names. Removed only if the network lies entirely inside.
@@ -40,32 +35,20 @@ pub(super) fn wrapper_prefix<'n>(names: impl Iterator<Item = &'n str>) -> String
     while let Some(wrapper) = next_wrapper(&inside) {
         prefix.push_str(wrapper);
         prefix.push('.');
-        inside = inside
-            .iter()
-            .filter_map(|name| name.strip_prefix(wrapper)?.strip_prefix('.'))
-            .collect();
+        inside = inside.iter().filter_map(|name| name.strip_prefix(wrapper)?.strip_prefix('.')).collect();
     }
     prefix
 }
 
 fn next_wrapper(names: &[&str]) -> Option<&'static str> {
     // A name without a dot is a tensor, not something that wraps one.
-    let scopes: BTreeSet<&str> = names
-        .iter()
-        .filter_map(|name| Some(name.split_once('.')?.0))
-        .collect();
-    let heads: BTreeSet<&str> = names
-        .iter()
-        .filter_map(|name| name.split('.').next())
-        .collect();
+    let scopes: BTreeSet<&str> = names.iter().filter_map(|name| Some(name.split_once('.')?.0)).collect();
+    let heads: BTreeSet<&str> = names.iter().filter_map(|name| name.split('.').next()).collect();
     let contains = CONTAINERS.into_iter().find(|key| scopes.contains(key));
     contains.or_else(|| {
-        PREFIXES.into_iter().find(|key| {
-            scopes.contains(key)
-                && heads
-                    .iter()
-                    .all(|head| head == key || TRAINER_STATE.contains(head))
-        })
+        PREFIXES
+            .into_iter()
+            .find(|key| scopes.contains(key) && heads.iter().all(|head| head == key || TRAINER_STATE.contains(head)))
     })
 }
 
@@ -77,34 +60,11 @@ mod tests {
     fn wrappers_as_seen_in_the_wild() {
         for (names, prefix) in [
             (vec!["conv1.weight", "fc.bias"], ""),
-            (
-                vec![
-                    "state_dict.module.conv1.weight",
-                    "state_dict.module.fc.bias",
-                ],
-                "state_dict.module.",
-            ),
-            (
-                vec![
-                    "state_dict.conv1.weight",
-                    "optimizer.state.0.momentum_buffer",
-                    "best_prec1",
-                ],
-                "state_dict.",
-            ),
-            (
-                vec![
-                    "model.conv1.weight",
-                    "model_ema.conv1.weight",
-                    "optimizer.state.0.exp_avg",
-                ],
-                "model.",
-            ),
+            (vec!["state_dict.module.conv1.weight", "state_dict.module.fc.bias"], "state_dict.module."),
+            (vec!["state_dict.conv1.weight", "optimizer.state.0.momentum_buffer", "best_prec1"], "state_dict."),
+            (vec!["model.conv1.weight", "model_ema.conv1.weight", "optimizer.state.0.exp_avg"], "model."),
             (vec!["_orig_mod.module.conv1.weight"], "_orig_mod.module."),
-            (
-                vec!["state_dict.model.conv1.weight", "state_dict.model.fc.bias"],
-                "state_dict.model.",
-            ),
+            (vec!["state_dict.model.conv1.weight", "state_dict.model.fc.bias"], "state_dict.model."),
             (vec!["net.module.conv1.weight", "epoch"], "net.module."),
             // A part of the network lies outside: the prefix belongs to the names.
             (vec!["model.conv1.weight", "fc.bias"], ""),

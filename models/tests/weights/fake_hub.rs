@@ -24,21 +24,12 @@ pub struct HubFile {
 
 impl HubFile {
     pub fn lfs(name: &'static str, bytes: &[u8]) -> Self {
-        Self {
-            name,
-            bytes: bytes.to_vec(),
-            etag: sha256(bytes),
-            lfs: true,
-            breaks: 0,
-        }
+        Self { name, bytes: bytes.to_vec(), etag: sha256(bytes), lfs: true, breaks: 0 }
     }
 }
 
 pub fn sha256(bytes: &[u8]) -> String {
-    Sha256::digest(bytes)
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// The server; it stops when dropped.
@@ -69,17 +60,11 @@ impl FakeHub {
                 if request.path == "/stop" {
                     return;
                 }
-                log.lock()
-                    .unwrap()
-                    .push(format!("{} {}", request.path, request.range));
+                log.lock().unwrap().push(format!("{} {}", request.path, request.range));
                 let _ = (&stream).write_all(&answer(&request));
             }
         });
-        Self {
-            endpoint,
-            requests,
-            thread: Some(thread),
-        }
+        Self { endpoint, requests, thread: Some(thread) }
     }
 
     /// `path range` of each request so far.
@@ -126,10 +111,7 @@ impl Request {
 
 /// An answer with the given status line, headers and body.
 pub fn http(status: &str, headers: &[(&str, &str)], body: &[u8]) -> Vec<u8> {
-    let mut head = format!(
-        "HTTP/1.1 {status}\r\nconnection: close\r\ncontent-length: {}\r\n",
-        body.len()
-    );
+    let mut head = format!("HTTP/1.1 {status}\r\nconnection: close\r\ncontent-length: {}\r\n", body.len());
     for (name, value) in headers {
         head += &format!("{name}: {value}\r\n");
     }
@@ -138,20 +120,12 @@ pub fn http(status: &str, headers: &[(&str, &str)], body: &[u8]) -> Vec<u8> {
 
 fn answer(files: &mut [HubFile], request: &Request) -> Vec<u8> {
     if request.path.starts_with("/api/models/owner/repo/revision/") {
-        let siblings: Vec<_> = files
-            .iter()
-            .map(|file| serde_json::json!({"rfilename": file.name}))
-            .collect();
+        let siblings: Vec<_> = files.iter().map(|file| serde_json::json!({"rfilename": file.name})).collect();
         let body = serde_json::json!({"sha": COMMIT, "siblings": siblings}).to_string();
-        return http(
-            "200 OK",
-            &[("content-type", "application/json")],
-            body.as_bytes(),
-        );
+        return http("200 OK", &[("content-type", "application/json")], body.as_bytes());
     }
     let name = request.path.rsplit('/').next().unwrap_or_default();
-    let known =
-        request.path.starts_with("/owner/repo/resolve/") || request.path.starts_with("/cdn/");
+    let known = request.path.starts_with("/owner/repo/resolve/") || request.path.starts_with("/cdn/");
     let Some(file) = files.iter_mut().find(|file| known && file.name == name) else {
         return http("404 Not Found", &[("x-error-code", "EntryNotFound")], b"");
     };
@@ -162,25 +136,13 @@ fn answer(files: &mut [HubFile], request: &Request) -> Vec<u8> {
         let location = format!("/cdn/{name}");
         return http(
             "302 Found",
-            &[
-                ("location", &location),
-                ("x-repo-commit", COMMIT),
-                ("x-linked-etag", &etag),
-                ("x-linked-size", &size),
-            ],
+            &[("location", &location), ("x-repo-commit", COMMIT), ("x-linked-etag", &etag), ("x-linked-size", &size)],
             b"",
         );
     }
-    let (start, end) = request
-        .range
-        .trim_start_matches("bytes=")
-        .split_once('-')
-        .unwrap_or(("0", ""));
+    let (start, end) = request.range.trim_start_matches("bytes=").split_once('-').unwrap_or(("0", ""));
     let start: usize = start.parse().unwrap_or(0);
-    let end = end
-        .parse()
-        .map_or(file.bytes.len(), |end: usize| end + 1)
-        .min(file.bytes.len());
+    let end = end.parse().map_or(file.bytes.len(), |end: usize| end + 1).min(file.bytes.len());
     if start >= end {
         return http("416 Range Not Satisfiable", &[], b"");
     }

@@ -3,9 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use convscope_models::weights::{
-    Checkpoint, SaveType, TensorToSave, WeightsError, write_safetensors,
-};
+use convscope_models::weights::{Checkpoint, SaveType, TensorToSave, WeightsError, write_safetensors};
 use proptest::prelude::*;
 
 use crate::{assert_says, exercise, fixture, ramp};
@@ -19,41 +17,23 @@ fn open_bytes(folder: &Path, bytes: &[u8]) -> Result<Checkpoint, WeightsError> {
 #[test]
 fn what_is_no_file_of_weights() {
     let folder = tempfile::tempdir().unwrap();
-    let fails =
-        |path: &Path, wanted: &str| assert_says(Checkpoint::open(path).unwrap_err(), wanted);
+    let fails = |path: &Path, wanted: &str| assert_says(Checkpoint::open(path).unwrap_err(), wanted);
     fails(folder.path(), "it is a folder");
     fs::write(folder.path().join("resnet18.pth"), "").unwrap();
     fails(&folder.path().join("resnet18.pth"), "empty (0 bytes)");
-    fails(
-        &folder.path().join("resnte18.pth"),
-        "no such file; did you mean .. resnet18.pth?",
-    );
-    let far = Checkpoint::open(folder.path().join("vgg"))
-        .unwrap_err()
-        .to_string();
+    fails(&folder.path().join("resnte18.pth"), "no such file; did you mean .. resnet18.pth?");
+    let far = Checkpoint::open(folder.path().join("vgg")).unwrap_err().to_string();
     assert!(far.ends_with("no such file"), "{far}");
-    fails(
-        &folder.path().join("nowhere/x.pth"),
-        "there is no folder .. nowhere",
-    );
+    fails(&folder.path().join("nowhere/x.pth"), "there is no folder .. nowhere");
     #[cfg(unix)]
     fails(Path::new("/dev/null"), "not a regular file");
     for (bytes, wanted) in [
-        (
-            &b"\xff\xd8\xff\xe0 JFIF"[..],
-            "neither safetensors nor a PyTorch checkpoint .. ff d8 ff e0",
-        ),
+        (&b"\xff\xd8\xff\xe0 JFIF"[..], "neither safetensors nor a PyTorch checkpoint .. ff d8 ff e0"),
         (b"x", "neither"),
         (b"\n<!DOCTYPE html><html>", "web page"),
-        (
-            b"version https://git-lfs.github.com/spec/v1\noid sha256:00",
-            "Git LFS pointer",
-        ),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:00", "Git LFS pointer"),
         (b"\x89HDF\r\n\x1a\n\0\0\0", "Keras HDF5"),
-        (
-            b"PK\x03\x04 metadata.json config.json model.weights.h5 PK\x05\x06",
-            "Keras HDF5",
-        ),
+        (b"PK\x03\x04 metadata.json config.json model.weights.h5 PK\x05\x06", "Keras HDF5"),
         (b"PK\x03\x04 nothing of a zip", "PyTorch"),
         (b"\x80\x02}q\0.", "without a tensor"),
     ] {
@@ -72,54 +52,15 @@ fn safetensors_that_lie() {
     };
     let honest = |header: &str, values| file(header.len() as u64, header, values);
     for (bytes, wanted) in [
-        (
-            file(99_999_999, "{}", 0),
-            "truncated safetensors .. 99999999 bytes, the file has 10",
-        ),
+        (file(99_999_999, "{}", 0), "truncated safetensors .. 99999999 bytes, the file has 10"),
         (honest("{}", 0), "without a tensor"),
         (honest("{]", 0), "damaged safetensors"),
-        (
-            honest(
-                r#"{"w":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}}"#,
-                7,
-            ),
-            "truncated or damaged",
-        ),
-        (
-            honest(
-                r#"{"w":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}}"#,
-                9,
-            ),
-            "truncated or damaged",
-        ),
-        (
-            honest(
-                r#"{"w":{"dtype":"F32","shape":[3],"data_offsets":[0,8]}}"#,
-                8,
-            ),
-            "damaged safetensors",
-        ),
-        (
-            honest(
-                r#"{"w":{"dtype":"F32","shape":[4294967296,4294967296],"data_offsets":[0,0]}}"#,
-                0,
-            ),
-            "damaged safetensors",
-        ),
-        (
-            honest(
-                r#"{"w":{"dtype":"F32","shape":[1],"data_offsets":[4,0]}}"#,
-                4,
-            ),
-            "damaged safetensors",
-        ),
-        (
-            honest(
-                r#"{"w\u001b[31m\n":{"dtype":"X","shape":[1],"data_offsets":[0,4]}}"#,
-                4,
-            ),
-            "damaged safetensors",
-        ),
+        (honest(r#"{"w":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}}"#, 7), "truncated or damaged"),
+        (honest(r#"{"w":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}}"#, 9), "truncated or damaged"),
+        (honest(r#"{"w":{"dtype":"F32","shape":[3],"data_offsets":[0,8]}}"#, 8), "damaged safetensors"),
+        (honest(r#"{"w":{"dtype":"F32","shape":[4294967296,4294967296],"data_offsets":[0,0]}}"#, 0), "damaged safetensors"),
+        (honest(r#"{"w":{"dtype":"F32","shape":[1],"data_offsets":[4,0]}}"#, 4), "damaged safetensors"),
+        (honest(r#"{"w\u001b[31m\n":{"dtype":"X","shape":[1],"data_offsets":[0,4]}}"#, 4), "damaged safetensors"),
     ] {
         assert_says(open_bytes(folder.path(), &bytes).unwrap_err(), wanted);
     }
@@ -143,33 +84,11 @@ fn zip(entries: &[(&str, &[u8])]) -> Vec<u8> {
         common.extend((bytes.len() as u32).to_le_bytes().repeat(2));
         common.extend((name.len() as u32).to_le_bytes()); // and no extra field
         file.extend([b"PK\x03\x04", &common[..], name.as_bytes(), bytes].concat());
-        directory.extend(
-            [
-                b"PK\x01\x02\x14\0",
-                &common[..],
-                &[0; 10],
-                &offset.to_le_bytes(),
-                name.as_bytes(),
-            ]
-            .concat(),
-        );
+        directory.extend([b"PK\x01\x02\x14\0", &common[..], &[0; 10], &offset.to_le_bytes(), name.as_bytes()].concat());
     }
     let count = (entries.len() as u16).to_le_bytes();
-    let (size, offset) = (
-        (directory.len() as u32).to_le_bytes(),
-        (file.len() as u32).to_le_bytes(),
-    );
-    [
-        &file[..],
-        &directory,
-        b"PK\x05\x06\0\0\0\0",
-        &count,
-        &count,
-        &size,
-        &offset,
-        &[0; 2],
-    ]
-    .concat()
+    let (size, offset) = ((directory.len() as u32).to_le_bytes(), (file.len() as u32).to_le_bytes());
+    [&file[..], &directory, b"PK\x05\x06\0\0\0\0", &count, &count, &size, &offset, &[0; 2]].concat()
 }
 
 #[test]
@@ -186,12 +105,7 @@ fn a_malicious_pickle_is_not_executed() {
         b"\x80\x02].",
     ]
     .concat();
-    let in_dict = [
-        &b"\x80\x02}X\x01\0\0\0a"[..],
-        &evil[2..evil.len() - 1],
-        b"s.",
-    ]
-    .concat();
+    let in_dict = [&b"\x80\x02}X\x01\0\0\0a"[..], &evil[2..evil.len() - 1], b"s."].concat();
     for bytes in [
         evil.clone(),
         in_dict.clone(),
@@ -201,10 +115,7 @@ fn a_malicious_pickle_is_not_executed() {
     ] {
         let error = open_bytes(folder.path(), &bytes).unwrap_err();
         assert_says(&error, "evil.pth cannot be used as weights");
-        assert!(
-            !error.to_string().contains("zip archive error"),
-            "the test's zip is no zip: {error}"
-        );
+        assert!(!error.to_string().contains("zip archive error"), "the test's zip is no zip: {error}");
         assert!(!marker.exists(), "the pickle was executed");
     }
 }
@@ -214,10 +125,7 @@ fn a_view_larger_than_its_file_is_refused() {
     let checkpoint = Checkpoint::open(fixture("expanded.pth")).unwrap();
     let tensor = &checkpoint.tensors()[0];
     assert_eq!(tensor.shape, [1 << 28]);
-    assert_says(
-        tensor.to_f32_checked().unwrap_err(),
-        "tensor weight claims 1073741824 bytes, more than its whole file",
-    );
+    assert_says(tensor.to_f32_checked().unwrap_err(), "tensor weight claims 1073741824 bytes, more than its whole file");
 }
 
 /// The valid files that are mutated: safetensors, and PyTorch's zip and legacy containers.
@@ -225,16 +133,10 @@ fn valid_files(folder: &Path) -> Vec<Vec<u8>> {
     let path = folder.join("valid");
     let values = ramp(24);
     let tensors = [("conv.weight", &[2, 3, 4][..]), ("fc.bias", &[24][..])];
-    let tensors = tensors.map(|(name, shape)| TensorToSave {
-        name,
-        shape,
-        values: &values,
-    });
+    let tensors = tensors.map(|(name, shape)| TensorToSave { name, shape, values: &values });
     let metadata = [("key".to_string(), "value".to_string())].into();
     write_safetensors(&path, &tensors, SaveType::F32, &metadata).unwrap();
-    [path, fixture("zip.pth"), fixture("legacy.th")]
-        .map(|path| fs::read(path).unwrap())
-        .to_vec()
+    [path, fixture("zip.pth"), fixture("legacy.th")].map(|path| fs::read(path).unwrap()).to_vec()
 }
 
 /// Opens and reads; an error must be one line, and nothing may panic.
@@ -252,13 +154,8 @@ fn truncated_files_are_refused_at_every_length() {
         for length in (0..file.len()).step_by(if kind == 0 { 1 } else { 7 }) {
             survive(folder.path(), &file[..length]);
             let opened = open_bytes(folder.path(), &file[..length]);
-            let whole = opened
-                .is_ok_and(|checkpoint| checkpoint.tensors().iter().all(|t| t.bytes().is_ok()));
-            assert!(
-                !whole,
-                "file {kind} cut to {length} of {} bytes was read as whole",
-                file.len()
-            );
+            let whole = opened.is_ok_and(|checkpoint| checkpoint.tensors().iter().all(|t| t.bytes().is_ok()));
+            assert!(!whole, "file {kind} cut to {length} of {} bytes was read as whole", file.len());
         }
     }
 }

@@ -21,18 +21,11 @@ impl Setup {
     }
 
     pub fn with(hub: FakeHub) -> Self {
-        Self {
-            hub,
-            home: tempfile::tempdir().unwrap(),
-        }
+        Self { hub, home: tempfile::tempdir().unwrap() }
     }
 
     fn options(&self, offline: bool) -> HubOptions {
-        HubOptions {
-            home: self.home.path().to_owned(),
-            endpoint: self.hub.endpoint.clone(),
-            offline,
-        }
+        HubOptions { home: self.home.path().to_owned(), endpoint: self.hub.endpoint.clone(), offline }
     }
 
     pub fn fetch(&self, address: &str) -> Result<PathBuf, WeightsError> {
@@ -51,9 +44,7 @@ impl Setup {
 
 /// 300 kB that no two places of which are alike.
 pub fn content() -> Vec<u8> {
-    (0..75_000u32)
-        .flat_map(|i| i.wrapping_mul(2_654_435_761).to_le_bytes())
-        .collect()
+    (0..75_000u32).flat_map(|i| i.wrapping_mul(2_654_435_761).to_le_bytes()).collect()
 }
 
 #[derive(Default)]
@@ -83,65 +74,30 @@ fn a_file_is_downloaded_once_into_the_standard_cache() {
     let mut log = Log::default();
     let path = fetch(&address, &setup.options(false), &mut log).unwrap();
     assert_eq!(fs::read(&path).unwrap(), content());
-    assert_eq!(
-        (log.inits, log.bytes, log.finished),
-        (vec![(FILE.to_string(), 300_000)], 300_000, 1)
-    );
+    assert_eq!((log.inits, log.bytes, log.finished), (vec![(FILE.to_string(), 300_000)], 300_000, 1));
 
     // The layout that Python's library and others share.
     assert_eq!(path, setup.cache(&format!("snapshots/{COMMIT}/{FILE}")));
-    assert_eq!(
-        path.canonicalize().unwrap(),
-        setup
-            .cache(&format!("blobs/{}", sha256(&content())))
-            .canonicalize()
-            .unwrap()
-    );
-    assert_eq!(
-        fs::read_to_string(setup.cache("refs/main")).unwrap(),
-        COMMIT
-    );
+    assert_eq!(path.canonicalize().unwrap(), setup.cache(&format!("blobs/{}", sha256(&content()))).canonicalize().unwrap());
+    assert_eq!(fs::read_to_string(setup.cache("refs/main")).unwrap(), COMMIT);
 
     let requests = setup.hub.requests().len();
     let mut log = Log::default();
-    assert_eq!(
-        fetch(&address, &setup.options(false), &mut log).unwrap(),
-        path
-    );
-    assert_eq!(
-        setup
-            .fetch_offline("hf:owner/repo/model.safetensors")
-            .unwrap(),
-        path
-    );
+    assert_eq!(fetch(&address, &setup.options(false), &mut log).unwrap(), path);
+    assert_eq!(setup.fetch_offline("hf:owner/repo/model.safetensors").unwrap(), path);
     assert_eq!(setup.fetch_offline("hf:owner/repo").unwrap(), path);
-    assert_eq!(
-        setup.hub.requests().len(),
-        requests,
-        "the cache needs no network"
-    );
+    assert_eq!(setup.hub.requests().len(), requests, "the cache needs no network");
     assert!(log.inits.is_empty() && log.finished == 0);
 }
 
 #[test]
 fn the_repository_is_asked_for_its_weights() {
-    let small = |name| HubFile {
-        etag: "0f1e2d3c".repeat(5),
-        lfs: false,
-        ..HubFile::lfs(name, b"small")
-    };
-    let setup = Setup::new(vec![
-        small("README.md"),
-        HubFile::lfs("pytorch_model.bin", &content()),
-        small("x.safetensors"),
-    ]);
+    let small = |name| HubFile { etag: "0f1e2d3c".repeat(5), lfs: false, ..HubFile::lfs(name, b"small") };
+    let setup = Setup::new(vec![small("README.md"), HubFile::lfs("pytorch_model.bin", &content()), small("x.safetensors")]);
     let path = setup.fetch("hf:owner/repo").unwrap();
     assert!(path.ends_with("pytorch_model.bin"), "{}", path.display());
     // A small file is no LFS file: its etag is a git hash, and it comes without a redirect.
-    assert_eq!(
-        fs::read(setup.fetch("hf:owner/repo/x.safetensors").unwrap()).unwrap(),
-        b"small"
-    );
+    assert_eq!(fs::read(setup.fetch("hf:owner/repo/x.safetensors").unwrap()).unwrap(), b"small");
 
     let setup = Setup::new(vec![small("README.md"), small("odd-name.pth")]);
     let path = setup.fetch("hf:owner/repo").unwrap();
@@ -149,73 +105,34 @@ fn the_repository_is_asked_for_its_weights() {
     assert_eq!(setup.fetch_offline("hf:owner/repo").unwrap(), path);
 
     let setup = Setup::new(vec![small("a.safetensors"), small("b.safetensors")]);
-    assert_says(
-        setup.fetch("hf:owner/repo").unwrap_err(),
-        "several weights files .. hf:owner/repo/a.safetensors",
-    );
+    assert_says(setup.fetch("hf:owner/repo").unwrap_err(), "several weights files .. hf:owner/repo/a.safetensors");
     let setup = Setup::new(vec![small("README.md")]);
-    assert_says(
-        setup.fetch("hf:owner/repo").unwrap_err(),
-        "hf:owner/repo holds no weights .. README.md",
-    );
+    assert_says(setup.fetch("hf:owner/repo").unwrap_err(), "hf:owner/repo holds no weights .. README.md");
 }
 
 #[test]
 fn a_revision_is_asked_for_and_kept_apart() {
     let setup = Setup::new(vec![HubFile::lfs(FILE, &content())]);
-    let path = setup
-        .fetch("hf:owner/repo@refs/pr/7/model.safetensors")
-        .unwrap();
-    assert!(
-        setup.hub.requests()[0].starts_with("/owner/repo/resolve/refs%2Fpr%2F7/model.safetensors")
-    );
-    assert_eq!(
-        fs::read_to_string(setup.cache("refs/refs/pr/7")).unwrap(),
-        COMMIT
-    );
-    assert_eq!(
-        setup.fetch_offline("hf:owner/repo@refs/pr/7").unwrap(),
-        path
-    );
+    let path = setup.fetch("hf:owner/repo@refs/pr/7/model.safetensors").unwrap();
+    assert!(setup.hub.requests()[0].starts_with("/owner/repo/resolve/refs%2Fpr%2F7/model.safetensors"));
+    assert_eq!(fs::read_to_string(setup.cache("refs/refs/pr/7")).unwrap(), COMMIT);
+    assert_eq!(setup.fetch_offline("hf:owner/repo@refs/pr/7").unwrap(), path);
     // A commit is found whoever downloaded it; another branch is not.
-    assert_eq!(
-        setup
-            .fetch_offline(&format!("hf:owner/repo@{COMMIT}/model.safetensors"))
-            .unwrap(),
-        path
-    );
-    assert!(
-        setup
-            .fetch_offline("hf:owner/repo/model.safetensors")
-            .is_err()
-    );
+    assert_eq!(setup.fetch_offline(&format!("hf:owner/repo@{COMMIT}/model.safetensors")).unwrap(), path);
+    assert!(setup.fetch_offline("hf:owner/repo/model.safetensors").is_err());
 }
 
 #[test]
 fn a_wrong_checksum_is_found_and_the_file_deleted() {
-    let wrong = HubFile {
-        etag: sha256(b"something else"),
-        ..HubFile::lfs(FILE, &content())
-    };
+    let wrong = HubFile { etag: sha256(b"something else"), ..HubFile::lfs(FILE, &content()) };
     let setup = Setup::new(vec![wrong.clone()]);
     let error = setup.fetch("hf:owner/repo/model.safetensors").unwrap_err();
-    let expected = format!(
-        "is damaged .. SHA-256 is {} .. {} .. deleted from the cache",
-        sha256(&content()),
-        wrong.etag
-    );
+    let expected = format!("is damaged .. SHA-256 is {} .. {} .. deleted from the cache", sha256(&content()), wrong.etag);
     assert_says(error, &expected);
     assert!(!setup.cache(&format!("blobs/{}", wrong.etag)).exists());
-    assert!(
-        !setup
-            .cache(&format!("snapshots/{COMMIT}/{FILE}"))
-            .is_symlink()
-    );
+    assert!(!setup.cache(&format!("snapshots/{COMMIT}/{FILE}")).is_symlink());
     // Nothing of it is used later.
-    assert_says(
-        setup.fetch_offline("hf:owner/repo").unwrap_err(),
-        "not in the cache",
-    );
+    assert_says(setup.fetch_offline("hf:owner/repo").unwrap_err(), "not in the cache");
 }
 
 #[test]
@@ -225,14 +142,8 @@ fn a_cached_file_that_rots_is_found_and_can_be_fetched_anew() {
     let mut rotten = content();
     rotten[200_000] ^= 1;
     fs::write(path.canonicalize().unwrap(), rotten).unwrap();
-    assert_says(
-        setup.fetch("hf:owner/repo").unwrap_err(),
-        "is damaged .. run again",
-    );
-    assert_eq!(
-        fs::read(setup.fetch("hf:owner/repo").unwrap()).unwrap(),
-        content()
-    );
+    assert_says(setup.fetch("hf:owner/repo").unwrap_err(), "is damaged .. run again");
+    assert_eq!(fs::read(setup.fetch("hf:owner/repo").unwrap()).unwrap(), content());
 }
 
 #[test]
@@ -240,58 +151,31 @@ fn a_link_without_its_blob_is_repaired() {
     let setup = Setup::new(vec![HubFile::lfs(FILE, &content())]);
     let path = setup.fetch("hf:owner/repo").unwrap();
     fs::remove_file(path.canonicalize().unwrap()).unwrap();
-    assert_eq!(
-        fs::read(setup.fetch("hf:owner/repo").unwrap()).unwrap(),
-        content()
-    );
+    assert_eq!(fs::read(setup.fetch("hf:owner/repo").unwrap()).unwrap(), content());
 }
 
 #[test]
 fn a_transfer_that_breaks_off_is_continued() {
-    let setup = Setup::new(vec![HubFile {
-        breaks: 2,
-        ..HubFile::lfs(FILE, &content())
-    }]);
+    let setup = Setup::new(vec![HubFile { breaks: 2, ..HubFile::lfs(FILE, &content()) }]);
     let mut log = Log::default();
-    let path = fetch(
-        &"hf:owner/repo/model.safetensors".parse().unwrap(),
-        &setup.options(false),
-        &mut log,
-    )
-    .unwrap();
+    let path = fetch(&"hf:owner/repo/model.safetensors".parse().unwrap(), &setup.options(false), &mut log).unwrap();
     assert_eq!(fs::read(path).unwrap(), content());
     assert_eq!((log.inits.len(), log.bytes, log.finished), (1, 300_000, 1));
     let requests = setup.hub.requests();
-    assert!(
-        requests.contains(&"/cdn/model.safetensors bytes=150000-".to_string()),
-        "{requests:?}"
-    );
-    assert!(
-        requests.contains(&"/cdn/model.safetensors bytes=225000-".to_string()),
-        "{requests:?}"
-    );
+    assert!(requests.contains(&"/cdn/model.safetensors bytes=150000-".to_string()), "{requests:?}");
+    assert!(requests.contains(&"/cdn/model.safetensors bytes=225000-".to_string()), "{requests:?}");
 }
 
 #[test]
 fn what_an_earlier_run_left_is_continued_or_dropped() {
-    for (left, first_range) in [
-        (content()[..1000].to_vec(), "bytes=1000-"),
-        (content(), "bytes=0-"),
-        (vec![7; 400_000], "bytes=0-"),
-    ] {
+    for (left, first_range) in
+        [(content()[..1000].to_vec(), "bytes=1000-"), (content(), "bytes=0-"), (vec![7; 400_000], "bytes=0-")]
+    {
         let setup = Setup::new(vec![HubFile::lfs(FILE, &content())]);
         let part = setup.cache(&format!("blobs/{}.part", sha256(&content())));
         fs::create_dir_all(part.parent().unwrap()).unwrap();
         fs::write(&part, left).unwrap();
-        assert_eq!(
-            fs::read(setup.fetch("hf:owner/repo/model.safetensors").unwrap()).unwrap(),
-            content()
-        );
-        assert!(
-            setup
-                .hub
-                .requests()
-                .contains(&format!("/cdn/model.safetensors {first_range}"))
-        );
+        assert_eq!(fs::read(setup.fetch("hf:owner/repo/model.safetensors").unwrap()).unwrap(), content());
+        assert!(setup.hub.requests().contains(&format!("/cdn/model.safetensors {first_range}")));
     }
 }

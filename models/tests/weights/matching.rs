@@ -1,26 +1,15 @@
 //! Finding a network's parameters in checkpoints under other people's names.
 
-use convscope_models::weights::{
-    Checkpoint, Expected, Matched, Mismatch, WeightsError, match_tensors,
-};
+use convscope_models::weights::{Checkpoint, Expected, Matched, Mismatch, WeightsError, match_tensors};
 
 use crate::{fixture, ramps};
 
 fn expected(tensors: &[(&str, &[usize])]) -> Vec<Expected> {
-    tensors
-        .iter()
-        .map(|(name, shape)| Expected {
-            name: name.to_string(),
-            shape: shape.to_vec(),
-        })
-        .collect()
+    tensors.iter().map(|(name, shape)| Expected { name: name.to_string(), shape: shape.to_vec() }).collect()
 }
 
 fn pairs(matched: &[Matched<'_>]) -> Vec<(String, String)> {
-    matched
-        .iter()
-        .map(|m| (m.expected.name.clone(), m.stored.name.clone()))
-        .collect()
+    matched.iter().map(|m| (m.expected.name.clone(), m.stored.name.clone())).collect()
 }
 
 fn mismatch(network: &[Expected], checkpoint: &Checkpoint) -> Mismatch {
@@ -44,16 +33,7 @@ fn own_names_match_in_the_networks_order() {
     ]);
     let matched = match_tensors("tiny", &network, &checkpoint).unwrap();
     let names: Vec<_> = matched.iter().map(|m| m.stored.name.as_str()).collect();
-    assert_eq!(
-        names,
-        [
-            "fc.weight",
-            "conv1.weight",
-            "bn1.weight",
-            "bn1.bias",
-            "fc.bias"
-        ]
-    );
+    assert_eq!(names, ["fc.weight", "conv1.weight", "bn1.weight", "bn1.bias", "fc.bias"]);
     assert!(matched.iter().all(|m| m.expected.name == m.stored.name));
 }
 
@@ -83,39 +63,23 @@ fn timm_vgg_head_fits_the_dense_layers() {
         ("classifier.6.bias", &[10]),
     ]);
     let matched = match_tensors("vgg11", &network, &checkpoint).unwrap();
-    assert_eq!(
-        pairs(&matched)[1],
-        ("classifier.0.weight".into(), "pre_logits.fc1.weight".into())
-    );
-    assert_eq!(
-        pairs(&matched)[3],
-        ("classifier.3.weight".into(), "pre_logits.fc2.weight".into())
-    );
-    assert_eq!(
-        pairs(&matched)[6],
-        ("classifier.6.bias".into(), "head.fc.bias".into())
-    );
+    assert_eq!(pairs(&matched)[1], ("classifier.0.weight".into(), "pre_logits.fc1.weight".into()));
+    assert_eq!(pairs(&matched)[3], ("classifier.3.weight".into(), "pre_logits.fc2.weight".into()));
+    assert_eq!(pairs(&matched)[6], ("classifier.6.bias".into(), "head.fc.bias".into()));
     assert_eq!(matched[1].stored.to_f32().unwrap(), crate::ramp(8 * 196));
 }
 
 #[test]
 fn linear_and_fc_stand_for_each_other() {
     let folder = tempfile::tempdir().unwrap();
-    for (ours, theirs) in [
-        ("fc.weight", "linear.weight"),
-        ("linear.weight", "fc.weight"),
-    ] {
+    for (ours, theirs) in [("fc.weight", "linear.weight"), ("linear.weight", "fc.weight")] {
         let checkpoint = ramps(folder.path(), "head", &[(theirs, &[10, 64])]);
         let network = expected(&[(ours, &[10, 64])]);
         let matched = match_tensors("resnet20-cifar", &network, &checkpoint).unwrap();
         assert_eq!(pairs(&matched), [(ours.to_string(), theirs.to_string())]);
     }
     // A file with both has one too many: neither is silently preferred.
-    let checkpoint = ramps(
-        folder.path(),
-        "both",
-        &[("fc.weight", &[10, 64]), ("linear.weight", &[10, 64])],
-    );
+    let checkpoint = ramps(folder.path(), "both", &[("fc.weight", &[10, 64]), ("linear.weight", &[10, 64])]);
     let report = mismatch(&expected(&[("fc.weight", &[10, 64])]), &checkpoint);
     assert_eq!(report.unexpected[0].name, "linear.weight");
 }
@@ -155,20 +119,11 @@ fn long_lists_are_cut_in_display_only() {
     let folder = tempfile::tempdir().unwrap();
     let checkpoint = ramps(folder.path(), "tiny", &[("a.weight", &[1])]);
     let names: Vec<String> = (0..40).map(|i| format!("layer{i}.weight")).collect();
-    let network: Vec<Expected> = names
-        .iter()
-        .map(|name| Expected {
-            name: name.clone(),
-            shape: vec![1],
-        })
-        .collect();
+    let network: Vec<Expected> = names.iter().map(|name| Expected { name: name.clone(), shape: vec![1] }).collect();
     let report = mismatch(&network, &checkpoint);
     assert_eq!(report.missing.len(), 40);
     let text = report.to_string();
-    assert!(
-        text.starts_with("tiny does not fit resnet18: 40 missing, 1 unexpected\n"),
-        "{text}"
-    );
+    assert!(text.starts_with("tiny does not fit resnet18: 40 missing, 1 unexpected\n"), "{text}");
     assert!(text.contains("\n  missing    ... and 30 more\n"), "{text}");
     assert_eq!(text.lines().count(), 1 + Mismatch::SHOWN + 1 + 1);
 }
@@ -176,23 +131,12 @@ fn long_lists_are_cut_in_display_only() {
 #[test]
 fn thousands_of_strangers_are_compared_in_bounded_time() {
     let folder = tempfile::tempdir().unwrap();
-    let names: Vec<String> = (0..20_000)
-        .map(|i| format!("block{}.stage{i}.conv_{i}.weight_{i}", i % 7))
-        .collect();
-    let tensors: Vec<(&str, &[usize])> =
-        names.iter().map(|name| (name.as_str(), &[][..])).collect();
+    let names: Vec<String> = (0..20_000).map(|i| format!("block{}.stage{i}.conv_{i}.weight_{i}", i % 7)).collect();
+    let tensors: Vec<(&str, &[usize])> = names.iter().map(|name| (name.as_str(), &[][..])).collect();
     let checkpoint = ramps(folder.path(), "many", &tensors);
-    let network: Vec<Expected> = (0..1000)
-        .map(|i| Expected {
-            name: format!("layer{i}.conv.weight"),
-            shape: vec![1],
-        })
-        .collect();
+    let network: Vec<Expected> = (0..1000).map(|i| Expected { name: format!("layer{i}.conv.weight"), shape: vec![1] }).collect();
     let start = std::time::Instant::now();
     let report = mismatch(&network, &checkpoint);
-    assert_eq!(
-        (report.missing.len(), report.unexpected.len()),
-        (1000, 20_000)
-    );
+    assert_eq!((report.missing.len(), report.unexpected.len()), (1000, 20_000));
     assert!(start.elapsed().as_secs() < 10, "{:?}", start.elapsed());
 }

@@ -5,7 +5,12 @@ use std::path::PathBuf;
 
 /// A microscope for convolutional networks: what their filters, feature maps and gradients look like.
 #[derive(Parser, Debug)]
-#[command(name = "convscope", version, max_term_width = 110, after_help = "Start with: convscope models; convscope gradcam PHOTO -m resnet50 -w hf:timm/resnet50.tv_in1k")]
+#[command(
+    name = "convscope",
+    version,
+    max_term_width = 110,
+    after_help = "Start with: convscope models; convscope gradcam PHOTO -m resnet50 -w hf:timm/resnet50.tv_in1k"
+)]
 pub struct Args {
     #[command(flatten)]
     pub common: Common,

@@ -55,11 +55,6 @@ impl Output {
         }
     }
 
-    /// Whether `--raw` was given.
-    pub fn wants_numbers(&self) -> bool {
-        self.raw.is_some()
-    }
-
     /// Writes everything and says where. Returns the pictures' paths.
     pub fn finish(self) -> Result<Vec<PathBuf>, Problem> {
         let written: Vec<PathBuf> = self.files.iter().map(|(p, _)| p.clone()).collect();

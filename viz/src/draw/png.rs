@@ -52,20 +52,17 @@ pub fn encode(picture: &RgbImage, facts: &Facts) -> Result<Vec<u8>, DrawError> {
     Ok(bytes)
 }
 
-/// Writes `path` (a `.png`) and the facts beside it (`.json` instead of `.png`). Folders are made as needed. After an error
-/// neither file is there, unless it was before, and then it is unharmed.
+/// Writes `path` (a `.png`) and the facts beside it (`.json` instead of `.png`), as [`write_all_atomic`] does.
 pub fn save(path: &Path, picture: &RgbImage, facts: &Facts) -> Result<(), DrawError> {
     let json = serde_json::to_string_pretty(&facts.to_json()).unwrap_or_default() + "\n";
-    // Both are complete on disk before either takes its place.
-    let picture = Pending::create(path, &encode(picture, facts)?)?;
-    let json = Pending::create(&path.with_extension("json"), json.as_bytes())?;
-    picture.publish()?;
-    json.publish()
+    write_all_atomic(vec![(path.to_path_buf(), encode(picture, facts)?), (path.with_extension("json"), json.into_bytes())])
 }
 
-/// Writes a file whole or not at all: into a temporary file in the same folder, then renamed. Folders are made as needed.
-pub fn write_atomic(path: &Path, bytes: &[u8]) -> Result<(), DrawError> {
-    Pending::create(path, bytes)?.publish()
+/// Writes all files or none: each is complete in a temporary file in its folder before the first one takes its place. Folders are
+/// made as needed. After an error no file is there, unless it was before, and then it is unharmed.
+pub fn write_all_atomic(files: Vec<(PathBuf, Vec<u8>)>) -> Result<(), DrawError> {
+    let pending = files.iter().map(|(path, bytes)| Pending::create(path, bytes)).collect::<Result<Vec<_>, _>>()?;
+    pending.into_iter().try_for_each(Pending::publish)
 }
 
 /// A finished temporary file that has not yet taken its place; removed if it never does.
@@ -167,8 +164,8 @@ mod tests {
     fn an_old_file_is_replaced() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a.txt");
-        write_atomic(&path, b"old").unwrap();
-        write_atomic(&path, b"new").unwrap();
+        write_all_atomic(vec![(path.clone(), b"old".to_vec())]).unwrap();
+        write_all_atomic(vec![(path.clone(), b"new".to_vec())]).unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"new");
         assert_eq!(names(folder.path()), ["a.txt"]);
     }

@@ -1,0 +1,176 @@
+//! From a file, a hub address or a rule to a model.
+
+use crate::fill::{Kind, fill_value};
+use crate::model::Model;
+use crate::network::{Network, NetworkError};
+use crate::weights::{Checkpoint, DownloadProgress, Expected, HubAddress, HubOptions, WeightsError, fetch, match_tensors};
+use crate::{engine, families};
+use convscope_engine::Tensor;
+use convscope_engine::kernels::{Buffer, DType};
+use std::collections::HashSet;
+use std::fmt;
+use std::path::PathBuf;
+
+/// Where weights come from.
+#[derive(Debug)]
+pub enum Source {
+    /// A file that was opened.
+    File(Checkpoint),
+    /// A closed form ([`crate::fill`]): an untrained network, the same on every machine.
+    Random,
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        match self {
+            Source::File(c) => write!(f, "{}", c.path().display()),
+            Source::Random => f.write_str("random"),
+        }
+    }
+}
+
+impl Source {
+    /// `random`, `hf:owner/repo[@revision][/file]` (downloaded if it is not in the cache) or a file's path.
+    ///
+    /// # Errors
+    /// The file cannot be had or read.
+    pub fn parse(text: &str, progress: &mut dyn DownloadProgress) -> Result<Self, LoadError> {
+        if text == "random" {
+            return Ok(Source::Random);
+        }
+        let path = if text.starts_with(HubAddress::SCHEME) {
+            fetch(&text.parse()?, &HubOptions::from_env(), progress)?
+        } else {
+            PathBuf::from(text)
+        };
+        Ok(Source::File(Checkpoint::open(path)?))
+    }
+}
+
+/// Why there is no model.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// The weights.
+    #[error(transparent)]
+    Weights(#[from] WeightsError),
+    /// The network.
+    #[error(transparent)]
+    Network(#[from] NetworkError),
+    /// Tensors that do not fit.
+    #[error(transparent)]
+    Engine(#[from] engine::Error),
+    /// No weights were given and none are where PyTorch would keep them.
+    #[error("{0}")]
+    NoWeights(String),
+    /// No known network has these tensors.
+    #[error("{file} fits no known network: name the network with -m to see what differs")]
+    Unknown {
+        /// The file.
+        file: String,
+    },
+    /// The network must be named.
+    #[error(
+        "which network? random weights fit any, so give one with -m, for example -m resnet50 (`convscope models` lists them)"
+    )]
+    NoNetwork,
+}
+
+impl LoadError {
+    /// Whether something was typed wrong, rather than a file being at fault.
+    pub fn is_usage(&self) -> bool {
+        matches!(self, LoadError::NoNetwork | LoadError::Network(_) | LoadError::Weights(WeightsError::HubAddress { .. }))
+    }
+}
+
+fn expected(network: &Network) -> Vec<Expected> {
+    network.params().into_iter().map(|p| Expected { name: p.name, shape: p.shape }).collect()
+}
+
+/// The first known network (with `classes` classes, or its own) that has exactly the tensors of `source`.
+///
+/// # Errors
+/// None has.
+pub fn guess_network(source: &Source, classes: Option<usize>) -> Result<Network, LoadError> {
+    let Source::File(checkpoint) = source else { return Err(LoadError::NoNetwork) };
+    for name in families::names() {
+        let network = families::build(name, classes)?;
+        if match_tensors(&network.name, &expected(&network), checkpoint).is_ok() {
+            return Ok(network);
+        }
+    }
+    Err(LoadError::Unknown { file: checkpoint.path().display().to_string() })
+}
+
+/// Weights that PyTorch or the hub downloaded earlier, or a message that says where to get them.
+///
+/// # Errors
+/// They are not there, or nobody published any.
+pub fn find_weights(network: &Network) -> Result<Source, LoadError> {
+    let Some(known) = families::pretrained(&network.name)? else {
+        let name = &network.name;
+        return Err(LoadError::NoWeights(format!("nobody published weights for {name}: give a file with -w, or `-w random`")));
+    };
+    let folder = std::env::var_os("TORCH_HOME").map(PathBuf::from).unwrap_or_else(|| {
+        let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
+        cache.or_else(|| Some(std::env::home_dir()?.join(".cache"))).unwrap_or_default().join("torch")
+    });
+    let path = folder.join("hub").join("checkpoints").join(&known.file);
+    if path.is_file() {
+        return Ok(Source::File(Checkpoint::open(path)?));
+    }
+    let hub = known.hub.map(|h| format!(", or -w hf:{h} to download them")).unwrap_or_default();
+    let (name, file, url, path) = (&network.name, &known.file, &known.url, path.display());
+    Err(LoadError::NoWeights(format!(
+        "{name} has no weights here: get {file} from {url} and put it at {path}, or give a file with -w{hub} (`-w random` needs none)"
+    )))
+}
+
+/// A network with the weights of `source`.
+///
+/// f32 weights of a safetensors file are used where they lie in memory-mapped pages, without a copy.
+///
+/// # Errors
+/// Tensors are missing, misshapen, unreadable or not finite.
+pub fn load(network: Network, source: &Source) -> Result<Model, LoadError> {
+    let params = match source {
+        Source::Random => random(&network)?,
+        Source::File(checkpoint) => {
+            let expected = expected(&network);
+            let matched = match_tensors(&network.name, &expected, checkpoint)?;
+            matched
+                .iter()
+                .map(|m| {
+                    let shape = m.expected.shape.clone();
+                    if let Some((map, range)) = m.stored.mapped() {
+                        let owner = std::sync::Arc::new(Mapped(map));
+                        if let Some(buffer) = Buffer::from_shared(DType::F32, range.len() / 4, owner, range.start) {
+                            m.stored.check_finite()?;
+                            return Ok(Tensor::new(shape, buffer)?);
+                        }
+                    }
+                    Ok(Tensor::from_slice(shape, &m.stored.to_f32_checked()?)?)
+                })
+                .collect::<Result<Vec<_>, LoadError>>()?
+        }
+    };
+    Ok(Model::new(network, params)?)
+}
+
+/// A map that can be shared as bytes.
+struct Mapped(std::sync::Arc<memmap2::Mmap>);
+
+impl AsRef<[u8]> for Mapped {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+fn random(network: &Network) -> Result<Vec<Tensor>, LoadError> {
+    let params = network.params();
+    let names: HashSet<&str> = params.iter().map(|p| p.name.as_str()).collect();
+    let tensor = |p: &crate::network::Param| {
+        let kind = Kind::of(&p.name, &p.shape, |name| names.contains(name));
+        Ok(Tensor::from_slice(p.shape.clone(), &fill_value(&p.name, kind, p.fan_in, p.len()))?)
+    };
+    params.iter().map(tensor).collect()
+}

@@ -1,0 +1,38 @@
+use crate::cli::args::{Common, SaveAs};
+use crate::cli::problem::Problem;
+use crate::cli::session::{Session, network};
+use convscope_models::weights::{Checkpoint, HubOptions, SaveType, TensorToSave, WeightsError, fetch, write_safetensors};
+use std::collections::BTreeMap;
+use std::path::Path;
+
+pub fn run(common: &Common, from: &str, to: &Path, dtype: SaveAs) -> Result<(), Problem> {
+    let dtype = match dtype {
+        SaveAs::F32 => SaveType::F32,
+        SaveAs::F16 => SaveType::F16,
+        SaveAs::Bf16 => SaveType::BF16,
+    };
+    let mut metadata = BTreeMap::from([("format".to_string(), "pt".to_string()), ("source".to_string(), from.to_string())]);
+    // With a network, its names and shapes; without, whatever the file holds.
+    let tensors: Vec<(String, Vec<usize>, Vec<f32>)> = if common.model.is_some() {
+        let network = network(common)?;
+        metadata.insert("model".to_string(), network.name.clone());
+        let names: Vec<String> = network.params().into_iter().map(|p| p.name).collect();
+        let session = Session::open(&Common { weights: Some(from.to_string()), ..common.clone() })?;
+        names.into_iter().zip(&session.model.params).map(|(n, t)| (n, t.shape().to_vec(), t.f32().to_vec())).collect()
+    } else {
+        let open = |path: &Path| Checkpoint::open(path);
+        let checkpoint = match from.parse() {
+            Ok(address) if from.starts_with("hf:") => open(&fetch(&address, &HubOptions::from_env(), &mut ())?)?,
+            _ => open(Path::new(from))?,
+        };
+        let floats = checkpoint.tensors().iter().filter(|t| t.dtype.is_float());
+        floats.map(|t| Ok((t.name.clone(), t.shape.clone(), t.to_f32_checked()?))).collect::<Result<_, WeightsError>>()?
+    };
+    let list: Vec<TensorToSave> = tensors.iter().map(|(name, shape, values)| TensorToSave { name, shape, values }).collect();
+    write_safetensors(to, &list, dtype, &metadata)?;
+    if !common.quiet {
+        let numbers: usize = tensors.iter().map(|t| t.2.len()).sum();
+        println!("wrote {}: {} tensors, {numbers} numbers", to.display(), tensors.len());
+    }
+    Ok(())
+}

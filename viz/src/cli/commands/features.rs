@@ -1,0 +1,135 @@
+use crate::cli::args::{Common, FeaturesPreset, ImageArgs, Sort};
+use crate::cli::output::Output;
+use crate::cli::problem::Problem;
+use crate::cli::session::Session;
+use convscope_models::network::{LayerId, Selection};
+use convscope_viz::draw::deprocess::Standardize;
+use convscope_viz::draw::{Bar, BarList, Cell, Colormap, Figure, Grid, Limits, Order, Pixels, Scope, Theme, tile};
+use convscope_viz::features::{Features, features};
+use image::{Rgb, RgbImage};
+use serde_json::json;
+use std::path::Path;
+
+/// How feature maps are shown.
+pub struct Look<'a> {
+    pub layer: &'a str,
+    pub sort: Sort,
+    pub scale: &'a str,
+    pub preset: Option<FeaturesPreset>,
+}
+
+pub fn run(common: &Common, path: &Path, size: &ImageArgs, look: &Look) -> Result<(), Problem> {
+    let scope: Scope = look.scale.parse().map_err(|e| Problem::usage(format!("--scale {}: {e}", look.scale)))?;
+    let session = Session::open(common)?;
+    let network = session.network();
+    let selected = network.select_many(look.layer)?;
+    let (_, image) = session.image(path, size)?;
+    let mut layers: Vec<LayerId> = selected.iter().map(|s| s.layer).collect();
+    layers.dedup();
+    let (found, _) = features(&session.model, &image, &layers)?;
+    let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+    let mut output = Output::new(common, session.facts(&[("image", json!(path))]));
+    let mut report = Vec::new();
+    for maps in &found {
+        let name = network[maps.layer].name.as_str();
+        output.numbers(name, maps.values.clone());
+        let channels = order(maps, look.sort, &selected);
+        let [c, h, w] = maps.size();
+        let title = format!("Feature maps · {} · {name}", network.name);
+        let pages = match look.preset {
+            Some(FeaturesPreset::Chollet1) if h * w > 1 => vec![chollet(maps)?],
+            _ => pages(&session, &title, path, maps, &channels, scope, common.dark)?,
+        };
+        let dead = maps.channels().filter(|m| m.iter().all(|v| *v == 0.0)).count();
+        let facts = json!({"layer": name, "shape": [c, h, w], "dead_channels": dead, "sort": format!("{:?}", look.sort), "scale": look.scale});
+        for (i, page) in pages.iter().enumerate() {
+            let number = if pages.len() > 1 { (i + 1).to_string() } else { String::new() };
+            output.picture(&["features", &network.name, name, &stem, &number], &title, page, &[("features", facts.clone())])?;
+        }
+        report.push(facts);
+    }
+    let pictures = output.finish()?;
+    if common.json {
+        println!("{:#}", json!({"image": path, "layers": report, "pictures": pictures}));
+    }
+    Ok(())
+}
+
+/// The channels of a layer that are shown, in order.
+fn order(maps: &Features, sort: Sort, selected: &[Selection]) -> Vec<usize> {
+    let asked: Vec<Option<usize>> = selected.iter().filter(|s| s.layer == maps.layer).map(|s| s.channel).collect();
+    let mut channels: Vec<usize> = match asked.contains(&None) {
+        true => (0..maps.size()[0]).collect(),
+        false => asked.into_iter().flatten().collect(),
+    };
+    let all: Vec<&[f32]> = maps.channels().collect();
+    let mean = |c: usize| all[c].iter().map(|v| f64::from(*v)).sum::<f64>() / all[c].len() as f64;
+    let zeros = |c: usize| all[c].iter().filter(|v| **v <= 0.0).count();
+    match sort {
+        Sort::Index => {}
+        Sort::Mean => channels.sort_by(|a, b| mean(*b).total_cmp(&mean(*a))),
+        Sort::Sparsity => channels.sort_by_key(|c| zeros(*c)),
+    }
+    channels
+}
+
+fn pages(
+    session: &Session,
+    title: &str,
+    path: &Path,
+    maps: &Features,
+    channels: &[usize],
+    scope: Scope,
+    dark: bool,
+) -> Result<Vec<RgbImage>, Problem> {
+    let [c, h, w] = maps.size();
+    let kind = session.network()[maps.layer].kind.type_name();
+    let file = path.file_name().unwrap_or_default().to_string_lossy();
+    let shown = if channels.len() == c { String::new() } else { format!(", {} shown", channels.len()) };
+    let figure = Figure::new(title)
+        .subtitle(format!("{file} · {kind} · {c} channels of {h}×{w}{shown}"))
+        .metadata(session.metadata("nearest neighbour"))
+        .theme(if dark { Theme::dark() } else { Theme::light() });
+    let all: Vec<&[f32]> = maps.channels().collect();
+    if h * w == 1 {
+        // A dense layer: its strongest units as bars.
+        let mut best = channels.to_vec();
+        best.sort_by(|a, b| all[*b][0].total_cmp(&all[*a][0]));
+        best.truncate(20);
+        let is_output = maps.layer == session.network().output();
+        let label = |u: usize| if is_output { session.class_name(u) } else { format!("#{u}") };
+        let bars: Vec<Bar> = best.iter().map(|u| Bar { label: label(*u), value: all[*u][0], target: false }).collect();
+        let full = bars.iter().map(|b| b.value.abs()).fold(1e-6, f32::max);
+        let list = BarList { heading: format!("the {} strongest of {c} units", bars.len()), bars, full };
+        return Ok(vec![figure.stack(&[&list])?]);
+    }
+    let signed = all.iter().any(|m| m.iter().any(|v| *v < 0.0));
+    let mut grid = Grid::new(
+        channels
+            .iter()
+            .map(|i| Cell { label: format!("#{i}"), value: None, pixels: Pixels::Map { values: all[*i], h, w } })
+            .collect(),
+    );
+    // After a ReLU zero is the floor; before it zero is the middle.
+    (grid.colormap, grid.limits) =
+        if signed { (Colormap::RdBu, Limits::Symmetric) } else { (Colormap::Viridis, Limits::ZeroMax) };
+    grid.scope = scope;
+    Ok(figure.grid(&grid)?)
+}
+
+/// The grid of Chollet's notebook (2017, 5.4.1): standardised channels, 16 a row, no gap; unlike there the last row is not dropped
+/// and a dead channel stays black.
+fn chollet(maps: &Features) -> Result<RgbImage, Problem> {
+    let [_, h, w] = maps.size();
+    let look = Standardize { eps: 0.0, crop: 0, ..Standardize::CHOLLET2 };
+    let cells: Vec<RgbImage> = maps
+        .channels()
+        .map(|m| {
+            let three = m.repeat(3);
+            let grey = look.picture(&three, h, w)?;
+            let color = |p: &Rgb<u8>| Rgb(Colormap::Viridis.rgb(f32::from(p[0]) / 255.0));
+            Ok(RgbImage::from_fn(w as u32, h as u32, |x, y| color(grey.get_pixel(x, y))))
+        })
+        .collect::<Result<_, Problem>>()?;
+    Ok(tile(&cells, cells.len().div_ceil(16), 16, 0, Order::RowMajor)?)
+}

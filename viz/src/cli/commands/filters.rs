@@ -1,0 +1,107 @@
+use crate::cli::args::Common;
+use crate::cli::output::Output;
+use crate::cli::problem::Problem;
+use crate::cli::session::Session;
+use convscope_models::engine::Tensor;
+use convscope_viz::draw::deprocess::signed;
+use convscope_viz::draw::{Cell, Colormap, Figure, Grid, Limits, Pixels, ScaleBar, Scope, Theme};
+use convscope_viz::filters::{Filters, filters, first_conv};
+use image::RgbImage;
+use serde_json::json;
+
+pub fn run(common: &Common, layer: Option<&str>) -> Result<(), Problem> {
+    let session = Session::open(common)?;
+    let network = session.network();
+    let (layer, one) = match layer {
+        Some(text) => {
+            let s = session.select(text)?;
+            (s.layer, s.channel)
+        }
+        None => (first_conv(&session.model).ok_or_else(|| Problem::usage(format!("{} has no convolution", network.name)))?, None),
+    };
+    let found = filters(&session.model, layer)?;
+    let [oc, c, kh, kw] = found.size;
+    let name = network[layer].name.as_str();
+    let what = one.map(|i| format!(":{i}")).unwrap_or_default();
+    let title = format!("Filters · {} · {name}{what}", network.name);
+    let of = if one.is_some() {
+        format!("{c} slices of filter {} of {oc}", what.trim_start_matches(':'))
+    } else {
+        format!("{oc} filters")
+    };
+    let figure = Figure::new(&title)
+        .subtitle(format!("{of}, each {c}×{kh}×{kw} · one scale for all"))
+        .metadata(session.metadata("nearest neighbour"))
+        .theme(if common.dark { Theme::dark() } else { Theme::light() });
+    let pages = match one {
+        Some(filter) => slices(&figure, &found, filter)?,
+        None if found.is_rgb() => colour(&figure, &found)?,
+        None => mosaics(&figure, &found)?,
+    };
+    let mut output = Output::new(common, session.facts(&[("layer", json!(name)), ("shape", json!(found.size))]));
+    for (i, page) in pages.iter().enumerate() {
+        let number = if pages.len() > 1 { (i + 1).to_string() } else { String::new() };
+        output.picture(&["filters", &network.name, &format!("{name}{what}"), &number], &title, page, &[])?;
+    }
+    output.numbers(format!("{name}.weight"), Tensor::from_slice(found.size, &found.values)?);
+    let pictures = output.finish()?;
+    if common.json {
+        println!("{:#}", json!({"layer": name, "shape": found.size, "pictures": pictures}));
+    }
+    Ok(())
+}
+
+/// Filters that read RGB, in colour: grey is zero, one symmetric scale for all.
+fn colour(figure: &Figure, f: &Filters) -> Result<Vec<RgbImage>, Problem> {
+    let [_, _, kh, kw] = f.size;
+    let range = Limits::Symmetric.range(&f.values);
+    let Some(range) = range else { return mosaics(figure, f) };
+    let pictures = f.iter().map(|w| signed(w, kh, kw, range)).collect::<Result<Vec<_>, _>>()?;
+    let cell = |(i, (p, w)): (usize, (_, &[f32]))| Cell {
+        label: format!("#{i}"),
+        value: None,
+        pixels: if w.iter().all(|v| *v == 0.0) { Pixels::Blank("dead") } else { Pixels::Picture(p) },
+    };
+    let mut grid = Grid::new(pictures.iter().zip(f.iter()).enumerate().map(cell).collect());
+    grid.picture_scale = Some(ScaleBar::new(Colormap::Grey, Some(range), "weight, in each of red, green and blue"));
+    Ok(figure.grid(&grid)?)
+}
+
+/// The slices of one filter, a cell each.
+fn slices(figure: &Figure, f: &Filters, filter: usize) -> Result<Vec<RgbImage>, Problem> {
+    let [_, _, h, w] = f.size;
+    let weights = f.iter().nth(filter).unwrap_or(&[]);
+    let cell = |(i, values)| Cell { label: format!("#{i}"), value: None, pixels: Pixels::Map { values, h, w } };
+    Ok(figure.grid(&weight_grid(weights.chunks_exact((h * w).max(1)).enumerate().map(cell).collect()))?)
+}
+
+/// Every filter as one cell: its slices side by side, in reading order of the input channels.
+fn mosaics(figure: &Figure, f: &Filters) -> Result<Vec<RgbImage>, Problem> {
+    let [_, c, kh, kw] = f.size;
+    let columns = (c as f64).sqrt().ceil().max(1.0) as usize;
+    // A gap of one pixel, which a 1x1 kernel does not need.
+    let gap = usize::from(kh * kw > 1);
+    let (h, w) = (c.div_ceil(columns) * (kh + gap) - gap, columns * (kw + gap) - gap);
+    let mosaics: Vec<Vec<f32>> = f
+        .iter()
+        .map(|weights| {
+            let mut map = vec![f32::NAN; h * w];
+            for (i, slice) in weights.chunks_exact(kh * kw).enumerate() {
+                let (y, x) = (i / columns * (kh + gap), i % columns * (kw + gap));
+                for (r, row) in slice.chunks_exact(kw).enumerate() {
+                    map[(y + r) * w + x..][..kw].copy_from_slice(row);
+                }
+            }
+            map
+        })
+        .collect();
+    let cell = |(i, m)| Cell { label: format!("#{i}"), value: None, pixels: Pixels::Map { values: m, h, w } };
+    Ok(figure.grid(&weight_grid(mosaics.iter().map(Vec::as_slice).enumerate().map(cell).collect()))?)
+}
+
+fn weight_grid(cells: Vec<Cell>) -> Grid {
+    let mut grid = Grid::new(cells);
+    (grid.colormap, grid.limits, grid.scope) = (Colormap::Grey, Limits::Symmetric, Scope::Shared);
+    grid.quantity = "weight".into();
+    grid
+}

@@ -1,0 +1,130 @@
+use crate::cli::args::{CamPreset, Common, ImageArgs};
+use crate::cli::output::Output;
+use crate::cli::problem::Problem;
+use crate::cli::session::Session;
+use convscope_models::engine::Tensor;
+use convscope_viz::draw::{Bar, BarList, Colormap, Figure, Overlay, Panel, Panels, Theme, short};
+use convscope_viz::gradcam::{GradCam, Map, grad_cam};
+use convscope_viz::predict::{Prediction, predict};
+use serde_json::json;
+use std::path::Path;
+
+/// Which classes are explained.
+pub enum Target<'a> {
+    Named(&'a str),
+    Top(usize),
+}
+
+pub fn run(
+    common: &Common,
+    path: &Path,
+    size: &ImageArgs,
+    target: Target,
+    layer: Option<&str>,
+    preset: Option<CamPreset>,
+) -> Result<(), Problem> {
+    let session = Session::open(common)?;
+    let network = session.network();
+    let layer = match layer {
+        Some(text) => session.select(text)?.layer,
+        None => network
+            .cam_layer()
+            .ok_or_else(|| Problem::usage(format!("{} has no convolution: name a layer with --layer", network.name)))?,
+    };
+    let (prepared, image) = session.image(path, size)?;
+    let classes = match target {
+        Target::Named(text) => session.classes(text)?,
+        Target::Top(k) => predict(&session.model, &image)?[0].top(k.max(1)),
+    };
+    let (prediction, maps) = grad_cam(&session.model, &image, layer, &classes)?;
+    let layer_name = network[layer].name.as_str();
+    let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+    let mut output = Output::new(common, session.facts(&[("image", json!(path)), ("layer", json!(layer_name))]));
+    let mut report = Vec::new();
+    for cam in &maps {
+        let name = session.class_name(cam.class);
+        let title = format!("Grad-CAM · {} · {layer_name}", network.name);
+        let page = figure(&session, &title, &prepared.shown, &prediction, cam, preset, common.dark)?;
+        let facts = json!({
+            "class": cam.class, "name": name, "logit": prediction.logits[cam.class], "probability": prediction.probabilities[cam.class],
+            "map_min_before_relu": cam.signed[0], "map_max": cam.signed[1].max(0.0), "map_size": [cam.map.h, cam.map.w],
+        });
+        output.picture(&["gradcam", &network.name, layer_name, &stem, &name], &title, &page, &[("target", facts.clone())])?;
+        report.push(facts);
+    }
+    // One class: [h,w]; several: [k,h,w].
+    let stack = |part: fn(&GradCam) -> &Map| {
+        let values: Vec<f32> = maps.iter().flat_map(|c| &part(c).values).copied().collect();
+        let Map { h, w, .. } = *part(&maps[0]);
+        Tensor::from_slice(if maps.len() == 1 { vec![h, w] } else { vec![maps.len(), h, w] }, &values)
+    };
+    output.numbers("logits", Tensor::from_slice([1, prediction.logits.len()], &prediction.logits)?);
+    output.numbers("map", stack(|c| &c.map)?);
+    output.numbers("heatmap", stack(|c| &c.heatmap)?);
+    let pictures = output.finish()?;
+    if common.json {
+        println!("{:#}", json!({"image": path, "layer": layer_name, "targets": report, "pictures": pictures}));
+    }
+    Ok(())
+}
+
+fn figure(
+    session: &Session,
+    title: &str,
+    photo: &image::RgbImage,
+    prediction: &Prediction,
+    cam: &GradCam,
+    preset: Option<CamPreset>,
+    dark: bool,
+) -> Result<image::RgbImage, Problem> {
+    let (name, p) = (session.class_name(cam.class), prediction.probabilities[cam.class]);
+    let (style, colormap, contours) = match preset {
+        None => (Overlay::Proportional(Colormap::Inferno), Colormap::Inferno, true),
+        Some(CamPreset::Chollet1) => (Overlay::Chollet1, Colormap::JetOpencv, false),
+        Some(CamPreset::Pytorch) => (Overlay::Pytorch, Colormap::JetOpencv, false),
+    };
+    let map = &cam.map;
+    let mut figure = Figure::new(title)
+        .subtitle(format!("target: {name} ({}) · p = {p:.3} · logit {:.2}", cam.class, prediction.logits[cam.class]))
+        .metadata(session.metadata(&format!("map {}×{}, drawn bilinearly", map.h, map.w)))
+        .theme(if dark { Theme::dark() } else { Theme::light() });
+    if cam.signed[1] <= 0.0 {
+        figure = figure.warning(format!(
+            "nothing speaks for this class here: every contribution is negative ({} to {})",
+            short(cam.signed[0]),
+            short(cam.signed[1])
+        ));
+    }
+    let mut shown = prediction.top(5);
+    if !shown.contains(&cam.class) {
+        shown.pop();
+        shown.push(cam.class);
+    }
+    let bars =
+        shown.iter().map(|c| Bar { label: session.class_name(*c), value: prediction.probabilities[*c], target: *c == cam.class });
+    let panels = Panels {
+        panels: vec![
+            Panel::Picture { caption: "input".into(), picture: photo },
+            Panel::Heat {
+                caption: "heat map".into(),
+                values: &map.values,
+                h: map.h,
+                w: map.w,
+                colormap,
+                range: None,
+                quantity: "evidence for the class".into(),
+            },
+            Panel::Overlay {
+                caption: "overlay".into(),
+                photo,
+                values: &cam.heatmap.values,
+                h: cam.heatmap.h,
+                w: cam.heatmap.w,
+                style,
+                contours,
+            },
+        ],
+        bars: Some(BarList { heading: "probability".into(), bars: bars.collect(), full: 1.0 }),
+    };
+    Ok(figure.panels(&panels)?)
+}

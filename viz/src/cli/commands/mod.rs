@@ -1,0 +1,43 @@
+//! One file a command: reads, calls a method, draws, writes.
+
+mod ascent;
+mod convert;
+mod eval;
+mod features;
+mod filters;
+mod gradcam;
+mod models;
+mod predict;
+mod summary;
+mod trace;
+
+use super::args::{Args, Command};
+use super::problem::Problem;
+
+/// Runs a command.
+pub fn run(args: &Args) -> Result<(), Problem> {
+    let common = &args.common;
+    match &args.command {
+        Command::Summary { image, dot } => summary::run(common, image, *dot),
+        Command::Predict { images, image, top, input_gradient, class } => {
+            predict::run(common, images, image, *top, input_gradient.then_some(class.as_deref()))
+        }
+        Command::Eval { dir, image, batch } => eval::run(common, dir, image, usize::from(*batch)),
+        Command::Filters { layer } => filters::run(common, layer.as_deref()),
+        Command::Features { path, image, layer, sort, scale, preset } => {
+            features::run(common, path, image, &features::Look { layer, sort: *sort, scale, preset: *preset })
+        }
+        Command::Ascent(options) => ascent::run(common, options),
+        Command::Gradcam { path, image, class, top, layer, preset } => {
+            let target = match (class, top) {
+                (Some(text), _) => gradcam::Target::Named(text),
+                (None, Some(k)) => gradcam::Target::Top(*k),
+                (None, None) => gradcam::Target::Top(1),
+            };
+            gradcam::run(common, path, image, target, layer.as_deref(), *preset)
+        }
+        Command::Trace { path, image, backward, format } => trace::run(common, path, image, *backward, *format),
+        Command::Models => models::run(common),
+        Command::Convert { from, to, dtype } => convert::run(common, from, to, *dtype),
+    }
+}

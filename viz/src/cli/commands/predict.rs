@@ -1,0 +1,74 @@
+use crate::cli::args::{Common, ImageArgs};
+use crate::cli::output::Output;
+use crate::cli::problem::Problem;
+use crate::cli::session::Session;
+use convscope_models::engine::Tensor;
+use convscope_viz::predict::{Prediction, input_gradient, predict};
+use serde_json::{Value, json};
+use std::path::PathBuf;
+
+/// `gradient`: whether the gradient of the image is wanted, and of which class.
+pub fn run(
+    common: &Common,
+    images: &[PathBuf],
+    size: &ImageArgs,
+    top: usize,
+    gradient: Option<Option<&str>>,
+) -> Result<(), Problem> {
+    if gradient.is_some() && common.raw.is_none() {
+        return Err(Problem::usage("--input-gradient writes numbers: add --raw FILE.safetensors"));
+    }
+    let session = Session::open(common)?;
+    let class = gradient.flatten().map(|text| session.class(text)).transpose()?;
+    let mut output = Output::new(common, session.facts(&[("images", json!(images))]));
+    let (mut results, mut logits, mut dx): (Vec<Prediction>, Vec<f32>, Vec<Tensor>) = Default::default();
+    for path in images {
+        let (_, image) = session.image(path, size)?;
+        let found = if gradient.is_some() {
+            let (p, d) = input_gradient(&session.model, &image, class)?;
+            dx.push(d);
+            p
+        } else {
+            predict(&session.model, &image)?
+        };
+        for p in found {
+            logits.extend(&p.logits);
+            results.push(p);
+        }
+    }
+    output.numbers("logits", Tensor::from_slice([results.len(), logits.len() / results.len().max(1)], &logits)?);
+    if let Some(first) = dx.first() {
+        let shape = first.shape().clone();
+        if dx.iter().any(|d| d.shape() != &shape) {
+            return Err(Problem::usage("--input-gradient of several images wants one size: add --size HxW"));
+        }
+        let all: Vec<f32> = dx.iter().flat_map(|d| d.f32()).copied().collect();
+        output.numbers("dx", Tensor::from_slice([dx.len(), shape[1], shape[2], shape[3]], &all)?);
+    }
+    if common.json {
+        let rows: Vec<Value> = images
+            .iter()
+            .zip(&results)
+            .map(|(path, p)| {
+                let entry = |c: usize| json!({"index": c, "name": session.class_name(c), "probability": p.probabilities[c], "logit": p.logits[c]});
+                json!({"image": path, "top": p.top(top).into_iter().map(entry).collect::<Vec<_>>()})
+            })
+            .collect();
+        println!("{:#}", Value::Array(rows));
+    } else {
+        for (path, p) in images.iter().zip(&results) {
+            println!("{}", path.display());
+            for c in p.top(top) {
+                let bar = "█".repeat((p.probabilities[c] * 30.0).round() as usize);
+                println!(
+                    "  {:5.1} %  {bar:30}  {} ({c})  logit {:.2}",
+                    100.0 * p.probabilities[c],
+                    session.class_name(c),
+                    p.logits[c]
+                );
+            }
+        }
+    }
+    output.finish()?;
+    Ok(())
+}

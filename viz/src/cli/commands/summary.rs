@@ -1,0 +1,22 @@
+use crate::cli::args::{Common, ImageArgs};
+use crate::cli::problem::Problem;
+use crate::cli::session::{Size, network, parse_size};
+
+pub fn run(common: &Common, image: &ImageArgs, dot: bool) -> Result<(), Problem> {
+    let network = network(common)?;
+    let (h, w) = match image.size.as_deref() {
+        None | Some("own") => (network.input.height, network.input.width),
+        Some(text) => match parse_size(text)? {
+            Size::Side(n) => (n, n),
+            Size::Exact(h, w) => (h, w),
+        },
+    };
+    if dot {
+        print!("{}", network.to_dot(h, w)?);
+    } else if common.json {
+        println!("{:#}", network.summary(h, w)?.to_json());
+    } else {
+        print!("{}", network.summary(h, w)?.to_text());
+    }
+    Ok(())
+}

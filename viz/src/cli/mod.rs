@@ -1,0 +1,65 @@
+//! The command line: reading, writing and exit codes.
+
+pub mod args;
+mod commands;
+mod output;
+mod problem;
+mod session;
+
+use args::{Args, Common};
+use clap::Parser;
+use clap::error::ErrorKind;
+use convscope_models::engine::kernels::table;
+use problem::Problem;
+use std::process::ExitCode;
+
+/// Runs what was typed.
+pub fn main() -> ExitCode {
+    let args = match Args::try_parse() {
+        Ok(args) => args,
+        Err(e) if matches!(e.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) => {
+            print!("{}", e.render().ansi());
+            return ExitCode::SUCCESS;
+        }
+        Err(e) => return end(&Problem::usage(one_line(&e))),
+    };
+    match prepare(&args.common).and_then(|choices| table::with_forced(&choices, || commands::run(&args))) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(problem) => end(&problem),
+    }
+}
+
+fn end(problem: &Problem) -> ExitCode {
+    eprintln!("error: {}", problem.message);
+    ExitCode::from(problem.code)
+}
+
+/// Threads, device and forced kernels.
+fn prepare(common: &Common) -> Result<Vec<table::Choice>, Problem> {
+    match common.device.as_str() {
+        "auto" | "cpu" => {}
+        d if d == "cuda" || d.strip_prefix("cuda:").is_some_and(|n| n.parse::<u8>().is_ok()) => {
+            return Err(Problem::failure(format!("--device {d}: this version computes on the CPU only")));
+        }
+        d => return Err(Problem::usage(format!("--device {d}: wants auto, cpu or cuda:N"))),
+    }
+    if let Some(n) = common.threads {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(usize::from(n)).build_global();
+        pool.map_err(|e| Problem::failure(format!("cannot start {n} threads: {e}")))?;
+    }
+    table::check_environment()?;
+    Ok(table::parse_choices(common.kernel.as_deref().unwrap_or_default())?)
+}
+
+/// clap's report in one line: the error and its hint.
+fn one_line(e: &clap::Error) -> String {
+    let text = e.render().to_string();
+    let mut lines = text
+        .lines()
+        .map(str::trim)
+        .filter(|l| !l.is_empty() && !l.starts_with("Usage:") && !l.starts_with("For more information"));
+    let first = lines.next().unwrap_or("wrong arguments").trim_start_matches("error: ").to_string();
+    let rest: Vec<&str> = lines.take(4).collect();
+    let hint = if rest.is_empty() { "see convscope --help".to_string() } else { rest.join("; ") };
+    format!("{first} ({hint})")
+}
