@@ -1,11 +1,12 @@
-"""Goldens of image preprocessing: small synthetic PNGs of every kind and what Pillow and torchvision make of them."""
+"""Goldens of image preprocessing: small synthetic PNGs and JPEGs of every kind and what Pillow and torchvision make of them."""
 
+import io
 import json
 import struct
 import zlib
 
+import cv2
 import numpy as np
-import torch
 from PIL import Image
 from torchvision.transforms import functional as F
 
@@ -85,6 +86,41 @@ def pictures():
     yield "palette_alpha", png(8, 6, 4, 3, noise("indices", 4), palette + chunk(b"tRNS", bytes(range(0, 160, 10))))
 
 
+def photographs():
+    """JPEGs of every kind: Pillow writes them, except for the column-wise subsampling, which only OpenCV offers."""
+    def picture(w, h, c=3):
+        wavy = fill_image(f"jpeg.{w}x{h}", 1, c, h, w)[0].transpose(1, 2, 0)
+        return np.clip(wavy * 90.0 + 128.0, 0, 255).astype(np.uint8)
+
+    def pillow(w, h, mode="RGB", **options):
+        file = io.BytesIO()
+        pixels = picture(w, h, {"L": 1, "RGB": 3, "CMYK": 4}[mode])
+        Image.fromarray(pixels.reshape(h, w) if mode == "L" else pixels, mode).save(file, "jpeg", **options)
+        return file.getvalue()
+
+    yield "420", pillow(45, 37, quality=85)
+    yield "420_low", pillow(33, 31, quality=20)
+    yield "420_even", pillow(32, 48, quality=95)
+    yield "422", pillow(45, 37, subsampling="4:2:2")
+    yield "444", pillow(45, 37, subsampling="4:4:4")
+    for name, factor in ("440", cv2.IMWRITE_JPEG_SAMPLING_FACTOR_440), ("411", cv2.IMWRITE_JPEG_SAMPLING_FACTOR_411):
+        yield name, cv2.imencode(".jpg", picture(45, 37), [cv2.IMWRITE_JPEG_SAMPLING_FACTOR, factor])[1].tobytes()
+    for w in (1, 2, 3, 4, 5, 6):
+        yield f"420_{w}_wide", pillow(w, 7)
+        yield f"422_{w}_wide", pillow(w, 3, subsampling="4:2:2")
+    yield "420_1_high", pillow(19, 1)
+    yield "grey", pillow(21, 26, "L")
+    yield "rgb", pillow(21, 26, keep_rgb=True)
+    yield "cmyk", pillow(21, 26, "CMYK")
+    yield "restarts", pillow(70, 37, restart_marker_blocks=2)
+    for subsampling in ("4:2:0", "4:4:4"):
+        yield f"progressive_{subsampling.replace(':', '')}", pillow(45, 37, progressive=True, subsampling=subsampling)
+    yield "progressive_grey", pillow(45, 37, "L", progressive=True)
+    yield "progressive_cmyk", pillow(45, 37, "CMYK", progressive=True)
+    yield "progressive_restarts", pillow(70, 37, progressive=True, restart_marker_rows=1)
+    yield "progressive_flat", pillow(200, 150, progressive=True, quality=1)  # long runs of empty blocks
+
+
 def normalised(image, how):
     if how == "imagenet":
         return F.normalize(F.to_tensor(image), *IMAGENET).numpy()
@@ -112,3 +148,9 @@ def make(out):
     keys = ("name", "png", "resize", "filter", "crop", "normalization")
     cases = json.dumps([dict(zip(keys, case)) for case in CASES])
     save(out / "preprocess.safetensors", tensors, {"cases": cases})
+    folder, tensors = out / "jpeg", {}
+    folder.mkdir(exist_ok=True)
+    for name, data in photographs():
+        (folder / f"{name}.jpg").write_bytes(data)
+        tensors[name] = np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))
+    save(out / "jpeg.safetensors", tensors)

@@ -1,10 +1,10 @@
-//! From an image file to the numbers a network takes, as Pillow and torchvision do it: bit for bit on PNG input.
+//! From an image file to the numbers a network takes, as Pillow and torchvision do it, bit for bit.
 //!
 //! The way is decode ([`read_image`]), resize ([`Filter`]), centre crop, scale and normalise ([`Normalization`]);
-//! [`Preprocess`] is its description and [`Prepared`] the result. JPEG decoders are free to differ: ours and libjpeg-turbo
-//! agree to within 4 of 255, so JPEG input is equal to that extent only.
+//! [`Preprocess`] is its description and [`Prepared`] the result.
 
 mod decode;
+mod jpeg;
 mod normalize;
 mod resize;
 
