@@ -1,1 +1,3 @@
 //! convscope-viz
+
+pub mod ascent;
