@@ -46,14 +46,18 @@ impl Canvas {
         }
     }
 
-    /// Parameters at the start; a stream's numbers go to parameters in their order.
-    pub(super) fn start(&self, options: &Options, channels: usize, stream: u64) -> Result<Vec<f32>, AscentError> {
-        let count = channels * options.size[0] * options.size[1];
+    /// Parameters at the start; a stream's numbers go to parameters in their order. Each attempt of a normal start draws new
+    /// numbers of twice the deviation.
+    pub(super) fn start(&self, options: &Options, shape: [usize; 3], stream: u64, attempt: u32) -> Result<Vec<f32>, AscentError> {
+        let count = shape.iter().product::<usize>() as u64;
         let [low, high] = options.range;
         let grey = if let Canvas::Pixels = self { (low + high) / 2.0 } else { 0.0 };
         Ok(match (&options.start, self) {
-            (Start::Uniform { low, high }, _) => (0..count as u64).map(|i| low + (high - low) * uniform(stream, i)).collect(),
-            (Start::Normal { sd }, _) => (0..count as u64).map(|i| grey + sd * normal(stream, i)).collect(),
+            (Start::Uniform { low, high }, _) => (0..count).map(|i| low + (high - low) * uniform(stream, i)).collect(),
+            (Start::Normal { sd }, _) => {
+                let (sd, first) = (sd * 2f32.powi(attempt as i32), count * u64::from(attempt));
+                (first..first + count).map(|i| grey + sd * normal(stream, i)).collect()
+            }
             (Start::Image(image), Canvas::Pixels) => image.clone(),
             (Start::Image(image), Canvas::Fourier(fourier)) => fourier.parameters(image)?,
         })

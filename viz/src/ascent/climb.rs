@@ -1,24 +1,31 @@
 //! The ascent of one channel, apart from the network.
 
 use super::canvas::Canvas;
-use super::options::{Keep, Normalise, Options, Shown, StepRule};
+use super::options::{Keep, Normalise, Options, Shown, Start, StepRule};
 use super::wobble::Movement;
 use super::{Ascent, AscentError, penalty};
 use convscope_engine::Tensor;
 use convscope_engine::kernels::random::philox;
-use convscope_engine::optim::Optimizer;
+use convscope_engine::optim::{Optimizer, Rule};
+
+/// Starts that are tried for a channel without a gradient: from a deviation of 0.01 the last has 2.56, all black and white.
+const ATTEMPTS: u32 = 9;
 
 /// Parameters, image and history of one channel. Nothing here knows of other channels.
 pub(super) struct Climb {
     pub(super) channel: usize,
     pub(super) score: f32,
+    shape: [usize; 3],
     parameters: Tensor,
     image: Vec<f32>,
     /// Highest score so far and its image, where that is kept.
     best: Option<(f32, Vec<f32>)>,
     /// Adam's moments, if that is the rule.
     adam: Option<Optimizer>,
+    start_stream: u64,
     wobble_stream: u64,
+    /// Starts drawn so far.
+    attempts: u32,
     losses: Vec<f32>,
     dead: bool,
     skipped: bool,
@@ -27,19 +34,31 @@ pub(super) struct Climb {
 impl Climb {
     pub(super) fn new(channel: usize, canvas: &Canvas, options: &Options, shape: [usize; 3]) -> Result<Self, AscentError> {
         let word = philox(options.seed, channel as u64).map(u64::from);
-        let parameters = canvas.start(options, shape[0], word[0] << 32 | word[1])?;
+        let (start_stream, wobble_stream) = (word[0] << 32 | word[1], word[2] << 32 | word[3]);
+        let parameters = canvas.start(options, shape, start_stream, 0)?;
         let adam = match options.step {
-            StepRule::Adam { rate } => Some(Optimizer::adam(f64::from(rate))),
+            StepRule::Adam { rate, eps } => Some(Optimizer::new(Rule::Adam {
+                lr: f64::from(rate),
+                beta1: 0.9,
+                beta2: 0.999,
+                eps: f64::from(eps),
+                weight_decay: 0.0,
+                decoupled: false,
+                step: 0,
+            })),
             StepRule::Gradient { .. } => None,
         };
         Ok(Climb {
             channel,
             score: f32::NEG_INFINITY,
+            shape,
             image: canvas.image(&parameters)?,
             parameters: Tensor::from_slice(shape, &parameters)?,
             best: None,
             adam,
-            wobble_stream: word[2] << 32 | word[3],
+            start_stream,
+            wobble_stream,
+            attempts: 1,
             losses: Vec::with_capacity(options.steps),
             dead: true,
             skipped: false,
@@ -67,6 +86,9 @@ impl Climb {
         if options.keep == Keep::Best && self.best.as_ref().is_none_or(|(best, _)| score > *best) {
             self.best = Some((score, self.image.clone()));
         }
+        if self.dead && self.attempts < ATTEMPTS && matches!(options.start, Start::Normal { .. }) {
+            return self.restart(canvas, options);
+        }
         let grad = canvas.adjoint(&self.image, normalised(penalised(grad, &self.image, options), options.normalise))?;
         self.advance(options, grad)?;
         self.image = canvas.image(self.parameters.f32())?;
@@ -75,17 +97,26 @@ impl Climb {
         Ok(())
     }
 
+    /// Near grey many a ReLU is closed that a picture of more contrast opens.
+    fn restart(&mut self, canvas: &Canvas, options: &Options) -> Result<(), AscentError> {
+        let parameters = canvas.start(options, self.shape, self.start_stream, self.attempts)?;
+        self.attempts += 1;
+        self.image = canvas.image(&parameters)?;
+        self.parameters = Tensor::from_slice(self.shape, &parameters)?;
+        Ok(())
+    }
+
     fn advance(&mut self, options: &Options, grad: Vec<f32>) -> Result<(), AscentError> {
-        let shape = self.parameters.shape().clone();
+        let shape = self.shape;
         match (&mut self.adam, options.step) {
             // The optimiser goes down.
             (Some(adam), _) => {
                 let downhill: Vec<f32> = grad.iter().map(|g| -g).collect();
-                adam.step([(&mut self.parameters, &Tensor::from_slice(shape.clone(), &downhill)?)])?;
+                adam.step([(&mut self.parameters, &Tensor::from_slice(shape, &downhill)?)])?;
             }
-            (None, StepRule::Gradient { rate } | StepRule::Adam { rate }) => {
+            (None, StepRule::Gradient { rate } | StepRule::Adam { rate, .. }) => {
                 let moved: Vec<f32> = self.parameters.f32().iter().zip(&grad).map(|(x, g)| x + rate * g).collect();
-                self.parameters = Tensor::from_slice(shape.clone(), &moved)?;
+                self.parameters = Tensor::from_slice(shape, &moved)?;
             }
         }
         if options.clip && matches!(options.parameters, super::Parameters::Pixels) {
@@ -103,8 +134,8 @@ impl Climb {
         }
     }
 
-    pub(super) fn finish(self, shape: [usize; 3], shown: Shown) -> Ascent {
-        let Climb { channel, image, score, losses, dead, skipped, .. } = self;
+    pub(super) fn finish(self, shown: Shown) -> Ascent {
+        let Climb { channel, image, shape, score, losses, dead, skipped, .. } = self;
         Ascent { channel, image, shape, shown, score, losses, dead, skipped }
     }
 }

@@ -23,7 +23,7 @@ pub enum AscentError {
         want: String,
     },
     /// The border leaves nothing of the layer.
-    #[error("layer {layer} is {0}x{1} for images of {2}x{3}: a border of {border} leaves nothing; use larger images or a deeper border of 0",
+    #[error("layer {layer} is {0}x{1} for images of {2}x{3}: a border of {border} leaves nothing; use larger images or a smaller border",
         .map[0], .map[1], .size[0], .size[1])]
     Border {
         /// Name of the layer.

@@ -50,7 +50,7 @@ pub struct Ascent {
     /// The score before each step.
     pub losses: Vec<f32>,
     /// The gradient was zero at every step: nothing in the image moves this channel (a ReLU that never opens), and the image
-    /// is still the start.
+    /// is still a start.
     pub dead: bool,
     /// Given up, see [`Options::skip_at_or_below`].
     pub skipped: bool,

@@ -93,7 +93,8 @@ pub enum Start {
         /// Below this.
         high: f32,
     },
-    /// Parameters drawn from a normal distribution: of waves about 0, of pixels about grey.
+    /// Parameters drawn from a normal distribution: of waves about 0, of pixels about grey. As long as the channel has no
+    /// gradient at all, each step draws a new start of twice the deviation, a few times.
     Normal {
         /// Standard deviation.
         sd: f32,
@@ -126,6 +127,8 @@ pub enum StepRule {
     Adam {
         /// Learning rate.
         rate: f32,
+        /// Added to the root of the second moment: parameters whose gradient is well below it hardly move.
+        eps: f32,
     },
 }
 
@@ -209,7 +212,8 @@ impl Preset {
     /// The recipe for a network.
     ///
     /// `Default` climbs in the space of Fourier waves and decorrelated colours by Adam, with movements of the image that grow
-    /// with its size, and keeps the best image.
+    /// with its size, a little total variation and L2, and keeps the best image. Adam's eps is far above the usual: it keeps
+    /// fine waves that hardly matter to the score from growing as fast as those that do.
     ///
     /// The recipes come with [`InputSpace::Normalised`] of the network's preprocessing, which suits torchvision's weights: the
     /// image lives in the recipe's own range (0..255, or -1..1 of keras.io's ResNet50V2), steps and gradients are those of that
@@ -228,12 +232,12 @@ impl Preset {
             start: Start::Normal { sd: 0.01 },
             objective: Objective::Channel { border: 0 },
             steps: 256,
-            step: StepRule::Adam { rate: 0.05 },
+            step: StepRule::Adam { rate: 0.05, eps: 0.05 },
             normalise: Normalise::Rms { eps: 1e-12 },
             wobble: Wobble { jitter: (size[0].min(size[1]) / 16).max(1), rotate: 5.0, scale: 0.05 },
-            tv: 0.0,
+            tv: 0.02,
             tv_beta: 2.0,
-            l2: 0.0,
+            l2: 0.01,
             clip: false,
             keep: Keep::Best,
             skip_at_or_below: None,
@@ -250,6 +254,8 @@ impl Preset {
             step: StepRule::Gradient { rate: 1.0 },
             normalise: Normalise::Rms { eps: 1e-5 },
             wobble: Wobble::default(),
+            tv: 0.0,
+            l2: 0.0,
             keep: Keep::Last,
             shown: Shown::Chollet1,
             ..default.clone()
@@ -291,13 +297,21 @@ impl Options {
             true => Ok(()),
             false => wrong(what, value.to_string(), "a number from 0 up".into()),
         };
-        let (StepRule::Gradient { rate } | StepRule::Adam { rate }) = self.step;
+        let (StepRule::Gradient { rate } | StepRule::Adam { rate, .. }) = self.step;
         let decay = if let Parameters::Fourier { decay } = self.parameters { decay } else { 0.0 };
         let sd = if let Start::Normal { sd } = self.start { sd } else { 0.0 };
         let numbers =
             [("step rate", rate), ("TV weight", self.tv), ("L2 weight", self.l2), ("decay", decay), ("start deviation", sd)];
         numbers.into_iter().try_for_each(|(what, value)| least(what, value))?;
         least("rotation", self.wobble.rotate)?;
+        let adam = if let StepRule::Adam { eps, .. } = self.step { eps } else { 1.0 };
+        let norm = if let Normalise::Rms { eps } | Normalise::L2 { eps } = self.normalise { eps } else { 1.0 };
+        for (what, eps) in [("Adam eps", adam), ("normalising eps", norm)] {
+            // A dead channel would divide zero by it.
+            if !(eps > 0.0 && eps.is_finite()) {
+                return wrong(what, eps.to_string(), "a number above 0".into());
+            }
+        }
         if !(0.0..1.0).contains(&self.wobble.scale) {
             return wrong("scale wobble", self.wobble.scale.to_string(), "a fraction from 0 to below 1".into());
         }

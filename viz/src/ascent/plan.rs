@@ -104,7 +104,7 @@ impl<'a> Plan<'a> {
             let pass = self.forward(&climbs, climbs.iter().map(|c| c.image().to_vec()).collect(), self.options.steps)?;
             climbs.iter_mut().zip(&pass.scores).for_each(|(climb, score)| climb.score = *score);
         }
-        Ok(climbs.into_iter().map(|climb| climb.finish(self.image, self.options.shown)).collect())
+        Ok(climbs.into_iter().map(|climb| climb.finish(self.options.shown)).collect())
     }
 
     /// Scores of images, each for the channel of its climb.

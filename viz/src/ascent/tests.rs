@@ -180,6 +180,22 @@ fn a_dead_channel_is_reported_and_shows_its_start() {
     assert!(got[0].image.iter().all(|v| v.is_finite()));
 }
 
+/// A ReLU that is closed for grey, but not for every picture.
+#[test]
+fn a_channel_without_gradient_gets_starts_of_more_contrast() {
+    let mut model = tiny();
+    let mut bias = model.params[1].f32().to_vec();
+    bias[0] = -2.0;
+    model.params[1] = Tensor::from_slice([5], &bias).unwrap();
+    let options = Options { steps: 12, ..short(Preset::Default, &model) };
+    let got = &run(&model, "features.1", &[0], &options)[0];
+    assert!(got.losses[0] == 0.0 && got.score > 0.0 && !got.dead, "{:?}", got.losses);
+    // A recipe's start is as it is.
+    let uniform = Start::Uniform { low: 0.49, high: 0.51 };
+    let still = Options { start: uniform, parameters: Parameters::Pixels, ..options };
+    assert!(run(&model, "features.1", &[0], &still)[0].dead);
+}
+
 #[test]
 fn kerasblog_gives_up_what_is_not_above_zero() {
     let model = tiny();
@@ -243,6 +259,7 @@ fn presets_are_the_recipes() {
     assert_eq!(o.shown, Shown::KerasIo);
     let o = of(Preset::Default);
     assert_eq!((o.size, o.range, o.keep), ([128, 128], [0.0, 1.0], Keep::Best));
+    assert!(o.tv > 0.0 && o.l2 > 0.0 && o.wobble.jitter == 8);
     let cifar = Preset::Default.options(&families::build("resnet20-cifar", None).unwrap());
     assert_eq!((cifar.size, cifar.wobble.jitter), ([64, 64], 4));
 }
@@ -295,7 +312,9 @@ fn bad_input_is_one_line() {
     assert!(with(|o| o.tv = f32::NAN).contains("TV weight cannot be NaN"));
     assert!(with(|o| o.l2 = -1.0).contains("L2 weight cannot be -1"));
     assert!(with(|o| o.tv_beta = 0.5).contains("1 to 4"));
-    assert!(with(|o| o.step = StepRule::Adam { rate: f32::INFINITY }).contains("step rate"));
+    assert!(with(|o| o.step = StepRule::Adam { rate: f32::INFINITY, eps: 1e-8 }).contains("step rate"));
+    assert!(with(|o| o.step = StepRule::Adam { rate: 0.1, eps: 0.0 }).contains("Adam eps cannot be 0"));
+    assert!(with(|o| o.normalise = Normalise::Rms { eps: 0.0 }).contains("a number above 0"));
     assert!(with(|o| o.range = [0.0, 255.0]).contains("0..1 with Fourier"));
     assert!(with(|o| o.start = Start::Uniform { low: 0.0, high: 1.0 }).contains("uniform pixels"));
     assert!(with(|o| o.start = Start::Image(vec![0.5; 7])).contains("7 numbers; give 810"));
@@ -402,7 +421,9 @@ fn waves_have_their_inverse_and_their_gradient() {
         let canvas = Canvas::new(&options);
         let count = 3 * size[0] * size[1];
         let picture: Vec<f32> = (0..count).map(|i| 0.1 + 0.8 * ((i * 29 % 31) as f32 / 31.0)).collect();
-        let parameters = canvas.start(&Options { start: Start::Image(picture.clone()), ..options.clone() }, 3, 0).unwrap();
+        let parameters = canvas
+            .start(&Options { start: Start::Image(picture.clone()), ..options.clone() }, [3, size[0], size[1]], 0, 0)
+            .unwrap();
         let back = canvas.image(&parameters).unwrap();
         assert!(back.iter().zip(&picture).all(|(a, b)| (a - b).abs() < 1e-4));
 
