@@ -4,6 +4,7 @@
 //! [`ascent`]); [`draw`] turns numbers into pictures; the `convscope` binary does the reading and writing. No method touches a
 //! file.
 
+pub mod ascent;
 pub mod draw;
 mod error;
 pub mod features;

@@ -209,6 +209,9 @@ pub struct AscentArgs {
     /// Largest shift before each step, in pixels
     #[arg(long, value_name = "N")]
     pub jitter: Option<usize>,
+    /// What the network is given: the picture normalised as photos are, or its numbers as they are (Keras' weights)
+    #[arg(long, value_enum, default_value_t)]
+    pub input: AscentInput,
     /// Start from this image instead of noise
     #[arg(long, value_name = "IMAGE")]
     pub start: Option<PathBuf>,
@@ -256,6 +259,13 @@ pub enum AscentPreset {
     Kerasblog,
     /// keras.io, 2020
     KerasIo,
+}
+
+#[derive(ValueEnum, Debug, Clone, Copy, Default, PartialEq)]
+pub enum AscentInput {
+    #[default]
+    Normalised,
+    Raw,
 }
 
 #[derive(ValueEnum, Debug, Clone, Copy, Default, PartialEq)]

@@ -6,6 +6,7 @@ use convscope_models::preprocess::ImageError;
 use convscope_models::weights::WeightsError;
 use convscope_models::{LoadError, engine};
 use convscope_viz::VizError;
+use convscope_viz::ascent::AscentError;
 use convscope_viz::draw::DrawError;
 
 /// Why a command ended.
@@ -49,6 +50,10 @@ codes!(
     DrawError => |_: &_| 1,
     engine::Error => |_: &_| 1,
     engine::kernels::Error => |_: &_| 2,
+    AscentError => |e: &AscentError| match e {
+        AscentError::Network(_) | AscentError::Option { .. } | AscentError::Border { .. } => 2,
+        _ => 1,
+    },
     VizError => |e: &VizError| match e {
         VizError::NoSuchClass { .. } | VizError::NotSpatial { .. } | VizError::NoFilters { .. } => 2,
         _ => 1,

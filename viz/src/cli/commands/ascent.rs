@@ -1,6 +1,198 @@
-use crate::cli::args::{AscentArgs, Common};
+use crate::cli::args::{AscentArgs, AscentInput, AscentPreset, Common};
+use crate::cli::output::Output;
 use crate::cli::problem::Problem;
+use crate::cli::session::{Session, Size, parse_size, progress};
+use convscope_models::engine::Tensor;
+use convscope_models::network::LayerId;
+use convscope_models::preprocess::{Normalization, Preprocess, Resize, prepare_file};
+use convscope_viz::ascent::{self, Ascent, InputSpace, Options, Preset, Shown, Start, StepRule, ascend, best};
+use convscope_viz::draw::deprocess::{Standardize, denormalize};
+use convscope_viz::draw::{Cell, Figure, Grid, Order, Pixels, Theme, tile};
+use image::RgbImage;
+use serde_json::json;
 
-pub fn run(_: &Common, _: &AscentArgs) -> Result<(), Problem> {
-    Err(Problem::failure("coming"))
+/// Margin of the recipes' grids, in pixels.
+const MARGIN: u32 = 5;
+
+pub fn run(common: &Common, args: &AscentArgs) -> Result<(), Problem> {
+    let session = Session::open(common)?;
+    let network = session.network();
+    let (layer, channels) = target(&session, args)?;
+    let options = options(&session, args, common.seed)?;
+    let bar = progress((channels.len() * options.steps) as u64, "ascent", common.quiet || common.json);
+    let mut results = ascend(&session.model, layer, &channels, &options, &mut |p: ascent::Progress| {
+        let together = options.batch.min(p.total - p.done_channels);
+        bar.set_position((p.done_channels * p.steps + p.step * together) as u64);
+        bar.set_message(format!("score {:.3}", p.score));
+    })?;
+    bar.finish_and_clear();
+    let skipped = results.iter().filter(|a| a.skipped).count();
+    let keep = args.best.or(if args.preset == AscentPreset::Kerasblog { Some(64) } else { None });
+    if args.sort || keep.is_some() {
+        results = best(results, keep.unwrap_or(channels.len()));
+    }
+    if results.is_empty() {
+        return Err(Problem::failure(format!("none of the {} channels of {} can be excited", channels.len(), network[layer].name)));
+    }
+    let name = network[layer].name.as_str();
+    let preset = format!("{:?}", args.preset).to_lowercase();
+    let title = format!("Gradient ascent · {} · {name}", network.name);
+    let pictures = results.iter().map(picture).collect::<Result<Vec<_>, _>>()?;
+    let page = match args.preset {
+        AscentPreset::Default => pages(&session, &title, layer, &results, &pictures, &options, common.dark)?,
+        AscentPreset::Chollet1 => vec![recipe_grid(&pictures, Order::ColumnMajor)?],
+        AscentPreset::Kerasblog | AscentPreset::KerasIo => vec![recipe_grid(&pictures, Order::RowMajor)?],
+    };
+    let scores: Vec<_> = results
+        .iter()
+        .map(|a| json!({"channel": a.channel, "score": a.score, "dead": a.dead, "skipped": a.skipped}))
+        .collect();
+    let facts = [
+        ("layer", json!(name)),
+        ("preset", json!(preset)),
+        ("options", json!(format!("{options:?}"))),
+        ("skipped", json!(skipped)),
+        ("channels", json!(scores)),
+    ];
+    let mut output = Output::new(common, session.facts(&[]));
+    let one = if results.len() == 1 { results[0].channel.to_string() } else { String::new() };
+    for (i, page_image) in page.iter().enumerate() {
+        let number = if page.len() > 1 { (i + 1).to_string() } else { String::new() };
+        let preset = if args.preset == AscentPreset::Default { "" } else { &preset };
+        output.picture(&["ascent", &network.name, name, &one, preset, &number], &title, page_image, &facts)?;
+    }
+    let [c, h, w] = results[0].shape;
+    let images: Vec<f32> = results.iter().flat_map(|a| &a.image).copied().collect();
+    output.numbers("image", Tensor::from_slice([results.len(), c, h, w], &images)?);
+    output.numbers("score", Tensor::from_slice([results.len()], &results.iter().map(|a| a.score).collect::<Vec<_>>())?);
+    let written = output.finish()?;
+    if common.json {
+        println!("{:#}", json!({"layer": name, "preset": preset, "channels": scores, "pictures": written}));
+    }
+    Ok(())
+}
+
+/// The layer and its channels.
+fn target(session: &Session, args: &AscentArgs) -> Result<(LayerId, Vec<usize>), Problem> {
+    let network = session.network();
+    if let Some(classes) = &args.class {
+        return Ok((network.output(), session.classes(classes)?));
+    }
+    let selected = session.select(args.layer.as_deref().unwrap_or_default())?;
+    let count = network.channels(selected.layer)?;
+    let channels = match (&args.channels, selected.channel) {
+        (Some(_), Some(_)) => return Err(Problem::usage("--layer names a channel already: leave out --channels or the channel")),
+        (None, Some(channel)) => vec![channel],
+        (Some(list), None) => parse_channels(list, count)?,
+        (None, None) => {
+            let shown = match args.preset {
+                AscentPreset::Default => 16,
+                AscentPreset::Chollet1 | AscentPreset::KerasIo => 64,
+                AscentPreset::Kerasblog => 200,
+            };
+            (0..count.min(shown)).collect()
+        }
+    };
+    Ok((selected.layer, channels))
+}
+
+/// `all`, `5`, `0-15`, `3,7,9-12`.
+fn parse_channels(list: &str, count: usize) -> Result<Vec<usize>, Problem> {
+    if list == "all" {
+        return Ok((0..count).collect());
+    }
+    let wrong = || Problem::usage(format!("--channels {list}: wants all, 5, 0-15 or 3,7,9-12, below {count}"));
+    let number = |t: &str| t.trim().parse::<usize>().ok().filter(|c| *c < count).ok_or_else(wrong);
+    let mut channels = Vec::new();
+    for part in list.split(',') {
+        match part.split_once('-') {
+            Some((a, b)) => channels.extend(number(a)?..=number(b)?),
+            None => channels.push(number(part)?),
+        }
+    }
+    if channels.is_empty() { Err(wrong()) } else { Ok(channels) }
+}
+
+/// The recipe with what was typed.
+fn options(session: &Session, args: &AscentArgs, seed: u64) -> Result<Options, Problem> {
+    let preset = match args.preset {
+        AscentPreset::Default => Preset::Default,
+        AscentPreset::Chollet1 => Preset::Chollet1,
+        AscentPreset::Kerasblog => Preset::Kerasblog,
+        AscentPreset::KerasIo => Preset::KerasIo,
+    };
+    let mut o = preset.options(session.network());
+    o.seed = seed;
+    if let Some(text) = &args.size {
+        o.size = match parse_size(text)? {
+            Size::Side(n) => [n, n],
+            Size::Exact(h, w) => [h, w],
+        };
+    }
+    o.steps = args.steps.unwrap_or(o.steps);
+    o.tv = args.tv.unwrap_or(o.tv);
+    o.l2 = args.l2.unwrap_or(o.l2);
+    o.wobble.jitter = args.jitter.unwrap_or(o.wobble.jitter);
+    if let (Some(lr), StepRule::Gradient { rate } | StepRule::Adam { rate, .. }) = (args.lr, &mut o.step) {
+        *rate = lr;
+    }
+    if args.input == AscentInput::Raw {
+        o.input = InputSpace::Raw;
+    }
+    if let Some(path) = &args.start {
+        let resize = Resize::Exact { h: o.size[0], w: o.size[1] };
+        let to_unit = Preprocess { resize, crop: None, normalization: Normalization::UNIT, ..Preprocess::IMAGENET };
+        let [low, high] = o.range;
+        let values = prepare_file(path, &to_unit)?.data;
+        o.start = Start::Image(values.into_iter().map(|v| low + v * (high - low)).collect());
+    }
+    Ok(o)
+}
+
+/// What an ascent found, as a picture.
+fn picture(a: &Ascent) -> Result<RgbImage, Problem> {
+    let [c, h, w] = a.shape;
+    // A network for grey images is shown in grey.
+    let image = if c == 1 { a.image.repeat(3) } else { a.image.clone() };
+    Ok(match a.shown {
+        Shown::Range([low, high]) => denormalize(&image, h, w, [-low / (high - low); 3], [1.0 / (high - low); 3])?,
+        Shown::Chollet1 => Standardize::CHOLLET1.picture(&image, h, w)?,
+        Shown::KerasIo => Standardize::KERAS_IO.picture(&image, h, w)?,
+    })
+}
+
+/// The recipes' own grid: eight a side, black margins, no text.
+fn recipe_grid(pictures: &[RgbImage], order: Order) -> Result<RgbImage, Problem> {
+    let columns = (pictures.len() as f64).sqrt().ceil() as usize;
+    let columns = if pictures.len() > 64 { columns } else { columns.min(8) };
+    Ok(tile(pictures, pictures.len().div_ceil(columns), columns, MARGIN, order)?)
+}
+
+fn pages(
+    session: &Session,
+    title: &str,
+    layer: LayerId,
+    results: &[Ascent],
+    pictures: &[RgbImage],
+    options: &Options,
+    dark: bool,
+) -> Result<Vec<RgbImage>, Problem> {
+    let network = session.network();
+    let is_output = layer == network.output();
+    let label = |c: usize| if is_output { session.class_name(c) } else { format!("#{c}") };
+    let cells = results.iter().zip(pictures).map(|(a, p)| Cell {
+        label: label(a.channel),
+        value: (!a.dead).then_some(a.score),
+        pixels: if a.dead { Pixels::Blank("dead") } else { Pixels::Picture(p) },
+    });
+    let mut grid = Grid::new(cells.collect());
+    if results.len() <= 16 {
+        grid.columns = Some(results.len().min(4));
+    }
+    let what = if is_output { "logit" } else { "mean of the channel" };
+    let figure = Figure::new(title)
+        .subtitle(format!("the pictures that excite {} of {} channels · score: {what}", results.len(), network.channels(layer)?))
+        .metadata(session.metadata(&format!("seed {} · {} steps", options.seed, options.steps)))
+        .theme(if dark { Theme::dark() } else { Theme::light() });
+    Ok(figure.grid(&grid)?)
 }

@@ -88,7 +88,7 @@ fn pages(
     let shown = if channels.len() == c { String::new() } else { format!(", {} shown", channels.len()) };
     let figure = Figure::new(title)
         .subtitle(format!("{file} · {kind} · {c} channels of {h}×{w}{shown}"))
-        .metadata(session.metadata("nearest neighbour"))
+        .metadata(session.metadata(""))
         .theme(if dark { Theme::dark() } else { Theme::light() });
     let all: Vec<&[f32]> = maps.channels().collect();
     if h * w == 1 {

@@ -6,7 +6,7 @@ use convscope_models::engine::Tensor;
 use convscope_viz::draw::deprocess::signed;
 use convscope_viz::draw::{Cell, Colormap, Figure, Grid, Limits, Pixels, ScaleBar, Scope, Theme};
 use convscope_viz::filters::{Filters, filters, first_conv};
-use image::RgbImage;
+use image::{Rgb, RgbImage};
 use serde_json::json;
 
 pub fn run(common: &Common, layer: Option<&str>) -> Result<(), Problem> {
@@ -31,7 +31,7 @@ pub fn run(common: &Common, layer: Option<&str>) -> Result<(), Problem> {
     };
     let figure = Figure::new(&title)
         .subtitle(format!("{of}, each {c}×{kh}×{kw} · one scale for all"))
-        .metadata(session.metadata("nearest neighbour"))
+        .metadata(session.metadata(""))
         .theme(if common.dark { Theme::dark() } else { Theme::light() });
     let pages = match one {
         Some(filter) => slices(&figure, &found, filter)?,
@@ -79,24 +79,29 @@ fn slices(figure: &Figure, f: &Filters, filter: usize) -> Result<Vec<RgbImage>, 
 fn mosaics(figure: &Figure, f: &Filters) -> Result<Vec<RgbImage>, Problem> {
     let [_, c, kh, kw] = f.size;
     let columns = (c as f64).sqrt().ceil().max(1.0) as usize;
-    // A gap of one pixel, which a 1x1 kernel does not need.
-    let gap = usize::from(kh * kw > 1);
-    let (h, w) = (c.div_ceil(columns) * (kh + gap) - gap, columns * (kw + gap) - gap);
-    let mosaics: Vec<Vec<f32>> = f
+    // White between slices, as grey is zero; a 1x1 kernel needs no gap.
+    let gap = u32::from(kh * kw > 1);
+    let range = Limits::Symmetric.range(&f.values);
+    let slice = |values: &[f32]| {
+        let shade = |v: f32| range.map_or([127; 3], |r| Colormap::Grey.rgb(r.unit(v)));
+        RgbImage::from_fn(kw as u32, kh as u32, |x, y| Rgb(shade(values[y as usize * kw + x as usize])))
+    };
+    let (w, h) = (columns as u32 * (kw as u32 + gap) - gap, c.div_ceil(columns) as u32 * (kh as u32 + gap) - gap);
+    let pictures: Vec<RgbImage> = f
         .iter()
         .map(|weights| {
-            let mut map = vec![f32::NAN; h * w];
-            for (i, slice) in weights.chunks_exact(kh * kw).enumerate() {
-                let (y, x) = (i / columns * (kh + gap), i % columns * (kw + gap));
-                for (r, row) in slice.chunks_exact(kw).enumerate() {
-                    map[(y + r) * w + x..][..kw].copy_from_slice(row);
-                }
+            let mut all = RgbImage::from_pixel(w, h, Rgb([255; 3]));
+            for (i, values) in weights.chunks_exact(kh * kw).enumerate() {
+                let (x, y) = (i % columns * (kw + gap as usize), i / columns * (kh + gap as usize));
+                image::imageops::replace(&mut all, &slice(values), x as i64, y as i64);
             }
-            map
+            all
         })
         .collect();
-    let cell = |(i, m)| Cell { label: format!("#{i}"), value: None, pixels: Pixels::Map { values: m, h, w } };
-    Ok(figure.grid(&weight_grid(mosaics.iter().map(Vec::as_slice).enumerate().map(cell).collect()))?)
+    let cell = |(i, p)| Cell { label: format!("#{i}"), value: None, pixels: Pixels::Picture(p) };
+    let mut grid = Grid::new(pictures.iter().enumerate().map(cell).collect());
+    grid.picture_scale = Some(ScaleBar::new(Colormap::Grey, range, "weight"));
+    Ok(figure.grid(&grid)?)
 }
 
 fn weight_grid(cells: Vec<Cell>) -> Grid {

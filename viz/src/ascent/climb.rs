@@ -1,0 +1,173 @@
+//! The ascent of one channel, apart from the network.
+
+use super::canvas::Canvas;
+use super::options::{Keep, Normalise, Options, Shown, Start, StepRule};
+use super::wobble::Movement;
+use super::{Ascent, AscentError, penalty};
+use convscope_models::engine::Tensor;
+use convscope_models::engine::kernels::random::philox;
+use convscope_models::engine::optim::{Optimizer, Rule};
+
+/// Starts that are tried for a channel without a gradient: from a deviation of 0.01 the last has 2.56, all black and white.
+const ATTEMPTS: u32 = 9;
+
+/// Parameters, image and history of one channel. Nothing here knows of other channels.
+pub(super) struct Climb {
+    pub(super) channel: usize,
+    pub(super) score: f32,
+    shape: [usize; 3],
+    parameters: Tensor,
+    image: Vec<f32>,
+    /// Highest score so far and its image, where that is kept.
+    best: Option<(f32, Vec<f32>)>,
+    /// Adam's moments, if that is the rule.
+    adam: Option<Optimizer>,
+    start_stream: u64,
+    wobble_stream: u64,
+    /// Starts drawn so far.
+    attempts: u32,
+    losses: Vec<f32>,
+    dead: bool,
+    skipped: bool,
+}
+
+impl Climb {
+    pub(super) fn new(channel: usize, canvas: &Canvas, options: &Options, shape: [usize; 3]) -> Result<Self, AscentError> {
+        let word = philox(options.seed, channel as u64).map(u64::from);
+        let (start_stream, wobble_stream) = (word[0] << 32 | word[1], word[2] << 32 | word[3]);
+        let parameters = canvas.start(options, shape, start_stream, 0)?;
+        let adam = match options.step {
+            StepRule::Adam { rate, eps } => Some(Optimizer::new(Rule::Adam {
+                lr: f64::from(rate),
+                beta1: 0.9,
+                beta2: 0.999,
+                eps: f64::from(eps),
+                weight_decay: 0.0,
+                decoupled: false,
+                step: 0,
+            })),
+            StepRule::Gradient { .. } => None,
+        };
+        Ok(Climb {
+            channel,
+            score: f32::NEG_INFINITY,
+            shape,
+            image: canvas.image(&parameters)?,
+            parameters: Tensor::from_slice(shape, &parameters)?,
+            best: None,
+            adam,
+            start_stream,
+            wobble_stream,
+            attempts: 1,
+            losses: Vec::with_capacity(options.steps),
+            dead: true,
+            skipped: false,
+        })
+    }
+
+    /// The image of the present parameters.
+    pub(super) fn image(&self) -> &[f32] {
+        &self.image
+    }
+
+    /// This channel's movement at a step.
+    pub(super) fn movement(&self, options: &Options, step: usize) -> Movement {
+        if options.wobble.is_still() { Movement::STILL } else { Movement::draw(&options.wobble, self.wobble_stream, step) }
+    }
+
+    /// Takes note of the score of the present image and goes one step along its gradient.
+    pub(super) fn step(&mut self, canvas: &Canvas, options: &Options, score: f32, grad: Vec<f32>) -> Result<(), AscentError> {
+        if self.skipped {
+            return Ok(());
+        }
+        self.losses.push(score);
+        self.score = score;
+        self.dead &= grad.iter().all(|g| *g == 0.0);
+        if options.keep == Keep::Best && self.best.as_ref().is_none_or(|(best, _)| score > *best) {
+            self.best = Some((score, self.image.clone()));
+        }
+        if self.dead && self.attempts < ATTEMPTS && matches!(options.start, Start::Normal { .. }) {
+            return self.restart(canvas, options);
+        }
+        let grad = canvas.adjoint(&self.image, normalised(penalised(grad, &self.image, options), options.normalise))?;
+        self.advance(options, grad)?;
+        self.image = canvas.image(self.parameters.f32())?;
+        // The Keras blog steps first and looks at the loss then.
+        self.skipped = options.skip_at_or_below.is_some_and(|limit| score <= limit);
+        Ok(())
+    }
+
+    /// Near grey many a ReLU is closed that a picture of more contrast opens.
+    fn restart(&mut self, canvas: &Canvas, options: &Options) -> Result<(), AscentError> {
+        let parameters = canvas.start(options, self.shape, self.start_stream, self.attempts)?;
+        self.attempts += 1;
+        self.image = canvas.image(&parameters)?;
+        self.parameters = Tensor::from_slice(self.shape, &parameters)?;
+        Ok(())
+    }
+
+    fn advance(&mut self, options: &Options, grad: Vec<f32>) -> Result<(), AscentError> {
+        let shape = self.shape;
+        match (&mut self.adam, options.step) {
+            // The optimiser goes down.
+            (Some(adam), _) => {
+                let downhill: Vec<f32> = grad.iter().map(|g| -g).collect();
+                adam.step([(&mut self.parameters, &Tensor::from_slice(shape, &downhill)?)])?;
+            }
+            (None, StepRule::Gradient { rate } | StepRule::Adam { rate, .. }) => {
+                let moved: Vec<f32> = self.parameters.f32().iter().zip(&grad).map(|(x, g)| x + rate * g).collect();
+                self.parameters = Tensor::from_slice(shape, &moved)?;
+            }
+        }
+        if options.clip && matches!(options.parameters, super::Parameters::Pixels) {
+            let [low, high] = options.range;
+            let inside: Vec<f32> = self.parameters.f32().iter().map(|x| x.clamp(low, high)).collect();
+            self.parameters = Tensor::from_slice(shape, &inside)?;
+        }
+        Ok(())
+    }
+
+    /// Goes back to the best image.
+    pub(super) fn take_best(&mut self) {
+        if let Some((_, image)) = self.best.take() {
+            self.image = image;
+        }
+    }
+
+    pub(super) fn finish(self, shown: Shown) -> Ascent {
+        let Climb { channel, image, shape, score, losses, dead, skipped, .. } = self;
+        Ascent { channel, image, shape, shown, score, losses, dead, skipped }
+    }
+}
+
+fn rms(values: &[f32]) -> f32 {
+    (values.iter().map(|v| f64::from(*v).powi(2)).sum::<f64>() / values.len().max(1) as f64).sqrt() as f32
+}
+
+/// The gradient without what the penalties object to, see [`Options::l2`].
+fn penalised(mut grad: Vec<f32>, image: &[f32], options: &Options) -> Vec<f32> {
+    if options.tv == 0.0 && options.l2 == 0.0 {
+        return grad;
+    }
+    let unit = rms(&grad);
+    let [low, high] = options.range;
+    let image: Vec<f32> = image.iter().map(|v| (v - low) / (high - low)).collect();
+    let variation = penalty::total_variation(&image, options.size, options.tv_beta);
+    for ((g, v), l) in grad.iter_mut().zip(variation).zip(penalty::l2(&image, 0.5)) {
+        *g -= unit * (options.tv * v + options.l2 * l);
+    }
+    grad
+}
+
+fn normalised(mut grad: Vec<f32>, rule: Normalise) -> Vec<f32> {
+    let divisor = match rule {
+        Normalise::None => return grad,
+        Normalise::Rms { eps } => rms(&grad) + eps,
+        Normalise::L2 { eps } => {
+            let squares: f64 = grad.iter().map(|g| f64::from(*g).powi(2)).sum();
+            squares.max(f64::from(eps)).sqrt() as f32
+        }
+    };
+    grad.iter_mut().for_each(|g| *g /= divisor);
+    grad
+}

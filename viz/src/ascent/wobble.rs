@@ -1,0 +1,69 @@
+//! Small random movements of an image, and the way of the gradient back through them.
+
+use super::options::Wobble;
+use convscope_models::engine::kernels::random::uniform;
+
+/// One movement: where each pixel of the moved image is read from.
+pub(super) struct Movement {
+    /// Rotation and scale.
+    matrix: [f32; 4],
+    /// Shift in rows and columns.
+    shift: [f32; 2],
+}
+
+impl Movement {
+    /// Nothing moves.
+    pub(super) const STILL: Self = Movement { matrix: [1.0, 0.0, 0.0, 1.0], shift: [0.0; 2] };
+
+    /// The movement of a step, from its numbers of the stream.
+    pub(super) fn draw(wobble: &Wobble, stream: u64, step: usize) -> Self {
+        let number = |k: u64| uniform(stream, 4 * step as u64 + k);
+        let either_way = |k, most: f32| most * (2.0 * number(k) - 1.0);
+        let shift = |k| (number(k) * (2 * wobble.jitter + 1) as f32).floor() - wobble.jitter as f32;
+        let (sin, cos) = either_way(2, wobble.rotate).to_radians().sin_cos();
+        let scale = 1.0 + either_way(3, wobble.scale);
+        Movement { matrix: [cos, -sin, sin, cos].map(|v| v * scale), shift: [shift(0), shift(1)] }
+    }
+
+    /// The moved image: bilinear, the image repeating itself beyond its edges. Whole shifts copy pixels exactly.
+    pub(super) fn apply(&self, image: &[f32], size: [usize; 2]) -> Vec<f32> {
+        let plane = size[0] * size[1];
+        let mut out = vec![0.0; image.len()];
+        self.each(size, |to, from, weight| {
+            out[to..].iter_mut().step_by(plane).zip(image[from..].iter().step_by(plane)).for_each(|(o, v)| *o += weight * v);
+        });
+        out
+    }
+
+    /// The gradient of the image from that of the moved image.
+    pub(super) fn adjoint(&self, grad: &[f32], size: [usize; 2]) -> Vec<f32> {
+        let plane = size[0] * size[1];
+        let mut out = vec![0.0; grad.len()];
+        self.each(size, |to, from, weight| {
+            out[from..].iter_mut().step_by(plane).zip(grad[to..].iter().step_by(plane)).for_each(|(o, v)| *o += weight * v);
+        });
+        out
+    }
+
+    /// Every (pixel of the moved image, pixel of the image, weight).
+    fn each(&self, [h, w]: [usize; 2], mut f: impl FnMut(usize, usize, f32)) {
+        let centre = [(h as f32 - 1.0) / 2.0, (w as f32 - 1.0) / 2.0];
+        let wrap = |v: isize, n: usize| v.rem_euclid(n as isize) as usize;
+        for row in 0..h {
+            for col in 0..w {
+                let (dy, dx) = (row as f32 - centre[0], col as f32 - centre[1]);
+                let y = self.matrix[0] * dy + self.matrix[1] * dx + centre[0] + self.shift[0];
+                let x = self.matrix[2] * dy + self.matrix[3] * dx + centre[1] + self.shift[1];
+                let (fy, fx) = (y - y.floor(), x - x.floor());
+                for (oy, wy) in [(0, 1.0 - fy), (1, fy)] {
+                    for (ox, wx) in [(0, 1.0 - fx), (1, fx)] {
+                        if wy * wx > 0.0 {
+                            let from = wrap(y.floor() as isize + oy, h) * w + wrap(x.floor() as isize + ox, w);
+                            f(row * w + col, from, wy * wx);
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
