@@ -32,7 +32,11 @@ pub fn run(common: &Common, args: &AscentArgs) -> Result<(), Problem> {
         results = best(results, keep.unwrap_or(channels.len()));
     }
     if results.is_empty() {
-        return Err(Problem::failure(format!("none of the {} channels of {} can be excited", channels.len(), network[layer].name)));
+        return Err(Problem::failure(format!(
+            "none of the {} channels of {} can be excited",
+            channels.len(),
+            network[layer].name
+        )));
     }
     let name = network[layer].name.as_str();
     let preset = format!("{:?}", args.preset).to_lowercase();
@@ -43,10 +47,8 @@ pub fn run(common: &Common, args: &AscentArgs) -> Result<(), Problem> {
         AscentPreset::Chollet1 => vec![recipe_grid(&pictures, Order::ColumnMajor)?],
         AscentPreset::Kerasblog | AscentPreset::KerasIo => vec![recipe_grid(&pictures, Order::RowMajor)?],
     };
-    let scores: Vec<_> = results
-        .iter()
-        .map(|a| json!({"channel": a.channel, "score": a.score, "dead": a.dead, "skipped": a.skipped}))
-        .collect();
+    let scores: Vec<_> =
+        results.iter().map(|a| json!({"channel": a.channel, "score": a.score, "dead": a.dead, "skipped": a.skipped})).collect();
     let facts = [
         ("layer", json!(name)),
         ("preset", json!(preset)),
