@@ -183,6 +183,11 @@ fn a_dead_channel_is_reported_and_shows_its_start() {
     assert!(got[0].dead && !got[1].dead);
     assert!(got[0].image.iter().all(|v| (128.0..148.0).contains(v)));
     assert_eq!((got[0].score, got[0].skipped), (0.0, false));
+    // Open at the start (negative pixels), closed by a penalty afterwards: not dead.
+    let closing =
+        Options { start: Start::Image(vec![-100.0; 810]), l2: 10.0, step: StepRule::Gradient { rate: 300.0 }, ..options };
+    let closed = &run(&model, "features.1", &[2], &closing)[0];
+    assert!(closed.losses[0] > 0.0 && closed.losses[1..].iter().all(|loss| *loss == 0.0) && !closed.dead, "{:?}", closed.losses);
     let got = run(&model, "features.1", &[2, 0], &short(Preset::Default, &model));
     assert!(got[0].dead && !got[1].dead);
     assert!(got[0].image.iter().all(|v| v.is_finite()));
