@@ -63,7 +63,7 @@ fn train(steps: u64) -> (Model, f32) {
 
 #[test]
 fn a_small_network_learns_stripes() {
-    let (model, loss) = train(60);
+    let (model, loss) = train(150);
     let (images, _, classes) = batch(200, 999_999);
     // Inference uses the running statistics that training gathered.
     let predictions = convscope_viz::predict::predict(&model, &images).unwrap();
