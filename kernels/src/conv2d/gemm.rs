@@ -31,25 +31,68 @@ fn rows_of(pixels: Range<usize>, width: usize, mut f: impl FnMut(usize, usize, u
     }
 }
 
+/// A run of pixels within one row, as the source pixel that tap (0, 0) of the kernel sees at its start.
+struct Run {
+    y: isize,
+    x: isize,
+    offset: usize,
+    len: usize,
+}
+
+/// The runs of `pixels` of an image `width` wide; pixel (y, x) sees (y * step + origin).
+fn runs(pixels: Range<usize>, width: usize, step: [usize; 2], origin: [isize; 2]) -> Vec<Run> {
+    let mut all = Vec::with_capacity(pixels.len() / width.max(1) + 2);
+    rows_of(pixels, width, |y, x, offset, len| {
+        all.push(Run { y: (y * step[0]) as isize + origin[0], x: (x * step[1]) as isize + origin[1], offset, len });
+    });
+    all
+}
+
+/// Steps `k` of a matrix over (channel, kernel row, kernel column), from `ks.start` on.
+fn taps(ks: Range<usize>, [kh, kw]: [usize; 2]) -> impl Iterator<Item = (usize, usize, usize)> {
+    let mut at = (ks.start / (kh * kw), ks.start / kw % kh, ks.start % kw);
+    ks.map(move |_| {
+        let now = at;
+        at.2 += 1;
+        if at.2 == kw {
+            (at.1, at.2) = (at.1 + 1, 0);
+            if at.1 == kh {
+                (at.0, at.1) = (at.0 + 1, 0);
+            }
+        }
+        now
+    })
+}
+
 /// Fills `dst` with `src[first + i * step]`, zero where that is outside `src`.
 fn gather(dst: &mut [f32], src: &[f32], first: isize, step: usize) {
     let len = dst.len() as isize;
     let step = step as isize;
     // The run of i whose source is inside: first + i*step in 0..src.len().
-    let lo = ((-first).max(0) + step - 1) / step;
+    let lo = if first < 0 { (-first + step - 1) / step } else { 0 }.min(len);
     let hi = ((src.len() as isize - first).max(0) + step - 1) / step;
-    let (lo, hi) = (lo.min(len), hi.min(len).max(lo.min(len)));
-    dst[..lo as usize].fill(0.0);
-    dst[hi as usize..].fill(0.0);
+    let hi = hi.min(len).max(lo);
+    dst[..lo as usize].iter_mut().for_each(|d| *d = 0.0);
+    dst[hi as usize..].iter_mut().for_each(|d| *d = 0.0);
     if lo < hi {
         let src = &src[(first + lo * step) as usize..];
         let dst = &mut dst[lo as usize..hi as usize];
         if step == 1 {
-            dst.copy_from_slice(&src[..dst.len()]);
+            copy(dst, &src[..dst.len()]);
         } else {
             dst.iter_mut().zip(src.iter().step_by(step as usize)).for_each(|(d, s)| *d = *s);
         }
     }
+}
+
+/// A copy of a few numbers: the library's memcpy costs more to call than such a copy takes.
+#[inline(always)]
+fn copy(dst: &mut [f32], src: &[f32]) {
+    let ((d16, dst), (s16, src)) = (dst.as_chunks_mut::<16>(), src.as_chunks::<16>());
+    d16.iter_mut().zip(s16).for_each(|(d, s)| *d = *s);
+    let ((d4, dst), (s4, src)) = (dst.as_chunks_mut::<4>(), src.as_chunks::<4>());
+    d4.iter_mut().zip(s4).for_each(|(d, s)| *d = *s);
+    dst.iter_mut().zip(src).for_each(|(d, s)| *d = *s);
 }
 
 /// The im2col matrix of one image and group: lanes are output pixels, steps are (c, kh, kw).
@@ -60,30 +103,33 @@ struct Patches<'a> {
 }
 
 impl Patches<'_> {
-    /// Row `k = (c, kh, kw)` of the matrix, at `pixels`, handed to `put(offset, first source column, source row or none, length)`.
-    fn row(&self, k: usize, pixels: Range<usize>, mut put: impl FnMut(usize, isize, Option<&[f32]>, usize)) {
+    fn runs(&self, pixels: Range<usize>) -> Vec<Run> {
         let s = self.s;
-        let [kh, kw] = s.kernel;
-        let (c, ky, kx) = (k / (kh * kw), k / kw % kh, k % kw);
-        let plane = &self.x[c * s.h * s.w..][..s.h * s.w];
-        rows_of(pixels, s.out_hw()[1], |oy, ox, offset, len| {
-            let y = (oy * s.stride[0] + ky * s.dilation[0]).wrapping_sub(s.padding[0]);
-            let first = (ox * s.stride[1] + kx * s.dilation[1]) as isize - s.padding[2] as isize;
-            put(offset, first, (y < s.h).then(|| &plane[y * s.w..][..s.w]), len);
-        });
+        runs(pixels, s.out_hw()[1], s.stride, [-(s.padding[0] as isize), -(s.padding[2] as isize)])
+    }
+
+    /// What tap (c, ky, kx) sees along a run: the source row, unless it is padding, and the column it starts at.
+    #[inline(always)]
+    fn seen(&self, (c, ky, kx): (usize, usize, usize), run: &Run) -> (Option<&[f32]>, isize) {
+        let s = self.s;
+        let y = run.y + (ky * s.dilation[0]) as isize;
+        let inside = y >= 0 && y < s.h as isize;
+        let row = inside.then(|| &self.x[(c * s.h + y as usize) * s.w..][..s.w]);
+        (row, run.x + (kx * s.dilation[1]) as isize)
     }
 }
 
 impl Lanes for Patches<'_> {
     fn pack(&self, lanes: Range<usize>, ks: Range<usize>, width: usize, panel: &mut [f32]) {
-        for (k, dst) in ks.zip(panel.chunks_exact_mut(width)) {
-            self.row(k, lanes.clone(), |offset, first, src, len| {
-                let dst = &mut dst[offset..offset + len];
-                match src {
-                    Some(src) => gather(dst, src, first, self.s.stride[1]),
-                    None => dst.fill(0.0),
+        let runs = self.runs(lanes);
+        for (tap, dst) in taps(ks, self.s.kernel).zip(panel.chunks_exact_mut(width)) {
+            for run in &runs {
+                let dst = &mut dst[run.offset..run.offset + run.len];
+                match self.seen(tap, run) {
+                    (Some(src), first) => gather(dst, src, first, self.s.stride[1]),
+                    (None, _) => dst.iter_mut().for_each(|d| *d = 0.0),
                 }
-            });
+            }
         }
     }
 }
@@ -103,17 +149,18 @@ impl Lanes for PatchesOverPixels<'_> {
         rows_of(ks, s.out_plane(), |image, pixel, k, len| {
             let x = &self.x[(image * s.c + self.group * cg) * s.h * s.w..][..cg * s.h * s.w];
             let patches = Patches { s, x };
-            for (l, lane) in lanes.clone().enumerate() {
-                patches.row(lane, pixel..pixel + len, |offset, first, src, len| {
-                    let dst = panel[(k + offset) * width + l..].iter_mut().step_by(width).take(len);
-                    match src {
-                        Some(src) => {
+            let runs = patches.runs(pixel..pixel + len);
+            for (l, tap) in taps(lanes.clone(), s.kernel).enumerate() {
+                for run in &runs {
+                    let dst = panel[(k + run.offset) * width + l..].iter_mut().step_by(width).take(run.len);
+                    match patches.seen(tap, run) {
+                        (Some(src), first) => {
                             let at = |i: usize| src.get((first + (i * s.stride[1]) as isize) as usize).copied().unwrap_or(0.0);
                             dst.enumerate().for_each(|(i, d)| *d = at(i));
                         }
-                        None => dst.for_each(|d| *d = 0.0),
+                        (None, _) => dst.for_each(|d| *d = 0.0),
                     }
-                });
+                }
             }
         });
     }
@@ -129,30 +176,29 @@ struct GradientPatches<'a> {
 impl Lanes for GradientPatches<'_> {
     fn pack(&self, lanes: Range<usize>, ks: Range<usize>, width: usize, panel: &mut [f32]) {
         let s = self.s;
-        let ([oh, ow], [kh, kw], [sh, sw]) = (s.out_hw(), s.kernel, s.stride);
-        for (k, dst) in ks.zip(panel.chunks_exact_mut(width)) {
-            let (oc, ky, kx) = (k / (kh * kw), k / kw % kh, k % kw);
-            let plane = &self.dout[oc * oh * ow..][..oh * ow];
-            rows_of(lanes.clone(), s.w, |y, x, offset, len| {
-                let dst = &mut dst[offset..offset + len];
-                // Input row y was read at output row (y + pt - ky*dh) / sh, if that divides.
-                let ty = (y + s.padding[0]).wrapping_sub(ky * s.dilation[0]);
-                let oy = ty / sh;
-                if ty.is_multiple_of(sh) && oy < oh {
-                    let row = &plane[oy * ow..][..ow];
-                    let first = (x + s.padding[2]) as isize - (kx * s.dilation[1]) as isize;
-                    if sw == 1 {
-                        gather(dst, row, first, 1);
-                    } else {
-                        for (i, d) in dst.iter_mut().enumerate() {
-                            let tx = (first + i as isize) as usize;
-                            *d = if tx.is_multiple_of(sw) { row.get(tx / sw).copied().unwrap_or(0.0) } else { 0.0 };
-                        }
-                    }
-                } else {
-                    dst.fill(0.0);
+        let ([oh, ow], [sh, sw]) = (s.out_hw(), s.stride);
+        let runs = runs(lanes, s.w, [1, 1], [s.padding[0] as isize, s.padding[2] as isize]);
+        for ((oc, ky, kx), dst) in taps(ks, s.kernel).zip(panel.chunks_exact_mut(width)) {
+            for run in &runs {
+                let dst = &mut dst[run.offset..run.offset + run.len];
+                // Input row y was read at output row (y + pt - ky*dh) / sh, if that divides; so for columns.
+                let ty = run.y - (ky * s.dilation[0]) as isize;
+                let first = run.x - (kx * s.dilation[1]) as isize;
+                let oy = ty as usize / sh;
+                if ty < 0 || ty as usize % sh != 0 || oy >= oh {
+                    dst.iter_mut().for_each(|d| *d = 0.0);
+                    continue;
                 }
-            });
+                let row = &self.dout[(oc * oh + oy) * ow..][..ow];
+                if sw == 1 {
+                    gather(dst, row, first, 1);
+                } else {
+                    for (i, d) in dst.iter_mut().enumerate() {
+                        let tx = (first + i as isize) as usize;
+                        *d = if tx.is_multiple_of(sw) { row.get(tx / sw).copied().unwrap_or(0.0) } else { 0.0 };
+                    }
+                }
+            }
         }
     }
 }
