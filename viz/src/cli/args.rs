@@ -91,7 +91,7 @@ pub enum Command {
         #[arg(long)]
         input_gradient: bool,
         /// The class of --input-gradient: index or name (default: the predicted one)
-        #[arg(long, value_name = "CLASS")]
+        #[arg(long, value_name = "CLASS", requires = "input_gradient")]
         class: Option<String>,
     },
     /// Accuracy on a folder DIR/CLASS/*.jpg
