@@ -2,7 +2,7 @@
 
 use super::problem::Problem;
 use convscope_models::engine::Tensor;
-use convscope_models::weights::{SaveType, TensorToSave, write_safetensors};
+use convscope_models::weights::{SaveType, TensorToSave, WeightsError, write_safetensors};
 use convscope_viz::draw::png::{self, Batch, Facts};
 use image::RgbImage;
 use serde_json::{Map, Value, json};
@@ -67,7 +67,12 @@ impl Output {
             let tensors: Vec<TensorToSave> =
                 self.tensors.iter().map(|(name, t)| TensorToSave { name, shape: t.shape(), values: t.f32() }).collect();
             let facts = Value::Object(self.facts.clone()).to_string();
-            write_safetensors(path, &tensors, SaveType::F32, &BTreeMap::from([("convscope".to_string(), facts)]))?;
+            let metadata = BTreeMap::from([("convscope".to_string(), facts)]);
+            write_safetensors(path, &tensors, SaveType::F32, &metadata).map_err(|e| match e {
+                // They are not weights here.
+                WeightsError::Write { path, reason } => Problem::failure(format!("cannot write {}: {reason}", path.display())),
+                other => other.into(),
+            })?;
         }
         batch.publish()?;
         let raw = self.raw.map(|p| p.display().to_string());

@@ -65,8 +65,9 @@ pub fn checkpoint(tensors: &[Tensor]) -> Vec<u8> {
 
 /// Files that would run `touch MARKER` if anything in them were executed: a bare pickle, a legacy `.th`, and a zip.
 pub fn malicious(marker: &str) -> [(&'static str, Vec<u8>); 3] {
-    let pickle = format!("\u{2}cos\nsystem\n(S'touch {marker}'\ntR.").into_bytes();
-    let pickle = [b"\x80".as_slice(), &pickle].concat();
+    let command = format!("touch {marker}");
+    let call = [b"\x80\x02cos\nsystem\n(X".as_slice(), &(command.len() as u32).to_le_bytes(), command.as_bytes()];
+    let pickle = [call.concat(), b"tR.".to_vec()].concat();
     let magic = b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19.\x80\x02M\xe9\x03.\x80\x02}.";
     let legacy = [magic.as_slice(), &pickle].concat();
     let zipped = zip(&[("archive/data.pkl".to_string(), pickle.clone()), ("archive/version".to_string(), b"3\n".to_vec())]);

@@ -34,7 +34,7 @@ pub fn run(
     let (prepared, image) = session.image(path, size)?;
     let classes = match target {
         Target::Named(text) => session.classes(text)?,
-        Target::Top(k) => predict(&session.model, &image)?[0].top(k.max(1)),
+        Target::Top(k) => predict(&session.model, &image)?[0].top(k),
     };
     let (prediction, maps) = grad_cam(&session.model, &image, layer, &classes)?;
     let layer_name = network[layer].name.as_str();
