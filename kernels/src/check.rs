@@ -113,8 +113,7 @@ fn check_row<S: Display>(table: &Table<S>, row: &Row<S>, spec: &S, accum: Accum,
         let bound = row.tolerance.ulps * epsilon * ((table.terms)(spec) as f64).sqrt() * largest.max(1e-30);
         for (i, (g, w)) in got.as_slice::<f64>().iter().zip(want).enumerate() {
             let diff = (g - w).abs();
-            // Written so that NaN fails.
-            if !(diff <= bound) {
+            if diff.is_nan() || diff > bound {
                 return Err(format!("{}[{i}] is {g}, oracle {w}, off by {diff:.3e} where {bound:.3e} is allowed", o.name));
             }
             worst = worst.max(diff / bound);

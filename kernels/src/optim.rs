@@ -95,7 +95,7 @@ fn step<T: Real>(s: &StepSpec, inputs: &[&Buffer], outputs: &mut [&mut Buffer], 
             for i in 0..s.len {
                 let (mut w, mut g) = (w[i], g[i]);
                 if decoupled {
-                    w = w * of(1.0 - lr * weight_decay)
+                    w *= of(1.0 - lr * weight_decay)
                 } else {
                     g += of(weight_decay) * w
                 }

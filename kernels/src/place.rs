@@ -38,10 +38,10 @@ impl PlaceSpec {
             && self.to + self.count <= self.to_shape[0]
             && (self.count == 0 || (reach(0) < self.from_shape[1] && reach(1) < self.from_shape[2]))
     }
-    fn from_len(&self) -> usize {
+    fn input_len(&self) -> usize {
         self.n * self.from_shape.iter().product::<usize>()
     }
-    fn to_len(&self) -> usize {
+    fn output_len(&self) -> usize {
         self.n * self.to_shape.iter().product::<usize>()
     }
 }
@@ -141,7 +141,10 @@ macro_rules! rows {
 /// `place.fwd`: input `x`; output `out`.
 pub static FWD: Table<PlaceSpec> = Table {
     op: "place.fwd",
-    signature: |s| Signature { inputs: vec![Operand::any("x", s.from_len())], outputs: vec![Operand::any("out", s.to_len())] },
+    signature: |s| Signature {
+        inputs: vec![Operand::any("x", s.input_len())],
+        outputs: vec![Operand::any("out", s.output_len())],
+    },
     flops: |_| 0,
     terms: |_| 1,
     accumulates: true,
@@ -152,7 +155,10 @@ pub static FWD: Table<PlaceSpec> = Table {
 /// `place.bwd`: input `dout`; output `dx`.
 pub static BWD: Table<PlaceSpec> = Table {
     op: "place.bwd",
-    signature: |s| Signature { inputs: vec![Operand::any("dout", s.to_len())], outputs: vec![Operand::any("dx", s.from_len())] },
+    signature: |s| Signature {
+        inputs: vec![Operand::any("dout", s.output_len())],
+        outputs: vec![Operand::any("dx", s.input_len())],
+    },
     flops: |_| 0,
     terms: |_| 1,
     accumulates: true,

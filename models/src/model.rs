@@ -104,9 +104,14 @@ impl Model {
         let mut last_reader = vec![None; layers.len()];
         let mut needed = vec![false; layers.len()];
         needed[until.0] = true;
-        for i in (from.0 + 1..=until.0).rev().filter(|i| *i != from.0) {
+        for i in (from.0 + 1..=until.0).rev() {
             if needed[i] {
                 for input in &layers[i].inputs {
+                    if input.0 < from.0 {
+                        let (reader, other, start) = (&layers[i].name, &layers[input.0].name, &layers[from.0].name);
+                        let reason = format!("{reader} also reads {other}, which does not come through {start}");
+                        return Err(Error::Shapes { op: "run", reason, shapes: Vec::new() });
+                    }
                     needed[input.0] = true;
                     last_reader[input.0].get_or_insert(i);
                 }
@@ -119,12 +124,7 @@ impl Model {
                 continue;
             }
             let layer = &layers[i];
-            let inputs = layer.inputs.iter().map(|id| run.layers[id.0]).collect::<Option<Vec<_>>>();
-            let inputs = inputs.ok_or_else(|| Error::Shapes {
-                op: "run",
-                reason: format!("{} also reads layers that do not come through {}", layer.name, layers[from.0].name),
-                shapes: Vec::new(),
-            })?;
+            let inputs: Vec<Var> = layer.inputs.iter().filter_map(|id| run.layers[id.0]).collect();
             let (first, count) = self.ranges[i];
             let params: Vec<Var> = (first..first + count).map(|p| self.leaf(tape, &mut run, p)).collect();
             let var = apply(tape, &layer.kind, &inputs, &params, mode, i as u64)?;

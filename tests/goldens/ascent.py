@@ -16,9 +16,13 @@ from networks import filled
 STEPS, KEPT = 10, (3, 10)
 
 
+# Streams that keep every unit clear of its kink (a ReLU at zero, two equal maxima of a window): there f32 and f64 part ways.
+STREAMS = {"chollet1": "start.chollet1", "kerasblog": "start.kerasblog", "keras-io": "ascent.keras-io"}
+
+
 def start(recipe, h, w):
     """The start image in f64, rounded to f32 as every implementation would hold it."""
-    u = uniform(f"ascent.{recipe}", 0, 3 * h * w).reshape(1, 3, h, w)
+    u = uniform(STREAMS[recipe], 0, 3 * h * w).reshape(1, 3, h, w)
     image = {"chollet1": lambda: u * 20.0 + 128.0, "kerasblog": lambda: (u - 0.5) * 20.0 + 128.0, "keras-io": lambda: (u - 0.5) * 0.25}[recipe]()
     return torch.from_numpy(image.astype(np.float32))
 

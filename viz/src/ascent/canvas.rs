@@ -176,3 +176,36 @@ fn inverse(m: [[f32; 3]; 3]) -> [[f32; 3]; 3] {
     let determinant: f32 = (0..3).map(|j| m[0][j] * cofactor(0, j)).sum();
     std::array::from_fn(|i| std::array::from_fn(|j| cofactor(j, i) / determinant))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::Preset;
+    use super::super::tests::{dot, numbers, tiny};
+    use super::*;
+
+    #[test]
+    fn waves_have_their_inverse_and_their_gradient() {
+        let model = tiny();
+        for size in [[8, 8], [7, 10]] {
+            let options = Options { size, ..Preset::Default.options(&model.network) };
+            let canvas = Canvas::new(&options);
+            let count = 3 * size[0] * size[1];
+            let picture: Vec<f32> = (0..count).map(|i| 0.1 + 0.8 * ((i * 29 % 31) as f32 / 31.0)).collect();
+            let parameters = canvas
+                .start(&Options { start: Start::Image(picture.clone()), ..options.clone() }, [3, size[0], size[1]], 0, 0)
+                .unwrap();
+            let back = canvas.image(&parameters).unwrap();
+            assert!(back.iter().zip(&picture).all(|(a, b)| (a - b).abs() < 1e-4));
+
+            let (z, towards, dy) = (numbers(4, count), numbers(5, count), numbers(6, count));
+            let moved = |by: f32| {
+                let z: Vec<f32> = z.iter().zip(&towards).map(|(z, d)| 0.3 * z + by * d).collect();
+                canvas.image(&z).unwrap()
+            };
+            let image = moved(0.0);
+            let slope = (dot(&moved(1e-3), &dy) - dot(&moved(-1e-3), &dy)) / 2e-3;
+            let got = dot(&canvas.adjoint(&image, dy.clone()).unwrap(), &towards);
+            assert!((slope - got).abs() < 2e-3 * slope.abs().max(1.0), "{slope} {got}");
+        }
+    }
+}

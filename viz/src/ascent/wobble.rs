@@ -67,3 +67,29 @@ impl Movement {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{dot, numbers};
+    use super::*;
+
+    #[test]
+    fn movements_roll_and_have_their_adjoint() {
+        let size = [6, 7];
+        let (x, y) = (numbers(1, 3 * 42), numbers(2, 3 * 42));
+        let wobble = Wobble { jitter: 2, rotate: 10.0, scale: 0.1 };
+        for step in 0..5 {
+            let movement = Movement::draw(&wobble, 9, step);
+            let (a, b) = (dot(&movement.apply(&x, size), &y), dot(&x, &movement.adjoint(&y, size)));
+            assert!((a - b).abs() < 1e-4, "{a} {b}");
+        }
+        assert_eq!(Movement::STILL.apply(&x, size), x);
+        let mut shifts = std::collections::HashSet::new();
+        for step in 0..200 {
+            let rolled = Movement::draw(&Wobble { jitter: 2, ..Wobble::default() }, 9, step).apply(&x, size);
+            let found = (0..42).find(|s| (0..42).all(|i| rolled[i] == x[(i / 7 + s / 7) % 6 * 7 + (i + s) % 7]));
+            shifts.insert(found.expect("a whole shift copies every pixel"));
+        }
+        assert_eq!(shifts.len(), 25, "shifts of -2..=2 both ways");
+    }
+}
