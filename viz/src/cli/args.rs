@@ -18,6 +18,11 @@ pub struct Args {
     pub command: Command,
 }
 
+/// A number of things of which there must be one.
+fn positive(text: &str) -> Result<usize, String> {
+    text.parse().ok().filter(|n| *n > 0).ok_or_else(|| "wants a number from 1 up".to_string())
+}
+
 /// Options of every command.
 #[derive(ClapArgs, Debug, Clone)]
 #[command(next_help_heading = "Common options")]
@@ -35,7 +40,7 @@ pub struct Common {
     #[arg(long, global = true, default_value = "auto", value_name = "auto|cpu|cuda:N")]
     pub device: String,
     /// Threads (default: all cores)
-    #[arg(long, global = true, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(long, global = true, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub threads: Option<u16>,
     /// Seed of everything random
     #[arg(long, global = true, default_value_t = 0, value_name = "N")]
@@ -85,13 +90,13 @@ pub enum Command {
         #[command(flatten)]
         image: ImageArgs,
         /// How many classes to show
-        #[arg(long, default_value_t = 5, value_name = "K")]
+        #[arg(long, default_value_t = 5, value_name = "K", value_parser = positive)]
         top: usize,
         /// With --raw: also the gradient of the class's logit with respect to the image, as `dx`
         #[arg(long)]
         input_gradient: bool,
         /// The class of --input-gradient: index or name (default: the predicted one)
-        #[arg(long, value_name = "CLASS")]
+        #[arg(long, value_name = "CLASS", requires = "input_gradient")]
         class: Option<String>,
     },
     /// Accuracy on a folder DIR/CLASS/*.jpg
@@ -141,7 +146,7 @@ pub enum Command {
         #[arg(short, long, value_name = "CLASS,..")]
         class: Option<String>,
         /// The best K classes instead
-        #[arg(long, value_name = "K", conflicts_with = "class")]
+        #[arg(long, value_name = "K", value_parser = positive, conflicts_with = "class")]
         top: Option<usize>,
         /// Layer whose maps are weighted (default: the last one that still has a place in the image)
         #[arg(short, long, value_name = "LAYER")]
@@ -219,7 +224,7 @@ pub struct AscentArgs {
     #[arg(long)]
     pub sort: bool,
     /// Keep only the best N
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = positive)]
     pub best: Option<usize>,
 }
 

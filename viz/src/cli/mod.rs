@@ -11,15 +11,17 @@ use clap::Parser;
 use clap::error::ErrorKind;
 use convscope_models::engine::kernels::table;
 use problem::Problem;
+use std::io::Write;
 use std::process::ExitCode;
 
 /// Runs what was typed.
 pub fn main() -> ExitCode {
     let args = match Args::try_parse() {
         Ok(args) => args,
-        Err(e) if matches!(e.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) => {
-            print!("{}", e.render().ansi());
-            return ExitCode::SUCCESS;
+        // Help goes to stdout if asked for, else to stderr; coloured only on a terminal. Nobody misses it in a closed pipe.
+        Err(e) if is_help(e.kind()) => {
+            let _ = e.print();
+            return ExitCode::from(if e.use_stderr() { 2 } else { 0 });
         }
         Err(e) => return end(&Problem::usage(one_line(&e))),
     };
@@ -29,8 +31,14 @@ pub fn main() -> ExitCode {
     }
 }
 
+fn is_help(kind: ErrorKind) -> bool {
+    use ErrorKind::{DisplayHelp, DisplayHelpOnMissingArgumentOrSubcommand, DisplayVersion};
+    matches!(kind, DisplayHelp | DisplayHelpOnMissingArgumentOrSubcommand | DisplayVersion)
+}
+
 fn end(problem: &Problem) -> ExitCode {
-    eprintln!("error: {}", problem.message);
+    // The exit code speaks where stderr is closed.
+    let _ = writeln!(std::io::stderr(), "error: {}", problem.message);
     ExitCode::from(problem.code)
 }
 

@@ -2,12 +2,14 @@
 
 use super::problem::Problem;
 use convscope_models::engine::Tensor;
-use convscope_models::weights::{SaveType, TensorToSave, write_safetensors};
-use convscope_viz::draw::png::{self, Facts};
+use convscope_models::weights::{SaveType, TensorToSave, WeightsError, write_safetensors};
+use convscope_viz::draw::png::{self, Batch, Facts};
 use image::RgbImage;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::fmt::Display;
+use std::io::{ErrorKind, Write};
+use std::path::PathBuf;
 
 /// Pictures and numbers of one command.
 pub struct Output {
@@ -55,34 +57,46 @@ impl Output {
         }
     }
 
-    /// Writes everything and says where. Returns the pictures' paths.
-    pub fn finish(self) -> Result<Vec<PathBuf>, Problem> {
-        let written: Vec<PathBuf> = self.files.iter().map(|(p, _)| p.clone()).collect();
-        png::write_all_atomic(self.files)?;
+    /// Writes all files or none and says where. Returns the pictures' paths.
+    pub fn finish(self) -> Result<Vec<String>, Problem> {
+        let pictures = self.files.iter().map(|(p, _)| p).filter(|p| p.extension().is_some_and(|e| e == "png"));
+        let pictures: Vec<String> = pictures.map(|p| p.display().to_string()).collect();
+        // The numbers take their place when the pictures can no longer fail for want of space or permission.
+        let batch = Batch::prepare(self.files)?;
         if let Some(path) = &self.raw {
             let tensors: Vec<TensorToSave> =
                 self.tensors.iter().map(|(name, t)| TensorToSave { name, shape: t.shape(), values: t.f32() }).collect();
             let facts = Value::Object(self.facts.clone()).to_string();
-            let saved = write_safetensors(path, &tensors, SaveType::F32, &BTreeMap::from([("convscope".to_string(), facts)]));
-            if let Err(e) = saved {
-                // A command writes all of its files or none.
-                written.iter().for_each(|p| drop(std::fs::remove_file(p)));
-                return Err(e.into());
-            }
+            let metadata = BTreeMap::from([("convscope".to_string(), facts)]);
+            write_safetensors(path, &tensors, SaveType::F32, &metadata).map_err(|e| match e {
+                // They are not weights here.
+                WeightsError::Write { path, reason } => Problem::failure(format!("cannot write {}: {reason}", path.display())),
+                other => other.into(),
+            })?;
         }
-        let pictures: Vec<PathBuf> = written.into_iter().filter(|p| p.extension().is_some_and(|e| e == "png")).collect();
-        if !self.quiet {
-            let say = |p: &Path| println!("wrote {}", p.display());
-            pictures.iter().for_each(|p| say(p));
-            self.raw.iter().for_each(|p| say(p));
+        batch.publish()?;
+        let raw = self.raw.map(|p| p.display().to_string());
+        let told: Vec<String> = pictures.iter().chain(&raw).map(|p| format!("wrote {p}")).collect();
+        if !self.quiet && !told.is_empty() {
+            print(told.join("\n"))?;
         }
         Ok(pictures)
     }
 }
 
+/// Prints a result, with one newline at its end. A reader that has left (`convscope models | head -1`) has what it wanted.
+pub fn print(text: impl Display) -> Result<(), Problem> {
+    let text = text.to_string();
+    let mut out = std::io::stdout().lock();
+    match writeln!(out, "{}", text.trim_end_matches('\n')).and_then(|()| out.flush()) {
+        Err(e) if e.kind() != ErrorKind::BrokenPipe => Err(Problem::failure(format!("cannot write to standard output: {e}"))),
+        _ => Ok(()),
+    }
+}
+
 /// Facts that every picture carries.
 pub fn facts(entries: &[(&str, Value)]) -> Map<String, Value> {
-    let command = std::env::args().skip(1).collect::<Vec<_>>().join(" ");
+    let command = std::env::args_os().skip(1).map(|a| a.to_string_lossy().into_owned()).collect::<Vec<_>>().join(" ");
     let first = std::iter::once(("command".to_string(), json!(format!("convscope {command}"))));
     first.chain(entries.iter().map(|(k, v)| (k.to_string(), v.clone()))).collect()
 }

@@ -45,7 +45,7 @@ codes!(
     NetworkError => |_: &_| 2,
     LabelError => |_: &_| 2,
     ImageError => |_: &_| 1,
-    WeightsError => |_: &_| 1,
+    WeightsError => |e: &WeightsError| if matches!(e, WeightsError::HubAddress { .. }) { 2 } else { 1 },
     LoadError => |e: &LoadError| if e.is_usage() { 2 } else { 1 },
     DrawError => |_: &_| 1,
     engine::Error => |_: &_| 1,

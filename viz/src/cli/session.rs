@@ -87,10 +87,15 @@ impl Session {
     pub fn image(&self, path: &Path, args: &ImageArgs) -> Result<(Prepared, Tensor), Problem> {
         let preprocess = self.preprocess(args)?;
         let prepared = prepare_file(path, &preprocess)?;
-        // The shape rule says which layer an image is too small for.
-        self.network().shapes(prepared.h, prepared.w).map_err(|e| Problem::failure(format!("{}: {e}", path.display())))?;
+        self.check_size(path, &prepared)?;
         let tensor = Tensor::from_slice([1, 3, prepared.h, prepared.w], &prepared.data)?;
         Ok((prepared, tensor))
+    }
+
+    /// That an image is large enough; the shape rule says which layer it is too small for.
+    pub fn check_size(&self, path: &Path, image: &Prepared) -> Result<(), Problem> {
+        let shapes = self.network().shapes(image.h, image.w);
+        shapes.map(drop).map_err(|e| Problem::failure(format!("{}: {e}", path.display())))
     }
 
     pub fn preprocess(&self, args: &ImageArgs) -> Result<Preprocess, Problem> {

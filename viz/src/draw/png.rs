@@ -58,11 +58,48 @@ pub fn save(path: &Path, picture: &RgbImage, facts: &Facts) -> Result<(), DrawEr
     write_all_atomic(vec![(path.to_path_buf(), encode(picture, facts)?), (path.with_extension("json"), json.into_bytes())])
 }
 
-/// Writes all files or none: each is complete in a temporary file in its folder before the first one takes its place. Folders are
-/// made as needed. After an error no file is there, unless it was before, and then it is unharmed.
+/// Writes all files or none, see [`Batch`].
 pub fn write_all_atomic(files: Vec<(PathBuf, Vec<u8>)>) -> Result<(), DrawError> {
-    let pending = files.iter().map(|(path, bytes)| Pending::create(path, bytes)).collect::<Result<Vec<_>, _>>()?;
-    pending.into_iter().try_for_each(Pending::publish)
+    Batch::prepare(files)?.publish()
+}
+
+/// Files that appear together: each is complete in a temporary file in its folder before the first one takes its place. Folders
+/// are made as needed. After an error, or if the batch is dropped, no file or folder is there that was not before, and what was
+/// before is unharmed.
+pub struct Batch {
+    // Dropped in this order: a folder can go when its files have.
+    files: Vec<Pending>,
+    folders: Vec<NewFolder>,
+}
+
+impl Batch {
+    /// Writes the temporary files.
+    pub fn prepare(files: Vec<(PathBuf, Vec<u8>)>) -> Result<Batch, DrawError> {
+        let mut batch = Batch { files: Vec::new(), folders: Vec::new() };
+        for (path, bytes) in &files {
+            let folder = path.parent().unwrap_or(Path::new(""));
+            let missing: Vec<&Path> = folder.ancestors().take_while(|p| !p.as_os_str().is_empty() && !p.exists()).collect();
+            // The deepest first, as they are to be removed.
+            batch.folders.splice(0..0, missing.into_iter().map(|p| NewFolder(p.to_path_buf())));
+            batch.files.push(Pending::create(path, bytes)?);
+        }
+        Ok(batch)
+    }
+
+    /// Gives the files their names.
+    pub fn publish(self) -> Result<(), DrawError> {
+        self.files.into_iter().try_for_each(Pending::publish)
+    }
+}
+
+/// A folder that was not there before the batch; removed if it ends up empty.
+struct NewFolder(PathBuf);
+
+impl Drop for NewFolder {
+    fn drop(&mut self) {
+        // A folder that holds something stays, which is no error.
+        let _ = fs::remove_dir(&self.0);
+    }
 }
 
 /// A finished temporary file that has not yet taken its place; removed if it never does.
@@ -155,6 +192,12 @@ mod tests {
         // The place of the JSON is taken by a folder: the picture must not appear either.
         fs::create_dir(folder.path().join("out.json")).unwrap();
         assert!(save(&folder.path().join("out.png"), &picture(), &facts()).is_err());
+        // Nor does a folder stay that was made for nothing.
+        let new = folder.path().join("new/deep");
+        let files = vec![(new.join("a.png"), vec![1]), (new.join("b/c.png"), vec![2]), (file.join("d.png"), vec![3])];
+        assert!(write_all_atomic(files).is_err());
+        assert_eq!(names(folder.path()), ["file", "out.json"]);
+        drop(Batch::prepare(vec![(new.join("a.png"), vec![1])]).unwrap());
         assert_eq!(names(folder.path()), ["file", "out.json"]);
         assert!(save(folder.path(), &picture(), &facts()).is_err());
         assert!(save(Path::new("/"), &picture(), &facts()).is_err());

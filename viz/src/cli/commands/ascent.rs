@@ -1,5 +1,5 @@
 use crate::cli::args::{AscentArgs, AscentInput, AscentPreset, Common};
-use crate::cli::output::Output;
+use crate::cli::output::{Output, print};
 use crate::cli::problem::Problem;
 use crate::cli::session::{Session, Size, parse_size, progress};
 use convscope_models::engine::Tensor;
@@ -69,7 +69,7 @@ pub fn run(common: &Common, args: &AscentArgs) -> Result<(), Problem> {
     output.numbers("score", Tensor::from_slice([results.len()], &results.iter().map(|a| a.score).collect::<Vec<_>>())?);
     let written = output.finish()?;
     if common.json {
-        println!("{:#}", json!({"layer": name, "preset": preset, "channels": scores, "pictures": written}));
+        print(format!("{:#}", json!({"layer": name, "preset": preset, "channels": scores, "pictures": written})))?;
     }
     Ok(())
 }

@@ -1,9 +1,12 @@
 use crate::cli::args::{Common, SaveAs};
+use crate::cli::output::print;
 use crate::cli::problem::Problem;
 use crate::cli::session::{Session, network};
-use convscope_models::weights::{Checkpoint, HubOptions, SaveType, TensorToSave, WeightsError, fetch, write_safetensors};
+use convscope_models::weights::{
+    Checkpoint, HubAddress, HubOptions, SaveType, TensorToSave, WeightsError, fetch, write_safetensors,
+};
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 pub fn run(common: &Common, from: &str, to: &Path, dtype: SaveAs) -> Result<(), Problem> {
     let dtype = match dtype {
@@ -20,11 +23,11 @@ pub fn run(common: &Common, from: &str, to: &Path, dtype: SaveAs) -> Result<(), 
         let session = Session::open(&Common { weights: Some(from.to_string()), ..common.clone() })?;
         names.into_iter().zip(&session.model.params).map(|(n, t)| (n, t.shape().to_vec(), t.f32().to_vec())).collect()
     } else {
-        let open = |path: &Path| Checkpoint::open(path);
-        let checkpoint = match from.parse() {
-            Ok(address) if from.starts_with("hf:") => open(&fetch(&address, &HubOptions::from_env(), &mut ())?)?,
-            _ => open(Path::new(from))?,
+        let path = match from.starts_with(HubAddress::SCHEME) {
+            true => fetch(&from.parse()?, &HubOptions::from_env(), &mut ())?,
+            false => PathBuf::from(from),
         };
+        let checkpoint = Checkpoint::open(path)?;
         let floats = checkpoint.tensors().iter().filter(|t| t.dtype.is_float());
         floats.map(|t| Ok((t.name.clone(), t.shape.clone(), t.to_f32_checked()?))).collect::<Result<_, WeightsError>>()?
     };
@@ -32,7 +35,7 @@ pub fn run(common: &Common, from: &str, to: &Path, dtype: SaveAs) -> Result<(), 
     write_safetensors(to, &list, dtype, &metadata)?;
     if !common.quiet {
         let numbers: usize = tensors.iter().map(|t| t.2.len()).sum();
-        println!("wrote {}: {} tensors, {numbers} numbers", to.display(), tensors.len());
+        print(format!("wrote {}: {} tensors, {numbers} numbers", to.display(), tensors.len()))?;
     }
     Ok(())
 }

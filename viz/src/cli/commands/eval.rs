@@ -1,4 +1,5 @@
 use crate::cli::args::{Common, ImageArgs};
+use crate::cli::output::print;
 use crate::cli::problem::Problem;
 use crate::cli::session::{Session, progress};
 use convscope_models::engine::Tensor;
@@ -68,9 +69,12 @@ pub fn run(common: &Common, dir: &Path, size: &ImageArgs, batch: usize) -> Resul
     for part in all.chunks(batch) {
         let read: Vec<Result<Prepared, ImageError>> = part.par_iter().map(|(_, p)| prepare_file(p, &preprocess)).collect();
         let mut images: Vec<(usize, Prepared)> = Vec::new();
-        for ((class, _), image) in part.iter().zip(read) {
+        for ((class, path), image) in part.iter().zip(read) {
             match image {
-                Ok(image) => images.push((*class, image)),
+                Ok(image) => {
+                    session.check_size(path, &image)?;
+                    images.push((*class, image));
+                }
                 // One broken file does not spoil a thousand answers, but it is named.
                 Err(e) => bar.suspend(|| eprintln!("skipped: {e}")),
             }
@@ -79,7 +83,6 @@ pub fn run(common: &Common, dir: &Path, size: &ImageArgs, batch: usize) -> Resul
         while let Some((h, w)) = images.first().map(|(_, p)| (p.h, p.w)) {
             let (same, rest): (Vec<_>, Vec<_>) = images.into_iter().partition(|(_, p)| (p.h, p.w) == (h, w));
             images = rest;
-            session.network().shapes(h, w)?;
             let data: Vec<f32> = same.iter().flat_map(|(_, p)| &p.data).copied().collect();
             let predictions = predict(&session.model, &Tensor::from_slice([same.len(), 3, h, w], &data)?)?;
             for ((class, _), p) in same.iter().zip(&predictions) {
@@ -102,21 +105,21 @@ pub fn run(common: &Common, dir: &Path, size: &ImageArgs, batch: usize) -> Resul
         return Err(Problem::failure(format!("none of the images in {} could be read", dir.display())));
     }
     if common.json {
-        println!("{}", json!({"images": sum.images, "top1": sum.top1, "top5": sum.top5}));
-        return Ok(());
+        return print(json!({"images": sum.images, "top1": sum.top1, "top5": sum.top5}));
     }
     let percent = |part: usize, whole: usize| 100.0 * part as f64 / whole.max(1) as f64;
-    println!("{:30} {:>7} {:>7} {:>7}", "class", "images", "top-1 %", "top-5 %");
+    let mut lines = vec![format!("{:30} {:>7} {:>7} {:>7}", "class", "images", "top-1 %", "top-5 %")];
     for (class, c) in counts.iter().enumerate().filter(|(_, c)| c.images > 0) {
-        println!(
+        lines.push(format!(
             "{:30} {:7} {:7.1} {:7.1}",
             session.class_name(class),
             c.images,
             percent(c.top1, c.images),
             percent(c.top5, c.images)
-        );
+        ));
     }
-    println!("top-1 {}/{} = {:.2} %", sum.top1, sum.images, percent(sum.top1, sum.images));
-    println!("top-5 {}/{} = {:.2} %", sum.top5, sum.images, percent(sum.top5, sum.images));
-    Ok(())
+    for (name, right) in [("top-1", sum.top1), ("top-5", sum.top5)] {
+        lines.push(format!("{name} {right}/{} = {:.2} %", sum.images, percent(right, sum.images)));
+    }
+    print(lines.join("\n"))
 }

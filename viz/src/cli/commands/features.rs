@@ -1,5 +1,5 @@
 use crate::cli::args::{Common, FeaturesPreset, ImageArgs, Sort};
-use crate::cli::output::Output;
+use crate::cli::output::{Output, print};
 use crate::cli::problem::Problem;
 use crate::cli::session::Session;
 use convscope_models::network::{LayerId, Selection};
@@ -8,6 +8,7 @@ use convscope_viz::draw::{Bar, BarList, Cell, Colormap, Figure, Grid, Limits, Or
 use convscope_viz::features::{Features, features};
 use image::{Rgb, RgbImage};
 use serde_json::json;
+use std::collections::HashSet;
 use std::path::Path;
 
 /// How feature maps are shown.
@@ -25,10 +26,11 @@ pub fn run(common: &Common, path: &Path, size: &ImageArgs, look: &Look) -> Resul
     let selected = network.select_many(look.layer)?;
     let (_, image) = session.image(path, size)?;
     let mut layers: Vec<LayerId> = selected.iter().map(|s| s.layer).collect();
-    layers.dedup();
+    let mut seen = HashSet::new();
+    layers.retain(|layer| seen.insert(*layer));
     let (found, _) = features(&session.model, &image, &layers)?;
     let stem = path.file_stem().unwrap_or_default().to_string_lossy();
-    let mut output = Output::new(common, session.facts(&[("image", json!(path))]));
+    let mut output = Output::new(common, session.facts(&[("image", json!(path.to_string_lossy()))]));
     let mut report = Vec::new();
     for maps in &found {
         let name = network[maps.layer].name.as_str();
@@ -50,7 +52,7 @@ pub fn run(common: &Common, path: &Path, size: &ImageArgs, look: &Look) -> Resul
     }
     let pictures = output.finish()?;
     if common.json {
-        println!("{:#}", json!({"image": path, "layers": report, "pictures": pictures}));
+        print(format!("{:#}", json!({"image": path.to_string_lossy(), "layers": report, "pictures": pictures})))?;
     }
     Ok(())
 }

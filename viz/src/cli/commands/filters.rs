@@ -1,5 +1,5 @@
 use crate::cli::args::Common;
-use crate::cli::output::Output;
+use crate::cli::output::{Output, print};
 use crate::cli::problem::Problem;
 use crate::cli::session::Session;
 use convscope_models::engine::Tensor;
@@ -46,7 +46,7 @@ pub fn run(common: &Common, layer: Option<&str>) -> Result<(), Problem> {
     output.numbers(format!("{name}.weight"), Tensor::from_slice(found.size, &found.values)?);
     let pictures = output.finish()?;
     if common.json {
-        println!("{:#}", json!({"layer": name, "shape": found.size, "pictures": pictures}));
+        print(format!("{:#}", json!({"layer": name, "shape": found.size, "pictures": pictures})))?;
     }
     Ok(())
 }

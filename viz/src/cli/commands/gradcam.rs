@@ -1,5 +1,5 @@
 use crate::cli::args::{CamPreset, Common, ImageArgs};
-use crate::cli::output::Output;
+use crate::cli::output::{Output, print};
 use crate::cli::problem::Problem;
 use crate::cli::session::Session;
 use convscope_models::engine::Tensor;
@@ -34,12 +34,13 @@ pub fn run(
     let (prepared, image) = session.image(path, size)?;
     let classes = match target {
         Target::Named(text) => session.classes(text)?,
-        Target::Top(k) => predict(&session.model, &image)?[0].top(k.max(1)),
+        Target::Top(k) => predict(&session.model, &image)?[0].top(k),
     };
     let (prediction, maps) = grad_cam(&session.model, &image, layer, &classes)?;
     let layer_name = network[layer].name.as_str();
     let stem = path.file_stem().unwrap_or_default().to_string_lossy();
-    let mut output = Output::new(common, session.facts(&[("image", json!(path)), ("layer", json!(layer_name))]));
+    let mut output =
+        Output::new(common, session.facts(&[("image", json!(path.to_string_lossy())), ("layer", json!(layer_name))]));
     let mut report = Vec::new();
     for cam in &maps {
         let name = session.class_name(cam.class);
@@ -63,7 +64,10 @@ pub fn run(
     output.numbers("heatmap", stack(|c| &c.heatmap)?);
     let pictures = output.finish()?;
     if common.json {
-        println!("{:#}", json!({"image": path, "layer": layer_name, "targets": report, "pictures": pictures}));
+        print(format!(
+            "{:#}",
+            json!({"image": path.to_string_lossy(), "layer": layer_name, "targets": report, "pictures": pictures})
+        ))?;
     }
     Ok(())
 }

@@ -1,4 +1,5 @@
 use crate::cli::args::Common;
+use crate::cli::output::print;
 use crate::cli::problem::Problem;
 use convscope_models::families;
 use convscope_models::network::thousands;
@@ -14,19 +15,16 @@ pub fn run(common: &Common) -> Result<(), Problem> {
                 json!({"name": k.name, "about": k.about, "parameters": k.parameters, "classes": k.classes.len(), "weights": weights})
             })
             .collect();
-        println!("{:#}", serde_json::Value::Array(rows));
-        return Ok(());
+        return print(format!("{:#}", serde_json::Value::Array(rows)));
     }
-    println!("{:16} {:>12}  about", "network", "parameters");
+    let mut lines = vec![format!("{:16} {:>12}  about", "network", "parameters")];
     for k in &known {
-        println!("{:16} {:>12}  {}", k.name, thousands(k.parameters), k.about);
-        match &k.pretrained {
-            Some(p) => {
-                let hub = p.hub.as_ref().map(|h| format!("  or -w hf:{h}")).unwrap_or_default();
-                println!("{:30}weights: {}{hub}", "", p.url);
-            }
-            None => println!("{:30}weights: your own", ""),
-        }
+        lines.push(format!("{:16} {:>12}  {}", k.name, thousands(k.parameters), k.about));
+        let weights = match &k.pretrained {
+            Some(p) => p.url.clone() + &p.hub.as_ref().map(|h| format!("  or -w hf:{h}")).unwrap_or_default(),
+            None => "your own".to_string(),
+        };
+        lines.push(format!("{:30}weights: {weights}", ""));
     }
-    Ok(())
+    print(lines.join("\n"))
 }

@@ -1,5 +1,5 @@
 use crate::cli::args::{Common, ImageArgs};
-use crate::cli::output::Output;
+use crate::cli::output::{Output, print};
 use crate::cli::problem::Problem;
 use crate::cli::session::Session;
 use convscope_models::engine::Tensor;
@@ -20,7 +20,8 @@ pub fn run(
     }
     let session = Session::open(common)?;
     let class = gradient.flatten().map(|text| session.class(text)).transpose()?;
-    let mut output = Output::new(common, session.facts(&[("images", json!(images))]));
+    let names: Vec<String> = images.iter().map(|p| p.display().to_string()).collect();
+    let mut output = Output::new(common, session.facts(&[("images", json!(names))]));
     let (mut results, mut logits, mut dx): (Vec<Prediction>, Vec<f32>, Vec<Tensor>) = Default::default();
     for path in images {
         let (_, image) = session.image(path, size)?;
@@ -45,30 +46,31 @@ pub fn run(
         let all: Vec<f32> = dx.iter().flat_map(|d| d.f32()).copied().collect();
         output.numbers("dx", Tensor::from_slice([dx.len(), shape[1], shape[2], shape[3]], &all)?);
     }
+    output.finish()?;
     if common.json {
-        let rows: Vec<Value> = images
+        let rows: Vec<Value> = names
             .iter()
             .zip(&results)
-            .map(|(path, p)| {
+            .map(|(name, p)| {
                 let entry = |c: usize| json!({"index": c, "name": session.class_name(c), "probability": p.probabilities[c], "logit": p.logits[c]});
-                json!({"image": path, "top": p.top(top).into_iter().map(entry).collect::<Vec<_>>()})
+                json!({"image": name, "top": p.top(top).into_iter().map(entry).collect::<Vec<_>>()})
             })
             .collect();
-        println!("{:#}", Value::Array(rows));
+        print(format!("{:#}", Value::Array(rows)))
     } else {
-        for (path, p) in images.iter().zip(&results) {
-            println!("{}", path.display());
+        let mut lines = Vec::new();
+        for (name, p) in names.iter().zip(&results) {
+            lines.push(name.clone());
             for c in p.top(top) {
                 let bar = "█".repeat((p.probabilities[c] * 30.0).round() as usize);
-                println!(
+                lines.push(format!(
                     "  {:5.1} %  {bar:30}  {} ({c})  logit {:.2}",
                     100.0 * p.probabilities[c],
                     session.class_name(c),
                     p.logits[c]
-                );
+                ));
             }
         }
+        print(lines.join("\n"))
     }
-    output.finish()?;
-    Ok(())
 }

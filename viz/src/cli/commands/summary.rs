@@ -1,4 +1,5 @@
 use crate::cli::args::{Common, ImageArgs};
+use crate::cli::output::print;
 use crate::cli::problem::Problem;
 use crate::cli::session::{Size, network, parse_size};
 
@@ -12,11 +13,10 @@ pub fn run(common: &Common, image: &ImageArgs, dot: bool) -> Result<(), Problem>
         },
     };
     if dot {
-        print!("{}", network.to_dot(h, w)?);
+        print(network.to_dot(h, w)?)
     } else if common.json {
-        println!("{:#}", network.summary(h, w)?.to_json());
+        print(format!("{:#}", network.summary(h, w)?.to_json()))
     } else {
-        print!("{}", network.summary(h, w)?.to_text());
+        print(network.summary(h, w)?.to_text())
     }
-    Ok(())
 }

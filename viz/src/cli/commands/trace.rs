@@ -1,4 +1,5 @@
 use crate::cli::args::{Common, ImageArgs, TraceFormat};
+use crate::cli::output::print;
 use crate::cli::problem::Problem;
 use crate::cli::session::Session;
 use convscope_models::engine::{Rules, Tape, Tensor, trace};
@@ -12,12 +13,11 @@ pub fn run(common: &Common, path: &Path, size: &ImageArgs, backward: bool, forma
     drop(record(&session, &image, backward)?);
     let tape = record(&session, &image, backward)?;
     match format {
-        TraceFormat::Text if !common.json => print!("{}", trace::text(&tape)),
-        TraceFormat::Dot => print!("{}", trace::dot(&tape)),
-        TraceFormat::Chrome => println!("{}", trace::chrome(&tape)),
-        _ => println!("{:#}", trace::json(&tape)),
+        TraceFormat::Text if !common.json => print(trace::text(&tape)),
+        TraceFormat::Dot => print(trace::dot(&tape)),
+        TraceFormat::Chrome => print(trace::chrome(&tape)),
+        _ => print(format!("{:#}", trace::json(&tape))),
     }
-    Ok(())
 }
 
 fn record(session: &Session, image: &Tensor, backward: bool) -> Result<Tape, Problem> {

@@ -1,0 +1,12 @@
+//! The `convscope` binary from outside: what is typed, what comes back, and what is left on the disk.
+
+mod ascent;
+mod images;
+mod names;
+mod outputs;
+mod pictures;
+mod repeat;
+mod results;
+mod support;
+mod torch;
+mod weights;

@@ -1,0 +1,113 @@
+//! Places that cannot be written to: all files of a command or none.
+
+use super::support::{NET, Sandbox};
+use std::fs;
+
+/// Commands that draw.
+const DRAWING: [&str; 4] = ["features photo.png", "gradcam photo.png", "filters", "ascent -l conv1:0 --steps 1 -q"];
+
+#[test]
+fn a_file_where_the_folder_should_be() {
+    let sandbox = Sandbox::with_photo();
+    sandbox.write("taken", "a file");
+    for command in DRAWING {
+        sandbox.fails(1, &format!("{command} {NET} -o taken"), &["cannot write", "taken"]);
+        sandbox.fails(1, &format!("{command} {NET} -o taken/deeper"), &["cannot write", "taken"]);
+    }
+}
+
+#[test]
+fn a_folder_where_a_picture_should_be() {
+    let sandbox = Sandbox::with_photo();
+    sandbox.ok(&format!("gradcam photo.png {NET} -c cat"));
+    let json = sandbox.names("convscope-out").into_iter().find(|n| n.ends_with(".json")).unwrap();
+    for name in [json.clone(), json.replace(".json", ".png")] {
+        let sandbox = Sandbox::with_photo();
+        fs::create_dir_all(sandbox.path("pictures").join(&name)).unwrap();
+        sandbox.fails(1, &format!("gradcam photo.png {NET} -c cat -o pictures"), &["cannot write", &name]);
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn a_folder_without_permission() {
+    use std::os::unix::fs::PermissionsExt;
+    let sandbox = Sandbox::with_photo();
+    fs::create_dir(sandbox.path("locked")).unwrap();
+    fs::set_permissions(sandbox.path("locked"), fs::Permissions::from_mode(0o555)).unwrap();
+    if fs::write(sandbox.path("locked/try"), "").is_ok() {
+        eprintln!("skipped: this user may write everywhere");
+        return;
+    }
+    for command in DRAWING {
+        sandbox.fails(1, &format!("{command} {NET} -o locked"), &["cannot write", "locked"]);
+        sandbox.fails(1, &format!("{command} {NET} --raw locked/raw.safetensors"), &["cannot write", "locked"]);
+    }
+}
+
+/// The numbers cannot be written: then there is no picture either, nor a folder for it.
+#[test]
+fn raw_without_a_place() {
+    let sandbox = Sandbox::with_photo();
+    fs::create_dir(sandbox.path("folder")).unwrap();
+    for (raw, says) in [("nowhere/raw.safetensors", "there is no folder nowhere"), ("folder", "it is a folder")] {
+        for command in DRAWING.into_iter().chain(["predict photo.png"]) {
+            sandbox.fails(1, &format!("{command} {NET} --raw {raw}"), &[&format!("cannot write {raw}"), says]);
+        }
+        sandbox.fails(1, &format!("gradcam photo.png {NET} --raw {raw} -o some/deep/folder"), &[says]);
+        sandbox.fails(1, &format!("convert random {raw} -m small"), &["cannot write", raw, says]);
+    }
+    // Pictures of an earlier run stay as they were.
+    sandbox.ok(&format!("gradcam photo.png {NET}"));
+    sandbox.fails(1, &format!("gradcam photo.png {NET} --dark --raw folder"), &["it is a folder"]);
+}
+
+#[test]
+fn names_of_files() {
+    let sandbox = Sandbox::with_photo();
+    fs::copy(sandbox.path("photo.png"), sandbox.path("a.b (c)&d.png")).unwrap();
+    let mut typed = sandbox.command(&format!("gradcam {NET} -c cat,dog -q"));
+    assert!(typed.arg("a.b (c)&d.png").status().unwrap().success());
+    let expected = ["cat.json", "cat.png", "dog.json", "dog.png"].map(|n| format!("gradcam-resnet20_cifar-LAYER-a.b__c__d-{n}"));
+    let layer = sandbox.json(&format!("gradcam photo.png {NET} -o again"))["layer"].as_str().unwrap().to_string();
+    assert_eq!(sandbox.names("convscope-out"), expected.map(|n| n.replace("LAYER", &layer)));
+}
+
+/// Whoever reads the output may stop early: `convscope models | head -1`.
+#[cfg(unix)]
+#[test]
+fn a_reader_that_leaves() {
+    let sandbox = Sandbox::with_photo();
+    for args in ["models", "models --json", "summary -m resnet152", "--help", &format!("trace photo.png {NET}")] {
+        let mut child =
+            sandbox.command(args).stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped()).spawn().unwrap();
+        drop(child.stdout.take());
+        let (code, _, err) = super::support::read(child.wait_with_output().unwrap());
+        assert_eq!((code, err.as_str()), (Some(0), ""), "{args}");
+    }
+}
+
+/// A disk that is full.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_full_disk() {
+    if !std::path::Path::new("/dev/full").exists() {
+        return;
+    }
+    let sandbox = Sandbox::new();
+    let full = fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let (code, _, err) = super::support::read(sandbox.command("models").stdout(full).output().unwrap());
+    assert_eq!(code, Some(1));
+    assert!(err.starts_with("error: cannot write") && err.lines().count() == 1, "{err}");
+}
+
+#[test]
+fn a_folder_of_images_that_is_none() {
+    let sandbox = Sandbox::with_photo();
+    fs::create_dir_all(sandbox.path("empty/cat")).unwrap();
+    sandbox.fails(1, &format!("eval missing {NET}"), &["cannot read the folder missing"]);
+    sandbox.fails(1, &format!("eval photo.png {NET}"), &["cannot read the folder photo.png"]);
+    sandbox.fails(1, &format!("eval empty {NET}"), &["empty holds no images", "one folder a class"]);
+    sandbox.photo("other/zebra/a.png", 8, 8);
+    sandbox.fails(1, &format!("eval other {NET}"), &["other/zebra", "named by the network's classes", "nearest"]);
+}
