@@ -2,7 +2,7 @@
 
 use super::figure::Block;
 use super::scale::short;
-use super::text::Align;
+use super::text::{Align, Style};
 use super::{Canvas, Colormap, Range, Theme};
 
 /// A colour map with its numbers.
@@ -134,10 +134,19 @@ impl BarList {
         if value.is_finite() { format!("{value:.3}").replace('-', "−") } else { short(value) }
     }
 
+    /// The target's label is bold.
+    fn label_style(bar: &Bar, theme: &Theme) -> Style {
+        let mut style = theme.body();
+        if bar.target {
+            style.embolden *= 2.0;
+        }
+        style
+    }
+
     /// Widths of the labels and of the numbers, in real pixels.
     fn columns(&self, theme: &Theme) -> (u32, u32) {
-        let (body, figures) = (theme.body(), theme.figures());
-        let labels = self.bars.iter().map(|b| body.width(&b.label)).max().unwrap_or(0);
+        let figures = theme.figures();
+        let labels = self.bars.iter().map(|b| Self::label_style(b, theme).width(&b.label)).max().unwrap_or(0);
         let numbers = self.bars.iter().map(|b| figures.width(&Self::number(b.value))).max().unwrap_or(0);
         (labels.min(theme.px(LABEL_MAX)), numbers)
     }
@@ -159,9 +168,8 @@ impl Block for BarList {
         let number_x = bar_x + theme.px(BAR_LENGTH + GAP) as i32;
         let centred = |height: u32| theme.px(ROW).saturating_sub(height) as i32 / 2;
         for bar in &self.bars {
-            let (mut body, mut figures) = (theme.body(), theme.figures());
+            let (body, mut figures) = (Self::label_style(bar, theme), theme.figures());
             if bar.target {
-                body.embolden *= 2.0;
                 figures.color = theme.ink;
             }
             let fraction = (bar.value / self.full).clamp(0.0, 1.0);

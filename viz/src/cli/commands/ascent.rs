@@ -189,11 +189,11 @@ fn pages(
     });
     let mut grid = Grid::new(cells.collect());
     if results.len() <= 16 {
-        grid.columns = Some(results.len().min(4));
+        grid.columns = Some(results.len().min(if results.len().is_multiple_of(5) { 5 } else { 4 }));
     }
-    let what = if is_output { "logit" } else { "mean of the channel" };
+    let (unit, what) = if is_output { ("classes", "logit") } else { ("channels", "mean of the channel") };
     let figure = Figure::new(title)
-        .subtitle(format!("the pictures that excite {} of {} channels · score: {what}", results.len(), network.channels(layer)?))
+        .subtitle(format!("the pictures that excite {} of {} {unit} · score: {what}", results.len(), network.channels(layer)?))
         .metadata(session.metadata(&format!("seed {} · {} steps", options.seed, options.steps)))
         .theme(if dark { Theme::dark() } else { Theme::light() });
     Ok(figure.grid(&grid)?)
