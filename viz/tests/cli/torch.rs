@@ -68,8 +68,9 @@ pub fn malicious(marker: &str) -> [(&'static str, Vec<u8>); 3] {
     let command = format!("touch {marker}");
     let call = [b"\x80\x02cos\nsystem\n(X".as_slice(), &(command.len() as u32).to_le_bytes(), command.as_bytes()];
     let pickle = [call.concat(), b"tR.".to_vec()].concat();
-    let magic = b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19.\x80\x02M\xe9\x03.\x80\x02}.";
-    let legacy = [magic.as_slice(), &pickle].concat();
+    // The magic number, the protocol, {"little_endian": True}, the object, the list of storages.
+    let start = b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19.\x80\x02M\xe9\x03.\x80\x02}X\x0d\0\0\0little_endian\x88s.";
+    let legacy = [start.as_slice(), &pickle, b"\x80\x02]."].concat();
     let zipped = zip(&[("archive/data.pkl".to_string(), pickle.clone()), ("archive/version".to_string(), b"3\n".to_vec())]);
     [("bare.pt", pickle), ("legacy.th", legacy), ("zipped.pth", zipped)]
 }
