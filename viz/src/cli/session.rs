@@ -51,7 +51,7 @@ fn classes(common: &Common) -> Result<(Option<usize>, Option<Vec<String>>), Prob
 
 impl Session {
     pub fn open(common: &Common) -> Result<Self, Problem> {
-        let mut bar = Download { bar: None, quiet: common.quiet };
+        let mut bar = Download::new(common.quiet);
         let given = common.weights.as_deref().map(|w| Source::parse(w, &mut bar)).transpose()?;
         let network = match (&common.model, &given) {
             (None, Some(source)) => {
@@ -169,9 +169,16 @@ pub fn progress(len: u64, what: &str, quiet: bool) -> ProgressBar {
     bar.with_style(style).with_prefix(what.to_string())
 }
 
-struct Download {
+/// A progress bar for a download from the hub.
+pub struct Download {
     bar: Option<ProgressBar>,
     quiet: bool,
+}
+
+impl Download {
+    pub fn new(quiet: bool) -> Self {
+        Download { bar: None, quiet }
+    }
 }
 
 impl DownloadProgress for Download {

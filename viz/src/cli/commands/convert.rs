@@ -1,7 +1,7 @@
 use crate::cli::args::{Common, SaveAs};
 use crate::cli::output::print;
 use crate::cli::problem::Problem;
-use crate::cli::session::{Session, network};
+use crate::cli::session::{Download, Session, network};
 use convscope_models::weights::{
     Checkpoint, HubAddress, HubOptions, SaveType, TensorToSave, WeightsError, fetch, write_safetensors,
 };
@@ -24,7 +24,7 @@ pub fn run(common: &Common, from: &str, to: &Path, dtype: SaveAs) -> Result<(), 
         names.into_iter().zip(&session.model.params).map(|(n, t)| (n, t.shape().to_vec(), t.f32().to_vec())).collect()
     } else {
         let path = match from.starts_with(HubAddress::SCHEME) {
-            true => fetch(&from.parse()?, &HubOptions::from_env(), &mut ())?,
+            true => fetch(&from.parse()?, &HubOptions::from_env(), &mut Download::new(common.quiet))?,
             false => PathBuf::from(from),
         };
         let checkpoint = Checkpoint::open(path)?;
