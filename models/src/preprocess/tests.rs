@@ -1,3 +1,5 @@
+//! Tests of preprocessing against Pillow's, torchvision's and Keras' results, and of its limits.
+
 use std::path::PathBuf;
 
 use image::Rgb;

@@ -1,3 +1,5 @@
+//! `convscope models`: the networks there are.
+
 use crate::cli::args::Common;
 use crate::cli::output::print;
 use crate::cli::problem::Problem;
