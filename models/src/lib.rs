@@ -6,6 +6,7 @@
 //! | [`model`] | a network with its weights, and running it |
 //! | [`weights`], [`load`] | files and hub addresses to named tensors, named tensors to a model |
 //! | [`preprocess`], [`labels`] | photos to tensors as Pillow and torchvision do it; class names |
+//! | [`text`] | nearest names, foreign text and numbers in messages |
 //! | [`fill`] | closed-form weights, for tests and for trying things without a download |
 
 pub mod families;
@@ -15,6 +16,7 @@ mod load;
 pub mod model;
 pub mod network;
 pub mod preprocess;
+pub mod text;
 pub mod weights;
 
 pub use convscope_engine as engine;

@@ -12,7 +12,7 @@ use half::{bf16, f16};
 use serde_json::{Map, Value, json};
 
 use super::WeightsError;
-use super::error::one_line;
+use crate::text::one_line;
 
 /// Element type of written tensors.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -165,7 +165,7 @@ impl StoredTensor {
         };
         let nan = values.iter().filter(|value| value.is_nan()).count();
         let infinite = values.iter().filter(|value| value.is_infinite()).count();
-        let name = super::error::one_line(&self.name);
+        let name = crate::text::one_line(&self.name);
         Err(WeightsError::NotFinite { path: self.path.to_path_buf(), name, nan, infinite, first })
     }
 
