@@ -86,11 +86,6 @@ impl fmt::Debug for StoredTensor {
 }
 
 impl StoredTensor {
-    /// Number of elements.
-    pub fn elements(&self) -> usize {
-        self.shape.iter().product()
-    }
-
     /// The values' bytes in the stored type: borrowed from a mapped file, read from a PyTorch one.
     ///
     /// # Errors
