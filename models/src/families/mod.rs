@@ -10,7 +10,8 @@ pub use resnet_cifar::resnet_cifar;
 pub use small::{SmallConfig, small};
 pub use vgg::vgg;
 
-use crate::network::{Classes, InputSpec, Network, NetworkError, letters, nearest};
+use crate::network::{Classes, InputSpec, Network, NetworkError};
+use crate::text::{letters, nearest};
 
 /// Where weights that others trained for a network are found.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -4,11 +4,11 @@
 //! that torchvision prints, then the other lemmas of the WordNet synset, separated by tabs. WordNet 3.0 is (c) 2006
 //! Princeton University and free to use with this notice. `cifar10.txt` is Krizhevsky's `batches.meta`.
 
-mod nearest;
-
 use std::sync::LazyLock;
 
 use thiserror::Error;
+
+use crate::text::{distance, one_line};
 
 /// How many classes a message lists at most.
 const LISTED: usize = 8;
@@ -134,13 +134,14 @@ impl Labels {
                 [] => {}
                 [index] => return Ok(index),
                 _ => {
-                    return Err(LabelError::Ambiguous { query: query.to_owned(), candidates: self.list(&found) });
+                    return Err(LabelError::Ambiguous { query: one_line(query), candidates: self.list(&found) });
                 }
             }
         }
-        let names = self.classes.iter().map(|class| &class.folded);
-        let nearest = self.list(&nearest::nearest(&wanted, names, 3));
-        Err(LabelError::Unknown { query: query.to_owned(), nearest })
+        let mut near: Vec<usize> = (0..self.len()).collect();
+        near.sort_by_cached_key(|&i| self.classes[i].folded.iter().map(|name| distance(&wanted, name)).min());
+        near.truncate(3);
+        Err(LabelError::Unknown { query: one_line(query), nearest: self.list(&near) })
     }
 
     /// `"tabby" (281), "tiger cat" (282)`.

@@ -1,3 +1,5 @@
+//! Tests of the lists and of the search for a class.
+
 use super::*;
 
 fn imagenet(query: &str) -> Result<usize, String> {

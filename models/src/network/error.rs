@@ -94,81 +94,9 @@ pub enum NetworkError {
     },
 }
 
-/// A name longer than this is nobody's misspelling, and the distance takes quadratic time.
-const LONGEST: usize = 64;
-
 fn did_you_mean(near: &[String]) -> String {
     match near {
         [] => String::new(),
         names => format!("; nearest: {}", names.join(", ")),
-    }
-}
-
-/// The `count` of `candidates` most like `text`, best first, by the number of slips of the finger
-/// between them; case and punctuation only decide between equals.
-pub fn nearest<'a>(text: &str, candidates: impl IntoIterator<Item = &'a str>, count: usize) -> Vec<String> {
-    let wanted = letters(text);
-    let typed: Vec<char> = text.chars().take(LONGEST).collect();
-    let mut ranked: Vec<(usize, usize, &str)> = Vec::new();
-    for candidate in candidates {
-        if ranked.iter().any(|(_, _, seen)| *seen == candidate) {
-            continue;
-        }
-        let letters = letters(candidate);
-        let mut slips = distance(&wanted, &letters);
-        // A name typed in part is as near as one slip.
-        if !wanted.is_empty() && letters.windows(wanted.len()).any(|part| part == wanted) {
-            slips = slips.min(1);
-        }
-        let written: Vec<char> = candidate.chars().take(LONGEST).collect();
-        ranked.push((slips, distance(&typed, &written), candidate));
-    }
-    ranked.sort_by_key(|(slips, exact, _)| (*slips, *exact));
-    ranked.into_iter().take(count).map(|(_, _, name)| name.to_owned()).collect()
-}
-
-/// Lower-case letters and digits only: `VGG16-BN` and `vgg16_bn` are the same name.
-pub(crate) fn letters(text: &str) -> Vec<char> {
-    text.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).take(LONGEST).collect()
-}
-
-/// Insertions, deletions, replacements and swaps of neighbours (optimal string alignment).
-fn distance(a: &[char], b: &[char]) -> usize {
-    let mut rows: Vec<Vec<usize>> = vec![(0..=b.len()).collect()];
-    for i in 1..=a.len() {
-        let mut row = vec![i];
-        for j in 1..=b.len() {
-            let replace = rows[i - 1][j - 1] + usize::from(a[i - 1] != b[j - 1]);
-            let mut best = replace.min(rows[i - 1][j] + 1).min(row[j - 1] + 1);
-            if i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] {
-                best = best.min(rows[i - 2][j - 2] + 1);
-            }
-            row.push(best);
-        }
-        rows.push(row);
-    }
-    rows[a.len()][b.len()]
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn distance_counts_slips() {
-        let count = |a: &str, b: &str| distance(&letters(a), &letters(b));
-        assert_eq!(count("conv1", "conv1"), 0);
-        assert_eq!(count("covn1", "conv1"), 1);
-        assert_eq!(count("conv", "conv1"), 1);
-        assert_eq!(count("", "abc"), 3);
-        assert_eq!(count("kitten", "sitting"), 3);
-    }
-
-    #[test]
-    fn nearest_prefers_parts_over_far_names() {
-        let names = ["resnet50", "resnet20-cifar", "vgg16", "small"];
-        assert_eq!(nearest("resnet2", names, 2), ["resnet20-cifar", "resnet50"]);
-        assert_eq!(nearest("VGG-16", names, 1), ["vgg16"]);
-        assert_eq!(nearest("", names, 5).len(), 4);
     }
 }

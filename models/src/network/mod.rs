@@ -37,14 +37,13 @@ use std::ops::{Index, Range};
 
 pub use crate::preprocess::Preprocess;
 pub use builder::{Builder, NEXT};
-pub use error::{NetworkError, nearest};
+pub use error::NetworkError;
 pub use layer::{Conv2d, LayerKind, Pool2d};
 pub use params::{Param, ParamKind};
 pub use select::Selection;
 pub use shape::Shape;
-pub use summary::{Counts, Row, Summary, thousands};
+pub use summary::{Counts, Row, Summary};
 
-pub(crate) use error::letters;
 use shape::product;
 
 /// Place of a layer in [`Network::layers`].

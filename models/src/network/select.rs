@@ -1,6 +1,7 @@
 //! From what a user types to a layer.
 
-use super::{LayerId, LayerKind, Network, NetworkError, nearest};
+use super::{LayerId, LayerKind, Network, NetworkError};
+use crate::text::nearest;
 
 /// The nearest names that an error offers.
 const OFFERED: usize = 3;

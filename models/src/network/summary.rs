@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{LayerKind, Network, NetworkError, ScopeKind, Shape};
+use crate::text::thousands;
 
 /// One line of the table.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -210,17 +211,4 @@ impl Counts {
         }
         parts.join(", ")
     }
-}
-
-/// `138,357,544`.
-pub fn thousands(number: usize) -> String {
-    let digits = number.to_string();
-    let mut text = String::new();
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
 }

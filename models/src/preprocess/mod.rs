@@ -139,17 +139,6 @@ impl Preprocess {
     /// The CIFAR ResNets': 32 x 32 pixels as they are (larger photos are brought to that), ImageNet's mean and deviation.
     pub const CIFAR: Self = Self { resize: Resize::ShortSide(32), crop: Some((32, 32)), ..Self::IMAGENET };
 
-    /// The image in its own size with ImageNet's mean and deviation: any photo for a network that takes every size.
-    pub const OWN_SIZE: Self = Self { resize: Resize::None, crop: None, ..Self::IMAGENET };
-
-    /// `keras.applications.vgg16` behind `load_img(target_size=(224, 224))`: squeezed by nearest neighbour, BGR, mean subtracted.
-    pub const KERAS_VGG: Self = Self {
-        resize: Resize::Exact { h: 224, w: 224 },
-        filter: Filter::Nearest,
-        crop: None,
-        normalization: Normalization::CAFFE,
-    };
-
     /// Resizes, crops and normalises an image. Only the pixels that survive the crop are computed, so that a 1 x 20,000 image
     /// costs no more than another.
     ///

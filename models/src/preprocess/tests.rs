@@ -1,3 +1,5 @@
+//! Tests of preprocessing against Pillow's, torchvision's and Keras' results, and of its limits.
+
 use std::path::PathBuf;
 
 use image::Rgb;
@@ -147,7 +149,7 @@ fn sizes_without_pixels_are_refused() {
         let error = Preprocess { resize, crop, ..Preprocess::IMAGENET }.prepare(&image).unwrap_err();
         assert!(error.to_string().ends_with("has no pixels: both sides must be at least 1"));
     }
-    assert!(Preprocess::OWN_SIZE.prepare(&RgbImage::new(0, 5)).is_err());
+    assert!(Preprocess::IMAGENET.prepare(&RgbImage::new(0, 5)).is_err());
     assert!(super::resize(&image, 0, 2, Filter::Box).is_err());
     let vast = Resize::ShortSide(usize::MAX);
     assert!(Preprocess { resize: vast, crop: None, ..Preprocess::IMAGENET }.prepare(&image).is_err());

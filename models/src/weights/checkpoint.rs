@@ -9,10 +9,11 @@ use memmap2::Mmap;
 use pytorch_reader::PytorchReader;
 use safetensors::{Dtype, SafeTensorError, SafeTensors};
 
-use super::names::{edit_distance, natural_cmp};
+use super::names::natural_cmp;
 use super::stored::Data;
 use super::wrapper::wrapper_prefix;
 use super::{StoredTensor, StoredType, WeightsError};
+use crate::text::distance;
 
 /// The format of a checkpoint, told by its content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -147,7 +148,7 @@ fn describe_io(path: &Path, error: &std::io::Error) -> String {
     let wanted = path.file_name().unwrap_or_default().to_string_lossy();
     let nearest = entries
         .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
-        .map(|name| (edit_distance(&wanted, &name), name))
+        .map(|name| (distance(&wanted, &name), name))
         .filter(|(distance, name)| *distance * 3 <= name.chars().count())
         .min();
     match nearest {

@@ -2,17 +2,16 @@
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashSet};
-use std::ffi::OsStr;
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, BufWriter, Write};
-use std::path::{Path, PathBuf};
+use std::io;
+use std::path::Path;
 
 use half::vec::HalfFloatVecExt;
 use half::{bf16, f16};
 use serde_json::{Map, Value, json};
 
 use super::WeightsError;
-use super::error::one_line;
+use crate::files::Pending;
+use crate::text::one_line;
 
 /// Element type of written tensors.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -81,7 +80,7 @@ pub fn write_safetensors(
 ) -> Result<(), WeightsError> {
     let path = path.as_ref();
     let header = header(tensors, dtype, metadata).map_err(|reason| WeightsError::write(path, reason))?;
-    write_whole(path, |out| {
+    Pending::write(path, |out| {
         out.write_all(&(header.len() as u64).to_le_bytes())?;
         out.write_all(&header)?;
         for tensor in tensors {
@@ -92,6 +91,7 @@ pub fn write_safetensors(
         }
         Ok(())
     })
+    .and_then(Pending::publish)
     .map_err(|error| WeightsError::write(path, error))
 }
 
@@ -119,45 +119,4 @@ fn header(tensors: &[TensorToSave<'_>], dtype: SaveType, metadata: &BTreeMap<Str
     let mut header = Value::Object(entries).to_string().into_bytes();
     header.resize(header.len().next_multiple_of(8), b' ');
     Ok(header)
-}
-
-/// Has `write` fill a temporary file in the folder of `path`, and gives it that name once it is on disk.
-fn write_whole(path: &Path, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
-    let Some(name) = path.file_name() else {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, "the path does not name a file"));
-    };
-    if path.is_dir() {
-        return Err(io::Error::new(io::ErrorKind::IsADirectory, "it is a folder"));
-    }
-    let (file, temporary) = create_beside(path, name)?;
-    let written = (|| {
-        let mut out = BufWriter::with_capacity(1 << 20, file);
-        write(&mut out)?;
-        out.into_inner().map_err(|error| error.into_error())?.sync_all()?;
-        fs::rename(&temporary, path)
-    })();
-    if written.is_err() {
-        let _ = fs::remove_file(&temporary);
-    }
-    written
-}
-
-/// Creates a hidden file with a free name in the folder of `path`.
-fn create_beside(path: &Path, name: &OsStr) -> io::Result<(File, PathBuf)> {
-    for attempt in 0..1000 {
-        let mut hidden = OsStr::new(".").to_owned();
-        hidden.push(name);
-        hidden.push(format!(".{}-{attempt}.part", std::process::id()));
-        let temporary = path.with_file_name(hidden);
-        match OpenOptions::new().write(true).create_new(true).open(&temporary) {
-            Ok(file) => return Ok((file, temporary)),
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                let folder = path.parent().unwrap_or(path).display();
-                return Err(io::Error::new(error.kind(), format!("there is no folder {folder}")));
-            }
-            Err(error) => return Err(error),
-        }
-    }
-    Err(io::Error::other("a thousand temporary files lie beside it"))
 }

@@ -4,6 +4,7 @@ use std::fmt::Display;
 use std::path::{Path, PathBuf};
 
 use super::Mismatch;
+use crate::text::one_line;
 
 /// Why weights could not be read, matched, fetched or written.
 ///
@@ -133,29 +134,5 @@ impl WeightsError {
 
     pub(super) fn write(path: &Path, reason: impl Display) -> Self {
         Self::Write { path: path.to_owned(), reason: one_line(reason) }
-    }
-}
-
-/// Longest foreign text shown in a message, in characters.
-const MAX_FOREIGN_TEXT: usize = 300;
-
-/// Foreign text made fit for a message: one line, no terminal escapes, not endless.
-pub(super) fn one_line(text: impl Display) -> String {
-    let text = text.to_string();
-    let mut line: String = text.chars().take(MAX_FOREIGN_TEXT).map(|c| if c.is_control() { ' ' } else { c }).collect();
-    if text.chars().nth(MAX_FOREIGN_TEXT).is_some() {
-        line.push('…');
-    }
-    line.trim_end().to_owned()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn foreign_text_is_one_short_line() {
-        assert_eq!(one_line("a\nb\u{1b}[31mc\t"), "a b [31mc");
-        assert_eq!(one_line("é".repeat(1000)).chars().count(), MAX_FOREIGN_TEXT + 1);
     }
 }

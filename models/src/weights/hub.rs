@@ -8,9 +8,9 @@ use std::path::{Path, PathBuf};
 use hf_hub::{Cache, Repo, RepoType};
 use sha2::{Digest, Sha256};
 
-use super::error::one_line;
 use super::hub_address::is_path_part;
 use super::{HubAddress, WeightsError};
+use crate::text::one_line;
 
 /// Where the hub and its cache are, and whether the network may be used.
 #[derive(Debug, Clone, PartialEq, Eq)]

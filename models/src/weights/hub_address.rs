@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use super::WeightsError;
-use super::error::one_line;
+use crate::text::one_line;
 
 /// A model repository on the Hugging Face hub, and usually a file in it.
 ///

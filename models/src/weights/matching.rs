@@ -3,9 +3,9 @@
 use std::collections::{HashMap, HashSet};
 use std::fmt;
 
-use super::error::one_line;
 use super::names::nearest_path;
 use super::{Checkpoint, StoredTensor, WeightsError};
+use crate::text::one_line;
 
 /// A parameter or buffer that a network needs, under its torchvision name.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -2,6 +2,8 @@
 
 use std::cmp::Ordering;
 
+use crate::text::{Costs, align, distance};
+
 /// Order of dotted names in which `layer1.2` comes before `layer1.10`.
 pub(super) fn natural_cmp(a: &str, b: &str) -> Ordering {
     #[derive(PartialEq, Eq, PartialOrd, Ord)]
@@ -15,12 +17,6 @@ pub(super) fn natural_cmp(a: &str, b: &str) -> Ordering {
     parts(a).cmp(parts(b)).then_with(|| a.cmp(b))
 }
 
-/// Levenshtein distance in characters.
-pub(super) fn edit_distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    align(&a.chars().collect::<Vec<_>>(), &b, 1, |x, y| usize::from(x != y))
-}
-
 /// Cost of one component more or less in a dotted path, and the most that exchanging one for another costs.
 const COMPONENT: usize = 4;
 
@@ -28,14 +24,14 @@ const COMPONENT: usize = 4;
 /// costs in proportion to the characters that change. So `layer1.0.conv3.weight` is nearer to
 /// `layer1.0.conv2.weight` than to `layer1.1.conv3.weight`: another index is another place.
 pub(super) fn path_distance(a: &str, b: &str) -> usize {
-    let a: Vec<&str> = components(a);
-    let b: Vec<&str> = components(b);
-    align(&a, &b, COMPONENT, |x, y| {
+    // Two indices the other way round are two other places, not a slip.
+    let costs = Costs { gap: COMPONENT, swap: 2 * COMPONENT };
+    align(&components(a), &components(b), costs, |x, y| {
         if x == y {
             return 0;
         }
         let longest = x.chars().count().max(y.chars().count()).max(1);
-        (COMPONENT * edit_distance(x, y)).div_ceil(longest)
+        (COMPONENT * distance(x, y)).div_ceil(longest)
     })
 }
 
@@ -43,20 +39,6 @@ pub(super) fn path_distance(a: &str, b: &str) -> usize {
 fn components(name: &str) -> Vec<&str> {
     let cut = |part: &'_ str| part.char_indices().nth(48).map_or(part.len(), |(end, _)| end);
     name.split('.').take(24).map(|part| &part[..cut(part)]).collect()
-}
-
-/// Cheapest alignment of two sequences: `gap` for an item on one side only, `exchange` for two against each other.
-fn align<T>(a: &[T], b: &[T], gap: usize, exchange: impl Fn(&T, &T) -> usize) -> usize {
-    let mut row: Vec<usize> = (0..=b.len()).map(|j| j * gap).collect();
-    for (i, x) in a.iter().enumerate() {
-        let mut diagonal = std::mem::replace(&mut row[0], (i + 1) * gap);
-        for (j, y) in b.iter().enumerate() {
-            let exchanged = diagonal + exchange(x, y);
-            diagonal = row[j + 1];
-            row[j + 1] = exchanged.min(diagonal + gap).min(row[j] + gap);
-        }
-    }
-    row[b.len()]
 }
 
 /// The candidate nearest to a dotted `name`, or `None` if none is alike. Among equally near names the first wins.
@@ -85,16 +67,6 @@ mod tests {
         let mut names = vec!["layer1.10.w", "layer1.2.w", "layer1", "conv1.w", "layer1.2.b"];
         names.sort_by(|a, b| natural_cmp(a, b));
         assert_eq!(names, ["conv1.w", "layer1", "layer1.2.b", "layer1.2.w", "layer1.10.w"]);
-    }
-
-    #[test]
-    fn edit_distances() {
-        for (a, b, distance) in
-            [("", "", 0), ("kitten", "sitting", 3), ("", "abc", 3), ("conv1", "conv2", 1), ("größe", "grösse", 2)]
-        {
-            assert_eq!(edit_distance(a, b), distance, "{a} {b}");
-            assert_eq!(edit_distance(b, a), distance, "{b} {a}");
-        }
     }
 
     #[test]

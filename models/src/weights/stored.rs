@@ -86,11 +86,6 @@ impl fmt::Debug for StoredTensor {
 }
 
 impl StoredTensor {
-    /// Number of elements.
-    pub fn elements(&self) -> usize {
-        self.shape.iter().product()
-    }
-
     /// The values' bytes in the stored type: borrowed from a mapped file, read from a PyTorch one.
     ///
     /// # Errors
@@ -165,7 +160,7 @@ impl StoredTensor {
         };
         let nan = values.iter().filter(|value| value.is_nan()).count();
         let infinite = values.iter().filter(|value| value.is_infinite()).count();
-        let name = super::error::one_line(&self.name);
+        let name = crate::text::one_line(&self.name);
         Err(WeightsError::NotFinite { path: self.path.to_path_buf(), name, nan, infinite, first })
     }
 

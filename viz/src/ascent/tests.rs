@@ -1,3 +1,5 @@
+//! Tests of gradient ascent on a tiny network.
+
 use super::*;
 use convscope_models::engine::Tensor;
 use convscope_models::engine::kernels::random::normal;

@@ -1,6 +1,7 @@
 //! Colour maps: a number in [0, 1] becomes a colour.
 
 use super::DrawError;
+use convscope_models::text::nearest;
 use std::fmt;
 use std::str::FromStr;
 
@@ -166,26 +167,10 @@ impl FromStr for Colormap {
         if let Some(map) = Self::ALL.into_iter().find(|m| m.name() == wanted) {
             return Ok(map);
         }
-        let near = Self::ALL.into_iter().min_by_key(|m| distance(m.name(), wanted)).unwrap_or(Colormap::Viridis);
-        let known = Self::ALL.map(Colormap::name).join(", ");
+        let names = Self::ALL.map(Colormap::name);
+        let (near, known) = (nearest(wanted, names, 1).join(""), names.join(", "));
         Err(DrawError::Unknown(format!("unknown colour map \"{s}\"; nearest is {near}; known: {known}")))
     }
-}
-
-/// Edit distance of two names.
-fn distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, ca) in a.chars().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, cb) in b.iter().enumerate() {
-            let replaced = diagonal + usize::from(ca != *cb);
-            diagonal = row[j + 1];
-            row[j + 1] = replaced.min(diagonal + 1).min(row[j] + 1);
-        }
-    }
-    row[b.len()]
 }
 
 #[cfg(test)]

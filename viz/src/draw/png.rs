@@ -1,10 +1,10 @@
 //! PNG files that carry their facts, written whole or not at all.
 
 use super::DrawError;
+use convscope_models::files::Pending;
 use image::RgbImage;
 use serde_json::{Map, Value};
-use std::fs::{self, File};
-use std::io::Write;
+use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The program and its version, as written into files.
@@ -68,7 +68,7 @@ pub fn write_all_atomic(files: Vec<(PathBuf, Vec<u8>)>) -> Result<(), DrawError>
 /// before is unharmed.
 pub struct Batch {
     // Dropped in this order: a folder can go when its files have.
-    files: Vec<Pending>,
+    files: Vec<(PathBuf, Pending)>,
     folders: Vec<NewFolder>,
 }
 
@@ -76,19 +76,23 @@ impl Batch {
     /// Writes the temporary files.
     pub fn prepare(files: Vec<(PathBuf, Vec<u8>)>) -> Result<Batch, DrawError> {
         let mut batch = Batch { files: Vec::new(), folders: Vec::new() };
-        for (path, bytes) in &files {
+        for (path, bytes) in files {
             let folder = path.parent().unwrap_or(Path::new(""));
             let missing: Vec<&Path> = folder.ancestors().take_while(|p| !p.as_os_str().is_empty() && !p.exists()).collect();
             // The deepest first, as they are to be removed.
             batch.folders.splice(0..0, missing.into_iter().map(|p| NewFolder(p.to_path_buf())));
-            batch.files.push(Pending::create(path, bytes)?);
+            if !folder.as_os_str().is_empty() {
+                fs::create_dir_all(folder).map_err(|e| write_error(folder, &e))?;
+            }
+            let file = Pending::write(&path, |out| out.write_all(&bytes)).map_err(|e| write_error(&path, &e))?;
+            batch.files.push((path, file));
         }
         Ok(batch)
     }
 
     /// Gives the files their names.
     pub fn publish(self) -> Result<(), DrawError> {
-        self.files.into_iter().try_for_each(Pending::publish)
+        self.files.into_iter().try_for_each(|(path, file)| file.publish().map_err(|e| write_error(&path, &e)))
     }
 }
 
@@ -99,40 +103,6 @@ impl Drop for NewFolder {
     fn drop(&mut self) {
         // A folder that holds something stays, which is no error.
         let _ = fs::remove_dir(&self.0);
-    }
-}
-
-/// A finished temporary file that has not yet taken its place; removed if it never does.
-struct Pending {
-    temporary: PathBuf,
-    path: PathBuf,
-}
-
-impl Pending {
-    fn create(path: &Path, bytes: &[u8]) -> Result<Pending, DrawError> {
-        let failed = |e: std::io::Error| write_error(path, &e);
-        let name = path.file_name().ok_or_else(|| failed(std::io::ErrorKind::InvalidFilename.into()))?;
-        if let Some(folder) = path.parent().filter(|p| !p.as_os_str().is_empty()) {
-            fs::create_dir_all(folder).map_err(|e| write_error(folder, &e))?;
-        }
-        if path.is_dir() {
-            return Err(failed(std::io::ErrorKind::IsADirectory.into()));
-        }
-        let temporary = path.with_file_name(format!(".{}.{}.part", name.to_string_lossy(), std::process::id()));
-        let pending = Pending { temporary, path: path.to_path_buf() };
-        File::create(&pending.temporary).and_then(|mut f| f.write_all(bytes)).map_err(failed)?;
-        Ok(pending)
-    }
-
-    fn publish(self) -> Result<(), DrawError> {
-        fs::rename(&self.temporary, &self.path).map_err(|e| write_error(&self.path, &e))
-    }
-}
-
-impl Drop for Pending {
-    fn drop(&mut self) {
-        // After publishing there is nothing left to remove, which is no error.
-        let _ = fs::remove_file(&self.temporary);
     }
 }
 
@@ -170,7 +140,7 @@ mod tests {
         assert_eq!(names(path.parent().unwrap()), ["out.json", "out.png"]);
         assert_eq!(image::open(&path).unwrap().to_rgb8(), picture());
 
-        let reader = png::Decoder::new(std::io::BufReader::new(File::open(&path).unwrap())).read_info().unwrap();
+        let reader = png::Decoder::new(std::io::BufReader::new(fs::File::open(&path).unwrap())).read_info().unwrap();
         let info = reader.info();
         assert_eq!(info.uncompressed_latin1_text[0].keyword, "Software");
         assert_eq!(info.uncompressed_latin1_text[0].text, SOFTWARE);

@@ -1,3 +1,5 @@
+//! `convscope ascent`: images that excite a layer, a channel or a class.
+
 use crate::cli::args::{AscentArgs, AscentInput, AscentPreset, Common};
 use crate::cli::output::{Output, print};
 use crate::cli::problem::Problem;

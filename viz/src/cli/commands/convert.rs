@@ -1,3 +1,5 @@
+//! `convscope convert`: weights of any source as a safetensors file.
+
 use crate::cli::args::{Common, SaveAs};
 use crate::cli::output::print;
 use crate::cli::problem::Problem;

@@ -1,3 +1,5 @@
+//! `convscope eval`: top-1 and top-5 accuracy over a folder of images, one folder a class.
+
 use crate::cli::args::{Common, ImageArgs};
 use crate::cli::output::print;
 use crate::cli::problem::Problem;

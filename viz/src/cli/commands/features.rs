@@ -1,3 +1,5 @@
+//! `convscope features`: the feature maps of an image.
+
 use crate::cli::args::{Common, FeaturesPreset, ImageArgs, Sort};
 use crate::cli::output::{Output, print};
 use crate::cli::problem::Problem;

@@ -1,3 +1,5 @@
+//! `convscope filters`: a convolution's kernels as a picture.
+
 use crate::cli::args::Common;
 use crate::cli::output::{Output, print};
 use crate::cli::problem::Problem;

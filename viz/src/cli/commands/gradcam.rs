@@ -1,3 +1,5 @@
+//! `convscope gradcam`: where the network looks for a class.
+
 use crate::cli::args::{CamPreset, Common, ImageArgs};
 use crate::cli::output::{Output, print};
 use crate::cli::problem::Problem;

@@ -1,8 +1,10 @@
+//! `convscope models`: the networks there are.
+
 use crate::cli::args::Common;
 use crate::cli::output::print;
 use crate::cli::problem::Problem;
 use convscope_models::families;
-use convscope_models::network::thousands;
+use convscope_models::text::thousands;
 use serde_json::json;
 
 pub fn run(common: &Common) -> Result<(), Problem> {

@@ -1,3 +1,5 @@
+//! `convscope predict`: the most probable classes of images.
+
 use crate::cli::args::{Common, ImageArgs};
 use crate::cli::output::{Output, print};
 use crate::cli::problem::Problem;

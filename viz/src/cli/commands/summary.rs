@@ -1,3 +1,5 @@
+//! `convscope summary`: the layers, their shapes, parameters and multiply-adds.
+
 use crate::cli::args::{Common, ImageArgs};
 use crate::cli::output::print;
 use crate::cli::problem::Problem;

@@ -1,3 +1,5 @@
+//! `convscope trace`: the operations of a run and their times.
+
 use crate::cli::args::{Common, ImageArgs, TraceFormat};
 use crate::cli::output::print;
 use crate::cli::problem::Problem;

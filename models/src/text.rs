@@ -1,0 +1,144 @@
+//! Text in messages: the name that was meant, foreign text in one line, large numbers.
+
+use std::fmt::Display;
+
+/// A name longer than this, in characters, is compared by its beginning: the distance takes quadratic time.
+const LONGEST: usize = 256;
+
+/// Longest foreign text shown in a message, in characters.
+const MAX_FOREIGN_TEXT: usize = 300;
+
+/// The least number of slips of the finger that turn `a` into `b`: characters too many, missing, wrong or exchanged with
+/// their neighbour (optimal string alignment).
+pub fn distance(a: &str, b: &str) -> usize {
+    let [a, b] = [a, b].map(|text| text.chars().take(LONGEST).collect::<Vec<char>>());
+    align(&a, &b, Costs { gap: 1, swap: 1 }, |x, y| usize::from(x != y))
+}
+
+/// The `count` of `candidates` most like `text`, best first, each once. Letters and digits decide; case and punctuation do
+/// only between equals.
+pub fn nearest<'a>(text: &str, candidates: impl IntoIterator<Item = &'a str>, count: usize) -> Vec<String> {
+    let wanted = letters(text);
+    let mut ranked: Vec<(usize, usize, &str)> = Vec::new();
+    for candidate in candidates {
+        if ranked.iter().any(|(_, _, seen)| *seen == candidate) {
+            continue;
+        }
+        let letters = letters(candidate);
+        let mut slips = distance(&wanted, &letters);
+        // A name typed in part is as near as one slip.
+        if !wanted.is_empty() && letters.contains(&wanted) {
+            slips = slips.min(1);
+        }
+        ranked.push((slips, distance(text, candidate), candidate));
+    }
+    ranked.sort_by_key(|(slips, exact, _)| (*slips, *exact));
+    ranked.into_iter().take(count).map(|(_, _, name)| name.to_owned()).collect()
+}
+
+/// Lower-case letters and digits only: `VGG16-BN` and `vgg16_bn` are the same name.
+pub fn letters(text: &str) -> String {
+    text.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect()
+}
+
+/// What changing one sequence into another costs, beside exchanging one item for another.
+#[derive(Clone, Copy)]
+pub(crate) struct Costs {
+    /// An item that only one side has.
+    pub gap: usize,
+    /// Two neighbours in the other order; never better than two gaps.
+    pub swap: usize,
+}
+
+/// The cost of the cheapest alignment of two sequences; `exchange` is the cost of one item for another.
+pub(crate) fn align<T: PartialEq>(a: &[T], b: &[T], costs: Costs, exchange: impl Fn(&T, &T) -> usize) -> usize {
+    let Costs { gap, swap } = costs;
+    let mut before: Vec<usize> = Vec::new();
+    let mut above: Vec<usize> = (0..=b.len()).map(|j| j * gap).collect();
+    for i in 0..a.len() {
+        let mut row = vec![(i + 1) * gap];
+        for j in 0..b.len() {
+            let mut best = (above[j] + exchange(&a[i], &b[j])).min(above[j + 1] + gap).min(row[j] + gap);
+            if i > 0 && j > 0 && a[i] == b[j - 1] && a[i - 1] == b[j] {
+                best = best.min(before[j - 1] + swap);
+            }
+            row.push(best);
+        }
+        before = std::mem::replace(&mut above, row);
+    }
+    above[b.len()]
+}
+
+/// Foreign text made fit for a message: one line, no terminal escapes, not endless.
+pub fn one_line(text: impl Display) -> String {
+    let text = text.to_string();
+    let mut line: String = text.chars().take(MAX_FOREIGN_TEXT).map(|c| if c.is_control() { ' ' } else { c }).collect();
+    if text.chars().nth(MAX_FOREIGN_TEXT).is_some() {
+        line.push('…');
+    }
+    line.trim_end().to_owned()
+}
+
+/// `138,357,544`.
+pub fn thousands(number: usize) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn distance_counts_slips() {
+        for (a, b, slips) in [
+            ("", "", 0),
+            ("", "abc", 3),
+            ("conv1", "conv1", 0),
+            ("covn1", "conv1", 1),
+            ("conv", "conv1", 1),
+            ("conv1", "conv2", 1),
+            ("kitten", "sitting", 3),
+            ("flaw", "lawn", 2),
+            ("é", "e", 1),
+            ("größe", "grösse", 2),
+        ] {
+            assert_eq!(distance(a, b), slips, "{a} {b}");
+            assert_eq!(distance(b, a), slips, "{b} {a}");
+        }
+    }
+
+    #[test]
+    fn nearest_prefers_parts_over_far_names() {
+        let names = ["resnet50", "resnet20-cifar", "vgg16", "small"];
+        assert_eq!(nearest("resnet2", names, 2), ["resnet20-cifar", "resnet50"]);
+        assert_eq!(nearest("VGG-16", names, 1), ["vgg16"]);
+        assert_eq!(nearest("", names, 5).len(), 4);
+        assert_eq!(nearest("vgg", ["VGG", "vgg", "VGG"], 5), ["vgg", "VGG"]);
+    }
+
+    #[test]
+    fn endless_names_take_no_endless_time() {
+        let (a, b) = ("a".repeat(5_000_000), "ab".repeat(2_000_000));
+        assert_eq!(distance(&a, &b), LONGEST / 2);
+    }
+
+    #[test]
+    fn foreign_text_is_one_short_line() {
+        assert_eq!(one_line("a\nb\u{1b}[31mc\t"), "a b [31mc");
+        assert_eq!(one_line("é".repeat(1000)).chars().count(), MAX_FOREIGN_TEXT + 1);
+    }
+
+    #[test]
+    fn digits_go_in_threes() {
+        let all = [(0, "0"), (999, "999"), (1_000, "1,000"), (138_357_544, "138,357,544")];
+        assert!(all.iter().all(|(number, text)| thousands(*number) == *text));
+    }
+}
