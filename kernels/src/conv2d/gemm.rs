@@ -185,7 +185,7 @@ impl Lanes for GradientPatches<'_> {
                 let ty = run.y - (ky * s.dilation[0]) as isize;
                 let first = run.x - (kx * s.dilation[1]) as isize;
                 let oy = ty as usize / sh;
-                if ty < 0 || ty as usize % sh != 0 || oy >= oh {
+                if ty < 0 || !(ty as usize).is_multiple_of(sh) || oy >= oh {
                     dst.iter_mut().for_each(|d| *d = 0.0);
                     continue;
                 }
