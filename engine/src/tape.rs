@@ -202,7 +202,7 @@ impl Tape {
             .map(|v| {
                 let node = &self.nodes[v.0];
                 let dtype = node.value.as_ref().map_or(start.dtype(), Tensor::dtype);
-                let grad = match grads.get_mut(v.0).and_then(Option::take) {
+                let grad = match grads.get(v.0).cloned().flatten() {
                     Some(g) => Tensor::new(node.shape.clone(), g)?,
                     // The wanted node does not influence `from`: its gradient is zero.
                     None => Tensor::zeros(node.shape.clone(), dtype),

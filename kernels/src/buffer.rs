@@ -145,18 +145,29 @@ impl Buffer {
 
     /// What `make` computes from these values, computed once per `key` and kept as long as the buffer.
     pub fn prepared(&self, key: &str, make: impl FnOnce() -> Buffer) -> &Buffer {
-        let mut make = Some(make);
-        let mut cell = &self.prepared;
-        loop {
-            let node = cell.get_or_init(|| {
-                let value = make.take().expect("a new link is made at most once")();
-                Box::new(Prepared { key: key.to_string(), value, next: OnceLock::new() })
-            });
-            if node.key == key {
-                return &node.value;
+        fn find<'a>(mut cell: &'a OnceLock<Box<Prepared>>, key: &str) -> Result<&'a Buffer, &'a OnceLock<Box<Prepared>>> {
+            while let Some(node) = cell.get() {
+                if node.key == key {
+                    return Ok(&node.value);
+                }
+                cell = &node.next;
             }
-            cell = &node.next;
+            Err(cell)
         }
+        let mut end = match find(&self.prepared, key) {
+            Ok(value) => return value,
+            Err(end) => end,
+        };
+        // Made outside of any cell: packing uses threads, and one of them may come back here for the same buffer.
+        let mut node = Box::new(Prepared { key: key.to_string(), value: make(), next: OnceLock::new() });
+        while let Err(mine) = end.set(node) {
+            // Someone else was faster; with the same key, theirs serves.
+            match find(end, key) {
+                Ok(value) => return value,
+                Err(next) => (node, end) = (mine, next),
+            }
+        }
+        find(end, key).unwrap_or_else(|_| unreachable!("the link was just set"))
     }
 
     /// A copy in another real type (f32 to f64 for the oracle and back); `u32` buffers are copied as they are.

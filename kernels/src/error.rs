@@ -72,6 +72,9 @@ pub enum Error {
         /// Table.
         op: &'static str,
     },
+    /// `CONVSCOPE_ISA` is none of the instruction sets.
+    #[error("CONVSCOPE_ISA is {0:?}; wants portable, avx2 or avx512")]
+    BadIsa(String),
     /// A `CONVSCOPE_KERNEL`-style request could not be read.
     #[error("kernel choice {0:?} is not of the form op=name or op=name? (for example conv2d.fwd=naive)")]
     BadChoice(String),

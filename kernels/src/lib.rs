@@ -2,7 +2,8 @@
 //!
 //! Each operation has a public [`table::Table`] whose rows are interchangeable kernels: slow ones to be read, fast ones to be
 //! used, all tested against the f64 naive row ([`check`]). A kernel takes a spec (sizes, strides, padding) and contiguous
-//! row-major buffers; there are no tensors and no graph here. All `unsafe` of the project lives in this crate.
+//! row-major buffers; there are no tensors and no graph here. All `unsafe` of the project lives in this crate, except
+//! the memory map of a weights file.
 //!
 //! | room | holds |
 //! |---|---|

@@ -27,23 +27,28 @@ impl std::fmt::Display for Isa {
 pub fn best() -> Isa {
     static BEST: OnceLock<Isa> = OnceLock::new();
     *BEST.get_or_init(|| {
-        let cap = match std::env::var("CONVSCOPE_ISA").as_deref() {
-            Ok("portable") => Isa::Portable,
-            Ok("avx2") => Isa::Avx2,
-            _ => Isa::Avx512,
-        };
-        detect().min(cap)
+        // A wrong value is reported by check_environment; here it caps nothing.
+        detect().min(cap().unwrap_or(Isa::Avx512))
     })
+}
+
+/// What `CONVSCOPE_ISA` allows.
+pub(crate) fn cap() -> crate::error::Result<Isa> {
+    match std::env::var("CONVSCOPE_ISA").as_deref() {
+        Err(_) | Ok("" | "avx512") => Ok(Isa::Avx512),
+        Ok("avx2") => Ok(Isa::Avx2),
+        Ok("portable") => Ok(Isa::Portable),
+        Ok(other) => Err(crate::error::Error::BadIsa(other.to_string())),
+    }
 }
 
 #[cfg(target_arch = "x86_64")]
 fn detect() -> Isa {
-    if is_x86_feature_detected!("avx512f") {
-        Isa::Avx512
-    } else if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
-        Isa::Avx2
-    } else {
-        Isa::Portable
+    let avx2 = is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma");
+    match avx2 {
+        true if is_x86_feature_detected!("avx512f") => Isa::Avx512,
+        true => Isa::Avx2,
+        false => Isa::Portable,
     }
 }
 

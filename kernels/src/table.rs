@@ -359,8 +359,9 @@ fn environment() -> &'static Result<Vec<Choice>> {
     ENV.get_or_init(|| parse_choices(&std::env::var("CONVSCOPE_KERNEL").unwrap_or_default()))
 }
 
-/// Reports a mistake in `CONVSCOPE_KERNEL`. Programs call this once at their start.
+/// Reports a mistake in `CONVSCOPE_KERNEL` or `CONVSCOPE_ISA`. Programs call this once at their start.
 pub fn check_environment() -> Result<()> {
+    crate::simd::cap()?;
     environment().as_ref().map(|_| ()).map_err(Clone::clone)
 }
 

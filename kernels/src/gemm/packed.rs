@@ -110,11 +110,17 @@ struct Block {
     ns: Range<usize>,
 }
 
-/// Runs products whose parts of `out` do not overlap.
+/// Runs products, whose parts of `out` must follow each other.
+///
+/// # Panics
+/// If they overlap or reach beyond `out`.
 pub(crate) fn run_products<T: Tile>(products: &[Product], out: &mut [f32], accum: Accum) {
     let blocks = cut::<T>(products);
+    let mut free_from = 0;
     for p in products.iter().filter(|p| p.m > 0 && p.n > 0) {
-        assert!(p.c + (p.m - 1) * p.ldc + p.n <= out.len(), "a product would write outside its output");
+        assert!(p.ldc >= p.n && p.c >= free_from, "products would write over each other");
+        free_from = p.c + (p.m - 1) * p.ldc + p.n;
+        assert!(free_from <= out.len(), "a product would write outside its output");
     }
     let output = Output { ptr: out.as_mut_ptr(), len: out.len() };
     blocks.par_iter().for_each(|block| run_block::<T>(&products[block.product], block, &output, accum));

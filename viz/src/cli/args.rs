@@ -42,13 +42,13 @@ pub struct Common {
     /// Threads (default: all cores)
     #[arg(long, global = true, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub threads: Option<u16>,
-    /// Seed of everything random
+    /// Seed of ascent's noise and movements
     #[arg(long, global = true, default_value_t = 0, value_name = "N")]
     pub seed: u64,
     /// Folder for pictures
     #[arg(short, long, global = true, default_value = "convscope-out", value_name = "DIR")]
     pub out: PathBuf,
-    /// Write the numbers themselves
+    /// Write the numbers behind a picture or prediction
     #[arg(long, global = true, value_name = "FILE.safetensors")]
     pub raw: Option<PathBuf>,
     /// Print JSON instead of text
@@ -131,7 +131,7 @@ pub enum Command {
         #[arg(long, default_value = "shared", value_name = "shared|per-image|A,B")]
         scale: String,
         /// The look of a well-known notebook instead
-        #[arg(long, value_enum)]
+        #[arg(long, value_enum, conflicts_with_all = ["scale", "dark"])]
         preset: Option<FeaturesPreset>,
     },
     /// The picture that excites a channel or a class
@@ -217,7 +217,7 @@ pub struct AscentArgs {
     /// What the network is given: the picture normalised as photos are, or its numbers as they are (Keras' weights)
     #[arg(long, value_enum, default_value_t)]
     pub input: AscentInput,
-    /// Start from this image instead of noise
+    /// Start from this image instead of noise; with few --steps it stays recognisable
     #[arg(long, value_name = "IMAGE")]
     pub start: Option<PathBuf>,
     /// Show the best first

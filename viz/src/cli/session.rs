@@ -21,19 +21,6 @@ pub struct Session {
     seed: u64,
 }
 
-/// The network that was asked for, without weights.
-pub fn network(common: &Common) -> Result<Network, Problem> {
-    let name = common.model.as_deref().ok_or_else(|| {
-        Problem::usage("which network? give one with -m, for example -m resnet50 (`convscope models` lists them)")
-    })?;
-    let (count, names) = classes(common)?;
-    let mut network = families::build(name, count)?;
-    if let Some(names) = names {
-        network.classes = Classes::Named(names);
-    }
-    Ok(network)
-}
-
 /// `--classes`: a number, or the lines of a file.
 fn classes(common: &Common) -> Result<(Option<usize>, Option<Vec<String>>), Problem> {
     let Some(text) = &common.classes else { return Ok((None, None)) };
@@ -49,21 +36,33 @@ fn classes(common: &Common) -> Result<(Option<usize>, Option<Vec<String>>), Prob
     Ok((Some(names.len()), Some(names)))
 }
 
+/// The network that was named, or the one that the weights' tensor names fit; with the weights that were given.
+fn network_and_weights(common: &Common) -> Result<(Network, Option<Source>), Problem> {
+    let given = common.weights.as_deref().map(|w| Source::parse(w, &mut Download::new(common.quiet))).transpose()?;
+    let (count, names) = classes(common)?;
+    let mut network = match (&common.model, &given) {
+        (Some(name), _) => families::build(name, count)?,
+        (None, Some(source)) => guess_network(source, count)?,
+        (None, None) => {
+            return Err(Problem::usage(
+                "which network? give one with -m, for example -m resnet50 (`convscope models` lists them)",
+            ));
+        }
+    };
+    if let Some(names) = names {
+        network.classes = Classes::Named(names);
+    }
+    Ok((network, given))
+}
+
+/// The network that was asked for.
+pub fn network(common: &Common) -> Result<Network, Problem> {
+    Ok(network_and_weights(common)?.0)
+}
+
 impl Session {
     pub fn open(common: &Common) -> Result<Self, Problem> {
-        let mut bar = Download::new(common.quiet);
-        let given = common.weights.as_deref().map(|w| Source::parse(w, &mut bar)).transpose()?;
-        let network = match (&common.model, &given) {
-            (None, Some(source)) => {
-                let (count, names) = classes(common)?;
-                let mut network = guess_network(source, count)?;
-                if let Some(names) = names {
-                    network.classes = Classes::Named(names);
-                }
-                network
-            }
-            _ => network(common)?,
-        };
+        let (network, given) = network_and_weights(common)?;
         let source = match given {
             Some(source) => source,
             None => find_weights(&network)?,
@@ -84,10 +83,11 @@ impl Session {
     }
 
     /// An image as the network wants it, or as `--size` says.
-    pub fn image(&self, path: &Path, args: &ImageArgs) -> Result<(Prepared, Tensor), Problem> {
+    pub fn image(&self, path: &Path, args: &ImageArgs, pass: Pass) -> Result<(Prepared, Tensor), Problem> {
         let preprocess = self.preprocess(args)?;
         let prepared = prepare_file(path, &preprocess)?;
         self.check_size(path, &prepared)?;
+        self.check_memory([prepared.h, prepared.w], 1, pass)?;
         let tensor = Tensor::from_slice([1, 3, prepared.h, prepared.w], &prepared.data)?;
         Ok((prepared, tensor))
     }
@@ -96,6 +96,27 @@ impl Session {
     pub fn check_size(&self, path: &Path, image: &Prepared) -> Result<(), Problem> {
         let shapes = self.network().shapes(image.h, image.w);
         shapes.map(drop).map_err(|e| Problem::failure(format!("{}: {e}", path.display())))
+    }
+
+    /// That the layers' outputs for `images` images of this size fit into memory: running out of it would end the program
+    /// without a word.
+    pub fn check_memory(&self, [h, w]: [usize; 2], images: usize, pass: Pass) -> Result<(), Problem> {
+        let sizes: Vec<usize> = self.network().shapes(h, w)?.iter().map(|s| s.len()).collect();
+        let largest = sizes.iter().copied().max().unwrap_or(0);
+        let numbers = match pass {
+            Pass::Inference => 3 * largest,
+            Pass::Recorded => sizes.iter().sum::<usize>() + 2 * largest,
+        };
+        let need = numbers.saturating_mul(4 * images);
+        match available_memory() {
+            Some(free) if need > free => Err(Problem::failure(format!(
+                "{images} image(s) of {w}x{h} need about {:.1} GB in {}, and {:.1} GB are free: choose a smaller --size",
+                need as f64 / 1e9,
+                self.network().name,
+                free as f64 / 1e9
+            ))),
+            _ => Ok(()),
+        }
     }
 
     pub fn preprocess(&self, args: &ImageArgs) -> Result<Preprocess, Problem> {
@@ -144,6 +165,22 @@ impl Session {
         let more = if more.is_empty() { String::new() } else { format!(" · {more}") };
         format!("weights {weights}{more} · {}", convscope_viz::draw::png::SOFTWARE)
     }
+}
+
+/// What a pass keeps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pass {
+    /// Nothing: values are given up after their last use.
+    Inference,
+    /// Every layer's output, for pictures and gradients.
+    Recorded,
+}
+
+/// Bytes that can be had without swapping, where the system tells.
+fn available_memory() -> Option<usize> {
+    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
+    let line = text.lines().find_map(|l| l.strip_prefix("MemAvailable:"))?;
+    line.trim().strip_suffix("kB")?.trim().parse::<usize>().ok()?.checked_mul(1024)
 }
 
 /// A size that was typed.

@@ -38,6 +38,7 @@ impl ScaleBar {
     /// Positions (0..=1) and texts below the bar.
     fn numbers(&self) -> Vec<(f32, String)> {
         match self.range {
+            None if self.colormap.is_diverging() => vec![(0.0, "−max |v|".into()), (0.5, "0".into()), (1.0, "max |v|".into())],
             None => vec![(0.0, "min".into()), (1.0, "max".into())],
             Some(range) => {
                 let ticks = range.ticks((self.length / TICK_SPACE).clamp(2, 8) as usize);

@@ -124,3 +124,18 @@ fn a_name_that_is_no_text() {
         assert!(out.contains("caf\u{fffd}.png"), "{out}");
     }
 }
+
+/// Layers that no memory holds are refused before the first one is computed. 8192 x 8192 pixels need 100 GB and more here.
+#[test]
+fn a_size_that_memory_does_not_hold() {
+    let sandbox = Sandbox::with_photo();
+    let free = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let free = free.lines().find_map(|l| l.strip_prefix("MemAvailable:")?.trim().strip_suffix("kB")?.trim().parse::<u64>().ok());
+    match free {
+        Some(kb) if kb < 90_000_000 => {
+            sandbox.fails(1, &format!("gradcam photo.png {NET} --size 8192x8192"), &["8192x8192", "GB", "--size"]);
+            sandbox.fails(1, &format!("ascent -l layer3:0 {NET} --size 8192"), &["8192x8192", "GB", "--size"]);
+        }
+        _ => println!("skipped: this machine does not tell its memory, or has more than the test can fill"),
+    }
+}

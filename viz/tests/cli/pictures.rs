@@ -155,3 +155,17 @@ fn what_was_written_is_told() {
     assert!(lines[0].starts_with("wrote convscope-out/gradcam-") && lines[1] == "wrote raw.safetensors", "{told}");
     assert_eq!(sandbox.ok(&format!("gradcam photo.png {NET} -c cat -q")), "");
 }
+
+/// Two looks of one map do not take each other's place.
+#[test]
+fn looks_have_names_of_their_own() {
+    let sandbox = Sandbox::with_photo();
+    let mut pictures = Vec::new();
+    for preset in ["", "--preset chollet1", "--preset pytorch"] {
+        let report = sandbox.json(&format!("gradcam photo.png {NET} -c cat {preset}"));
+        pictures.push(report["pictures"][0].as_str().unwrap().to_string());
+    }
+    pictures.sort();
+    pictures.dedup();
+    assert_eq!(pictures.len(), 3, "{pictures:?}");
+}

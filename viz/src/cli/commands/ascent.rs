@@ -3,7 +3,8 @@
 use crate::cli::args::{AscentArgs, AscentInput, AscentPreset, Common};
 use crate::cli::output::{Output, print};
 use crate::cli::problem::Problem;
-use crate::cli::session::{Session, Size, parse_size, progress};
+use crate::cli::session::{Pass, Session, Size, parse_size, progress};
+use clap::ValueEnum;
 use convscope_models::engine::Tensor;
 use convscope_models::network::LayerId;
 use convscope_models::preprocess::{Normalization, Preprocess, Resize, prepare_file};
@@ -21,6 +22,7 @@ pub fn run(common: &Common, args: &AscentArgs) -> Result<(), Problem> {
     let network = session.network();
     let (layer, channels) = target(&session, args)?;
     let options = options(&session, args, common.seed)?;
+    session.check_memory(options.size, options.batch.min(channels.len()), Pass::Recorded)?;
     let bar = progress((channels.len() * options.steps) as u64, "ascent", common.quiet || common.json);
     let mut results = ascend(&session.model, layer, &channels, &options, &mut |p: ascent::Progress| {
         let together = options.batch.min(p.total - p.done_channels);
@@ -41,11 +43,16 @@ pub fn run(common: &Common, args: &AscentArgs) -> Result<(), Problem> {
         )));
     }
     let name = network[layer].name.as_str();
-    let preset = format!("{:?}", args.preset).to_lowercase();
+    let preset = args.preset.to_possible_value().map_or_else(String::new, |v| v.get_name().to_string());
     let title = format!("Gradient ascent · {} · {name}", network.name);
     let pictures = results.iter().map(picture).collect::<Result<Vec<_>, _>>()?;
     let page = match args.preset {
-        AscentPreset::Default => pages(&session, &title, layer, &results, &pictures, &options, common.dark)?,
+        AscentPreset::Default => {
+            let tried = (results.len() < channels.len()).then_some(channels.len());
+            let figure = figure(&session, &title, layer, results.len(), tried, &options);
+            let theme = if common.dark { Theme::dark() } else { Theme::light() };
+            figure.theme(theme).grid(&grid(&session, layer, &results, &pictures))?
+        }
         AscentPreset::Chollet1 => vec![recipe_grid(&pictures, Order::ColumnMajor)?],
         AscentPreset::Kerasblog | AscentPreset::KerasIo => vec![recipe_grid(&pictures, Order::RowMajor)?],
     };
@@ -172,17 +179,23 @@ fn recipe_grid(pictures: &[RgbImage], order: Order) -> Result<RgbImage, Problem>
     Ok(tile(pictures, pictures.len().div_ceil(columns), columns, MARGIN, order)?)
 }
 
-fn pages(
-    session: &Session,
-    title: &str,
-    layer: LayerId,
-    results: &[Ascent],
-    pictures: &[RgbImage],
-    options: &Options,
-    dark: bool,
-) -> Result<Vec<RgbImage>, Problem> {
+/// The page around the pictures; `tried` is how many were made, if only the best are shown.
+fn figure(session: &Session, title: &str, layer: LayerId, shown: usize, tried: Option<usize>, options: &Options) -> Figure {
     let network = session.network();
-    let is_output = layer == network.output();
+    let (unit, what) = if layer == network.output() { ("classes", "logit") } else { ("channels", "mean of the channel") };
+    let all = network.channels(layer).unwrap_or(shown);
+    let which = match tried {
+        Some(tried) => format!("the best {shown} of {tried} {unit} tried, of {all}"),
+        None => format!("{shown} of {all} {unit}"),
+    };
+    let from = if let Start::Image(_) = options.start { " · from an image" } else { "" };
+    Figure::new(title)
+        .subtitle(format!("the pictures that excite {which} · score: {what}"))
+        .metadata(session.metadata(&format!("seed {} · {} steps{from}", options.seed, options.steps)))
+}
+
+fn grid<'a>(session: &Session, layer: LayerId, results: &[Ascent], pictures: &'a [RgbImage]) -> Grid<'a> {
+    let is_output = layer == session.network().output();
     let label = |c: usize| if is_output { session.class_name(c) } else { format!("#{c}") };
     let cells = results.iter().zip(pictures).map(|(a, p)| Cell {
         label: label(a.channel),
@@ -193,10 +206,5 @@ fn pages(
     if results.len() <= 16 {
         grid.columns = Some(results.len().min(if results.len().is_multiple_of(5) { 5 } else { 4 }));
     }
-    let (unit, what) = if is_output { ("classes", "logit") } else { ("channels", "mean of the channel") };
-    let figure = Figure::new(title)
-        .subtitle(format!("the pictures that excite {} of {} {unit} · score: {what}", results.len(), network.channels(layer)?))
-        .metadata(session.metadata(&format!("seed {} · {} steps", options.seed, options.steps)))
-        .theme(if dark { Theme::dark() } else { Theme::light() });
-    Ok(figure.grid(&grid)?)
+    grid
 }

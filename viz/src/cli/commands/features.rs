@@ -3,7 +3,7 @@
 use crate::cli::args::{Common, FeaturesPreset, ImageArgs, Sort};
 use crate::cli::output::{Output, print};
 use crate::cli::problem::Problem;
-use crate::cli::session::Session;
+use crate::cli::session::{Pass, Session};
 use convscope_models::network::{LayerId, Selection};
 use convscope_viz::draw::deprocess::Standardize;
 use convscope_viz::draw::{Bar, BarList, Cell, Colormap, Figure, Grid, Limits, Order, Pixels, Scope, Theme, tile};
@@ -26,7 +26,7 @@ pub fn run(common: &Common, path: &Path, size: &ImageArgs, look: &Look) -> Resul
     let session = Session::open(common)?;
     let network = session.network();
     let selected = network.select_many(look.layer)?;
-    let (_, image) = session.image(path, size)?;
+    let (_, image) = session.image(path, size, Pass::Recorded)?;
     let mut layers: Vec<LayerId> = selected.iter().map(|s| s.layer).collect();
     let mut seen = HashSet::new();
     layers.retain(|layer| seen.insert(*layer));
@@ -41,14 +41,20 @@ pub fn run(common: &Common, path: &Path, size: &ImageArgs, look: &Look) -> Resul
         let [c, h, w] = maps.size();
         let title = format!("Feature maps · {} · {name}", network.name);
         let pages = match look.preset {
-            Some(FeaturesPreset::Chollet1) if h * w > 1 => vec![chollet(maps)?],
+            Some(FeaturesPreset::Chollet1) if h * w > 1 => vec![chollet(maps, &channels)?],
             _ => pages(&session, &title, path, maps, &channels, scope, common.dark)?,
         };
         let dead = maps.channels().filter(|m| m.iter().all(|v| *v == 0.0)).count();
-        let facts = json!({"layer": name, "shape": [c, h, w], "dead_channels": dead, "sort": format!("{:?}", look.sort), "scale": look.scale});
+        let facts = json!({"layer": name, "shape": [c, h, w], "dead_channels": dead, "sort": format!("{:?}", look.sort), "scale": look.scale, "preset": look.preset.map(|_| "chollet1")});
         for (i, page) in pages.iter().enumerate() {
             let number = if pages.len() > 1 { (i + 1).to_string() } else { String::new() };
-            output.picture(&["features", &network.name, name, &stem, &number], &title, page, &[("features", facts.clone())])?;
+            let look = if look.preset.is_some() { "chollet1" } else { "" };
+            output.picture(
+                &["features", &network.name, name, &stem, look, &number],
+                &title,
+                page,
+                &[("features", facts.clone())],
+            )?;
         }
         report.push(facts);
     }
@@ -123,13 +129,14 @@ fn pages(
 
 /// The grid of Chollet's notebook (2017, 5.4.1): standardised channels, 16 a row, no gap; unlike there the last row is not dropped
 /// and a dead channel stays black.
-fn chollet(maps: &Features) -> Result<RgbImage, Problem> {
+fn chollet(maps: &Features, channels: &[usize]) -> Result<RgbImage, Problem> {
     let [_, h, w] = maps.size();
+    let all: Vec<&[f32]> = maps.channels().collect();
     let look = Standardize { eps: 0.0, crop: 0, ..Standardize::CHOLLET2 };
-    let cells: Vec<RgbImage> = maps
-        .channels()
-        .map(|m| {
-            let three = m.repeat(3);
+    let cells: Vec<RgbImage> = channels
+        .iter()
+        .map(|c| {
+            let three = all[*c].repeat(3);
             let grey = look.picture(&three, h, w)?;
             let color = |p: &Rgb<u8>| Rgb(Colormap::Viridis.rgb(f32::from(p[0]) / 255.0));
             Ok(RgbImage::from_fn(w as u32, h as u32, |x, y| color(grey.get_pixel(x, y))))

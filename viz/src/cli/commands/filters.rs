@@ -26,13 +26,12 @@ pub fn run(common: &Common, layer: Option<&str>) -> Result<(), Problem> {
     let name = network[layer].name.as_str();
     let what = one.map(|i| format!(":{i}")).unwrap_or_default();
     let title = format!("Filters · {} · {name}{what}", network.name);
-    let of = if one.is_some() {
-        format!("{c} slices of filter {} of {oc}", what.trim_start_matches(':'))
-    } else {
-        format!("{oc} filters")
+    let of = match one {
+        Some(filter) => format!("the {c} slices of filter {filter} (of {oc}), each {kh}×{kw}"),
+        None => format!("{oc} filters, each {c}×{kh}×{kw}"),
     };
     let figure = Figure::new(&title)
-        .subtitle(format!("{of}, each {c}×{kh}×{kw} · one scale for all"))
+        .subtitle(format!("{of} · one scale for all, ends at the 99th percentile of |w|"))
         .metadata(session.metadata(""))
         .theme(if common.dark { Theme::dark() } else { Theme::light() });
     let pages = match one {

@@ -3,8 +3,9 @@
 use crate::cli::args::{CamPreset, Common, ImageArgs};
 use crate::cli::output::{Output, print};
 use crate::cli::problem::Problem;
-use crate::cli::session::Session;
+use crate::cli::session::{Pass, Session};
 use convscope_models::engine::Tensor;
+use convscope_models::network::Selection;
 use convscope_viz::draw::{Bar, BarList, Colormap, Figure, Overlay, Panel, Panels, Theme, short};
 use convscope_viz::gradcam::{GradCam, Map, grad_cam};
 use convscope_viz::predict::{Prediction, predict};
@@ -28,12 +29,19 @@ pub fn run(
     let session = Session::open(common)?;
     let network = session.network();
     let layer = match layer {
-        Some(text) => session.select(text)?.layer,
+        Some(text) => match session.select(text)? {
+            Selection { layer, channel: None } => layer,
+            Selection { .. } => {
+                return Err(Problem::usage(format!(
+                    "--layer {text}: Grad-CAM weighs all channels of a layer; leave out the channel"
+                )));
+            }
+        },
         None => network
             .cam_layer()
             .ok_or_else(|| Problem::usage(format!("{} has no convolution: name a layer with --layer", network.name)))?,
     };
-    let (prepared, image) = session.image(path, size)?;
+    let (prepared, image) = session.image(path, size, Pass::Recorded)?;
     let classes = match target {
         Target::Named(text) => session.classes(text)?,
         Target::Top(k) => predict(&session.model, &image)?[0].top(k),
@@ -43,16 +51,26 @@ pub fn run(
     let stem = path.file_stem().unwrap_or_default().to_string_lossy();
     let mut output =
         Output::new(common, session.facts(&[("image", json!(path.to_string_lossy())), ("layer", json!(layer_name))]));
+    let look = match preset {
+        None => "",
+        Some(CamPreset::Chollet1) => "chollet1",
+        Some(CamPreset::Pytorch) => "pytorch",
+    };
     let mut report = Vec::new();
     for cam in &maps {
         let name = session.class_name(cam.class);
         let title = format!("Grad-CAM · {} · {layer_name}", network.name);
         let page = figure(&session, &title, &prepared.shown, &prediction, cam, preset, common.dark)?;
         let facts = json!({
-            "class": cam.class, "name": name, "logit": prediction.logits[cam.class], "probability": prediction.probabilities[cam.class],
+            "preset": preset.map(|_| look), "class": cam.class, "name": name, "logit": prediction.logits[cam.class], "probability": prediction.probabilities[cam.class],
             "map_min_before_relu": cam.signed[0], "map_max": cam.signed[1].max(0.0), "map_size": [cam.map.h, cam.map.w],
         });
-        output.picture(&["gradcam", &network.name, layer_name, &stem, &name], &title, &page, &[("target", facts.clone())])?;
+        output.picture(
+            &["gradcam", &network.name, layer_name, &stem, &name, look],
+            &title,
+            &page,
+            &[("target", facts.clone())],
+        )?;
         report.push(facts);
     }
     // One class: [h,w]; several: [k,h,w].
@@ -92,7 +110,7 @@ fn figure(
     let map = &cam.map;
     let mut figure = Figure::new(title)
         .subtitle(format!("target: {name} ({}) · p = {p:.3} · logit {:.2}", cam.class, prediction.logits[cam.class]))
-        .metadata(session.metadata(&format!("map {}×{}, drawn bilinearly", map.h, map.w)))
+        .metadata(session.metadata(&format!("map {}×{}, drawn bilinearly", map.w, map.h)))
         .theme(if dark { Theme::dark() } else { Theme::light() });
     if cam.signed[1] <= 0.0 {
         figure = figure.warning(format!(

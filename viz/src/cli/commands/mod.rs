@@ -17,6 +17,19 @@ use super::problem::Problem;
 /// Runs a command.
 pub fn run(args: &Args) -> Result<(), Problem> {
     let common = &args.common;
+    let no_numbers = match &args.command {
+        Command::Summary { .. } => Some("summary"),
+        Command::Eval { .. } => Some("eval"),
+        Command::Trace { .. } => Some("trace"),
+        Command::Models => Some("models"),
+        Command::Convert { .. } => Some("convert"),
+        _ => None,
+    };
+    if let (Some(name), Some(_)) = (no_numbers, &common.raw) {
+        return Err(Problem::usage(format!(
+            "--raw: {name} writes no numbers; predict, filters, features, ascent and gradcam do"
+        )));
+    }
     match &args.command {
         Command::Summary { image, dot } => summary::run(common, image, *dot),
         Command::Predict { images, image, top, input_gradient, class } => {

@@ -3,7 +3,7 @@
 use crate::cli::args::{Common, ImageArgs};
 use crate::cli::output::{Output, print};
 use crate::cli::problem::Problem;
-use crate::cli::session::Session;
+use crate::cli::session::{Pass, Session};
 use convscope_models::engine::Tensor;
 use convscope_viz::predict::{Prediction, input_gradient, predict};
 use serde_json::{Value, json};
@@ -25,8 +25,9 @@ pub fn run(
     let names: Vec<String> = images.iter().map(|p| p.display().to_string()).collect();
     let mut output = Output::new(common, session.facts(&[("images", json!(names))]));
     let (mut results, mut logits, mut dx): (Vec<Prediction>, Vec<f32>, Vec<Tensor>) = Default::default();
+    let pass = if gradient.is_some() { Pass::Recorded } else { Pass::Inference };
     for path in images {
-        let (_, image) = session.image(path, size)?;
+        let (_, image) = session.image(path, size, pass)?;
         let found = if gradient.is_some() {
             let (p, d) = input_gradient(&session.model, &image, class)?;
             dx.push(d);

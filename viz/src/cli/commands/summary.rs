@@ -8,7 +8,8 @@ use crate::cli::session::{Size, network, parse_size};
 pub fn run(common: &Common, image: &ImageArgs, dot: bool) -> Result<(), Problem> {
     let network = network(common)?;
     let (h, w) = match image.size.as_deref() {
-        None | Some("own") => (network.input.height, network.input.width),
+        None => (network.input.height, network.input.width),
+        Some("own") => return Err(Problem::usage("--size own: a summary has no image; give N or HxW")),
         Some(text) => match parse_size(text)? {
             Size::Side(n) => (n, n),
             Size::Exact(h, w) => (h, w),

@@ -3,14 +3,14 @@
 use crate::cli::args::{Common, ImageArgs, TraceFormat};
 use crate::cli::output::print;
 use crate::cli::problem::Problem;
-use crate::cli::session::Session;
+use crate::cli::session::{Pass, Session};
 use convscope_models::engine::{Rules, Tape, Tensor, trace};
 use convscope_models::network::LayerId;
 use std::path::Path;
 
 pub fn run(common: &Common, path: &Path, size: &ImageArgs, backward: bool, format: TraceFormat) -> Result<(), Problem> {
     let session = Session::open(common)?;
-    let (_, image) = session.image(path, size)?;
+    let (_, image) = session.image(path, size, Pass::Recorded)?;
     // The first pass packs weights and touches fresh memory; the second one is what a user repeats.
     drop(record(&session, &image, backward)?);
     let tape = record(&session, &image, backward)?;
