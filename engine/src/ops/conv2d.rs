@@ -62,9 +62,10 @@ impl Rule for Conv2d {
     }
 
     fn settings(&self) -> String {
-        let mut s = format!("s{} p{:?}", self.stride[0], self.padding).replace(", ", ",");
+        let pair = |[a, b]: [usize; 2]| if a == b { a.to_string() } else { format!("{a}x{b}") };
+        let mut s = format!("s{} p{:?}", pair(self.stride), self.padding).replace(", ", ",");
         if self.dilation != [1, 1] {
-            s += &format!(" d{}", self.dilation[0]);
+            s += &format!(" d{}", pair(self.dilation));
         }
         if self.groups > 1 {
             s += &format!(" g{}", self.groups);

@@ -97,7 +97,7 @@ fn pages(
     let file = path.file_name().unwrap_or_default().to_string_lossy();
     let shown = if channels.len() == c { String::new() } else { format!(", {} shown", channels.len()) };
     let figure = Figure::new(title)
-        .subtitle(format!("{file} · {kind} · {c} channels of {h}×{w}{shown}"))
+        .subtitle(format!("{file} · {kind} · {c} channels of {w}×{h}{shown}"))
         .metadata(session.metadata(""))
         .theme(if dark { Theme::dark() } else { Theme::light() });
     let all: Vec<&[f32]> = maps.channels().collect();

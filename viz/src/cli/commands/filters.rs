@@ -87,13 +87,15 @@ fn mosaics(figure: &Figure, f: &Filters) -> Result<Vec<RgbImage>, Problem> {
         let shade = |v: f32| range.map_or([127; 3], |r| Colormap::Grey.rgb(r.unit(v)));
         RgbImage::from_fn(kw as u32, kh as u32, |x, y| Rgb(shade(values[y as usize * kw + x as usize])))
     };
-    let (w, h) = (columns as u32 * (kw as u32 + gap) - gap, c.div_ceil(columns) as u32 * (kh as u32 + gap) - gap);
+    // The same gap around them, so that a filter's slices stand nearer to each other than to the next filter.
+    let (w, h) = (columns as u32 * (kw as u32 + gap) + gap, c.div_ceil(columns) as u32 * (kh as u32 + gap) + gap);
     let pictures: Vec<RgbImage> = f
         .iter()
         .map(|weights| {
             let mut all = RgbImage::from_pixel(w, h, Rgb([255; 3]));
             for (i, values) in weights.chunks_exact(kh * kw).enumerate() {
-                let (x, y) = (i % columns * (kw + gap as usize), i / columns * (kh + gap as usize));
+                let gap = gap as usize;
+                let (x, y) = (gap + i % columns * (kw + gap), gap + i / columns * (kh + gap));
                 image::imageops::replace(&mut all, &slice(values), x as i64, y as i64);
             }
             all
