@@ -68,7 +68,17 @@ fn names_of_files() {
     fs::copy(sandbox.path("photo.png"), sandbox.path("a.b (c)&d.png")).unwrap();
     let mut typed = sandbox.command(&format!("gradcam {NET} -c cat,dog -q"));
     assert!(typed.arg("a.b (c)&d.png").status().unwrap().success());
-    let expected = ["cat.json", "cat.png", "dog.json", "dog.png"].map(|n| format!("gradcam-resnet20_cifar-LAYER-a.b__c__d-{n}"));
+    let expected = [
+        "cat-overlay.json",
+        "cat-overlay.png",
+        "cat.json",
+        "cat.png",
+        "dog-overlay.json",
+        "dog-overlay.png",
+        "dog.json",
+        "dog.png",
+    ]
+    .map(|n| format!("gradcam-resnet20_cifar-LAYER-a.b__c__d-{n}"));
     let layer = sandbox.json(&format!("gradcam photo.png {NET} -o again"))["layer"].as_str().unwrap().to_string();
     assert_eq!(sandbox.names("convscope-out"), expected.map(|n| n.replace("LAYER", &layer)));
 }

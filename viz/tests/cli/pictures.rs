@@ -107,14 +107,16 @@ fn grad_cam() {
     let sandbox = Sandbox::with_photo();
     let cam = format!("gradcam photo.png {NET} --size 48x80");
     let report = sandbox.json(&format!("{cam} -c cat,dog,7"));
-    assert_eq!(pictures(&report).len(), 3);
+    assert_eq!(pictures(&report).len(), 6, "a figure and an overlay each");
     for (picture, (target, name)) in pictures(&report).iter().zip([(3, "cat"), (5, "dog"), (7, "horse")]) {
         let facts = explained(&sandbox, picture, "Grad-CAM · resnet20-cifar");
         assert_eq!((&facts["target"]["class"], &facts["target"]["name"]), (&json!(target), &json!(name)));
         assert!(facts["target"]["logit"].is_number() && facts["target"]["probability"].is_number());
         assert!(picture.as_str().unwrap().ends_with(&format!("-{name}.png")));
     }
-    assert_eq!(sandbox.names("convscope-out").len(), 6);
+    assert_eq!(sandbox.names("convscope-out").len(), 12);
+    let overlay = image::open(sandbox.path(pictures(&report)[3].as_str().unwrap())).unwrap();
+    assert_eq!((overlay.width(), overlay.height()), (80, 48), "the overlay alone has the size of the input");
     assert_eq!(report["targets"].as_array().unwrap().len(), 3);
 
     // 48 x 80 pixels are 12 x 20 after two strides of 2.
@@ -151,8 +153,11 @@ fn what_was_written_is_told() {
     let sandbox = Sandbox::with_photo();
     let told = sandbox.ok(&format!("gradcam photo.png {NET} -c cat --raw raw.safetensors"));
     let lines: Vec<&str> = told.lines().collect();
-    assert_eq!(lines.len(), 2, "{told}");
-    assert!(lines[0].starts_with("wrote convscope-out/gradcam-") && lines[1] == "wrote raw.safetensors", "{told}");
+    assert_eq!(lines.len(), 3, "{told}");
+    assert!(
+        lines[..2].iter().all(|l| l.starts_with("wrote convscope-out/gradcam-")) && lines[2] == "wrote raw.safetensors",
+        "{told}"
+    );
     assert_eq!(sandbox.ok(&format!("gradcam photo.png {NET} -c cat -q")), "");
 }
 

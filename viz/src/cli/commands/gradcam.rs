@@ -56,7 +56,7 @@ pub fn run(
         Some(CamPreset::Chollet1) => "chollet1",
         Some(CamPreset::Pytorch) => "pytorch",
     };
-    let mut report = Vec::new();
+    let (mut report, mut overlays) = (Vec::new(), Vec::new());
     for cam in &maps {
         let name = session.class_name(cam.class);
         let title = format!("Grad-CAM · {} · {layer_name}", network.name);
@@ -71,7 +71,16 @@ pub fn run(
             &page,
             &[("target", facts.clone())],
         )?;
+        let CamLook { overlay, .. } = cam_look(preset);
+        let heat = &cam.heatmap;
+        overlays.push((name, overlay.apply(&prepared.shown, &heat.values, heat.h, heat.w)?, facts.clone()));
         report.push(facts);
+    }
+    // The overlays alone, pixel for pixel: for whoever lays out a page.
+    for (name, overlay, facts) in overlays {
+        let title = format!("Grad-CAM overlay · {} · {layer_name}", network.name);
+        let parts = ["gradcam", &network.name, layer_name, &stem, &name, look, "overlay"];
+        output.picture(&parts, &title, &overlay, &[("target", facts)])?;
     }
     // One class: [h,w]; several: [k,h,w].
     let stack = |part: fn(&GradCam) -> &Map| {
@@ -92,6 +101,22 @@ pub fn run(
     Ok(())
 }
 
+/// How a map is coloured and laid over the photo.
+struct CamLook {
+    overlay: Overlay,
+    colormap: Colormap,
+    contours: bool,
+}
+
+fn cam_look(preset: Option<CamPreset>) -> CamLook {
+    let jet = |overlay| CamLook { overlay, colormap: Colormap::JetOpencv, contours: false };
+    match preset {
+        None => CamLook { overlay: Overlay::Proportional(Colormap::Inferno), colormap: Colormap::Inferno, contours: true },
+        Some(CamPreset::Chollet1) => jet(Overlay::Chollet1),
+        Some(CamPreset::Pytorch) => jet(Overlay::Pytorch),
+    }
+}
+
 fn figure(
     session: &Session,
     title: &str,
@@ -102,11 +127,7 @@ fn figure(
     dark: bool,
 ) -> Result<image::RgbImage, Problem> {
     let (name, p) = (session.class_name(cam.class), prediction.probabilities[cam.class]);
-    let (style, colormap, contours) = match preset {
-        None => (Overlay::Proportional(Colormap::Inferno), Colormap::Inferno, true),
-        Some(CamPreset::Chollet1) => (Overlay::Chollet1, Colormap::JetOpencv, false),
-        Some(CamPreset::Pytorch) => (Overlay::Pytorch, Colormap::JetOpencv, false),
-    };
+    let CamLook { overlay: style, colormap, contours } = cam_look(preset);
     let map = &cam.map;
     let mut figure = Figure::new(title)
         .subtitle(format!("target: {name} ({}) · p = {p:.3} · logit {:.2}", cam.class, prediction.logits[cam.class]))
