@@ -11,7 +11,7 @@ use convscope_models::{Mode, Model, Source, families, load};
 use convscope_tests::{golden, shared};
 use convscope_viz::ascent::{InputSpace, Preset, Shown, Start, ascend};
 use convscope_viz::draw::deprocess::Standardize;
-use convscope_viz::gradcam::grad_cam;
+use convscope_viz::gradcam::{Targets, grad_cam};
 use convscope_viz::predict::{input_gradient, predict};
 use safetensors::SafeTensors;
 
@@ -66,7 +66,7 @@ fn network(name: &str) {
             }
             if let Some(layer) = key.strip_prefix(&format!("{case}.cam.")) {
                 let id = model.network.select(layer).unwrap().layer;
-                let (_, maps) = grad_cam(&model, &image, id, &[class]).unwrap();
+                let (_, maps) = grad_cam(&model, &image, id, Targets::Classes(&[class])).unwrap();
                 close(&format!("{name} {key}"), &maps[0].heatmap.values, &floats(&file, key), 1e-3);
             }
         }

@@ -4,8 +4,8 @@
 //! outputs too, from which the caller keeps its running statistics.
 
 use crate::buffer::Buffer;
-use crate::device::{DType, Real};
-use crate::table::{Accum, Operand, Row, Signature, TRANSCENDENTAL, Table};
+use crate::device::Real;
+use crate::table::{Accum, Operand, Signature, TRANSCENDENTAL, Table, threaded_rows};
 use crate::threads::{par_items, par_items2};
 use std::fmt;
 
@@ -140,16 +140,6 @@ fn cases() -> Vec<NormSpec> {
     [(1, 1, 2), (2, 3, 35), (3, 65, 7), (2, 16, 900)].map(|(n, c, plane)| NormSpec { n, c, plane, eps: 1e-5 }).to_vec()
 }
 
-macro_rules! rows {
-    ($f:ident) => {
-        &[
-            Row::cpu("threaded", DType::F32, TRANSCENDENTAL, $f::<f32, true>),
-            Row::cpu("naive", DType::F32, TRANSCENDENTAL, $f::<f32, false>),
-            Row::cpu("naive", DType::F64, TRANSCENDENTAL, $f::<f64, false>),
-        ]
-    };
-}
-
 const fn flops(s: &NormSpec) -> u64 {
     2 * (s.n * s.c * s.plane) as u64
 }
@@ -171,7 +161,7 @@ pub static INFER_FWD: Table<NormSpec> = Table {
     terms: |_| 1,
     accumulates: true,
     cases,
-    rows: rows!(infer_fwd),
+    rows: threaded_rows!(infer_fwd, TRANSCENDENTAL),
 };
 
 /// `norm.train`: inputs `x`, `gamma`, `beta`; outputs `out`, and the batch's `mean` and biased `var`.
@@ -185,7 +175,7 @@ pub static TRAIN_FWD: Table<NormSpec> = Table {
     terms: |s| s.n * s.plane,
     accumulates: false,
     cases,
-    rows: rows!(train_fwd),
+    rows: threaded_rows!(train_fwd, TRANSCENDENTAL),
 };
 
 /// `norm.params`: inputs `dout`, `x`, `mean`, `var`; outputs `dgamma`, `dbeta`. The same for inference and training.
@@ -204,7 +194,7 @@ pub static PARAM_GRADS: Table<NormSpec> = Table {
     terms: |s| s.n * s.plane,
     accumulates: true,
     cases,
-    rows: rows!(param_grads),
+    rows: threaded_rows!(param_grads, TRANSCENDENTAL),
 };
 
 /// `norm.infer_dgrad`: inputs `dout`, `gamma`, `var`; output `dx`.
@@ -218,7 +208,7 @@ pub static INFER_DGRAD: Table<NormSpec> = Table {
     terms: |_| 1,
     accumulates: true,
     cases,
-    rows: rows!(infer_dgrad),
+    rows: threaded_rows!(infer_dgrad, TRANSCENDENTAL),
 };
 
 /// `norm.train_dgrad`: inputs `dout`, `x`, `gamma`, `mean`, `var`, `dgamma`, `dbeta`; output `dx`.
@@ -240,5 +230,5 @@ pub static TRAIN_DGRAD: Table<NormSpec> = Table {
     terms: |_| 1,
     accumulates: true,
     cases,
-    rows: rows!(train_dgrad),
+    rows: threaded_rows!(train_dgrad, TRANSCENDENTAL),
 };

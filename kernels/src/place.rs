@@ -4,8 +4,8 @@
 //! pixels; concatenation (one call per input); the channel-pad-and-subsample shortcut of the CIFAR ResNets; and their gradients.
 
 use crate::buffer::Buffer;
-use crate::device::{DType, Real};
-use crate::table::{Accum, Operand, ROUNDING, Row, Signature, Table};
+use crate::device::Real;
+use crate::table::{Accum, Operand, ROUNDING, Signature, Table, threaded_rows};
 use crate::threads::par_items;
 use std::fmt;
 
@@ -128,16 +128,6 @@ fn cases() -> Vec<PlaceSpec> {
     ]
 }
 
-macro_rules! rows {
-    ($f:ident) => {
-        &[
-            Row { fits, ..Row::cpu("threaded", DType::F32, ROUNDING, $f::<f32, true>) },
-            Row { fits, ..Row::cpu("naive", DType::F32, ROUNDING, $f::<f32, false>) },
-            Row { fits, ..Row::cpu("naive", DType::F64, ROUNDING, $f::<f64, false>) },
-        ]
-    };
-}
-
 /// `place.fwd`: input `x`; output `out`.
 pub static FWD: Table<PlaceSpec> = Table {
     op: "place.fwd",
@@ -149,7 +139,7 @@ pub static FWD: Table<PlaceSpec> = Table {
     terms: |_| 1,
     accumulates: true,
     cases,
-    rows: rows!(fwd),
+    rows: threaded_rows!(fwd, ROUNDING, fits),
 };
 
 /// `place.bwd`: input `dout`; output `dx`.
@@ -163,5 +153,5 @@ pub static BWD: Table<PlaceSpec> = Table {
     terms: |_| 1,
     accumulates: true,
     cases,
-    rows: rows!(bwd),
+    rows: threaded_rows!(bwd, ROUNDING, fits),
 };

@@ -1,9 +1,9 @@
 //! Element by element: activations, sums and products, dropout.
 
 use crate::buffer::Buffer;
-use crate::device::{DType, Real};
+use crate::device::Real;
 use crate::random;
-use crate::table::{Accum, Operand, ROUNDING, Row, Signature, TRANSCENDENTAL, Table};
+use crate::table::{Accum, Operand, ROUNDING, Signature, TRANSCENDENTAL, Table, threaded_rows};
 use crate::threads::par_items;
 use std::fmt;
 
@@ -139,16 +139,6 @@ fn unary_cases() -> Vec<UnarySpec> {
     v
 }
 
-macro_rules! rows {
-    ($f:ident, $tolerance:expr) => {
-        &[
-            Row::cpu("threaded", DType::F32, $tolerance, $f::<f32, true>),
-            Row::cpu("naive", DType::F32, $tolerance, $f::<f32, false>),
-            Row::cpu("naive", DType::F64, $tolerance, $f::<f64, false>),
-        ]
-    };
-}
-
 /// `unary.fwd`: input `x`; output `out`.
 pub static UNARY_FWD: Table<UnarySpec> = Table {
     op: "unary.fwd",
@@ -157,7 +147,7 @@ pub static UNARY_FWD: Table<UnarySpec> = Table {
     terms: |_| 1,
     accumulates: true,
     cases: unary_cases,
-    rows: rows!(unary_fwd, TRANSCENDENTAL),
+    rows: threaded_rows!(unary_fwd, TRANSCENDENTAL),
 };
 
 /// `unary.bwd`: inputs `out`, `dout`; output `dx`.
@@ -171,7 +161,7 @@ pub static UNARY_BWD: Table<UnarySpec> = Table {
     terms: |_| 1,
     accumulates: true,
     cases: unary_cases,
-    rows: rows!(unary_bwd, ROUNDING),
+    rows: threaded_rows!(unary_bwd, ROUNDING),
 };
 
 /// A function of two numbers.
@@ -218,7 +208,7 @@ pub static BINARY: Table<BinarySpec> = Table {
     terms: |_| 1,
     accumulates: true,
     cases: || [Binary::Add, Binary::Mul].into_iter().flat_map(|op| [1, 65, 40_000].map(|len| BinarySpec { op, len })).collect(),
-    rows: rows!(binary, ROUNDING),
+    rows: threaded_rows!(binary, ROUNDING),
 };
 
 /// Dropout: zero with probability `p`, else divided by `1 - p`. The mask is a function of the seed, so forward and
@@ -255,5 +245,5 @@ pub static DROPOUT: Table<DropoutSpec> = Table {
     terms: |_| 1,
     accumulates: true,
     cases: || [(0.0, 7), (0.5, 100), (0.3, 40_000)].map(|(p, len)| DropoutSpec { p, seed: 11, len }).to_vec(),
-    rows: rows!(dropout, ROUNDING),
+    rows: threaded_rows!(dropout, ROUNDING),
 };

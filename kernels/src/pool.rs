@@ -4,8 +4,8 @@
 //! so overlapping windows and ties have one defined gradient.
 
 use crate::buffer::Buffer;
-use crate::device::{DType, Real};
-use crate::table::{Accum, Operand, ROUNDING, Row, Signature, Table};
+use crate::device::Real;
+use crate::table::{Accum, Operand, ROUNDING, Signature, Table, threaded_rows};
 use crate::threads::{par_items, par_items2};
 use std::fmt;
 use std::ops::Range;
@@ -246,16 +246,6 @@ const fn rows_flops(s: &PoolSpec) -> u64 {
     (s.planes * s.h * s.w) as u64
 }
 
-macro_rules! rows {
-    ($f:ident) => {
-        &[
-            Row::cpu("threaded", DType::F32, ROUNDING, $f::<f32, true>),
-            Row::cpu("naive", DType::F32, ROUNDING, $f::<f32, false>),
-            Row::cpu("naive", DType::F64, ROUNDING, $f::<f64, false>),
-        ]
-    };
-}
-
 /// `maxpool.fwd`: input `x`; outputs `out` and `arg`, the index of the first maximum in its plane.
 pub static MAX_FWD: Table<PoolSpec> = Table {
     op: "maxpool.fwd",
@@ -270,7 +260,7 @@ pub static MAX_FWD: Table<PoolSpec> = Table {
     terms: |_| 1,
     accumulates: false,
     cases,
-    rows: rows!(max_fwd),
+    rows: threaded_rows!(max_fwd, ROUNDING),
 };
 
 /// `maxpool.bwd`: inputs `dout`, `arg`; output `dx`.
@@ -287,7 +277,7 @@ pub static MAX_BWD: Table<PoolSpec> = Table {
     terms: PoolSpec::largest_window,
     accumulates: true,
     cases,
-    rows: rows!(max_bwd),
+    rows: threaded_rows!(max_bwd, ROUNDING),
 };
 
 /// `avgpool.fwd`: input `x`; output `out`.
@@ -301,7 +291,7 @@ pub static AVG_FWD: Table<PoolSpec> = Table {
     terms: PoolSpec::largest_window,
     accumulates: true,
     cases,
-    rows: rows!(avg_fwd),
+    rows: threaded_rows!(avg_fwd, ROUNDING),
 };
 
 /// `avgpool.bwd`: input `dout`; output `dx`.
@@ -315,7 +305,7 @@ pub static AVG_BWD: Table<PoolSpec> = Table {
     terms: PoolSpec::largest_window,
     accumulates: true,
     cases,
-    rows: rows!(avg_bwd),
+    rows: threaded_rows!(avg_bwd, ROUNDING),
 };
 
 #[cfg(test)]

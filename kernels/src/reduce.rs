@@ -4,8 +4,8 @@
 //! gradient of a bias. A mean is a sum with `scale = 1 / count`.
 
 use crate::buffer::Buffer;
-use crate::device::{DType, Real};
-use crate::table::{Accum, Operand, ROUNDING, Row, Signature, Table};
+use crate::device::Real;
+use crate::table::{Accum, Operand, ROUNDING, Signature, Table, threaded_rows};
 use crate::threads::par_items;
 use std::fmt;
 
@@ -73,16 +73,6 @@ fn cases() -> Vec<ReduceSpec> {
         .to_vec()
 }
 
-macro_rules! rows {
-    ($f:ident) => {
-        &[
-            Row::cpu("threaded", DType::F32, ROUNDING, $f::<f32, true>),
-            Row::cpu("naive", DType::F32, ROUNDING, $f::<f32, false>),
-            Row::cpu("naive", DType::F64, ROUNDING, $f::<f64, false>),
-        ]
-    };
-}
-
 /// `reduce.fwd`: input `x`; output `out`.
 pub static FWD: Table<ReduceSpec> = Table {
     op: "reduce.fwd",
@@ -91,7 +81,7 @@ pub static FWD: Table<ReduceSpec> = Table {
     terms: |s| s.a * s.c,
     accumulates: true,
     cases,
-    rows: rows!(fwd),
+    rows: threaded_rows!(fwd, ROUNDING),
 };
 
 /// `reduce.bwd`: input `dout`; output `dx`.
@@ -102,5 +92,5 @@ pub static BWD: Table<ReduceSpec> = Table {
     terms: |_| 1,
     accumulates: true,
     cases,
-    rows: rows!(bwd),
+    rows: threaded_rows!(bwd, ROUNDING),
 };

@@ -159,6 +159,18 @@ impl<S> Row<S> {
     }
 }
 
+/// The rows of a kernel `f::<type, threads>`: the same loops on all threads, on one, and in f64. A `fits` rule may follow.
+macro_rules! threaded_rows {
+    ($f:ident, $tolerance:expr $(, $fits:ident)?) => {
+        &[
+            $crate::table::Row { $($fits,)? ..$crate::table::Row::cpu("threaded", $crate::DType::F32, $tolerance, $f::<f32, true>) },
+            $crate::table::Row { $($fits,)? ..$crate::table::Row::cpu("naive", $crate::DType::F32, $tolerance, $f::<f32, false>) },
+            $crate::table::Row { $($fits,)? ..$crate::table::Row::cpu("naive", $crate::DType::F64, $tolerance, $f::<f64, false>) },
+        ]
+    };
+}
+pub(crate) use threaded_rows;
+
 /// All kernels of one operation and direction.
 pub struct Table<S: 'static> {
     /// `op.direction`, such as `conv2d.fwd`.

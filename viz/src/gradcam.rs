@@ -34,13 +34,17 @@ pub struct GradCam {
     pub signed: [f32; 2],
 }
 
-/// Grad-CAM of `classes` (the best one, if none is given) at `layer`, for one image `[1,c,h,w]` of any size.
-pub fn grad_cam(
-    model: &Model,
-    image: &Tensor,
-    layer: LayerId,
-    classes: &[usize],
-) -> Result<(Prediction, Vec<GradCam>), VizError> {
+/// Which classes are explained.
+#[derive(Debug, Clone, Copy)]
+pub enum Targets<'a> {
+    /// These.
+    Classes(&'a [usize]),
+    /// The ones with the largest logits, so many.
+    Best(usize),
+}
+
+/// Grad-CAM of some classes at `layer`, for one image `[1,c,h,w]` of any size; one forward pass serves all.
+pub fn grad_cam(model: &Model, image: &Tensor, layer: LayerId, targets: Targets) -> Result<(Prediction, Vec<GradCam>), VizError> {
     let mut tape = Tape::new();
     let run = model.forward(&mut tape, image.clone())?;
     let prediction = predictions(model, &tape, &run)?.remove(0);
@@ -52,9 +56,12 @@ pub fn grad_cam(
     let var = run.layer(layer).ok_or_else(|| not_spatial("not on the way to the output".to_string()))?;
     let activation = tape.value(var)?.clone();
     let Some([_, c, h, w]) = activation.shape().nchw() else { return Err(not_spatial(activation.shape().to_string())) };
-    let best = [prediction.best()];
+    let classes = match targets {
+        Targets::Classes(classes) => classes.to_vec(),
+        Targets::Best(k) => prediction.top(k),
+    };
     let mut maps = Vec::new();
-    for &class in if classes.is_empty() { &best } else { classes } {
+    for class in classes {
         let upstream = one_hot(&tape, &run, &[class])?;
         let grads = tape.backward(run.output(), Some(upstream), &[var], &Rules::default())?;
         let gradient = grads.of(var).map_or(&[][..], Tensor::f32);

@@ -16,8 +16,14 @@ use crate::gemm::tile::Tile;
 use crate::table::Accum;
 use std::ops::Range;
 
-pub(super) fn scratch(s: &Conv2dSpec) -> usize {
-    4 * s.weight_len().max(s.n * s.oc * s.out_plane())
+/// Bytes of the packed weight: `fwd` and `dgrad`.
+pub(super) fn weight_scratch(s: &Conv2dSpec) -> usize {
+    4 * s.weight_len()
+}
+
+/// Bytes of the packed gradient: `wgrad`.
+pub(super) fn gradient_scratch(s: &Conv2dSpec) -> usize {
+    4 * s.out_len() / s.groups
 }
 
 /// Splits `pixels` of an image `width` wide into runs within one row: calls `f(row, first column, offset, length)`.

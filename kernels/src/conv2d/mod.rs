@@ -155,9 +155,10 @@ const fn gemm_row(
     name: &'static str,
     here: fn() -> bool,
     run: Run<Conv2dSpec>,
+    scratch: fn(&Conv2dSpec) -> usize,
     prepare: Option<Prepare<Conv2dSpec>>,
 ) -> Row<Conv2dSpec> {
-    Row { here, scratch: gemm::scratch, prepare, ..Row::cpu(name, DType::F32, ROUNDING, run) }
+    Row { here, scratch, prepare, ..Row::cpu(name, DType::F32, ROUNDING, run) }
 }
 
 /// The packed weight depends on the weight's own shape only, so every image size shares it.
@@ -184,10 +185,10 @@ pub static FWD: Table<Conv2dSpec> = Table {
     cases,
     rows: &[
         #[cfg(target_arch = "x86_64")]
-        gemm_row("im2col_avx512", simd::avx512, gemm::fwd::<tile::Avx512>, fwd_prepare::<tile::Avx512>()),
+        gemm_row("im2col_avx512", simd::avx512, gemm::fwd::<tile::Avx512>, gemm::weight_scratch, fwd_prepare::<tile::Avx512>()),
         #[cfg(target_arch = "x86_64")]
-        gemm_row("im2col_avx2", simd::avx2, gemm::fwd::<tile::Avx2>, fwd_prepare::<tile::Avx2>()),
-        gemm_row("im2col", simd::always, gemm::fwd::<tile::Portable>, fwd_prepare::<tile::Portable>()),
+        gemm_row("im2col_avx2", simd::avx2, gemm::fwd::<tile::Avx2>, gemm::weight_scratch, fwd_prepare::<tile::Avx2>()),
+        gemm_row("im2col", simd::always, gemm::fwd::<tile::Portable>, gemm::weight_scratch, fwd_prepare::<tile::Portable>()),
         Row::cpu("naive", DType::F32, ROUNDING, naive::fwd::<f32>),
         Row::cpu("naive", DType::F64, ROUNDING, naive::fwd::<f64>),
     ],
@@ -206,10 +207,16 @@ pub static DGRAD: Table<Conv2dSpec> = Table {
     cases,
     rows: &[
         #[cfg(target_arch = "x86_64")]
-        gemm_row("im2col_avx512", simd::avx512, gemm::dgrad::<tile::Avx512>, dgrad_prepare::<tile::Avx512>()),
+        gemm_row(
+            "im2col_avx512",
+            simd::avx512,
+            gemm::dgrad::<tile::Avx512>,
+            gemm::weight_scratch,
+            dgrad_prepare::<tile::Avx512>(),
+        ),
         #[cfg(target_arch = "x86_64")]
-        gemm_row("im2col_avx2", simd::avx2, gemm::dgrad::<tile::Avx2>, dgrad_prepare::<tile::Avx2>()),
-        gemm_row("im2col", simd::always, gemm::dgrad::<tile::Portable>, dgrad_prepare::<tile::Portable>()),
+        gemm_row("im2col_avx2", simd::avx2, gemm::dgrad::<tile::Avx2>, gemm::weight_scratch, dgrad_prepare::<tile::Avx2>()),
+        gemm_row("im2col", simd::always, gemm::dgrad::<tile::Portable>, gemm::weight_scratch, dgrad_prepare::<tile::Portable>()),
         Row::cpu("naive", DType::F32, ROUNDING, naive::dgrad::<f32>),
         Row::cpu("naive", DType::F64, ROUNDING, naive::dgrad::<f64>),
     ],
@@ -228,10 +235,10 @@ pub static WGRAD: Table<Conv2dSpec> = Table {
     cases,
     rows: &[
         #[cfg(target_arch = "x86_64")]
-        gemm_row("im2col_avx512", simd::avx512, gemm::wgrad::<tile::Avx512>, None),
+        gemm_row("im2col_avx512", simd::avx512, gemm::wgrad::<tile::Avx512>, gemm::gradient_scratch, None),
         #[cfg(target_arch = "x86_64")]
-        gemm_row("im2col_avx2", simd::avx2, gemm::wgrad::<tile::Avx2>, None),
-        gemm_row("im2col", simd::always, gemm::wgrad::<tile::Portable>, None),
+        gemm_row("im2col_avx2", simd::avx2, gemm::wgrad::<tile::Avx2>, gemm::gradient_scratch, None),
+        gemm_row("im2col", simd::always, gemm::wgrad::<tile::Portable>, gemm::gradient_scratch, None),
         Row::cpu("naive", DType::F32, ROUNDING, naive::wgrad::<f32>),
         Row::cpu("naive", DType::F64, ROUNDING, naive::wgrad::<f64>),
     ],

@@ -10,7 +10,7 @@ use super::{Canvas, Colormap, Range, Theme};
 pub struct ScaleBar {
     /// The colours.
     pub colormap: Colormap,
-    /// The numbers at the ends; without, the ends say "min" and "max" (every picture has its own range).
+    /// The numbers at the ends; without, the ends say "min" and "max", or "−r" and "r" of a symmetric one (every picture has its own range).
     pub range: Option<Range>,
     /// What the numbers are; may be empty.
     pub label: String,
@@ -38,7 +38,7 @@ impl ScaleBar {
     /// Positions (0..=1) and texts below the bar.
     fn numbers(&self) -> Vec<(f32, String)> {
         match self.range {
-            None if self.colormap.is_diverging() => vec![(0.0, "−max |v|".into()), (0.5, "0".into()), (1.0, "max |v|".into())],
+            None if self.colormap.is_diverging() => vec![(0.0, "−r".into()), (0.5, "0".into()), (1.0, "r".into())],
             None => vec![(0.0, "min".into()), (1.0, "max".into())],
             Some(range) => {
                 let ticks = range.ticks((self.length / TICK_SPACE).clamp(2, 8) as usize);

@@ -24,14 +24,10 @@ pub struct Standardize {
 impl Standardize {
     /// Chollet's book of 2017, 5.4.2 (and, before it, the Keras blog).
     pub const CHOLLET1: Self = Self { gain: 0.1, offset: 0.5, eps: 1e-5, white: 1.0, crop: 0 };
-    /// The later Keras example script `conv_filter_visualization.py`: more contrast.
-    pub const KERASBLOG_LATER: Self = Self { gain: 0.25, eps: 1e-7, ..Self::CHOLLET1 };
     /// keras.io, *Visualizing what convnets learn* (2020): cropped by 25.
     pub const KERAS_IO: Self = Self { gain: 0.15, crop: 25, ..Self::CHOLLET1 };
     /// Chollet's books of 2021 and 2025, and the feature-map grids: in units of 255, no epsilon.
     pub const CHOLLET2: Self = Self { gain: 64.0, offset: 128.0, eps: 0.0, white: 255.0, crop: 25 };
-    /// flashtorch.
-    pub const FLASHTORCH: Self = Self { gain: 0.15, offset: 0.7, eps: 1e-5, white: 1.0, crop: 0 };
 
     /// The picture of `x`, `[3, h, w]`. The standard deviation is that of the population, over all three channels
     /// together. Values that are not numbers (and everything, where a constant meets `eps` = 0) become 0.
@@ -93,14 +89,10 @@ mod tests {
         assert_eq!(raw(Standardize::CHOLLET1), EXPECT_CHOLLET1);
         assert_eq!(raw(Standardize::KERAS_IO), EXPECT_KERAS_IO);
         assert_eq!(raw(Standardize::CHOLLET2), EXPECT_CHOLLET2);
-        assert_eq!(raw(Standardize::FLASHTORCH), EXPECT_FLASHTORCH);
-        assert_eq!(raw(Standardize::KERASBLOG_LATER), EXPECT_LATER);
     }
     const EXPECT_CHOLLET1: [u8; 12] = [86, 116, 145, 94, 123, 153, 101, 131, 160, 109, 138, 168];
     const EXPECT_KERAS_IO: [u8; 12] = [66, 110, 155, 77, 121, 166, 88, 133, 177, 99, 144, 188];
     const EXPECT_CHOLLET2: [u8; 12] = [26, 100, 174, 44, 118, 192, 63, 137, 211, 81, 155, 229];
-    const EXPECT_FLASHTORCH: [u8; 12] = [117, 161, 206, 128, 172, 217, 139, 184, 228, 150, 195, 239];
-    const EXPECT_LATER: [u8; 12] = [25, 99, 173, 44, 118, 192, 62, 136, 210, 81, 155, 229];
 
     #[test]
     fn the_crop_comes_after_the_statistics() {

@@ -96,8 +96,9 @@ fn pages(
     let kind = session.network()[maps.layer].kind.type_name();
     let file = path.file_name().unwrap_or_default().to_string_lossy();
     let shown = if channels.len() == c { String::new() } else { format!(", {} shown", channels.len()) };
+    let size = if h * w == 1 { format!("{c} units") } else { format!("{c} channels of {w}×{h}") };
     let figure = Figure::new(title)
-        .subtitle(format!("{file} · {kind} · {c} channels of {w}×{h}{shown}"))
+        .subtitle(format!("{file} · {kind} · {size}{shown}"))
         .metadata(session.metadata(""))
         .theme(if dark { Theme::dark() } else { Theme::light() });
     let all: Vec<&[f32]> = maps.channels().collect();

@@ -7,8 +7,8 @@ use crate::cli::session::{Pass, Session};
 use convscope_models::engine::Tensor;
 use convscope_models::network::Selection;
 use convscope_viz::draw::{Bar, BarList, Colormap, Figure, Overlay, Panel, Panels, Theme, short};
-use convscope_viz::gradcam::{GradCam, Map, grad_cam};
-use convscope_viz::predict::{Prediction, predict};
+use convscope_viz::gradcam::{GradCam, Map, Targets, grad_cam};
+use convscope_viz::predict::Prediction;
 use serde_json::json;
 use std::path::Path;
 
@@ -42,11 +42,10 @@ pub fn run(
             .ok_or_else(|| Problem::usage(format!("{} has no convolution: name a layer with --layer", network.name)))?,
     };
     let (prepared, image) = session.image(path, size, Pass::Recorded)?;
-    let classes = match target {
-        Target::Named(text) => session.classes(text)?,
-        Target::Top(k) => predict(&session.model, &image)?[0].top(k),
+    let (prediction, maps) = match target {
+        Target::Named(text) => grad_cam(&session.model, &image, layer, Targets::Classes(&session.classes(text)?))?,
+        Target::Top(k) => grad_cam(&session.model, &image, layer, Targets::Best(k))?,
     };
-    let (prediction, maps) = grad_cam(&session.model, &image, layer, &classes)?;
     let layer_name = network[layer].name.as_str();
     let stem = path.file_stem().unwrap_or_default().to_string_lossy();
     let mut output =
