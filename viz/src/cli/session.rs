@@ -153,6 +153,8 @@ pub enum Pass {
     Inference,
     /// Every layer's output, for pictures and gradients.
     Recorded,
+    /// That, and of each parameter a gradient, an optimiser's momentum and a new value.
+    Training,
 }
 
 /// That the layers' outputs for `images` images of this size fit into memory: running out of it would end the program
@@ -160,11 +162,13 @@ pub enum Pass {
 pub fn check_memory(network: &Network, [h, w]: [usize; 2], images: usize, pass: Pass) -> Result<(), Problem> {
     let sizes: Vec<usize> = network.shapes(h, w)?.iter().map(|s| s.len()).collect();
     let largest = sizes.iter().copied().max().unwrap_or(0);
-    let an_image = match pass {
-        Pass::Inference => 3 * largest,
-        Pass::Recorded => sizes.iter().sum::<usize>() + 2 * largest,
+    let recorded = sizes.iter().sum::<usize>() + 2 * largest;
+    let (an_image, in_all) = match pass {
+        Pass::Inference => (3 * largest, 0),
+        Pass::Recorded => (recorded, 0),
+        Pass::Training => (recorded, 3 * network.parameter_count()),
     };
-    let need = an_image.saturating_mul(images).saturating_mul(4);
+    let need = an_image.saturating_mul(images).saturating_add(in_all).saturating_mul(4);
     match system_bytes("/proc/meminfo", "MemAvailable") {
         Some(free) if need > free => Err(Problem::failure(format!(
             "{images} image(s) of {w}x{h} need about {:.1} GB in {}, and {:.1} GB are free: choose a smaller --size",
