@@ -1,5 +1,6 @@
 //! A network with its weights, and running it.
 
+use crate::fuse::Fused;
 use crate::network::{LayerId, LayerKind, Network, ParamKind, Pool2d};
 use convscope_engine::kernels::DType;
 use convscope_engine::kernels::pointwise::Binary;
@@ -16,6 +17,8 @@ pub struct Model {
     pub params: Vec<Tensor>,
     /// For each layer, the place of its first tensor in `params`, and how many there are.
     ranges: Vec<(usize, usize)>,
+    /// For each layer, what it computes instead (see [`Model::fused`]).
+    pub(crate) fused: Vec<Option<Fused>>,
 }
 
 /// Whether layers behave as in use or as in training.
@@ -78,12 +81,14 @@ impl Model {
             }
             range.1 += 1;
         }
-        Ok(Model { network, params, ranges })
+        let fused = vec![None; network.layers.len()];
+        Ok(Model { network, params, ranges, fused })
     }
 
-    /// The same model in another real type (f64 for checks).
+    /// The same model in another real type (f64 for checks), not fused.
     pub fn cast(&self, dtype: DType) -> Self {
-        Model { params: self.params.iter().map(|t| t.cast(dtype)).collect(), ..self.clone() }
+        let fused = vec![None; self.network.layers.len()];
+        Model { params: self.params.iter().map(|t| t.cast(dtype)).collect(), fused, ..self.clone() }
     }
 
     /// Runs images `[n,c,h,w]` through the whole network; the output is the logits.
@@ -98,15 +103,20 @@ impl Model {
     /// last one's.
     ///
     /// # Errors
-    /// If `until` reads something that does not come through `from`, or a layer does not take its input's shape.
+    /// If `until` reads something that does not come through `from`, a layer does not take its input's shape, or a fused model is
+    /// to be trained.
     pub fn run(&self, tape: &mut Tape, from: LayerId, x: Var, until: LayerId, mode: Mode) -> Result<Run> {
         let layers = &self.network.layers;
+        if mode != Mode::Inference && self.fused.iter().any(Option::is_some) {
+            let reason = "a fused model cannot be trained".to_string();
+            return Err(Error::Shapes { op: "run", reason, shapes: Vec::new() });
+        }
         let mut last_reader = vec![None; layers.len()];
         let mut needed = vec![false; layers.len()];
         needed[until.0] = true;
         for i in (from.0 + 1..=until.0).rev() {
             if needed[i] {
-                for input in &layers[i].inputs {
+                for input in self.inputs(i) {
                     if input.0 < from.0 {
                         let (reader, other, start) = (&layers[i].name, &layers[input.0].name, &layers[from.0].name);
                         let reason = format!("{reader} also reads {other}, which does not come through {start}");
@@ -124,14 +134,19 @@ impl Model {
                 continue;
             }
             let layer = &layers[i];
-            let inputs: Vec<Var> = layer.inputs.iter().filter_map(|id| run.layers[id.0]).collect();
-            let (first, count) = self.ranges[i];
-            let params: Vec<Var> = (first..first + count).map(|p| self.leaf(tape, &mut run, p)).collect();
-            let var = apply(tape, &layer.kind, &inputs, &params, mode, i as u64)?;
+            let inputs: Vec<Var> = self.inputs(i).iter().filter_map(|id| run.layers[id.0]).collect();
+            let var = match &self.fused[i] {
+                Some(fused) => self.apply_fused(tape, fused, &inputs)?,
+                None => {
+                    let (first, count) = self.ranges[i];
+                    let params: Vec<Var> = (first..first + count).map(|p| self.leaf(tape, &mut run, p)).collect();
+                    apply(tape, &layer.kind, &inputs, &params, mode, i as u64)?
+                }
+            };
             tape.label(var, &layer.name);
             run.layers[i] = Some(var);
             run.output = var;
-            for input in &layer.inputs {
+            for input in self.inputs(i) {
                 if last_reader[input.0] == Some(i)
                     && *input != from
                     && let Some(v) = run.layers[input.0]
@@ -141,6 +156,25 @@ impl Model {
             }
         }
         Ok(run)
+    }
+
+    /// The layers that layer `i` reads.
+    fn inputs(&self, i: usize) -> &[LayerId] {
+        self.fused[i].as_ref().map_or(&self.network.layers[i].inputs, |f| &f.inputs)
+    }
+
+    /// The tensors of a layer, in the order of [`Network::params`].
+    pub(crate) fn layer_params(&self, id: LayerId) -> &[Tensor] {
+        let (first, count) = self.ranges[id.0];
+        &self.params[first..first + count]
+    }
+
+    fn apply_fused(&self, tape: &mut Tape, fused: &Fused, inputs: &[Var]) -> Result<Var> {
+        let LayerKind::Conv2d(conv) = &self.network[fused.conv].kind else { unreachable!("runs start with a convolution") };
+        let mut all = vec![inputs[0], tape.leaf(fused.weight.clone(), "")];
+        all.extend(fused.bias.iter().map(|b| tape.leaf(b.clone(), "")));
+        all.extend(&inputs[1..]);
+        tape.apply(Conv2d { relu: fused.relu, residual: inputs.len() > 1, ..settings(conv) }.into(), &all)
     }
 
     fn leaf(&self, tape: &mut Tape, run: &mut Run, param: usize) -> Var {
@@ -188,13 +222,16 @@ fn windows(pool: &Pool2d, count_padding: bool) -> Windows {
     Windows::Sliding { kernel, stride, padding, ceil, count_padding }
 }
 
+fn settings(c: &crate::network::Conv2d) -> Conv2d {
+    Conv2d { stride: c.stride, padding: c.padding, dilation: c.dilation, groups: c.groups, ..Conv2d::default() }
+}
+
 /// Records one layer. `seed` tells its dropout mask from other layers'.
 fn apply(tape: &mut Tape, kind: &LayerKind, x: &[Var], params: &[Var], mode: Mode, layer: u64) -> Result<Var> {
     let op: Op = match kind {
         LayerKind::Input => return Ok(x[0]),
         LayerKind::Conv2d(c) => {
-            let settings = Conv2d { stride: c.stride, padding: c.padding, dilation: c.dilation, groups: c.groups };
-            return tape.conv2d(x[0], params[0], params.get(1).copied(), settings);
+            return tape.conv2d(x[0], params[0], params.get(1).copied(), settings(c));
         }
         LayerKind::Linear { .. } => return tape.linear(x[0], params[0], params.get(1).copied()),
         LayerKind::BatchNorm2d { eps, .. } => {

@@ -7,9 +7,12 @@ use crate::shape::Shape;
 use crate::tape::{Tape, Var};
 use crate::tensor::Tensor;
 use convscope_kernels::conv2d::{Conv2dSpec, DGRAD, FWD, WGRAD};
+use convscope_kernels::pointwise::{UNARY_BWD, Unary, UnarySpec};
 use convscope_kernels::reduce::{self, ReduceSpec};
 
-/// `x [n,c,h,w]`, `w [oc,c/groups,kh,kw]`, optionally `bias [oc]` -> `[n,oc,oh,ow]`.
+/// `x [n,c,h,w]`, `w [oc,c/groups,kh,kw]`, optionally `bias [oc]`, optionally a residual `[n,oc,oh,ow]` -> `[n,oc,oh,ow]`.
+///
+/// The residual is added and the ReLU applied in the kernel: what inference makes of a residual block's end.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Conv2d {
     /// Step of the kernel, height and width.
@@ -20,24 +23,32 @@ pub struct Conv2d {
     pub dilation: [usize; 2],
     /// Groups of channels.
     pub groups: usize,
+    /// Whether the last input is added to the result.
+    pub residual: bool,
+    /// Whether the result ends in `max(.., 0)`; the rule of ReLU holds for it too.
+    pub relu: bool,
 }
 
 impl Default for Conv2d {
     fn default() -> Self {
-        Conv2d { stride: [1, 1], padding: [0; 4], dilation: [1, 1], groups: 1 }
+        Conv2d { stride: [1, 1], padding: [0; 4], dilation: [1, 1], groups: 1, residual: false, relu: false }
     }
 }
 
 impl Conv2d {
     fn spec(&self, xs: &[&Shape]) -> Result<Conv2dSpec, String> {
+        let (xs, residual) = match xs.split_last() {
+            Some((last, rest)) if self.residual => (rest, Some(*last)),
+            _ => (xs, None),
+        };
         let (x, w, bias) = match *xs {
             [x, w] => (x, w, None),
             [x, w, b] => (x, w, Some(b)),
-            _ => return Err("wants image, weight and perhaps bias".to_string()),
+            _ => return Err("wants image, weight, perhaps bias, and the residual if there is one".to_string()),
         };
         let [n, c, h, iw] = images(x)?;
         let [oc, cg, kh, kw] = w.nchw().ok_or("wants a weight [oc,c/groups,kh,kw]")?;
-        let Conv2d { stride, padding, dilation, groups } = *self;
+        let Conv2d { stride, padding, dilation, groups, relu, .. } = *self;
         if groups == 0 || kh * kw == 0 || stride.contains(&0) || dilation.contains(&0) {
             return Err("groups, kernel, stride and dilation must be at least 1".to_string());
         }
@@ -47,11 +58,24 @@ impl Conv2d {
         if bias.is_some_and(|b| b.len() != oc) {
             return Err(format!("wants a bias of {oc}"));
         }
-        let bias = bias.is_some();
-        let kernel = [kh, kw];
-        let spec = Conv2dSpec { kernel, stride, padding, dilation, groups, bias, ..Conv2dSpec::simple(n, c, h, iw, oc, 1) };
-        if spec.out_size().is_none() {
+        let (kernel, bias, residual_shape) = ([kh, kw], bias.is_some(), residual);
+        let residual = residual.is_some();
+        let spec = Conv2dSpec {
+            kernel,
+            stride,
+            padding,
+            dilation,
+            groups,
+            bias,
+            residual,
+            relu,
+            ..Conv2dSpec::simple(n, c, h, iw, oc, 1)
+        };
+        let Some([oh, ow]) = spec.out_size() else {
             return Err(format!("the kernel {kh}x{kw} is larger than the padded input {h}x{iw}"));
+        };
+        if residual_shape.is_some_and(|r| r[..] != [n, oc, oh, ow]) {
+            return Err(format!("wants a residual of {n}x{oc}x{oh}x{ow}"));
         }
         Ok(spec)
     }
@@ -71,6 +95,9 @@ impl Rule for Conv2d {
         if self.groups > 1 {
             s += &format!(" g{}", self.groups);
         }
+        for (is, name) in [(self.residual, " +residual"), (self.relu, " relu")] {
+            s += if is { name } else { "" };
+        }
         s
     }
 
@@ -87,11 +114,23 @@ impl Rule for Conv2d {
     fn backward(&self, exec: &mut Exec, step: &Step, sink: &mut Sink) -> Result<()> {
         let s = self.known_spec(&step.xs);
         let (x, w) = (step.xs[0], step.xs[1]);
-        sink.add(0, x, |dx, accum| exec.run(&DGRAD, &s, &[step.dout, w], &mut [dx], accum))?;
-        sink.add(1, w, |dw, accum| exec.run(&WGRAD, &s, &[step.dout, x], &mut [dw], accum))?;
-        if let Some(bias) = step.xs.get(2) {
-            let sum = ReduceSpec { a: s.n, b: s.oc, c: step.dout.len() / (s.n * s.oc).max(1), scale: 1.0 };
-            sink.add(2, bias, |db, accum| exec.run(&reduce::FWD, &sum, &[step.dout], &mut [db], accum))?;
+        // The gradient of the sum, before the ReLU.
+        let masked;
+        let dout = if self.relu {
+            let spec = UnarySpec { op: Unary::Relu, rule: step.rules.relu, len: step.out.len() };
+            masked = exec.make(&UNARY_BWD, &spec, &[step.out, step.dout], step.out.shape())?;
+            &masked
+        } else {
+            step.dout
+        };
+        sink.add(0, x, |dx, accum| exec.run(&DGRAD, &s, &[dout, w], &mut [dx], accum))?;
+        sink.add(1, w, |dw, accum| exec.run(&WGRAD, &s, &[dout, x], &mut [dw], accum))?;
+        if s.bias {
+            let sum = ReduceSpec { a: s.n, b: s.oc, c: dout.len() / (s.n * s.oc).max(1), scale: 1.0 };
+            sink.add(2, step.xs[2], |db, accum| exec.run(&reduce::FWD, &sum, &[dout], &mut [db], accum))?;
+        }
+        if s.residual {
+            sink.pass(exec, step.xs.len() - 1, dout)?;
         }
         Ok(())
     }
@@ -106,6 +145,12 @@ impl Rule for Conv2d {
             Case::new(Conv2d { groups: 2, ..base }, [&[1, 4, 3, 3], &[6, 2, 2, 2], &[6]]),
             Case::new(Conv2d { groups: 3, stride: [2, 2], padding: [1; 4], ..base }, [&[2, 3, 5, 4], &[3, 1, 3, 3]]),
             Case::new(base, [&[2, 3, 4, 4], &[5, 3, 1, 1], &[5]]),
+            Case::new(Conv2d { relu: true, ..base }, [&[1, 2, 4, 4], &[3, 2, 3, 3], &[3]]),
+            Case::new(Conv2d { residual: true, ..base }, [&[2, 2, 4, 4], &[3, 2, 3, 3], &[2, 3, 2, 2]]),
+            Case::new(
+                Conv2d { residual: true, relu: true, padding: [1; 4], ..base },
+                [&[1, 2, 4, 3], &[3, 2, 3, 3], &[3], &[1, 3, 4, 3]],
+            ),
         ]
     }
 }

@@ -164,6 +164,9 @@ pub enum Command {
         /// Also the backward pass of the predicted class's logit, to the image
         #[arg(long)]
         backward: bool,
+        /// As `predict` runs it: batch-norm, addition and ReLU within the convolution before them
+        #[arg(long)]
+        fused: bool,
         /// Format
         #[arg(long, value_enum, default_value_t)]
         format: TraceFormat,

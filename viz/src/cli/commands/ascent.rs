@@ -24,7 +24,7 @@ pub fn run(common: &Common, args: &AscentArgs) -> Result<(), Problem> {
     let options = options(&session, args, common.seed)?;
     check_memory(session.network(), options.size, options.batch.min(channels.len()), Pass::Recorded)?;
     let bar = progress((channels.len() * options.steps) as u64, "ascent", common.quiet || common.json);
-    let mut results = ascend(&session.model, layer, &channels, &options, &mut |p: ascent::Progress| {
+    let mut results = ascend(&session.model.fused(&[layer])?, layer, &channels, &options, &mut |p: ascent::Progress| {
         let together = options.batch.min(p.total - p.done_channels);
         bar.set_position((p.done_channels * p.steps + p.step * together) as u64);
         bar.set_message(format!("score {:.3}", p.score));

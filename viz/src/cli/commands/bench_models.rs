@@ -45,9 +45,12 @@ pub fn run(common: &Common, options: &BenchModelsArgs) -> Result<(), Problem> {
     for network in networks {
         let direct = network.summary(size[0], size[1])?.multiply_adds;
         let model = load(network, &Source::Random)?;
+        let fused = model.fused(&[])?;
         for (work, batch) in &cases {
             bar.set_message(format!("{} {} of {batch}", model.network.name, work.name()));
-            let measured = measure(&mut Case::new(&model, size, *batch)?, *work, usize::from(options.repeats))?;
+            // What predict and ascent run; training needs the layers one by one.
+            let form = if *work == Work::Training { &model } else { &fused };
+            let measured = measure(&mut Case::new(form.clone(), size, *batch)?, *work, usize::from(options.repeats))?;
             rows.push(Row { model: model.network.name.clone(), work: *work, batch: *batch, size, direct, measured });
             bar.inc(1);
         }
@@ -76,12 +79,12 @@ struct Case {
 type Taken = (Duration, usize);
 
 impl Case {
-    fn new(model: &Model, [h, w]: [usize; 2], n: usize) -> Result<Self, Problem> {
+    fn new(model: Model, [h, w]: [usize; 2], n: usize) -> Result<Self, Problem> {
         let Network { input, classes, .. } = &model.network;
         let (c, classes) = (input.channels, classes.len());
         let one_hot: Vec<f32> = (0..n * classes).map(|i| if i % classes == CLASS { 1.0 } else { 0.0 }).collect();
         Ok(Case {
-            model: model.clone(),
+            model,
             images: Tensor::from_slice([n, c, h, w], &fill_image("bench", n, c, h, w))?,
             one_hot: Tensor::from_slice([n, classes], &one_hot)?,
             // Slow enough to end nowhere: numbers that grow out of bounds take other times.

@@ -63,6 +63,7 @@ struct Count {
 
 pub fn run(common: &Common, dir: &Path, size: &ImageArgs, batch: usize) -> Result<(), Problem> {
     let session = Session::open(common)?;
+    let model = session.model.fused(&[])?;
     let folders = folders(&session, dir)?;
     let preprocess = session.preprocess(size)?;
     let all: Vec<(usize, &PathBuf)> = folders.iter().flat_map(|f| f.files.iter().map(move |p| (f.class, p))).collect();
@@ -86,7 +87,7 @@ pub fn run(common: &Common, dir: &Path, size: &ImageArgs, batch: usize) -> Resul
             let (same, rest): (Vec<_>, Vec<_>) = images.into_iter().partition(|(_, p)| (p.h, p.w) == (h, w));
             images = rest;
             let data: Vec<f32> = same.iter().flat_map(|(_, p)| &p.data).copied().collect();
-            let predictions = predict(&session.model, &Tensor::from_slice([same.len(), 3, h, w], &data)?)?;
+            let predictions = predict(&model, &Tensor::from_slice([same.len(), 3, h, w], &data)?)?;
             for ((class, _), p) in same.iter().zip(&predictions) {
                 let top = p.top(5);
                 let count = &mut counts[*class];

@@ -42,9 +42,10 @@ pub fn run(
             .ok_or_else(|| Problem::usage(format!("{} has no convolution: name a layer with --layer", network.name)))?,
     };
     let (prepared, image) = session.image(path, size, Pass::Recorded)?;
+    let model = session.model.fused(&[layer])?;
     let (prediction, maps) = match target {
-        Target::Named(text) => grad_cam(&session.model, &image, layer, Targets::Classes(&session.classes(text)?))?,
-        Target::Top(k) => grad_cam(&session.model, &image, layer, Targets::Best(k))?,
+        Target::Named(text) => grad_cam(&model, &image, layer, Targets::Classes(&session.classes(text)?))?,
+        Target::Top(k) => grad_cam(&model, &image, layer, Targets::Best(k))?,
     };
     let layer_name = network[layer].name.as_str();
     let stem = path.file_stem().unwrap_or_default().to_string_lossy();

@@ -51,7 +51,7 @@ pub fn run(args: &Args) -> Result<(), Problem> {
             };
             gradcam::run(common, path, image, target, layer.as_deref(), *preset)
         }
-        Command::Trace { path, image, backward, format } => trace::run(common, path, image, *backward, *format),
+        Command::Trace { path, image, backward, fused, format } => trace::run(common, path, image, *backward, *fused, *format),
         Command::Bench { command: BenchCommand::Models(options) } => bench_models::run(common, options),
         Command::Models => models::run(common),
         Command::Convert { from, to, dtype } => convert::run(common, from, to, *dtype),

@@ -21,6 +21,7 @@ pub fn run(
         return Err(Problem::usage("--input-gradient writes numbers: add --raw FILE.safetensors"));
     }
     let session = Session::open(common)?;
+    let model = session.model.fused(&[])?;
     let class = gradient.flatten().map(|text| session.class(text)).transpose()?;
     let names: Vec<String> = images.iter().map(|p| p.display().to_string()).collect();
     let mut output = Output::new(common, session.facts(&[("images", json!(names))]));
@@ -29,11 +30,11 @@ pub fn run(
     for path in images {
         let (_, image) = session.image(path, size, pass)?;
         let found = if gradient.is_some() {
-            let (p, d) = input_gradient(&session.model, &image, class)?;
+            let (p, d) = input_gradient(&model, &image, class)?;
             dx.push(d);
             p
         } else {
-            predict(&session.model, &image)?
+            predict(&model, &image)?
         };
         for p in found {
             logits.extend(&p.logits);

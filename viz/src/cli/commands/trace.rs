@@ -4,16 +4,25 @@ use crate::cli::args::{Common, ImageArgs, TraceFormat};
 use crate::cli::output::print;
 use crate::cli::problem::Problem;
 use crate::cli::session::{Pass, Session};
+use convscope_models::Model;
 use convscope_models::engine::{Rules, Tape, Tensor, trace};
 use convscope_models::network::LayerId;
 use std::path::Path;
 
-pub fn run(common: &Common, path: &Path, size: &ImageArgs, backward: bool, format: TraceFormat) -> Result<(), Problem> {
+pub fn run(
+    common: &Common,
+    path: &Path,
+    size: &ImageArgs,
+    backward: bool,
+    fused: bool,
+    format: TraceFormat,
+) -> Result<(), Problem> {
     let session = Session::open(common)?;
     let (_, image) = session.image(path, size, Pass::Recorded)?;
+    let model = if fused { session.model.fused(&[])? } else { session.model.clone() };
     // The first pass packs weights and touches fresh memory; the second one is what a user repeats.
-    drop(record(&session, &image, backward)?);
-    let tape = record(&session, &image, backward)?;
+    drop(record(&model, &image, backward)?);
+    let tape = record(&model, &image, backward)?;
     match format {
         TraceFormat::Text if !common.json => print(trace::text(&tape)),
         TraceFormat::Dot => print(trace::dot(&tape)),
@@ -22,9 +31,9 @@ pub fn run(common: &Common, path: &Path, size: &ImageArgs, backward: bool, forma
     }
 }
 
-fn record(session: &Session, image: &Tensor, backward: bool) -> Result<Tape, Problem> {
+fn record(model: &Model, image: &Tensor, backward: bool) -> Result<Tape, Problem> {
     let mut tape = Tape::new();
-    let run = session.model.forward(&mut tape, image.clone())?;
+    let run = model.forward(&mut tape, image.clone())?;
     if backward {
         let logits = tape.value(run.output())?;
         let (best, _) =
@@ -32,7 +41,7 @@ fn record(session: &Session, image: &Tensor, backward: bool) -> Result<Tape, Pro
         let mut upstream = vec![0.0f32; logits.len()];
         upstream[best] = 1.0;
         let upstream = Tensor::from_slice(logits.shape().clone(), &upstream)?;
-        let input = tape.find(&session.network()[LayerId::INPUT].name)?;
+        let input = tape.find(&model.network[LayerId::INPUT].name)?;
         tape.backward(run.output(), Some(upstream), &[input], &Rules::default())?;
     }
     Ok(tape)

@@ -1,0 +1,99 @@
+//! Fusing for inference: a convolution with the batch-norm, addition and ReLU that follow it becomes one operation.
+//!
+//! Batch-norm by running statistics is `x * scale + shift` per channel, so it goes into the weight and bias; the addition of a
+//! residual block and the ReLU are done while the sums of the convolution are still in registers. The network stays as it is:
+//! the last layer of such a run computes what all of them did, and the others are left out of a pass.
+
+use crate::model::Model;
+use crate::network::{LayerId, LayerKind};
+use convscope_engine::kernels::DType;
+use convscope_engine::{Result, Tensor};
+
+/// What the last layer of a fused run computes.
+#[derive(Debug, Clone)]
+pub(crate) struct Fused {
+    /// The convolution, for its settings.
+    pub conv: LayerId,
+    /// Its input, then what is added, if anything.
+    pub inputs: Vec<LayerId>,
+    /// The weight with the batch-norm's scale in it.
+    pub weight: Tensor,
+    /// The bias with the batch-norm's shift in it.
+    pub bias: Option<Tensor>,
+    /// Whether a ReLU ends the run.
+    pub relu: bool,
+}
+
+impl Model {
+    /// The same model for inference, with runs of layers fused. The values of layers within a run are not computed any more,
+    /// except those of `keep`, which end their runs.
+    ///
+    /// Numbers differ by rounding from the unfused model's. A model of `f64` (for checks) is left as it is.
+    pub fn fused(&self, keep: &[LayerId]) -> Result<Model> {
+        let mut model = self.clone();
+        if self.params.iter().any(|p| p.dtype() != DType::F32) {
+            return Ok(model);
+        }
+        let layers = &self.network.layers;
+        let mut taken = vec![false; layers.len()];
+        for (id, layer) in self.network.ids() {
+            if !matches!(layer.kind, LayerKind::Conv2d(_)) {
+                continue;
+            }
+            let (mut end, mut norm, mut inputs, mut relu) = (id, None, layer.inputs.clone(), false);
+            while let Some(next) = self.only_reader(end) {
+                let after = &layers[next.0];
+                match after.kind {
+                    _ if keep.contains(&end) || taken[next.0] || relu => break,
+                    LayerKind::BatchNorm2d { eps, .. } if norm.is_none() && inputs.len() == 1 => norm = Some((next, eps)),
+                    LayerKind::Add if after.inputs.len() == 2 && inputs.len() == 1 => {
+                        inputs.extend(after.inputs.iter().filter(|i| **i != end));
+                    }
+                    LayerKind::Relu => relu = true,
+                    _ => break,
+                }
+                taken[next.0] = true;
+                end = next;
+            }
+            if end != id {
+                let (weight, bias) = self.with_norm(id, norm)?;
+                model.fused[end.0] = Some(Fused { conv: id, inputs, weight, bias, relu });
+            }
+        }
+        Ok(model)
+    }
+
+    /// The layer that reads `id`, if it is the only one and reads it once.
+    fn only_reader(&self, id: LayerId) -> Option<LayerId> {
+        let mut readers =
+            self.network.ids().flat_map(|(r, layer)| layer.inputs.iter().filter(move |i| **i == id).map(move |_| r));
+        let first = readers.next()?;
+        readers.next().is_none().then_some(first)
+    }
+
+    /// Weight and bias of a convolution with those of the batch-norm that follows it.
+    fn with_norm(&self, conv: LayerId, norm: Option<(LayerId, f64)>) -> Result<(Tensor, Option<Tensor>)> {
+        let (weight, bias) = match self.layer_params(conv) {
+            [weight, rest @ ..] => (weight, rest.first()),
+            [] => unreachable!("a convolution has a weight"),
+        };
+        let Some((norm, eps)) = norm else {
+            return Ok((weight.clone(), bias.cloned()));
+        };
+        let [gamma, beta, mean, var] = [0, 1, 2, 3].map(|i| self.layer_params(norm)[i].f32());
+        let scales: Vec<f64> = gamma.iter().zip(var).map(|(g, v)| f64::from(*g) / (f64::from(*v) + eps).sqrt()).collect();
+        let each = weight.len() / scales.len().max(1);
+        let scaled: Vec<f32> = weight
+            .f32()
+            .chunks_exact(each.max(1))
+            .zip(&scales)
+            .flat_map(|(w, s)| w.iter().map(move |v| (f64::from(*v) * s) as f32))
+            .collect();
+        let shift = |c: usize| {
+            let bias = bias.map_or(0.0, |b| f64::from(b.f32()[c]));
+            ((bias - f64::from(mean[c])) * scales[c] + f64::from(beta[c])) as f32
+        };
+        let shifts: Vec<f32> = (0..scales.len()).map(shift).collect();
+        Ok((Tensor::from_slice(weight.shape().clone(), &scaled)?, Some(Tensor::from_slice([shifts.len()], &shifts)?)))
+    }
+}
