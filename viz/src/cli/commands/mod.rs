@@ -1,6 +1,7 @@
 //! One file a command: reads, calls a method, draws, writes.
 
 mod ascent;
+mod bench;
 mod convert;
 mod eval;
 mod features;
@@ -11,7 +12,7 @@ mod predict;
 mod summary;
 mod trace;
 
-use super::args::{Args, Command};
+use super::args::{Args, BenchCommand, Command};
 use super::problem::Problem;
 
 /// Runs a command.
@@ -21,6 +22,7 @@ pub fn run(args: &Args) -> Result<(), Problem> {
         Command::Summary { .. } => Some("summary"),
         Command::Eval { .. } => Some("eval"),
         Command::Trace { .. } => Some("trace"),
+        Command::Bench { .. } => Some("bench"),
         Command::Models => Some("models"),
         Command::Convert { .. } => Some("convert"),
         _ => None,
@@ -50,6 +52,7 @@ pub fn run(args: &Args) -> Result<(), Problem> {
             gradcam::run(common, path, image, target, layer.as_deref(), *preset)
         }
         Command::Trace { path, image, backward, format } => trace::run(common, path, image, *backward, *format),
+        Command::Bench { command: BenchCommand::Kernels(options) } => bench::run(common, options),
         Command::Models => models::run(common),
         Command::Convert { from, to, dtype } => convert::run(common, from, to, *dtype),
     }
