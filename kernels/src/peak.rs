@@ -2,7 +2,7 @@
 
 use crate::buffer::Buffer;
 use crate::device::DType;
-use crate::simd::{self, Isa};
+use crate::simd::{self, Isa, Kernel, Vector};
 use rayon::prelude::*;
 use std::hint::black_box;
 use std::time::{Duration, Instant};
@@ -32,16 +32,15 @@ pub struct Peak {
 
 /// Measures for about a second.
 pub fn measure() -> Peak {
-    let isa = simd::best();
     let best = |rate: &dyn Fn() -> f64| (0..TRIES).map(|_| rate()).fold(0.0, f64::max);
     let mut memory = Buffer::new(DType::F32, READ);
     // Written, because pages that never were are all the same page of zeros.
     memory.as_mut_slice::<f32>().fill(1.0);
     Peak {
-        isa,
+        isa: simd::best(),
         threads: rayon::current_num_threads(),
-        one_thread: best(&|| spin(isa)),
-        flops: best(&|| rayon::broadcast(|_| spin(isa)).iter().sum()),
+        one_thread: best(&spin),
+        flops: best(&|| rayon::broadcast(|_| spin()).iter().sum()),
         bandwidth: best(&|| {
             let start = Instant::now();
             let sum: f32 = memory.as_slice::<f32>().par_chunks(1 << 16).map(sum).sum();
@@ -61,72 +60,38 @@ fn sum(x: &[f32]) -> f32 {
 }
 
 /// Operations a second of this thread over one window.
-fn spin(isa: Isa) -> f64 {
-    const STEPS: usize = 1 << 14;
+fn spin() -> f64 {
     let (mut flops, start) = (0, Instant::now());
     while start.elapsed() < WINDOW {
-        flops += multiply_adds(isa, STEPS);
+        flops += simd::dispatch(MultiplyAdds(1 << 14));
     }
     flops as f64 / start.elapsed().as_secs_f64()
 }
 
-/// `steps` multiply-adds in each lane of each chain; how many operations that were.
-#[cfg(target_arch = "x86_64")]
-fn multiply_adds(isa: Isa, steps: usize) -> usize {
-    use std::arch::x86_64::*;
+/// So many multiply-adds in each lane of each chain; how many operations that were.
+struct MultiplyAdds(usize);
 
-    #[target_feature(enable = "avx512f")]
-    fn avx512(steps: usize) {
-        let (x, y) = (_mm512_set1_ps(black_box(0.5)), _mm512_set1_ps(black_box(0.5)));
-        // Different starts: equal chains would be one chain to the compiler.
-        let mut sums: [__m512; CHAINS] = std::array::from_fn(|i| _mm512_set1_ps(i as f32));
-        for _ in 0..steps {
-            sums.iter_mut().for_each(|s| *s = _mm512_fmadd_ps(*s, x, y));
+impl Kernel for MultiplyAdds {
+    type Out = usize;
+    #[inline(always)]
+    unsafe fn run<V: Vector>(self) -> usize {
+        // SAFETY: the instructions are there (contract of run), and no pointer is used.
+        unsafe {
+            let (x, y) = (V::splat(black_box(0.5)), V::splat(black_box(0.5)));
+            // Different starts: equal chains would be one chain to the compiler.
+            let mut sums = [x; CHAINS];
+            for (i, s) in sums.iter_mut().enumerate() {
+                *s = V::splat(i as f32);
+            }
+            for _ in 0..self.0 {
+                for s in &mut sums {
+                    *s = s.mul_add(x, y);
+                }
+            }
+            black_box(sums);
         }
-        black_box(sums);
+        2 * V::LANES * CHAINS * self.0
     }
-
-    #[target_feature(enable = "avx2,fma")]
-    fn avx2(steps: usize) {
-        let (x, y) = (_mm256_set1_ps(black_box(0.5)), _mm256_set1_ps(black_box(0.5)));
-        let mut sums: [__m256; CHAINS] = std::array::from_fn(|i| _mm256_set1_ps(i as f32));
-        for _ in 0..steps {
-            sums.iter_mut().for_each(|s| *s = _mm256_fmadd_ps(*s, x, y));
-        }
-        black_box(sums);
-    }
-
-    match isa {
-        Isa::Avx512 => {
-            assert!(simd::avx512());
-            // SAFETY: the instruction set was just checked.
-            unsafe { avx512(steps) }
-            2 * 16 * CHAINS * steps
-        }
-        Isa::Avx2 => {
-            assert!(simd::avx2());
-            // SAFETY: the instruction set was just checked.
-            unsafe { avx2(steps) }
-            2 * 8 * CHAINS * steps
-        }
-        Isa::Portable => portable(steps),
-    }
-}
-
-#[cfg(not(target_arch = "x86_64"))]
-fn multiply_adds(_: Isa, steps: usize) -> usize {
-    portable(steps)
-}
-
-/// The same in whatever vectors the compiler's baseline has; four lanes are what they hold everywhere.
-fn portable(steps: usize) -> usize {
-    let (x, y) = (black_box(0.5), black_box(0.5));
-    let mut sums: [[f32; 4]; CHAINS] = std::array::from_fn(|i| [i as f32; 4]);
-    for _ in 0..steps {
-        sums.iter_mut().flatten().for_each(|s| *s = *s * x + y);
-    }
-    black_box(sums);
-    2 * 4 * CHAINS * steps
 }
 
 #[cfg(test)]
@@ -134,12 +99,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_instruction_set_that_is_here_counts_its_lanes() {
-        for (isa, lanes) in [(Isa::Portable, 4), (Isa::Avx2, 8), (Isa::Avx512, 16)] {
-            if isa <= simd::best() {
-                assert_eq!(multiply_adds(isa, 10), 2 * lanes * CHAINS * 10);
-            }
-        }
+    fn operations_are_counted_and_sums_are_whole() {
+        let flops = simd::dispatch(MultiplyAdds(10));
+        assert!(flops >= 2 * 4 * CHAINS * 10 && flops.is_multiple_of(2 * CHAINS * 10), "{flops}");
         assert_eq!(sum(&[1.0; 96]), 96.0);
     }
 }

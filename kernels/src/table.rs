@@ -1,6 +1,6 @@
 //! Kernel tables: rows that compute the same thing, the choice among them, and forcing one by name.
 //!
-//! The order of the rows is the policy: the first that is here and fits is taken. A row can be forced by name through
+//! The order of the rows is the policy: the first that is here, fits and expects to win is taken. A row can be forced by name through
 //! [`with_forced`], or through the environment: `CONVSCOPE_KERNEL="conv2d.fwd=naive,gemm=packed?"`. A question mark makes it a
 //! preference that yields where it does not fit; without one, a row that does not fit is an error. No fallback is silent:
 //! the [`Call`] that comes back names the row that ran.
@@ -132,6 +132,8 @@ pub struct Row<S: 'static> {
     pub here: fn() -> bool,
     /// Whether it takes this problem, or why not.
     pub fits: fn(&S) -> Result<(), &'static str>,
+    /// Whether the dispatcher takes it where it fits, or why another row is better there. A forced row need not ask.
+    pub wins: fn(&S) -> Result<(), &'static str>,
     /// Bytes it needs beside its operands.
     pub scratch: fn(&S) -> usize,
     /// Distance from the oracle that is accepted.
@@ -151,6 +153,7 @@ impl<S> Row<S> {
             dtype,
             here: crate::simd::always,
             fits: |_| Ok(()),
+            wins: |_| Ok(()),
             scratch: |_| 0,
             tolerance,
             prepare: None,
@@ -289,7 +292,8 @@ impl<S: Display> Table<S> {
                 return Err(Error::Unfit { op: self.op, name: choice.name, spec: spec.to_string(), reason: reason.to_string() });
             }
         }
-        self.rows.iter().find(|row| refusal(row).is_none()).ok_or_else(|| Error::NoKernel {
+        let taken = |row: &&Row<S>| refusal(row).is_none() && (row.wins)(spec).is_ok();
+        self.rows.iter().find(taken).ok_or_else(|| Error::NoKernel {
             op: self.op,
             dtype,
             device,

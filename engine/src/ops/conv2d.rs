@@ -48,7 +48,8 @@ impl Conv2d {
             return Err(format!("wants a bias of {oc}"));
         }
         let bias = bias.is_some();
-        let spec = Conv2dSpec { n, c, h, w: iw, oc, kernel: [kh, kw], stride, padding, dilation, groups, bias };
+        let kernel = [kh, kw];
+        let spec = Conv2dSpec { kernel, stride, padding, dilation, groups, bias, ..Conv2dSpec::simple(n, c, h, iw, oc, 1) };
         if spec.out_size().is_none() {
             return Err(format!("the kernel {kh}x{kw} is larger than the padded input {h}x{iw}"));
         }

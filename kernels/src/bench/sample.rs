@@ -23,7 +23,8 @@ pub const CONV2D_FWD: Sample<Conv2dSpec> = |s, inputs, i| {
     let (x, w) = operands(inputs); // x [n,c,h,w], w [oc,c/g,kh,kw]
     let (cg, [oh, ow]) = (s.c / s.groups, s.out_hw());
     let [n, oc, oy, ox] = split(i, [s.oc, oh, ow]);
-    let mut sum = if s.bias { f64::from(inputs[2].as_slice::<f32>()[oc]) } else { 0.0 };
+    let (bias, residual) = s.bias_and_residual::<f32>(inputs); // bias [oc], residual [n,oc,oh,ow]
+    let mut sum = bias.map_or(0.0, |b| f64::from(b[oc])) + residual.map_or(0.0, |r| f64::from(r[i]));
     for c in 0..cg {
         let channel = oc / (s.oc / s.groups) * cg + c;
         for [ky, kx] in grid(s.kernel) {
@@ -33,7 +34,7 @@ pub const CONV2D_FWD: Sample<Conv2dSpec> = |s, inputs, i| {
             }
         }
     }
-    sum
+    if s.relu { sum.max(0.0) } else { sum }
 };
 
 /// Elements of `conv2d.dgrad`.

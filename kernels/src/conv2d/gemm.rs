@@ -1,18 +1,18 @@
 //! conv2d rung 1: implicit im2col, the packed product of [`crate::gemm`] over patches that are never stored.
 //!
-//! Computes  out[oc, pixel] (+)= w[oc, patch] · col[patch, pixel] (+ bias),   dx[c, pixel] (+)= w^T · col'(dout),   dw (+)= dout · col^T
+//! Computes  out[oc, pixel] = w[oc, patch] · col[patch, pixel] (+ bias),   dx[c, pixel] (+)= w^T · col'(dout),   dw (+)= dout · col^T
 //! Rung 0 wasted: it tested the borders at every product and used no number twice while it was in a register.
-//! This rung:     packs patches of the image straight into the panels that the register tile reads; the weight is packed once and
-//!                kept with the weight.
-//! Loses when:    3x3 layers with many channels (Winograd multiplies 2 to 4 times less), depthwise (one channel makes no panel),
-//!                and strided `dgrad` (three of four packed numbers are zero at stride 2).
+//! This rung:     packs patches of the images straight into the panels that the register tile reads; the weight is packed once and
+//!                kept with the weight. `dx` of a strided convolution is one product for each residue of its pixels modulo the
+//!                stride, over the kernel elements that such pixels meet: nothing is multiplied by a zero between pixels.
+//! Loses when:    3x3 layers with many channels (Winograd multiplies 2 to 4 times less), depthwise (one channel makes no panel).
 //! Run:           CONVSCOPE_KERNEL=conv2d.fwd=im2col_avx2
 
 use super::Conv2dSpec;
 use crate::buffer::Buffer;
 use crate::device::DType;
-use crate::gemm::packed::{Lanes, Matrix, Product, pack_a, run_products};
-use crate::gemm::tile::Tile;
+use crate::gemm::packed::{Columns, Lanes, Matrix, Product, pack_a, pack_a_into, packed_len, run_product};
+use crate::simd::{self, Vector};
 use crate::table::Accum;
 use std::ops::Range;
 
@@ -26,48 +26,15 @@ pub(super) fn gradient_scratch(s: &Conv2dSpec) -> usize {
     4 * s.out_len() / s.groups
 }
 
-/// Splits `pixels` of an image `width` wide into runs within one row: calls `f(row, first column, offset, length)`.
-fn rows_of(pixels: Range<usize>, width: usize, mut f: impl FnMut(usize, usize, usize, usize)) {
+/// Splits `pixels` of images of `height x width` into runs within one row: calls `f(image, row, first column, offset, length)`.
+fn rows_of(pixels: Range<usize>, [height, width]: [usize; 2], mut f: impl FnMut(usize, usize, usize, usize, usize)) {
     let mut p = pixels.start;
     while p < pixels.end {
-        let (y, x) = (p / width, p % width);
+        let (row, x) = (p / width, p % width);
         let len = (width - x).min(pixels.end - p);
-        f(y, x, p - pixels.start, len);
+        f(row / height, row % height, x, p - pixels.start, len);
         p += len;
     }
-}
-
-/// A run of pixels within one row, as the source pixel that tap (0, 0) of the kernel sees at its start.
-struct Run {
-    y: isize,
-    x: isize,
-    offset: usize,
-    len: usize,
-}
-
-/// The runs of `pixels` of an image `width` wide; pixel (y, x) sees (y * step + origin).
-fn runs(pixels: Range<usize>, width: usize, step: [usize; 2], origin: [isize; 2]) -> Vec<Run> {
-    let mut all = Vec::with_capacity(pixels.len() / width.max(1) + 2);
-    rows_of(pixels, width, |y, x, offset, len| {
-        all.push(Run { y: (y * step[0]) as isize + origin[0], x: (x * step[1]) as isize + origin[1], offset, len });
-    });
-    all
-}
-
-/// Steps `k` of a matrix over (channel, kernel row, kernel column), from `ks.start` on.
-fn taps(ks: Range<usize>, [kh, kw]: [usize; 2]) -> impl Iterator<Item = (usize, usize, usize)> {
-    let mut at = (ks.start / (kh * kw), ks.start / kw % kh, ks.start % kw);
-    ks.map(move |_| {
-        let now = at;
-        at.2 += 1;
-        if at.2 == kw {
-            (at.1, at.2) = (at.1 + 1, 0);
-            if at.1 == kh {
-                (at.0, at.1) = (at.0 + 1, 0);
-            }
-        }
-        now
-    })
 }
 
 /// Fills `dst` with `src[first + i * step]`, zero where that is outside `src`.
@@ -75,18 +42,22 @@ fn gather(dst: &mut [f32], src: &[f32], first: isize, step: usize) {
     let len = dst.len() as isize;
     let step = step as isize;
     // The run of i whose source is inside: first + i*step in 0..src.len().
-    let lo = if first < 0 { (-first + step - 1) / step } else { 0 }.min(len);
-    let hi = ((src.len() as isize - first).max(0) + step - 1) / step;
-    let hi = hi.min(len).max(lo);
+    let (lo, hi) = if step == 1 {
+        let lo = (-first).clamp(0, len);
+        (lo, (src.len() as isize - first).clamp(lo, len))
+    } else {
+        let lo = if first < 0 { (-first + step - 1) / step } else { 0 }.min(len);
+        (lo, ((src.len() as isize - first).max(0) + step - 1).div_euclid(step).clamp(lo, len))
+    };
     dst[..lo as usize].iter_mut().for_each(|d| *d = 0.0);
     dst[hi as usize..].iter_mut().for_each(|d| *d = 0.0);
     if lo < hi {
         let src = &src[(first + lo * step) as usize..];
         let dst = &mut dst[lo as usize..hi as usize];
-        if step == 1 {
-            copy(dst, &src[..dst.len()]);
-        } else {
-            dst.iter_mut().zip(src.iter().step_by(step as usize)).for_each(|(d, s)| *d = *s);
+        match step {
+            1 => copy(dst, &src[..dst.len()]),
+            2 => copy_every_second(dst, src),
+            _ => dst.iter_mut().zip(src.iter().step_by(step as usize)).for_each(|(d, s)| *d = *s),
         }
     }
 }
@@ -101,127 +72,133 @@ fn copy(dst: &mut [f32], src: &[f32]) {
     dst.iter_mut().zip(src).for_each(|(d, s)| *d = *s);
 }
 
-/// The im2col matrix of one image and group: lanes are output pixels, steps are (c, kh, kw).
-struct Patches<'a> {
-    s: &'a Conv2dSpec,
-    /// `[c / groups, h, w]`
-    x: &'a [f32],
+/// `dst[i] = src[2 i]`, in pieces that the compiler turns into shuffles.
+#[inline(always)]
+fn copy_every_second(dst: &mut [f32], src: &[f32]) {
+    let whole = (src.len() / 16).min(dst.len() / 8);
+    let (d8, s16) = (dst.as_chunks_mut::<8>().0, src.as_chunks::<16>().0);
+    for (d, s) in d8.iter_mut().zip(s16).take(whole) {
+        *d = std::array::from_fn(|i| s[2 * i]);
+    }
+    dst[8 * whole..].iter_mut().zip(src[16 * whole..].iter().step_by(2)).for_each(|(d, s)| *d = *s);
 }
 
-impl Patches<'_> {
-    fn runs(&self, pixels: Range<usize>) -> Vec<Run> {
-        let s = self.s;
-        runs(pixels, s.out_hw()[1], s.stride, [-(s.padding[0] as isize), -(s.padding[2] as isize)])
+/// The im2col matrix of a group of channels of all images: pixel `(y, x)` of an output of `size` sees, through tap `(dy, dx)`,
+/// the input at `(y * step + dy, x * step + dx)`, or zero where that is outside.
+struct Patches<'a> {
+    /// The images from the group's first channel on.
+    x: &'a [f32],
+    image_stride: usize,
+    /// Height and width of a channel.
+    h: usize,
+    w: usize,
+    size: [usize; 2],
+    step: [usize; 2],
+    taps: Vec<[isize; 2]>,
+}
+
+/// A run of pixels within one row: what tap (0, 0) sees at its start.
+struct Run {
+    image: usize,
+    y: isize,
+    x: isize,
+    offset: usize,
+    len: usize,
+}
+
+impl<'a> Patches<'a> {
+    /// What the output of `s` sees of `x`.
+    fn forward(s: &Conv2dSpec, x: &'a [f32], group: usize) -> Self {
+        let at = |i: usize, d: usize, p: usize| (i * d) as isize - p as isize;
+        let [kh, kw] = s.kernel;
+        let taps = (0..kh)
+            .flat_map(|ky| (0..kw).map(move |kx| [at(ky, s.dilation[0], s.padding[0]), at(kx, s.dilation[1], s.padding[2])]));
+        let x = &x[(group * s.c / s.groups * s.h * s.w).min(x.len())..];
+        let image_stride = s.c * s.h * s.w;
+        Patches { x, image_stride, h: s.h, w: s.w, size: s.out_hw(), step: s.stride, taps: taps.collect() }.flat()
     }
 
-    /// What tap (c, ky, kx) sees along a run: the source row, unless it is padding, and the column it starts at.
+    /// What the input pixels of a residue see of `dout`.
+    fn backward(s: &Conv2dSpec, dout: &'a [f32], group: usize, residue: &Residue) -> Self {
+        let [h, w] = s.out_hw();
+        let x = &dout[(group * s.oc / s.groups * h * w).min(dout.len())..];
+        let taps = residue.taps.iter().map(|t| t.1).collect();
+        Patches { x, image_stride: s.oc * h * w, h, w, size: residue.size, step: [1, 1], taps }.flat()
+    }
+
+    /// A 1x1 convolution without stride is a matrix product: its images are one row.
+    fn flat(mut self) -> Self {
+        if self.taps == [[0, 0]] && self.step == [1, 1] && self.size == [self.h, self.w] {
+            (self.w, self.h) = (self.h * self.w, 1);
+            self.size = [1, self.w];
+        }
+        self
+    }
+
+    fn runs(&self, pixels: Range<usize>) -> Vec<Run> {
+        let mut all = Vec::with_capacity(pixels.len() / self.size[1].max(1) + 2);
+        rows_of(pixels, self.size, |image, y, x, offset, len| {
+            let (y, x) = ((y * self.step[0]) as isize, (x * self.step[1]) as isize);
+            all.push(Run { image, y, x, offset, len });
+        });
+        all
+    }
+
+    /// Lane or step `i` as channel and tap.
     #[inline(always)]
-    fn seen(&self, (c, ky, kx): (usize, usize, usize), run: &Run) -> (Option<&[f32]>, isize) {
-        let s = self.s;
-        let y = run.y + (ky * s.dilation[0]) as isize;
-        let inside = y >= 0 && y < s.h as isize;
-        let row = inside.then(|| &self.x[(c * s.h + y as usize) * s.w..][..s.w]);
-        (row, run.x + (kx * s.dilation[1]) as isize)
+    fn tap(&self, i: usize) -> (usize, [isize; 2]) {
+        (i / self.taps.len(), self.taps[i % self.taps.len()])
+    }
+
+    /// What tap `[dy, dx]` of channel `c` sees along a run.
+    #[inline(always)]
+    fn fill(&self, dst: &mut [f32], c: usize, [dy, dx]: [isize; 2], run: &Run) {
+        let y = run.y + dy;
+        if y < 0 || y >= self.h as isize {
+            dst.iter_mut().for_each(|d| *d = 0.0);
+        } else {
+            let row = &self.x[run.image * self.image_stride + (c * self.h + y as usize) * self.w..][..self.w];
+            gather(dst, row, run.x + dx, self.step[1]);
+        }
     }
 }
 
 impl Lanes for Patches<'_> {
+    /// Lanes are the pixels of all images, steps are (c, kh, kw).
     fn pack(&self, lanes: Range<usize>, ks: Range<usize>, width: usize, panel: &mut [f32]) {
         let runs = self.runs(lanes);
-        for (tap, dst) in taps(ks, self.s.kernel).zip(panel.chunks_exact_mut(width)) {
-            for run in &runs {
-                let dst = &mut dst[run.offset..run.offset + run.len];
-                match self.seen(tap, run) {
-                    (Some(src), first) => gather(dst, src, first, self.s.stride[1]),
-                    (None, _) => dst.iter_mut().for_each(|d| *d = 0.0),
-                }
-            }
-        }
-    }
-}
-
-/// The same matrix for the weight gradient: lanes are (c, kh, kw), steps are the pixels of all images.
-struct PatchesOverPixels<'a> {
-    s: &'a Conv2dSpec,
-    /// `[n, c, h, w]`
-    x: &'a [f32],
-    group: usize,
-}
-
-impl Lanes for PatchesOverPixels<'_> {
-    fn pack(&self, lanes: Range<usize>, ks: Range<usize>, width: usize, panel: &mut [f32]) {
-        let s = self.s;
-        let cg = s.c / s.groups;
-        rows_of(ks, s.out_plane(), |image, pixel, k, len| {
-            let x = &self.x[(image * s.c + self.group * cg) * s.h * s.w..][..cg * s.h * s.w];
-            let patches = Patches { s, x };
-            let runs = patches.runs(pixel..pixel + len);
-            for (l, tap) in taps(lanes.clone(), s.kernel).enumerate() {
-                for run in &runs {
-                    let dst = panel[(k + run.offset) * width + l..].iter_mut().step_by(width).take(run.len);
-                    match patches.seen(tap, run) {
-                        (Some(src), first) => {
-                            let at = |i: usize| src.get((first + (i * s.stride[1]) as isize) as usize).copied().unwrap_or(0.0);
-                            dst.enumerate().for_each(|(i, d)| *d = at(i));
-                        }
-                        (None, _) => dst.for_each(|d| *d = 0.0),
-                    }
-                }
-            }
-        });
-    }
-}
-
-/// The gradient seen from the input: lanes are input pixels, steps are (oc, kh, kw); zero where no output used that pixel so.
-struct GradientPatches<'a> {
-    s: &'a Conv2dSpec,
-    /// `[oc / groups, oh, ow]`
-    dout: &'a [f32],
-}
-
-impl Lanes for GradientPatches<'_> {
-    fn pack(&self, lanes: Range<usize>, ks: Range<usize>, width: usize, panel: &mut [f32]) {
-        let s = self.s;
-        let ([oh, ow], [sh, sw]) = (s.out_hw(), s.stride);
-        let runs = runs(lanes, s.w, [1, 1], [s.padding[0] as isize, s.padding[2] as isize]);
-        for ((oc, ky, kx), dst) in taps(ks, s.kernel).zip(panel.chunks_exact_mut(width)) {
-            for run in &runs {
-                let dst = &mut dst[run.offset..run.offset + run.len];
-                // Input row y was read at output row (y + pt - ky*dh) / sh, if that divides; so for columns.
-                let ty = run.y - (ky * s.dilation[0]) as isize;
-                let first = run.x - (kx * s.dilation[1]) as isize;
-                let oy = ty as usize / sh;
-                if ty < 0 || !(ty as usize).is_multiple_of(sh) || oy >= oh {
-                    dst.iter_mut().for_each(|d| *d = 0.0);
-                    continue;
-                }
-                let row = &self.dout[(oc * oh + oy) * ow..][..ow];
-                if sw == 1 {
-                    gather(dst, row, first, 1);
-                } else {
-                    for (i, d) in dst.iter_mut().enumerate() {
-                        let tx = (first + i as isize) as usize;
-                        *d = if tx.is_multiple_of(sw) { row.get(tx / sw).copied().unwrap_or(0.0) } else { 0.0 };
-                    }
-                }
-            }
-        }
-    }
-}
-
-/// `w^T`: lanes are input channels of a group, steps are (oc, kh, kw).
-struct TransposedWeight<'a> {
-    s: &'a Conv2dSpec,
-    /// `[oc / groups, c / groups, kh, kw]`
-    w: &'a [f32],
-}
-
-impl Lanes for TransposedWeight<'_> {
-    fn pack(&self, lanes: Range<usize>, ks: Range<usize>, width: usize, panel: &mut [f32]) {
-        let taps = self.s.kernel[0] * self.s.kernel[1];
         for (k, dst) in ks.zip(panel.chunks_exact_mut(width)) {
-            let (oc, tap) = (k / taps, k % taps);
-            lanes.clone().zip(dst).for_each(|(c, d)| *d = self.w[oc * self.s.patch() + c * taps + tap]);
+            let (c, tap) = self.tap(k);
+            for run in &runs {
+                self.fill(&mut dst[run.offset..run.offset + run.len], c, tap, run);
+            }
+        }
+    }
+}
+
+/// The same matrix turned, for the weight gradient: lanes are (c, kh, kw), steps are the pixels of all images.
+struct Turned<'a>(Patches<'a>);
+
+impl Lanes for Turned<'_> {
+    fn pack(&self, lanes: Range<usize>, ks: Range<usize>, width: usize, panel: &mut [f32]) {
+        // A few patches at a time as they lie in the image, then turned into the panel.
+        const FEW: usize = 16;
+        const LONG: usize = 256;
+        let mut rows = [0.0f32; FEW * LONG];
+        for k0 in ks.clone().step_by(LONG) {
+            let some = k0..ks.end.min(k0 + LONG);
+            let runs = self.0.runs(some.clone());
+            for l0 in (0..lanes.len()).step_by(FEW) {
+                let count = FEW.min(lanes.len() - l0);
+                for (i, row) in rows.chunks_exact_mut(LONG).take(count).enumerate() {
+                    let (c, tap) = self.0.tap(lanes.start + l0 + i);
+                    for run in &runs {
+                        self.0.fill(&mut row[run.offset..run.offset + run.len], c, tap, run);
+                    }
+                }
+                let to = &mut panel[(k0 - ks.start) * width + l0..];
+                simd::transpose(&rows, LONG, [count, some.len()], to, width);
+            }
         }
     }
 }
@@ -237,7 +214,7 @@ struct GradientChannels<'a> {
 impl Lanes for GradientChannels<'_> {
     fn pack(&self, lanes: Range<usize>, ks: Range<usize>, width: usize, panel: &mut [f32]) {
         let (plane, og) = (self.s.out_plane(), self.s.oc / self.s.groups);
-        rows_of(ks, plane, |image, pixel, k, len| {
+        rows_of(ks, [1, plane], |image, _, pixel, k, len| {
             let start = (image * self.s.oc + self.group * og) * plane + pixel;
             let channels = Matrix { data: &self.dout[start..], lane_stride: plane, k_stride: 1 };
             channels.pack(lanes.clone(), 0..len, width, &mut panel[k * width..]);
@@ -245,93 +222,144 @@ impl Lanes for GradientChannels<'_> {
     }
 }
 
-/// Packs each group's weight and puts them one after the other.
-fn pack_groups<T: Tile>(s: &Conv2dSpec, m: usize, k: usize, group: impl Fn(usize) -> Buffer) -> Buffer {
-    if s.groups == 1 {
-        return group(0);
-    }
-    let each = m.div_ceil(T::MR) * T::MR * k;
-    let mut all = Buffer::new(DType::F32, each * s.groups);
-    for (g, part) in all.as_mut_slice::<f32>().chunks_exact_mut(each.max(1)).enumerate() {
-        part.copy_from_slice(group(g).as_slice());
+/// The input pixels whose row and column leave given remainders modulo the stride.
+struct Residue {
+    /// First such row and column.
+    origin: [usize; 2],
+    /// How many rows and columns.
+    size: [usize; 2],
+    /// Kernel elements `ky * kw + kx` that meet such a pixel, and where the output that they belong to lies from it.
+    taps: Vec<(usize, [isize; 2])>,
+}
+
+/// All residues of a problem that have pixels. Input row `y` was read through `ky` by output row `(y + pt - ky*dh) / sh`, if that
+/// divides.
+fn residues(s: &Conv2dSpec) -> Vec<Residue> {
+    let axis = |r: usize, a: usize, pad: usize| -> Vec<(usize, isize)> {
+        let (stride, size) = (s.stride[a] as isize, s.kernel[a]);
+        let from = |k: usize| (r + pad) as isize - (k * s.dilation[a]) as isize;
+        (0..size).filter(|k| from(*k).rem_euclid(stride) == 0).map(|k| (k, from(k).div_euclid(stride))).collect()
+    };
+    let mut all = Vec::new();
+    for ry in 0..s.stride[0].min(s.h) {
+        for rx in 0..s.stride[1].min(s.w) {
+            let (ys, xs) = (axis(ry, 0, s.padding[0]), axis(rx, 1, s.padding[2]));
+            let kw = s.kernel[1];
+            let taps = ys.iter().flat_map(|y| xs.iter().map(move |x| (y.0 * kw + x.0, [y.1, x.1]))).collect();
+            let size = [(s.h - ry).div_ceil(s.stride[0]), (s.w - rx).div_ceil(s.stride[1])];
+            all.push(Residue { origin: [ry, rx], size, taps });
+        }
     }
     all
 }
 
+/// `w^T` of a residue: lanes are input channels of a group, steps are (oc, tap).
+struct TransposedWeight<'a> {
+    s: &'a Conv2dSpec,
+    /// `[oc / groups, c / groups, kh, kw]`
+    w: &'a [f32],
+    residue: &'a Residue,
+}
+
+impl Lanes for TransposedWeight<'_> {
+    fn pack(&self, lanes: Range<usize>, ks: Range<usize>, width: usize, panel: &mut [f32]) {
+        let (taps, area) = (&self.residue.taps, self.s.kernel[0] * self.s.kernel[1]);
+        for (k, dst) in ks.zip(panel.chunks_exact_mut(width)) {
+            let (oc, tap) = (k / taps.len(), taps[k % taps.len()].0);
+            lanes.clone().zip(dst).for_each(|(c, d)| *d = self.w[oc * self.s.patch() + c * area + tap]);
+        }
+    }
+}
+
 /// The forward weight, `[oc / groups, patch]` per group, packed.
-pub(super) fn pack_fwd<T: Tile>(s: &Conv2dSpec, w: &Buffer) -> Buffer {
+pub(super) fn pack_fwd<V: Vector>(s: &Conv2dSpec, w: &Buffer) -> Buffer {
     let (m, k) = (s.oc / s.groups, s.patch());
+    let each = packed_len::<V>(m, k);
+    let mut all = Buffer::new(DType::F32, each * s.groups);
     let w = w.as_slice::<f32>();
-    pack_groups::<T>(s, m, k, |g| pack_a::<T>(&Matrix { data: &w[g * m * k..], lane_stride: k, k_stride: 1 }, m, k))
+    for (g, part) in all.as_mut_slice::<f32>().chunks_exact_mut(each.max(1)).enumerate() {
+        pack_a_into::<V>(&Matrix { data: &w[g * m * k..], lane_stride: k, k_stride: 1 }, m, k, part);
+    }
+    all
 }
 
-/// The transposed weight, `[c / groups, (oc / groups, kh, kw)]` per group, packed.
-pub(super) fn pack_dgrad<T: Tile>(s: &Conv2dSpec, w: &Buffer) -> Buffer {
-    let (m, k) = dgrad_size(s);
-    let w = w.as_slice::<f32>();
-    pack_groups::<T>(s, m, k, |g| pack_a::<T>(&TransposedWeight { s, w: &w[g * s.oc / s.groups * s.patch()..] }, m, k))
+/// The transposed weight, `[c / groups, (oc / groups, taps)]` per residue and group, packed one after the other.
+pub(super) fn pack_dgrad<V: Vector>(s: &Conv2dSpec, w: &Buffer) -> Buffer {
+    let (m, og) = (s.c / s.groups, s.oc / s.groups);
+    let residues = residues(s);
+    let total: usize = residues.iter().map(|r| packed_len::<V>(m, og * r.taps.len())).sum();
+    let mut all = Buffer::new(DType::F32, total * s.groups);
+    let mut rest = all.as_mut_slice::<f32>();
+    for residue in &residues {
+        let k = og * residue.taps.len();
+        for g in 0..s.groups {
+            let (part, tail) = rest.split_at_mut(packed_len::<V>(m, k));
+            rest = tail;
+            let w = &w.as_slice::<f32>()[g * og * s.patch()..];
+            pack_a_into::<V>(&TransposedWeight { s, w, residue }, m, k, part);
+        }
+    }
+    all
 }
 
-fn dgrad_size(s: &Conv2dSpec) -> (usize, usize) {
-    (s.c / s.groups, s.oc / s.groups * s.kernel[0] * s.kernel[1])
-}
-
-/// Runs one product per image and group: `c[m rows of group g of image i, plane]` from packed weights `a` and `lanes(image, group)`.
-fn per_image<L: Lanes, T: Tile>(
-    s: &Conv2dSpec,
-    [m, plane, k]: [usize; 3],
-    a: &[f32],
-    lanes: impl Fn(usize, usize) -> L,
-    bias: Option<&[f32]>,
-    out: &mut [f32],
-    accum: Accum,
-) {
-    let parts: Vec<(usize, usize)> = (0..s.n).flat_map(|i| (0..s.groups).map(move |g| (i, g))).collect();
-    let views: Vec<L> = parts.iter().map(|&(i, g)| lanes(i, g)).collect();
-    let each = m.div_ceil(T::MR) * T::MR * k;
-    let products: Vec<Product> = parts
-        .iter()
-        .zip(&views)
-        .map(|(&(i, g), b)| Product {
+pub(super) fn fwd<V: Vector>(s: &Conv2dSpec, inputs: &[&Buffer], outputs: &mut [&mut Buffer], accum: Accum) {
+    let (x, a) = (inputs[0].as_slice::<f32>(), inputs[1].as_slice::<f32>()); // x [n,c,h,w]; a from pack_fwd
+    let (bias, residual) = s.bias_and_residual::<f32>(inputs);
+    let (m, k, plane) = (s.oc / s.groups, s.patch(), s.out_plane());
+    for (g, a) in a.chunks_exact(packed_len::<V>(m, k).max(1)).enumerate() {
+        let product = Product {
             m,
-            n: plane,
+            n: s.n * plane,
             k,
-            a: &a[g * each..][..each],
-            b,
-            c: (i * s.groups + g) * m * plane,
+            a,
+            b: &Patches::forward(s, x, g),
+            columns: Columns::planes(g * m * plane, plane, s.oc * plane),
             ldc: plane,
             row_bias: bias.map(|b| &b[g * m..][..m]),
             column_bias: None,
-        })
-        .collect();
-    run_products::<T>(&products, out, accum);
+            residual,
+            relu: s.relu,
+        };
+        run_product::<V>(&product, outputs[0].as_mut_slice(), accum);
+    }
 }
 
-pub(super) fn fwd<T: Tile>(s: &Conv2dSpec, inputs: &[&Buffer], outputs: &mut [&mut Buffer], accum: Accum) {
-    let x = inputs[0].as_slice::<f32>(); // x [n,c,h,w]; inputs[1] is from pack_fwd
-    let cg = s.c / s.groups;
-    let lanes = |i: usize, g: usize| Patches { s, x: &x[(i * s.c + g * cg) * s.h * s.w..] };
-    let bias = s.bias.then(|| inputs[2].as_slice());
-    let sizes = [s.oc / s.groups, s.out_plane(), s.patch()];
-    per_image::<_, T>(s, sizes, inputs[1].as_slice(), lanes, bias, outputs[0].as_mut_slice(), accum);
+pub(super) fn dgrad<V: Vector>(s: &Conv2dSpec, inputs: &[&Buffer], outputs: &mut [&mut Buffer], accum: Accum) {
+    let (dout, mut a) = (inputs[0].as_slice::<f32>(), inputs[1].as_slice::<f32>()); // dout [n,oc,oh,ow]; a from pack_dgrad
+    let (m, og, plane) = (s.c / s.groups, s.oc / s.groups, s.h * s.w);
+    for residue in &residues(s) {
+        let k = og * residue.taps.len();
+        for g in 0..s.groups {
+            let [height, width] = residue.size;
+            let columns = Columns {
+                start: g * m * plane + residue.origin[0] * s.w + residue.origin[1],
+                width,
+                step: s.stride[1],
+                height,
+                row_stride: s.stride[0] * s.w,
+                image_stride: s.c * plane,
+            };
+            // Without stride, rows follow each other.
+            let columns = if s.stride == [1, 1] { Columns::planes(columns.start, plane, s.c * plane) } else { columns };
+            let b = Patches::backward(s, dout, g, residue);
+            let (n, ldc) = (s.n * height * width, plane);
+            let (row_bias, column_bias, residual, relu) = (None, None, None, false);
+            let product = Product { m, n, k, a, b: &b, columns, ldc, row_bias, column_bias, residual, relu };
+            run_product::<V>(&product, outputs[0].as_mut_slice(), accum);
+            a = &a[packed_len::<V>(m, k)..];
+        }
+    }
 }
 
-pub(super) fn dgrad<T: Tile>(s: &Conv2dSpec, inputs: &[&Buffer], outputs: &mut [&mut Buffer], accum: Accum) {
-    let dout = inputs[0].as_slice::<f32>(); // dout [n,oc,oh,ow]; inputs[1] is from pack_dgrad
-    let og = s.oc / s.groups;
-    let lanes = |i: usize, g: usize| GradientPatches { s, dout: &dout[(i * s.oc + g * og) * s.out_plane()..] };
-    let (m, k) = dgrad_size(s);
-    per_image::<_, T>(s, [m, s.h * s.w, k], inputs[1].as_slice(), lanes, None, outputs[0].as_mut_slice(), accum);
-}
-
-pub(super) fn wgrad<T: Tile>(s: &Conv2dSpec, inputs: &[&Buffer], outputs: &mut [&mut Buffer], accum: Accum) {
+pub(super) fn wgrad<V: Vector>(s: &Conv2dSpec, inputs: &[&Buffer], outputs: &mut [&mut Buffer], accum: Accum) {
     let (dout, x) = (inputs[0].as_slice::<f32>(), inputs[1].as_slice::<f32>());
-    let (m, k) = (s.oc / s.groups, s.n * s.out_plane());
+    let (m, n, k) = (s.oc / s.groups, s.patch(), s.n * s.out_plane());
     for group in 0..s.groups {
-        let a = pack_a::<T>(&GradientChannels { s, dout, group }, m, k);
-        let b = PatchesOverPixels { s, x, group };
-        let (n, c) = (s.patch(), group * m * s.patch());
-        let product = Product { m, n, k, a: a.as_slice(), b: &b, c, ldc: n, row_bias: None, column_bias: None };
-        run_products::<T>(&[product], outputs[0].as_mut_slice(), accum);
+        let a = pack_a::<V>(&GradientChannels { s, dout, group }, m, k);
+        let b = Turned(Patches::forward(s, x, group));
+        let columns = Columns::planes(group * m * n, n, 0);
+        let (row_bias, column_bias, residual, relu) = (None, None, None, false);
+        let product = Product { m, n, k, a: a.as_slice(), b: &b, columns, ldc: n, row_bias, column_bias, residual, relu };
+        run_product::<V>(&product, outputs[0].as_mut_slice(), accum);
     }
 }

@@ -5,11 +5,12 @@
 
 mod gemm;
 mod naive;
+mod winograd;
 
+use crate::buffer::Buffer;
 use crate::device::DType;
-use crate::gemm::tile;
-use crate::simd;
-use crate::table::{Operand, Prepare, ROUNDING, Row, Run, Signature, Table};
+use crate::simd::{self, Vector};
+use crate::table::{Operand, Prepare, ROUNDING, Row, Run, Signature, Table, Tolerance};
 use std::fmt;
 
 /// A convolution problem.
@@ -35,15 +36,21 @@ pub struct Conv2dSpec {
     pub dilation: [usize; 2],
     /// Groups: output channels of a group see the input channels of that group.
     pub groups: usize,
-    /// Whether the forward pass adds a third input `[oc]`.
+    /// Whether the forward pass adds an input `[oc]`.
     pub bias: bool,
+    /// Whether the forward pass adds an input as large as its output (the shortcut of a residual block).
+    pub residual: bool,
+    /// Whether the forward pass ends in `max(.., 0)`. Gradients know nothing of this: their `dout` is that of the sum.
+    pub relu: bool,
 }
 
 impl Conv2dSpec {
     /// A square kernel, stride 1, no padding, no bias.
     pub const fn simple(n: usize, c: usize, h: usize, w: usize, oc: usize, k: usize) -> Self {
         let one = [1, 1];
-        Conv2dSpec { n, c, h, w, oc, kernel: [k, k], stride: one, padding: [0; 4], dilation: one, groups: 1, bias: false }
+        let (bias, residual, relu) = (false, false, false);
+        let (kernel, padding) = ([k, k], [0; 4]);
+        Conv2dSpec { n, c, h, w, oc, kernel, stride: one, padding, dilation: one, groups: 1, bias, residual, relu }
     }
 
     /// Output height and width; `None` if the kernel does not fit into the padded input.
@@ -88,6 +95,12 @@ impl Conv2dSpec {
         self.c / self.groups * self.kernel[0] * self.kernel[1]
     }
 
+    /// The optional inputs of the forward pass.
+    pub(crate) fn bias_and_residual<'a, T: crate::Element>(&self, inputs: &[&'a Buffer]) -> (Option<&'a [T]>, Option<&'a [T]>) {
+        let mut rest = inputs[2..].iter().map(|b| b.as_slice::<T>());
+        (self.bias.then(|| rest.next()).flatten(), self.residual.then(|| rest.next()).flatten())
+    }
+
     /// Floating-point operations of the direct algorithm, a multiply-add being two.
     pub fn flops(&self) -> u64 {
         2 * (self.out_len() * self.patch()) as u64
@@ -114,7 +127,10 @@ impl fmt::Display for Conv2dSpec {
         if self.groups != 1 {
             write!(f, " g{}", self.groups)?;
         }
-        if self.bias { f.write_str(" +bias") } else { Ok(()) }
+        for (is, name) in [(self.bias, " +bias"), (self.residual, " +residual"), (self.relu, " relu")] {
+            f.write_str(if is { name } else { "" })?;
+        }
+        Ok(())
     }
 }
 
@@ -140,6 +156,11 @@ fn cases() -> Vec<Conv2dSpec> {
         Conv2dSpec { padding: [1; 4], ..base(1, 63, 6, 7, 65, 3) },
         Conv2dSpec { padding: [1; 4], bias: true, ..base(1, 64, 15, 14, 33, 3) },
         Conv2dSpec { padding: [1; 4], ..base(3, 8, 21, 19, 12, 3) },
+        // What inference fuses.
+        Conv2dSpec { padding: [1; 4], bias: true, relu: true, residual: true, ..base(2, 9, 17, 11, 10, 3) },
+        Conv2dSpec { relu: true, ..base(2, 20, 7, 7, 24, 1) },
+        Conv2dSpec { residual: true, bias: true, relu: true, ..base(5, 24, 7, 7, 40, 1) },
+        Conv2dSpec { stride: [2, 2], residual: true, ..base(3, 5, 9, 9, 7, 1) },
     ]
 }
 
@@ -147,6 +168,9 @@ fn fwd_signature(s: &Conv2dSpec) -> Signature {
     let mut inputs = vec![Operand::any("x", s.in_len()), Operand::any("w", s.weight_len())];
     if s.bias {
         inputs.push(Operand::any("bias", s.oc));
+    }
+    if s.residual {
+        inputs.push(Operand::any("residual", s.out_len()));
     }
     Signature { inputs, outputs: vec![Operand::any("out", s.out_len())] }
 }
@@ -165,14 +189,43 @@ const fn gemm_row(
 fn weight_key(s: &Conv2dSpec) -> String {
     format!("oc{} patch{} g{}", s.oc, s.patch(), s.groups)
 }
+/// Beside the shape, the residues of the stride; an image narrower than the stride has fewer of them.
 fn dgrad_key(s: &Conv2dSpec) -> String {
-    format!("oc{} c{} k{:?} g{}", s.oc, s.c, s.kernel, s.groups)
+    let seen = [s.h.min(s.stride[0]), s.w.min(s.stride[1])];
+    format!("oc{} c{} k{:?} g{} s{:?} p{:?} d{:?} {seen:?}", s.oc, s.c, s.kernel, s.groups, s.stride, s.padding, s.dilation)
 }
-const fn fwd_prepare<T: tile::Tile>() -> Option<Prepare<Conv2dSpec>> {
-    Some(Prepare { input: 1, when: |_| true, key: weight_key, make: gemm::pack_fwd::<T> })
+const fn fwd_prepare<V: Vector>() -> Option<Prepare<Conv2dSpec>> {
+    Some(Prepare { input: 1, when: |_| true, key: weight_key, make: gemm::pack_fwd::<V> })
 }
-const fn dgrad_prepare<T: tile::Tile>() -> Option<Prepare<Conv2dSpec>> {
-    Some(Prepare { input: 1, when: |_| true, key: dgrad_key, make: gemm::pack_dgrad::<T> })
+const fn dgrad_prepare<V: Vector>() -> Option<Prepare<Conv2dSpec>> {
+    Some(Prepare { input: 1, when: |_| true, key: dgrad_key, make: gemm::pack_dgrad::<V> })
+}
+
+/// A tile of 4x4 outputs multiplies numbers 4 to 10 times as large as the result, and so does its rounding.
+const WINOGRAD: Tolerance = Tolerance { ulps: 64.0, reason: "transforms whose factors reach 10" };
+
+/// A Winograd row of `m x m` outputs a tile.
+macro_rules! winograd {
+    ($name:literal, $v:ty, $t:ident, $m:literal, $a:literal, $run:ident, $wins:ident, $pack:ident, $key:expr) => {
+        Row {
+            here: simd::here::<$v>,
+            fits: winograd::fits,
+            wins: winograd::$wins::<$m>,
+            scratch: winograd::scratch::<$m, $a>,
+            prepare: Some(Prepare { input: 1, when: |_| true, key: $key, make: winograd::$pack::<$v, winograd::$t, $m, $a> }),
+            ..Row::cpu($name, DType::F32, WINOGRAD, winograd::$run::<$v, winograd::$t, $m, $a>)
+        }
+    };
+}
+macro_rules! winograd_fwd {
+    ($name:literal, $v:ty, $t:ident, $m:literal, $a:literal) => {
+        winograd!($name, $v, $t, $m, $a, fwd, wins_fwd, pack_fwd, weight_key)
+    };
+}
+macro_rules! winograd_dgrad {
+    ($name:literal, $v:ty, $t:ident, $m:literal, $a:literal) => {
+        winograd!($name, $v, $t, $m, $a, dgrad, wins_dgrad, pack_dgrad, dgrad_key)
+    };
 }
 
 /// `conv2d.fwd`: inputs `x`, `w`, optionally `bias`; output `out`.
@@ -181,14 +234,36 @@ pub static FWD: Table<Conv2dSpec> = Table {
     signature: fwd_signature,
     flops: Conv2dSpec::flops,
     terms: |s| s.patch(),
-    accumulates: true,
+    accumulates: false,
     cases,
     rows: &[
         #[cfg(target_arch = "x86_64")]
-        gemm_row("im2col_avx512", simd::avx512, gemm::fwd::<tile::Avx512>, gemm::weight_scratch, fwd_prepare::<tile::Avx512>()),
+        winograd_fwd!("winograd_f4_avx512", simd::Avx512, F4, 4, 6),
         #[cfg(target_arch = "x86_64")]
-        gemm_row("im2col_avx2", simd::avx2, gemm::fwd::<tile::Avx2>, gemm::weight_scratch, fwd_prepare::<tile::Avx2>()),
-        gemm_row("im2col", simd::always, gemm::fwd::<tile::Portable>, gemm::weight_scratch, fwd_prepare::<tile::Portable>()),
+        winograd_fwd!("winograd_f2_avx512", simd::Avx512, F2, 2, 4),
+        #[cfg(target_arch = "x86_64")]
+        gemm_row(
+            "im2col_avx512",
+            simd::here::<simd::Avx512>,
+            gemm::fwd::<simd::Avx512>,
+            gemm::weight_scratch,
+            fwd_prepare::<simd::Avx512>(),
+        ),
+        #[cfg(target_arch = "x86_64")]
+        winograd_fwd!("winograd_f4_avx2", simd::Avx2, F4, 4, 6),
+        #[cfg(target_arch = "x86_64")]
+        winograd_fwd!("winograd_f2_avx2", simd::Avx2, F2, 2, 4),
+        #[cfg(target_arch = "x86_64")]
+        gemm_row(
+            "im2col_avx2",
+            simd::here::<simd::Avx2>,
+            gemm::fwd::<simd::Avx2>,
+            gemm::weight_scratch,
+            fwd_prepare::<simd::Avx2>(),
+        ),
+        winograd_fwd!("winograd_f4", simd::Portable, F4, 4, 6),
+        winograd_fwd!("winograd_f2", simd::Portable, F2, 2, 4),
+        gemm_row("im2col", simd::always, gemm::fwd::<simd::Portable>, gemm::weight_scratch, fwd_prepare::<simd::Portable>()),
         Row::cpu("naive", DType::F32, ROUNDING, naive::fwd::<f32>),
         Row::cpu("naive", DType::F64, ROUNDING, naive::fwd::<f64>),
     ],
@@ -207,16 +282,32 @@ pub static DGRAD: Table<Conv2dSpec> = Table {
     cases,
     rows: &[
         #[cfg(target_arch = "x86_64")]
+        winograd_dgrad!("winograd_f4_avx512", simd::Avx512, F4, 4, 6),
+        #[cfg(target_arch = "x86_64")]
+        winograd_dgrad!("winograd_f2_avx512", simd::Avx512, F2, 2, 4),
+        #[cfg(target_arch = "x86_64")]
         gemm_row(
             "im2col_avx512",
-            simd::avx512,
-            gemm::dgrad::<tile::Avx512>,
+            simd::here::<simd::Avx512>,
+            gemm::dgrad::<simd::Avx512>,
             gemm::weight_scratch,
-            dgrad_prepare::<tile::Avx512>(),
+            dgrad_prepare::<simd::Avx512>(),
         ),
         #[cfg(target_arch = "x86_64")]
-        gemm_row("im2col_avx2", simd::avx2, gemm::dgrad::<tile::Avx2>, gemm::weight_scratch, dgrad_prepare::<tile::Avx2>()),
-        gemm_row("im2col", simd::always, gemm::dgrad::<tile::Portable>, gemm::weight_scratch, dgrad_prepare::<tile::Portable>()),
+        winograd_dgrad!("winograd_f4_avx2", simd::Avx2, F4, 4, 6),
+        #[cfg(target_arch = "x86_64")]
+        winograd_dgrad!("winograd_f2_avx2", simd::Avx2, F2, 2, 4),
+        #[cfg(target_arch = "x86_64")]
+        gemm_row(
+            "im2col_avx2",
+            simd::here::<simd::Avx2>,
+            gemm::dgrad::<simd::Avx2>,
+            gemm::weight_scratch,
+            dgrad_prepare::<simd::Avx2>(),
+        ),
+        winograd_dgrad!("winograd_f4", simd::Portable, F4, 4, 6),
+        winograd_dgrad!("winograd_f2", simd::Portable, F2, 2, 4),
+        gemm_row("im2col", simd::always, gemm::dgrad::<simd::Portable>, gemm::weight_scratch, dgrad_prepare::<simd::Portable>()),
         Row::cpu("naive", DType::F32, ROUNDING, naive::dgrad::<f32>),
         Row::cpu("naive", DType::F64, ROUNDING, naive::dgrad::<f64>),
     ],
@@ -235,10 +326,10 @@ pub static WGRAD: Table<Conv2dSpec> = Table {
     cases,
     rows: &[
         #[cfg(target_arch = "x86_64")]
-        gemm_row("im2col_avx512", simd::avx512, gemm::wgrad::<tile::Avx512>, gemm::gradient_scratch, None),
+        gemm_row("im2col_avx512", simd::here::<simd::Avx512>, gemm::wgrad::<simd::Avx512>, gemm::gradient_scratch, None),
         #[cfg(target_arch = "x86_64")]
-        gemm_row("im2col_avx2", simd::avx2, gemm::wgrad::<tile::Avx2>, gemm::gradient_scratch, None),
-        gemm_row("im2col", simd::always, gemm::wgrad::<tile::Portable>, gemm::gradient_scratch, None),
+        gemm_row("im2col_avx2", simd::here::<simd::Avx2>, gemm::wgrad::<simd::Avx2>, gemm::gradient_scratch, None),
+        gemm_row("im2col", simd::always, gemm::wgrad::<simd::Portable>, gemm::gradient_scratch, None),
         Row::cpu("naive", DType::F32, ROUNDING, naive::wgrad::<f32>),
         Row::cpu("naive", DType::F64, ROUNDING, naive::wgrad::<f64>),
     ],

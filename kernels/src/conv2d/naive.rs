@@ -48,10 +48,13 @@ pub(super) fn fwd<T: Real>(s: &Conv2dSpec, inputs: &[&Buffer], outputs: &mut [&m
     let out = outputs[0].as_mut_slice::<T>(); // out [n,oc,oh,ow]
     clear(out, accum);
     visit(s, |i, j, o| out[o] += x[i] * w[j]);
-    if s.bias {
-        let bias = inputs[2].as_slice::<T>(); // bias [oc]
-        let plane = s.out_plane().max(1);
-        out.iter_mut().enumerate().for_each(|(i, v)| *v += bias[i / plane % s.oc]);
+    let (bias, residual) = s.bias_and_residual::<T>(inputs); // bias [oc], residual [n,oc,oh,ow]
+    let plane = s.out_plane().max(1);
+    for (i, v) in out.iter_mut().enumerate() {
+        *v += bias.map_or(T::ZERO, |b| b[i / plane % s.oc]) + residual.map_or(T::ZERO, |r| r[i]);
+        if s.relu && *v < T::ZERO {
+            *v = T::ZERO;
+        }
     }
 }
 

@@ -89,10 +89,10 @@ pub static GEMM: Table<GemmSpec> = Table {
     rows: &[
         Row { fits: gemv::fits, ..Row::cpu("gemv", DType::F32, ROUNDING, gemv::run) },
         #[cfg(target_arch = "x86_64")]
-        packed_row("packed_avx512", simd::avx512, packed::run::<tile::Avx512>),
+        packed_row("packed_avx512", simd::here::<simd::Avx512>, packed::run::<simd::Avx512>),
         #[cfg(target_arch = "x86_64")]
-        packed_row("packed_avx2", simd::avx2, packed::run::<tile::Avx2>),
-        packed_row("packed", simd::always, packed::run::<tile::Portable>),
+        packed_row("packed_avx2", simd::here::<simd::Avx2>, packed::run::<simd::Avx2>),
+        packed_row("packed", simd::always, packed::run::<simd::Portable>),
         Row::cpu("naive", DType::F32, ROUNDING, naive::run::<f32>),
         Row::cpu("naive", DType::F64, ROUNDING, naive::run::<f64>),
     ],

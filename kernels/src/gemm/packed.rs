@@ -3,33 +3,36 @@
 //! Computes  c (+)= op(a) · op(b) (+ bias), and every convolution (see [`crate::conv2d`]), which only pack differently.
 //! Rung 0 wasted: it read `b` from memory once per row of `a`, one number at a time.
 //! This rung:     copies (packs) both operands into panels that lie in the order the register tile reads them. `a` is packed
-//!                once; a block of `b` of `KC x NC` numbers is packed by the thread that uses it and stays in its L2, one panel
-//!                of it in L1. The cut into blocks depends on the sizes only, never on the threads: same bits on any machine load.
-//! Loses when:    one side is a single row (see `gemv`): packing then costs more than multiplying.
+//!                once. Where there are many columns, each thread packs a block of `b` for itself, which stays in its L2, one
+//!                panel of it in L1; where there are few, `b` is packed once for all threads, which share out the rows. Where
+//!                both are few and the sums long, the sums are cut, and the parts added in order. The cut depends on the
+//!                sizes only, never on the threads: same bits on any machine load.
+//! Loses when:    one side has a few rows only (see `rows`): packing then costs more than multiplying.
 //! Run:           CONVSCOPE_KERNEL=gemm=packed_avx2
 
-use super::tile::{MAX_TILE, Tile};
+use super::tile::{Finish, MAX_TILE, Tile, WIDTH};
 use super::{Bias, GemmSpec};
 use crate::buffer::Buffer;
 use crate::device::DType;
+use crate::simd::{self, Vector};
 use crate::table::Accum;
 use rayon::prelude::*;
 use std::ops::Range;
 
-/// Steps of a panel: 32 columns of `KC` numbers are 32 KiB, the part of L1 that a panel of `b` may take.
-const KC: usize = 256;
-/// Columns of a block of `b`.
-const NC: usize = 128;
-/// Rows of a block of `a`: `MC x KC` numbers are half a MiB of L2.
-const MC: usize = 504;
+/// Steps of a panel at most: 48 columns of `KC` numbers are 36 KiB, the part of L1 that a panel of `b` may take.
+const KC: usize = 192;
+/// Panels in a block of `b` at most.
+const PANELS: usize = 4;
 /// Tiles of work that a problem is cut into at least, where it is large enough.
-const MIN_BLOCKS: usize = 16;
+const MIN_TASKS: usize = 16;
+/// Numbers of `b` that are packed for all threads at most.
+const SHARED_LIMIT: usize = 6 << 20;
 
 /// An operand seen as `lanes` (rows of `a`, columns of `b`) of `k` numbers each.
 ///
 /// This is all that a product needs to know of its operands: convolutions implement it over images.
 pub(crate) trait Lanes: Sync {
-    /// Fills `panel[k * width + lane]` for `lanes` x `ks`. Lanes beyond `lanes.len()` up to `width` are left alone (they are zero).
+    /// Fills `panel[k * width + lane]` for `lanes` x `ks`. Lanes beyond `lanes.len()` up to `width` are left alone.
     fn pack(&self, lanes: Range<usize>, ks: Range<usize>, width: usize, panel: &mut [f32]);
 }
 
@@ -49,10 +52,8 @@ impl Lanes for Matrix<'_> {
                 row[..lanes.len()].copy_from_slice(&self.data[k * self.k_stride + lanes.start..][..lanes.len()]);
             }
         } else if self.k_stride == 1 {
-            for (l, lane) in lanes.enumerate() {
-                let src = &self.data[lane * self.lane_stride + ks.start..][..ks.len()];
-                src.iter().zip(panel[l..].iter_mut().step_by(width)).for_each(|(s, d)| *d = *s);
-            }
+            let from = &self.data[lanes.start * self.lane_stride + ks.start..];
+            simd::transpose(from, self.lane_stride, [lanes.len(), ks.len()], panel, width);
         } else {
             for (k, row) in ks.zip(panel.chunks_exact_mut(width)) {
                 lanes.clone().zip(row).for_each(|(lane, d)| *d = self.data[lane * self.lane_stride + k * self.k_stride]);
@@ -61,153 +62,354 @@ impl Lanes for Matrix<'_> {
     }
 }
 
-/// All of `a` in panels: `[k block][m panel][k][MR]`.
-pub(crate) fn pack_a<T: Tile>(a: &dyn Lanes, m: usize, k: usize) -> Buffer {
-    let panels = m.div_ceil(T::MR);
-    let mut out = Buffer::zeros(DType::F32, panels * T::MR * k);
-    // A k block of all panels is contiguous, so blocks and panels are both plain chunks.
-    let mut rest = out.as_mut_slice::<f32>();
-    for k0 in (0..k).step_by(KC) {
-        let kc = KC.min(k - k0);
-        let (block, tail) = rest.split_at_mut(panels * T::MR * kc);
-        rest = tail;
-        block.par_chunks_mut(T::MR * kc).enumerate().for_each(|(p, panel)| {
-            let m0 = p * T::MR;
-            a.pack(m0..m.min(m0 + T::MR), k0..k0 + kc, T::MR, panel);
-        });
-    }
+/// The steps of a product in blocks of nearly equal length, at least one (a product of no steps still has biases).
+fn k_blocks(k: usize) -> impl Iterator<Item = Range<usize>> + Clone {
+    let kc = k.div_ceil(k.div_ceil(KC).max(1)).max(1);
+    (0..k.max(1)).step_by(kc).map(move |k0| k0..k.min(k0 + kc))
+}
+
+/// Numbers in `a` once packed.
+pub(crate) fn packed_len<V: Vector>(m: usize, k: usize) -> usize {
+    m.next_multiple_of(V::ROWS) * k
+}
+
+/// All of `a` in panels: `[k block][m panel][k][ROWS]`.
+pub(crate) fn pack_a<V: Vector>(a: &dyn Lanes, m: usize, k: usize) -> Buffer {
+    let mut out = Buffer::new(DType::F32, packed_len::<V>(m, k));
+    pack_a_into::<V>(a, m, k, out.as_mut_slice());
     out
 }
 
-/// One product `c[m, n]` with `a` packed by [`pack_a`]. Several of them run side by side: images, groups.
+/// As [`pack_a`], into `packed_len` numbers.
+pub(crate) fn pack_a_into<V: Vector>(a: &dyn Lanes, m: usize, k: usize, out: &mut [f32]) {
+    pack_panels(a, m, V::ROWS, k, out);
+}
+
+/// All of an operand in panels of `width` lanes: `[k block][panel][k][width]`.
+fn pack_panels(operand: &dyn Lanes, lanes: usize, width: usize, k: usize, out: &mut [f32]) {
+    let panels = lanes.div_ceil(width);
+    let mut rest = out;
+    let mut chunks = Vec::new();
+    for ks in k_blocks(k) {
+        for p in 0..panels {
+            let (panel, tail) = std::mem::take(&mut rest).split_at_mut(width * ks.len());
+            rest = tail;
+            chunks.push((p * width..lanes.min((p + 1) * width), ks.clone(), panel));
+        }
+    }
+    chunks.into_par_iter().for_each(|(lanes, ks, panel)| pack_panel(operand, lanes, ks, width, panel));
+}
+
+fn pack_panel(operand: &dyn Lanes, lanes: Range<usize>, ks: Range<usize>, width: usize, panel: &mut [f32]) {
+    if lanes.len() < width {
+        // Lanes that do not exist are multiplied too, though nobody looks at the sums.
+        panel.fill(0.0);
+    }
+    operand.pack(lanes, ks, width, panel);
+}
+
+/// Where the columns of a product lie in the output: images of `height` rows of `width` columns, `step` apart.
+#[derive(Clone, Copy)]
+pub(crate) struct Columns {
+    pub start: usize,
+    pub width: usize,
+    pub step: usize,
+    pub height: usize,
+    pub row_stride: usize,
+    pub image_stride: usize,
+}
+
+impl Columns {
+    /// Images whose `plane` columns follow each other.
+    pub fn planes(start: usize, plane: usize, image_stride: usize) -> Self {
+        Columns { start, width: plane, step: 1, height: 1, row_stride: plane, image_stride }
+    }
+
+    /// Place of column `j` in row 0.
+    fn at(&self, j: usize) -> usize {
+        let (row, x) = (j / self.width, j % self.width);
+        self.start + row / self.height * self.image_stride + row % self.height * self.row_stride + x * self.step
+    }
+
+    /// Calls `f(place, first of columns, length)` for runs of columns that are `step` apart.
+    fn runs(&self, columns: Range<usize>, mut f: impl FnMut(usize, usize, usize)) {
+        let mut j = columns.start;
+        while j < columns.end {
+            let len = (self.width - j % self.width).min(columns.end - j);
+            f(self.at(j), j, len);
+            j += len;
+        }
+    }
+}
+
+/// One product `c[m, n]` with `a` packed by [`pack_a`].
 pub(crate) struct Product<'a> {
     pub m: usize,
     pub n: usize,
     pub k: usize,
     /// From [`pack_a`].
     pub a: &'a [f32],
-    pub b: &'a (dyn Lanes + 'a),
-    /// Where `c` starts in the output, and the distance of its rows.
-    pub c: usize,
+    pub b: &'a dyn Lanes,
+    pub columns: Columns,
+    /// Distance of the rows of `c`.
     pub ldc: usize,
     /// `[m]`: the bias of a convolution.
     pub row_bias: Option<&'a [f32]>,
     /// `[n]`: the bias of a dense layer.
     pub column_bias: Option<&'a [f32]>,
+    /// As large as the output: added to it.
+    pub residual: Option<&'a [f32]>,
+    /// Whether negative results become zero. Only with `Accum::Write`.
+    pub relu: bool,
 }
 
-/// The output, shared by threads that write disjoint blocks of it.
+/// The output, shared by threads that write disjoint parts of it.
 struct Output {
     ptr: *mut f32,
     len: usize,
 }
-// SAFETY: every block of every product is written by exactly one task (see run_products).
+// SAFETY: every element is written by exactly one task (see run_product).
 unsafe impl Sync for Output {}
 
-struct Block {
-    product: usize,
-    ms: Range<usize>,
-    ns: Range<usize>,
+/// How a product is cut.
+struct Plan {
+    /// Rows of a task.
+    mc: usize,
+    /// Columns of a task.
+    nc: usize,
+    /// Parts of the sums, in k blocks.
+    splits: Vec<Range<usize>>,
+    /// Whether `b` is packed once for all tasks.
+    shared: bool,
 }
 
-/// Runs products, whose parts of `out` must follow each other.
+fn plan<V: Vector>(m: usize, n: usize, k: usize) -> Plan {
+    let nr = WIDTH * V::LANES;
+    let blocks = k_blocks(k).count();
+    let whole = || std::iter::once(0..blocks).collect();
+    for panels in (2..=PANELS).rev() {
+        if n.div_ceil(panels * nr) >= MIN_TASKS {
+            return Plan { mc: m.max(1), nc: panels * nr, splits: whole(), shared: false };
+        }
+    }
+    let nc = 2 * nr;
+    let wide = n.div_ceil(nc).max(1);
+    if n * k <= SHARED_LIMIT {
+        // Four panels of rows at least, for they all use the panel of `b` that is in L1.
+        let mc = m.div_ceil(MIN_TASKS.div_ceil(wide)).max(4 * V::ROWS).next_multiple_of(V::ROWS);
+        if m.div_ceil(mc) * wide * 2 >= MIN_TASKS || blocks < 8 {
+            return Plan { mc, nc, splits: whole(), shared: true };
+        }
+    }
+    let count = MIN_TASKS.div_ceil(wide).min(blocks.div_ceil(4)).max(1);
+    let each = blocks.div_ceil(count);
+    let splits = (0..blocks).step_by(each).map(|b| b..blocks.min(b + each)).collect();
+    Plan { mc: m.max(1), nc, splits, shared: false }
+}
+
+/// Computes a product.
 ///
 /// # Panics
-/// If they overlap or reach beyond `out`.
-pub(crate) fn run_products<T: Tile>(products: &[Product], out: &mut [f32], accum: Accum) {
-    let blocks = cut::<T>(products);
-    let mut free_from = 0;
-    for p in products.iter().filter(|p| p.m > 0 && p.n > 0) {
-        assert!(p.ldc >= p.n && p.c >= free_from, "products would write over each other");
-        free_from = p.c + (p.m - 1) * p.ldc + p.n;
-        assert!(free_from <= out.len(), "a product would write outside its output");
+/// If it would write outside `out`, or to one place twice.
+pub(crate) fn run_product<V: Vector>(p: &Product, out: &mut [f32], accum: Accum) {
+    if p.m == 0 || p.n == 0 {
+        return;
     }
-    let output = Output { ptr: out.as_mut_ptr(), len: out.len() };
-    blocks.par_iter().for_each(|block| run_block::<T>(&products[block.product], block, &output, accum));
+    assert!(simd::here::<V>() && !(p.relu && accum == Accum::Add));
+    let c = &p.columns;
+    let row_length = (c.width - 1) * c.step + 1;
+    let image_length = (c.height - 1) * c.row_stride + row_length;
+    let many_images = p.n > c.width * c.height;
+    let apart = c.step > 0
+        && (c.height == 1 || c.row_stride >= row_length)
+        && p.ldc >= image_length
+        && (!many_images || c.image_stride >= (p.m - 1) * p.ldc + image_length);
+    assert!(apart, "a product would write to one place twice");
+    let end = c.at(p.n - 1) + (p.m - 1) * p.ldc;
+    assert!(end < out.len() && p.residual.is_none_or(|r| r.len() == out.len()), "a product would write outside its output");
+    assert!(p.a.len() >= packed_len::<V>(p.m, p.k) && p.row_bias.is_none_or(|b| b.len() >= p.m));
+    assert!(p.column_bias.is_none_or(|b| b.len() >= p.n));
+
+    let plan = plan::<V>(p.m, p.n, p.k);
+    if let [_] = &plan.splits[..] {
+        run_part::<V>(p, &plan, 0, &Output { ptr: out.as_mut_ptr(), len: out.len() }, accum);
+        return;
+    }
+    // Each part of the sums makes its own product, and they are added in order.
+    let each = p.m * p.n;
+    let mut parts = Buffer::new(DType::F32, plan.splits.len() * each);
+    parts.as_mut_slice::<f32>().par_chunks_mut(each).enumerate().for_each(|(i, part)| {
+        let plain = Product {
+            columns: Columns::planes(0, p.n, 0),
+            ldc: p.n,
+            row_bias: None,
+            column_bias: None,
+            residual: None,
+            relu: false,
+            ..*p
+        };
+        run_part::<V>(&plain, &plan, i, &Output { ptr: part.as_mut_ptr(), len: part.len() }, Accum::Write);
+    });
+    let (parts, output) = (parts.as_slice::<f32>(), Output { ptr: out.as_mut_ptr(), len: out.len() });
+    (0..p.m).into_par_iter().for_each(|m| {
+        let mut row = parts[m * p.n..][..p.n].to_vec();
+        for part in parts.chunks_exact(each).skip(1) {
+            row.iter_mut().zip(&part[m * p.n..]).for_each(|(sum, v)| *sum += v);
+        }
+        scatter(p, m, 0..p.n, &row, &output, accum == Accum::Add, true);
+    });
 }
 
-/// Cuts the products into blocks, by their sizes alone.
-fn cut<T: Tile>(products: &[Product]) -> Vec<Block> {
-    let up = |v: usize, q: usize| v.div_ceil(q) * q;
-    let (mut mc, mut nc) = (up(MC.min(products.iter().map(|p| p.m).max().unwrap_or(1)), T::MR), NC);
-    let count = |mc: usize, nc: usize| products.iter().map(|p| p.m.div_ceil(mc) * p.n.div_ceil(nc)).sum::<usize>();
-    while count(mc, nc) < MIN_BLOCKS && (mc > 8 * T::MR || nc > T::NR) {
-        // Splitting rows packs `b` again, splitting columns reads the packed `a` again: rows first while they are many.
-        if mc > 8 * T::MR { mc = up(mc / 2, T::MR) } else { nc = up(nc / 2, T::NR) }
+/// The product over one part of the sums.
+fn run_part<V: Vector>(p: &Product, plan: &Plan, split: usize, out: &Output, accum: Accum) {
+    let nr = WIDTH * V::LANES;
+    let mut all_b = None;
+    if plan.shared {
+        let mut b = Buffer::new(DType::F32, p.n.next_multiple_of(nr) * p.k);
+        pack_panels(p.b, p.n, nr, p.k, b.as_mut_slice());
+        all_b = Some(b);
     }
-    let mut blocks = Vec::new();
-    for (product, p) in products.iter().enumerate() {
-        for n0 in (0..p.n).step_by(nc) {
-            for m0 in (0..p.m).step_by(mc) {
-                blocks.push(Block { product, ms: m0..p.m.min(m0 + mc), ns: n0..p.n.min(n0 + nc) });
-            }
+    let all_b = all_b.as_ref().map(|b| b.as_slice::<f32>());
+    let mut tasks = Vec::new();
+    for n0 in (0..p.n).step_by(plan.nc) {
+        for m0 in (0..p.m).step_by(plan.mc) {
+            tasks.push((m0..p.m.min(m0 + plan.mc), n0..p.n.min(n0 + plan.nc)));
         }
     }
-    blocks
+    let blocks: Vec<Range<usize>> = k_blocks(p.k).collect();
+    let blocks = &blocks[plan.splits[split].clone()];
+    tasks.into_par_iter().with_max_len(1).for_each(|(ms, ns)| {
+        let panels = ns.len().div_ceil(nr);
+        let longest = blocks.iter().map(|ks| ks.len()).max().unwrap_or(0);
+        let mut own = (!plan.shared).then(|| Buffer::new(DType::F32, panels * nr * longest));
+        for (i, ks) in blocks.iter().enumerate() {
+            let b = match (&mut own, all_b) {
+                (Some(own), _) => {
+                    let own = own.as_mut_slice::<f32>();
+                    for (j, panel) in own.chunks_exact_mut((nr * ks.len()).max(1)).enumerate().take(panels) {
+                        let n0 = ns.start + j * nr;
+                        pack_panel(p.b, n0..ns.end.min(n0 + nr), ks.clone(), nr, panel);
+                    }
+                    &*own
+                }
+                (None, Some(all)) => &all[p.n.next_multiple_of(nr) * ks.start + ns.start * ks.len()..],
+                (None, None) => &[],
+            };
+            let add = i > 0 || accum == Accum::Add;
+            multiply::<V>(p, ms.clone(), ns.clone(), ks.clone(), b, out, add, i + 1 == blocks.len());
+        }
+    });
 }
 
-fn run_block<T: Tile>(p: &Product, block: &Block, out: &Output, accum: Accum) {
-    let panels_n = block.ns.len().div_ceil(T::NR);
-    let panels_m = p.m.div_ceil(T::MR);
-    let mut b = Buffer::new(DType::F32, panels_n * T::NR * KC.min(p.k.max(1)));
-    let b = b.as_mut_slice::<f32>();
+/// Rows `ms` and columns `ns` of one block of steps, with their panels of `b`.
+#[allow(clippy::too_many_arguments)] // The three ranges are one place in a three-dimensional problem.
+fn multiply<V: Vector>(
+    p: &Product,
+    ms: Range<usize>,
+    ns: Range<usize>,
+    ks: Range<usize>,
+    b: &[f32],
+    out: &Output,
+    add: bool,
+    last: bool,
+) {
+    let nr = WIDTH * V::LANES;
+    let a = &p.a[packed_len::<V>(p.m, ks.start)..];
     let mut sums = [0.0f32; MAX_TILE];
-    // A product of no steps still writes its biases.
-    for k0 in (0..p.k.max(1)).step_by(KC) {
-        let kc = KC.min(p.k - k0);
-        for (j, panel) in b[..panels_n * T::NR * kc].chunks_exact_mut((T::NR * kc).max(1)).enumerate() {
-            let n0 = block.ns.start + j * T::NR;
-            let ns = n0..block.ns.end.min(n0 + T::NR);
-            if ns.len() < T::NR {
-                panel.fill(0.0);
-            }
-            p.b.pack(ns, k0..k0 + kc, T::NR, panel);
-        }
-        let a = &p.a[panels_m * T::MR * k0..];
-        let accum = if k0 == 0 { accum } else { Accum::Add };
-        for j in 0..panels_n {
-            let n0 = block.ns.start + j * T::NR;
-            let ns = n0..block.ns.end.min(n0 + T::NR);
-            for m0 in block.ms.clone().step_by(T::MR) {
-                let ms = m0..block.ms.end.min(m0 + T::MR);
-                T::multiply(kc, &a[m0 * kc..], &b[j * T::NR * kc..], &mut sums);
-                for (i, m) in ms.enumerate() {
-                    let start = p.c + m * p.ldc + ns.start;
-                    assert!(start + ns.len() <= out.len);
-                    // SAFETY: inside the output (asserted); rows ms and columns ns of this product belong to this block
-                    // alone, blocks of one product are disjoint, and so are the products (contract of run_products).
-                    let c = unsafe { std::slice::from_raw_parts_mut(out.ptr.add(start), ns.len()) };
-                    let row = &mut sums[i * T::NR..][..ns.len()];
-                    if k0 == 0 {
-                        if let Some(bias) = p.row_bias {
-                            row.iter_mut().for_each(|v| *v += bias[m]);
-                        }
-                        if let Some(bias) = p.column_bias {
-                            row.iter_mut().zip(&bias[ns.clone()]).for_each(|(v, b)| *v += b);
-                        }
-                    }
-                    match accum {
-                        Accum::Write => c.copy_from_slice(row),
-                        Accum::Add => c.iter_mut().zip(row).for_each(|(c, v)| *c += *v),
-                    }
+    for n0 in ns.clone().step_by(nr) {
+        let columns = n0..ns.end.min(n0 + nr);
+        let b = &b[(n0 - ns.start) * ks.len()..][..nr * ks.len()];
+        let together = p.columns.step == 1 && n0 / p.columns.width == (columns.end - 1) / p.columns.width;
+        let start = p.columns.at(n0);
+        for m0 in ms.clone().step_by(V::ROWS) {
+            let rows = m0..ms.end.min(m0 + V::ROWS);
+            let a = &a[m0 * ks.len()..][..V::ROWS * ks.len()];
+            let c = start + m0 * p.ldc;
+            let at = |v: Option<&[f32]>, i: usize| v.map_or(std::ptr::null(), |v| v[i..].as_ptr());
+            let tile = Tile {
+                k: ks.len(),
+                a: a.as_ptr(),
+                b: b.as_ptr(),
+                b_step: nr,
+                rows: rows.len(),
+                columns: columns.len(),
+                c: sums.as_mut_ptr(),
+                ldc: nr,
+                add: false,
+                finish: Finish::NOTHING,
+            };
+            if together {
+                assert!(c + (rows.len() - 1) * p.ldc + columns.len() <= out.len);
+                let finish = match last {
+                    true => Finish {
+                        row_bias: at(p.row_bias, m0),
+                        column_bias: at(p.column_bias, n0),
+                        residual: at(p.residual, c),
+                        relu: p.relu,
+                    },
+                    false => Finish::NOTHING,
+                };
+                // SAFETY: the panels hold ks.len() steps of whole tiles (just sliced); the output holds these rows and columns
+                // (asserted), which are this task's alone; biases and residual are as long as the product (run_product).
+                unsafe { V::run(Tile { c: out.ptr.add(c), ldc: p.ldc, add, finish, ..tile }) }
+            } else {
+                // SAFETY: as above, into a whole tile of our own.
+                unsafe { V::run(tile) }
+                for (i, m) in rows.enumerate() {
+                    scatter(p, m, columns.clone(), &sums[i * nr..][..columns.len()], out, add, last);
                 }
             }
         }
     }
 }
 
+/// Stores the sums of some columns of row `m` where they belong.
+fn scatter(p: &Product, m: usize, columns: Range<usize>, sums: &[f32], out: &Output, add: bool, last: bool) {
+    let first = columns.start;
+    p.columns.runs(columns, |at, j, len| {
+        let (at, step) = (at + m * p.ldc, p.columns.step);
+        assert!(at + (len - 1) * step < out.len);
+        for (i, sum) in sums[j - first..][..len].iter().enumerate() {
+            let at = at + i * step;
+            // SAFETY: inside the output (asserted), and this row and these columns belong to this task alone.
+            let c = unsafe { &mut *out.ptr.add(at) };
+            let mut v = if add { *c + sum } else { *sum };
+            if last {
+                v += p.row_bias.map_or(0.0, |b| b[m]);
+                v += p.column_bias.map_or(0.0, |b| b[j + i]);
+                v += p.residual.map_or(0.0, |r| r[at]);
+                if p.relu && v < 0.0 {
+                    v = 0.0;
+                }
+            }
+            *c = v;
+        }
+    });
+}
+
 /// The row of the gemm table.
-pub(super) fn run<T: Tile>(s: &GemmSpec, inputs: &[&Buffer], outputs: &mut [&mut Buffer], accum: Accum) {
+pub(super) fn run<V: Vector>(s: &GemmSpec, inputs: &[&Buffer], outputs: &mut [&mut Buffer], accum: Accum) {
     let strides = |lanes_contiguous: bool, lanes: usize| if lanes_contiguous { (1, lanes) } else { (s.k, 1) };
     let view = |buffer, (lane_stride, k_stride)| Matrix { data: buffer, lane_stride, k_stride };
     let a = view(inputs[0].as_slice(), strides(s.ta, s.m));
     let b = view(inputs[1].as_slice(), strides(!s.tb, s.n));
-    let a = pack_a::<T>(&a, s.m, s.k);
-    let column_bias = (s.bias == Bias::Columns).then(|| inputs[2].as_slice());
-    let product = Product { m: s.m, n: s.n, k: s.k, a: a.as_slice(), b: &b, c: 0, ldc: s.n, row_bias: None, column_bias };
-    run_products::<T>(&[product], outputs[0].as_mut_slice(), accum);
+    let a = pack_a::<V>(&a, s.m, s.k);
+    let product = Product {
+        m: s.m,
+        n: s.n,
+        k: s.k,
+        a: a.as_slice(),
+        b: &b,
+        columns: Columns::planes(0, s.n, 0),
+        ldc: s.n,
+        row_bias: None,
+        column_bias: (s.bias == Bias::Columns).then(|| inputs[2].as_slice()),
+        residual: None,
+        relu: false,
+    };
+    run_product::<V>(&product, outputs[0].as_mut_slice(), accum);
 }
 
 pub(super) fn scratch(s: &GemmSpec) -> usize {
-    4 * (s.m * s.k + KC * NC)
+    4 * (s.m * s.k + s.n.min(192) * s.k.min(KC))
 }

@@ -1,124 +1,138 @@
-//! The register tile: the innermost loop of every product, one version per instruction set.
+//! The register tile: the innermost loop of every product, one text for all instruction sets.
 //!
-//! A tile multiplies a panel of `a` (`MR` rows, k-major) by a panel of `b` (`NR` columns, k-major) and keeps all `MR x NR` sums in
-//! registers: each step loads `NR` numbers of `b`, broadcasts `MR` numbers of `a`, and does `MR * NR` multiply-adds.
+//! A tile multiplies a panel of `a` ([`Vector::ROWS`] rows, k-major) by up to [`WIDTH`] vectors of columns of `b` and keeps all
+//! sums in registers: each step loads the numbers of `b`, broadcasts one number of `a` a row, and multiplies and adds. With
+//! three vectors of columns, AVX-512 and NEON fill 24 of 32 registers with sums (8 rows), AVX2 and SSE 12 of 16 (4 rows).
 
-/// Largest `MR * NR` of any tile.
-pub(crate) const MAX_TILE: usize = 12 * 32;
+use crate::simd::{Kernel, Vector};
 
-/// One register tile.
-pub(crate) trait Tile: 'static {
-    /// Rows of the tile: width of a panel of `a`.
-    const MR: usize;
-    /// Columns of the tile: width of a panel of `b`.
-    const NR: usize;
-    /// `sums[MR,NR] = sum_k a[k,MR]^T b[k,NR]`. Panics if a panel is shorter than `k` steps.
-    fn multiply(k: usize, a: &[f32], b: &[f32], sums: &mut [f32; MAX_TILE]);
+/// Vectors of columns in a whole tile.
+pub(crate) const WIDTH: usize = 3;
+
+/// Largest `ROWS * WIDTH * LANES` of any vector.
+pub(crate) const MAX_TILE: usize = 8 * WIDTH * 16;
+
+/// One tile: `c[rows, columns] (+)= a^T b`.
+pub(crate) struct Tile {
+    /// Steps.
+    pub k: usize,
+    /// `[k, ROWS]`
+    pub a: *const f32,
+    /// `[k, b_step]`, of which `columns`, rounded up to whole vectors, are read.
+    pub b: *const f32,
+    pub b_step: usize,
+    /// At most `ROWS`.
+    pub rows: usize,
+    /// At most `WIDTH * LANES`.
+    pub columns: usize,
+    /// Rows of the output lie `ldc` apart.
+    pub c: *mut f32,
+    pub ldc: usize,
+    /// Whether `c` holds sums to be added to.
+    pub add: bool,
+    /// What happens to the sums before they are stored.
+    pub finish: Finish,
 }
 
-/// 4 x 16 sums in whatever registers the compiler finds.
-pub(crate) struct Portable;
+/// The end of a product: `max(sums + row bias + column bias + residual, 0)`, each where it is given.
+#[derive(Clone, Copy)]
+pub(crate) struct Finish {
+    /// `[rows]` or null.
+    pub row_bias: *const f32,
+    /// `[columns]` or null.
+    pub column_bias: *const f32,
+    /// Lies as `c` does, or null.
+    pub residual: *const f32,
+    pub relu: bool,
+}
 
-impl Tile for Portable {
-    const MR: usize = 4;
-    const NR: usize = 16;
-    fn multiply(k: usize, a: &[f32], b: &[f32], sums: &mut [f32; MAX_TILE]) {
-        let mut acc = [[0.0f32; 16]; 4];
-        for (a, b) in a[..k * 4].chunks_exact(4).zip(b[..k * 16].chunks_exact(16)) {
-            for i in 0..4 {
-                for j in 0..16 {
-                    acc[i][j] += a[i] * b[j];
-                }
+impl Finish {
+    pub const NOTHING: Finish =
+        Finish { row_bias: std::ptr::null(), column_bias: std::ptr::null(), residual: std::ptr::null(), relu: false };
+}
+
+/// # Safety
+/// Beside what [`Vector`] asks for: all pointers are valid for the sizes their fields name.
+impl Kernel for Tile {
+    type Out = ();
+    #[inline(always)]
+    unsafe fn run<V: Vector>(self) {
+        // SAFETY: the caller's.
+        unsafe {
+            // ROWS is a constant, so one arm is left.
+            match (V::ROWS, self.columns.div_ceil(V::LANES)) {
+                (8, 3) => self.multiply::<V, 8, 3>(),
+                (8, 2) => self.multiply::<V, 8, 2>(),
+                (8, _) => self.multiply::<V, 8, 1>(),
+                (_, 3) => self.multiply::<V, 4, 3>(),
+                (_, 2) => self.multiply::<V, 4, 2>(),
+                (_, _) => self.multiply::<V, 4, 1>(),
             }
-        }
-        for (i, row) in acc.iter().enumerate() {
-            sums[i * 16..][..16].copy_from_slice(row);
         }
     }
 }
 
-#[cfg(target_arch = "x86_64")]
-pub(crate) use x86::{Avx2, Avx512};
-
-#[cfg(target_arch = "x86_64")]
-mod x86 {
-    use super::{MAX_TILE, Tile};
-    use std::arch::x86_64::*;
-
-    /// 6 x 16 sums: 12 of 16 registers, 2 for `b`, 1 to broadcast `a`.
-    pub(crate) struct Avx2;
-
-    impl Tile for Avx2 {
-        const MR: usize = 6;
-        const NR: usize = 16;
-        fn multiply(k: usize, a: &[f32], b: &[f32], sums: &mut [f32; MAX_TILE]) {
-            assert!(a.len() >= k * 6 && b.len() >= k * 16 && crate::simd::avx2());
-            // SAFETY: the lengths and the instruction set were just checked.
-            unsafe { avx2(k, a.as_ptr(), b.as_ptr(), sums) }
-        }
-    }
-
-    /// # Safety
-    /// AVX2 and FMA must be there, `a` and `b` valid for `6 k` and `16 k` numbers.
-    #[target_feature(enable = "avx2,fma")]
-    unsafe fn avx2(k: usize, mut a: *const f32, mut b: *const f32, sums: &mut [f32; MAX_TILE]) {
-        let mut acc = [[_mm256_setzero_ps(); 2]; 6];
-        for _ in 0..k {
-            // SAFETY: the caller vouches for k steps.
-            unsafe {
-                let (b0, b1) = (_mm256_loadu_ps(b), _mm256_loadu_ps(b.add(8)));
-                for (i, acc) in acc.iter_mut().enumerate() {
-                    let x = _mm256_set1_ps(*a.add(i));
-                    acc[0] = _mm256_fmadd_ps(x, b0, acc[0]);
-                    acc[1] = _mm256_fmadd_ps(x, b1, acc[1]);
+impl Tile {
+    #[inline(always)]
+    unsafe fn multiply<V: Vector, const R: usize, const W: usize>(&self) {
+        // SAFETY: the caller's.
+        unsafe {
+            let mut sums = [[V::splat(0.0); W]; R];
+            let (mut a, mut b) = (self.a, self.b);
+            for _ in 0..self.k {
+                let mut columns = [V::splat(0.0); W];
+                for (j, v) in columns.iter_mut().enumerate() {
+                    *v = V::load(b.add(j * V::LANES));
                 }
-                a = a.add(6);
-                b = b.add(16);
-            }
-        }
-        for (i, acc) in acc.iter().enumerate() {
-            for (j, v) in acc.iter().enumerate() {
-                // SAFETY: 6 x 16 <= MAX_TILE.
-                unsafe { _mm256_storeu_ps(sums.as_mut_ptr().add(i * 16 + j * 8), *v) }
-            }
-        }
-    }
-
-    /// 12 x 32 sums: 24 of 32 registers, 2 for `b`, the broadcast comes with the multiply.
-    pub(crate) struct Avx512;
-
-    impl Tile for Avx512 {
-        const MR: usize = 12;
-        const NR: usize = 32;
-        fn multiply(k: usize, a: &[f32], b: &[f32], sums: &mut [f32; MAX_TILE]) {
-            assert!(a.len() >= k * 12 && b.len() >= k * 32 && crate::simd::avx512());
-            // SAFETY: the lengths and the instruction set were just checked.
-            unsafe { avx512(k, a.as_ptr(), b.as_ptr(), sums) }
-        }
-    }
-
-    /// # Safety
-    /// AVX-512 F must be there, `a` and `b` valid for `12 k` and `32 k` numbers.
-    #[target_feature(enable = "avx512f")]
-    unsafe fn avx512(k: usize, mut a: *const f32, mut b: *const f32, sums: &mut [f32; MAX_TILE]) {
-        let mut acc = [[_mm512_setzero_ps(); 2]; 12];
-        for _ in 0..k {
-            // SAFETY: the caller vouches for k steps.
-            unsafe {
-                let (b0, b1) = (_mm512_loadu_ps(b), _mm512_loadu_ps(b.add(16)));
-                for (i, acc) in acc.iter_mut().enumerate() {
-                    let x = _mm512_set1_ps(*a.add(i));
-                    acc[0] = _mm512_fmadd_ps(x, b0, acc[0]);
-                    acc[1] = _mm512_fmadd_ps(x, b1, acc[1]);
+                for (i, row) in sums.iter_mut().enumerate() {
+                    let x = V::splat(*a.add(i));
+                    for (sum, y) in row.iter_mut().zip(columns) {
+                        *sum = x.mul_add(y, *sum);
+                    }
                 }
-                a = a.add(12);
-                b = b.add(32);
+                a = a.add(R);
+                b = b.add(self.b_step);
+            }
+            if self.rows == R && self.columns == W * V::LANES {
+                self.put::<V, R, W, true>(&sums);
+            } else {
+                self.put::<V, R, W, false>(&sums);
             }
         }
-        for (i, acc) in acc.iter().enumerate() {
-            for (j, v) in acc.iter().enumerate() {
-                // SAFETY: 12 x 32 = MAX_TILE.
-                unsafe { _mm512_storeu_ps(sums.as_mut_ptr().add(i * 32 + j * 16), *v) }
+    }
+
+    #[inline(always)]
+    unsafe fn put<V: Vector, const R: usize, const W: usize, const WHOLE: bool>(&self, sums: &[[V; W]; R]) {
+        let Finish { row_bias, column_bias, residual, relu } = self.finish;
+        // SAFETY: the caller's; what is beyond `columns` is neither read nor written.
+        unsafe {
+            for (i, row) in sums.iter().enumerate() {
+                if !WHOLE && i >= self.rows {
+                    break;
+                }
+                for (j, sum) in row.iter().enumerate() {
+                    let at = i * self.ldc + j * V::LANES;
+                    let n = if WHOLE { V::LANES } else { (self.columns - j * V::LANES).min(V::LANES) };
+                    let load = |p: *const f32| if WHOLE { V::load(p) } else { V::load_first(p, n) };
+                    let mut v = *sum;
+                    if self.add {
+                        v = v.add(load(self.c.add(at)));
+                    }
+                    if !row_bias.is_null() {
+                        v = v.add(V::splat(*row_bias.add(i)));
+                    }
+                    if !column_bias.is_null() {
+                        v = v.add(load(column_bias.add(j * V::LANES)));
+                    }
+                    if !residual.is_null() {
+                        v = v.add(load(residual.add(at)));
+                    }
+                    if relu {
+                        // In this order NaN stays NaN.
+                        v = V::splat(0.0).max(v);
+                    }
+                    if WHOLE { v.store(self.c.add(at)) } else { v.store_first(self.c.add(at), n) }
+                }
             }
         }
     }

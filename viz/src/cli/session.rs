@@ -87,7 +87,7 @@ impl Session {
         let preprocess = self.preprocess(args)?;
         let prepared = prepare_file(path, &preprocess)?;
         self.check_size(path, &prepared)?;
-        self.check_memory([prepared.h, prepared.w], 1, pass)?;
+        check_memory(self.network(), [prepared.h, prepared.w], 1, pass)?;
         let tensor = Tensor::from_slice([1, 3, prepared.h, prepared.w], &prepared.data)?;
         Ok((prepared, tensor))
     }
@@ -96,27 +96,6 @@ impl Session {
     pub fn check_size(&self, path: &Path, image: &Prepared) -> Result<(), Problem> {
         let shapes = self.network().shapes(image.h, image.w);
         shapes.map(drop).map_err(|e| Problem::failure(format!("{}: {e}", path.display())))
-    }
-
-    /// That the layers' outputs for `images` images of this size fit into memory: running out of it would end the program
-    /// without a word.
-    pub fn check_memory(&self, [h, w]: [usize; 2], images: usize, pass: Pass) -> Result<(), Problem> {
-        let sizes: Vec<usize> = self.network().shapes(h, w)?.iter().map(|s| s.len()).collect();
-        let largest = sizes.iter().copied().max().unwrap_or(0);
-        let numbers = match pass {
-            Pass::Inference => 3 * largest,
-            Pass::Recorded => sizes.iter().sum::<usize>() + 2 * largest,
-        };
-        let need = numbers.saturating_mul(4 * images);
-        match available_memory() {
-            Some(free) if need > free => Err(Problem::failure(format!(
-                "{images} image(s) of {w}x{h} need about {:.1} GB in {}, and {:.1} GB are free: choose a smaller --size",
-                need as f64 / 1e9,
-                self.network().name,
-                free as f64 / 1e9
-            ))),
-            _ => Ok(()),
-        }
     }
 
     pub fn preprocess(&self, args: &ImageArgs) -> Result<Preprocess, Problem> {
@@ -174,29 +153,62 @@ pub enum Pass {
     Inference,
     /// Every layer's output, for pictures and gradients.
     Recorded,
+    /// That, and of each parameter a gradient, an optimiser's momentum and a new value.
+    Training,
 }
 
-/// Bytes that can be had without swapping, where the system tells.
-fn available_memory() -> Option<usize> {
-    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
-    let line = text.lines().find_map(|l| l.strip_prefix("MemAvailable:"))?;
-    line.trim().strip_suffix("kB")?.trim().parse::<usize>().ok()?.checked_mul(1024)
+/// That the layers' outputs for `images` images of this size fit into memory: running out of it would end the program
+/// without a word.
+pub fn check_memory(network: &Network, [h, w]: [usize; 2], images: usize, pass: Pass) -> Result<(), Problem> {
+    let sizes: Vec<usize> = network.shapes(h, w)?.iter().map(|s| s.len()).collect();
+    let largest = sizes.iter().copied().max().unwrap_or(0);
+    let recorded = sizes.iter().sum::<usize>() + 2 * largest;
+    let (an_image, in_all) = match pass {
+        Pass::Inference => (3 * largest, 0),
+        Pass::Recorded => (recorded, 0),
+        Pass::Training => (recorded, 3 * network.parameter_count()),
+    };
+    let need = an_image.saturating_mul(images).saturating_add(in_all).saturating_mul(4);
+    match system_bytes("/proc/meminfo", "MemAvailable") {
+        Some(free) if need > free => Err(Problem::failure(format!(
+            "{images} image(s) of {w}x{h} need about {:.1} GB in {}, and {:.1} GB are free: choose a smaller --size",
+            need as f64 / 1e9,
+            network.name,
+            free as f64 / 1e9
+        ))),
+        _ => Ok(()),
+    }
+}
+
+/// A quantity of memory that Linux tells in a file of lines such as `MemAvailable:   123 kB`; `None` elsewhere.
+pub fn system_bytes(file: &str, name: &str) -> Option<usize> {
+    let text = std::fs::read_to_string(file).ok()?;
+    let value = text.lines().find_map(|l| l.strip_prefix(name)?.strip_prefix(':'))?;
+    value.trim().strip_suffix("kB")?.trim().parse::<usize>().ok()?.checked_mul(1024)
 }
 
 /// A size that was typed.
-pub enum Size {
+enum Size {
     Side(usize),
     Exact(usize, usize),
 }
 
 /// `N` or `HxW`, within reason.
-pub fn parse_size(text: &str) -> Result<Size, Problem> {
+fn parse_size(text: &str) -> Result<Size, Problem> {
     let wrong = || Problem::usage(format!("--size {text}: wants a number or HxW from 1 to 8192, for example 320 or 240x320"));
     let side = |t: &str| t.trim().parse::<usize>().ok().filter(|n| (1..=8192).contains(n)).ok_or_else(wrong);
     match text.split_once('x') {
         Some((h, w)) => Ok(Size::Exact(side(h)?, side(w)?)),
         None => Ok(Size::Side(side(text)?)),
     }
+}
+
+/// Height and width that were typed; `N` is a square.
+pub fn side_lengths(text: &str) -> Result<[usize; 2], Problem> {
+    Ok(match parse_size(text)? {
+        Size::Side(n) => [n, n],
+        Size::Exact(h, w) => [h, w],
+    })
 }
 
 /// A progress bar on the terminal.

@@ -2,6 +2,7 @@
 
 mod ascent;
 mod bench;
+mod bench_models;
 mod images;
 mod names;
 mod outputs;

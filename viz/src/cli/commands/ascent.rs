@@ -3,7 +3,7 @@
 use crate::cli::args::{AscentArgs, AscentInput, AscentPreset, Common};
 use crate::cli::output::{Output, print};
 use crate::cli::problem::Problem;
-use crate::cli::session::{Pass, Session, Size, parse_size, progress};
+use crate::cli::session::{Pass, Session, check_memory, progress, side_lengths};
 use clap::ValueEnum;
 use convscope_models::engine::Tensor;
 use convscope_models::network::LayerId;
@@ -22,7 +22,7 @@ pub fn run(common: &Common, args: &AscentArgs) -> Result<(), Problem> {
     let network = session.network();
     let (layer, channels) = target(&session, args)?;
     let options = options(&session, args, common.seed)?;
-    session.check_memory(options.size, options.batch.min(channels.len()), Pass::Recorded)?;
+    check_memory(session.network(), options.size, options.batch.min(channels.len()), Pass::Recorded)?;
     let bar = progress((channels.len() * options.steps) as u64, "ascent", common.quiet || common.json);
     let mut results = ascend(&session.model, layer, &channels, &options, &mut |p: ascent::Progress| {
         let together = options.batch.min(p.total - p.done_channels);
@@ -135,10 +135,7 @@ fn options(session: &Session, args: &AscentArgs, seed: u64) -> Result<Options, P
     let mut o = preset.options(session.network());
     o.seed = seed;
     if let Some(text) = &args.size {
-        o.size = match parse_size(text)? {
-            Size::Side(n) => [n, n],
-            Size::Exact(h, w) => [h, w],
-        };
+        o.size = side_lengths(text)?;
     }
     o.steps = args.steps.unwrap_or(o.steps);
     o.tv = args.tv.unwrap_or(o.tv);

@@ -2,6 +2,7 @@
 
 mod ascent;
 mod bench;
+mod bench_models;
 mod convert;
 mod eval;
 mod features;
@@ -53,6 +54,7 @@ pub fn run(args: &Args) -> Result<(), Problem> {
         }
         Command::Trace { path, image, backward, format } => trace::run(common, path, image, *backward, *format),
         Command::Bench { command: BenchCommand::Kernels(options) } => bench::run(common, options),
+        Command::Bench { command: BenchCommand::Models(options) } => bench_models::run(common, options),
         Command::Models => models::run(common),
         Command::Convert { from, to, dtype } => convert::run(common, from, to, *dtype),
     }

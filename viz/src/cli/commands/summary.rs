@@ -3,17 +3,14 @@
 use crate::cli::args::{Common, ImageArgs};
 use crate::cli::output::print;
 use crate::cli::problem::Problem;
-use crate::cli::session::{Size, network, parse_size};
+use crate::cli::session::{network, side_lengths};
 
 pub fn run(common: &Common, image: &ImageArgs, dot: bool) -> Result<(), Problem> {
     let network = network(common)?;
-    let (h, w) = match image.size.as_deref() {
-        None => (network.input.height, network.input.width),
+    let [h, w] = match image.size.as_deref() {
+        None => [network.input.height, network.input.width],
         Some("own") => return Err(Problem::usage("--size own: a summary has no image; give N or HxW")),
-        Some(text) => match parse_size(text)? {
-            Size::Side(n) => (n, n),
-            Size::Exact(h, w) => (h, w),
-        },
+        Some(text) => side_lengths(text)?,
     };
     if dot {
         print(network.to_dot(h, w)?)

@@ -1,0 +1,598 @@
+//! conv2d rung 2: Winograd's minimal filtering, F(2x2,3x3) and F(4x4,3x3) (Lavin & Gray 2015, arXiv:1509.09308).
+//!
+//! Computes  out = A^T [ sum_c (G w G^T) * (B^T x B) ] A   for each tile of m x m outputs, which sees (m+2) x (m+2) inputs;
+//!           dx the same from `dout` and the weight turned by 180 degrees with its channels exchanged.
+//! Rung 1 wasted: nine multiplications an output and channel. A tile of 4x4 outputs needs 36 instead of 144, one of 2x2 16 instead of 36.
+//! This rung:     the weight is transformed once and kept with the weight. A block of tiles is transformed, multiplied as
+//!                (m+2)^2 matrix products on the register tile of [`crate::gemm`], and transformed back without leaving L2. The
+//!                transforms work on one tile a lane: rows are split into their phases modulo m by shuffles.
+//! Loses when:    channels are few (the transforms cost as much as they save), or the image is so small that reading the
+//!                transformed weight (4 times the weight for m = 4) takes longer than multiplying.
+//! Run:           CONVSCOPE_KERNEL=conv2d.fwd=winograd_f2_avx2
+
+use super::Conv2dSpec;
+use crate::buffer::Buffer;
+use crate::device::DType;
+use crate::gemm::tile::{Finish, Tile, WIDTH};
+use crate::simd::{self, Kernel, Vector};
+use crate::table::Accum;
+use rayon::prelude::*;
+use std::marker::PhantomData;
+use std::ops::Range;
+
+/// The transforms along one axis: `m` outputs from `a = m + 2` inputs and 3 kernel elements.
+pub(super) trait Transform<const M: usize, const A: usize>: Sync + 'static {
+    /// `G g`
+    fn weight(g: [f64; 3]) -> [f64; A];
+    /// `B^T d`
+    ///
+    /// # Safety
+    /// As [`Vector`]; so for `output`.
+    unsafe fn input<V: Vector>(d: [V; A]) -> [V; A];
+    /// `A^T m`
+    unsafe fn output<V: Vector>(m: [V; A]) -> [V; M];
+}
+
+/// F(2,3), from the points 0, 1, -1, infinity.
+pub(super) struct F2;
+
+impl Transform<2, 4> for F2 {
+    fn weight([a, b, c]: [f64; 3]) -> [f64; 4] {
+        [a, (a + b + c) / 2.0, (a - b + c) / 2.0, c]
+    }
+    #[inline(always)]
+    unsafe fn input<V: Vector>([a, b, c, d]: [V; 4]) -> [V; 4] {
+        // SAFETY: the caller's.
+        unsafe { [a.sub(c), b.add(c), c.sub(b), b.sub(d)] }
+    }
+    #[inline(always)]
+    unsafe fn output<V: Vector>([a, b, c, d]: [V; 4]) -> [V; 2] {
+        // SAFETY: the caller's.
+        unsafe { [a.add(b).add(c), b.sub(c).sub(d)] }
+    }
+}
+
+/// F(4,3), from the points 0, 1, -1, 2, -2, infinity.
+pub(super) struct F4;
+
+impl Transform<4, 6> for F4 {
+    fn weight([a, b, c]: [f64; 3]) -> [f64; 6] {
+        let (even, odd) = (a + c, b);
+        let (even2, odd2) = (a + 4.0 * c, 2.0 * b);
+        [a / 4.0, -(even + odd) / 6.0, -(even - odd) / 6.0, (even2 + odd2) / 24.0, (even2 - odd2) / 24.0, c]
+    }
+    #[inline(always)]
+    unsafe fn input<V: Vector>([a, b, c, d, e, f]: [V; 6]) -> [V; 6] {
+        // SAFETY: the caller's.
+        unsafe {
+            let [two, minus4, minus5] = [2.0, -4.0, -5.0].map(|v| V::splat(v));
+            let (p, q) = (c.mul_add(minus4, e), b.mul_add(minus4, d));
+            let (r, s) = (e.sub(c), d.sub(b).mul(two));
+            let ends = |x: V, y: V, z: V| y.mul_add(minus5, z).sub(x.mul(minus4));
+            [ends(a, c, e), p.add(q), p.sub(q), r.add(s), r.sub(s), ends(b, d, f)]
+        }
+    }
+    #[inline(always)]
+    unsafe fn output<V: Vector>([a, b, c, d, e, f]: [V; 6]) -> [V; 4] {
+        // SAFETY: the caller's.
+        unsafe {
+            let [two, four, eight] = [2.0, 4.0, 8.0].map(|v| V::splat(v));
+            let (s, t, u, v) = (b.add(c), b.sub(c), d.add(e), d.sub(e));
+            [a.add(s).add(u), v.mul_add(two, t), u.mul_add(four, s), v.mul_add(eight, t).add(f)]
+        }
+    }
+}
+
+/// A transform along the columns of a tile of `$a x $a`, then along the rows, one tile a lane: element (i, j) lies
+/// `(i * $a + j) * $apart` from `$from`, and goes to `(i * $b + j) * $to_apart` from `$to`. A macro, for closures are not inlined.
+macro_rules! two_axes {
+    ($v:ty, $transform:path, [$a:expr, $b:expr], $from:expr, $apart:expr, $to:expr, $to_apart:expr) => {
+        let mut half = [[<$v>::splat(0.0); $a]; $b];
+        for j in 0..$a {
+            let column = std::array::from_fn(|i| <$v>::load($from.add((i * $a + j) * $apart)));
+            for (row, v) in half.iter_mut().zip($transform(column)) {
+                row[j] = v;
+            }
+        }
+        for (i, row) in half.into_iter().enumerate() {
+            for (j, v) in $transform(row).into_iter().enumerate() {
+                v.store($to.add((i * $b + j) * $to_apart));
+            }
+        }
+    };
+}
+
+/// Tiles of a block, where there are many: a whole register tile of AVX-512.
+const BLOCK: usize = 48;
+/// Output channels that are multiplied before they are transformed back.
+const CHANNELS: usize = 64;
+/// Steps of the products at a time: 48 columns of them are 48 KiB.
+const KC: usize = 256;
+/// Tasks below which the input is transformed first, by all threads, and then the output channels are shared out too.
+const MIN_TASKS: usize = 16;
+
+/// A 3x3 convolution of stride 1, forward or as the gradient of one.
+#[derive(Clone, Copy)]
+struct Problem {
+    n: usize,
+    c: usize,
+    h: usize,
+    w: usize,
+    oc: usize,
+    oh: usize,
+    ow: usize,
+    /// Zeros above and left of the input.
+    pad: [usize; 2],
+}
+
+impl Problem {
+    fn forward(s: &Conv2dSpec) -> Self {
+        let [oh, ow] = s.out_hw();
+        Problem { n: s.n, c: s.c, h: s.h, w: s.w, oc: s.oc, oh, ow, pad: [s.padding[0], s.padding[2]] }
+    }
+
+    /// `dx` from `dout`.
+    fn backward(s: &Conv2dSpec) -> Self {
+        let [h, w] = s.out_hw();
+        Problem { n: s.n, c: s.oc, h, w, oc: s.c, oh: s.h, ow: s.w, pad: [2 - s.padding[0], 2 - s.padding[2]] }
+    }
+
+    /// Rows and columns of tiles.
+    fn tiles(&self, m: usize) -> [usize; 2] {
+        [self.oh.div_ceil(m), self.ow.div_ceil(m)]
+    }
+
+    fn count(&self, m: usize) -> usize {
+        let [th, tw] = self.tiles(m);
+        self.n * th * tw
+    }
+
+    /// What rungs 1 and 2 cost, in multiply-adds that a machine does in the time: products, or reading the weight if that
+    /// takes longer, and the transforms. A core multiplies 32 to 64 numbers in the time in which it reads one from L3.
+    fn cost(&self, m: usize, points: usize) -> usize {
+        let pairs = self.c * self.oc;
+        let tiles = self.count(m).next_multiple_of(16);
+        let transforms = if m == 1 { 0 } else { 8 * points * tiles * (self.c + self.oc) };
+        pairs * points * tiles.max(20) + transforms
+    }
+}
+
+/// Whether this rung takes the problem.
+pub(super) fn fits(s: &Conv2dSpec) -> Result<(), &'static str> {
+    if s.kernel != [3, 3] || s.stride != [1, 1] || s.dilation != [1, 1] {
+        return Err("wants a 3x3 kernel without stride or dilation");
+    }
+    if s.groups != 1 {
+        return Err("wants one group");
+    }
+    if s.padding.iter().any(|p| *p > 2) {
+        return Err("wants padding of at most 2");
+    }
+    Ok(())
+}
+
+/// Whether tiles of `m x m` cost less than those of other sizes and than rung 1.
+fn wins(p: &Problem, m: usize) -> Result<(), &'static str> {
+    let cost = |m: usize| p.cost(m, if m == 1 { 9 } else { (m + 2) * (m + 2) });
+    let mine = cost(m);
+    if [1, 2, 4].iter().any(|other| cost(*other) < mine) { Err("another rung costs less here") } else { Ok(()) }
+}
+
+pub(super) fn wins_fwd<const M: usize>(s: &Conv2dSpec) -> Result<(), &'static str> {
+    wins(&Problem::forward(s), M)
+}
+pub(super) fn wins_dgrad<const M: usize>(s: &Conv2dSpec) -> Result<(), &'static str> {
+    wins(&Problem::backward(s), M)
+}
+
+/// Numbers of the transformed weight.
+fn transformed_len<V: Vector, const A: usize>(p: &Problem) -> usize {
+    A * A * p.oc.next_multiple_of(V::ROWS) * p.c
+}
+
+/// Bytes of the transformed weight, and of the input where it is transformed at once.
+pub(super) fn scratch<const M: usize, const A: usize>(s: &Conv2dSpec) -> usize {
+    4 * A * A * (s.c * s.oc + s.c * Problem::forward(s).count(M).min(MIN_TASKS * BLOCK))
+}
+
+/// `G w G^T` in panels `[point][panel of oc][c][ROWS]`, from `weight(oc, c)` as `[3, 3]`.
+fn transform_weight<'a, V: Vector, T: Transform<M, A>, const M: usize, const A: usize>(
+    p: &Problem,
+    weight: impl Fn(usize, usize) -> [f32; 9] + Sync + 'a,
+) -> Buffer {
+    let mut out = Buffer::new(DType::F32, transformed_len::<V, A>(p));
+    let panel = p.c * V::ROWS;
+    let panels = p.oc.div_ceil(V::ROWS);
+    let mut rest = out.as_mut_slice::<f32>();
+    // The panels of one group of channels, of all points: what one task writes.
+    let mut groups: Vec<Vec<&mut [f32]>> = (0..panels).map(|_| Vec::with_capacity(A * A)).collect();
+    for _ in 0..A * A {
+        for group in &mut groups {
+            let (part, tail) = std::mem::take(&mut rest).split_at_mut(panel);
+            rest = tail;
+            group.push(part);
+        }
+    }
+    groups.into_par_iter().enumerate().for_each(|(g, mut points)| {
+        for c in 0..p.c {
+            for r in 0..V::ROWS {
+                let oc = g * V::ROWS + r;
+                let w = if oc < p.oc { weight(oc, c) } else { [0.0; 9] }.map(f64::from);
+                // Columns first, then rows.
+                let half: [[f64; A]; 3] = std::array::from_fn(|j| T::weight([w[j], w[3 + j], w[6 + j]]));
+                for i in 0..A {
+                    for (j, v) in T::weight([half[0][i], half[1][i], half[2][i]]).into_iter().enumerate() {
+                        points[i * A + j][c * V::ROWS + r] = v as f32;
+                    }
+                }
+            }
+        }
+    });
+    out
+}
+
+pub(super) fn pack_fwd<V: Vector, T: Transform<M, A>, const M: usize, const A: usize>(s: &Conv2dSpec, w: &Buffer) -> Buffer {
+    let w = w.as_slice::<f32>().as_chunks::<9>().0;
+    transform_weight::<V, T, M, A>(&Problem::forward(s), |oc, c| w[oc * s.c + c])
+}
+
+pub(super) fn pack_dgrad<V: Vector, T: Transform<M, A>, const M: usize, const A: usize>(s: &Conv2dSpec, w: &Buffer) -> Buffer {
+    let w = w.as_slice::<f32>().as_chunks::<9>().0;
+    let turned = |mut k: [f32; 9]| {
+        k.reverse();
+        k
+    };
+    transform_weight::<V, T, M, A>(&Problem::backward(s), |c, oc| turned(w[oc * s.c + c]))
+}
+
+/// Tiles of one row of tiles within a block.
+struct Segment {
+    image: usize,
+    ty: usize,
+    tx: usize,
+    /// Place of the first one in the block, and how many.
+    offset: usize,
+    len: usize,
+}
+
+/// Some tiles, of the images' rows of tiles in order.
+struct Block {
+    segments: Vec<Segment>,
+    /// Tiles, rounded up to whole vectors.
+    width: usize,
+}
+
+impl Block {
+    fn new(tiles: Range<usize>, [th, tw]: [usize; 2], lanes: usize) -> Self {
+        let mut segments = Vec::new();
+        let mut t = tiles.start;
+        while t < tiles.end {
+            let len = (tw - t % tw).min(tiles.end - t);
+            let (ty, image) = (t / tw % th, t / tw / th);
+            segments.push(Segment { image, ty, tx: t % tw, offset: t - tiles.start, len });
+            t += len;
+        }
+        Block { segments, width: tiles.len().next_multiple_of(lanes) }
+    }
+
+    /// Numbers from one point of the transformed input (or product) of `channels` to the next: an odd number of cache lines, for
+    /// a power of two would put all points into the same few places of L1.
+    fn point(&self, channels: usize) -> usize {
+        (channels * self.width).next_multiple_of(32) + 16
+    }
+}
+
+/// Numbers from one phase to the next in a scratch of phases: room for a vector that overhangs.
+const fn phase(width: usize) -> usize {
+    width + 16
+}
+
+/// `B^T x B` of some channels of a block.
+struct TransformInput<'a, T, const M: usize, const A: usize> {
+    p: &'a Problem,
+    x: &'a [f32],
+    block: &'a Block,
+    channels: Range<usize>,
+    /// `[point][channel][tile]`: points `block.point(p.c)` apart, of which the given channels are written.
+    to: *mut f32,
+    transform: PhantomData<T>,
+}
+
+impl<T: Transform<M, A>, const M: usize, const A: usize> Kernel for TransformInput<'_, T, M, A> {
+    type Out = ();
+    #[inline(always)]
+    unsafe fn run<V: Vector>(self) {
+        let Self { p, x, block, channels, to, .. } = self;
+        let width = block.width;
+        let apart = phase(width);
+        let point = block.point(p.c);
+        // Widest: all tiles of a block in one row, with a vector of overhang on both sides of splitting.
+        let longest = block.segments.iter().map(|s| s.len).max().unwrap_or(0).next_multiple_of(V::LANES);
+        let mut line = vec![0.0f32; (longest + V::LANES) * M + A];
+        let mut phases = vec![0.0f32; A * A * apart]; // [A, A, tiles]: element (i, j) of the patches of all tiles
+        for c in channels {
+            for s in &block.segments {
+                let x0 = (s.tx * M) as isize - p.pad[1] as isize;
+                let plane = &x[(s.image * p.c + c) * p.h * p.w..][..p.h * p.w];
+                for i in 0..A {
+                    let y = (s.ty * M + i) as isize - p.pad[0] as isize;
+                    let to = &mut phases[i * A * apart..][..A * apart];
+                    if y < 0 || y >= p.h as isize {
+                        to.chunks_exact_mut(apart).for_each(|f| f[s.offset..s.offset + s.len].fill(0.0));
+                        continue;
+                    }
+                    // What the tiles see of this row, with the padding; what overhangs is not looked at.
+                    let row = &plane[y as usize * p.w..][..p.w];
+                    let need = s.len.next_multiple_of(V::LANES) * M + A;
+                    let from = if x0 >= 0 && x0 as usize + need <= row.len() {
+                        row[x0 as usize..].as_ptr()
+                    } else {
+                        let (before, start) = ((-x0).max(0) as usize, x0.max(0) as usize);
+                        line[..before.min(need)].fill(0.0);
+                        let there = row[start.min(row.len())..].len().min(need - before);
+                        line[before..before + there].copy_from_slice(&row[start..start + there]);
+                        line[before + there..need].fill(0.0);
+                        line.as_ptr()
+                    };
+                    for t in (0..s.len).step_by(V::LANES) {
+                        // SAFETY: `need` numbers are there (row, or line, whose rest only overhanging lanes see); a phase has room
+                        // for an overhanging vector.
+                        unsafe {
+                            let to = to.as_mut_ptr().add(s.offset + t);
+                            let from = from.add(t * M);
+                            let (these, next) = (split::<V, M>(from), split::<V, M>(from.add(A - M)));
+                            for (j, v) in these.into_iter().enumerate().take(M) {
+                                v.store(to.add(j * apart));
+                            }
+                            // The last two elements of a patch, A - M before the end of the next M.
+                            for (j, v) in next.into_iter().enumerate().take(M).skip(M - (A - M)) {
+                                v.store(to.add((j + A - M) * apart));
+                            }
+                        }
+                    }
+                }
+            }
+            for t in (0..width).step_by(V::LANES) {
+                // SAFETY: tiles t .. t + LANES exist in every phase and in every point of this channel.
+                unsafe {
+                    let (from, to) = (phases.as_ptr().add(t), to.add(c * width + t));
+                    two_axes!(V, T::input, [A, A], from, apart, to, point);
+                }
+            }
+        }
+    }
+}
+
+/// The phases modulo `M` of `M * LANES` numbers, in the first `M` places.
+#[inline(always)]
+unsafe fn split<V: Vector, const M: usize>(p: *const f32) -> [V; 4] {
+    // SAFETY: the caller's.
+    unsafe {
+        if M == 4 {
+            V::split4(p)
+        } else {
+            let [a, b] = V::split2(p);
+            [a, b, b, b]
+        }
+    }
+}
+
+/// Products of some output channels of a block at all points, and their transform back.
+struct Multiply<'a, T, const M: usize, const A: usize> {
+    p: &'a Problem,
+    block: &'a Block,
+    /// The transformed weight.
+    u: &'a [f32],
+    /// The transformed input of the block.
+    v: &'a [f32],
+    /// A whole number of panels, but for the last ones.
+    channels: Range<usize>,
+    out: *mut f32,
+    out_len: usize,
+    accum: Accum,
+    bias: Option<&'a [f32]>,
+    residual: Option<&'a [f32]>,
+    relu: bool,
+    transform: PhantomData<T>,
+}
+
+impl<T: Transform<M, A>, const M: usize, const A: usize> Multiply<'_, T, M, A> {
+    /// `[point][channel][tile]`, points `block.point(channels)` apart.
+    #[inline(always)]
+    unsafe fn products<V: Vector>(&self, to: &mut [f32]) {
+        let (p, width) = (self.p, self.block.width);
+        let panels = self.channels.start / V::ROWS..self.channels.end.div_ceil(V::ROWS);
+        let (from, point) = (self.block.point(p.c), self.block.point(self.channels.len()));
+        let per_point = p.oc.div_ceil(V::ROWS) * V::ROWS * p.c;
+        assert!(self.u.len() >= A * A * per_point && self.v.len() >= A * A * from - 16 && to.len() >= A * A * point);
+        for e in 0..A * A {
+            for k0 in (0..p.c).step_by(KC) {
+                let k = KC.min(p.c - k0);
+                for t0 in (0..width).step_by(WIDTH * V::LANES) {
+                    for panel in panels.clone() {
+                        let row = panel * V::ROWS - self.channels.start;
+                        let tile = Tile {
+                            k,
+                            a: self.u[e * per_point + (panel * p.c + k0) * V::ROWS..].as_ptr(),
+                            b: self.v[e * from + k0 * width + t0..].as_ptr(),
+                            b_step: width,
+                            rows: V::ROWS.min(self.channels.len() - row),
+                            columns: (WIDTH * V::LANES).min(width - t0),
+                            c: to[e * point + row * width + t0..].as_mut_ptr(),
+                            ldc: width,
+                            add: k0 > 0,
+                            finish: Finish::NOTHING,
+                        };
+                        // SAFETY: panels, steps and tiles lie inside the three operands, whose sizes were asserted.
+                        unsafe { tile.run::<V>() }
+                    }
+                }
+            }
+        }
+    }
+
+    /// `A^T m A` of one channel, stored where it belongs.
+    #[inline(always)]
+    unsafe fn back<V: Vector>(&self, channel: usize, products: &[f32], phases: &mut [f32], line: &mut [f32]) {
+        let (p, width) = (self.p, self.block.width);
+        let (apart, point) = (phase(width), self.block.point(self.channels.len()));
+        let products = &products[(channel - self.channels.start) * width..];
+        assert!(products.len() >= (A * A - 1) * point + width && phases.len() >= M * M * apart);
+        let to = phases.as_mut_ptr();
+        for t in (0..width).step_by(V::LANES) {
+            // SAFETY: tiles t .. t + LANES exist in every point and in every phase.
+            unsafe {
+                two_axes!(V, T::output, [A, M], products.as_ptr().add(t), point, to.add(t), apart);
+            }
+        }
+        let bias = self.bias.map_or(0.0, |b| b[channel]);
+        for s in &self.block.segments {
+            for i in 0..M.min(p.oh - s.ty * M) {
+                let phase = |j: usize, t: usize| phases[(i * M + j) * apart + s.offset + t..].as_ptr();
+                for t in (0..s.len).step_by(V::LANES) {
+                    // SAFETY: a phase has room for an overhanging vector, and so has the line.
+                    unsafe {
+                        let to = line[t * M..][..M * V::LANES].as_mut_ptr();
+                        let v: [V; 4] = std::array::from_fn(|j| V::load(phase(j.min(M - 1), t)));
+                        if M == 4 { V::join4(v, to) } else { V::join2([v[0], v[1]], to) }
+                    }
+                }
+                let x = s.tx * M;
+                let count = (s.len * M).min(p.ow - x);
+                let at = ((s.image * p.oc + channel) * p.oh + s.ty * M + i) * p.ow + x;
+                assert!(at + count <= self.out_len && line.len() >= count + V::LANES);
+                for j in (0..count).step_by(V::LANES) {
+                    let n = V::LANES.min(count - j);
+                    // SAFETY: inside the output (asserted), and this channel and these tiles are this task's alone; the residual is
+                    // as long as the output.
+                    unsafe {
+                        let out = self.out.add(at + j);
+                        let mut v = V::load(line.as_ptr().add(j)).add(V::splat(bias));
+                        if let Some(residual) = self.residual {
+                            v = v.add(V::load_first(residual.as_ptr().add(at + j), n));
+                        }
+                        if self.relu {
+                            // In this order NaN stays NaN.
+                            v = V::splat(0.0).max(v);
+                        }
+                        if self.accum == Accum::Add {
+                            v = v.add(V::load_first(out, n));
+                        }
+                        if n == V::LANES { v.store(out) } else { v.store_first(out, n) }
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl<T: Transform<M, A>, const M: usize, const A: usize> Kernel for Multiply<'_, T, M, A> {
+    type Out = ();
+    #[inline(always)]
+    unsafe fn run<V: Vector>(self) {
+        let block = self.block;
+        let mut products = Buffer::new(DType::F32, A * A * block.point(self.channels.len()));
+        let products = products.as_mut_slice::<f32>();
+        let mut phases = vec![0.0f32; M * M * phase(block.width)];
+        let mut line = vec![0.0f32; (block.width + 2 * V::LANES) * M];
+        // SAFETY: the caller's.
+        unsafe {
+            self.products::<V>(products);
+            for channel in self.channels.clone() {
+                self.back::<V>(channel, products, &mut phases, &mut line);
+            }
+        }
+    }
+}
+
+/// A pointer that tasks share, each writing its own part.
+#[derive(Clone, Copy)]
+struct Shared(*mut f32);
+// SAFETY: see the uses; no two tasks write one place.
+unsafe impl Sync for Shared {}
+impl Shared {
+    fn get(&self) -> *mut f32 {
+        self.0
+    }
+}
+
+struct Operands<'a> {
+    x: &'a [f32],
+    u: &'a [f32],
+    bias: Option<&'a [f32]>,
+    residual: Option<&'a [f32]>,
+    relu: bool,
+}
+
+fn run<V: Vector, T: Transform<M, A>, const M: usize, const A: usize>(
+    p: &Problem,
+    operands: &Operands,
+    out: &mut [f32],
+    accum: Accum,
+) {
+    let Operands { x, u, bias, residual, relu } = *operands;
+    assert!(simd::here::<V>() && x.len() >= p.n * p.c * p.h * p.w && residual.is_none_or(|r| r.len() == out.len()));
+    let count = p.count(M);
+    // A last block of one vector would read the whole weight for little: it joins the one before.
+    let size = if count <= BLOCK + 16 { count.max(1) } else { BLOCK };
+    let blocks: Vec<Block> = (0..count).step_by(size).map(|t| Block::new(t..count.min(t + size), p.tiles(M), V::LANES)).collect();
+    let output = (Shared(out.as_mut_ptr()), out.len());
+    let transform = |block: &Block, channels: Range<usize>, to: *mut f32| {
+        let kernel = TransformInput::<T, M, A> { p, x, block, channels, to, transform: PhantomData };
+        // SAFETY: the instructions are here; `to` holds the points of the block (below).
+        unsafe { V::run(kernel) }
+    };
+    let multiply = |block: &Block, channels: Range<usize>, v: &[f32]| {
+        let (out, out_len) = (output.0.get(), output.1);
+        let kernel =
+            Multiply::<T, M, A> { p, block, u, v, channels, out, out_len, accum, bias, residual, relu, transform: PhantomData };
+        // SAFETY: the instructions are here; blocks and channels of different tasks are different.
+        unsafe { V::run(kernel) }
+    };
+    let room = |block: &Block| A * A * block.point(p.c);
+    let chunks = |size: usize| (0..p.oc).step_by(size).map(move |c| c..p.oc.min(c + size));
+
+    if blocks.len() >= MIN_TASKS {
+        blocks.par_iter().with_max_len(1).for_each(|block| {
+            let mut v = Buffer::new(DType::F32, room(block));
+            transform(block, 0..p.c, v.as_mut_slice::<f32>().as_mut_ptr());
+            chunks(CHANNELS).for_each(|channels| multiply(block, channels, v.as_slice()));
+        });
+        return;
+    }
+    let mut v = Buffer::new(DType::F32, blocks.iter().map(room).sum());
+    let starts: Vec<usize> = blocks.iter().scan(0, |at, b| Some(std::mem::replace(at, *at + room(b)))).collect();
+    let base = Shared(v.as_mut_slice::<f32>().as_mut_ptr());
+    let some = |size: usize| (0..p.c).step_by(size).map(move |c| c..p.c.min(c + size));
+    let tasks: Vec<(usize, Range<usize>)> = (0..blocks.len()).flat_map(|b| some(16).map(move |c| (b, c))).collect();
+    tasks.into_par_iter().for_each(|(b, channels)| {
+        // SAFETY: each block has its room in v, and each task its channels of it.
+        transform(&blocks[b], channels, unsafe { base.get().add(starts[b]) })
+    });
+    let v = v.as_slice::<f32>();
+    // All blocks of some channels follow each other, so that the weight of these channels is read from memory once.
+    let size = [CHANNELS, 32].into_iter().find(|s| p.oc.div_ceil(*s) * blocks.len() >= MIN_TASKS / 2).unwrap_or(16);
+    let tasks: Vec<(usize, Range<usize>)> = chunks(size).flat_map(|c| (0..blocks.len()).map(move |b| (b, c.clone()))).collect();
+    tasks.into_par_iter().with_max_len(1).for_each(|(b, channels)| multiply(&blocks[b], channels, &v[starts[b]..]));
+}
+
+pub(super) fn fwd<V: Vector, T: Transform<M, A>, const M: usize, const A: usize>(
+    s: &Conv2dSpec,
+    inputs: &[&Buffer],
+    outputs: &mut [&mut Buffer],
+    accum: Accum,
+) {
+    let (bias, residual) = s.bias_and_residual::<f32>(inputs);
+    let operands = Operands { x: inputs[0].as_slice(), u: inputs[1].as_slice(), bias, residual, relu: s.relu };
+    run::<V, T, M, A>(&Problem::forward(s), &operands, outputs[0].as_mut_slice(), accum);
+}
+
+pub(super) fn dgrad<V: Vector, T: Transform<M, A>, const M: usize, const A: usize>(
+    s: &Conv2dSpec,
+    inputs: &[&Buffer],
+    outputs: &mut [&mut Buffer],
+    accum: Accum,
+) {
+    let operands = Operands { x: inputs[0].as_slice(), u: inputs[1].as_slice(), bias: None, residual: None, relu: false };
+    run::<V, T, M, A>(&Problem::backward(s), &operands, outputs[0].as_mut_slice(), accum);
+}

@@ -1,0 +1,259 @@
+//! `convscope bench models`: whole networks, how long a pass takes and what memory it wants.
+
+use crate::cli::args::{BenchModelsArgs, Common, Work};
+use crate::cli::output::print;
+use crate::cli::problem::Problem;
+use crate::cli::session::{Pass, check_memory, progress, side_lengths, system_bytes};
+use convscope_models::engine::kernels::simd;
+use convscope_models::engine::optim::Optimizer;
+use convscope_models::engine::{Rules, Tape, Tensor, Var};
+use convscope_models::fill::fill_image;
+use convscope_models::network::{LayerId, Network};
+use convscope_models::{Mode, Model, Source, families, load};
+use serde_json::{Value, json};
+use std::time::{Duration, Instant};
+
+/// Passes before the timed ones: the first packs weights and touches fresh memory.
+const WARM_UPS: usize = 2;
+/// The logit whose gradient is taken, and the class that training is told.
+const CLASS: usize = 7;
+
+pub fn run(common: &Common, options: &BenchModelsArgs) -> Result<(), Problem> {
+    if common.model.is_some() {
+        return Err(Problem::usage("--model: bench models takes names without it, for example `bench models resnet18`"));
+    }
+    if common.weights.as_ref().is_some_and(|w| w != "random") || common.classes.is_some() {
+        return Err(Problem::usage("--weights, --classes: bench models times the known networks with random weights"));
+    }
+    let size = side_lengths(&options.size)?;
+    // Whatever cannot be done is refused before minutes are spent on what can.
+    let networks = options.names.iter().map(|name| families::build(name, None)).collect::<Result<Vec<_>, _>>()?;
+    let cases: Vec<(Work, usize)> =
+        options.work.iter().flat_map(|work| options.batch.iter().map(|batch| (*work, usize::from(*batch)))).collect();
+    for network in &networks {
+        for (work, batch) in &cases {
+            let pass = match work {
+                Work::Forward => Pass::Inference,
+                Work::InputGradient => Pass::Recorded,
+                Work::Training => Pass::Training,
+            };
+            check_memory(network, size, *batch, pass)?;
+        }
+    }
+    let bar = progress((networks.len() * cases.len()) as u64, "bench", common.quiet);
+    let mut rows = Vec::new();
+    for network in networks {
+        let direct = network.summary(size[0], size[1])?.multiply_adds;
+        let model = load(network, &Source::Random)?;
+        for (work, batch) in &cases {
+            bar.set_message(format!("{} {} of {batch}", model.network.name, work.name()));
+            let measured = measure(&mut Case::new(&model, size, *batch)?, *work, usize::from(options.repeats))?;
+            rows.push(Row { model: model.network.name.clone(), work: *work, batch: *batch, size, direct, measured });
+            bar.inc(1);
+        }
+    }
+    bar.finish_and_clear();
+    if common.json {
+        print(format!("{:#}", rows.iter().map(Row::to_json).collect::<Value>()))
+    } else if options.csv {
+        print(csv(&rows))
+    } else {
+        print(text(&rows, options.repeats))
+    }
+}
+
+/// What passes start from.
+struct Case {
+    model: Model,
+    images: Tensor,
+    /// 1 at each image's [`CLASS`], `[n, classes]`.
+    one_hot: Tensor,
+    optimizer: Optimizer,
+    steps: u64,
+}
+
+/// What one pass took, and the bytes of values and of what operations saved that its tape held at its end.
+type Taken = (Duration, usize);
+
+impl Case {
+    fn new(model: &Model, [h, w]: [usize; 2], n: usize) -> Result<Self, Problem> {
+        let Network { input, classes, .. } = &model.network;
+        let (c, classes) = (input.channels, classes.len());
+        let one_hot: Vec<f32> = (0..n * classes).map(|i| if i % classes == CLASS { 1.0 } else { 0.0 }).collect();
+        Ok(Case {
+            model: model.clone(),
+            images: Tensor::from_slice([n, c, h, w], &fill_image("bench", n, c, h, w))?,
+            one_hot: Tensor::from_slice([n, classes], &one_hot)?,
+            // Slow enough to end nowhere: numbers that grow out of bounds take other times.
+            optimizer: Optimizer::sgd(1e-5, 0.9, 1e-4),
+            steps: 0,
+        })
+    }
+
+    fn pass(&mut self, work: Work) -> Result<Taken, Problem> {
+        match work {
+            Work::Forward => self.forward(),
+            Work::InputGradient => self.input_gradient(),
+            Work::Training => self.training(),
+        }
+    }
+
+    fn forward(&self) -> Result<Taken, Problem> {
+        let start = Instant::now();
+        let mut tape = Tape::inference();
+        self.model.forward(&mut tape, self.images.clone())?;
+        Ok(end(start, tape))
+    }
+
+    fn input_gradient(&self) -> Result<Taken, Problem> {
+        let start = Instant::now();
+        let mut tape = Tape::new();
+        let run = self.model.forward(&mut tape, self.images.clone())?;
+        let image = tape.find(&self.model.network[LayerId::INPUT].name)?;
+        tape.backward(run.output(), Some(self.one_hot.clone()), &[image], &Rules::default())?;
+        Ok(end(start, tape))
+    }
+
+    fn training(&mut self) -> Result<Taken, Problem> {
+        let network = &self.model.network;
+        let start = Instant::now();
+        let mut tape = Tape::new();
+        let x = tape.leaf(self.images.clone(), &network[LayerId::INPUT].name);
+        let target = tape.leaf(self.one_hot.clone(), "target");
+        let run = self.model.run(&mut tape, LayerId::INPUT, x, network.output(), Mode::Training { seed: self.steps })?;
+        let loss = tape.cross_entropy(run.output(), target)?;
+        let wants: Vec<Var> = self.model.trained().iter().filter_map(|i| run.params()[*i]).collect();
+        let grads = tape.backward(loss, None, &wants, &Rules::default())?;
+        self.model.update_statistics(&tape, &run)?;
+        let taken = end(start, tape);
+        // Not timed, but done: with the same weights each time, what kernels prepare of them would be found ready.
+        let params = self.model.params.iter_mut().zip(run.params());
+        self.optimizer.step(params.filter_map(|(w, var)| Some((w, grads.of((*var)?)?))))?;
+        self.steps += 1;
+        Ok(taken)
+    }
+}
+
+/// Stops the clock when the memory is given back, as it is in use.
+fn end(start: Instant, tape: Tape) -> Taken {
+    // Leaves are not counted: the weights and images are there without a tape.
+    let kept = tape.nodes().iter().filter(|n| n.op.is_some()).map(|n| n.kept_bytes()).sum();
+    drop(tape);
+    (start.elapsed(), kept)
+}
+
+/// What a case took.
+struct Measured {
+    median_ms: f64,
+    min_ms: f64,
+    /// Most memory that the process held, where the system tells.
+    peak: Option<usize>,
+    tape: usize,
+}
+
+fn measure(case: &mut Case, work: Work, repeats: usize) -> Result<Measured, Problem> {
+    // Linux forgets the highest memory so far on this word; where it may not be said, that number would be of another case.
+    let peak_is_ours = std::fs::write("/proc/self/clear_refs", "5").is_ok();
+    for _ in 0..WARM_UPS {
+        case.pass(work)?;
+    }
+    let taken = (0..repeats).map(|_| case.pass(work)).collect::<Result<Vec<_>, _>>()?;
+    let mut ms: Vec<f64> = taken.iter().map(|(time, _)| 1e3 * time.as_secs_f64()).collect();
+    ms.sort_by(f64::total_cmp);
+    Ok(Measured {
+        median_ms: 0.5 * (ms[(repeats - 1) / 2] + ms[repeats / 2]),
+        min_ms: ms[0],
+        peak: if peak_is_ours { system_bytes("/proc/self/status", "VmHWM") } else { None },
+        tape: taken.iter().map(|(_, kept)| *kept).max().unwrap_or(0),
+    })
+}
+
+/// A line of the result.
+struct Row {
+    model: String,
+    work: Work,
+    batch: usize,
+    size: [usize; 2],
+    /// Multiply-adds of one image's forward pass.
+    direct: usize,
+    measured: Measured,
+}
+
+impl Row {
+    /// By the median: two for each multiply-add of forward, the same again for each gradient.
+    fn gflops(&self) -> f64 {
+        let passes = match self.work {
+            Work::Forward => 1.0,
+            Work::InputGradient => 2.0,
+            Work::Training => 3.0,
+        };
+        2.0 * passes * self.direct as f64 * self.batch as f64 / self.measured.median_ms / 1e6
+    }
+
+    fn size(&self) -> String {
+        format!("{}x{}", self.size[0], self.size[1])
+    }
+
+    fn to_json(&self) -> Value {
+        let short = |v: f64| (v * 1e3).round() / 1e3;
+        json!({
+            "model": self.model,
+            "work": self.work.name(),
+            "batch": self.batch,
+            "size": self.size(),
+            "median_ms": short(self.measured.median_ms),
+            "min_ms": short(self.measured.min_ms),
+            "gflops": short(self.gflops()),
+            "peak_memory_bytes": self.measured.peak,
+            "tape_bytes": self.measured.tape,
+            "threads": rayon::current_num_threads(),
+        })
+    }
+}
+
+/// The objects of the JSON as lines; what is not known is left empty.
+fn csv(rows: &[Row]) -> String {
+    let mut lines = Vec::new();
+    for row in rows {
+        let Value::Object(fields) = row.to_json() else { continue };
+        if lines.is_empty() {
+            lines.push(fields.keys().cloned().collect::<Vec<_>>().join(","));
+        }
+        let text = |v: &Value| match v {
+            Value::Null => String::new(),
+            Value::String(s) => s.clone(),
+            other => other.to_string(),
+        };
+        lines.push(fields.values().map(text).collect::<Vec<_>>().join(","));
+    }
+    lines.join("\n")
+}
+
+fn text(rows: &[Row], repeats: u16) -> String {
+    let (threads, isa) = (rayon::current_num_threads(), simd::best());
+    let mut lines = vec![
+        format!("{threads} thread(s), {isa}, f32, median of {repeats} after {WARM_UPS} warm-ups"),
+        format!(
+            "{:16} {:14} {:>5} {:>9} {:>11} {:>11} {:>9} {:>13} {:>13}",
+            "network", "work", "batch", "size", "median ms", "min ms", "GFLOP/s", "peak memory", "tape keeps"
+        ),
+    ];
+    let mega = |bytes: usize| format!("{:.1} MB", bytes as f64 / 1e6);
+    for row in rows {
+        let Measured { median_ms, min_ms, peak, tape } = &row.measured;
+        lines.push(format!(
+            "{:16} {:14} {:5} {:>9} {median_ms:11.2} {min_ms:11.2} {:9.1} {:>13} {:>13}",
+            row.model,
+            row.work.name(),
+            row.batch,
+            row.size(),
+            row.gflops(),
+            peak.map_or("-".into(), mega),
+            mega(*tape),
+        ));
+    }
+    if rows.iter().any(|row| row.measured.peak.is_none()) {
+        lines.push("peak memory is left out: this system does not tell it, or not of one case alone".into());
+    }
+    lines.join("\n")
+}
