@@ -4,6 +4,7 @@ use crate::buffer::Buffer;
 use crate::device::{DType, Device};
 use crate::random;
 use crate::table::{Accum, Fill, Operand, Row, Table};
+use rayon::prelude::*;
 use std::fmt::Display;
 
 /// Elements of guard on either side of every buffer.
@@ -122,15 +123,15 @@ fn check_row<S: Display>(table: &Table<S>, row: &Row<S>, spec: &S, accum: Accum,
     Ok(worst)
 }
 
-fn refs(v: &[Buffer]) -> Vec<&Buffer> {
+pub(crate) fn refs(v: &[Buffer]) -> Vec<&Buffer> {
     v.iter().collect()
 }
-fn muts(v: &mut [Buffer]) -> Vec<&mut Buffer> {
+pub(crate) fn muts(v: &mut [Buffer]) -> Vec<&mut Buffer> {
     v.iter_mut().collect()
 }
 
 /// A guarded buffer, all poison.
-fn poisoned(dtype: DType, len: usize) -> Buffer {
+pub(crate) fn poisoned(dtype: DType, len: usize) -> Buffer {
     let mut b = Buffer::with_guards(dtype, len, GUARD);
     match dtype {
         DType::F32 => b.guarded_slice_mut::<f32>().fill(POISON_F32),
@@ -141,7 +142,7 @@ fn poisoned(dtype: DType, len: usize) -> Buffer {
 }
 
 /// A guarded operand with values as its fill says. Guards of inputs are poison too: a read past the end becomes a NaN.
-fn input(o: &Operand, dtype: DType, seed: u64) -> Buffer {
+pub(crate) fn input(o: &Operand, dtype: DType, seed: u64) -> Buffer {
     let mut b = poisoned(o.dtype(dtype), o.len);
     let value = |i: usize| match o.fill {
         Fill::Positive => 0.5 + random::uniform(seed, i as u64),
@@ -153,12 +154,13 @@ fn input(o: &Operand, dtype: DType, seed: u64) -> Buffer {
             s.iter_mut().enumerate().for_each(|(i, v)| *v = (random::philox(seed, i as u64)[0] as usize % bound.max(1)) as u32);
         }
         (_, DType::F64) => b.as_mut_slice::<f64>().iter_mut().enumerate().for_each(|(i, v)| *v = f64::from(value(i))),
-        _ => b.as_mut_slice::<f32>().iter_mut().enumerate().for_each(|(i, v)| *v = value(i)),
+        // On threads: a benchmark fills the weight of a dense layer, a hundred million numbers.
+        _ => b.as_mut_slice::<f32>().par_iter_mut().enumerate().for_each(|(i, v)| *v = value(i)),
     }
     b
 }
 
-fn guards_intact(b: &mut Buffer) -> bool {
+pub(crate) fn guards_intact(b: &mut Buffer) -> bool {
     let len = b.len();
     fn edges<T: Copy>(all: &[T], len: usize, ok: impl Fn(T) -> bool) -> bool {
         all[..GUARD].iter().chain(&all[GUARD + len..2 * GUARD + len]).all(|v| ok(*v))

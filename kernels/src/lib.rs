@@ -10,9 +10,11 @@
 //! | [`buffer`], [`device`] | bytes with a dtype tag, aligned and pooled |
 //! | [`table`] | rows, choice, forcing a row by name |
 //! | [`check`] | the oracle test that every row must pass |
+//! | [`bench`], [`peak`] | rows verified and timed on a problem; what the machine could do at best |
 //! | [`gemm`], [`conv2d`] | the products: naive and packed SIMD rungs |
 //! | [`pool`], [`pointwise`], [`softmax`], [`norm`], [`reduce`], [`place`], [`optim`] | everything else a CNN needs |
 
+pub mod bench;
 pub mod buffer;
 pub mod check;
 pub mod conv2d;
@@ -21,6 +23,7 @@ pub mod error;
 pub mod gemm;
 pub mod norm;
 pub mod optim;
+pub mod peak;
 pub mod place;
 pub mod pointwise;
 pub mod pool;

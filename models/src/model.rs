@@ -217,7 +217,8 @@ impl Model {
     }
 }
 
-fn windows(pool: &Pool2d, count_padding: bool) -> Windows {
+/// The windows of a pooling layer as kernels take them.
+pub fn windows(pool: &Pool2d, count_padding: bool) -> Windows {
     let Pool2d { kernel, stride, padding, ceil } = *pool;
     Windows::Sliding { kernel, stride, padding, ceil, count_padding }
 }

@@ -96,7 +96,7 @@ impl Conv2dSpec {
     }
 
     /// The optional inputs of the forward pass.
-    fn bias_and_residual<'a, T: crate::Element>(&self, inputs: &[&'a Buffer]) -> (Option<&'a [T]>, Option<&'a [T]>) {
+    pub(crate) fn bias_and_residual<'a, T: crate::Element>(&self, inputs: &[&'a Buffer]) -> (Option<&'a [T]>, Option<&'a [T]>) {
         let mut rest = inputs[2..].iter().map(|b| b.as_slice::<T>());
         (self.bias.then(|| rest.next()).flatten(), self.residual.then(|| rest.next()).flatten())
     }

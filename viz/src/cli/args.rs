@@ -192,6 +192,8 @@ pub enum Command {
 
 #[derive(Subcommand, Debug)]
 pub enum BenchCommand {
+    /// Every row of the kernel tables on the layers of real networks (of -m, or of the best-known ones)
+    Kernels(BenchKernelsArgs),
     /// Whole networks with random weights: time, rate and memory of a forward pass, an input gradient, a training step
     #[command(
         after_help = "GFLOP/s are of the direct count, two for each multiply-add of convolutions and dense layers: once for forward, \
@@ -199,6 +201,28 @@ pub enum BenchCommand {
                       in the pool counts in later ones: for the peak of one case alone, run that case alone."
     )]
     Models(BenchModelsArgs),
+}
+
+#[derive(ClapArgs, Debug, Clone)]
+pub struct BenchKernelsArgs {
+    /// Only problems whose operation, network, layer and sizes hold all of these words: conv2d.fwd resnet50 3x3
+    #[arg(value_name = "FILTER")]
+    pub filter: Vec<String>,
+    /// Images at a time
+    #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub batch: u16,
+    /// Print CSV instead of text
+    #[arg(long, conflicts_with = "json")]
+    pub csv: bool,
+    /// Draw what the dispatcher picks under the machine's roofs
+    #[arg(long, value_name = "FILE.svg")]
+    pub plot: Option<PathBuf>,
+    /// Say what is faster or slower than in the output of an earlier --json
+    #[arg(long, value_name = "OLD.json", conflicts_with_all = ["json", "csv"])]
+    pub compare: Option<PathBuf>,
+    /// Fail where the dispatcher picks a row that is slower than another
+    #[arg(long)]
+    pub assert: bool,
 }
 
 #[derive(ClapArgs, Debug, Clone)]

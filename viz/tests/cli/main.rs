@@ -1,6 +1,7 @@
 //! The `convscope` binary from outside: what is typed, what comes back, and what is left on the disk.
 
 mod ascent;
+mod bench;
 mod bench_models;
 mod images;
 mod names;

@@ -1,6 +1,7 @@
 //! One file a command: reads, calls a method, draws, writes.
 
 mod ascent;
+mod bench;
 mod bench_models;
 mod convert;
 mod eval;
@@ -52,6 +53,7 @@ pub fn run(args: &Args) -> Result<(), Problem> {
             gradcam::run(common, path, image, target, layer.as_deref(), *preset)
         }
         Command::Trace { path, image, backward, fused, format } => trace::run(common, path, image, *backward, *fused, *format),
+        Command::Bench { command: BenchCommand::Kernels(options) } => bench::run(common, options),
         Command::Bench { command: BenchCommand::Models(options) } => bench_models::run(common, options),
         Command::Models => models::run(common),
         Command::Convert { from, to, dtype } => convert::run(common, from, to, *dtype),

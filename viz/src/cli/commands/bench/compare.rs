@@ -1,0 +1,130 @@
+//! One measurement against another: rows against an earlier run, the dispatcher's pick against the best row.
+
+use super::report::Measured;
+use convscope_models::engine::kernels::bench::Time;
+use convscope_models::engine::kernels::peak::Peak;
+use serde_json::Value;
+
+/// Differences below this share are noise, whatever the quartiles say.
+const CHANGE: f64 = 0.05;
+/// How much slower than the best row the dispatcher's pick may be.
+const SLACK: f64 = 0.1;
+
+/// A row of an earlier run.
+#[derive(Debug, PartialEq)]
+pub struct Old {
+    op: String,
+    spec: String,
+    kernel: String,
+    isa: String,
+    threads: u64,
+    /// `None` if it did not run.
+    time: Option<Time>,
+}
+
+/// Reads the output of `--json`; `Err` says what is wrong with it.
+pub fn read(text: &str) -> Result<Vec<Old>, String> {
+    let value: Value = serde_json::from_str(text).map_err(|e| format!("is not JSON: {e}"))?;
+    let rows = value.as_array().ok_or("is not an array of rows")?;
+    let row = |row: &Value| {
+        let text = |key: &str| row[key].as_str().map(String::from);
+        let seconds = |key: &str| row[key].as_f64().map(|ms| ms / 1e3);
+        let time = || {
+            let runs = row["runs"].as_u64()? as usize;
+            Some(Time { median: seconds("ms")?, low: seconds("ms_low")?, high: seconds("ms_high")?, runs })
+        };
+        let (op, spec, kernel) = (text("op")?, text("spec")?, text("kernel")?);
+        Some(Old { op, spec, kernel, isa: text("isa")?, threads: row["threads"].as_u64()?, time: time() })
+    };
+    let missing =
+        |i: usize| format!("row {i} lacks op, spec, kernel, isa or threads: it is not the output of bench kernels --json");
+    rows.iter().enumerate().map(|(i, r)| row(r).ok_or_else(|| missing(i))).collect()
+}
+
+/// What changed by more than noise, largest change first, and how much did not.
+pub fn changes(old: &[Old], new: &[Measured], peak: &Peak) -> String {
+    let mut lines = Vec::new();
+    let other = |o: &&Old| (o.isa.as_str(), o.threads) != (&peak.isa.to_string(), peak.threads as u64);
+    if let Some(o) = old.iter().find(other) {
+        lines.push(format!("the earlier run was of {} with {} threads", o.isa, o.threads));
+    }
+    let (mut changed, mut same, mut unknown) = (Vec::new(), 0, 0);
+    for m in new {
+        for (rung, now) in m.timed() {
+            let before = old.iter().find(|o| o.op == m.op && o.spec == m.spec && o.kernel == rung.kernel).and_then(|o| o.time);
+            match before {
+                None => unknown += 1,
+                Some(before) if before.is_slower_than(now, CHANGE) || now.is_slower_than(&before, CHANGE) => {
+                    changed.push((before.median / now.median, before, now, m, rung));
+                }
+                Some(_) => same += 1,
+            }
+        }
+    }
+    changed.sort_by(|a, b| b.0.ln().abs().total_cmp(&a.0.ln().abs()));
+    for (ratio, before, now, m, rung) in &changed {
+        let (word, factor) = if *ratio > 1.0 { ("faster", *ratio) } else { ("slower", 1.0 / ratio) };
+        let (a, b) = (1e3 * before.median, 1e3 * now.median);
+        lines.push(format!("{factor:6.2}x {word}  {a:.4} -> {b:.4} ms  {} {}  {}", m.title(), rung.kernel, m.spec));
+    }
+    let unknown = if unknown > 0 { format!(", {unknown} not in the earlier run") } else { String::new() };
+    lines.push(format!("{} changed, {same} within noise{unknown}", changed.len()));
+    lines.join("\n")
+}
+
+/// The problem whose pick is slower than another row by more than the slack, in words.
+pub fn misjudged(m: &Measured) -> Option<String> {
+    let (pick, time) = m.timed().find(|(r, _)| r.picked)?;
+    let (best, least) = m.timed().min_by(|a, b| a.1.median.total_cmp(&b.1.median))?;
+    time.is_slower_than(least, SLACK).then(|| {
+        let ratio = time.median / least.median;
+        format!("{} {}: {} takes {ratio:.2}x the time of {}", m.title(), m.spec, pick.kernel, best.kernel)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::report::tests::{PEAK, measured, timed};
+    use super::*;
+    use serde_json::json;
+
+    fn old(m: &Measured) -> Vec<Old> {
+        read(&json!(m.json(&PEAK)).to_string()).unwrap()
+    }
+
+    #[test]
+    fn json_comes_back() {
+        let m = measured("a", vec![timed("fast", true, 2.0), timed("slow", false, 4.0)]);
+        let rows = old(&m);
+        assert_eq!((rows[1].kernel.as_str(), rows[1].threads, rows[1].isa.as_str()), ("slow", 2, "avx2"));
+        let (got, want) = (rows[1].time.unwrap(), m.timed().nth(1).unwrap().1);
+        assert!((got.median - want.median).abs() < 1e-12 && (got.low - want.low).abs() < 1e-12 && got.runs == want.runs);
+        assert_eq!(changes(&rows, &[m], &PEAK), "0 changed, 2 within noise");
+        for (text, says) in [("nonsense", "not JSON"), ("{}", "not an array"), ("[{\"op\": 1}]", "row 0")] {
+            assert!(read(text).unwrap_err().contains(says), "{text}");
+        }
+    }
+
+    #[test]
+    fn changes_beyond_noise_are_named_with_ratios() {
+        let before = measured("a", vec![timed("x", true, 2.0), timed("y", false, 4.0), timed("z", false, 1.0)]);
+        let rungs = vec![timed("x", true, 1.0), timed("y", false, 4.1), timed("z", false, 4.0), timed("new", false, 1.0)];
+        let text = changes(&old(&before), &[measured("a", rungs)], &PEAK);
+        let lines: Vec<&str> = text.lines().collect();
+        assert!(lines[0].starts_with("  4.00x slower  1.0000 -> 4.0000 ms  conv2d.fwd net a (x3) z"), "{text}");
+        assert!(
+            lines[1].starts_with("  2.00x faster") && lines[2] == "2 changed, 1 within noise, 1 not in the earlier run",
+            "{text}"
+        );
+        let one = Peak { threads: 1, ..PEAK };
+        assert!(changes(&old(&before), &[], &one).starts_with("the earlier run was of avx2 with 2 threads"));
+    }
+
+    #[test]
+    fn a_pick_that_is_not_the_fastest() {
+        let with = |pick: f64, other: f64| misjudged(&measured("a", vec![timed("p", true, pick), timed("o", false, other)]));
+        assert_eq!(with(1.0, 2.0), None);
+        assert_eq!(with(1.05, 1.0), None);
+        assert!(with(1.5, 1.0).unwrap().contains("p takes 1.50x the time of o"));
+    }
+}

@@ -1,0 +1,204 @@
+//! The problems: what each layer of a network asks of the kernel tables, forward and backward.
+
+use crate::cli::problem::Problem as Failure;
+use convscope_models::engine::kernels::bench::{AnyProblem, Problem, Sample, sample};
+use convscope_models::engine::kernels::conv2d::{self, Conv2dSpec};
+use convscope_models::engine::kernels::gemm::{Bias, GEMM, GemmSpec};
+use convscope_models::engine::kernels::norm::{self, NormSpec};
+use convscope_models::engine::kernels::pointwise::{self, Binary, BinarySpec, DropoutSpec, ReluRule, Unary, UnarySpec};
+use convscope_models::engine::kernels::pool::{self, PoolSpec, Windows};
+use convscope_models::engine::kernels::reduce::{self, ReduceSpec};
+use convscope_models::engine::kernels::softmax::{self, SoftmaxSpec};
+use convscope_models::engine::kernels::table::Table;
+use convscope_models::model::windows;
+use convscope_models::network::{Head, LayerKind, Network, Shape};
+use std::fmt::Display;
+
+/// Sides of the square products.
+const SQUARES: [usize; 3] = [512, 1024, 2048];
+
+/// A problem and where it comes from.
+pub struct Named {
+    /// Network of the layer that it is named after: the first that asks for it and passes the filter.
+    pub network: String,
+    /// That layer.
+    pub layer: String,
+    /// How many layers ask for it, of all networks.
+    pub count: usize,
+    pub problem: Box<dyn AnyProblem>,
+}
+
+/// Words that must all occur.
+pub struct Filter(Vec<String>);
+
+impl Filter {
+    pub fn new(words: &[String]) -> Self {
+        Filter(words.iter().flat_map(|w| w.split_whitespace()).map(str::to_lowercase).collect())
+    }
+
+    pub fn takes(&self, text: &str) -> bool {
+        let text = text.to_lowercase();
+        self.0.iter().all(|word| text.contains(word))
+    }
+}
+
+/// The problems of the networks at their own sizes, and square products; equal ones once.
+pub fn problems(networks: &[Network], batch: usize, filter: &Filter) -> Result<Vec<Named>, Failure> {
+    let mut list = List::default();
+    for network in networks {
+        list.network.clone_from(&network.name);
+        list.of_network(network, batch)?;
+    }
+    list.network = "square".to_string();
+    for n in SQUARES {
+        list.layer = n.to_string();
+        list.add(&GEMM, product([n, n, n], false, false, Bias::None), Some(sample::GEMM));
+    }
+    let named = |found: Found| {
+        let op = found.problem.op();
+        let takes = |(network, layer): &&(String, String)| filter.takes(&format!("{op} {network} {layer} {}", found.spec));
+        let (network, layer) = found.layers.iter().find(takes)?.clone();
+        Some(Named { network, layer, count: found.layers.len(), problem: found.problem })
+    };
+    Ok(list.found.into_iter().filter_map(named).collect())
+}
+
+fn product([m, n, k]: [usize; 3], ta: bool, tb: bool, bias: Bias) -> GemmSpec {
+    GemmSpec { m, n, k, ta, tb, bias }
+}
+
+/// A problem with all the networks and layers that ask for it.
+struct Found {
+    problem: Box<dyn AnyProblem>,
+    spec: String,
+    layers: Vec<(String, String)>,
+}
+
+#[derive(Default)]
+struct List {
+    /// Names of what is being added.
+    network: String,
+    layer: String,
+    found: Vec<Found>,
+}
+
+impl List {
+    fn add<S: Display + 'static>(&mut self, table: &'static Table<S>, spec: S, sample: Option<Sample<S>>) {
+        let (layer, words) = ((self.network.clone(), self.layer.clone()), spec.to_string());
+        match self.found.iter_mut().find(|f| f.problem.op() == table.op && f.spec == words) {
+            Some(same) => same.layers.push(layer),
+            None => {
+                let problem = Box::new(Problem { table, spec, sample });
+                self.found.push(Found { problem, spec: words, layers: vec![layer] });
+            }
+        }
+    }
+
+    fn of_network(&mut self, network: &Network, n: usize) -> Result<(), Failure> {
+        let shapes = network.shapes(network.input.height, network.input.width)?;
+        for (layer, shape) in network.layers.iter().zip(&shapes) {
+            self.layer.clone_from(&layer.name);
+            if let Some(first) = layer.inputs.first() {
+                self.of_layer(&layer.kind, &shapes[first.0], shape, n);
+            }
+        }
+        if network.head == Head::Softmax {
+            let spec = SoftmaxSpec { rows: n, cols: network.classes.len(), log: false };
+            self.add(&softmax::FWD, spec, None);
+            self.add(&softmax::BWD, spec, None);
+        }
+        Ok(())
+    }
+
+    /// What `n` images ask of a layer from shape `x` to shape `out`.
+    fn of_layer(&mut self, kind: &LayerKind, x: &Shape, out: &Shape, n: usize) {
+        let (c, [h, w]) = (x.channels(), x.spatial().unwrap_or([1, 1]));
+        let len = n * out.len();
+        let bias_gradient = ReduceSpec { a: n, b: out.channels(), c: out.len() / out.channels().max(1), scale: 1.0 };
+        match kind {
+            LayerKind::Conv2d(l) => {
+                let (kernel, stride, padding, dilation) = (l.kernel, l.stride, l.padding, l.dilation);
+                let simple = Conv2dSpec::simple(n, c, h, w, l.out_channels, 1);
+                let spec = Conv2dSpec { kernel, stride, padding, dilation, groups: l.groups, bias: l.bias, ..simple };
+                self.add(&conv2d::FWD, spec, Some(sample::CONV2D_FWD));
+                self.add(&conv2d::DGRAD, spec, Some(sample::CONV2D_DGRAD));
+                self.add(&conv2d::WGRAD, spec, Some(sample::CONV2D_WGRAD));
+                if l.bias {
+                    self.add(&reduce::FWD, bias_gradient, None);
+                }
+            }
+            LayerKind::Linear { in_features: i, out_features: o, bias } => {
+                let (i, o, with) = (*i, *o, if *bias { Bias::Columns } else { Bias::None });
+                // out = x w^T + bias, dx = dout w, dw = dout^T x
+                self.add(&GEMM, product([n, o, i], false, true, with), Some(sample::GEMM));
+                self.add(&GEMM, product([n, i, o], false, false, Bias::None), Some(sample::GEMM));
+                self.add(&GEMM, product([o, i, n], true, false, Bias::None), Some(sample::GEMM));
+                if *bias {
+                    self.add(&reduce::FWD, bias_gradient, None);
+                }
+            }
+            LayerKind::BatchNorm2d { eps, .. } => {
+                let spec = NormSpec { n, c, plane: h * w, eps: *eps };
+                for table in [&norm::INFER_FWD, &norm::INFER_DGRAD, &norm::TRAIN_FWD, &norm::PARAM_GRADS, &norm::TRAIN_DGRAD] {
+                    self.add(table, spec, None);
+                }
+            }
+            LayerKind::MaxPool2d(l) => {
+                let spec = PoolSpec { planes: n * c, h, w, windows: windows(l, false) };
+                self.add(&pool::MAX_FWD, spec, None);
+                self.add(&pool::MAX_BWD, spec, None);
+            }
+            LayerKind::AvgPool2d { pool, count_include_pad } => self.average(n * c, [h, w], windows(pool, *count_include_pad)),
+            LayerKind::AdaptiveAvgPool2d { output } => self.average(n * c, [h, w], Windows::Adaptive { out: *output }),
+            LayerKind::Relu => self.unary(Unary::Relu, len),
+            LayerKind::Relu6 => self.unary(Unary::Relu6, len),
+            LayerKind::LeakyRelu { slope } => self.unary(Unary::LeakyRelu(*slope), len),
+            LayerKind::Sigmoid => self.unary(Unary::Sigmoid, len),
+            LayerKind::Dropout { p } => self.add(&pointwise::DROPOUT, DropoutSpec { p: *p, seed: 0, len }, None),
+            LayerKind::Add => self.add(&pointwise::BINARY, BinarySpec { op: Binary::Add, len }, None),
+            LayerKind::Multiply => self.add(&pointwise::BINARY, BinarySpec { op: Binary::Mul, len }, None),
+            // Copies, and names for what is there already.
+            LayerKind::Input | LayerKind::Softmax | LayerKind::Flatten | LayerKind::Concat | LayerKind::PadShortcut { .. } => {}
+        }
+    }
+
+    fn average(&mut self, planes: usize, [h, w]: [usize; 2], windows: Windows) {
+        let spec = PoolSpec { planes, h, w, windows };
+        self.add(&pool::AVG_FWD, spec, None);
+        self.add(&pool::AVG_BWD, spec, None);
+    }
+
+    fn unary(&mut self, op: Unary, len: usize) {
+        let spec = UnarySpec { op, rule: ReluRule::Plain, len };
+        self.add(&pointwise::UNARY_FWD, spec, None);
+        self.add(&pointwise::UNARY_BWD, spec, None);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use convscope_models::families;
+
+    fn names(network: &str, words: &str) -> Vec<String> {
+        let filter = Filter::new(&[words.to_string()]);
+        let found = problems(&[families::build(network, None).unwrap()], 1, &filter).unwrap();
+        found.iter().map(|f| format!("{} {} x{}: {}", f.problem.op(), f.layer, f.count, f.problem.spec())).collect()
+    }
+
+    #[test]
+    fn layers_become_problems_and_equal_ones_are_counted() {
+        let found = names("resnet50", "conv2d.fwd layer1 3X3");
+        assert_eq!(found, ["conv2d.fwd layer1.0.conv2 x3: n1 c64 56x56 oc64 3x3 s1,1 p1"]);
+        // Asked for by another name, it is the same problem.
+        assert_eq!(names("resnet50", "conv2d.fwd layer1.2.conv2"), [found[0].replace("1.0", "1.2")]);
+        let found = names("resnet50", "GEMM fc");
+        assert_eq!(found.len(), 3, "{found:?}");
+        assert!(found[0].contains("m1 n1000 k2048 a b^T +bias") && found[2].contains("m1000 n2048 k1"), "{found:?}");
+        assert_eq!(names("resnet20-cifar", "square").len(), 3);
+        assert!(names("resnet20-cifar", "no such thing").is_empty());
+        // Every convolution is somewhere, however they are grouped.
+        let all = problems(&[families::build("resnet50", None).unwrap()], 2, &Filter::new(&["conv2d.wgrad".into()])).unwrap();
+        assert_eq!(all.iter().map(|f| f.count).sum::<usize>(), 53);
+    }
+}

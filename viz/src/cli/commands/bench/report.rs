@@ -1,0 +1,206 @@
+//! What was measured as text, JSON and CSV.
+
+use super::problems::Named;
+use convscope_models::engine::kernels::bench::{Outcome, Rung, Time};
+use convscope_models::engine::kernels::peak::Peak;
+use serde_json::{Map, Value, json};
+
+/// A problem with its rungs.
+pub struct Measured {
+    pub network: String,
+    pub layer: String,
+    pub count: usize,
+    pub op: &'static str,
+    pub spec: String,
+    pub flops: f64,
+    pub bytes: f64,
+    pub rungs: Vec<Rung>,
+}
+
+impl Measured {
+    pub fn new(named: &Named, rungs: Vec<Rung>) -> Self {
+        let (problem, count) = (&named.problem, named.count);
+        let (flops, bytes) = (problem.flops() as f64, problem.bytes() as f64);
+        let (network, layer) = (named.network.clone(), named.layer.clone());
+        Measured { network, layer, count, op: problem.op(), spec: problem.spec(), flops, bytes, rungs }
+    }
+
+    /// `conv2d.fwd resnet50 layer1.0.conv2 (x3)`
+    pub fn title(&self) -> String {
+        let times = if self.count > 1 { format!(" (x{})", self.count) } else { String::new() };
+        format!("{} {} {}{times}", self.op, self.network, self.layer)
+    }
+
+    /// Operations for each byte that must be moved.
+    pub fn intensity(&self) -> f64 {
+        self.flops / self.bytes.max(1.0)
+    }
+
+    /// The rungs that ran, with their times.
+    pub fn timed(&self) -> impl Iterator<Item = (&Rung, &Time)> {
+        self.rungs.iter().filter_map(|r| match &r.outcome {
+            Outcome::Timed { time, .. } => Some((r, time)),
+            _ => None,
+        })
+    }
+
+    /// Rungs that compute something else, in words.
+    pub fn wrong(&self) -> impl Iterator<Item = String> {
+        self.rungs.iter().filter_map(|r| match &r.outcome {
+            Outcome::Wrong(why) => Some(format!("{} {}: {}: {why}", self.title(), self.spec, r.kernel)),
+            _ => None,
+        })
+    }
+
+    /// The table of the problem, its title first.
+    pub fn text(&self, peak: &Peak) -> String {
+        let (flops, bytes) = (self.flops / 1e9, self.bytes / 1e6);
+        let width = self.rungs.iter().map(|r| r.kernel.len()).max().unwrap_or(0).max(14);
+        // Where the roof over this problem is the memory's slope.
+        let memory_bound = self.intensity() < peak.flops / peak.bandwidth;
+        let mut lines = vec![
+            format!("{}   {}", self.title(), self.spec),
+            format!("  {flops:.3} GFLOP, {bytes:.1} MB, {:.1} FLOP/byte", self.intensity()),
+            format!(
+                "    {:width$} {:>9} {:>11} {:>9} {:>7} {:>7} {:>10}",
+                "rung", "error", "median ms", "GFLOP/s", "% peak", "GB/s", "scratch"
+            ),
+        ];
+        for r in &self.rungs {
+            let name = format!("  {} {:width$}", if r.picked { '*' } else { ' ' }, r.kernel);
+            lines.push(match &r.outcome {
+                Outcome::NotRun(why) => format!("{name} {:>9}   {why}", "-"),
+                Outcome::Wrong(why) => format!("{name} {:>9}   {why}", "WRONG"),
+                Outcome::Timed { error, scratch, time, .. } => {
+                    let rate = self.flops / time.median;
+                    let memory = if memory_bound { format!("{:.1}", self.bytes / time.median / 1e9) } else { String::new() };
+                    let scratch = if *scratch == 0 { "-".to_string() } else { human_bytes(*scratch as f64) };
+                    let (share, ms) = (100.0 * rate / peak.flops, 1e3 * time.median);
+                    format!("{name} {error:>9.1e} {ms:>11.4} {:>9.2} {share:>7.1} {memory:>7} {scratch:>10}", rate / 1e9)
+                }
+            });
+        }
+        lines.join("\n") + "\n"
+    }
+
+    /// One object a rung.
+    pub fn json(&self, peak: &Peak) -> Vec<Map<String, Value>> {
+        let row = |r: &Rung| {
+            let (mut status, mut reason) = ("ok", None);
+            let (mut error, mut bound, mut scratch, mut time) = (None, None, None, None);
+            match &r.outcome {
+                Outcome::Timed { error: e, bound: b, scratch: s, time: t } => {
+                    (error, bound, scratch, time) = (Some(*e), Some(*b), Some(*s), Some(*t));
+                }
+                Outcome::Wrong(why) => (status, reason) = ("wrong", Some(why)),
+                Outcome::NotRun(why) => (status, reason) = ("not run", Some(why)),
+            }
+            let rate = time.map(|t| self.flops / t.median);
+            [
+                ("op", json!(self.op)),
+                ("network", json!(self.network)),
+                ("layer", json!(self.layer)),
+                ("count", json!(self.count)),
+                ("spec", json!(self.spec)),
+                ("flops", json!(self.flops as u64)),
+                ("bytes", json!(self.bytes as u64)),
+                ("kernel", json!(r.kernel)),
+                ("picked", json!(r.picked)),
+                ("status", json!(status)),
+                ("reason", json!(reason)),
+                ("error", json!(error)),
+                ("bound", json!(bound)),
+                ("ms", json!(time.map(|t| 1e3 * t.median))),
+                ("ms_low", json!(time.map(|t| 1e3 * t.low))),
+                ("ms_high", json!(time.map(|t| 1e3 * t.high))),
+                ("runs", json!(time.map(|t| t.runs))),
+                ("gflops", json!(rate.map(|r| r / 1e9))),
+                ("percent_of_peak", json!(rate.map(|r| 100.0 * r / peak.flops))),
+                ("gb_per_s", json!(time.map(|t| self.bytes / t.median / 1e9))),
+                ("scratch_bytes", json!(scratch)),
+                ("isa", json!(peak.isa.to_string())),
+                ("threads", json!(peak.threads)),
+                ("peak_gflops", json!(peak.flops / 1e9)),
+                ("memory_gb_per_s", json!(peak.bandwidth / 1e9)),
+            ]
+            .into_iter()
+            .map(|(k, v)| (k.to_string(), v))
+            .collect()
+        };
+        self.rungs.iter().map(row).collect()
+    }
+}
+
+/// What the machine does at best, in one line.
+pub fn machine(peak: &Peak) -> String {
+    let threads = if peak.threads == 1 { "1 thread".to_string() } else { format!("{} threads", peak.threads) };
+    let (all, one, memory) = (peak.flops / 1e9, peak.one_thread / 1e9, peak.bandwidth / 1e9);
+    let one = if peak.threads == 1 { String::new() } else { format!(" (one thread {one:.1})") };
+    format!("{}, {threads}: measured peak {all:.1} GFLOP/s{one}, memory {memory:.1} GB/s", peak.isa)
+}
+
+/// Rows of [`Measured::json`] under a line of their keys.
+pub fn csv(rows: &[Map<String, Value>]) -> String {
+    let field = |v: &Value| match v {
+        Value::Null => String::new(),
+        Value::String(s) if s.contains([',', '"', '\n']) => format!("\"{}\"", s.replace('"', "\"\"")),
+        Value::String(s) => s.clone(),
+        other => other.to_string(),
+    };
+    let header = rows.first().map(|r| r.keys().cloned().collect::<Vec<_>>().join(",")).into_iter();
+    header.chain(rows.iter().map(|r| r.values().map(field).collect::<Vec<_>>().join(","))).collect::<Vec<_>>().join("\n")
+}
+
+fn human_bytes(bytes: f64) -> String {
+    match bytes {
+        b if b >= 1e6 => format!("{:.1} MB", b / 1e6),
+        b if b >= 1e3 => format!("{:.1} kB", b / 1e3),
+        b => format!("{b} B"),
+    }
+}
+
+#[cfg(test)]
+pub mod tests {
+    use super::*;
+    use convscope_models::engine::kernels::simd::Isa;
+
+    pub const PEAK: Peak = Peak { isa: Isa::Avx2, threads: 2, one_thread: 5e10, flops: 1e11, bandwidth: 2e10 };
+
+    pub fn timed(kernel: &'static str, picked: bool, ms: f64) -> Rung {
+        let time = Time { median: ms / 1e3, low: 0.99 * ms / 1e3, high: 1.01 * ms / 1e3, runs: 5 };
+        Rung { kernel, picked, outcome: Outcome::Timed { error: 1e-7, bound: 1e-6, scratch: 2048, time } }
+    }
+
+    pub fn measured(layer: &str, rungs: Vec<Rung>) -> Measured {
+        let (network, spec) = ("net".to_string(), format!("n1 {layer} s1,1"));
+        Measured { network, layer: layer.to_string(), count: 3, op: "conv2d.fwd", spec, flops: 1e8, bytes: 1e6, rungs }
+    }
+
+    fn example() -> Measured {
+        let not = Rung { kernel: "winograd", picked: false, outcome: Outcome::NotRun("wants \"3x3\"".to_string()) };
+        let wrong = Rung { kernel: "broken", picked: false, outcome: Outcome::Wrong("error 1 where 0 is allowed".to_string()) };
+        measured("a.conv1", vec![timed("fast", true, 2.0), timed("slow", false, 4.0), not, wrong])
+    }
+
+    #[test]
+    fn text_marks_the_pick_and_gives_reasons() {
+        let text = example().text(&PEAK);
+        assert!(text.starts_with("conv2d.fwd net a.conv1 (x3)   n1 a.conv1 s1,1\n"), "{text}");
+        for part in ["  * fast", "    slow", "   wants \"3x3\"", "WRONG", "50.00", "2.0 kB"] {
+            assert!(text.contains(part), "{part:?} is not in\n{text}");
+        }
+        assert_eq!(example().wrong().count(), 1);
+        assert!(machine(&PEAK).contains("avx2, 2 threads: measured peak 100.0 GFLOP/s (one thread 50.0), memory 20.0 GB/s"));
+    }
+
+    #[test]
+    fn csv_has_a_field_for_each_key_and_quotes_what_needs_it() {
+        let rows = example().json(&PEAK);
+        let text = csv(&rows);
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(lines.len(), 5);
+        assert!(lines[0].starts_with("op,network,layer,count,spec,") && lines[1].contains("\"n1 a.conv1 s1,1\""), "{text}");
+        assert!(lines[3].contains("\"wants \"\"3x3\"\"\""), "{text}");
+        assert_eq!(csv(&[]), "");
+    }
+}

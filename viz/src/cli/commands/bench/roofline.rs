@@ -1,0 +1,297 @@
+//! The roofline (Williams, Waterman & Patterson 2009): rate against arithmetic intensity, under the machine's two roofs.
+//!
+//! Each dot is what the dispatcher picked for one problem. On the slope memory is the limit, under the flat roof arithmetic; a dot
+//! above the slope had its operands in a cache, one above the roof saves operations (they are counted for the direct algorithm).
+
+use super::report::{Measured, machine};
+use convscope_models::engine::kernels::peak::Peak;
+use std::fmt::Write;
+
+const WIDTH: f64 = 1280.0;
+const HEIGHT: f64 = 800.0;
+/// Plot area: left, top, right, bottom.
+const AREA: [f64; 4] = [80.0, 92.0, 1030.0, 730.0];
+/// Okabe and Ito's colours, which the colour-blind tell apart, without yellow.
+const COLORS: [&str; 7] = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#555555"];
+/// Round numbers of a decade: where axes end and what is written beside them.
+const ROUND: [f64; 3] = [1.0, 2.0, 5.0];
+const FONT: f64 = 12.0;
+const RADIUS: f64 = 5.0;
+
+/// A logarithmic axis from the value `low` at pixel `from` to `high` at pixel `to`.
+struct Axis {
+    low: f64,
+    high: f64,
+    from: f64,
+    to: f64,
+}
+
+impl Axis {
+    /// From a round number below the values to one above.
+    fn around(values: impl Iterator<Item = f64> + Clone, from: f64, to: f64) -> Self {
+        let round = |v: f64, up: bool| {
+            let decade = 10f64.powf(v.log10().floor());
+            let mut steps = ROUND.map(|r| r * decade).into_iter().chain([10.0 * decade]);
+            if up { steps.find(|s| *s >= v).unwrap_or(v) } else { steps.rfind(|s| *s <= v).unwrap_or(v) }
+        };
+        let low = round(values.clone().fold(f64::INFINITY, f64::min), false);
+        Axis { low, high: round(values.fold(0.0, f64::max), true).max(10.0 * low), from, to }
+    }
+
+    fn at(&self, v: f64) -> f64 {
+        self.from + (self.to - self.from) * (v / self.low).ln() / (self.high / self.low).ln()
+    }
+
+    /// Ticks: the value, its label if it is a round number, whether it begins a decade.
+    fn ticks(&self) -> Vec<(f64, Option<String>, bool)> {
+        let decades = self.low.log10().floor() as i32..=self.high.log10().ceil() as i32;
+        let tick = |decade: i32, i: u32| {
+            let v = f64::from(i) * 10f64.powi(decade);
+            // As many decimals as the decade has.
+            let label = ROUND.contains(&f64::from(i)).then(|| format!("{v:.*}", decade.min(0).unsigned_abs() as usize));
+            (v, label, i == 1)
+        };
+        let all = decades.flat_map(|d| (1..10).map(move |i| tick(d, i)));
+        // The ends themselves, whatever the last bit of the logarithm says.
+        all.filter(|(v, ..)| (0.999 * self.low..=1.001 * self.high).contains(v)).collect()
+    }
+}
+
+struct Dot<'a> {
+    x: f64,
+    y: f64,
+    /// Which of the operations and rungs.
+    rung: usize,
+    label: &'a str,
+    about: String,
+}
+
+/// Left, top, right, bottom.
+type Rect = [f64; 4];
+
+fn overlap(a: &Rect, b: &Rect) -> bool {
+    a[0] < b[2] && b[0] < a[2] && a[1] < b[3] && b[1] < a[3]
+}
+
+/// The picture.
+pub fn svg(measured: &[Measured], peak: &Peak) -> String {
+    // The most work first: it is what gets a label where there is no room for all.
+    let mut picks: Vec<_> = measured
+        .iter()
+        .filter(|m| m.flops > 0.0)
+        .filter_map(|m| m.timed().find(|(r, _)| r.picked).map(|(r, t)| (m, r.kernel, m.flops / t.median)))
+        .collect();
+    picks.sort_by(|a, b| (b.0.flops * b.0.count as f64).total_cmp(&(a.0.flops * a.0.count as f64)));
+    let ridge = peak.flops / peak.bandwidth;
+    let [left, top, right, bottom] = AREA;
+    let x = Axis::around(picks.iter().map(|p| p.0.intensity()).chain([ridge / 4.0, ridge * 4.0]), left, right);
+    // A little room above the roof for its label.
+    let y = Axis::around(picks.iter().map(|p| p.2 / 1e9).chain([peak.flops / 0.8e9, peak.one_thread / 1e9]), bottom, top);
+    let mut rungs: Vec<String> = Vec::new();
+    for rung in picks.iter().map(|(m, kernel, _)| format!("{} / {kernel}", m.op)) {
+        if !rungs.contains(&rung) {
+            rungs.push(rung);
+        }
+    }
+
+    let mut out = frame(&x, &y, peak);
+    roofs(&mut out, &x, &y, peak);
+    let dots: Vec<Dot> = picks
+        .iter()
+        .map(|(m, kernel, rate)| Dot {
+            x: x.at(m.intensity()),
+            y: y.at(rate / 1e9),
+            rung: rungs.iter().position(|r| *r == format!("{} / {kernel}", m.op)).unwrap_or(0),
+            label: &m.layer,
+            about: format!("{}: {kernel}, {:.1} GFLOP/s, {}", m.title(), rate / 1e9, m.spec),
+        })
+        .collect();
+    draw_dots(&mut out, &dots, &x, &y, peak);
+    for (i, rung) in rungs.iter().enumerate() {
+        let y = top + 8.0 + 22.0 * i as f64;
+        circle(&mut out, [right + 24.0, y], i, rung);
+        text(&mut out, [right + 36.0, y + 4.0], "start", FONT, rung);
+    }
+    out + "</svg>\n"
+}
+
+/// Background, title, grid and axes.
+fn frame(x: &Axis, y: &Axis, peak: &Peak) -> String {
+    let [left, top, right, bottom] = AREA;
+    let mut out = format!(
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{WIDTH}\" height=\"{HEIGHT}\" viewBox=\"0 0 {WIDTH} {HEIGHT}\" \
+         font-family=\"Helvetica, Arial, sans-serif\" fill=\"#222\">\n<rect width=\"{WIDTH}\" height=\"{HEIGHT}\" fill=\"white\"/>\n"
+    );
+    text(&mut out, [left, 40.0], "start", 22.0, "Roofline: what the dispatcher picks");
+    text(&mut out, [left, 64.0], "start", 14.0, &machine(peak));
+    for (v, label, major) in x.ticks() {
+        line(&mut out, [x.at(v), top, x.at(v), bottom], if major { "#ccc" } else { "#f0f0f0" }, "1");
+        text(&mut out, [x.at(v), bottom + 20.0], "middle", FONT, &label.unwrap_or_default());
+    }
+    for (v, label, major) in y.ticks() {
+        line(&mut out, [left, y.at(v), right, y.at(v)], if major { "#ccc" } else { "#f0f0f0" }, "1");
+        text(&mut out, [left - 8.0, y.at(v) + 4.0], "end", FONT, &label.unwrap_or_default());
+    }
+    text(&mut out, [(left + right) / 2.0, bottom + 48.0], "middle", 14.0, "arithmetic intensity, FLOP per byte of operands");
+    let (cx, cy) = (left - 52.0, (top + bottom) / 2.0);
+    let _ = writeln!(out, r#"<g transform="rotate(-90 {cx} {cy})">"#);
+    text(&mut out, [cx, cy], "middle", 14.0, "GFLOP/s (direct count)");
+    out + "</g>\n"
+}
+
+/// The memory's slope up to the ridge, the arithmetic's roof from there; one thread's roof dashed.
+fn roofs(out: &mut String, x: &Axis, y: &Axis, peak: &Peak) {
+    let roof = |flops: f64, style: &str| {
+        let ridge = flops / peak.bandwidth;
+        // The slope leaves the picture at the left or at the bottom.
+        let start = x.low.max(y.low * 1e9 / peak.bandwidth);
+        let points = [(start, start * peak.bandwidth), (ridge, flops), (x.high, flops)];
+        let points = points.map(|(i, rate)| format!("{:.1},{:.1}", x.at(i), y.at(rate / 1e9))).join(" ");
+        format!("<polyline points=\"{points}\" fill=\"none\" stroke=\"#222\" {style}/>\n")
+    };
+    if peak.threads > 1 {
+        *out += &roof(peak.one_thread, r#"stroke-width="1" stroke-dasharray="5 4""#);
+    }
+    *out += &roof(peak.flops, r#"stroke-width="2.5" stroke-linejoin="round""#);
+    text(out, [x.to - 8.0, y.at(peak.flops / 1e9) - 7.0], "end", 13.0, &format!("{:.0} GFLOP/s", peak.flops / 1e9));
+    if peak.threads > 1 {
+        text(out, [x.to - 8.0, y.at(peak.one_thread / 1e9) - 6.0], "end", FONT, "one thread");
+    }
+    // Along the slope, halfway up what is seen of it.
+    let (low, ridge) = (x.low.max(y.low * 1e9 / peak.bandwidth), peak.flops / peak.bandwidth);
+    let middle = (low * ridge).sqrt();
+    let at = |i: f64| [x.at(i), y.at(i * peak.bandwidth / 1e9)];
+    let ([x0, y0], [x1, y1], [cx, cy]) = (at(low), at(ridge), at(middle));
+    let angle = (y1 - y0).atan2(x1 - x0).to_degrees();
+    let _ = writeln!(out, r#"<g transform="rotate({angle:.1} {cx:.1} {cy:.1})">"#);
+    text(out, [cx, cy - 8.0], "middle", 13.0, &format!("memory {:.0} GB/s", peak.bandwidth / 1e9));
+    *out += "</g>\n";
+}
+
+/// Dots, and a label for each that finds a free place beside it.
+fn draw_dots(out: &mut String, dots: &[Dot], x: &Axis, y: &Axis, peak: &Peak) {
+    let [left, top, right, bottom] = AREA;
+    let mut taken: Vec<Rect> = dots.iter().map(|d| [d.x - 6.0, d.y - 6.0, d.x + 6.0, d.y + 6.0]).collect();
+    // Nothing is written across the roofs' lines, nor over what is written at their ends.
+    for (flops, above) in [(peak.flops, 20.0), (peak.one_thread, 4.0)] {
+        for px in (left as usize..right as usize).step_by(4).map(|px| px as f64) {
+            let intensity = x.low * (x.high / x.low).powf((px - x.from) / (x.to - x.from));
+            let roof = y.at((intensity * peak.bandwidth).min(flops) / 1e9);
+            taken.push([px, roof - above, px + 4.0, roof + 3.0]);
+        }
+        let roof = y.at(flops / 1e9);
+        taken.push([right - 100.0, roof - 22.0, right, roof]);
+    }
+    for d in dots {
+        circle(out, [d.x, d.y], d.rung, &d.about);
+    }
+    let mut labels = String::new();
+    for d in dots {
+        let (w, h) = (0.56 * FONT * d.label.chars().count() as f64 + 4.0, FONT + 1.0);
+        let candidates = [8.0, 18.0, 32.0, 48.0, 66.0, 86.0].into_iter().flat_map(|far| {
+            let near = 0.7 * far;
+            [
+                [d.x + far, d.y - h / 2.0],
+                [d.x - far - w, d.y - h / 2.0],
+                [d.x - w / 2.0, d.y - far - h],
+                [d.x - w / 2.0, d.y + far],
+                [d.x + near, d.y - near - h],
+                [d.x + near, d.y + near],
+                [d.x - near - w, d.y - near - h],
+                [d.x - near - w, d.y + near],
+            ]
+        });
+        let mut rects = candidates.map(|[x, y]| [x, y, x + w, y + h]);
+        let free = |r: &Rect| r[0] > left && r[2] < right && r[1] > top && r[3] < bottom && !taken.iter().any(|t| overlap(t, r));
+        let Some(r) = rects.find(free) else { continue };
+        // From the dot to the nearest point of a label that stands away from it.
+        let (nx, ny) = (d.x.clamp(r[0], r[2]), d.y.clamp(r[1], r[3]));
+        if (nx - d.x).hypot(ny - d.y) > 14.0 {
+            line(&mut labels, [d.x, d.y, nx, ny], COLORS[d.rung % COLORS.len()], "0.7");
+        }
+        text(&mut labels, [r[0] + 2.0, r[3] - 3.0], "start", FONT, d.label);
+        taken.push(r);
+    }
+    *out += &labels;
+}
+
+/// The mark of a rung: full, hollow or ringed, each in all colours.
+fn circle(out: &mut String, [x, y]: [f64; 2], rung: usize, title: &str) {
+    let color = COLORS[rung % COLORS.len()];
+    let (fill, stroke) = [(color, "white"), ("white", color), (color, "black")][rung / COLORS.len() % 3];
+    let (title, width) = (escape(title), if stroke == "white" { 1.0 } else { 1.8 });
+    let _ = writeln!(
+        out,
+        r#"<circle cx="{x:.1}" cy="{y:.1}" r="{RADIUS}" fill="{fill}" stroke="{stroke}" stroke-width="{width}"><title>{title}</title></circle>"#
+    );
+}
+
+fn line(out: &mut String, [x1, y1, x2, y2]: [f64; 4], color: &str, width: &str) {
+    let _ = writeln!(out, r#"<path d="M{x1:.1} {y1:.1}L{x2:.1} {y2:.1}" stroke="{color}" stroke-width="{width}"/>"#);
+}
+
+fn text(out: &mut String, [x, y]: [f64; 2], anchor: &str, size: f64, text: &str) {
+    if text.is_empty() {
+        return;
+    }
+    let text = escape(text);
+    let _ = writeln!(out, r#"<text x="{x:.1}" y="{y:.1}" text-anchor="{anchor}" font-size="{size}">{text}</text>"#);
+}
+
+fn escape(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::report::tests::{PEAK, measured, timed};
+    use super::*;
+
+    /// Tags close in the order in which they open, attributes are quoted, and no number is NaN or infinite.
+    fn assert_well_formed(svg: &str) {
+        let mut open = Vec::new();
+        for piece in svg.split('<').skip(1) {
+            let (tag, content) = piece.split_once('>').expect("every tag ends");
+            assert!(!content.contains('>') && !content.contains('"'), "{piece}");
+            assert_eq!(tag.matches('"').count() % 2, 0, "{tag}");
+            let name = tag.split_whitespace().next().unwrap();
+            match name.strip_prefix('/') {
+                Some(name) => assert_eq!(open.pop(), Some(name)),
+                None if tag.ends_with('/') => {}
+                None => open.push(name),
+            }
+        }
+        assert!(open.is_empty(), "{open:?}");
+        assert!(!svg.contains("NaN") && !svg.contains("inf"), "{svg}");
+    }
+
+    #[test]
+    fn the_picture_is_well_formed_and_labels_what_was_picked() {
+        let problems: Vec<Measured> = ["layer1.0.conv1", "<&\">", "layer2"]
+            .iter()
+            .zip([2.0, 50.0, 0.5])
+            .map(|(layer, ms)| measured(layer, vec![timed("fast", true, ms), timed("slow", false, 2.0 * ms)]))
+            .collect();
+        let picture = svg(&problems, &PEAK);
+        assert_well_formed(&picture);
+        for part in
+            ["layer1.0.conv1</text>", "&lt;&amp;&quot;&gt;</text>", "conv2d.fwd / fast</text>", "memory 20 GB/s", "100 GFLOP/s"]
+        {
+            assert!(picture.contains(part), "{part}");
+        }
+        assert!(!picture.contains("slow"));
+        // Three dots and the legend.
+        assert_eq!(picture.matches("<title>").count(), 4);
+        // Nothing measured still makes a picture of the machine.
+        assert_well_formed(&svg(&[], &Peak { threads: 1, ..PEAK }));
+    }
+
+    #[test]
+    fn axes_end_at_round_numbers() {
+        let axis = Axis::around([0.3, 15.0].into_iter(), 0.0, 200.0);
+        assert!(axis.at(0.2).abs() < 1e-9 && (axis.at(2.0) - 100.0).abs() < 1e-9 && (axis.at(20.0) - 200.0).abs() < 1e-9);
+        let labels: Vec<String> = axis.ticks().into_iter().filter_map(|t| t.1).collect();
+        assert_eq!(labels, ["0.2", "0.5", "1", "2", "5", "10", "20"]);
+        assert_eq!(axis.ticks().iter().filter(|t| t.2).count(), 2);
+    }
+}
