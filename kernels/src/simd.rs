@@ -117,6 +117,8 @@ pub(crate) trait Vector: Copy + Send + Sync + 'static {
     unsafe fn max(self, o: Self) -> Self;
     /// `self * b + c`
     unsafe fn mul_add(self, b: Self, c: Self) -> Self;
+    /// Asks for the cache line at `p`, which may be any address.
+    unsafe fn prefetch(p: *const f32);
     /// Every second of `2 * LANES` numbers at `p`: those at even places, those at odd places.
     unsafe fn split2(p: *const f32) -> [Self; 2];
     /// Every fourth of `4 * LANES` numbers at `p`.
@@ -269,6 +271,8 @@ impl Vector for Portable {
         self.mul(b).add(c)
     }
     #[inline(always)]
+    unsafe fn prefetch(_: *const f32) {}
+    #[inline(always)]
     unsafe fn split2(p: *const f32) -> [Self; 2] {
         [0, 1].map(|o| Portable([0, 1, 2, 3].map(|i| *p.add(2 * i + o))))
     }
@@ -348,6 +352,8 @@ mod arm {
         unsafe fn mul_add(self, b: Self, c: Self) -> Self {
             Neon(vfmaq_f32(c.0, self.0, b.0))
         }
+        #[inline(always)]
+        unsafe fn prefetch(_: *const f32) {}
         #[inline(always)]
         unsafe fn split2(p: *const f32) -> [Self; 2] {
             let v = vld2q_f32(p);
@@ -450,6 +456,10 @@ mod x86 {
         #[inline(always)]
         unsafe fn mul_add(self, b: Self, c: Self) -> Self {
             Avx2(_mm256_fmadd_ps(self.0, b.0, c.0))
+        }
+        #[inline(always)]
+        unsafe fn prefetch(p: *const f32) {
+            _mm_prefetch::<_MM_HINT_T0>(p.cast());
         }
         #[inline(always)]
         unsafe fn split2(p: *const f32) -> [Self; 2] {
@@ -562,6 +572,10 @@ mod x86 {
         #[inline(always)]
         unsafe fn mul_add(self, b: Self, c: Self) -> Self {
             Avx512(_mm512_fmadd_ps(self.0, b.0, c.0))
+        }
+        #[inline(always)]
+        unsafe fn prefetch(p: *const f32) {
+            _mm_prefetch::<_MM_HINT_T0>(p.cast());
         }
         #[inline(always)]
         unsafe fn split2(p: *const f32) -> [Self; 2] {

@@ -101,9 +101,10 @@ fn pack_panels(operand: &dyn Lanes, lanes: usize, width: usize, k: usize, out: &
 }
 
 fn pack_panel(operand: &dyn Lanes, lanes: Range<usize>, ks: Range<usize>, width: usize, panel: &mut [f32]) {
-    if lanes.len() < width {
-        // Lanes that do not exist are multiplied too, though nobody looks at the sums.
-        panel.fill(0.0);
+    // Lanes that do not exist are multiplied too, up to a whole vector, though nobody looks at the sums.
+    let vector = lanes.len().next_multiple_of(16).min(width);
+    if lanes.len() < vector {
+        panel.chunks_exact_mut(width).for_each(|line| line[lanes.len()..vector].fill(0.0));
     }
     operand.pack(lanes, ks, width, panel);
 }

@@ -12,6 +12,9 @@ pub(crate) const WIDTH: usize = 3;
 /// Largest `ROWS * WIDTH * LANES` of any vector.
 pub(crate) const MAX_TILE: usize = 8 * WIDTH * 16;
 
+/// Steps by which `a` is fetched in advance: it streams from L2 or beyond, while `b` stays near.
+const AHEAD: usize = 24;
+
 /// One tile: `c[rows, columns] (+)= a^T b`.
 pub(crate) struct Tile {
     /// Steps.
@@ -79,7 +82,14 @@ impl Tile {
         unsafe {
             let mut sums = [[V::splat(0.0); W]; R];
             let (mut a, mut b) = (self.a, self.b);
+            // The places of the sums are needed at the end: time enough to fetch them.
+            for i in 0..self.rows {
+                for j in 0..W {
+                    V::prefetch(self.c.wrapping_add(i * self.ldc + j * V::LANES));
+                }
+            }
             for _ in 0..self.k {
+                V::prefetch(a.wrapping_add(AHEAD * R));
                 let mut columns = [V::splat(0.0); W];
                 for (j, v) in columns.iter_mut().enumerate() {
                     *v = V::load(b.add(j * V::LANES));
@@ -94,44 +104,94 @@ impl Tile {
                 b = b.add(self.b_step);
             }
             if self.rows == R && self.columns == W * V::LANES {
-                self.put::<V, R, W, true>(&sums);
+                self.put_whole::<V, R, W>(sums);
             } else {
-                self.put::<V, R, W, false>(&sums);
+                self.put_part::<V, R, W>(&sums);
             }
         }
     }
 
+    /// A whole tile: each step is a loop of its own, which the compiler unrolls, so that the sums stay in registers.
     #[inline(always)]
-    unsafe fn put<V: Vector, const R: usize, const W: usize, const WHOLE: bool>(&self, sums: &[[V; W]; R]) {
+    #[allow(clippy::needless_range_loop)] // Indices are what unrolls.
+    unsafe fn put_whole<V: Vector, const R: usize, const W: usize>(&self, mut sums: [[V; W]; R]) {
         let Finish { row_bias, column_bias, residual, relu } = self.finish;
-        // SAFETY: the caller's; what is beyond `columns` is neither read nor written.
+        // SAFETY: the caller's.
         unsafe {
-            for (i, row) in sums.iter().enumerate() {
-                if !WHOLE && i >= self.rows {
-                    break;
+            let at = |i: usize, j: usize| i * self.ldc + j * V::LANES;
+            if self.add {
+                for i in 0..R {
+                    for j in 0..W {
+                        sums[i][j] = sums[i][j].add(V::load(self.c.add(at(i, j))));
+                    }
                 }
+            }
+            if !row_bias.is_null() {
+                for i in 0..R {
+                    let bias = V::splat(*row_bias.add(i));
+                    for j in 0..W {
+                        sums[i][j] = sums[i][j].add(bias);
+                    }
+                }
+            }
+            if !column_bias.is_null() {
+                for j in 0..W {
+                    let bias = V::load(column_bias.add(j * V::LANES));
+                    for i in 0..R {
+                        sums[i][j] = sums[i][j].add(bias);
+                    }
+                }
+            }
+            if !residual.is_null() {
+                for i in 0..R {
+                    for j in 0..W {
+                        sums[i][j] = sums[i][j].add(V::load(residual.add(at(i, j))));
+                    }
+                }
+            }
+            if relu {
+                for i in 0..R {
+                    for j in 0..W {
+                        // In this order NaN stays NaN.
+                        sums[i][j] = V::splat(0.0).max(sums[i][j]);
+                    }
+                }
+            }
+            for i in 0..R {
+                for j in 0..W {
+                    sums[i][j].store(self.c.add(at(i, j)));
+                }
+            }
+        }
+    }
+
+    /// A tile at the edge: what is beyond `rows` and `columns` is neither read nor written.
+    #[inline(always)]
+    unsafe fn put_part<V: Vector, const R: usize, const W: usize>(&self, sums: &[[V; W]; R]) {
+        let Finish { row_bias, column_bias, residual, relu } = self.finish;
+        // SAFETY: the caller's.
+        unsafe {
+            for (i, row) in sums.iter().enumerate().take(self.rows) {
                 for (j, sum) in row.iter().enumerate() {
                     let at = i * self.ldc + j * V::LANES;
-                    let n = if WHOLE { V::LANES } else { (self.columns - j * V::LANES).min(V::LANES) };
-                    let load = |p: *const f32| if WHOLE { V::load(p) } else { V::load_first(p, n) };
+                    let n = (self.columns - j * V::LANES).min(V::LANES);
                     let mut v = *sum;
                     if self.add {
-                        v = v.add(load(self.c.add(at)));
+                        v = v.add(V::load_first(self.c.add(at), n));
                     }
                     if !row_bias.is_null() {
                         v = v.add(V::splat(*row_bias.add(i)));
                     }
                     if !column_bias.is_null() {
-                        v = v.add(load(column_bias.add(j * V::LANES)));
+                        v = v.add(V::load_first(column_bias.add(j * V::LANES), n));
                     }
                     if !residual.is_null() {
-                        v = v.add(load(residual.add(at)));
+                        v = v.add(V::load_first(residual.add(at), n));
                     }
                     if relu {
-                        // In this order NaN stays NaN.
                         v = V::splat(0.0).max(v);
                     }
-                    if WHOLE { v.store(self.c.add(at)) } else { v.store_first(self.c.add(at), n) }
+                    v.store_first(self.c.add(at), n);
                 }
             }
         }
