@@ -1,8 +1,8 @@
 //! Matrix product `c[m,n] (+)= op(a) · op(b) (+ bias)`: the table and its problem.
 
-mod gemv;
 mod naive;
 pub(crate) mod packed;
+mod rows;
 pub(crate) mod tile;
 
 use crate::device::DType;
@@ -74,6 +74,10 @@ fn cases() -> Vec<GemmSpec> {
     v
 }
 
+const fn rows_row(name: &'static str, here: fn() -> bool, run: crate::table::Run<GemmSpec>) -> Row<GemmSpec> {
+    Row { here, fits: rows::fits, scratch: |s| 4 * s.m * s.n, ..Row::cpu(name, DType::F32, ROUNDING, run) }
+}
+
 const fn packed_row(name: &'static str, here: fn() -> bool, run: crate::table::Run<GemmSpec>) -> Row<GemmSpec> {
     Row { here, scratch: packed::scratch, ..Row::cpu(name, DType::F32, ROUNDING, run) }
 }
@@ -87,11 +91,15 @@ pub static GEMM: Table<GemmSpec> = Table {
     accumulates: true,
     cases,
     rows: &[
-        Row { fits: gemv::fits, ..Row::cpu("gemv", DType::F32, ROUNDING, gemv::run) },
+        #[cfg(target_arch = "x86_64")]
+        rows_row("rows_avx512", simd::here::<simd::Avx512>, rows::run::<simd::Avx512>),
         #[cfg(target_arch = "x86_64")]
         packed_row("packed_avx512", simd::here::<simd::Avx512>, packed::run::<simd::Avx512>),
         #[cfg(target_arch = "x86_64")]
+        rows_row("rows_avx2", simd::here::<simd::Avx2>, rows::run::<simd::Avx2>),
+        #[cfg(target_arch = "x86_64")]
         packed_row("packed_avx2", simd::here::<simd::Avx2>, packed::run::<simd::Avx2>),
+        rows_row("rows", simd::always, rows::run::<simd::Portable>),
         packed_row("packed", simd::always, packed::run::<simd::Portable>),
         Row::cpu("naive", DType::F32, ROUNDING, naive::run::<f32>),
         Row::cpu("naive", DType::F64, ROUNDING, naive::run::<f64>),

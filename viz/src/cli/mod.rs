@@ -14,6 +14,9 @@ use problem::Problem;
 use std::io::Write;
 use std::process::ExitCode;
 
+/// Stack of a thread: what the main thread has.
+const STACK: usize = 8 << 20;
+
 /// Runs what was typed.
 pub fn main() -> ExitCode {
     let args = match Args::try_parse() {
@@ -25,7 +28,9 @@ pub fn main() -> ExitCode {
         }
         Err(e) => return end(&Problem::usage(one_line(&e))),
     };
-    match prepare(&args.common).and_then(|choices| table::with_forced(&choices, || commands::run(&args))) {
+    // On a thread of the pool: from outside, each kernel would put the caller to sleep and have it woken.
+    let run = |choices: Vec<table::Choice>| rayon::scope(|_| table::with_forced(&choices, || commands::run(&args)));
+    match prepare(&args.common).and_then(run) {
         Ok(()) => ExitCode::SUCCESS,
         Err(problem) => end(&problem),
     }
@@ -51,10 +56,9 @@ fn prepare(common: &Common) -> Result<Vec<table::Choice>, Problem> {
         }
         d => return Err(Problem::usage(format!("--device {d}: wants auto, cpu or cuda:N"))),
     }
-    if let Some(n) = common.threads {
-        let pool = rayon::ThreadPoolBuilder::new().num_threads(usize::from(n)).build_global();
-        pool.map_err(|e| Problem::failure(format!("cannot start {n} threads: {e}")))?;
-    }
+    let threads = common.threads.map_or(0, usize::from); // 0: as many as there are cores
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).stack_size(STACK).build_global();
+    pool.map_err(|e| Problem::failure(format!("cannot start the threads: {e}")))?;
     table::check_environment()?;
     Ok(table::parse_choices(common.kernel.as_deref().unwrap_or_default())?)
 }
