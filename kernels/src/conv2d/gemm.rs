@@ -12,7 +12,7 @@ use super::Conv2dSpec;
 use crate::buffer::Buffer;
 use crate::device::DType;
 use crate::gemm::packed::{Columns, Lanes, Matrix, Product, pack_a, pack_a_into, packed_len, run_product};
-use crate::simd::{self, Vector};
+use crate::simd::{self, Kernel, Vector};
 use crate::table::Accum;
 use std::ops::Range;
 
@@ -37,50 +37,57 @@ fn rows_of(pixels: Range<usize>, [height, width]: [usize; 2], mut f: impl FnMut(
     }
 }
 
-/// Fills `dst` with `src[first + i * step]`, zero where that is outside `src`.
-fn gather(dst: &mut [f32], src: &[f32], first: isize, step: usize) {
-    let len = dst.len() as isize;
-    let step = step as isize;
-    // The run of i whose source is inside: first + i*step in 0..src.len().
-    let (lo, hi) = if step == 1 {
-        let lo = (-first).clamp(0, len);
-        (lo, (src.len() as isize - first).clamp(lo, len))
-    } else {
-        let lo = if first < 0 { (-first + step - 1) / step } else { 0 }.min(len);
-        (lo, ((src.len() as isize - first).max(0) + step - 1).div_euclid(step).clamp(lo, len))
-    };
-    dst[..lo as usize].iter_mut().for_each(|d| *d = 0.0);
-    dst[hi as usize..].iter_mut().for_each(|d| *d = 0.0);
-    if lo < hi {
-        let src = &src[(first + lo * step) as usize..];
-        let dst = &mut dst[lo as usize..hi as usize];
-        match step {
-            1 => copy(dst, &src[..dst.len()]),
-            2 => copy_every_second(dst, src),
-            _ => dst.iter_mut().zip(src.iter().step_by(step as usize)).for_each(|(d, s)| *d = *s),
+/// Fills `to[..len]` with `from[first + i * step]`, zero where that is outside `from`.
+///
+/// # Safety
+/// As [`Vector`]; `to` must be valid for `len` numbers.
+#[inline(always)]
+unsafe fn gather<V: Vector>(to: *mut f32, len: usize, from: &[f32], first: isize, step: usize) {
+    // The run of i whose source is inside: first + i*step in 0..from.len().
+    let divide_up = |v: isize| if step == 1 { v } else { (v + step as isize - 1).div_euclid(step as isize) };
+    let lo = divide_up(-first).clamp(0, len as isize) as usize;
+    let hi = divide_up(from.len() as isize - first).clamp(lo as isize, len as isize) as usize;
+    // SAFETY: `lo <= hi <= len`, and sources of lo..hi are inside `from`.
+    unsafe {
+        zero::<V>(to, lo);
+        zero::<V>(to.add(hi), len - hi);
+        let (to, n) = (to.add(lo), hi - lo);
+        if n == 0 {
+            return;
+        }
+        let from = &from[(first + (lo * step) as isize) as usize..];
+        let mut i = 0;
+        if step == 1 {
+            while i + V::LANES <= n {
+                V::load(from.as_ptr().add(i)).store(to.add(i));
+                i += V::LANES;
+            }
+            V::load_first(from.as_ptr().add(i), n - i).store_first(to.add(i), n - i);
+            return;
+        }
+        if step == 2 {
+            while i + V::LANES <= n && 2 * (i + V::LANES) <= from.len() {
+                V::split2(from.as_ptr().add(2 * i))[0].store(to.add(i));
+                i += V::LANES;
+            }
+        }
+        for i in i..n {
+            *to.add(i) = from[i * step];
         }
     }
 }
 
-/// A copy of a few numbers: the library's memcpy costs more to call than such a copy takes.
 #[inline(always)]
-fn copy(dst: &mut [f32], src: &[f32]) {
-    let ((d16, dst), (s16, src)) = (dst.as_chunks_mut::<16>(), src.as_chunks::<16>());
-    d16.iter_mut().zip(s16).for_each(|(d, s)| *d = *s);
-    let ((d4, dst), (s4, src)) = (dst.as_chunks_mut::<4>(), src.as_chunks::<4>());
-    d4.iter_mut().zip(s4).for_each(|(d, s)| *d = *s);
-    dst.iter_mut().zip(src).for_each(|(d, s)| *d = *s);
-}
-
-/// `dst[i] = src[2 i]`, in pieces that the compiler turns into shuffles.
-#[inline(always)]
-fn copy_every_second(dst: &mut [f32], src: &[f32]) {
-    let whole = (src.len() / 16).min(dst.len() / 8);
-    let (d8, s16) = (dst.as_chunks_mut::<8>().0, src.as_chunks::<16>().0);
-    for (d, s) in d8.iter_mut().zip(s16).take(whole) {
-        *d = std::array::from_fn(|i| s[2 * i]);
+unsafe fn zero<V: Vector>(to: *mut f32, len: usize) {
+    // SAFETY: the caller's.
+    unsafe {
+        let mut i = 0;
+        while i + V::LANES <= len {
+            V::splat(0.0).store(to.add(i));
+            i += V::LANES;
+        }
+        V::splat(0.0).store_first(to.add(i), len - i);
     }
-    dst[8 * whole..].iter_mut().zip(src[16 * whole..].iter().step_by(2)).for_each(|(d, s)| *d = *s);
 }
 
 /// The im2col matrix of a group of channels of all images: pixel `(y, x)` of an output of `size` sees, through tap `(dy, dx)`,
@@ -150,29 +157,55 @@ impl<'a> Patches<'a> {
         (i / self.taps.len(), self.taps[i % self.taps.len()])
     }
 
-    /// What tap `[dy, dx]` of channel `c` sees along a run.
+    /// Stores what tap `[dy, dx]` of channel `c` sees along the runs, each at its offset from `to`.
+    ///
+    /// # Safety
+    /// As [`Vector`]; `to` must be valid for the pixels of all runs.
     #[inline(always)]
-    fn fill(&self, dst: &mut [f32], c: usize, [dy, dx]: [isize; 2], run: &Run) {
-        let y = run.y + dy;
-        if y < 0 || y >= self.h as isize {
-            dst.iter_mut().for_each(|d| *d = 0.0);
-        } else {
-            let row = &self.x[run.image * self.image_stride + (c * self.h + y as usize) * self.w..][..self.w];
-            gather(dst, row, run.x + dx, self.step[1]);
+    unsafe fn fill<V: Vector>(&self, to: *mut f32, c: usize, [dy, dx]: [isize; 2], runs: &[Run]) {
+        for run in runs {
+            let y = run.y + dy;
+            // SAFETY: the caller's.
+            unsafe {
+                let to = to.add(run.offset);
+                if y < 0 || y >= self.h as isize {
+                    zero::<V>(to, run.len);
+                    continue;
+                }
+                let row = &self.x[run.image * self.image_stride + (c * self.h + y as usize) * self.w..][..self.w];
+                if self.taps.len() == 1 {
+                    // Each step reads a little from far away: the hardware does not see what comes.
+                    for line in (0..run.len * self.step[1]).step_by(16) {
+                        V::prefetch(row.as_ptr().wrapping_offset(run.x + line as isize).wrapping_add(FAR * self.h * self.w));
+                    }
+                }
+                gather::<V>(to, run.len, row, run.x + dx, self.step[1]);
+            }
         }
     }
 }
 
+/// Channels by which the pixels of a 1x1 convolution are fetched in advance.
+const FAR: usize = 8;
+
 impl Lanes for Patches<'_> {
     /// Lanes are the pixels of all images, steps are (c, kh, kw).
     fn pack(&self, lanes: Range<usize>, ks: Range<usize>, width: usize, panel: &mut [f32]) {
-        let runs = self.runs(lanes);
-        for (k, dst) in ks.zip(panel.chunks_exact_mut(width)) {
-            let (c, tap) = self.tap(k);
-            for run in &runs {
-                self.fill(&mut dst[run.offset..run.offset + run.len], c, tap, run);
+        struct Pack<'a>(&'a Patches<'a>, Vec<Run>, Range<usize>, usize, &'a mut [f32]);
+        impl Kernel for Pack<'_> {
+            type Out = ();
+            #[inline(always)]
+            unsafe fn run<V: Vector>(self) {
+                let Pack(patches, runs, ks, width, panel) = self;
+                for (k, line) in ks.zip(panel.chunks_exact_mut(width)) {
+                    let (c, tap) = patches.tap(k);
+                    // SAFETY: the runs are the lanes, of which a line holds all.
+                    unsafe { patches.fill::<V>(line.as_mut_ptr(), c, tap, &runs) }
+                }
             }
         }
+        assert!(lanes.len() <= width);
+        simd::dispatch(Pack(self, self.runs(lanes), ks, width, panel));
     }
 }
 
@@ -181,25 +214,33 @@ struct Turned<'a>(Patches<'a>);
 
 impl Lanes for Turned<'_> {
     fn pack(&self, lanes: Range<usize>, ks: Range<usize>, width: usize, panel: &mut [f32]) {
-        // A few patches at a time as they lie in the image, then turned into the panel.
-        const FEW: usize = 16;
-        const LONG: usize = 256;
-        let mut rows = [0.0f32; FEW * LONG];
-        for k0 in ks.clone().step_by(LONG) {
-            let some = k0..ks.end.min(k0 + LONG);
-            let runs = self.0.runs(some.clone());
-            for l0 in (0..lanes.len()).step_by(FEW) {
-                let count = FEW.min(lanes.len() - l0);
-                for (i, row) in rows.chunks_exact_mut(LONG).take(count).enumerate() {
-                    let (c, tap) = self.0.tap(lanes.start + l0 + i);
-                    for run in &runs {
-                        self.0.fill(&mut row[run.offset..run.offset + run.len], c, tap, run);
+        struct Pack<'a>(&'a Patches<'a>, Range<usize>, Range<usize>, usize, &'a mut [f32]);
+        impl Kernel for Pack<'_> {
+            type Out = ();
+            #[inline(always)]
+            unsafe fn run<V: Vector>(self) {
+                // A few patches at a time as they lie in the image, then turned into the panel.
+                const FEW: usize = 16;
+                const LONG: usize = 256;
+                let Pack(patches, lanes, ks, width, panel) = self;
+                let mut rows = [0.0f32; FEW * LONG];
+                for k0 in ks.clone().step_by(LONG) {
+                    let some = k0..ks.end.min(k0 + LONG);
+                    let runs = patches.runs(some.clone());
+                    for l0 in (0..lanes.len()).step_by(FEW) {
+                        let count = FEW.min(lanes.len() - l0);
+                        for (i, row) in rows.chunks_exact_mut(LONG).take(count).enumerate() {
+                            let (c, tap) = patches.tap(lanes.start + l0 + i);
+                            // SAFETY: the runs are the pixels of `some`, of which a row holds all.
+                            unsafe { patches.fill::<V>(row.as_mut_ptr(), c, tap, &runs) }
+                        }
+                        let to = &mut panel[(k0 - ks.start) * width + l0..];
+                        simd::transpose(&rows, LONG, [count, some.len()], to, width);
                     }
                 }
-                let to = &mut panel[(k0 - ks.start) * width + l0..];
-                simd::transpose(&rows, LONG, [count, some.len()], to, width);
             }
         }
+        simd::dispatch(Pack(&self.0, lanes, ks, width, panel));
     }
 }
 
