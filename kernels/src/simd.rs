@@ -191,6 +191,17 @@ pub(crate) fn transpose(from: &[f32], from_stride: usize, [rows, columns]: [usiz
         return;
     }
     assert!(from.len() >= (rows - 1) * from_stride + columns && to.len() >= (columns - 1) * to_stride + rows);
+    // Rows that do not fill the widest vector may fill the next.
+    #[cfg(target_arch = "x86_64")]
+    if best() == Isa::Avx512 && rows % 16 >= 8 {
+        let wide = rows / 16 * 16;
+        if wide > 0 {
+            dispatch(Turn(from, from_stride, [wide, columns], to, to_stride));
+        }
+        // SAFETY: AVX-512 comes with AVX2, and Turn holds no pointers.
+        unsafe { Avx2::run(Turn(&from[wide * from_stride..], from_stride, [rows - wide, columns], &mut to[wide..], to_stride)) }
+        return;
+    }
     dispatch(Turn(from, from_stride, [rows, columns], to, to_stride))
 }
 
@@ -690,7 +701,7 @@ mod tests {
 
     #[test]
     fn matrices_are_turned_at_odd_sizes() {
-        for [rows, columns] in [[1, 1], [16, 16], [17, 35], [3, 40], [33, 5]] {
+        for [rows, columns] in [[1, 1], [16, 16], [17, 35], [3, 40], [33, 5], [8, 21], [29, 18]] {
             let from: Vec<f32> = (0..rows * (columns + 3)).map(|i| i as f32).collect();
             let mut to = vec![-1.0; columns * (rows + 2)];
             transpose(&from, columns + 3, [rows, columns], &mut to, rows + 2);

@@ -11,9 +11,10 @@
 use super::Conv2dSpec;
 use crate::buffer::Buffer;
 use crate::device::DType;
-use crate::gemm::packed::{Columns, Lanes, Matrix, Product, pack_a, pack_a_into, packed_len, run_product};
+use crate::gemm::packed::{Columns, Lanes, Matrix, Product, pack_a_into, packed_len, run_product, run_reduction};
 use crate::simd::{self, Kernel, Vector};
 use crate::table::Accum;
+use rayon::prelude::*;
 use std::ops::Range;
 
 /// Bytes of the packed weight: `fwd` and `dgrad`.
@@ -348,19 +349,10 @@ pub(super) fn fwd<V: Vector>(s: &Conv2dSpec, inputs: &[&Buffer], outputs: &mut [
     let (bias, residual) = s.bias_and_residual::<f32>(inputs);
     let (m, k, plane) = (s.oc / s.groups, s.patch(), s.out_plane());
     for (g, a) in a.chunks_exact(packed_len::<V>(m, k).max(1)).enumerate() {
-        let product = Product {
-            m,
-            n: s.n * plane,
-            k,
-            a,
-            b: &Patches::forward(s, x, g),
-            columns: Columns::planes(g * m * plane, plane, s.oc * plane),
-            ldc: plane,
-            row_bias: bias.map(|b| &b[g * m..][..m]),
-            column_bias: None,
-            residual,
-            relu: s.relu,
-        };
+        let b = Patches::forward(s, x, g);
+        let columns = Columns::planes(g * m * plane, plane, s.oc * plane);
+        let row_bias = bias.map(|b| &b[g * m..][..m]);
+        let product = Product { row_bias, residual, relu: s.relu, ..Product::plain([m, s.n * plane, k], a, &b, columns, plane) };
         run_product::<V>(&product, outputs[0].as_mut_slice(), accum);
     }
 }
@@ -368,7 +360,12 @@ pub(super) fn fwd<V: Vector>(s: &Conv2dSpec, inputs: &[&Buffer], outputs: &mut [
 pub(super) fn dgrad<V: Vector>(s: &Conv2dSpec, inputs: &[&Buffer], outputs: &mut [&mut Buffer], accum: Accum) {
     let (dout, mut a) = (inputs[0].as_slice::<f32>(), inputs[1].as_slice::<f32>()); // dout [n,oc,oh,ow]; a from pack_dgrad
     let (m, og, plane) = (s.c / s.groups, s.oc / s.groups, s.h * s.w);
-    for residue in &residues(s) {
+    let residues = residues(s);
+    // Pixels that no output saw have no product.
+    if accum == Accum::Write && residues.iter().any(|r| r.taps.is_empty()) {
+        outputs[0].as_mut_slice::<f32>().par_chunks_mut(1 << 16).for_each(|part| part.fill(0.0));
+    }
+    for residue in residues.iter().filter(|r| !r.taps.is_empty()) {
         let k = og * residue.taps.len();
         for g in 0..s.groups {
             let [height, width] = residue.size;
@@ -383,9 +380,7 @@ pub(super) fn dgrad<V: Vector>(s: &Conv2dSpec, inputs: &[&Buffer], outputs: &mut
             // Without stride, rows follow each other.
             let columns = if s.stride == [1, 1] { Columns::planes(columns.start, plane, s.c * plane) } else { columns };
             let b = Patches::backward(s, dout, g, residue);
-            let (n, ldc) = (s.n * height * width, plane);
-            let (row_bias, column_bias, residual, relu) = (None, None, None, false);
-            let product = Product { m, n, k, a, b: &b, columns, ldc, row_bias, column_bias, residual, relu };
+            let product = Product::plain([m, s.n * height * width, k], a, &b, columns, plane);
             run_product::<V>(&product, outputs[0].as_mut_slice(), accum);
             a = &a[packed_len::<V>(m, k)..];
         }
@@ -395,12 +390,8 @@ pub(super) fn dgrad<V: Vector>(s: &Conv2dSpec, inputs: &[&Buffer], outputs: &mut
 pub(super) fn wgrad<V: Vector>(s: &Conv2dSpec, inputs: &[&Buffer], outputs: &mut [&mut Buffer], accum: Accum) {
     let (dout, x) = (inputs[0].as_slice::<f32>(), inputs[1].as_slice::<f32>());
     let (m, n, k) = (s.oc / s.groups, s.patch(), s.n * s.out_plane());
-    for group in 0..s.groups {
-        let a = pack_a::<V>(&GradientChannels { s, dout, group }, m, k);
+    for (group, dw) in outputs[0].as_mut_slice::<f32>().chunks_exact_mut((m * n).max(1)).enumerate() {
         let b = Turned(Patches::forward(s, x, group));
-        let columns = Columns::planes(group * m * n, n, 0);
-        let (row_bias, column_bias, residual, relu) = (None, None, None, false);
-        let product = Product { m, n, k, a: a.as_slice(), b: &b, columns, ldc: n, row_bias, column_bias, residual, relu };
-        run_product::<V>(&product, outputs[0].as_mut_slice(), accum);
+        run_reduction::<V>([m, n, k], &GradientChannels { s, dout, group }, &b, dw, accum);
     }
 }

@@ -63,6 +63,8 @@ fn cases() -> Vec<GemmSpec> {
         (63, 64, 65),
         (64, 129, 257),
         (130, 40, 520),
+        // Few results of long sums: cut and added.
+        (20, 40, 3000),
     ];
     let mut v = Vec::new();
     for (m, n, k) in sizes {

@@ -25,6 +25,8 @@ const KC: usize = 192;
 const PANELS: usize = 4;
 /// Tiles of work that a problem is cut into at least, where it is large enough.
 const MIN_TASKS: usize = 16;
+/// Results of a reduction that each task makes for itself at most: a MiB.
+const RESULTS: usize = 1 << 18;
 /// Numbers of `b` that are packed for all threads at most.
 const SHARED_LIMIT: usize = 6 << 20;
 
@@ -164,6 +166,13 @@ pub(crate) struct Product<'a> {
     pub relu: bool,
 }
 
+impl<'a> Product<'a> {
+    /// A product of sizes `[m, n, k]` that is stored as it is.
+    pub fn plain([m, n, k]: [usize; 3], a: &'a [f32], b: &'a dyn Lanes, columns: Columns, ldc: usize) -> Self {
+        Product { m, n, k, a, b, columns, ldc, row_bias: None, column_bias: None, residual: None, relu: false }
+    }
+}
+
 /// The output, shared by threads that write disjoint parts of it.
 struct Output {
     ptr: *mut f32,
@@ -240,15 +249,7 @@ pub(crate) fn run_product<V: Vector>(p: &Product, out: &mut [f32], accum: Accum)
     let each = p.m * p.n;
     let mut parts = Buffer::new(DType::F32, plan.splits.len() * each);
     parts.as_mut_slice::<f32>().par_chunks_mut(each).enumerate().for_each(|(i, part)| {
-        let plain = Product {
-            columns: Columns::planes(0, p.n, 0),
-            ldc: p.n,
-            row_bias: None,
-            column_bias: None,
-            residual: None,
-            relu: false,
-            ..*p
-        };
+        let plain = Product::plain([p.m, p.n, p.k], p.a, p.b, Columns::planes(0, p.n, 0), p.n);
         run_part::<V>(&plain, &plan, i, &Output { ptr: part.as_mut_ptr(), len: part.len() }, Accum::Write);
     });
     let (parts, output) = (parts.as_slice::<f32>(), Output { ptr: out.as_mut_ptr(), len: out.len() });
@@ -258,6 +259,50 @@ pub(crate) fn run_product<V: Vector>(p: &Product, out: &mut [f32], accum: Accum)
             row.iter_mut().zip(&part[m * p.n..]).for_each(|(sum, v)| *sum += v);
         }
         scatter(p, m, 0..p.n, &row, &output, accum == Accum::Add, true);
+    });
+}
+
+/// A product of long sums and few results, `out[m, n]`: the gradient of a weight.
+///
+/// Where the results fit L2, each task takes some of the steps, packs its part of both operands for itself, and makes a result of
+/// its own; these are added in order.
+pub(crate) fn run_reduction<V: Vector>([m, n, k]: [usize; 3], a: &dyn Lanes, b: &dyn Lanes, out: &mut [f32], accum: Accum) {
+    let columns = Columns::planes(0, n, 0);
+    let blocks: Vec<Range<usize>> = k_blocks(k).collect();
+    if m * n > RESULTS || blocks.len() < 2 * MIN_TASKS {
+        let a = pack_a::<V>(a, m, k);
+        return run_product::<V>(&Product::plain([m, n, k], a.as_slice(), b, columns, n), out, accum);
+    }
+    assert!(simd::here::<V>() && out.len() == m * n);
+    let nr = WIDTH * V::LANES;
+    let mut parts = Buffer::new(DType::F32, MIN_TASKS * m * n);
+    parts.as_mut_slice::<f32>().par_chunks_mut(m * n).enumerate().for_each(|(i, part)| {
+        let mut panels = [m.next_multiple_of(V::ROWS), n.next_multiple_of(nr)].map(|lanes| Buffer::new(DType::F32, lanes * KC));
+        let output = Output { ptr: part.as_mut_ptr(), len: part.len() };
+        let mine = &blocks[blocks.len() * i / MIN_TASKS..blocks.len() * (i + 1) / MIN_TASKS];
+        for (step, ks) in mine.iter().enumerate() {
+            let [pa, pb] = &mut panels;
+            for (operand, lanes, width, to) in [(a, m, V::ROWS, pa), (b, n, nr, pb)] {
+                for (p, panel) in to.as_mut_slice::<f32>().chunks_exact_mut(width * ks.len()).enumerate() {
+                    let first = p * width;
+                    if first < lanes {
+                        pack_panel(operand, first..lanes.min(first + width), ks.clone(), width, panel);
+                    }
+                }
+            }
+            let p = Product::plain([m, n, ks.len()], panels[0].as_slice(), b, columns, n);
+            multiply::<V>(&p, 0..m, 0..n, 0..ks.len(), panels[1].as_slice(), &output, step > 0, true);
+        }
+    });
+    let parts = parts.as_slice::<f32>();
+    out.par_chunks_mut(n).enumerate().for_each(|(row, out)| {
+        for (i, part) in parts.chunks_exact(m * n).enumerate() {
+            let from = &part[row * n..][..n];
+            match if i > 0 { Accum::Add } else { accum } {
+                Accum::Write => out.copy_from_slice(from),
+                Accum::Add => out.iter_mut().zip(from).for_each(|(sum, v)| *sum += v),
+            }
+        }
     });
 }
 
@@ -367,23 +412,30 @@ fn multiply<V: Vector>(
 /// Stores the sums of some columns of row `m` where they belong.
 fn scatter(p: &Product, m: usize, columns: Range<usize>, sums: &[f32], out: &Output, add: bool, last: bool) {
     let first = columns.start;
+    let plain = p.row_bias.is_none() && p.column_bias.is_none() && p.residual.is_none() && !p.relu;
     p.columns.runs(columns, |at, j, len| {
         let (at, step) = (at + m * p.ldc, p.columns.step);
         assert!(at + (len - 1) * step < out.len);
-        for (i, sum) in sums[j - first..][..len].iter().enumerate() {
-            let at = at + i * step;
-            // SAFETY: inside the output (asserted), and this row and these columns belong to this task alone.
-            let c = unsafe { &mut *out.ptr.add(at) };
-            let mut v = if add { *c + sum } else { *sum };
-            if last {
-                v += p.row_bias.map_or(0.0, |b| b[m]);
-                v += p.column_bias.map_or(0.0, |b| b[j + i]);
-                v += p.residual.map_or(0.0, |r| r[at]);
-                if p.relu && v < 0.0 {
-                    v = 0.0;
+        let sums = &sums[j - first..][..len];
+        if !last || plain {
+            for (i, sum) in sums.iter().enumerate() {
+                // SAFETY: inside the output (asserted), and this row and these columns belong to this task alone.
+                unsafe {
+                    let c = out.ptr.add(at + i * step);
+                    *c = if add { *c + sum } else { *sum };
                 }
             }
-            *c = v;
+            return;
+        }
+        for (i, sum) in sums.iter().enumerate() {
+            let at = at + i * step;
+            // SAFETY: as above.
+            let c = unsafe { &mut *out.ptr.add(at) };
+            let mut v = if add { *c + sum } else { *sum };
+            v += p.row_bias.map_or(0.0, |b| b[m]);
+            v += p.column_bias.map_or(0.0, |b| b[j + i]);
+            v += p.residual.map_or(0.0, |r| r[at]);
+            *c = if p.relu && v < 0.0 { 0.0 } else { v };
         }
     });
 }
@@ -395,19 +447,9 @@ pub(super) fn run<V: Vector>(s: &GemmSpec, inputs: &[&Buffer], outputs: &mut [&m
     let a = view(inputs[0].as_slice(), strides(s.ta, s.m));
     let b = view(inputs[1].as_slice(), strides(!s.tb, s.n));
     let a = pack_a::<V>(&a, s.m, s.k);
-    let product = Product {
-        m: s.m,
-        n: s.n,
-        k: s.k,
-        a: a.as_slice(),
-        b: &b,
-        columns: Columns::planes(0, s.n, 0),
-        ldc: s.n,
-        row_bias: None,
-        column_bias: (s.bias == Bias::Columns).then(|| inputs[2].as_slice()),
-        residual: None,
-        relu: false,
-    };
+    let column_bias = (s.bias == Bias::Columns).then(|| inputs[2].as_slice());
+    let plain = Product::plain([s.m, s.n, s.k], a.as_slice(), &b, Columns::planes(0, s.n, 0), s.n);
+    let product = Product { column_bias, ..plain };
     run_product::<V>(&product, outputs[0].as_mut_slice(), accum);
 }
 
