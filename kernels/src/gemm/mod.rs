@@ -92,6 +92,8 @@ pub static GEMM: Table<GemmSpec> = Table {
         packed_row("packed_avx512", simd::here::<simd::Avx512>, packed::run::<simd::Avx512>),
         #[cfg(target_arch = "x86_64")]
         packed_row("packed_avx2", simd::here::<simd::Avx2>, packed::run::<simd::Avx2>),
+        #[cfg(target_arch = "aarch64")]
+        packed_row("packed_neon", simd::here::<simd::Neon>, packed::run::<simd::Neon>),
         packed_row("packed", simd::always, packed::run::<simd::Portable>),
         Row::cpu("naive", DType::F32, ROUNDING, naive::run::<f32>),
         Row::cpu("naive", DType::F64, ROUNDING, naive::run::<f64>),
