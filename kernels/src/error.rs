@@ -73,7 +73,7 @@ pub enum Error {
         op: &'static str,
     },
     /// `CONVSCOPE_ISA` is none of the instruction sets.
-    #[error("CONVSCOPE_ISA is {0:?}; wants portable, avx2 or avx512")]
+    #[error("CONVSCOPE_ISA is {0:?}; wants portable, neon, avx2 or avx512")]
     BadIsa(String),
     /// A `CONVSCOPE_KERNEL`-style request could not be read.
     #[error("kernel choice {0:?} is not of the form op=name or op=name? (for example conv2d.fwd=naive)")]

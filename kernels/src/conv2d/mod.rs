@@ -263,6 +263,18 @@ pub static FWD: Table<Conv2dSpec> = Table {
             gemm::weight_scratch,
             fwd_prepare::<simd::Avx2>(),
         ),
+        #[cfg(target_arch = "aarch64")]
+        winograd_fwd!("winograd_f4_neon", simd::Neon, F4, 4, 6),
+        #[cfg(target_arch = "aarch64")]
+        winograd_fwd!("winograd_f2_neon", simd::Neon, F2, 2, 4),
+        #[cfg(target_arch = "aarch64")]
+        gemm_row(
+            "im2col_neon",
+            simd::here::<simd::Neon>,
+            gemm::fwd::<simd::Neon>,
+            gemm::weight_scratch,
+            fwd_prepare::<simd::Neon>(),
+        ),
         winograd_fwd!("winograd_f4", simd::Portable, F4, 4, 6),
         winograd_fwd!("winograd_f2", simd::Portable, F2, 2, 4),
         gemm_row("im2col", simd::always, gemm::fwd::<simd::Portable>, gemm::weight_scratch, fwd_prepare::<simd::Portable>()),
@@ -307,6 +319,18 @@ pub static DGRAD: Table<Conv2dSpec> = Table {
             gemm::weight_scratch,
             dgrad_prepare::<simd::Avx2>(),
         ),
+        #[cfg(target_arch = "aarch64")]
+        winograd_dgrad!("winograd_f4_neon", simd::Neon, F4, 4, 6),
+        #[cfg(target_arch = "aarch64")]
+        winograd_dgrad!("winograd_f2_neon", simd::Neon, F2, 2, 4),
+        #[cfg(target_arch = "aarch64")]
+        gemm_row(
+            "im2col_neon",
+            simd::here::<simd::Neon>,
+            gemm::dgrad::<simd::Neon>,
+            gemm::weight_scratch,
+            dgrad_prepare::<simd::Neon>(),
+        ),
         winograd_dgrad!("winograd_f4", simd::Portable, F4, 4, 6),
         winograd_dgrad!("winograd_f2", simd::Portable, F2, 2, 4),
         gemm_row("im2col", simd::always, gemm::dgrad::<simd::Portable>, gemm::weight_scratch, dgrad_prepare::<simd::Portable>()),
@@ -331,6 +355,8 @@ pub static WGRAD: Table<Conv2dSpec> = Table {
         gemm_row("im2col_avx512", simd::here::<simd::Avx512>, gemm::wgrad::<simd::Avx512>, gemm::gradient_scratch, None),
         #[cfg(target_arch = "x86_64")]
         gemm_row("im2col_avx2", simd::here::<simd::Avx2>, gemm::wgrad::<simd::Avx2>, gemm::gradient_scratch, None),
+        #[cfg(target_arch = "aarch64")]
+        gemm_row("im2col_neon", simd::here::<simd::Neon>, gemm::wgrad::<simd::Neon>, gemm::gradient_scratch, None),
         gemm_row("im2col", simd::always, gemm::wgrad::<simd::Portable>, gemm::gradient_scratch, None),
         Row::cpu("naive", DType::F32, ROUNDING, naive::wgrad::<f32>),
         Row::cpu("naive", DType::F64, ROUNDING, naive::wgrad::<f64>),

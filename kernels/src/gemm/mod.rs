@@ -101,6 +101,10 @@ pub static GEMM: Table<GemmSpec> = Table {
         rows_row("rows_avx2", simd::here::<simd::Avx2>, rows::run::<simd::Avx2>),
         #[cfg(target_arch = "x86_64")]
         packed_row("packed_avx2", simd::here::<simd::Avx2>, packed::run::<simd::Avx2>),
+        #[cfg(target_arch = "aarch64")]
+        rows_row("rows_neon", simd::here::<simd::Neon>, rows::run::<simd::Neon>),
+        #[cfg(target_arch = "aarch64")]
+        packed_row("packed_neon", simd::here::<simd::Neon>, packed::run::<simd::Neon>),
         rows_row("rows", simd::always, rows::run::<simd::Portable>),
         packed_row("packed", simd::always, packed::run::<simd::Portable>),
         Row::cpu("naive", DType::F32, ROUNDING, naive::run::<f32>),
