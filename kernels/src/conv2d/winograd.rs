@@ -23,11 +23,11 @@ use std::ops::Range;
 /// The transforms along one axis: `m` outputs from `a = m + 2` inputs and 3 kernel elements.
 pub(super) trait Transform<const M: usize, const A: usize>: Sync + 'static {
     /// `G g`
-    fn weight(g: [f64; 3]) -> [f64; A];
-    /// `B^T d`
     ///
     /// # Safety
-    /// As [`Vector`]; so for `output`.
+    /// As [`Vector`]; so for the others.
+    unsafe fn weight<V: Vector>(g: [V; 3]) -> [V; A];
+    /// `B^T d`
     unsafe fn input<V: Vector>(d: [V; A]) -> [V; A];
     /// `A^T m`
     unsafe fn output<V: Vector>(m: [V; A]) -> [V; M];
@@ -37,8 +37,14 @@ pub(super) trait Transform<const M: usize, const A: usize>: Sync + 'static {
 pub(super) struct F2;
 
 impl Transform<2, 4> for F2 {
-    fn weight([a, b, c]: [f64; 3]) -> [f64; 4] {
-        [a, (a + b + c) / 2.0, (a - b + c) / 2.0, c]
+    #[inline(always)]
+    unsafe fn weight<V: Vector>([a, b, c]: [V; 3]) -> [V; 4] {
+        // SAFETY: the caller's; so below.
+        unsafe {
+            let half = V::splat(0.5);
+            let ends = a.add(c);
+            [a, ends.add(b).mul(half), ends.sub(b).mul(half), c]
+        }
     }
     #[inline(always)]
     unsafe fn input<V: Vector>([a, b, c, d]: [V; 4]) -> [V; 4] {
@@ -56,10 +62,21 @@ impl Transform<2, 4> for F2 {
 pub(super) struct F4;
 
 impl Transform<4, 6> for F4 {
-    fn weight([a, b, c]: [f64; 3]) -> [f64; 6] {
-        let (even, odd) = (a + c, b);
-        let (even2, odd2) = (a + 4.0 * c, 2.0 * b);
-        [a / 4.0, -(even + odd) / 6.0, -(even - odd) / 6.0, (even2 + odd2) / 24.0, (even2 - odd2) / 24.0, c]
+    #[inline(always)]
+    unsafe fn weight<V: Vector>([a, b, c]: [V; 3]) -> [V; 6] {
+        // SAFETY: the caller's; so below.
+        unsafe {
+            let [two, four, quarter, sixth, part] = [2.0, 4.0, 0.25, -1.0 / 6.0, 1.0 / 24.0].map(|v| V::splat(v));
+            let (even, even2, odd2) = (a.add(c), c.mul_add(four, a), b.mul(two));
+            [
+                a.mul(quarter),
+                even.add(b).mul(sixth),
+                even.sub(b).mul(sixth),
+                even2.add(odd2).mul(part),
+                even2.sub(odd2).mul(part),
+                c,
+            ]
+        }
     }
     #[inline(always)]
     unsafe fn input<V: Vector>([a, b, c, d, e, f]: [V; 6]) -> [V; 6] {
@@ -195,54 +212,79 @@ pub(super) fn scratch<const M: usize, const A: usize>(s: &Conv2dSpec) -> usize {
     4 * A * A * (s.c * s.oc + s.c * Problem::forward(s).count(M).min(MIN_TASKS * BLOCK))
 }
 
-/// `G w G^T` in panels `[point][panel of oc][c][ROWS]`, from `weight(oc, c)` as `[3, 3]`.
-fn transform_weight<'a, V: Vector, T: Transform<M, A>, const M: usize, const A: usize>(
-    p: &Problem,
-    weight: impl Fn(usize, usize) -> [f32; 9] + Sync + 'a,
-) -> Buffer {
-    let mut out = Buffer::new(DType::F32, transformed_len::<V, A>(p));
-    let panel = p.c * V::ROWS;
-    let panels = p.oc.div_ceil(V::ROWS);
-    let mut rest = out.as_mut_slice::<f32>();
-    // The panels of one group of channels, of all points: what one task writes.
-    let mut groups: Vec<Vec<&mut [f32]>> = (0..panels).map(|_| Vec::with_capacity(A * A)).collect();
-    for _ in 0..A * A {
-        for group in &mut groups {
-            let (part, tail) = std::mem::take(&mut rest).split_at_mut(panel);
-            rest = tail;
-            group.push(part);
-        }
-    }
-    groups.into_par_iter().enumerate().for_each(|(g, mut points)| {
-        for c in 0..p.c {
-            for r in 0..V::ROWS {
-                let oc = g * V::ROWS + r;
-                let w = if oc < p.oc { weight(oc, c) } else { [0.0; 9] }.map(f64::from);
-                // Columns first, then rows.
-                let half: [[f64; A]; 3] = std::array::from_fn(|j| T::weight([w[j], w[3 + j], w[6 + j]]));
-                for i in 0..A {
-                    for (j, v) in T::weight([half[0][i], half[1][i], half[2][i]]).into_iter().enumerate() {
-                        points[i * A + j][c * V::ROWS + r] = v as f32;
+/// Where the 3x3 weights of an output and an input channel lie, and whether they are read from their end.
+struct Weights<'a> {
+    w: &'a [f32],
+    oc_stride: usize,
+    c_stride: usize,
+    turned: bool,
+}
+
+/// `G w G^T` of a panel of output channels, for `[point][panel of oc][c][ROWS]`.
+struct TransformWeight<'a, T, const M: usize, const A: usize> {
+    p: &'a Problem,
+    weights: &'a Weights<'a>,
+    panel: usize,
+    /// The whole result, of which this panel is written.
+    to: *mut f32,
+    transform: PhantomData<T>,
+}
+
+impl<T: Transform<M, A>, const M: usize, const A: usize> Kernel for TransformWeight<'_, T, M, A> {
+    type Out = ();
+    #[inline(always)]
+    unsafe fn run<V: Vector>(self) {
+        let Self { p, weights, panel, to, .. } = self;
+        let len = p.c * V::ROWS;
+        let point = p.oc.div_ceil(V::ROWS) * len;
+        // One pair of channels a lane, in the order of the panel.
+        let mut taps = [0.0f32; 9 * 16];
+        let mut points = [0.0f32; 36 * 16];
+        for first in (0..len).step_by(V::LANES) {
+            let n = V::LANES.min(len - first);
+            for lane in 0..n {
+                let (c, oc) = ((first + lane) / V::ROWS, panel * V::ROWS + (first + lane) % V::ROWS);
+                if oc < p.oc {
+                    let w = &weights.w[oc * weights.oc_stride + c * weights.c_stride..][..9];
+                    for (i, v) in w.iter().enumerate() {
+                        taps[if weights.turned { 8 - i } else { i } * 16 + lane] = *v;
                     }
+                } else {
+                    (0..9).for_each(|i| taps[i * 16 + lane] = 0.0);
+                }
+            }
+            // SAFETY: both scratches have sixteen lanes; the panel of each point has n more numbers.
+            unsafe {
+                let (from, scratch) = (taps.as_ptr(), points.as_mut_ptr());
+                two_axes!(V, T::weight, [3, A], from, 16, scratch, 16);
+                for e in 0..A * A {
+                    V::load(scratch.add(e * 16)).store_first(to.add(e * point + panel * len + first), n);
                 }
             }
         }
+    }
+}
+
+fn transform_weight<V: Vector, T: Transform<M, A>, const M: usize, const A: usize>(p: &Problem, weights: &Weights) -> Buffer {
+    assert!(simd::here::<V>());
+    let mut out = Buffer::new(DType::F32, transformed_len::<V, A>(p));
+    let to = Shared(out.as_mut_slice::<f32>().as_mut_ptr());
+    (0..p.oc.div_ceil(V::ROWS)).into_par_iter().for_each(|panel| {
+        let kernel = TransformWeight::<T, M, A> { p, weights, panel, to: to.get(), transform: PhantomData };
+        // SAFETY: the instructions are here, the result has room for all points and panels, and each task has its panel.
+        unsafe { V::run(kernel) }
     });
     out
 }
 
 pub(super) fn pack_fwd<V: Vector, T: Transform<M, A>, const M: usize, const A: usize>(s: &Conv2dSpec, w: &Buffer) -> Buffer {
-    let w = w.as_slice::<f32>().as_chunks::<9>().0;
-    transform_weight::<V, T, M, A>(&Problem::forward(s), |oc, c| w[oc * s.c + c])
+    let weights = Weights { w: w.as_slice(), oc_stride: 9 * s.c, c_stride: 9, turned: false };
+    transform_weight::<V, T, M, A>(&Problem::forward(s), &weights)
 }
 
 pub(super) fn pack_dgrad<V: Vector, T: Transform<M, A>, const M: usize, const A: usize>(s: &Conv2dSpec, w: &Buffer) -> Buffer {
-    let w = w.as_slice::<f32>().as_chunks::<9>().0;
-    let turned = |mut k: [f32; 9]| {
-        k.reverse();
-        k
-    };
-    transform_weight::<V, T, M, A>(&Problem::backward(s), |c, oc| turned(w[oc * s.c + c]))
+    let weights = Weights { w: w.as_slice(), oc_stride: 9, c_stride: 9 * s.c, turned: true };
+    transform_weight::<V, T, M, A>(&Problem::backward(s), &weights)
 }
 
 /// Tiles of one row of tiles within a block.
