@@ -163,26 +163,37 @@ pub(crate) trait Vector: Copy + Send + Sync + 'static {
 ///
 /// # Panics
 /// If either slice is too short.
-pub(crate) fn transpose(from: &[f32], from_stride: usize, [rows, columns]: [usize; 2], to: &mut [f32], to_stride: usize) {
-    struct Turn<'a>(&'a [f32], usize, [usize; 2], &'a mut [f32], usize);
+pub(crate) fn transpose(from: &[f32], from_stride: usize, sizes: [usize; 2], to: &mut [f32], to_stride: usize) {
+    let [rows, columns] = sizes;
+    assert!(rows == 0 || columns == 0 || to.len() >= (columns - 1) * to_stride + rows);
+    // SAFETY: `to` is long enough (asserted).
+    unsafe { transpose_to(from, from_stride, sizes, to.as_mut_ptr(), to_stride) }
+}
+
+/// As [`transpose`], into memory whose other places other threads may write.
+///
+/// # Safety
+/// `to` must be valid for the places that are written, and no other thread may touch them.
+pub(crate) unsafe fn transpose_to(from: &[f32], from_stride: usize, [rows, columns]: [usize; 2], to: *mut f32, to_stride: usize) {
+    struct Turn<'a>(&'a [f32], usize, [usize; 2], *mut f32, usize);
     impl Kernel for Turn<'_> {
         type Out = ();
         #[inline(always)]
         unsafe fn run<V: Vector>(self) {
             let Turn(from, from_stride, [rows, columns], to, to_stride) = self;
             let whole = |n: usize| n / V::LANES * V::LANES;
-            for i in (0..whole(rows)).step_by(V::LANES) {
-                for j in (0..whole(columns)).step_by(V::LANES) {
-                    // SAFETY: the block lies inside both (asserted below for the last one).
-                    unsafe {
+            // SAFETY: all places lie inside both (asserted below for `from`, the caller's word for `to`).
+            unsafe {
+                for i in (0..whole(rows)).step_by(V::LANES) {
+                    for j in (0..whole(columns)).step_by(V::LANES) {
                         let from = from.as_ptr().add(i * from_stride + j);
-                        V::transpose(from, from_stride, to.as_mut_ptr().add(j * to_stride + i), to_stride);
+                        V::transpose(from, from_stride, to.add(j * to_stride + i), to_stride);
                     }
                 }
-            }
-            for i in 0..rows {
-                for j in if i < whole(rows) { whole(columns)..columns } else { 0..columns } {
-                    to[j * to_stride + i] = from[i * from_stride + j];
+                for i in 0..rows {
+                    for j in if i < whole(rows) { whole(columns)..columns } else { 0..columns } {
+                        *to.add(j * to_stride + i) = from[i * from_stride + j];
+                    }
                 }
             }
         }
@@ -190,22 +201,22 @@ pub(crate) fn transpose(from: &[f32], from_stride: usize, [rows, columns]: [usiz
     if rows == 0 || columns == 0 {
         return;
     }
-    assert!(from.len() >= (rows - 1) * from_stride + columns && to.len() >= (columns - 1) * to_stride + rows);
-    // Rows that do not fill the widest vector may fill the next.
-    #[cfg(target_arch = "x86_64")]
-    if best() == Isa::Avx512 && rows % 16 >= 8 {
-        let wide = rows / 16 * 16;
-        if wide > 0 {
-            dispatch(Turn(from, from_stride, [wide, columns], to, to_stride));
+    assert!(from.len() >= (rows - 1) * from_stride + columns);
+    // SAFETY: the instructions are here, AVX2 wherever AVX-512 is; the pointer is the caller's.
+    unsafe {
+        // Rows that do not fill the widest vector may fill the next.
+        #[cfg(target_arch = "x86_64")]
+        if best() == Isa::Avx512 && rows % 16 >= 8 {
+            let wide = rows / 16 * 16;
+            Avx512::run(Turn(from, from_stride, [wide, columns], to, to_stride));
+            let rest = &from[wide * from_stride..];
+            return Avx2::run(Turn(rest, from_stride, [rows - wide, columns], to.add(wide), to_stride));
         }
-        // SAFETY: AVX-512 comes with AVX2, and Turn holds no pointers.
-        unsafe { Avx2::run(Turn(&from[wide * from_stride..], from_stride, [rows - wide, columns], &mut to[wide..], to_stride)) }
-        return;
+        dispatch(Turn(from, from_stride, [rows, columns], to, to_stride))
     }
-    dispatch(Turn(from, from_stride, [rows, columns], to, to_stride))
 }
 
-/// Runs a kernel that holds no pointers with the best instructions of this machine.
+/// Runs a kernel, whose pointers must be valid as it documents, with the best instructions of this machine.
 pub(crate) fn dispatch<K: Kernel>(kernel: K) -> K::Out {
     // SAFETY: best() has found the instructions, and safe fields make no demands.
     unsafe {

@@ -6,6 +6,7 @@
 mod gemm;
 mod naive;
 mod winograd;
+mod winograd_wgrad;
 
 use crate::buffer::Buffer;
 use crate::device::DType;
@@ -230,6 +231,18 @@ macro_rules! winograd_dgrad {
     };
 }
 
+macro_rules! winograd_wgrad {
+    ($name:literal, $v:ty) => {
+        Row {
+            here: simd::here::<$v>,
+            fits: winograd::fits,
+            wins: winograd_wgrad::wins,
+            scratch: winograd_wgrad::scratch::<4, 6>,
+            ..Row::cpu($name, DType::F32, WINOGRAD, winograd_wgrad::run::<$v, winograd::F4, 4, 6>)
+        }
+    };
+}
+
 /// `conv2d.fwd`: inputs `x`, `w`, optionally `bias`; output `out`.
 pub static FWD: Table<Conv2dSpec> = Table {
     op: "conv2d.fwd",
@@ -352,11 +365,18 @@ pub static WGRAD: Table<Conv2dSpec> = Table {
     cases,
     rows: &[
         #[cfg(target_arch = "x86_64")]
+        winograd_wgrad!("winograd_f4_avx512", simd::Avx512),
+        #[cfg(target_arch = "x86_64")]
         gemm_row("im2col_avx512", simd::here::<simd::Avx512>, gemm::wgrad::<simd::Avx512>, gemm::gradient_scratch, None),
+        #[cfg(target_arch = "x86_64")]
+        winograd_wgrad!("winograd_f4_avx2", simd::Avx2),
         #[cfg(target_arch = "x86_64")]
         gemm_row("im2col_avx2", simd::here::<simd::Avx2>, gemm::wgrad::<simd::Avx2>, gemm::gradient_scratch, None),
         #[cfg(target_arch = "aarch64")]
+        winograd_wgrad!("winograd_f4_neon", simd::Neon),
+        #[cfg(target_arch = "aarch64")]
         gemm_row("im2col_neon", simd::here::<simd::Neon>, gemm::wgrad::<simd::Neon>, gemm::gradient_scratch, None),
+        winograd_wgrad!("winograd_f4", simd::Portable),
         gemm_row("im2col", simd::always, gemm::wgrad::<simd::Portable>, gemm::gradient_scratch, None),
         Row::cpu("naive", DType::F32, ROUNDING, naive::wgrad::<f32>),
         Row::cpu("naive", DType::F64, ROUNDING, naive::wgrad::<f64>),

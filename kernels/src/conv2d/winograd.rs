@@ -31,6 +31,10 @@ pub(super) trait Transform<const M: usize, const A: usize>: Sync + 'static {
     unsafe fn input<V: Vector>(d: [V; A]) -> [V; A];
     /// `A^T m`
     unsafe fn output<V: Vector>(m: [V; A]) -> [V; M];
+    /// `A y`: the transpose of `output`.
+    unsafe fn spread<V: Vector>(y: [V; M]) -> [V; A];
+    /// `G^T p`: the transpose of `weight`.
+    unsafe fn weight_back<V: Vector>(p: [V; A]) -> [V; 3];
 }
 
 /// F(2,3), from the points 0, 1, -1, infinity.
@@ -55,6 +59,20 @@ impl Transform<2, 4> for F2 {
     unsafe fn output<V: Vector>([a, b, c, d]: [V; 4]) -> [V; 2] {
         // SAFETY: the caller's.
         unsafe { [a.add(b).add(c), b.sub(c).sub(d)] }
+    }
+    #[inline(always)]
+    unsafe fn spread<V: Vector>([a, b]: [V; 2]) -> [V; 4] {
+        // SAFETY: the caller's.
+        unsafe { [a, a.add(b), a.sub(b), V::splat(0.0).sub(b)] }
+    }
+    #[inline(always)]
+    unsafe fn weight_back<V: Vector>([a, b, c, d]: [V; 4]) -> [V; 3] {
+        // SAFETY: the caller's.
+        unsafe {
+            let half = V::splat(0.5);
+            let middle = b.add(c).mul(half);
+            [a.add(middle), b.sub(c).mul(half), middle.add(d)]
+        }
     }
 }
 
@@ -98,6 +116,58 @@ impl Transform<4, 6> for F4 {
             [a.add(s).add(u), v.mul_add(two, t), u.mul_add(four, s), v.mul_add(eight, t).add(f)]
         }
     }
+    #[inline(always)]
+    unsafe fn spread<V: Vector>([a, b, c, d]: [V; 4]) -> [V; 6] {
+        // SAFETY: the caller's.
+        unsafe {
+            let [two, four, eight] = [2.0, 4.0, 8.0].map(|v| V::splat(v));
+            let (even, odd) = (a.add(c), b.add(d));
+            let (even2, odd2) = (c.mul_add(four, a), d.mul_add(eight, b.mul(two)));
+            [a, even.add(odd), even.sub(odd), even2.add(odd2), even2.sub(odd2), d]
+        }
+    }
+    #[inline(always)]
+    unsafe fn weight_back<V: Vector>([a, b, c, d, e, f]: [V; 6]) -> [V; 3] {
+        // SAFETY: the caller's.
+        unsafe {
+            let [quarter, sixth, twelfth, part] = [0.25, 1.0 / 6.0, 1.0 / 12.0, 1.0 / 24.0].map(|v| V::splat(v));
+            let (ones, twos) = (b.add(c).mul(sixth), d.add(e));
+            [
+                twos.mul_add(part, a.mul(quarter)).sub(ones),
+                d.sub(e).mul_add(twelfth, c.sub(b).mul(sixth)),
+                twos.mul_add(sixth, f).sub(ones),
+            ]
+        }
+    }
+}
+
+/// A transform of patches of `P x P` to `A x A`.
+pub(super) trait Patch<const P: usize, const A: usize>: Sync + 'static {
+    /// # Safety
+    /// As [`Vector`].
+    unsafe fn along<V: Vector>(d: [V; P]) -> [V; A];
+}
+
+/// What the input of a convolution goes through.
+pub(super) struct Input<T>(PhantomData<T>);
+
+impl<T: Transform<M, A>, const M: usize, const A: usize> Patch<A, A> for (Input<T>, [(); M]) {
+    #[inline(always)]
+    unsafe fn along<V: Vector>(d: [V; A]) -> [V; A] {
+        // SAFETY: the caller's.
+        unsafe { T::input(d) }
+    }
+}
+
+/// What the gradient of its output goes through.
+pub(super) struct Spread<T>(PhantomData<T>);
+
+impl<T: Transform<M, A>, const M: usize, const A: usize> Patch<M, A> for Spread<T> {
+    #[inline(always)]
+    unsafe fn along<V: Vector>(d: [V; M]) -> [V; A] {
+        // SAFETY: the caller's.
+        unsafe { T::spread(d) }
+    }
 }
 
 /// A transform along the columns of a tile of `$a x $a`, then along the rows, one tile a lane: element (i, j) lies
@@ -119,6 +189,8 @@ macro_rules! two_axes {
     };
 }
 
+pub(super) use two_axes;
+
 /// Tiles of a block, where there are many: a whole register tile of AVX-512.
 const BLOCK: usize = 48;
 /// Output channels that are multiplied before they are transformed back.
@@ -130,20 +202,20 @@ const MIN_TASKS: usize = 16;
 
 /// A 3x3 convolution of stride 1, forward or as the gradient of one.
 #[derive(Clone, Copy)]
-struct Problem {
-    n: usize,
-    c: usize,
-    h: usize,
-    w: usize,
-    oc: usize,
-    oh: usize,
-    ow: usize,
+pub(super) struct Problem {
+    pub n: usize,
+    pub c: usize,
+    pub h: usize,
+    pub w: usize,
+    pub oc: usize,
+    pub oh: usize,
+    pub ow: usize,
     /// Zeros above and left of the input.
-    pad: [usize; 2],
+    pub pad: [usize; 2],
 }
 
 impl Problem {
-    fn forward(s: &Conv2dSpec) -> Self {
+    pub fn forward(s: &Conv2dSpec) -> Self {
         let [oh, ow] = s.out_hw();
         Problem { n: s.n, c: s.c, h: s.h, w: s.w, oc: s.oc, oh, ow, pad: [s.padding[0], s.padding[2]] }
     }
@@ -155,11 +227,11 @@ impl Problem {
     }
 
     /// Rows and columns of tiles.
-    fn tiles(&self, m: usize) -> [usize; 2] {
+    pub fn tiles(&self, m: usize) -> [usize; 2] {
         [self.oh.div_ceil(m), self.ow.div_ceil(m)]
     }
 
-    fn count(&self, m: usize) -> usize {
+    pub fn count(&self, m: usize) -> usize {
         let [th, tw] = self.tiles(m);
         self.n * th * tw
     }
@@ -298,14 +370,14 @@ struct Segment {
 }
 
 /// Some tiles, of the images' rows of tiles in order.
-struct Block {
+pub(super) struct Block {
     segments: Vec<Segment>,
     /// Tiles, rounded up to whole vectors.
-    width: usize,
+    pub width: usize,
 }
 
 impl Block {
-    fn new(tiles: Range<usize>, [th, tw]: [usize; 2], lanes: usize) -> Self {
+    pub fn new(tiles: Range<usize>, [th, tw]: [usize; 2], lanes: usize) -> Self {
         let mut segments = Vec::new();
         let mut t = tiles.start;
         while t < tiles.end {
@@ -329,43 +401,44 @@ const fn phase(width: usize) -> usize {
     width + 16
 }
 
-/// `B^T x B` of some channels of a block.
-struct TransformInput<'a, T, const M: usize, const A: usize> {
-    p: &'a Problem,
-    x: &'a [f32],
-    block: &'a Block,
-    channels: Range<usize>,
-    /// `[point][channel][tile]`: points `block.point(p.c)` apart, of which the given channels are written.
-    to: *mut f32,
-    transform: PhantomData<T>,
+/// The transformed patches of some channels of a block: patches of `P x P` whose corners lie `M` apart.
+pub(super) struct Transformed<'a, X, const M: usize, const P: usize, const A: usize> {
+    pub p: &'a Problem,
+    pub x: &'a [f32],
+    pub block: &'a Block,
+    pub channels: Range<usize>,
+    /// `[point][channel][tile]` from the first of the channels on.
+    pub to: *mut f32,
+    /// Distance of the points.
+    pub point: usize,
+    pub transform: PhantomData<X>,
 }
 
-impl<T: Transform<M, A>, const M: usize, const A: usize> Kernel for TransformInput<'_, T, M, A> {
+impl<X: Patch<P, A>, const M: usize, const P: usize, const A: usize> Kernel for Transformed<'_, X, M, P, A> {
     type Out = ();
     #[inline(always)]
     unsafe fn run<V: Vector>(self) {
-        let Self { p, x, block, channels, to, .. } = self;
+        let Self { p, x, block, channels, to, point, .. } = self;
         let width = block.width;
         let apart = phase(width);
-        let point = block.point(p.c);
         // Widest: all tiles of a block in one row, with a vector of overhang on both sides of splitting.
         let longest = block.segments.iter().map(|s| s.len).max().unwrap_or(0).next_multiple_of(V::LANES);
-        let mut line = vec![0.0f32; (longest + V::LANES) * M + A];
-        let mut phases = vec![0.0f32; A * A * apart]; // [A, A, tiles]: element (i, j) of the patches of all tiles
-        for c in channels {
+        let mut line = vec![0.0f32; (longest + V::LANES) * M + P];
+        let mut phases = vec![0.0f32; P * P * apart]; // [P, P, tiles]: element (i, j) of the patches of all tiles
+        for (slot, c) in channels.enumerate() {
             for s in &block.segments {
                 let x0 = (s.tx * M) as isize - p.pad[1] as isize;
                 let plane = &x[(s.image * p.c + c) * p.h * p.w..][..p.h * p.w];
-                for i in 0..A {
+                for i in 0..P {
                     let y = (s.ty * M + i) as isize - p.pad[0] as isize;
-                    let to = &mut phases[i * A * apart..][..A * apart];
+                    let to = &mut phases[i * P * apart..][..P * apart];
                     if y < 0 || y >= p.h as isize {
                         to.chunks_exact_mut(apart).for_each(|f| f[s.offset..s.offset + s.len].fill(0.0));
                         continue;
                     }
                     // What the tiles see of this row, with the padding; what overhangs is not looked at.
                     let row = &plane[y as usize * p.w..][..p.w];
-                    let need = s.len.next_multiple_of(V::LANES) * M + A;
+                    let need = s.len.next_multiple_of(V::LANES) * M + P;
                     let from = if x0 >= 0 && x0 as usize + need <= row.len() {
                         row[x0 as usize..].as_ptr()
                     } else {
@@ -382,13 +455,14 @@ impl<T: Transform<M, A>, const M: usize, const A: usize> Kernel for TransformInp
                         unsafe {
                             let to = to.as_mut_ptr().add(s.offset + t);
                             let from = from.add(t * M);
-                            let (these, next) = (split::<V, M>(from), split::<V, M>(from.add(A - M)));
-                            for (j, v) in these.into_iter().enumerate().take(M) {
+                            for (j, v) in split::<V, M>(from).into_iter().enumerate().take(M) {
                                 v.store(to.add(j * apart));
                             }
-                            // The last two elements of a patch, A - M before the end of the next M.
-                            for (j, v) in next.into_iter().enumerate().take(M).skip(M - (A - M)) {
-                                v.store(to.add((j + A - M) * apart));
+                            // What patches share with the next ones: their last elements.
+                            if P > M {
+                                for (j, v) in split::<V, M>(from.add(P - M)).into_iter().enumerate().take(M).skip(2 * M - P) {
+                                    v.store(to.add((j + P - M) * apart));
+                                }
                             }
                         }
                     }
@@ -397,8 +471,8 @@ impl<T: Transform<M, A>, const M: usize, const A: usize> Kernel for TransformInp
             for t in (0..width).step_by(V::LANES) {
                 // SAFETY: tiles t .. t + LANES exist in every phase and in every point of this channel.
                 unsafe {
-                    let (from, to) = (phases.as_ptr().add(t), to.add(c * width + t));
-                    two_axes!(V, T::input, [A, A], from, apart, to, point);
+                    let (from, to) = (phases.as_ptr().add(t), to.add(slot * width + t));
+                    two_axes!(V, X::along, [P, A], from, apart, to, point);
                 }
             }
         }
@@ -549,11 +623,11 @@ impl<T: Transform<M, A>, const M: usize, const A: usize> Kernel for Multiply<'_,
 
 /// A pointer that tasks share, each writing its own part.
 #[derive(Clone, Copy)]
-struct Shared(*mut f32);
+pub(super) struct Shared(pub *mut f32);
 // SAFETY: see the uses; no two tasks write one place.
 unsafe impl Sync for Shared {}
 impl Shared {
-    fn get(&self) -> *mut f32 {
+    pub fn get(&self) -> *mut f32 {
         self.0
     }
 }
@@ -580,7 +654,10 @@ fn run<V: Vector, T: Transform<M, A>, const M: usize, const A: usize>(
     let blocks: Vec<Block> = (0..count).step_by(size).map(|t| Block::new(t..count.min(t + size), p.tiles(M), V::LANES)).collect();
     let output = (Shared(out.as_mut_ptr()), out.len());
     let transform = |block: &Block, channels: Range<usize>, to: *mut f32| {
-        let kernel = TransformInput::<T, M, A> { p, x, block, channels, to, transform: PhantomData };
+        let point = block.point(p.c);
+        // SAFETY: the first channel lies inside the room of the block.
+        let to = unsafe { to.add(channels.start * block.width) };
+        let kernel = Transformed::<(Input<T>, [(); M]), M, A, A> { p, x, block, channels, to, point, transform: PhantomData };
         // SAFETY: the instructions are here; `to` holds the points of the block (below).
         unsafe { V::run(kernel) }
     };

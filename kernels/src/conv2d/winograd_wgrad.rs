@@ -1,0 +1,194 @@
+//! conv2d.wgrad rung 2: the weight gradient by Winograd's transforms (see [`super::winograd`]).
+//!
+//! Computes  dw = G^T [ sum_tiles (A dout A^T) * (B^T x B) ] G, the transpose of what forward does with a weight
+//! Rung 1 wasted: nine multiplications a pixel and pair of channels, where tiles of 4x4 need 36 for 16 pixels.
+//! This rung:     transforms tiles of `dout` and `x` once, turned so that the channels lie side by side in the panels that the register
+//!                tile reads, multiplies them at each of the (m+2)^2 points over all tiles, and transforms 3x3 results back.
+//! Loses when:    channels are few: the transforms then cost more than they save.
+//! Run:           CONVSCOPE_KERNEL=conv2d.wgrad=winograd_f4_avx2
+
+use super::Conv2dSpec;
+use super::winograd::{Block, Input, Patch, Problem, Shared, Spread, Transform, Transformed, two_axes};
+use crate::buffer::Buffer;
+use crate::device::DType;
+use crate::gemm::tile::{Finish, Tile, WIDTH};
+use crate::simd::{self, Kernel, Vector};
+use crate::table::Accum;
+use rayon::prelude::*;
+use std::marker::PhantomData;
+use std::ops::Range;
+
+/// Tiles that are transformed at a time, and steps of a product: 48 columns of them are 24 KiB.
+const BLOCK: usize = 128;
+/// Numbers of both transformed operands at most; more tiles than fit are multiplied in turns.
+const ROOM: usize = 16 << 20;
+/// Output channels of a task of products.
+const CHANNELS: usize = 64;
+
+/// Whether channels are many enough.
+pub(super) fn wins(s: &Conv2dSpec) -> Result<(), &'static str> {
+    if s.c.min(s.oc) >= 16 { Ok(()) } else { Err("few channels: the transforms cost more than they save") }
+}
+
+/// Bytes of the transformed operands and of the products.
+pub(super) fn scratch<const M: usize, const A: usize>(s: &Conv2dSpec) -> usize {
+    let tiles = Problem::forward(s).count(M);
+    4 * (A * A * (s.c + s.oc) * tiles).min(ROOM) + 4 * A * A * s.c * s.oc
+}
+
+/// Transformed tiles in panels `[point][panel of channels][tile][width]`.
+struct Panels {
+    data: Buffer,
+    channels: usize,
+    width: usize,
+    tiles: usize,
+}
+
+impl Panels {
+    fn new(points: usize, channels: usize, width: usize, tiles: usize) -> Self {
+        let data = Buffer::new(DType::F32, points * channels.next_multiple_of(width) * tiles);
+        Panels { data, channels, width, tiles }
+    }
+
+    /// Place of a tile of a channel.
+    fn at(&self, point: usize, channel: usize, tile: usize) -> usize {
+        let panels = self.channels.div_ceil(self.width);
+        ((point * panels + channel / self.width) * self.tiles + tile) * self.width + channel % self.width
+    }
+
+    /// Fills the panels with the patches of `tiles`.
+    fn fill<V: Vector, X: Patch<P, A>, const M: usize, const P: usize, const A: usize>(
+        &mut self,
+        p: &Problem,
+        x: &[f32],
+        tiles: Range<usize>,
+    ) {
+        // As many channels as a block of turning takes and a panel holds.
+        let few = V::LANES.min(self.width);
+        let blocks: Vec<Range<usize>> = tiles.clone().step_by(BLOCK).map(|t| t..tiles.end.min(t + BLOCK)).collect();
+        let groups: Vec<Range<usize>> = (0..self.channels).step_by(few).map(|c| c..self.channels.min(c + few)).collect();
+        let len = self.data.len();
+        let to = Shared(self.data.as_mut_slice::<f32>().as_mut_ptr());
+        let me = &*self;
+        let tasks: Vec<_> = blocks.iter().flat_map(|b| groups.iter().map(move |g| (b.clone(), g.clone()))).collect();
+        tasks.into_par_iter().for_each(|(some, channels)| {
+            let block = Block::new(some.clone(), p.tiles(M), V::LANES);
+            let point = few * block.width + 16;
+            let mut turned = Buffer::new(DType::F32, A * A * point); // [point][channel][tile]
+            let turned = turned.as_mut_slice::<f32>();
+            let kernel = Transformed::<X, M, P, A> {
+                p,
+                x,
+                block: &block,
+                channels: channels.clone(),
+                to: turned.as_mut_ptr(),
+                point,
+                transform: PhantomData,
+            };
+            // SAFETY: the instructions are here (run); the scratch has room for these channels at all points.
+            unsafe { V::run(kernel) }
+            for e in 0..A * A {
+                let start = me.at(e, channels.start, some.start - tiles.start);
+                let count = (some.len() - 1) * me.width + channels.len();
+                assert!(start + count <= len);
+                // SAFETY: inside the panels (asserted), and these channels of these tiles are this task's alone.
+                unsafe {
+                    let to = to.get().add(start);
+                    simd::transpose_to(&turned[e * point..], block.width, [channels.len(), some.len()], to, me.width);
+                }
+            }
+        });
+    }
+}
+
+/// `G^T p G` of some output channels.
+struct Back<'a, T, const M: usize, const A: usize> {
+    /// `[point][oc][c]`
+    products: &'a [f32],
+    oc: usize,
+    sizes: [usize; 2],
+    /// `[c, 3, 3]`
+    dw: &'a mut [f32],
+    accum: Accum,
+    transform: PhantomData<T>,
+}
+
+impl<T: Transform<M, A>, const M: usize, const A: usize> Kernel for Back<'_, T, M, A> {
+    type Out = ();
+    #[inline(always)]
+    unsafe fn run<V: Vector>(self) {
+        let Self { products, oc, sizes: [ocs, cs], dw, accum, .. } = self;
+        let mut points = [0.0f32; 36 * 16];
+        let mut taps = [0.0f32; 9 * 16];
+        for c in (0..cs).step_by(V::LANES) {
+            let n = V::LANES.min(cs - c);
+            // SAFETY: n channels from c on exist at each point; the scratches have sixteen lanes.
+            unsafe {
+                for e in 0..A * A {
+                    V::load_first(products[(e * ocs + oc) * cs + c..].as_ptr(), n).store(points.as_mut_ptr().add(e * 16));
+                }
+                let (from, to) = (points.as_ptr(), taps.as_mut_ptr());
+                two_axes!(V, T::weight_back, [A, 3], from, 16, to, 16);
+            }
+            for (lane, dw) in dw[9 * c..].chunks_exact_mut(9).take(n).enumerate() {
+                dw.iter_mut().enumerate().for_each(|(i, v)| accum.put(v, taps[i * 16 + lane]));
+            }
+        }
+    }
+}
+
+pub(super) fn run<V: Vector, T: Transform<M, A>, const M: usize, const A: usize>(
+    s: &Conv2dSpec,
+    inputs: &[&Buffer],
+    outputs: &mut [&mut Buffer],
+    accum: Accum,
+) {
+    let (dout, x) = (inputs[0].as_slice::<f32>(), inputs[1].as_slice::<f32>()); // dout [n,oc,oh,ow], x [n,c,h,w]
+    assert!(simd::here::<V>() && dout.len() >= s.out_len() && x.len() >= s.in_len());
+    let from = Problem::forward(s);
+    // Tiles of `dout` are patches without overlap of an image that has the output's size and channels.
+    let gradient = Problem { c: s.oc, h: from.oh, w: from.ow, pad: [0, 0], ..from };
+    let (count, nr) = (from.count(M), WIDTH * V::LANES);
+    let size = (ROOM / (A * A * (s.c + s.oc))).max(BLOCK) / BLOCK * BLOCK;
+    let mut products = Buffer::new(DType::F32, A * A * s.oc * s.c); // [point][oc][c]
+    let to = Shared(products.as_mut_slice::<f32>().as_mut_ptr());
+    for t0 in (0..count).step_by(size) {
+        let tiles = t0..count.min(t0 + size);
+        let mut a = Panels::new(A * A, s.oc, V::ROWS, tiles.len());
+        let mut b = Panels::new(A * A, s.c, nr, tiles.len());
+        a.fill::<V, Spread<T>, M, M, A>(&gradient, dout, tiles.clone());
+        b.fill::<V, (Input<T>, [(); M]), M, A, A>(&from, x, tiles.clone());
+        let (pa, pb) = (a.data.as_slice::<f32>(), b.data.as_slice::<f32>());
+        let tasks: Vec<(usize, usize)> = (0..A * A).flat_map(|e| (0..s.oc).step_by(CHANNELS).map(move |c| (e, c))).collect();
+        tasks.into_par_iter().with_max_len(1).for_each(|(e, first)| {
+            for k0 in (0..tiles.len()).step_by(BLOCK) {
+                for c0 in (0..s.c).step_by(nr) {
+                    for oc in (first..s.oc.min(first + CHANNELS)).step_by(V::ROWS) {
+                        let tile = Tile {
+                            k: BLOCK.min(tiles.len() - k0),
+                            a: pa[a.at(e, oc, k0)..].as_ptr(),
+                            b: pb[b.at(e, c0, k0)..].as_ptr(),
+                            b_step: nr,
+                            rows: V::ROWS.min(s.oc - oc),
+                            columns: nr.min(s.c - c0),
+                            c: to.get().wrapping_add((e * s.oc + oc) * s.c + c0),
+                            ldc: s.c,
+                            add: t0 + k0 > 0,
+                            finish: Finish::NOTHING,
+                        };
+                        // SAFETY: the instructions are here; the panels hold these steps of whole tiles; each task has its rows of
+                        // the products at its point.
+                        unsafe { V::run(tile) }
+                    }
+                }
+            }
+        });
+    }
+    let products = products.as_slice::<f32>();
+    let dw = outputs[0].as_mut_slice::<f32>(); // dw [oc,c,3,3]
+    dw.par_chunks_mut((9 * s.c).max(1)).enumerate().for_each(|(oc, dw)| {
+        let kernel = Back::<T, M, A> { products, oc, sizes: [s.oc, s.c], dw, accum, transform: PhantomData };
+        // SAFETY: the instructions are here, and Back holds no pointers.
+        unsafe { V::run(kernel) }
+    });
+}
