@@ -6,7 +6,7 @@
 use crate::buffer::Buffer;
 use crate::device::Real;
 use crate::table::{Accum, Operand, Signature, TRANSCENDENTAL, Table, threaded_rows};
-use crate::threads::{par_items, par_items2};
+use crate::threads::{par_items, par_work2};
 use std::fmt;
 
 /// A batch-norm problem on `x [n, c, plane]`.
@@ -95,7 +95,7 @@ fn per_channel<T: Real, const THREADS: bool>(s: &NormSpec, a: &mut [T], b: &mut 
         use rayon::prelude::*;
         a.par_chunks_mut(1).zip(b.par_chunks_mut(1)).enumerate().for_each(|(c, (a, b))| part(c, a, b));
     } else if THREADS {
-        par_items2(a, 1, b, 1, part);
+        par_work2(a, b, 1, 1, part);
     } else {
         part(0, a, b);
     }
