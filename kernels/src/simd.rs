@@ -165,6 +165,8 @@ pub(crate) trait Vector: Copy + Send + Sync + 'static {
             }
         }
     }
+    /// The first `n <= LANES` lanes.
+    unsafe fn first(n: usize) -> Self::Mask;
     /// Where `self > o`.
     unsafe fn above(self, o: Self) -> Self::Mask;
     /// Where `self > o`, or `self` is NaN.
@@ -319,6 +321,10 @@ impl Vector for Portable {
         (0..4).for_each(|i| (*p.add(2 * i), *p.add(2 * i + 1)) = (a.0[i], b.0[i]))
     }
     #[inline(always)]
+    unsafe fn first(n: usize) -> [bool; 4] {
+        [0, 1, 2, 3].map(|i| i < n)
+    }
+    #[inline(always)]
     unsafe fn above(self, o: Self) -> [bool; 4] {
         [0, 1, 2, 3].map(|i| self.0[i] > o.0[i])
     }
@@ -435,6 +441,10 @@ mod arm {
         #[inline(always)]
         unsafe fn unzip(a: Self, b: Self) -> [Self; 2] {
             [Neon(vuzp1q_f32(a.0, b.0)), Neon(vuzp2q_f32(a.0, b.0))]
+        }
+        #[inline(always)]
+        unsafe fn first(n: usize) -> uint32x4_t {
+            vcltq_u32(vld1q_u32([0, 1, 2, 3].as_ptr()), vdupq_n_u32(n as u32))
         }
         #[inline(always)]
         unsafe fn above(self, o: Self) -> uint32x4_t {
@@ -565,6 +575,10 @@ mod x86 {
             let (low, high) = (_mm256_unpacklo_ps(a.0, b.0), _mm256_unpackhi_ps(a.0, b.0));
             _mm256_storeu_ps(p, _mm256_permute2f128_ps::<0x20>(low, high));
             _mm256_storeu_ps(p.add(8), _mm256_permute2f128_ps::<0x31>(low, high));
+        }
+        #[inline(always)]
+        unsafe fn first(n: usize) -> __m256 {
+            _mm256_castsi256_ps(first8(n))
         }
         #[inline(always)]
         unsafe fn above(self, o: Self) -> __m256 {
@@ -726,6 +740,10 @@ mod x86 {
             }
         }
         #[inline(always)]
+        unsafe fn first(n: usize) -> __mmask16 {
+            ((1u32 << n) - 1) as __mmask16
+        }
+        #[inline(always)]
         unsafe fn above(self, o: Self) -> __mmask16 {
             _mm512_cmp_ps_mask::<_CMP_GT_OQ>(self.0, o.0)
         }
@@ -787,6 +805,8 @@ mod tests {
                     back.fill(-1.0);
                     V::load(from.as_ptr()).store_first(back.as_mut_ptr(), n);
                     (0..l).for_each(|i| assert_eq!(back[i], if i < n { i as f32 } else { -1.0 }));
+                    V::select(V::first(n), V::splat(1.0), V::splat(0.0)).store(back.as_mut_ptr());
+                    (0..l).for_each(|i| assert_eq!(back[i], if i < n { 1.0 } else { 0.0 }));
                     let mut whole = [77; 16];
                     V::load(from.as_ptr()).store_first_whole(whole.as_mut_ptr(), n);
                     (0..l).for_each(|i| assert_eq!(whole[i], if i < n { i as u32 } else { 77 }));
