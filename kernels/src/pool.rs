@@ -6,8 +6,9 @@
 use crate::buffer::Buffer;
 use crate::device::Real;
 use crate::simd::{Kernel, Vector};
+use crate::stream::{Constant, Rows, par_map_planes, sum};
 use crate::table::{Accum, Operand, ROUNDING, Signature, Table, threaded_rows, vector_rows};
-use crate::threads::{par_items, par_work2};
+use crate::threads::{par_items, par_work, par_work2};
 use std::fmt;
 use std::ops::Range;
 
@@ -125,8 +126,8 @@ impl fmt::Display for PoolSpec {
 fn max_of<T: Real>(w: usize, x: &[T], ys: Range<usize>, xs: Range<usize>) -> (T, u32) {
     let (mut best, mut at) = (T::NEG_INF, ys.start * w + xs.start);
     for y in ys {
-        for i in y * w + xs.start..y * w + xs.end {
-            let v = x[i];
+        let start = y * w + xs.start;
+        for (i, &v) in (start..).zip(&x[start..y * w + xs.end]) {
             // The second test is true for NaN only.
             if v > best || v.partial_cmp(&v).is_none() {
                 (best, at) = (v, i);
@@ -358,6 +359,44 @@ fn avg_fwd<T: Real, const THREADS: bool>(s: &PoolSpec, inputs: &[&Buffer], outpu
     });
 }
 
+fn is_global(s: &PoolSpec) -> Result<(), &'static str> {
+    if s.windows == (Windows::Adaptive { out: [1, 1] }) { Ok(()) } else { Err("wants one window over the whole plane") }
+}
+
+fn avg_fwd_vector<V: Vector>(s: &PoolSpec, inputs: &[&Buffer], outputs: &mut [&mut Buffer], accum: Accum) {
+    let (x, plane) = (inputs[0].as_slice::<f32>(), s.in_plane()); // x [planes,h,w]
+    par_work(outputs[0].as_mut_slice::<f32>(), 1, plane, |first, out| {
+        // SAFETY: the row is here only where the instructions of V are.
+        unsafe { V::run(Means { x: &x[first * plane..], plane, out, accum }) }
+    });
+}
+
+struct Means<'a> {
+    x: &'a [f32],
+    plane: usize,
+    out: &'a mut [f32],
+    accum: Accum,
+}
+
+impl Kernel for Means<'_> {
+    type Out = ();
+    #[inline(always)]
+    unsafe fn run<V: Vector>(self) {
+        for (i, out) in self.out.iter_mut().enumerate() {
+            let all = Rows { start: i * self.plane, rows: 1, stride: 0, len: self.plane };
+            // SAFETY: the caller's.
+            self.accum.put(out, (unsafe { sum::<V>(self.x, all) } / self.plane as f64) as f32);
+        }
+    }
+}
+
+fn avg_bwd_vector<V: Vector>(s: &PoolSpec, inputs: &[&Buffer], outputs: &mut [&mut Buffer], accum: Accum) {
+    let (dout, plane) = (inputs[0].as_slice::<f32>(), s.in_plane()); // dout [planes,1,1]
+    let share = |i: usize| Constant { value: dout[i] / plane as f32 };
+    // SAFETY: the row is here only where the instructions of V are.
+    unsafe { par_map_planes::<V, _, 0>(share, plane, [], outputs[0].as_mut_slice(), accum) }
+}
+
 fn avg_bwd<T: Real, const THREADS: bool>(s: &PoolSpec, inputs: &[&Buffer], outputs: &mut [&mut Buffer], accum: Accum) {
     let dout = inputs[0].as_slice::<T>(); // dout [planes,oh,ow]
     let [oh, ow] = s.out_hw();
@@ -455,7 +494,7 @@ pub static AVG_FWD: Table<PoolSpec> = Table {
     terms: PoolSpec::largest_window,
     accumulates: true,
     cases,
-    rows: threaded_rows!(avg_fwd, ROUNDING),
+    rows: vector_rows!(avg_fwd_vector if is_global, avg_fwd, ROUNDING),
 };
 
 /// `avgpool.bwd`: input `dout`; output `dx`.
@@ -469,7 +508,7 @@ pub static AVG_BWD: Table<PoolSpec> = Table {
     terms: PoolSpec::largest_window,
     accumulates: true,
     cases,
-    rows: threaded_rows!(avg_bwd, ROUNDING),
+    rows: vector_rows!(avg_bwd_vector if is_global, avg_bwd, ROUNDING),
 };
 
 #[cfg(test)]
