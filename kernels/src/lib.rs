@@ -31,6 +31,7 @@ pub mod random;
 pub mod reduce;
 pub mod simd;
 pub mod softmax;
+mod stream;
 pub mod table;
 mod threads;
 

@@ -5,8 +5,10 @@
 
 use crate::buffer::Buffer;
 use crate::device::Real;
-use crate::table::{Accum, Operand, Signature, TRANSCENDENTAL, Table, threaded_rows};
-use crate::threads::{par_items, par_items2};
+use crate::simd::{Kernel, Vector};
+use crate::stream::{Affine, CentredProduct, Rows, Same, Square, blocks, lanes, map, par_map_planes, sum_block};
+use crate::table::{Accum, Operand, Signature, TRANSCENDENTAL, Table, vector_rows};
+use crate::threads::par_work2;
 use std::fmt;
 
 /// A batch-norm problem on `x [n, c, plane]`.
@@ -30,6 +32,13 @@ impl NormSpec {
     fn channel<'a, T>(&'a self, x: &'a [T], c: usize) -> impl Iterator<Item = &'a [T]> + Clone {
         (0..self.n).map(move |n| &x[(n * self.c + c) * self.plane..][..self.plane])
     }
+    /// The same as rows of `x`.
+    fn rows(&self, c: usize) -> Rows {
+        Rows { start: c * self.plane, rows: self.n, stride: self.c * self.plane, len: self.plane }
+    }
+    fn count(&self) -> usize {
+        (self.n * self.plane).max(1)
+    }
     fn inverse_std<T: Real>(&self, var: T) -> T {
         T::ONE / (var + T::of(self.eps)).sqrt()
     }
@@ -41,103 +50,231 @@ impl fmt::Display for NormSpec {
     }
 }
 
-/// `out[n,c,:] = f(c, index)` over planes, on threads or not.
-fn planes<T: Real, const THREADS: bool>(s: &NormSpec, out: &mut [T], plane: impl Fn(usize, usize, &mut [T]) + Sync) {
-    let item = s.plane.max(1);
-    let part = |first: usize, part: &mut [T]| {
-        (first..).zip(part.chunks_exact_mut(item)).for_each(|(i, p)| plane(i % s.c, i * s.plane, p));
-    };
-    if THREADS { par_items(out, item, part) } else { part(0, out) }
-}
-
 /// `out = x * scale + shift` per channel.
-fn affine<T: Real, const THREADS: bool>(s: &NormSpec, x: &[T], out: &mut [T], accum: Accum, of: impl Fn(usize) -> (T, T) + Sync) {
-    planes::<T, THREADS>(s, out, |c, start, out| {
-        let (scale, shift) = of(c);
-        out.iter_mut().zip(&x[start..]).for_each(|(o, x)| accum.put(o, *x * scale + shift));
-    });
+fn affine<T: Real>(s: &NormSpec, x: &[T], out: &mut [T], accum: Accum, of: impl Fn(usize) -> (T, T)) {
+    let planes = out.chunks_exact_mut(s.plane.max(1)).zip(x.chunks_exact(s.plane.max(1)));
+    for (i, (out, x)) in planes.enumerate() {
+        let (scale, shift) = of(i % s.c);
+        out.iter_mut().zip(x).for_each(|(o, x)| accum.put(o, *x * scale + shift));
+    }
 }
 
-fn infer_fwd<T: Real, const THREADS: bool>(s: &NormSpec, inputs: &[&Buffer], outputs: &mut [&mut Buffer], accum: Accum) {
+fn infer_fwd<T: Real>(s: &NormSpec, inputs: &[&Buffer], outputs: &mut [&mut Buffer], accum: Accum) {
     let [x, gamma, beta, mean, var] = [0, 1, 2, 3, 4].map(|i| inputs[i].as_slice::<T>());
-    affine::<T, THREADS>(s, x, outputs[0].as_mut_slice(), accum, |c| {
+    affine(s, x, outputs[0].as_mut_slice(), accum, |c| {
         let scale = gamma[c] * s.inverse_std(var[c]);
         (scale, beta[c] - mean[c] * scale)
     });
 }
 
+fn infer_fwd_vector<V: Vector>(s: &NormSpec, inputs: &[&Buffer], outputs: &mut [&mut Buffer], accum: Accum) {
+    let [x, gamma, beta, mean, var] = [0, 1, 2, 3, 4].map(|i| inputs[i].as_slice::<f32>());
+    let of = |i: usize| {
+        let c = i % s.c;
+        Affine { centre: mean[c], scale: gamma[c] * s.inverse_std(var[c]), shift: beta[c] }
+    };
+    // SAFETY: the row is here only where the instructions of V are.
+    unsafe { par_map_planes::<V, _, 1>(of, s.plane, [x], outputs[0].as_mut_slice(), accum) }
+}
+
 /// Mean and biased variance of a channel, in two passes: the one-pass formula cancels.
 fn moments<T: Real>(s: &NormSpec, x: &[T], c: usize) -> (T, T) {
-    let count = T::of((s.n * s.plane).max(1) as f64);
+    let count = T::of(s.count() as f64);
     let mean = s.channel(x, c).map(|p| p.iter().copied().sum::<T>()).sum::<T>() / count;
     let square = |p: &[T]| p.iter().map(|v| (*v - mean) * (*v - mean)).sum::<T>();
     (mean, s.channel(x, c).map(square).sum::<T>() / count)
 }
 
-fn train_fwd<T: Real, const THREADS: bool>(s: &NormSpec, inputs: &[&Buffer], outputs: &mut [&mut Buffer], accum: Accum) {
+fn train_fwd<T: Real>(s: &NormSpec, inputs: &[&Buffer], outputs: &mut [&mut Buffer], accum: Accum) {
     let [x, gamma, beta] = [0, 1, 2].map(|i| inputs[i].as_slice::<T>());
     let [out, mean, var] = outputs else { unreachable!("the table checked the number of outputs") };
     let (mean, var) = (mean.as_mut_slice::<T>(), var.as_mut_slice::<T>()); // [c]
-    per_channel::<T, THREADS>(s, mean, var, |c| moments(s, x, c));
-    affine::<T, THREADS>(s, x, out.as_mut_slice(), accum, |c| {
+    for (c, (mean, var)) in mean.iter_mut().zip(&mut *var).enumerate() {
+        (*mean, *var) = moments(s, x, c);
+    }
+    affine(s, x, out.as_mut_slice(), accum, |c| {
         let scale = gamma[c] * s.inverse_std(var[c]);
         (scale, beta[c] - mean[c] * scale)
     });
 }
 
-/// Two numbers per channel, each from a whole channel.
-fn per_channel<T: Real, const THREADS: bool>(s: &NormSpec, a: &mut [T], b: &mut [T], f: impl Fn(usize) -> (T, T) + Sync) {
-    let part = |first: usize, a: &mut [T], b: &mut [T]| {
-        (first..).zip(a.iter_mut().zip(b)).for_each(|(c, (a, b))| (*a, *b) = f(c));
-    };
-    if THREADS && s.len() > 1 << 14 {
-        // Channels are few and long: one item each.
-        use rayon::prelude::*;
-        a.par_chunks_mut(1).zip(b.par_chunks_mut(1)).enumerate().for_each(|(c, (a, b))| part(c, a, b));
-    } else if THREADS {
-        par_items2(a, 1, b, 1, part);
-    } else {
-        part(0, a, b);
+/// The moments, block by block: each block's two passes are over numbers in L1, so a channel comes from memory once. Blocks are
+/// put together as in Chan, Golub & LeVeque 1979 ("Updating formulae and a pairwise algorithm for computing sample variances").
+///
+/// # Safety
+/// As [`Vector`].
+#[inline(always)]
+unsafe fn moments_vector<V: Vector>(x: &[f32], channel: Rows) -> (f32, f32) {
+    let (mut count, mut mean, mut squares) = (0.0, 0.0, 0.0);
+    for block in blocks(channel) {
+        let n = block.count() as f64;
+        // SAFETY: the caller's.
+        let (block_mean, block_squares) = unsafe {
+            let centre = f64::from(sum_block::<V, 1>(Same {}, [x], block)) / n;
+            (centre, f64::from(sum_block::<V, 1>(Square { centre: centre as f32 }, [x], block)))
+        };
+        let away = block_mean - mean;
+        squares += block_squares + away * away * count * n / (count + n);
+        count += n;
+        mean += away * n / count;
+    }
+    (mean as f32, (squares / count.max(1.0)) as f32)
+}
+
+/// Memory that threads write at different places.
+struct Shared(*mut f32);
+// SAFETY: each thread writes the planes of its own channels only.
+unsafe impl Sync for Shared {}
+
+/// A channel is normalised as soon as its moments are known, while it is in the cache.
+fn train_fwd_vector<V: Vector>(s: &NormSpec, inputs: &[&Buffer], outputs: &mut [&mut Buffer], _: Accum) {
+    let [x, gamma, beta] = [0, 1, 2].map(|i| inputs[i].as_slice::<f32>());
+    let [out, mean, var] = outputs else { unreachable!("the table checked the number of outputs") };
+    let (mean, var) = (mean.as_mut_slice::<f32>(), var.as_mut_slice::<f32>()); // [c]
+    let out = &Shared(out.as_mut_slice::<f32>().as_mut_ptr());
+    par_work2(mean, var, 1, s.count(), |first, mean, var| {
+        // SAFETY: the row is here only where the instructions of V are; these channels are this thread's alone.
+        unsafe { V::run(TrainFwd { s, x, gamma, beta, first, mean, var, out }) }
+    });
+}
+
+/// The channels from `first` on, as many as `mean` has.
+struct TrainFwd<'a> {
+    s: &'a NormSpec,
+    x: &'a [f32],
+    gamma: &'a [f32],
+    beta: &'a [f32],
+    first: usize,
+    mean: &'a mut [f32],
+    var: &'a mut [f32],
+    /// As long as `x`; nothing else may use the planes of these channels.
+    out: &'a Shared,
+}
+
+impl Kernel for TrainFwd<'_> {
+    type Out = ();
+    #[inline(always)]
+    unsafe fn run<V: Vector>(self) {
+        let Self { s, x, gamma, beta, first, mean, var, out } = self;
+        for (c, (mean, var)) in (first..).zip(mean.iter_mut().zip(var)) {
+            let channel = s.rows(c);
+            // SAFETY: the caller's; the rows of a channel lie inside x and out.
+            unsafe {
+                (*mean, *var) = moments_vector::<V>(x, channel);
+                let f = Affine { centre: *mean, scale: gamma[c] * s.inverse_std(*var), shift: beta[c] };
+                for n in 0..s.n {
+                    let start = channel.start + n * channel.stride;
+                    let out = std::slice::from_raw_parts_mut(out.0.add(start), s.plane);
+                    map::<V, 1>(f, [&x[start..start + s.plane]], out, Accum::Write);
+                }
+            }
+        }
     }
 }
 
-fn param_grads<T: Real, const THREADS: bool>(s: &NormSpec, inputs: &[&Buffer], outputs: &mut [&mut Buffer], accum: Accum) {
+fn param_grads<T: Real>(s: &NormSpec, inputs: &[&Buffer], outputs: &mut [&mut Buffer], accum: Accum) {
     let [dout, x, mean, var] = [0, 1, 2, 3].map(|i| inputs[i].as_slice::<T>());
     let [dgamma, dbeta] = outputs else { unreachable!("the table checked the number of outputs") };
     let (dgamma, dbeta) = (dgamma.as_mut_slice::<T>(), dbeta.as_mut_slice::<T>()); // [c]
-    let (old_gamma, old_beta) = (dgamma.to_vec(), dbeta.to_vec());
-    per_channel::<T, THREADS>(s, dgamma, dbeta, |c| {
-        let pairs = || s.channel(x, c).zip(s.channel(dout, c));
+    for c in 0..s.c {
         let product = |(x, d): (&[T], &[T])| x.iter().zip(d).map(|(x, d)| (*x - mean[c]) * *d).sum::<T>();
-        let dgamma = pairs().map(product).sum::<T>() * s.inverse_std(var[c]);
-        let dbeta = s.channel(dout, c).map(|d| d.iter().copied().sum::<T>()).sum::<T>();
-        match accum {
-            Accum::Write => (dgamma, dbeta),
-            Accum::Add => (old_gamma[c] + dgamma, old_beta[c] + dbeta),
-        }
+        let products = s.channel(x, c).zip(s.channel(dout, c)).map(product).sum::<T>();
+        accum.put(&mut dgamma[c], products * s.inverse_std(var[c]));
+        accum.put(&mut dbeta[c], s.channel(dout, c).map(|d| d.iter().copied().sum::<T>()).sum::<T>());
+    }
+}
+
+fn param_grads_vector<V: Vector>(s: &NormSpec, inputs: &[&Buffer], outputs: &mut [&mut Buffer], accum: Accum) {
+    let [dout, x, mean, var] = [0, 1, 2, 3].map(|i| inputs[i].as_slice::<f32>());
+    let [dgamma, dbeta] = outputs else { unreachable!("the table checked the number of outputs") };
+    let (dgamma, dbeta) = (dgamma.as_mut_slice::<f32>(), dbeta.as_mut_slice::<f32>()); // [c]
+    par_work2(dgamma, dbeta, 1, 2 * s.count(), |first, dgamma, dbeta| {
+        // SAFETY: the row is here only where the instructions of V are.
+        unsafe { V::run(ParamGrads { s, dout, x, mean, var, first, dgamma, dbeta, accum }) }
     });
 }
 
-fn infer_dgrad<T: Real, const THREADS: bool>(s: &NormSpec, inputs: &[&Buffer], outputs: &mut [&mut Buffer], accum: Accum) {
+/// The channels from `first` on, as many as `dgamma` has.
+struct ParamGrads<'a> {
+    s: &'a NormSpec,
+    dout: &'a [f32],
+    x: &'a [f32],
+    mean: &'a [f32],
+    var: &'a [f32],
+    first: usize,
+    dgamma: &'a mut [f32],
+    dbeta: &'a mut [f32],
+    accum: Accum,
+}
+
+impl Kernel for ParamGrads<'_> {
+    type Out = ();
+    #[inline(always)]
+    unsafe fn run<V: Vector>(self) {
+        let Self { s, dout, x, mean, var, first, dgamma, dbeta, accum } = self;
+        for (c, (dgamma, dbeta)) in (first..).zip(dgamma.iter_mut().zip(dbeta)) {
+            let (mut products, mut sum) = (0.0, 0.0);
+            for block in blocks(s.rows(c)) {
+                // SAFETY: the caller's.
+                unsafe {
+                    products += f64::from(sum_block::<V, 2>(CentredProduct { centre: mean[c] }, [x, dout], block));
+                    sum += f64::from(sum_block::<V, 1>(Same {}, [dout], block));
+                }
+            }
+            accum.put(dgamma, products as f32 * s.inverse_std(var[c]));
+            accum.put(dbeta, sum as f32);
+        }
+    }
+}
+
+fn infer_dgrad<T: Real>(s: &NormSpec, inputs: &[&Buffer], outputs: &mut [&mut Buffer], accum: Accum) {
     let [dout, gamma, var] = [0, 1, 2].map(|i| inputs[i].as_slice::<T>());
-    affine::<T, THREADS>(s, dout, outputs[0].as_mut_slice(), accum, |c| (gamma[c] * s.inverse_std(var[c]), T::ZERO));
+    affine(s, dout, outputs[0].as_mut_slice(), accum, |c| (gamma[c] * s.inverse_std(var[c]), T::ZERO));
 }
 
-fn train_dgrad<T: Real, const THREADS: bool>(s: &NormSpec, inputs: &[&Buffer], outputs: &mut [&mut Buffer], accum: Accum) {
-    let [dout, x, gamma, mean, var, dgamma, dbeta] = [0, 1, 2, 3, 4, 5, 6].map(|i| inputs[i].as_slice::<T>());
-    let count = T::of((s.n * s.plane).max(1) as f64);
-    // dx = gamma/std * (dout - dbeta/N - xhat * dgamma/N), because mean and variance depend on x too.
-    planes::<T, THREADS>(s, outputs[0].as_mut_slice(), |c, start, dx| {
-        let inverse_std = s.inverse_std(var[c]);
-        let (scale, mean_d, slope) = (gamma[c] * inverse_std, dbeta[c] / count, inverse_std * dgamma[c] / count);
-        for ((dx, d), x) in dx.iter_mut().zip(&dout[start..]).zip(&x[start..]) {
-            accum.put(dx, scale * (*d - mean_d - (*x - mean[c]) * slope));
+fn infer_dgrad_vector<V: Vector>(s: &NormSpec, inputs: &[&Buffer], outputs: &mut [&mut Buffer], accum: Accum) {
+    let [dout, gamma, var] = [0, 1, 2].map(|i| inputs[i].as_slice::<f32>());
+    let of = |i: usize| Affine { centre: 0.0, scale: gamma[i % s.c] * s.inverse_std(var[i % s.c]), shift: 0.0 };
+    // SAFETY: the row is here only where the instructions of V are.
+    unsafe { par_map_planes::<V, _, 1>(of, s.plane, [dout], outputs[0].as_mut_slice(), accum) }
+}
+
+// dx = gamma/std * (dout - dbeta/N - xhat * dgamma/N), because mean and variance depend on x too.
+lanes!(TrainDgrad { mean, mean_d, slope, scale } V [dout, x] => scale.mul(dout.sub(mean_d).sub(x.sub(mean).mul(slope))));
+
+impl TrainDgrad {
+    fn of_channel<T: Real>(s: &NormSpec, inputs: &[&Buffer], c: usize) -> [T; 4] {
+        let [gamma, mean, var, dgamma, dbeta] = [2, 3, 4, 5, 6].map(|i| inputs[i].as_slice::<T>()[c]);
+        let (inverse_std, count) = (s.inverse_std(var), T::of(s.count() as f64));
+        [mean, dbeta / count, inverse_std * dgamma / count, gamma * inverse_std]
+    }
+}
+
+fn train_dgrad<T: Real>(s: &NormSpec, inputs: &[&Buffer], outputs: &mut [&mut Buffer], accum: Accum) {
+    let plane = s.plane.max(1);
+    let [dout, x] = [0, 1].map(|i| inputs[i].as_slice::<T>().chunks_exact(plane));
+    for (i, ((dx, d), x)) in outputs[0].as_mut_slice().chunks_exact_mut(plane).zip(dout).zip(x).enumerate() {
+        let [mean, mean_d, slope, scale] = TrainDgrad::of_channel::<T>(s, inputs, i % s.c);
+        for ((dx, d), x) in dx.iter_mut().zip(d).zip(x) {
+            accum.put(dx, scale * (*d - mean_d - (*x - mean) * slope));
         }
-    });
+    }
+}
+
+fn train_dgrad_vector<V: Vector>(s: &NormSpec, inputs: &[&Buffer], outputs: &mut [&mut Buffer], accum: Accum) {
+    let xs = [0, 1].map(|i| inputs[i].as_slice::<f32>());
+    let of = |i: usize| {
+        let [mean, mean_d, slope, scale] = TrainDgrad::of_channel(s, inputs, i % s.c);
+        TrainDgrad { mean, mean_d, slope, scale }
+    };
+    // SAFETY: the row is here only where the instructions of V are.
+    unsafe { par_map_planes::<V, _, 2>(of, s.plane, xs, outputs[0].as_mut_slice(), accum) }
 }
 
 fn cases() -> Vec<NormSpec> {
-    [(1, 1, 2), (2, 3, 35), (3, 65, 7), (2, 16, 900)].map(|(n, c, plane)| NormSpec { n, c, plane, eps: 1e-5 }).to_vec()
+    [(1, 1, 2), (2, 3, 35), (3, 65, 7), (2, 16, 900), (80, 2, 33), (1, 2, 70_001)]
+        .map(|(n, c, plane)| NormSpec { n, c, plane, eps: 1e-5 })
+        .to_vec()
 }
 
 const fn flops(s: &NormSpec) -> u64 {
@@ -161,7 +298,7 @@ pub static INFER_FWD: Table<NormSpec> = Table {
     terms: |_| 1,
     accumulates: true,
     cases,
-    rows: threaded_rows!(infer_fwd, TRANSCENDENTAL),
+    rows: vector_rows!(infer_fwd_vector, infer_fwd, TRANSCENDENTAL),
 };
 
 /// `norm.train`: inputs `x`, `gamma`, `beta`; outputs `out`, and the batch's `mean` and biased `var`.
@@ -175,7 +312,7 @@ pub static TRAIN_FWD: Table<NormSpec> = Table {
     terms: |s| s.n * s.plane,
     accumulates: false,
     cases,
-    rows: threaded_rows!(train_fwd, TRANSCENDENTAL),
+    rows: vector_rows!(train_fwd_vector, train_fwd, TRANSCENDENTAL),
 };
 
 /// `norm.params`: inputs `dout`, `x`, `mean`, `var`; outputs `dgamma`, `dbeta`. The same for inference and training.
@@ -194,7 +331,7 @@ pub static PARAM_GRADS: Table<NormSpec> = Table {
     terms: |s| s.n * s.plane,
     accumulates: true,
     cases,
-    rows: threaded_rows!(param_grads, TRANSCENDENTAL),
+    rows: vector_rows!(param_grads_vector, param_grads, TRANSCENDENTAL),
 };
 
 /// `norm.infer_dgrad`: inputs `dout`, `gamma`, `var`; output `dx`.
@@ -208,7 +345,7 @@ pub static INFER_DGRAD: Table<NormSpec> = Table {
     terms: |_| 1,
     accumulates: true,
     cases,
-    rows: threaded_rows!(infer_dgrad, TRANSCENDENTAL),
+    rows: vector_rows!(infer_dgrad_vector, infer_dgrad, TRANSCENDENTAL),
 };
 
 /// `norm.train_dgrad`: inputs `dout`, `x`, `gamma`, `mean`, `var`, `dgamma`, `dbeta`; output `dx`.
@@ -230,5 +367,5 @@ pub static TRAIN_DGRAD: Table<NormSpec> = Table {
     terms: |_| 1,
     accumulates: true,
     cases,
-    rows: threaded_rows!(train_dgrad, TRANSCENDENTAL),
+    rows: vector_rows!(train_dgrad_vector, train_dgrad, TRANSCENDENTAL),
 };

@@ -3,7 +3,9 @@
 use crate::buffer::Buffer;
 use crate::device::Real;
 use crate::random;
-use crate::table::{Accum, Operand, ROUNDING, Signature, TRANSCENDENTAL, Table, threaded_rows};
+use crate::simd::Vector;
+use crate::stream::{lanes, par_map};
+use crate::table::{Accum, Operand, ROUNDING, Signature, TRANSCENDENTAL, Table, threaded_rows, vector_rows};
 use crate::threads::par_items;
 use std::fmt;
 
@@ -129,6 +131,62 @@ fn unary_bwd<T: Real, const THREADS: bool>(s: &UnarySpec, inputs: &[&Buffer], ou
     each::<T, THREADS>(outputs[0].as_mut_slice(), accum, |i| s.op.gradient(s.rule, y[i], dout[i]));
 }
 
+lanes!(Relu {} V [x] => V::splat(0.0).max(x));
+lanes!(Relu6 {} V [x] => {
+    let y = V::splat(0.0).max(x);
+    V::select(y.above(V::splat(6.0)), V::splat(6.0), y)
+});
+lanes!(LeakyRelu { slope } V [x] => V::select(V::splat(0.0).above(x), slope.mul(x), x));
+lanes!(Scale { factor } V [x] => factor.mul(x));
+
+// Gradients at value `y`.
+lanes!(ReluGate {} V [y, dout] => V::select(y.above(V::splat(0.0)), dout, V::splat(0.0)));
+lanes!(Relu6Gate {} V [y, dout] => V::select(V::splat(6.0).above(y), ReluGate {}.of([y, dout]), V::splat(0.0)));
+lanes!(LeakyReluGate { slope } V [y, dout] => V::select(y.above(V::splat(0.0)), dout, slope.mul(dout)));
+// Gradients of which only the positive pass.
+lanes!(Positive {} V [dout] => V::select(dout.above(V::splat(0.0)), dout, V::splat(0.0)));
+lanes!(GuidedRelu {} V [y, dout] => ReluGate {}.of([y, Positive {}.of([dout])]));
+lanes!(GuidedRelu6 {} V [y, dout] => Relu6Gate {}.of([y, Positive {}.of([dout])]));
+
+lanes!(Sum {} V [x, y] => x.add(y));
+lanes!(Product {} V [x, y] => x.mul(y));
+
+fn vector_fits(s: &UnarySpec) -> Result<(), &'static str> {
+    if s.op == Unary::Sigmoid { Err("there is no exponential for vectors") } else { Ok(()) }
+}
+
+fn unary_fwd_vector<V: Vector>(s: &UnarySpec, inputs: &[&Buffer], outputs: &mut [&mut Buffer], accum: Accum) {
+    let (x, out) = (inputs[0].as_slice::<f32>(), outputs[0].as_mut_slice::<f32>());
+    // SAFETY: the row is here only where the instructions of V are.
+    unsafe {
+        match s.op {
+            Unary::Relu => par_map::<V, 1>(Relu {}, [x], out, accum),
+            Unary::Relu6 => par_map::<V, 1>(Relu6 {}, [x], out, accum),
+            Unary::LeakyRelu(slope) => par_map::<V, 1>(LeakyRelu { slope: slope as f32 }, [x], out, accum),
+            Unary::Scale(factor) => par_map::<V, 1>(Scale { factor: factor as f32 }, [x], out, accum),
+            Unary::Sigmoid => unreachable!("the row takes all others"),
+        }
+    }
+}
+
+fn unary_bwd_vector<V: Vector>(s: &UnarySpec, inputs: &[&Buffer], outputs: &mut [&mut Buffer], accum: Accum) {
+    let (y, dout) = (inputs[0].as_slice::<f32>(), inputs[1].as_slice::<f32>());
+    let dx = outputs[0].as_mut_slice::<f32>();
+    // SAFETY: the row is here only where the instructions of V are.
+    unsafe {
+        match (s.op, s.rule) {
+            (Unary::Relu, ReluRule::Plain) => par_map::<V, 2>(ReluGate {}, [y, dout], dx, accum),
+            (Unary::Relu6, ReluRule::Plain) => par_map::<V, 2>(Relu6Gate {}, [y, dout], dx, accum),
+            (Unary::Relu, ReluRule::Guided) => par_map::<V, 2>(GuidedRelu {}, [y, dout], dx, accum),
+            (Unary::Relu6, ReluRule::Guided) => par_map::<V, 2>(GuidedRelu6 {}, [y, dout], dx, accum),
+            (Unary::Relu | Unary::Relu6, ReluRule::Deconv) => par_map::<V, 1>(Positive {}, [dout], dx, accum),
+            (Unary::LeakyRelu(slope), _) => par_map::<V, 2>(LeakyReluGate { slope: slope as f32 }, [y, dout], dx, accum),
+            (Unary::Scale(factor), _) => par_map::<V, 1>(Scale { factor: factor as f32 }, [dout], dx, accum),
+            (Unary::Sigmoid, _) => unreachable!("the row takes all others"),
+        }
+    }
+}
+
 fn unary_cases() -> Vec<UnarySpec> {
     let mut v = Vec::new();
     for op in [Unary::Relu, Unary::Relu6, Unary::LeakyRelu(0.1), Unary::Sigmoid, Unary::Scale(-2.5)] {
@@ -147,7 +205,7 @@ pub static UNARY_FWD: Table<UnarySpec> = Table {
     terms: |_| 1,
     accumulates: true,
     cases: unary_cases,
-    rows: threaded_rows!(unary_fwd, TRANSCENDENTAL),
+    rows: vector_rows!(unary_fwd_vector if vector_fits, unary_fwd, TRANSCENDENTAL),
 };
 
 /// `unary.bwd`: inputs `out`, `dout`; output `dx`.
@@ -161,7 +219,7 @@ pub static UNARY_BWD: Table<UnarySpec> = Table {
     terms: |_| 1,
     accumulates: true,
     cases: unary_cases,
-    rows: threaded_rows!(unary_bwd, ROUNDING),
+    rows: vector_rows!(unary_bwd_vector if vector_fits, unary_bwd, ROUNDING),
 };
 
 /// A function of two numbers.
@@ -188,12 +246,26 @@ impl fmt::Display for BinarySpec {
     }
 }
 
-fn binary<T: Real, const THREADS: bool>(s: &BinarySpec, inputs: &[&Buffer], outputs: &mut [&mut Buffer], accum: Accum) {
+fn binary<T: Real>(s: &BinarySpec, inputs: &[&Buffer], outputs: &mut [&mut Buffer], accum: Accum) {
     let (x, y) = (inputs[0].as_slice::<T>(), inputs[1].as_slice::<T>());
-    let out = outputs[0].as_mut_slice::<T>();
-    match s.op {
-        Binary::Add => each::<T, THREADS>(out, accum, |i| x[i] + y[i]),
-        Binary::Mul => each::<T, THREADS>(out, accum, |i| x[i] * y[i]),
+    for ((out, x), y) in outputs[0].as_mut_slice::<T>().iter_mut().zip(x).zip(y) {
+        let value = match s.op {
+            Binary::Add => *x + *y,
+            Binary::Mul => *x * *y,
+        };
+        accum.put(out, value);
+    }
+}
+
+fn binary_vector<V: Vector>(s: &BinarySpec, inputs: &[&Buffer], outputs: &mut [&mut Buffer], accum: Accum) {
+    let xs = [inputs[0].as_slice::<f32>(), inputs[1].as_slice::<f32>()];
+    let out = outputs[0].as_mut_slice::<f32>();
+    // SAFETY: the row is here only where the instructions of V are.
+    unsafe {
+        match s.op {
+            Binary::Add => par_map::<V, 2>(Sum {}, xs, out, accum),
+            Binary::Mul => par_map::<V, 2>(Product {}, xs, out, accum),
+        }
     }
 }
 
@@ -208,7 +280,7 @@ pub static BINARY: Table<BinarySpec> = Table {
     terms: |_| 1,
     accumulates: true,
     cases: || [Binary::Add, Binary::Mul].into_iter().flat_map(|op| [1, 65, 40_000].map(|len| BinarySpec { op, len })).collect(),
-    rows: threaded_rows!(binary, ROUNDING),
+    rows: vector_rows!(binary_vector, binary, ROUNDING),
 };
 
 /// Dropout: zero with probability `p`, else divided by `1 - p`. The mask is a function of the seed, so forward and

@@ -5,8 +5,10 @@
 
 use crate::buffer::Buffer;
 use crate::device::Real;
-use crate::table::{Accum, Operand, ROUNDING, Signature, Table, threaded_rows};
-use crate::threads::{par_items, par_items2};
+use crate::simd::{Kernel, Vector};
+use crate::stream::{Constant, Rows, par_map_planes, sum};
+use crate::table::{Accum, Operand, ROUNDING, Signature, Table, threaded_rows, vector_rows};
+use crate::threads::{par_items, par_work, par_work2};
 use std::fmt;
 use std::ops::Range;
 
@@ -119,33 +121,32 @@ impl fmt::Display for PoolSpec {
     }
 }
 
-/// Maximum and its index in one plane, row by row; NaN wins, as in PyTorch.
-fn max_plane<T: Real>(s: &PoolSpec, x: &[T], out: &mut [T], arg: &mut [u32]) {
-    let [oh, ow] = s.out_hw();
-    for oy in 0..oh {
-        let (ys, _) = s.window(0, oy);
-        for ox in 0..ow {
-            let (xs, _) = s.window(1, ox);
-            let (mut best, mut at) = (T::NEG_INF, ys.start * s.w + xs.start);
-            for y in ys.clone() {
-                for x_ in xs.clone() {
-                    let v = x[y * s.w + x_];
-                    // The second test is true for NaN only.
-                    if v > best || v.partial_cmp(&v).is_none() {
-                        (best, at) = (v, y * s.w + x_);
-                    }
-                }
+/// Maximum of a window and its index in the plane; NaN wins, as in PyTorch.
+#[inline(always)]
+fn max_of<T: Real>(w: usize, x: &[T], ys: Range<usize>, xs: Range<usize>) -> (T, u32) {
+    let (mut best, mut at) = (T::NEG_INF, ys.start * w + xs.start);
+    for y in ys {
+        let start = y * w + xs.start;
+        for (i, &v) in (start..).zip(&x[start..y * w + xs.end]) {
+            // The second test is true for NaN only.
+            if v > best || v.partial_cmp(&v).is_none() {
+                (best, at) = (v, i);
             }
-            out[oy * ow + ox] = best;
-            arg[oy * ow + ox] = at as u32;
         }
     }
+    (best, at as u32)
 }
 
 fn max_planes<T: Real>(s: &PoolSpec, first: usize, x: &[T], out: &mut [T], arg: &mut [u32]) {
-    let (ip, op) = (s.in_plane(), s.out_plane());
-    for (i, (out, arg)) in out.chunks_exact_mut(op).zip(arg.chunks_exact_mut(op)).enumerate() {
-        max_plane(s, &x[(first + i) * ip..][..ip], out, arg);
+    let ([oh, ow], ip) = (s.out_hw(), s.in_plane());
+    let planes = out.chunks_exact_mut(oh * ow).zip(arg.chunks_exact_mut(oh * ow));
+    for (x, (out, arg)) in x[first * ip..].chunks_exact(ip).zip(planes) {
+        for oy in 0..oh {
+            for ox in 0..ow {
+                let i = oy * ow + ox;
+                (out[i], arg[i]) = max_of(s.w, x, s.window(0, oy).0, s.window(1, ox).0);
+            }
+        }
     }
 }
 
@@ -153,11 +154,172 @@ fn max_fwd<T: Real, const THREADS: bool>(s: &PoolSpec, inputs: &[&Buffer], outpu
     let x = inputs[0].as_slice::<T>(); // x [planes,h,w]
     let [out, arg] = outputs else { unreachable!("the table checked the number of outputs") };
     let (out, arg) = (out.as_mut_slice::<T>(), arg.as_mut_slice::<u32>()); // [planes,oh,ow]
-    let op = s.out_plane().max(1);
     if THREADS {
-        par_items2(out, op, arg, op, |first, out, arg| max_planes(s, first, x, out, arg));
+        par_work2(out, arg, s.out_plane().max(1), s.in_plane(), |first, out, arg| max_planes(s, first, x, out, arg));
     } else {
         max_planes(s, 0, x, out, arg);
+    }
+}
+
+fn max_vector_fits(s: &PoolSpec) -> Result<(), &'static str> {
+    match s.windows {
+        Windows::Sliding { stride: [_, 1 | 2], .. } if s.in_plane() <= 1 << 24 => Ok(()),
+        Windows::Sliding { stride: [_, 1 | 2], .. } => Err("indices must be exact in f32"),
+        _ => Err("wants windows that move by one or two columns"),
+    }
+}
+
+/// Max pooling, a vector of outputs at a time: the windows' first columns, then their second ones and so on, row after row.
+///
+/// With stride 2 the columns lie at every second place, so one split of a row serves two of them. Indices are `f32` numbers
+/// until they are stored: they go where the maxima go. What hangs over the left or right edge is left to [`max_of`].
+fn max_fwd_vector<V: Vector>(s: &PoolSpec, inputs: &[&Buffer], outputs: &mut [&mut Buffer], _: Accum) {
+    let x = inputs[0].as_slice::<f32>(); // x [planes,h,w]
+    let [out, arg] = outputs else { unreachable!("the table checked the number of outputs") };
+    let (out, arg) = (out.as_mut_slice::<f32>(), arg.as_mut_slice::<u32>()); // [planes,oh,ow]
+    par_work2(out, arg, s.out_plane().max(1), s.in_plane(), |first, out, arg| {
+        let x = &x[first * s.in_plane()..];
+        // SAFETY: the row is here only where the instructions of V are.
+        unsafe { V::run(MaxPlanes { s, x, out, arg }) }
+    });
+}
+
+struct MaxPlanes<'a> {
+    s: &'a PoolSpec,
+    x: &'a [f32],
+    out: &'a mut [f32],
+    arg: &'a mut [u32],
+}
+
+impl Kernel for MaxPlanes<'_> {
+    type Out = ();
+    #[inline(always)]
+    unsafe fn run<V: Vector>(self) {
+        let Windows::Sliding { kernel: [_, kw], stride: [_, step], padding: [_, _, left, _], .. } = self.s.windows else {
+            unreachable!("the row takes sliding windows only")
+        };
+        // SAFETY: the caller's.
+        unsafe {
+            match (step, kw) {
+                (2, 2) => self.planes::<V, 2>(left, 2),
+                (2, 3) => self.planes::<V, 2>(left, 3),
+                (2, _) => self.planes::<V, 2>(left, kw),
+                (_, 3) => self.planes::<V, 1>(left, 3),
+                (_, _) => self.planes::<V, 1>(left, kw),
+            }
+        }
+    }
+}
+
+impl MaxPlanes<'_> {
+    #[inline(always)]
+    unsafe fn planes<V: Vector, const STEP: usize>(self, left: usize, kw: usize) {
+        let Self { s, x, out, arg } = self;
+        let ([oh, ow], (h, w)) = (s.out_hw(), (s.h, s.w));
+        // Outputs of a row whose windows lie between its ends.
+        let end = ((w + left + STEP).saturating_sub(kw) / STEP).min(ow);
+        let inner = left.div_ceil(STEP).min(end)..end;
+        let planes = out.chunks_exact_mut(oh * ow).zip(arg.chunks_exact_mut(oh * ow));
+        for (x, (out, arg)) in x.chunks_exact(h * w).zip(planes) {
+            for oy in 0..oh {
+                let (ys, row) = (s.window(0, oy).0, oy * ow);
+                for ox in (0..inner.start).chain(inner.end..ow) {
+                    (out[row + ox], arg[row + ox]) = max_of(w, x, ys.clone(), s.window(1, ox).0);
+                }
+                for ox in inner.clone().step_by(V::LANES) {
+                    let n = (inner.end - ox).min(V::LANES);
+                    let column = ox * STEP - left;
+                    // SAFETY: the windows of n outputs from ox lie inside the plane.
+                    unsafe {
+                        let Best { value, at } = max_block::<V, STEP>(x, w, ys.clone(), column, kw, n);
+                        let (out, arg) = (&mut out[row + ox..][..n], &mut arg[row + ox..][..n]);
+                        if n == V::LANES {
+                            value.store(out.as_mut_ptr());
+                        } else {
+                            value.store_first(out.as_mut_ptr(), n);
+                        }
+                        at.store_first_whole(arg.as_mut_ptr(), n);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// The largest number so far of each window, and where the vector's first window would have it.
+#[derive(Clone, Copy)]
+struct Best<V> {
+    value: V,
+    at: V,
+}
+
+impl<V: Vector> Best<V> {
+    /// Of these and of later ones.
+    #[inline(always)]
+    unsafe fn or(self, later: Self) -> Self {
+        // SAFETY: the caller's, as [`Vector`] says.
+        unsafe {
+            let better = later.value.beats(self.value);
+            Best { value: V::select(better, later.value, self.value), at: V::select(better, later.at, self.at) }
+        }
+    }
+}
+
+/// Maxima and indices of `n` windows of `ys` (at least one) x `kw` from `column` on.
+///
+/// # Safety
+/// As [`Vector`]; the windows lie inside `x`, whose rows have `w` numbers.
+#[inline(always)]
+unsafe fn max_block<V: Vector, const STEP: usize>(
+    x: &[f32],
+    w: usize,
+    ys: Range<usize>,
+    column: usize,
+    kw: usize,
+    n: usize,
+) -> Best<V> {
+    const PLACES: [f32; 16] = [0., 1., 2., 3., 4., 5., 6., 7., 8., 9., 10., 11., 12., 13., 14., 15.];
+    // SAFETY: the caller's.
+    unsafe {
+        let first = ys.start * w + column;
+        let mut best = max_row::<V, STEP>(x.as_ptr().add(first), w - column, kw, n);
+        best.at = V::load(PLACES.as_ptr()).mul_add(V::splat(STEP as f32), best.at.add(V::splat(first as f32)));
+        for y in ys.skip(1) {
+            let first = y * w + column;
+            let row = max_row::<V, STEP>(x.as_ptr().add(first), w - column, kw, n);
+            let places = V::load(PLACES.as_ptr()).mul_add(V::splat(STEP as f32), V::splat(first as f32));
+            best = best.or(Best { at: row.at.add(places), ..row });
+        }
+        best
+    }
+}
+
+/// Maxima of one row of `n` windows from `p` on, and their columns.
+///
+/// # Safety
+/// As [`Vector`]; there are `room` numbers at `p`, and the windows lie inside.
+#[inline(always)]
+unsafe fn max_row<V: Vector, const STEP: usize>(p: *const f32, room: usize, kw: usize, n: usize) -> Best<V> {
+    // SAFETY: the caller's; masked loads stay within `room`.
+    unsafe {
+        let mut best = Best { value: V::splat(f32::NEG_INFINITY), at: V::splat(0.0) };
+        for kx in (0..kw).step_by(STEP) {
+            let (p, room) = (p.add(kx), room - kx);
+            let [v, next] = if STEP == 1 {
+                [if n == V::LANES { V::load(p) } else { V::load_first(p, n) }; 2]
+            } else if room >= 2 * V::LANES {
+                V::split2(p)
+            } else {
+                let beyond = V::load_first(p.wrapping_add(V::LANES), room.saturating_sub(V::LANES));
+                V::unzip(V::load_first(p, room.min(V::LANES)), beyond)
+            };
+            let v = Best { value: v, at: V::splat(kx as f32) };
+            best = if kx == 0 { v } else { best.or(v) };
+            if STEP == 2 && kx + 1 < kw {
+                best = best.or(Best { value: next, at: V::splat((kx + 1) as f32) });
+            }
+        }
+        best
     }
 }
 
@@ -197,6 +359,44 @@ fn avg_fwd<T: Real, const THREADS: bool>(s: &PoolSpec, inputs: &[&Buffer], outpu
     });
 }
 
+fn is_global(s: &PoolSpec) -> Result<(), &'static str> {
+    if s.windows == (Windows::Adaptive { out: [1, 1] }) { Ok(()) } else { Err("wants one window over the whole plane") }
+}
+
+fn avg_fwd_vector<V: Vector>(s: &PoolSpec, inputs: &[&Buffer], outputs: &mut [&mut Buffer], accum: Accum) {
+    let (x, plane) = (inputs[0].as_slice::<f32>(), s.in_plane()); // x [planes,h,w]
+    par_work(outputs[0].as_mut_slice::<f32>(), 1, plane, |first, out| {
+        // SAFETY: the row is here only where the instructions of V are.
+        unsafe { V::run(Means { x: &x[first * plane..], plane, out, accum }) }
+    });
+}
+
+struct Means<'a> {
+    x: &'a [f32],
+    plane: usize,
+    out: &'a mut [f32],
+    accum: Accum,
+}
+
+impl Kernel for Means<'_> {
+    type Out = ();
+    #[inline(always)]
+    unsafe fn run<V: Vector>(self) {
+        for (i, out) in self.out.iter_mut().enumerate() {
+            let all = Rows { start: i * self.plane, rows: 1, stride: 0, len: self.plane };
+            // SAFETY: the caller's.
+            self.accum.put(out, (unsafe { sum::<V>(self.x, all) } / self.plane as f64) as f32);
+        }
+    }
+}
+
+fn avg_bwd_vector<V: Vector>(s: &PoolSpec, inputs: &[&Buffer], outputs: &mut [&mut Buffer], accum: Accum) {
+    let (dout, plane) = (inputs[0].as_slice::<f32>(), s.in_plane()); // dout [planes,1,1]
+    let share = |i: usize| Constant { value: dout[i] / plane as f32 };
+    // SAFETY: the row is here only where the instructions of V are.
+    unsafe { par_map_planes::<V, _, 0>(share, plane, [], outputs[0].as_mut_slice(), accum) }
+}
+
 fn avg_bwd<T: Real, const THREADS: bool>(s: &PoolSpec, inputs: &[&Buffer], outputs: &mut [&mut Buffer], accum: Accum) {
     let dout = inputs[0].as_slice::<T>(); // dout [planes,oh,ow]
     let [oh, ow] = s.out_hw();
@@ -230,6 +430,9 @@ fn cases() -> Vec<PoolSpec> {
         sliding(2, 9, 6, [3, 2], [1, 2], [2, 1, 0, 1]),
         sliding(1, 11, 5, [2, 3], [3, 3], [0; 4]),
         sliding(70, 32, 31, [3, 3], [2, 2], [1; 4]),
+        sliding(2, 5, 75, [2, 2], [2, 2], [0; 4]),
+        sliding(2, 6, 140, [5, 5], [1, 1], [2; 4]),
+        sliding(1, 9, 71, [3, 4], [2, 2], [1, 1, 3, 2]),
     ];
     for s in v.clone() {
         if let Windows::Sliding { kernel, stride, padding, .. } = s.windows {
@@ -260,7 +463,7 @@ pub static MAX_FWD: Table<PoolSpec> = Table {
     terms: |_| 1,
     accumulates: false,
     cases,
-    rows: threaded_rows!(max_fwd, ROUNDING),
+    rows: vector_rows!(max_fwd_vector if max_vector_fits, max_fwd, ROUNDING),
 };
 
 /// `maxpool.bwd`: inputs `dout`, `arg`; output `dx`.
@@ -291,7 +494,7 @@ pub static AVG_FWD: Table<PoolSpec> = Table {
     terms: PoolSpec::largest_window,
     accumulates: true,
     cases,
-    rows: threaded_rows!(avg_fwd, ROUNDING),
+    rows: vector_rows!(avg_fwd_vector if is_global, avg_fwd, ROUNDING),
 };
 
 /// `avgpool.bwd`: input `dout`; output `dx`.
@@ -305,12 +508,42 @@ pub static AVG_BWD: Table<PoolSpec> = Table {
     terms: PoolSpec::largest_window,
     accumulates: true,
     cases,
-    rows: threaded_rows!(avg_bwd, ROUNDING),
+    rows: vector_rows!(avg_bwd_vector if is_global, avg_bwd, ROUNDING),
 };
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::device::DType;
+    use crate::random;
+    use crate::table::Row;
+
+    /// Few values make many ties; then some numbers that compare to nothing.
+    #[test]
+    fn every_rung_takes_the_first_maximum_and_the_last_nan() {
+        for (case, s) in cases().into_iter().enumerate() {
+            for special in [0.0, f32::NEG_INFINITY, f32::NAN] {
+                let value = |i| match random::philox(case as u64, i)[0] % 5 {
+                    0 => special,
+                    v => v as f32,
+                };
+                let x: Vec<f32> = (0..s.planes * s.in_plane()).map(|i| value(i as u64)).collect();
+                let x = Buffer::from_slice(&x);
+                let run = |row: &Row<PoolSpec>| {
+                    let len = s.planes * s.out_plane();
+                    let (mut out, mut arg) = (Buffer::zeros(DType::F32, len), Buffer::zeros(DType::U32, len));
+                    (row.run)(&s, &[&x], &mut [&mut out, &mut arg], Accum::Write);
+                    let bits: Vec<u32> = out.as_slice::<f32>().iter().map(|v| v.to_bits()).collect();
+                    (bits, arg.as_slice::<u32>().to_vec())
+                };
+                let f32_rows = || MAX_FWD.rows.iter().filter(|r| r.dtype == DType::F32);
+                let want = run(f32_rows().find(|r| r.name == "naive").unwrap());
+                for row in f32_rows().filter(|r| (r.here)() && (r.fits)(&s).is_ok()) {
+                    assert_eq!(run(row), want, "{} {s} {special}", row.name);
+                }
+            }
+        }
+    }
 
     /// Sizes that `torch.nn.functional.max_pool2d` gives.
     #[test]

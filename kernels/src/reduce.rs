@@ -5,8 +5,10 @@
 
 use crate::buffer::Buffer;
 use crate::device::Real;
-use crate::table::{Accum, Operand, ROUNDING, Signature, Table, threaded_rows};
-use crate::threads::par_items;
+use crate::simd::{Kernel, Vector};
+use crate::stream::{Constant, Rows, par_map_planes, sum};
+use crate::table::{Accum, Operand, ROUNDING, Signature, Table, vector_rows};
+use crate::threads::par_work;
 use std::fmt;
 
 /// A sum over parts of `x [a, b, c]`.
@@ -34,41 +36,101 @@ impl fmt::Display for ReduceSpec {
     }
 }
 
-fn fwd<T: Real, const THREADS: bool>(s: &ReduceSpec, inputs: &[&Buffer], outputs: &mut [&mut Buffer], accum: Accum) {
+fn fwd<T: Real>(s: &ReduceSpec, inputs: &[&Buffer], outputs: &mut [&mut Buffer], accum: Accum) {
     let x = inputs[0].as_slice::<T>(); // x [a,b,c]
-    let part = |first: usize, part: &mut [T]| {
-        for (b, out) in (first..).zip(part) {
-            // Wide accumulation: a bias gradient sums over every pixel of a batch.
-            let row = |a: usize| x[(a * s.b + b) * s.c..][..s.c].iter().map(|v| v.wide()).sum::<f64>();
-            let sum: f64 = (0..s.a).map(row).sum();
-            accum.put(out, T::of(sum * s.scale));
-        }
-    };
-    let out = outputs[0].as_mut_slice::<T>(); // out [b]
-    if THREADS && s.len() > 1 << 14 {
-        use rayon::prelude::*;
-        out.par_chunks_mut(1).enumerate().for_each(|(b, out)| part(b, out));
-    } else {
-        part(0, out);
+    for (b, out) in outputs[0].as_mut_slice::<T>().iter_mut().enumerate() {
+        // Wide accumulation: a bias gradient sums over every pixel of a batch.
+        let row = |a: usize| x[(a * s.b + b) * s.c..][..s.c].iter().map(|v| v.wide()).sum::<f64>();
+        let sum: f64 = (0..s.a).map(row).sum();
+        accum.put(out, T::of(sum * s.scale));
     }
 }
 
-fn bwd<T: Real, const THREADS: bool>(s: &ReduceSpec, inputs: &[&Buffer], outputs: &mut [&mut Buffer], accum: Accum) {
-    let dout = inputs[0].as_slice::<T>(); // dout [b]
-    let scale = T::of(s.scale);
-    let item = s.c.max(1);
-    let part = |first: usize, part: &mut [T]| {
-        for (i, dx) in (first..).zip(part.chunks_exact_mut(item)) {
-            let d = dout[i % s.b] * scale;
-            dx.iter_mut().for_each(|v| accum.put(v, d));
+fn fwd_vector<V: Vector>(s: &ReduceSpec, inputs: &[&Buffer], outputs: &mut [&mut Buffer], accum: Accum) {
+    let x = inputs[0].as_slice::<f32>(); // x [a,b,c]
+    par_work(outputs[0].as_mut_slice::<f32>(), 1, s.a * s.c, |first, out| {
+        // SAFETY: the row is here only where the instructions of V are.
+        unsafe { V::run(Sums { s, x, first, out, accum }) }
+    });
+}
+
+/// The sums from `first` on, as many as `out` has.
+struct Sums<'a> {
+    s: &'a ReduceSpec,
+    x: &'a [f32],
+    first: usize,
+    out: &'a mut [f32],
+    accum: Accum,
+}
+
+impl Kernel for Sums<'_> {
+    type Out = ();
+    #[inline(always)]
+    unsafe fn run<V: Vector>(self) {
+        let Self { s, x, first, out, accum } = self;
+        // SAFETY: the caller's.
+        unsafe {
+            if s.c == 1 {
+                for (i, out) in out.chunks_mut(V::LANES).enumerate() {
+                    columns::<V>(s, &x[first + i * V::LANES..], out, accum);
+                }
+                return;
+            }
+            for (b, out) in (first..).zip(out) {
+                let all = Rows { start: b * s.c, rows: s.a, stride: s.b * s.c, len: s.c };
+                accum.put(out, (sum::<V>(x, all) * s.scale) as f32);
+            }
         }
-    };
+    }
+}
+
+/// Sums down at most a vector of columns of the matrix `x [a, b]`.
+///
+/// # Safety
+/// As [`Vector`].
+#[inline(always)]
+unsafe fn columns<V: Vector>(s: &ReduceSpec, x: &[f32], out: &mut [f32], accum: Accum) {
+    /// Rows whose sum is rounded before it is added to the others.
+    const BLOCK: usize = 256;
+    let n = out.len();
+    assert!(s.a == 0 || (s.a - 1) * s.b + n <= x.len());
+    // SAFETY: the caller's; n numbers of each row lie inside.
+    unsafe {
+        let mut total = V::splat(0.0);
+        for start in (0..s.a).step_by(BLOCK) {
+            let mut sum = V::splat(0.0);
+            for a in start..s.a.min(start + BLOCK) {
+                let p = x.as_ptr().add(a * s.b);
+                sum = sum.add(if n == V::LANES { V::load(p) } else { V::load_first(p, n) });
+            }
+            total = total.add(sum);
+        }
+        total = total.mul(V::splat(s.scale as f32));
+        if accum == Accum::Add {
+            total = total.add(V::load_first(out.as_ptr(), n));
+        }
+        total.store_first(out.as_mut_ptr(), n);
+    }
+}
+
+fn bwd<T: Real>(s: &ReduceSpec, inputs: &[&Buffer], outputs: &mut [&mut Buffer], accum: Accum) {
+    let dout = inputs[0].as_slice::<T>(); // dout [b]
     let dx = outputs[0].as_mut_slice::<T>(); // dx [a,b,c]
-    if THREADS { par_items(dx, item, part) } else { part(0, dx) }
+    for (i, dx) in dx.chunks_exact_mut(s.c.max(1)).enumerate() {
+        let d = dout[i % s.b] * T::of(s.scale);
+        dx.iter_mut().for_each(|v| accum.put(v, d));
+    }
+}
+
+fn bwd_vector<V: Vector>(s: &ReduceSpec, inputs: &[&Buffer], outputs: &mut [&mut Buffer], accum: Accum) {
+    let dout = inputs[0].as_slice::<f32>(); // dout [b]
+    let of = |i: usize| Constant { value: dout[i % s.b] * s.scale as f32 };
+    // SAFETY: the row is here only where the instructions of V are.
+    unsafe { par_map_planes::<V, _, 0>(of, s.c, [], outputs[0].as_mut_slice(), accum) }
 }
 
 fn cases() -> Vec<ReduceSpec> {
-    [(1, 1, 1), (1, 1, 70_000), (3, 5, 49), (65, 10, 1), (1, 4, 130), (2, 33, 900)]
+    [(1, 1, 1), (1, 1, 70_000), (3, 5, 49), (65, 10, 1), (600, 37, 1), (1, 4, 130), (2, 33, 900), (90, 2, 30)]
         .map(|(a, b, c)| ReduceSpec { a, b, c, scale: 0.25 })
         .to_vec()
 }
@@ -81,7 +143,7 @@ pub static FWD: Table<ReduceSpec> = Table {
     terms: |s| s.a * s.c,
     accumulates: true,
     cases,
-    rows: threaded_rows!(fwd, ROUNDING),
+    rows: vector_rows!(fwd_vector, fwd, ROUNDING),
 };
 
 /// `reduce.bwd`: input `dout`; output `dx`.
@@ -92,5 +154,5 @@ pub static BWD: Table<ReduceSpec> = Table {
     terms: |_| 1,
     accumulates: true,
     cases,
-    rows: threaded_rows!(bwd, ROUNDING),
+    rows: vector_rows!(bwd_vector, bwd, ROUNDING),
 };

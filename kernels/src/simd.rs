@@ -100,6 +100,8 @@ pub(crate) trait Vector: Copy + Send + Sync + 'static {
     const LANES: usize;
     /// Rows of the register tile of a product (see `gemm::tile`): 3 vectors wide, it should fill the registers.
     const ROWS: usize;
+    /// Some of the lanes.
+    type Mask: Copy;
 
     /// Runs `kernel`, compiled with these instructions.
     unsafe fn run<K: Kernel>(kernel: K) -> K::Out;
@@ -119,8 +121,14 @@ pub(crate) trait Vector: Copy + Send + Sync + 'static {
     unsafe fn mul_add(self, b: Self, c: Self) -> Self;
     /// Asks for the cache line at `p`, which may be any address.
     unsafe fn prefetch(p: *const f32);
-    /// Every second of `2 * LANES` numbers at `p`: those at even places, those at odd places.
-    unsafe fn split2(p: *const f32) -> [Self; 2];
+    /// Every second number of `a` followed by `b`: those at even places, those at odd places.
+    unsafe fn unzip(a: Self, b: Self) -> [Self; 2];
+    /// The same of `2 * LANES` numbers at `p`.
+    #[inline(always)]
+    unsafe fn split2(p: *const f32) -> [Self; 2] {
+        // SAFETY: as the caller's.
+        unsafe { Self::unzip(Self::load(p), Self::load(p.add(Self::LANES))) }
+    }
     /// Every fourth of `4 * LANES` numbers at `p`.
     #[inline(always)]
     unsafe fn split4(p: *const f32) -> [Self; 4] {
@@ -156,6 +164,31 @@ pub(crate) trait Vector: Copy + Send + Sync + 'static {
                 Self::join2(pair, p.add(2 * at));
             }
         }
+    }
+    /// The first `n <= LANES` lanes.
+    unsafe fn first(n: usize) -> Self::Mask;
+    /// Where `self > o`.
+    unsafe fn above(self, o: Self) -> Self::Mask;
+    /// Where `self > o`, or `self` is NaN.
+    unsafe fn beats(self, o: Self) -> Self::Mask;
+    /// `yes` in the lanes of the mask, `no` in the others.
+    unsafe fn select(mask: Self::Mask, yes: Self, no: Self) -> Self;
+    /// Stores the first `n` numbers, which are whole and not negative, as integers.
+    unsafe fn store_first_whole(self, p: *mut u32, n: usize);
+    /// The sum of all lanes.
+    #[inline(always)]
+    unsafe fn sum(self) -> f32 {
+        let mut lanes = [0.0f32; 16];
+        // SAFETY: no vector is wider.
+        unsafe { self.store(lanes.as_mut_ptr()) };
+        let mut half = Self::LANES;
+        while half > 1 {
+            half /= 2;
+            for i in 0..half {
+                lanes[i] += lanes[i + half];
+            }
+        }
+        lanes[0]
     }
 }
 
@@ -248,6 +281,7 @@ impl Vector for Portable {
     const ISA: Isa = Isa::Portable;
     const LANES: usize = 4;
     const ROWS: usize = 4;
+    type Mask = [bool; 4];
     unsafe fn run<K: Kernel>(kernel: K) -> K::Out {
         kernel.run::<Self>()
     }
@@ -295,8 +329,8 @@ impl Vector for Portable {
     #[inline(always)]
     unsafe fn prefetch(_: *const f32) {}
     #[inline(always)]
-    unsafe fn split2(p: *const f32) -> [Self; 2] {
-        [0, 1].map(|o| Portable([0, 1, 2, 3].map(|i| *p.add(2 * i + o))))
+    unsafe fn unzip(Portable(a): Self, Portable(b): Self) -> [Self; 2] {
+        [Portable([a[0], a[2], b[0], b[2]]), Portable([a[1], a[3], b[1], b[3]])]
     }
     #[inline(always)]
     unsafe fn transpose(from: *const f32, from_stride: usize, to: *mut f32, to_stride: usize) {
@@ -307,6 +341,26 @@ impl Vector for Portable {
     #[inline(always)]
     unsafe fn join2([a, b]: [Self; 2], p: *mut f32) {
         (0..4).for_each(|i| (*p.add(2 * i), *p.add(2 * i + 1)) = (a.0[i], b.0[i]))
+    }
+    #[inline(always)]
+    unsafe fn first(n: usize) -> [bool; 4] {
+        [0, 1, 2, 3].map(|i| i < n)
+    }
+    #[inline(always)]
+    unsafe fn above(self, o: Self) -> [bool; 4] {
+        [0, 1, 2, 3].map(|i| self.0[i] > o.0[i])
+    }
+    #[inline(always)]
+    unsafe fn beats(self, o: Self) -> [bool; 4] {
+        [0, 1, 2, 3].map(|i| self.0[i] > o.0[i] || self.0[i].is_nan())
+    }
+    #[inline(always)]
+    unsafe fn select(mask: [bool; 4], yes: Self, no: Self) -> Self {
+        Portable([0, 1, 2, 3].map(|i| if mask[i] { yes.0[i] } else { no.0[i] }))
+    }
+    #[inline(always)]
+    unsafe fn store_first_whole(self, p: *mut u32, n: usize) {
+        (0..n).for_each(|i| *p.add(i) = self.0[i] as u32)
     }
 }
 
@@ -327,6 +381,7 @@ mod arm {
         const ISA: Isa = Isa::Neon;
         const LANES: usize = 4;
         const ROWS: usize = 8;
+        type Mask = uint32x4_t;
         unsafe fn run<K: Kernel>(kernel: K) -> K::Out {
             kernel.run::<Self>()
         }
@@ -405,6 +460,33 @@ mod arm {
         unsafe fn join4([a, b, c, d]: [Self; 4], p: *mut f32) {
             vst4q_f32(p, float32x4x4_t(a.0, b.0, c.0, d.0))
         }
+        #[inline(always)]
+        unsafe fn unzip(a: Self, b: Self) -> [Self; 2] {
+            [Neon(vuzp1q_f32(a.0, b.0)), Neon(vuzp2q_f32(a.0, b.0))]
+        }
+        #[inline(always)]
+        unsafe fn first(n: usize) -> uint32x4_t {
+            vcltq_u32(vld1q_u32([0, 1, 2, 3].as_ptr()), vdupq_n_u32(n as u32))
+        }
+        #[inline(always)]
+        unsafe fn above(self, o: Self) -> uint32x4_t {
+            vcgtq_f32(self.0, o.0)
+        }
+        #[inline(always)]
+        unsafe fn beats(self, o: Self) -> uint32x4_t {
+            // NaN is what does not equal itself.
+            vorrq_u32(vcgtq_f32(self.0, o.0), vmvnq_u32(vceqq_f32(self.0, self.0)))
+        }
+        #[inline(always)]
+        unsafe fn select(mask: uint32x4_t, yes: Self, no: Self) -> Self {
+            Neon(vbslq_f32(mask, yes.0, no.0))
+        }
+        #[inline(always)]
+        unsafe fn store_first_whole(self, p: *mut u32, n: usize) {
+            let mut all = [0u32; 4];
+            vst1q_u32(all.as_mut_ptr(), vcvtq_u32_f32(self.0));
+            (0..n).for_each(|i| *p.add(i) = all[i])
+        }
     }
 }
 
@@ -432,6 +514,7 @@ mod x86 {
         const ISA: Isa = Isa::Avx2;
         const LANES: usize = 8;
         const ROWS: usize = 4;
+        type Mask = __m256;
         unsafe fn run<K: Kernel>(kernel: K) -> K::Out {
             #[target_feature(enable = "avx2,fma")]
             unsafe fn inside<K: Kernel>(kernel: K) -> K::Out {
@@ -484,9 +567,8 @@ mod x86 {
             _mm_prefetch::<_MM_HINT_T0>(p.cast());
         }
         #[inline(always)]
-        unsafe fn split2(p: *const f32) -> [Self; 2] {
+        unsafe fn unzip(Avx2(a): Self, Avx2(b): Self) -> [Self; 2] {
             // Within the 128-bit halves first, then the quarters in order.
-            let (a, b) = (_mm256_loadu_ps(p), _mm256_loadu_ps(p.add(8)));
             let order = |v| Avx2(_mm256_castpd_ps(_mm256_permute4x64_pd::<0b11_01_10_00>(_mm256_castps_pd(v))));
             [order(_mm256_shuffle_ps::<0b10_00_10_00>(a, b)), order(_mm256_shuffle_ps::<0b11_01_11_01>(a, b))]
         }
@@ -515,6 +597,26 @@ mod x86 {
             let (low, high) = (_mm256_unpacklo_ps(a.0, b.0), _mm256_unpackhi_ps(a.0, b.0));
             _mm256_storeu_ps(p, _mm256_permute2f128_ps::<0x20>(low, high));
             _mm256_storeu_ps(p.add(8), _mm256_permute2f128_ps::<0x31>(low, high));
+        }
+        #[inline(always)]
+        unsafe fn first(n: usize) -> __m256 {
+            _mm256_castsi256_ps(first8(n))
+        }
+        #[inline(always)]
+        unsafe fn above(self, o: Self) -> __m256 {
+            _mm256_cmp_ps::<_CMP_GT_OQ>(self.0, o.0)
+        }
+        #[inline(always)]
+        unsafe fn beats(self, o: Self) -> __m256 {
+            _mm256_or_ps(_mm256_cmp_ps::<_CMP_GT_OQ>(self.0, o.0), _mm256_cmp_ps::<_CMP_UNORD_Q>(self.0, self.0))
+        }
+        #[inline(always)]
+        unsafe fn select(mask: __m256, yes: Self, no: Self) -> Self {
+            Avx2(_mm256_blendv_ps(no.0, yes.0, mask))
+        }
+        #[inline(always)]
+        unsafe fn store_first_whole(self, p: *mut u32, n: usize) {
+            _mm256_maskstore_epi32(p.cast(), first8(n), _mm256_cvttps_epi32(self.0))
         }
     }
 
@@ -548,6 +650,7 @@ mod x86 {
         const ISA: Isa = Isa::Avx512;
         const LANES: usize = 16;
         const ROWS: usize = 8;
+        type Mask = __mmask16;
         unsafe fn run<K: Kernel>(kernel: K) -> K::Out {
             #[target_feature(enable = "avx512f")]
             unsafe fn inside<K: Kernel>(kernel: K) -> K::Out {
@@ -600,8 +703,7 @@ mod x86 {
             _mm_prefetch::<_MM_HINT_T0>(p.cast());
         }
         #[inline(always)]
-        unsafe fn split2(p: *const f32) -> [Self; 2] {
-            let (a, b) = (_mm512_loadu_ps(p), _mm512_loadu_ps(p.add(16)));
+        unsafe fn unzip(Avx512(a): Self, Avx512(b): Self) -> [Self; 2] {
             [Avx512(Self::every_second(a, b, 0)), Avx512(Self::every_second(a, b, 1))]
         }
         #[inline(always)]
@@ -659,6 +761,26 @@ mod x86 {
                 _mm512_storeu_ps(at.add(16), Self::by_turns(ac, bd, 8));
             }
         }
+        #[inline(always)]
+        unsafe fn first(n: usize) -> __mmask16 {
+            ((1u32 << n) - 1) as __mmask16
+        }
+        #[inline(always)]
+        unsafe fn above(self, o: Self) -> __mmask16 {
+            _mm512_cmp_ps_mask::<_CMP_GT_OQ>(self.0, o.0)
+        }
+        #[inline(always)]
+        unsafe fn beats(self, o: Self) -> __mmask16 {
+            _mm512_cmp_ps_mask::<_CMP_GT_OQ>(self.0, o.0) | _mm512_cmp_ps_mask::<_CMP_UNORD_Q>(self.0, self.0)
+        }
+        #[inline(always)]
+        unsafe fn select(mask: __mmask16, yes: Self, no: Self) -> Self {
+            Avx512(_mm512_mask_blend_ps(mask, no.0, yes.0))
+        }
+        #[inline(always)]
+        unsafe fn store_first_whole(self, p: *mut u32, n: usize) {
+            _mm512_mask_storeu_epi32(p.cast(), ((1u32 << n) - 1) as __mmask16, _mm512_cvttps_epi32(self.0))
+        }
     }
 }
 
@@ -705,6 +827,22 @@ mod tests {
                     back.fill(-1.0);
                     V::load(from.as_ptr()).store_first(back.as_mut_ptr(), n);
                     (0..l).for_each(|i| assert_eq!(back[i], if i < n { i as f32 } else { -1.0 }));
+                    V::select(V::first(n), V::splat(1.0), V::splat(0.0)).store(back.as_mut_ptr());
+                    (0..l).for_each(|i| assert_eq!(back[i], if i < n { 1.0 } else { 0.0 }));
+                    let mut whole = [77; 16];
+                    V::load(from.as_ptr()).store_first_whole(whole.as_mut_ptr(), n);
+                    (0..l).for_each(|i| assert_eq!(whole[i], if i < n { i as u32 } else { 77 }));
+                }
+                assert_eq!(V::load(from.as_ptr()).sum(), (l * (l - 1) / 2) as f32);
+                // Comparisons in the first lane; NaN is above nothing and beats everything.
+                for (x, y, above, beats) in
+                    [(1.0, 0.0, 1.0, 1.0), (0.0, 0.0, 0.0, 0.0), (f32::NAN, 0.0, 0.0, 1.0), (0.0, f32::NAN, 0.0, 0.0)]
+                {
+                    let (x, y, yes, no) = (V::splat(x), V::splat(y), V::splat(1.0), V::splat(0.0));
+                    V::select(x.above(y), yes, no).store(lanes.as_mut_ptr());
+                    assert_eq!(lanes[0], above, "{} above", V::ISA);
+                    V::select(x.beats(y), yes, no).store(lanes.as_mut_ptr());
+                    assert_eq!(lanes[0], beats, "{} beats", V::ISA);
                 }
             }
         }

@@ -174,6 +174,44 @@ macro_rules! threaded_rows {
 }
 pub(crate) use threaded_rows;
 
+/// Rows of one kernel `f::<vector>` for each instruction set, on all threads; rows of a scalar `g::<type>` to read and in f64; and
+/// in between, where the vectors do not take everything (a `fits` rule follows `f`), `g::<type, threads>` on all threads.
+macro_rules! vector_rows {
+    ($f:ident, $g:ident, $tolerance:expr) => {
+        $crate::table::vector_rows!(@ $f, {}, $tolerance, [
+            $crate::table::Row::cpu("naive", $crate::DType::F32, $tolerance, $g::<f32>),
+            $crate::table::Row::cpu("naive", $crate::DType::F64, $tolerance, $g::<f64>),
+        ])
+    };
+    ($f:ident if $fits:ident, $g:ident, $tolerance:expr) => {
+        $crate::table::vector_rows!(@ $f, { fits: $fits, }, $tolerance, [
+            $crate::table::Row::cpu("threaded", $crate::DType::F32, $tolerance, $g::<f32, true>),
+            $crate::table::Row::cpu("naive", $crate::DType::F32, $tolerance, $g::<f32, false>),
+            $crate::table::Row::cpu("naive", $crate::DType::F64, $tolerance, $g::<f64, false>),
+        ])
+    };
+    (@ $f:ident, { $($column:tt)* }, $tolerance:expr, [$($scalar:expr,)*]) => {
+        &[
+            #[cfg(target_arch = "x86_64")]
+            $crate::table::vector_rows!(# "vector_avx512", $f, $crate::simd::Avx512, { $($column)* }, $tolerance),
+            #[cfg(target_arch = "x86_64")]
+            $crate::table::vector_rows!(# "vector_avx2", $f, $crate::simd::Avx2, { $($column)* }, $tolerance),
+            #[cfg(target_arch = "aarch64")]
+            $crate::table::vector_rows!(# "vector_neon", $f, $crate::simd::Neon, { $($column)* }, $tolerance),
+            $crate::table::vector_rows!(# "vector", $f, $crate::simd::Portable, { $($column)* }, $tolerance),
+            $($scalar,)*
+        ]
+    };
+    (# $name:literal, $f:ident, $v:ty, { $($column:tt)* }, $tolerance:expr) => {
+        $crate::table::Row {
+            here: $crate::simd::here::<$v>,
+            $($column)*
+            ..$crate::table::Row::cpu($name, $crate::DType::F32, $tolerance, $f::<$v>)
+        }
+    };
+}
+pub(crate) use vector_rows;
+
 /// All kernels of one operation and direction.
 pub struct Table<S: 'static> {
     /// `op.direction`, such as `conv2d.fwd`.

@@ -2,35 +2,47 @@
 
 use rayon::prelude::*;
 
-/// Elements below which starting threads costs more than it saves.
-const GRAIN: usize = 1 << 14;
+/// Elements up to which starting threads costs more than it saves.
+const ALONE: usize = 1 << 16;
+/// Elements that a thread takes at a time beyond that.
+const GRAIN: usize = 1 << 15;
 
 /// Runs `f(first_item, part)` over `out` cut into parts of whole items of `item` elements each.
 ///
 /// Items are independent, so the cut does not change any result.
 pub(crate) fn par_items<T: Send>(out: &mut [T], item: usize, f: impl Fn(usize, &mut [T]) + Sync) {
+    par_work(out, item, item, f);
+}
+
+/// As [`par_items`], for items whose work is not their size: that of `work` elements each.
+pub(crate) fn par_work<T: Send>(out: &mut [T], item: usize, work: usize, f: impl Fn(usize, &mut [T]) + Sync) {
     if out.is_empty() {
         return;
     }
-    let per = (GRAIN / item.max(1)).max(1);
-    if out.len() <= GRAIN {
+    let (items, per) = (out.len() / item, (GRAIN / work.max(1)).max(1));
+    if items * work <= ALONE {
         f(0, out);
     } else {
         out.par_chunks_mut(per * item).enumerate().for_each(|(i, part)| f(i * per, part));
     }
 }
 
-/// As [`par_items`] for two outputs that advance together, with item sizes `ia` and `ib`.
-pub(crate) fn par_items2<A: Send, B: Send>(
+/// As [`par_work`] for two outputs that advance together, with items of `item` elements in both.
+pub(crate) fn par_work2<A: Send, B: Send>(
     a: &mut [A],
-    ia: usize,
     b: &mut [B],
-    ib: usize,
+    item: usize,
+    work: usize,
     f: impl Fn(usize, &mut [A], &mut [B]) + Sync,
 ) {
     if a.is_empty() {
         return;
     }
-    let per = (GRAIN / ia.max(ib).max(1)).max(1);
-    a.par_chunks_mut(per * ia).zip(b.par_chunks_mut(per * ib)).enumerate().for_each(|(i, (a, b))| f(i * per, a, b));
+    let (items, per) = (a.len() / item, (GRAIN / work.max(1)).max(1));
+    if items * work <= ALONE {
+        f(0, a, b);
+    } else {
+        let parts = a.par_chunks_mut(per * item).zip(b.par_chunks_mut(per * item));
+        parts.enumerate().for_each(|(i, (a, b))| f(i * per, a, b));
+    }
 }
