@@ -3,6 +3,7 @@
 //! `out[n,oc,oh,ow] = bias[oc] + sum_{c,kh,kw} x[n, g*cg + c, oh*sh - pt + kh*dh, ow*sw - pl + kw*dw] * w[oc,c,kh,kw]`
 //! where `g` is the group of `oc` and `cg = c / groups`. Pairs are `[height, width]`; padding is per side.
 
+mod col2im;
 mod gemm;
 mod naive;
 mod winograd;
@@ -231,6 +232,19 @@ macro_rules! winograd_dgrad {
     };
 }
 
+/// The row of `dgrad` for few input channels.
+macro_rules! col2im {
+    ($name:literal, $v:ty) => {
+        Row {
+            here: simd::here::<$v>,
+            fits: col2im::fits,
+            wins: col2im::wins,
+            scratch: col2im::scratch,
+            prepare: Some(Prepare { input: 1, when: |_| true, key: weight_key, make: col2im::pack::<$v> }),
+            ..Row::cpu($name, DType::F32, ROUNDING, col2im::dgrad::<$v>)
+        }
+    };
+}
 macro_rules! winograd_wgrad {
     ($name:literal, $v:ty) => {
         Row {
@@ -309,6 +323,8 @@ pub static DGRAD: Table<Conv2dSpec> = Table {
     cases,
     rows: &[
         #[cfg(target_arch = "x86_64")]
+        col2im!("col2im_avx512", simd::Avx512),
+        #[cfg(target_arch = "x86_64")]
         winograd_dgrad!("winograd_f4_avx512", simd::Avx512, F4, 4, 6),
         #[cfg(target_arch = "x86_64")]
         winograd_dgrad!("winograd_f2_avx512", simd::Avx512, F2, 2, 4),
@@ -320,6 +336,8 @@ pub static DGRAD: Table<Conv2dSpec> = Table {
             gemm::weight_scratch,
             dgrad_prepare::<simd::Avx512>(),
         ),
+        #[cfg(target_arch = "x86_64")]
+        col2im!("col2im_avx2", simd::Avx2),
         #[cfg(target_arch = "x86_64")]
         winograd_dgrad!("winograd_f4_avx2", simd::Avx2, F4, 4, 6),
         #[cfg(target_arch = "x86_64")]
@@ -333,6 +351,8 @@ pub static DGRAD: Table<Conv2dSpec> = Table {
             dgrad_prepare::<simd::Avx2>(),
         ),
         #[cfg(target_arch = "aarch64")]
+        col2im!("col2im_neon", simd::Neon),
+        #[cfg(target_arch = "aarch64")]
         winograd_dgrad!("winograd_f4_neon", simd::Neon, F4, 4, 6),
         #[cfg(target_arch = "aarch64")]
         winograd_dgrad!("winograd_f2_neon", simd::Neon, F2, 2, 4),
@@ -344,6 +364,7 @@ pub static DGRAD: Table<Conv2dSpec> = Table {
             gemm::weight_scratch,
             dgrad_prepare::<simd::Neon>(),
         ),
+        col2im!("col2im", simd::Portable),
         winograd_dgrad!("winograd_f4", simd::Portable, F4, 4, 6),
         winograd_dgrad!("winograd_f2", simd::Portable, F2, 2, 4),
         gemm_row("im2col", simd::always, gemm::dgrad::<simd::Portable>, gemm::weight_scratch, dgrad_prepare::<simd::Portable>()),

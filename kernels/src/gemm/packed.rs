@@ -217,14 +217,8 @@ fn plan<V: Vector>(m: usize, n: usize, k: usize) -> Plan {
     Plan { mc: m.max(1), nc, splits, shared: false }
 }
 
-/// Computes a product.
-///
-/// # Panics
-/// If it would write outside `out`, or to one place twice.
-pub(crate) fn run_product<V: Vector>(p: &Product, out: &mut [f32], accum: Accum) {
-    if p.m == 0 || p.n == 0 {
-        return;
-    }
+/// That a product writes inside its output, and to no place twice; that its operands are long enough.
+fn check<V: Vector>(p: &Product, out: &[f32], accum: Accum) {
     assert!(simd::here::<V>() && !(p.relu && accum == Accum::Add));
     let c = &p.columns;
     let row_length = (c.width - 1) * c.step + 1;
@@ -239,7 +233,17 @@ pub(crate) fn run_product<V: Vector>(p: &Product, out: &mut [f32], accum: Accum)
     assert!(end < out.len() && p.residual.is_none_or(|r| r.len() == out.len()), "a product would write outside its output");
     assert!(p.a.len() >= packed_len::<V>(p.m, p.k) && p.row_bias.is_none_or(|b| b.len() >= p.m));
     assert!(p.column_bias.is_none_or(|b| b.len() >= p.n));
+}
 
+/// Computes a product.
+///
+/// # Panics
+/// If it would write outside `out`, or to one place twice.
+pub(crate) fn run_product<V: Vector>(p: &Product, out: &mut [f32], accum: Accum) {
+    if p.m == 0 || p.n == 0 {
+        return;
+    }
+    check::<V>(p, out, accum);
     let plan = plan::<V>(p.m, p.n, p.k);
     if let [_] = &plan.splits[..] {
         run_part::<V>(p, &plan, 0, &Output { ptr: out.as_mut_ptr(), len: out.len() }, accum);
@@ -260,6 +264,20 @@ pub(crate) fn run_product<V: Vector>(p: &Product, out: &mut [f32], accum: Accum)
         }
         scatter(p, m, 0..p.n, &row, &output, accum == Accum::Add, true);
     });
+}
+
+/// Computes a product on the calling thread, for tasks that cut their work themselves. As for [`run_product`].
+pub(crate) fn run_alone<V: Vector>(p: &Product, out: &mut [f32], accum: Accum) {
+    if p.m == 0 || p.n == 0 {
+        return;
+    }
+    check::<V>(p, out, accum);
+    let blocks: Vec<Range<usize>> = k_blocks(p.k).collect();
+    let output = Output { ptr: out.as_mut_ptr(), len: out.len() };
+    let nc = PANELS * WIDTH * V::LANES;
+    for n0 in (0..p.n).step_by(nc) {
+        run_task::<V>(p, 0..p.m, n0..p.n.min(n0 + nc), &blocks, None, &output, accum);
+    }
 }
 
 /// A product of long sums and few results, `out[m, n]`: the gradient of a weight.
@@ -324,27 +342,38 @@ fn run_part<V: Vector>(p: &Product, plan: &Plan, split: usize, out: &Output, acc
     }
     let blocks: Vec<Range<usize>> = k_blocks(p.k).collect();
     let blocks = &blocks[plan.splits[split].clone()];
-    tasks.into_par_iter().with_max_len(1).for_each(|(ms, ns)| {
-        let panels = ns.len().div_ceil(nr);
-        let longest = blocks.iter().map(|ks| ks.len()).max().unwrap_or(0);
-        let mut own = (!plan.shared).then(|| Buffer::new(DType::F32, panels * nr * longest));
-        for (i, ks) in blocks.iter().enumerate() {
-            let b = match (&mut own, all_b) {
-                (Some(own), _) => {
-                    let own = own.as_mut_slice::<f32>();
-                    for (j, panel) in own.chunks_exact_mut((nr * ks.len()).max(1)).enumerate().take(panels) {
-                        let n0 = ns.start + j * nr;
-                        pack_panel(p.b, n0..ns.end.min(n0 + nr), ks.clone(), nr, panel);
-                    }
-                    &*own
+    tasks.into_par_iter().with_max_len(1).for_each(|(ms, ns)| run_task::<V>(p, ms, ns, blocks, all_b, out, accum));
+}
+
+/// Rows `ms` and columns `ns` over some blocks of steps, with all of `b` packed for everyone or a part packed here.
+fn run_task<V: Vector>(
+    p: &Product,
+    ms: Range<usize>,
+    ns: Range<usize>,
+    blocks: &[Range<usize>],
+    all_b: Option<&[f32]>,
+    out: &Output,
+    accum: Accum,
+) {
+    let nr = WIDTH * V::LANES;
+    let panels = ns.len().div_ceil(nr);
+    let longest = blocks.iter().map(|ks| ks.len()).max().unwrap_or(0);
+    let mut own = Buffer::new(DType::F32, if all_b.is_none() { panels * nr * longest } else { 0 });
+    for (i, ks) in blocks.iter().enumerate() {
+        let b = match all_b {
+            Some(all) => &all[p.n.next_multiple_of(nr) * ks.start + ns.start * ks.len()..],
+            None => {
+                let own = own.as_mut_slice::<f32>();
+                for (j, panel) in own.chunks_exact_mut((nr * ks.len()).max(1)).enumerate().take(panels) {
+                    let n0 = ns.start + j * nr;
+                    pack_panel(p.b, n0..ns.end.min(n0 + nr), ks.clone(), nr, panel);
                 }
-                (None, Some(all)) => &all[p.n.next_multiple_of(nr) * ks.start + ns.start * ks.len()..],
-                (None, None) => &[],
-            };
-            let add = i > 0 || accum == Accum::Add;
-            multiply::<V>(p, ms.clone(), ns.clone(), ks.clone(), b, out, add, i + 1 == blocks.len());
-        }
-    });
+                &*own
+            }
+        };
+        let add = i > 0 || accum == Accum::Add;
+        multiply::<V>(p, ms.clone(), ns.clone(), ks.clone(), b, out, add, i + 1 == blocks.len());
+    }
 }
 
 /// Rows `ms` and columns `ns` of one block of steps, with their panels of `b`.
