@@ -1,8 +1,8 @@
-//! Every row of every kernel table against the naive f64 oracle.
+//! Every row of every kernel table against the naive f64 oracle, and against itself on another number of threads.
 
 use convscope_kernels::tables;
 
-/// Poisoned outputs, guard words, odd shapes, both modes; see `convscope_kernels::check`.
+/// Poisoned outputs, guard words, odd shapes, both modes, one thread and three; see `convscope_kernels::check`.
 #[test]
 fn every_row_passes_the_oracle_test() {
     let (mut failures, mut skipped) = (Vec::new(), Vec::new());

@@ -109,17 +109,22 @@ impl Buffer {
         }
     }
 
+    /// The elements, as they lie in memory.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        let bytes = match &self.bytes {
+            Bytes::Owned(b) => b.as_ref(),
+            Bytes::Shared(s) => (**s).as_ref(),
+        };
+        &bytes[self.range()]
+    }
+
     /// The elements.
     ///
     /// # Panics
     /// If `T` is not the type of the buffer: tables check this before a kernel runs.
     pub fn as_slice<T: Element>(&self) -> &[T] {
         assert_eq!(self.dtype, T::DTYPE, "a {} buffer was read as {}", self.dtype, T::DTYPE);
-        let bytes = match &self.bytes {
-            Bytes::Owned(b) => b.as_ref(),
-            Bytes::Shared(s) => (**s).as_ref(),
-        };
-        bytemuck::cast_slice(&bytes[self.range()])
+        bytemuck::cast_slice(self.bytes())
     }
 
     /// The elements, to be written. Borrowed bytes are copied first; prepared forms of the old values are dropped.

@@ -1,4 +1,5 @@
-//! The test that every row of every table must pass: against the naive f64 row, with poisoned outputs and guard words.
+//! The test that every row of every table must pass: against the naive f64 row, with poisoned outputs and guard words, and bit for
+//! bit the same on any number of threads.
 
 use crate::buffer::Buffer;
 use crate::device::{DType, Device};
@@ -6,6 +7,7 @@ use crate::random;
 use crate::table::{Accum, Fill, Operand, Row, Table};
 use rayon::prelude::*;
 use std::fmt::Display;
+use std::sync::OnceLock;
 
 /// Elements of guard on either side of every buffer.
 const GUARD: usize = 32;
@@ -81,7 +83,7 @@ impl<S: Display + Sync> AnyTable for Table<S> {
 }
 
 /// Runs one row on one problem and compares with the naive f64 row. Returns error / bound, at most 1.
-fn check_row<S: Display>(table: &Table<S>, row: &Row<S>, spec: &S, accum: Accum, seed: u64) -> Result<f64, String> {
+fn check_row<S: Display + Sync>(table: &Table<S>, row: &Row<S>, spec: &S, accum: Accum, seed: u64) -> Result<f64, String> {
     let oracle =
         table.rows.iter().find(|r| r.dtype == DType::F64 && r.name == "naive").ok_or("the table has no f64 naive row")?;
     let sig = (table.signature)(spec);
@@ -94,7 +96,12 @@ fn check_row<S: Display>(table: &Table<S>, row: &Row<S>, spec: &S, accum: Accum,
     };
     let mut got: Vec<Buffer> = sig.outputs.iter().enumerate().map(|(i, o)| start(o, i)).collect();
     let mut want: Vec<Buffer> = got.iter().map(|b| b.cast(DType::F64)).collect();
-    table.run_row(row, spec, &refs(&inputs), &mut muts(&mut got), accum);
+    let mut alone: Vec<Buffer> = sig.outputs.iter().enumerate().map(|(i, o)| start(o, i)).collect();
+    threads(3).install(|| table.run_row(row, spec, &refs(&inputs), &mut muts(&mut got), accum));
+    threads(1).install(|| table.run_row(row, spec, &refs(&inputs), &mut muts(&mut alone), accum));
+    if let Some(i) = got.iter().zip(&alone).position(|(a, b)| a.bytes() != b.bytes()) {
+        return Err(format!("{} depends on the number of threads", sig.outputs[i].name));
+    }
     (oracle.run)(spec, &refs(&wide), &mut muts(&mut want), accum);
 
     let mut worst = 0.0f64;
@@ -121,6 +128,12 @@ fn check_row<S: Display>(table: &Table<S>, row: &Row<S>, spec: &S, accum: Accum,
         }
     }
     Ok(worst)
+}
+
+/// A pool of so many threads.
+fn threads(n: usize) -> &'static rayon::ThreadPool {
+    static POOLS: [OnceLock<rayon::ThreadPool>; 4] = [const { OnceLock::new() }; 4];
+    POOLS[n].get_or_init(|| rayon::ThreadPoolBuilder::new().num_threads(n).build().expect("a machine has room for some threads"))
 }
 
 pub(crate) fn refs(v: &[Buffer]) -> Vec<&Buffer> {

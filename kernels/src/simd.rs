@@ -249,9 +249,12 @@ pub(crate) unsafe fn transpose_to(from: &[f32], from_stride: usize, [rows, colum
     }
 }
 
-/// Runs a kernel, whose pointers must be valid as it documents, with the best instructions of this machine.
-pub(crate) fn dispatch<K: Kernel>(kernel: K) -> K::Out {
-    // SAFETY: best() has found the instructions, and safe fields make no demands.
+/// Runs a kernel with the best instructions of this machine.
+///
+/// # Safety
+/// Whatever pointers the kernel holds must be valid as it documents.
+pub(crate) unsafe fn dispatch<K: Kernel>(kernel: K) -> K::Out {
+    // SAFETY: best() has found the instructions; the pointers are the caller's.
     unsafe {
         match best() {
             #[cfg(target_arch = "x86_64")]

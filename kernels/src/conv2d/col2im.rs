@@ -89,7 +89,8 @@ fn part<V: Vector>(s: &Conv2dSpec, dout: &[f32], a: &[f32], n: usize, ys: Range<
                 if ys.contains(&y) {
                     let x = kx * s.dilation[1];
                     let to = ((c * ys.len() + y - ys.start) * sw + x % sw) * phase + x / sw;
-                    simd::dispatch(Add(&mut sums[to..to + ow], col));
+                    // SAFETY: no pointers.
+                    unsafe { simd::dispatch(Add(&mut sums[to..to + ow], col)) }
                 }
             }
         }

@@ -206,7 +206,8 @@ impl Lanes for Patches<'_> {
             }
         }
         assert!(lanes.len() <= width);
-        simd::dispatch(Pack(self, self.runs(lanes), ks, width, panel));
+        // SAFETY: no pointers.
+        unsafe { simd::dispatch(Pack(self, self.runs(lanes), ks, width, panel)) }
     }
 }
 
@@ -241,7 +242,8 @@ impl Lanes for Turned<'_> {
                 }
             }
         }
-        simd::dispatch(Pack(&self.0, lanes, ks, width, panel));
+        // SAFETY: no pointers.
+        unsafe { simd::dispatch(Pack(&self.0, lanes, ks, width, panel)) }
     }
 }
 

@@ -50,7 +50,8 @@ pub struct Options {
     pub shown: Shown,
     /// Of the start and the wobble; each channel has streams of its own.
     pub seed: u64,
-    /// Channels that run through the network together. Changes memory and speed, never a result.
+    /// Channels that run through the network together. Changes memory and speed, and results by rounding only: another kernel may
+    /// be the fastest for another number of images.
     pub batch: usize,
 }
 

@@ -21,9 +21,6 @@ pub(super) struct Plan<'a> {
     /// Values of one image that a channel of the layer has, and those of them that the score is the mean of.
     plane: usize,
     scored: Vec<usize>,
-    /// Images that run together at least. A dense layer of a single image may be computed by another kernel (`gemv`) than one
-    /// of several, with other rounding.
-    least: usize,
     /// Network's input is image * gain + offset, per channel.
     gain: Vec<f32>,
     offset: Vec<f32>,
@@ -79,7 +76,6 @@ impl<'a> Plan<'a> {
             image: [c, h, w],
             plane: map[0] * map[1],
             scored,
-            least: if shape.spatial().is_none() { 2 } else { 1 },
             gain,
             offset,
         })
@@ -110,9 +106,9 @@ impl<'a> Plan<'a> {
     /// Scores of images, each for the channel of its climb.
     fn forward(&self, climbs: &[Climb], images: Vec<Vec<f32>>, step: usize) -> Result<Pass, AscentError> {
         let [c, h, w] = self.image;
-        let n = climbs.len().max(self.least);
+        let n = climbs.len();
         let mut values = Vec::with_capacity(n * c * h * w);
-        for image in images.iter().cycle().take(n) {
+        for image in &images {
             for (plane, (gain, offset)) in image.chunks(h * w).zip(self.gain.iter().zip(&self.offset)) {
                 values.extend(plane.iter().map(|v| v * gain + offset));
             }
