@@ -10,7 +10,7 @@
 //! | [`buffer`], [`device`] | bytes with a dtype tag, aligned and pooled |
 //! | [`table`] | rows, choice, forcing a row by name |
 //! | [`check`] | the oracle test that every row must pass |
-//! | [`bench`], [`peak`] | rows verified and timed on a problem; what the machine could do at best |
+//! | [`mod@bench`], [`peak`] | rows verified and timed on a problem; what the machine could do at best |
 //! | [`simd`], `stream` | vectors of any instruction set, and loops over numbers in memory |
 //! | [`gemm`], [`conv2d`] | the products: naive, packed, im2col, Winograd, col2im |
 //! | [`pool`], [`pointwise`], [`softmax`], [`norm`], [`reduce`], [`place`], [`optim`] | everything else a CNN needs |

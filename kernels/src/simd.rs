@@ -1,6 +1,6 @@
 //! Which vector instructions may be used, decided once at run time, and one way to write a kernel for all of them.
 //!
-//! A kernel is written once over [`Vector`] and instantiated per instruction set by [`Vector::run`], inside which everything
+//! A kernel is written once over `Vector` and instantiated per instruction set by `Vector::run`, inside which everything
 //! marked `inline(always)` is compiled with those instructions.
 
 use std::sync::OnceLock;

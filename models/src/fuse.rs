@@ -97,3 +97,54 @@ impl Model {
         Ok((Tensor::from_slice(weight.shape().clone(), &scaled)?, Some(Tensor::from_slice([shifts.len()], &shifts)?)))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Source, families, fill, load};
+    use convscope_engine::{Rules, Tape};
+
+    fn close(what: &str, got: &Tensor, want: &Tensor) {
+        let largest = want.f32().iter().fold(0.0f32, |m, v| m.max(v.abs()));
+        let off = got.f32().iter().zip(want.f32()).fold(0.0f32, |m, (a, b)| m.max((a - b).abs()));
+        assert!(off <= 1e-4 * largest && largest > 0.0, "{what}: off by {off:e} of {largest:e}");
+    }
+
+    /// Logits, a kept layer and the input gradient of networks with and without batch-norm and shortcuts.
+    #[test]
+    fn a_fused_model_computes_the_same() {
+        for name in ["resnet18", "resnet50", "vgg11_bn", "vgg11", "resnet20-cifar"] {
+            let network = families::build(name, Some(10)).unwrap();
+            let model = load(network, &Source::Random).unwrap();
+            let [h, w] = model.network.input.min_size.map(|m| m.max(32));
+            let kept = model.network.last_conv().unwrap();
+            let fused = model.fused(&[kept]).unwrap();
+            assert!(fused.fused.iter().any(Option::is_some), "{name}: nothing was fused");
+            let pass = |model: &Model| {
+                let mut tape = Tape::new();
+                let image = Tensor::from_slice([2, 3, h, w], &fill::fill_image("fuse", 2, 3, h, w)).unwrap();
+                let run = model.forward(&mut tape, image).unwrap();
+                let nodes = tape.nodes().len();
+                let input = tape.find(&model.network[LayerId::INPUT].name).unwrap();
+                let grads = tape.backward(run.output(), None, &[input], &Rules::default()).unwrap();
+                let layer = tape.value(run.layer(kept).unwrap()).unwrap().clone();
+                (tape.value(run.output()).unwrap().clone(), layer, grads.of(input).unwrap().clone(), nodes)
+            };
+            let (plain, short) = (pass(&model), pass(&fused));
+            close(&format!("{name} logits"), &short.0, &plain.0);
+            close(&format!("{name} {}", model.network[kept].name), &short.1, &plain.1);
+            close(&format!("{name} dx"), &short.2, &plain.2);
+            assert!(short.3 < plain.3, "{name}: {} nodes instead of {}", short.3, plain.3);
+        }
+    }
+
+    #[test]
+    fn a_fused_model_is_not_trained() {
+        let model = load(families::build("resnet20-cifar", None).unwrap(), &Source::Random).unwrap().fused(&[]).unwrap();
+        let mut tape = Tape::new();
+        let x = tape.leaf(Tensor::zeros([1, 3, 32, 32], DType::F32), "input");
+        let mode = crate::Mode::Training { seed: 0 };
+        let error = model.run(&mut tape, LayerId::INPUT, x, model.network.output(), mode).unwrap_err().to_string();
+        assert!(error.contains("fused"), "{error}");
+    }
+}
