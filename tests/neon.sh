@@ -24,18 +24,18 @@ fetch() {
     # Lists of our own: those of the system need not know Arm's packages, and only root may bring them up to date.
     own=(-q -o "APT::Architectures=$(dpkg --print-architecture),arm64"
         -o "Dir::State::Lists=$dir/lists" -o "Dir::Cache=$dir/cache")
-    mkdir -p "$dir"/{lists,cache/archives}/partial "$dir/root"
+    mkdir -p "$dir"/{lists,cache/archives}/partial "$dir/unpacked"
     cd "$dir/cache"
     apt-get "${own[@]}" update
     std=$(apt-cache "${own[@]}" depends rustc-web libstd-rust-web-dev | sed -n 's/.*Depends: \(libstd-rust-web-[0-9].*\)/\1/p')
     llvm=$(apt-cache "${own[@]}" depends "$std" | sed -n 's/.*Depends: \(libllvm.*\)/\1/p')
     apt-get "${own[@]}" download rustc-web libstd-rust-web-dev libstd-rust-web-dev:arm64 "$std" "$llvm"
     for package in ./*.deb; do
-        dpkg -x "$package" ../root
+        dpkg -x "$package" ../unpacked
     done
     # Last, because it says that all the rest is there.
     printf '#!/bin/sh\nLD_LIBRARY_PATH=%q exec %q "$@"\n' \
-        "$(echo "$dir"/root/usr/lib/*-linux-gnu)" "$dir/root/usr/bin/rustc" > ../rustc
+        "$(echo "$dir"/unpacked/usr/lib/*-linux-gnu)" "$dir/unpacked/usr/bin/rustc" > ../rustc
     chmod +x ../rustc
 }
 

@@ -8,7 +8,7 @@ use crate::device::Real;
 use crate::simd::{Kernel, Vector};
 use crate::stream::{Affine, CentredProduct, Rows, Same, Square, blocks, lanes, map, par_map_planes, sum_block};
 use crate::table::{Accum, Operand, Signature, TRANSCENDENTAL, Table, vector_rows};
-use crate::threads::par_work2;
+use crate::threads::{Shared, par_work2};
 use std::fmt;
 
 /// A batch-norm problem on `x [n, c, plane]`.
@@ -121,11 +121,6 @@ unsafe fn moments_vector<V: Vector>(x: &[f32], channel: Rows) -> (f32, f32) {
     (mean as f32, (squares / count.max(1.0)) as f32)
 }
 
-/// Memory that threads write at different places.
-struct Shared(*mut f32);
-// SAFETY: each thread writes the planes of its own channels only.
-unsafe impl Sync for Shared {}
-
 /// A channel is normalised as soon as its moments are known, while it is in the cache.
 fn train_fwd_vector<V: Vector>(s: &NormSpec, inputs: &[&Buffer], outputs: &mut [&mut Buffer], _: Accum) {
     let [x, gamma, beta] = [0, 1, 2].map(|i| inputs[i].as_slice::<f32>());
@@ -164,7 +159,7 @@ impl Kernel for TrainFwd<'_> {
                 let f = Affine { centre: *mean, scale: gamma[c] * s.inverse_std(*var), shift: beta[c] };
                 for n in 0..s.n {
                     let start = channel.start + n * channel.stride;
-                    let out = std::slice::from_raw_parts_mut(out.0.add(start), s.plane);
+                    let out = std::slice::from_raw_parts_mut(out.get().add(start), s.plane);
                     map::<V, 1>(f, [&x[start..start + s.plane]], out, Accum::Write);
                 }
             }

@@ -9,13 +9,13 @@ use crate::table::Accum;
 use crate::threads::par_items;
 
 /// A function of `N` numbers, for all lanes of vectors at once.
-pub(crate) trait Lanes<const N: usize>: Copy + Send + Sync {
+pub(crate) trait Function<const N: usize>: Copy + Send + Sync {
     /// # Safety
     /// As [`Vector`].
     unsafe fn of<V: Vector>(self, x: [V; N]) -> V;
 }
 
-/// A [`Lanes`]: its name and parameters, the name of the vector type and of its arguments, its value.
+/// A [`Function`]: its name and parameters, the name of the vector type and of its arguments, its value.
 macro_rules! lanes {
     ($(#[$doc:meta])* $name:ident { $($parameter:ident),* } $v:ident [$($x:ident),*] => $value:expr) => {
         $(#[$doc])*
@@ -23,7 +23,7 @@ macro_rules! lanes {
         pub(crate) struct $name {
             $(pub $parameter: f32),*
         }
-        impl $crate::stream::Lanes<{ <[&str]>::len(&[$(stringify!($x)),*]) }> for $name {
+        impl $crate::stream::Function<{ <[&str]>::len(&[$(stringify!($x)),*]) }> for $name {
             #[inline(always)]
             #[allow(unused_unsafe)] // Some values need no instructions.
             unsafe fn of<$v: $crate::simd::Vector>(self, [$($x),*]: [$v; <[&str]>::len(&[$(stringify!($x)),*])]) -> $v {
@@ -64,7 +64,7 @@ lanes!(
 /// # Safety
 /// As [`Vector`].
 #[inline(always)]
-pub(crate) unsafe fn map<V: Vector, const N: usize>(f: impl Lanes<N>, xs: [&[f32]; N], out: &mut [f32], accum: Accum) {
+pub(crate) unsafe fn map<V: Vector, const N: usize>(f: impl Function<N>, xs: [&[f32]; N], out: &mut [f32], accum: Accum) {
     for x in xs {
         assert_eq!(x.len(), out.len());
     }
@@ -80,7 +80,7 @@ pub(crate) unsafe fn map<V: Vector, const N: usize>(f: impl Lanes<N>, xs: [&[f32
 /// # Safety
 /// As [`Vector`]; all slices are of one length.
 #[inline(always)]
-unsafe fn map_all<V: Vector, const N: usize, const ADD: bool>(f: impl Lanes<N>, xs: [&[f32]; N], out: &mut [f32]) {
+unsafe fn map_all<V: Vector, const N: usize, const ADD: bool>(f: impl Function<N>, xs: [&[f32]; N], out: &mut [f32]) {
     let (len, out) = (out.len(), out.as_mut_ptr());
     let mut i = 0;
     // SAFETY: the caller's.
@@ -138,7 +138,7 @@ struct Map<'a, F, const N: usize> {
     accum: Accum,
 }
 
-impl<F: Lanes<N>, const N: usize> Kernel for Map<'_, F, N> {
+impl<F: Function<N>, const N: usize> Kernel for Map<'_, F, N> {
     type Out = ();
     #[inline(always)]
     unsafe fn run<V: Vector>(self) {
@@ -151,7 +151,7 @@ impl<F: Lanes<N>, const N: usize> Kernel for Map<'_, F, N> {
 ///
 /// # Safety
 /// As [`Vector`].
-pub(crate) unsafe fn par_map<V: Vector, const N: usize>(f: impl Lanes<N>, xs: [&[f32]; N], out: &mut [f32], accum: Accum) {
+pub(crate) unsafe fn par_map<V: Vector, const N: usize>(f: impl Function<N>, xs: [&[f32]; N], out: &mut [f32], accum: Accum) {
     par_items(out, 1, |first, out| {
         let xs = xs.map(|x| &x[first..first + out.len()]);
         // SAFETY: the caller's.
@@ -168,7 +168,7 @@ struct MapPlanes<'a, F, const N: usize> {
     accum: Accum,
 }
 
-impl<L: Lanes<N>, F: Fn(usize) -> L, const N: usize> Kernel for MapPlanes<'_, F, N> {
+impl<L: Function<N>, F: Fn(usize) -> L, const N: usize> Kernel for MapPlanes<'_, F, N> {
     type Out = ();
     #[inline(always)]
     unsafe fn run<V: Vector>(self) {
@@ -187,7 +187,7 @@ impl<L: Lanes<N>, F: Fn(usize) -> L, const N: usize> Kernel for MapPlanes<'_, F,
 ///
 /// # Safety
 /// As [`Vector`].
-pub(crate) unsafe fn par_map_planes<V: Vector, L: Lanes<N>, const N: usize>(
+pub(crate) unsafe fn par_map_planes<V: Vector, L: Function<N>, const N: usize>(
     f: impl Fn(usize) -> L + Sync,
     plane: usize,
     xs: [&[f32]; N],
@@ -237,7 +237,7 @@ pub(crate) fn blocks(all: Rows) -> impl Iterator<Item = Rows> {
 /// # Safety
 /// As [`Vector`].
 #[inline(always)]
-pub(crate) unsafe fn sum_block<V: Vector, const N: usize>(f: impl Lanes<N>, xs: [&[f32]; N], block: Rows) -> f32 {
+pub(crate) unsafe fn sum_block<V: Vector, const N: usize>(f: impl Function<N>, xs: [&[f32]; N], block: Rows) -> f32 {
     let Rows { start, rows, stride, len } = block;
     for x in xs {
         assert!(rows == 0 || start + (rows - 1) * stride + len <= x.len());

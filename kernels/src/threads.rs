@@ -46,3 +46,17 @@ pub(crate) fn par_work2<A: Send, B: Send>(
         parts.enumerate().for_each(|(i, (a, b))| f(i * per, a, b));
     }
 }
+
+/// Memory whose different parts different threads write.
+#[derive(Clone, Copy)]
+pub(crate) struct Shared(pub *mut f32);
+
+// SAFETY: whoever writes through the pointer answers for it that no two threads touch one place.
+unsafe impl Sync for Shared {}
+
+impl Shared {
+    /// A method, so that closures take hold of the whole and not of the bare pointer.
+    pub fn get(&self) -> *mut f32 {
+        self.0
+    }
+}

@@ -16,6 +16,7 @@ use crate::device::DType;
 use crate::gemm::tile::{Finish, Tile, WIDTH};
 use crate::simd::{self, Kernel, Vector};
 use crate::table::Accum;
+use crate::threads::Shared;
 use rayon::prelude::*;
 use std::marker::PhantomData;
 use std::ops::Range;
@@ -618,17 +619,6 @@ impl<T: Transform<M, A>, const M: usize, const A: usize> Kernel for Multiply<'_,
                 self.back::<V>(channel, products, &mut phases, &mut line);
             }
         }
-    }
-}
-
-/// A pointer that tasks share, each writing its own part.
-#[derive(Clone, Copy)]
-pub(super) struct Shared(pub *mut f32);
-// SAFETY: see the uses; no two tasks write one place.
-unsafe impl Sync for Shared {}
-impl Shared {
-    pub fn get(&self) -> *mut f32 {
-        self.0
     }
 }
 

@@ -8,12 +8,13 @@
 //! Run:           CONVSCOPE_KERNEL=conv2d.wgrad=winograd_f4_avx2
 
 use super::Conv2dSpec;
-use super::winograd::{Block, Input, Patch, Problem, Shared, Spread, Transform, Transformed, two_axes};
+use super::winograd::{Block, Input, Patch, Problem, Spread, Transform, Transformed, two_axes};
 use crate::buffer::Buffer;
 use crate::device::DType;
 use crate::gemm::tile::{Finish, Tile, WIDTH};
 use crate::simd::{self, Kernel, Vector};
 use crate::table::Accum;
+use crate::threads::Shared;
 use rayon::prelude::*;
 use std::marker::PhantomData;
 use std::ops::Range;

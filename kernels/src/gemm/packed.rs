@@ -483,5 +483,7 @@ pub(super) fn run<V: Vector>(s: &GemmSpec, inputs: &[&Buffer], outputs: &mut [&m
 }
 
 pub(super) fn scratch(s: &GemmSpec) -> usize {
-    4 * (s.m * s.k + s.n.min(192) * s.k.min(KC))
+    // Both operands packed; a `b` too large to share is packed in blocks of KC steps.
+    let b = s.n * s.k;
+    4 * (s.m * s.k + if b <= SHARED_LIMIT { b } else { PANELS * WIDTH * 16 * KC })
 }
