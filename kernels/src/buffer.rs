@@ -1,18 +1,12 @@
-//! Buffers: aligned bytes with a dtype tag, from a pool.
+//! Buffers: aligned bytes with a dtype tag, from the pool of [`crate::memory`].
 //!
 //! A buffer is written while it is uniquely owned and shared (in an `Arc`) afterwards, so there are no locks around data.
-//! Memory that is given back is kept for the next buffer of its size class: fresh pages cost more than most kernels.
 
 use crate::device::{DType, Device, Element};
-use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
-use std::collections::HashMap;
-use std::ptr::NonNull;
-use std::sync::{Arc, Mutex, OnceLock};
+use crate::memory::Block;
+use std::sync::{Arc, OnceLock};
 
-/// Alignment of every owned buffer: a cache line, and an AVX-512 register.
-pub const ALIGN: usize = 64;
-/// Bytes the pool keeps at most for reuse.
-const POOL_LIMIT: usize = 2 << 30;
+pub use crate::memory::ALIGN;
 
 /// Bytes that a buffer may borrow instead of owning, such as a memory-mapped file.
 pub type SharedBytes = Arc<dyn AsRef<[u8]> + Send + Sync>;
@@ -209,97 +203,9 @@ impl std::fmt::Debug for Buffer {
     }
 }
 
-/// An aligned allocation of a size class. Always initialised: it starts as zeros and is only ever overwritten.
-struct Block {
-    ptr: NonNull<u8>,
-    size: usize,
-}
-
-// SAFETY: a Block owns its memory alone, like a Box<[u8]>.
-unsafe impl Send for Block {}
-// SAFETY: shared access only reads.
-unsafe impl Sync for Block {}
-
-#[derive(Default)]
-struct Pool {
-    free: HashMap<usize, Vec<Block>>,
-    kept: usize,
-}
-
-fn pool() -> &'static Mutex<Pool> {
-    static POOL: OnceLock<Mutex<Pool>> = OnceLock::new();
-    POOL.get_or_init(Mutex::default)
-}
-
-/// Rounds up to a quarter of a power of two, so that near sizes share blocks and at most a fifth is wasted.
-fn size_class(size: usize) -> usize {
-    let size = size.max(4 * ALIGN);
-    let quarter = (size.next_power_of_two() / 8).max(ALIGN);
-    size.div_ceil(quarter) * quarter
-}
-
-impl Block {
-    fn layout(size: usize) -> Layout {
-        Layout::from_size_align(size, ALIGN).expect("a size class is a multiple of the alignment and fits isize")
-    }
-
-    fn take(size: usize) -> Block {
-        let size = size_class(size);
-        {
-            let mut pool = pool().lock().unwrap_or_else(|e| e.into_inner());
-            if let Some(block) = pool.free.get_mut(&size).and_then(Vec::pop) {
-                pool.kept -= size;
-                return block;
-            }
-        }
-        let layout = Self::layout(size);
-        // SAFETY: the layout has a non-zero size (size_class is at least 4 * ALIGN).
-        let ptr = unsafe { alloc_zeroed(layout) };
-        let Some(ptr) = NonNull::new(ptr) else { handle_alloc_error(layout) };
-        Block { ptr, size }
-    }
-
-    fn as_ref(&self) -> &[u8] {
-        // SAFETY: ptr is valid for size initialised bytes as long as self lives.
-        unsafe { std::slice::from_raw_parts(self.ptr.as_ptr(), self.size) }
-    }
-
-    fn as_mut(&mut self) -> &mut [u8] {
-        // SAFETY: as in as_ref, and &mut self makes it unique.
-        unsafe { std::slice::from_raw_parts_mut(self.ptr.as_ptr(), self.size) }
-    }
-}
-
-impl Drop for Block {
-    fn drop(&mut self) {
-        let mut pool = pool().lock().unwrap_or_else(|e| e.into_inner());
-        if pool.kept + self.size <= POOL_LIMIT {
-            pool.kept += self.size;
-            pool.free.entry(self.size).or_default().push(Block { ptr: self.ptr, size: self.size });
-        } else {
-            drop(pool);
-            // SAFETY: allocated in take with the same layout, and not handed to the pool.
-            unsafe { dealloc(self.ptr.as_ptr(), Self::layout(self.size)) }
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn memory_is_aligned_and_reused() {
-        let b = Buffer::new(DType::F32, 1003);
-        let at = b.as_slice::<f32>().as_ptr() as usize;
-        assert_eq!(at % ALIGN, 0);
-        drop(b);
-        // Other tests share the pool, so only the class is asserted: a quarter of a power of two.
-        assert_eq!(size_class(4012), 4096);
-        assert_eq!(size_class(4097), 5120);
-        assert_eq!(size_class(1), 256);
-        assert_eq!(size_class(300), 320);
-    }
 
     #[test]
     fn borrowed_bytes_are_read_in_place_and_copied_on_write() {

@@ -22,6 +22,7 @@ pub mod conv2d;
 pub mod device;
 pub mod error;
 pub mod gemm;
+mod memory;
 pub mod norm;
 pub mod optim;
 pub mod peak;
