@@ -43,7 +43,7 @@ fn rows_of(pixels: Range<usize>, [height, width]: [usize; 2], mut f: impl FnMut(
 /// # Safety
 /// As [`Vector`]; `to` must be valid for `len` numbers.
 #[inline(always)]
-unsafe fn gather<V: Vector>(to: *mut f32, len: usize, from: &[f32], first: isize, step: usize) {
+pub(super) unsafe fn gather<V: Vector>(to: *mut f32, len: usize, from: &[f32], first: isize, step: usize) {
     // The run of i whose source is inside: first + i*step in 0..from.len().
     let divide_up = |v: isize| if step == 1 { v } else { (v + step as isize - 1).div_euclid(step as isize) };
     let lo = divide_up(-first).clamp(0, len as isize) as usize;
@@ -91,6 +91,14 @@ unsafe fn zero<V: Vector>(to: *mut f32, len: usize) {
     }
 }
 
+/// Where each kernel element sees the input, `[dy, dx]` from `(y * stride, x * stride)` of an output pixel.
+pub(super) fn forward_taps(s: &Conv2dSpec) -> Vec<[isize; 2]> {
+    let [kh, kw] = s.kernel;
+    let at = |k: usize, d: usize, pad: usize| (k * d) as isize - pad as isize;
+    let along = |ky: usize| (0..kw).map(move |kx| [at(ky, s.dilation[0], s.padding[0]), at(kx, s.dilation[1], s.padding[2])]);
+    (0..kh).flat_map(along).collect()
+}
+
 /// The im2col matrix of a group of channels of all images: pixel `(y, x)` of an output of `size` sees, through tap `(dy, dx)`,
 /// the input at `(y * step + dy, x * step + dx)`, or zero where that is outside.
 struct Patches<'a> {
@@ -117,13 +125,9 @@ struct Run {
 impl<'a> Patches<'a> {
     /// What the output of `s` sees of `x`.
     fn forward(s: &Conv2dSpec, x: &'a [f32], group: usize) -> Self {
-        let at = |i: usize, d: usize, p: usize| (i * d) as isize - p as isize;
-        let [kh, kw] = s.kernel;
-        let taps = (0..kh)
-            .flat_map(|ky| (0..kw).map(move |kx| [at(ky, s.dilation[0], s.padding[0]), at(kx, s.dilation[1], s.padding[2])]));
         let x = &x[(group * s.c / s.groups * s.h * s.w).min(x.len())..];
         let image_stride = s.c * s.h * s.w;
-        Patches { x, image_stride, h: s.h, w: s.w, size: s.out_hw(), step: s.stride, taps: taps.collect() }.flat()
+        Patches { x, image_stride, h: s.h, w: s.w, size: s.out_hw(), step: s.stride, taps: forward_taps(s) }.flat()
     }
 
     /// What the input pixels of a residue see of `dout`.
@@ -267,18 +271,18 @@ impl Lanes for GradientChannels<'_> {
 }
 
 /// The input pixels whose row and column leave given remainders modulo the stride.
-struct Residue {
+pub(super) struct Residue {
     /// First such row and column.
-    origin: [usize; 2],
+    pub origin: [usize; 2],
     /// How many rows and columns.
-    size: [usize; 2],
+    pub size: [usize; 2],
     /// Kernel elements `ky * kw + kx` that meet such a pixel, and where the output that they belong to lies from it.
-    taps: Vec<(usize, [isize; 2])>,
+    pub taps: Vec<(usize, [isize; 2])>,
 }
 
 /// All residues of a problem that have pixels. Input row `y` was read through `ky` by output row `(y + pt - ky*dh) / sh`, if that
 /// divides.
-fn residues(s: &Conv2dSpec) -> Vec<Residue> {
+pub(super) fn residues(s: &Conv2dSpec) -> Vec<Residue> {
     let axis = |r: usize, a: usize, pad: usize| -> Vec<(usize, isize)> {
         let (stride, size) = (s.stride[a] as isize, s.kernel[a]);
         let from = |k: usize| (r + pad) as isize - (k * s.dilation[a]) as isize;
@@ -298,11 +302,11 @@ fn residues(s: &Conv2dSpec) -> Vec<Residue> {
 }
 
 /// `w^T` of a residue: lanes are input channels of a group, steps are (oc, tap).
-struct TransposedWeight<'a> {
-    s: &'a Conv2dSpec,
+pub(super) struct TransposedWeight<'a> {
+    pub s: &'a Conv2dSpec,
     /// `[oc / groups, c / groups, kh, kw]`
-    w: &'a [f32],
-    residue: &'a Residue,
+    pub w: &'a [f32],
+    pub residue: &'a Residue,
 }
 
 impl Lanes for TransposedWeight<'_> {

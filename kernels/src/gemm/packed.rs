@@ -102,7 +102,7 @@ fn pack_panels(operand: &dyn Lanes, lanes: usize, width: usize, k: usize, out: &
     chunks.into_par_iter().for_each(|(lanes, ks, panel)| pack_panel(operand, lanes, ks, width, panel));
 }
 
-fn pack_panel(operand: &dyn Lanes, lanes: Range<usize>, ks: Range<usize>, width: usize, panel: &mut [f32]) {
+pub(crate) fn pack_panel(operand: &dyn Lanes, lanes: Range<usize>, ks: Range<usize>, width: usize, panel: &mut [f32]) {
     // Lanes that do not exist are multiplied too, up to a whole vector, though nobody looks at the sums.
     let vector = lanes.len().next_multiple_of(16).min(width);
     if lanes.len() < vector {

@@ -13,7 +13,7 @@ pub(crate) const WIDTH: usize = 3;
 pub(crate) const MAX_TILE: usize = 8 * WIDTH * 16;
 
 /// Steps by which `a` is fetched in advance: it streams from L2 or beyond, while `b` stays near.
-const AHEAD: usize = 24;
+const AHEAD: usize = 128;
 
 /// Steps in one turn of the loop.
 const UNROLL: usize = 4;

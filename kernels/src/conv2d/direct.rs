@@ -1,0 +1,565 @@
+//! conv2d rung 3: direct convolution, pixels broadcast against vectors of output channels.
+//!
+//! Computes  out[oc, pixel] = sum over (c, tap) of w[oc, c, tap] * x[c, pixel + tap] (+ bias, residual),   dx the same from `dout`
+//! Rung 1 wasted: it copied each input once per kernel element into panels, and cut the pixels of small maps into vectors
+//!                that they do not fill: 49 pixels of a 7x7 map take four vectors of sixteen.
+//! This rung:     puts output channels into the lanes. A pixel is then one number, broadcast from where it lies in the image: a 1x1
+//!                convolution copies nothing, others a band of rows with its border of zeros, once for all output channels. The
+//!                sums lie pixel by pixel, and are turned into planes when they are complete.
+//! Loses when:    input channels are few (turning the sums costs as much as some forty steps), or Winograd saves more.
+//! Run:           CONVSCOPE_KERNEL=conv2d.fwd=direct_avx2
+
+use super::Conv2dSpec;
+use super::direct_tile::{GROUPS, Group, LONGEST, Pass, SHORTEST, panel};
+use super::gemm::{Residue, TransposedWeight, forward_taps, gather, residues};
+use crate::buffer::Buffer;
+use crate::device::DType;
+use crate::gemm::packed::{Lanes, Matrix, pack_panel};
+use crate::simd::{self, Kernel, Vector};
+use crate::table::Accum;
+use crate::threads::{Shared, par_items};
+use rayon::prelude::*;
+use std::ops::Range;
+
+/// Steps of a pass at most: the weights of 32 output channels are 24 KiB, which stay in L1 while the pixels of a band pass.
+const STEPS: usize = 192;
+/// Pixels of a band at most, where rows are not longer.
+const BAND: usize = 224;
+/// Sums of a task at most: 256 KiB.
+const SUMS: usize = 1 << 16;
+/// Pixels of a band below which it is not cut for the sake of more tasks.
+const FEW_PIXELS: usize = 56;
+/// Output channels of a panel at most.
+const MAX_PANEL: usize = 32;
+/// Tasks that a problem is cut into at least, where it is large enough.
+const MIN_TASKS: usize = 16;
+
+/// `out[oc, y, x] = sum of w[oc, c, tap] * in[c, y * step + dy, x * step + dx]`, zero outside of the input.
+struct Problem {
+    n: usize,
+    c: usize,
+    h: usize,
+    w: usize,
+    oc: usize,
+    /// Rows and columns of the output.
+    size: [usize; 2],
+    step: [usize; 2],
+    /// `[dy, dx]`
+    taps: Vec<[isize; 2]>,
+}
+
+impl Problem {
+    fn forward(s: &Conv2dSpec) -> Self {
+        Problem { n: s.n, c: s.c, h: s.h, w: s.w, oc: s.oc, size: s.out_hw(), step: s.stride, taps: forward_taps(s) }.flat()
+    }
+
+    /// The part of `dx` that a residue of the stride is, from `dout`.
+    fn backward(s: &Conv2dSpec, residue: &Residue) -> Self {
+        let [h, w] = s.out_hw();
+        let taps = residue.taps.iter().map(|t| t.1).collect();
+        Problem { n: s.n, c: s.oc, h, w, oc: s.c, size: residue.size, step: [1, 1], taps }.flat()
+    }
+
+    /// A 1x1 convolution without stride is a matrix product: its images are one row.
+    fn flat(mut self) -> Self {
+        if self.taps == [[0, 0]] && self.step == [1, 1] && self.size == [self.h, self.w] {
+            (self.w, self.h) = (self.h * self.w, 1);
+            self.size = [1, self.w];
+        }
+        self
+    }
+
+    fn steps(&self) -> usize {
+        self.c * self.taps.len()
+    }
+}
+
+/// How a problem is cut: bands of each image's output by ranges of output channels.
+struct Plan {
+    /// Rows of each band, or pixels where the output is one row.
+    bands: Vec<Range<usize>>,
+    /// Output channels of a task: whole panels.
+    channels: usize,
+}
+
+fn plan<V: Vector>(p: &Problem) -> Plan {
+    let [oh, ow] = p.size;
+    let width = panel::<V>();
+    // A band is a number of units: rows, or tiles of pixels of a single row, of which the last may be longer.
+    let tile = GROUPS * LONGEST;
+    let (unit, units) = if oh == 1 { (tile, (ow / tile).max(1)) } else { (ow, oh) };
+    let each = |parts: usize| units.div_ceil(parts);
+    let mut parts = units.div_ceil((BAND / unit).max(1));
+    let all = p.oc.div_ceil(width);
+    let mut panels = all.min((SUMS / (each(parts) * unit * width)).max(1));
+    while p.n * units.div_ceil(each(parts)) * all.div_ceil(panels) < MIN_TASKS {
+        // Input is read again for each range of channels, weights for each band.
+        let pixels = each(parts) * unit;
+        if panels > 1 && (panels * width > pixels || pixels <= FEW_PIXELS) {
+            panels = panels.div_ceil(2);
+        } else if pixels > FEW_PIXELS && each(parts) > 1 {
+            parts *= 2;
+        } else {
+            break;
+        }
+    }
+    let size = each(parts) * if oh == 1 { unit } else { 1 };
+    let count = units.div_ceil(each(parts));
+    let end = |i: usize| match i + 1 == count {
+        true if oh == 1 => ow,
+        true => oh,
+        false => (i + 1) * size,
+    };
+    Plan { bands: (0..count).map(|i| i * size..end(i)).collect(), channels: panels * width }
+}
+
+/// Where tiles read the input of a channel: the image itself, or a copy of rows with a border of zeros.
+struct Frame {
+    /// Numbers from one channel to the next.
+    channel: usize,
+    /// Numbers from one row to the next.
+    row: usize,
+    /// Input row and column of the first number.
+    first: [isize; 2],
+    /// Where the taps lie from the place of a pixel.
+    taps: Vec<usize>,
+}
+
+impl Frame {
+    /// The image, if no pixel sees anything outside of it and rows are long enough for a group.
+    fn image(p: &Problem) -> Option<Frame> {
+        let inside = |axis: usize, len: usize| {
+            let last = ((p.size[axis] - 1) * p.step[axis]) as isize;
+            p.taps.iter().all(|t| t[axis] >= 0 && t[axis] + last < len as isize)
+        };
+        let fits = inside(0, p.h) && inside(1, p.w) && p.size[1] >= SHORTEST;
+        let taps = || p.taps.iter().map(|t| t[0] as usize * p.w + t[1] as usize).collect();
+        fits.then(|| Frame { channel: p.h * p.w, row: p.w, first: [0, 0], taps: taps() })
+    }
+
+    /// Copies of what some output rows see.
+    fn copy(p: &Problem, rows: &Range<usize>) -> Frame {
+        let ends = |axis: usize| {
+            let along = || p.taps.iter().map(|t| t[axis]);
+            [along().min().unwrap_or(0), along().max().unwrap_or(0)]
+        };
+        let ([top, bottom], [left, right]) = (ends(0), ends(1));
+        // A row that is too short for a group has room for one.
+        let row = (p.size[1].max(LONGEST) - 1) * p.step[1] + (right - left) as usize + 1;
+        let count = (rows.len() - 1) * p.step[0] + (bottom - top) as usize + 1;
+        let first = [(rows.start * p.step[0]) as isize + top, left];
+        let taps = p.taps.iter().map(|t| (t[0] - top) as usize * row + (t[1] - left) as usize).collect();
+        Frame { channel: count * row, row, first, taps }
+    }
+}
+
+/// A part of each image's output: some rows, or some pixels where the output is one row.
+struct Band {
+    /// Place of the first pixel in an output plane, and how many there are.
+    start: usize,
+    count: usize,
+    /// Pixels of a group.
+    pixels: usize,
+    groups: Vec<Group>,
+    /// Set where a task copies what the band sees for itself.
+    own: Option<Frame>,
+}
+
+impl Band {
+    /// A part of the output, as seen in a frame that starts with output row `origin`.
+    fn new(p: &Problem, frame: &Frame, origin: usize, rows: Range<usize>, columns: Range<usize>) -> Self {
+        let length = columns.len();
+        // The length that wastes least; of several, the longest.
+        let cost = |pixels: &usize| (length.div_ceil(*pixels) * pixels, LONGEST - pixels);
+        let pixels = (SHORTEST..=LONGEST).min_by_key(cost).unwrap_or(LONGEST);
+        let mut groups = Vec::new();
+        for y in rows.clone() {
+            let (slot, x) = ((y - rows.start) * length, (y - origin) * p.step[0] * frame.row + columns.start * p.step[1]);
+            for at in (0..length).step_by(pixels) {
+                // A last group that would overhang starts earlier; in a row that is too short for one, it overhangs.
+                let start = at.min(length.saturating_sub(pixels));
+                let end = pixels.min(length - start);
+                groups.push(Group { x: x + start * p.step[1], slot: slot + start, first: at - start, end });
+            }
+        }
+        Band { start: rows.start * p.size[1] + columns.start, count: rows.len() * length, pixels, groups, own: None }
+    }
+}
+
+/// Copies what a frame holds of some channels of an image.
+struct Copy<'a> {
+    p: &'a Problem,
+    frame: &'a Frame,
+    /// The first of the channels.
+    x: &'a [f32],
+    /// Whole channels of the frame.
+    to: &'a mut [f32],
+}
+
+impl Kernel for Copy<'_> {
+    type Out = ();
+    #[inline(always)]
+    unsafe fn run<V: Vector>(self) {
+        let Copy { p, frame, x, to } = self;
+        for (x, to) in x.chunks_exact(p.h * p.w).zip(to.chunks_exact_mut(frame.channel)) {
+            for (y, to) in to.chunks_exact_mut(frame.row).enumerate() {
+                let y = frame.first[0] + y as isize;
+                if y < 0 || y >= p.h as isize {
+                    to.fill(0.0);
+                    continue;
+                }
+                let row = &x[y as usize * p.w..][..p.w];
+                // SAFETY: the row of the copy is as long.
+                unsafe { gather::<V>(to.as_mut_ptr(), to.len(), row, frame.first[1], 1) }
+            }
+        }
+    }
+}
+
+/// What becomes of the sums.
+struct Output<'a> {
+    out: Shared,
+    len: usize,
+    bias: Option<&'a [f32]>,
+    residual: Option<&'a [f32]>,
+    relu: bool,
+    accum: Accum,
+}
+
+/// Turns the sums of a panel `[pixel, panel]` into planes, and stores them.
+struct Store<'a> {
+    output: &'a Output<'a>,
+    sums: &'a [f32],
+    pixels: usize,
+    channels: usize,
+    /// Place of the first pixel of the first channel, and from one channel to the next.
+    start: usize,
+    plane: usize,
+}
+
+impl Kernel for Store<'_> {
+    type Out = ();
+    #[inline(always)]
+    unsafe fn run<V: Vector>(self) {
+        let Store { output, sums, pixels, channels, start, plane } = self;
+        let width = panel::<V>();
+        assert!(sums.len() >= pixels.next_multiple_of(V::LANES) * width && channels <= width);
+        assert!(channels == 0 || start + (channels - 1) * plane + pixels <= output.len);
+        let plain = output.residual.is_none() && output.accum == Accum::Write;
+        let mut block = [0.0f32; 16 * 16];
+        for c0 in (0..channels).step_by(V::LANES) {
+            for p0 in (0..pixels).step_by(V::LANES) {
+                let (n, rows) = (V::LANES.min(pixels - p0), V::LANES.min(channels - c0));
+                let at = start + c0 * plane + p0;
+                // SAFETY: whole blocks of sums are there; the places lie inside the output, as long as which the residual is
+                // (asserted), and are this task's alone.
+                unsafe {
+                    let (from, out) = (sums.as_ptr().add(p0 * width + c0), output.out.get().add(at));
+                    if plain && n == V::LANES && rows == V::LANES {
+                        V::transpose(from, width, out, plane);
+                        continue;
+                    }
+                    V::transpose(from, width, block.as_mut_ptr(), V::LANES);
+                    for c in 0..rows {
+                        let to = out.add(c * plane);
+                        let mut v = V::load(block.as_ptr().add(c * V::LANES));
+                        if let Some(residual) = output.residual {
+                            let from = residual.as_ptr().add(at + c * plane);
+                            v = v.add(V::load_first(from, n));
+                            if output.relu {
+                                // In this order NaN stays NaN.
+                                v = V::splat(0.0).max(v);
+                            }
+                        }
+                        if output.accum == Accum::Add {
+                            v = v.add(V::load_first(to, n));
+                        }
+                        v.store_first(to, n);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// What all tasks of a problem share.
+struct Work<'a> {
+    p: &'a Problem,
+    /// The images, or copies of them in the frame.
+    x: &'a [f32],
+    frame: &'a Frame,
+    w: &'a [f32],
+    output: &'a Output<'a>,
+}
+
+impl Work<'_> {
+    /// One band of an image by some output channels.
+    fn task<V: Vector>(&self, band: &Band, image: usize, channels: Range<usize>) {
+        let Work { p, w, output, .. } = *self;
+        let frame = band.own.as_ref().unwrap_or(self.frame);
+        let (width, taps, steps) = (panel::<V>(), p.taps.len(), p.steps());
+        let blocks = p.c.div_ceil((STEPS / taps).max(1)).max(1);
+        let each = p.c.div_ceil(blocks).max(1);
+        let panels: Vec<usize> = (channels.start / width..channels.end.div_ceil(width)).collect();
+        // Whole blocks of pixels are turned.
+        let room = band.count.next_multiple_of(V::LANES) * width;
+        let mut sums = Buffer::new(DType::F32, panels.len() * room);
+        let sums = sums.as_mut_slice::<f32>();
+        let mut copy = Buffer::new(DType::F32, if band.own.is_some() { each * frame.channel } else { 0 });
+        let plane = p.size[0] * p.size[1];
+        for c0 in (0..p.c).step_by(each) {
+            let some = each.min(p.c - c0);
+            let x = match band.own {
+                None => &self.x[(image * p.c + c0) * frame.channel..][..some * frame.channel],
+                Some(_) => {
+                    let x = &self.x[(image * p.c + c0) * p.h * p.w..];
+                    let to = &mut copy.as_mut_slice::<f32>()[..some * frame.channel];
+                    // SAFETY: the instructions are here (run).
+                    unsafe { V::run(Copy { p, frame, x, to: &mut *to }) }
+                    &*to
+                }
+            };
+            for ((i, panel), sums) in panels.iter().enumerate().zip(sums.chunks_exact_mut(room)) {
+                let at = |panel: usize, c: usize| w[(panel * steps + c * taps) * width..].as_ptr();
+                // What follows: the next panel, or the first one's next steps.
+                let next = if i + 1 < panels.len() { at(panel + 1, c0) } else { at(panels[0], (c0 + some).min(p.c - 1)) };
+                let channels = panel * width..p.oc.min((panel + 1) * width);
+                let (last, at_out) = (c0 + some == p.c, (image * p.oc + channels.start) * plane + band.start);
+                let mut start = [0.0; MAX_PANEL];
+                if let Some(bias) = output.bias {
+                    start[..channels.len()].copy_from_slice(&bias[channels.clone()]);
+                }
+                let pass = Pass {
+                    pixels: band.pixels,
+                    pitch: p.step[1],
+                    groups: &band.groups,
+                    channels: some,
+                    x: x.as_ptr(),
+                    channel_stride: frame.channel,
+                    taps: &frame.taps,
+                    w: at(*panel, c0),
+                    vectors: channels.len().div_ceil(V::LANES),
+                    next,
+                    soon: if last {
+                        [Some(output.out.get().wrapping_add(at_out).cast_const()), output.residual.map(|r| r[at_out..].as_ptr())]
+                    } else {
+                        [None; 2]
+                    },
+                    apart: plane,
+                    sums: sums.as_mut_ptr(),
+                    start: if c0 == 0 { start.as_ptr() } else { std::ptr::null() },
+                    relu: output.relu && output.residual.is_none() && last,
+                };
+                // SAFETY: the instructions are here (run); groups stay inside a channel of the frame, `some` of which are there; the
+                // weight holds all steps of this panel (run), and the sums all slots.
+                unsafe { V::run(pass) }
+                if last {
+                    let store = Store { output, sums, pixels: band.count, channels: channels.len(), start: at_out, plane };
+                    // SAFETY: the instructions are here; sums and places are checked there, and are this task's alone.
+                    unsafe { V::run(store) }
+                }
+            }
+        }
+    }
+}
+
+fn run<V: Vector>(p: &Problem, x: &[f32], w: &[f32], output: &Output) {
+    let [oh, ow] = p.size;
+    if p.n * p.oc * oh * ow == 0 {
+        return;
+    }
+    assert!(simd::here::<V>() && output.residual.is_none_or(|r| r.len() == output.len));
+    assert!(x.len() >= p.n * p.c * p.h * p.w && w.len() >= p.oc.next_multiple_of(panel::<V>()) * p.steps());
+    let plan = plan::<V>(p);
+    // Where each band has one task, tasks copy for themselves what they see: it stays in their L2. Otherwise it is copied once.
+    let image = Frame::image(p);
+    let (copies, own) = (image.is_none(), image.is_none() && plan.channels >= p.oc);
+    let frame = image.unwrap_or_else(|| Frame::copy(p, &(0..oh)));
+    let copied = (copies && !own).then(|| {
+        let mut all = Buffer::new(DType::F32, p.n * p.c * frame.channel);
+        let channels = all.as_mut_slice::<f32>().par_chunks_exact_mut(frame.channel).zip(x.par_chunks_exact(p.h * p.w));
+        // SAFETY: the instructions are here.
+        channels.for_each(|(to, x)| unsafe { V::run(Copy { p, frame: &frame, x, to }) });
+        all
+    });
+    let bands = plan.bands.iter().map(|r| {
+        let (rows, columns) = if oh == 1 { (0..1, r.clone()) } else { (r.clone(), 0..ow) };
+        if !own {
+            return Band::new(p, &frame, 0, rows, columns);
+        }
+        let frame = Frame::copy(p, &rows);
+        let band = Band::new(p, &frame, rows.start, rows, columns);
+        Band { own: Some(frame), ..band }
+    });
+    let bands: Vec<Band> = bands.collect();
+    let mut tasks = Vec::new();
+    for image in 0..p.n {
+        for c0 in (0..p.oc).step_by(plan.channels) {
+            tasks.extend(bands.iter().map(|band| (band, image, c0..p.oc.min(c0 + plan.channels))));
+        }
+    }
+    let x = copied.as_ref().map_or(x, |all| all.as_slice());
+    let work = Work { p, x, frame: &frame, w, output };
+    tasks.into_par_iter().with_max_len(1).for_each(|(band, image, channels)| work.task::<V>(band, image, channels));
+}
+
+pub(super) fn fits(s: &Conv2dSpec) -> Result<(), &'static str> {
+    if s.groups != 1 {
+        return Err("wants one group");
+    }
+    if s.stride[1] > 2 {
+        return Err("wants a horizontal stride of 1 or 2");
+    }
+    Ok(())
+}
+
+pub(super) fn fits_dgrad(s: &Conv2dSpec) -> Result<(), &'static str> {
+    if s.groups == 1 { Ok(()) } else { Err("wants one group") }
+}
+
+/// Whether there are steps enough for what turning the sums costs. A product of two matrices has less to gain than a kernel of
+/// several elements, whose inputs would be copied many times.
+fn enough(channels: usize, taps: usize) -> Result<(), &'static str> {
+    let few = if taps == 1 { 160 } else { 96 };
+    if channels * taps < few { Err("few steps: turning the sums costs more than it saves") } else { Ok(()) }
+}
+
+pub(super) fn wins(s: &Conv2dSpec) -> Result<(), &'static str> {
+    enough(s.c, s.kernel[0] * s.kernel[1])
+}
+
+pub(super) fn wins_dgrad(s: &Conv2dSpec) -> Result<(), &'static str> {
+    enough(s.oc, s.kernel[0] * s.kernel[1])
+}
+
+/// Bytes of the packed weight.
+pub(super) fn scratch<V: Vector>(s: &Conv2dSpec) -> usize {
+    4 * s.oc.next_multiple_of(panel::<V>()) * s.patch()
+}
+
+/// Bytes of the packed weight, and of the residues of a stride.
+pub(super) fn scratch_dgrad<V: Vector>(s: &Conv2dSpec) -> usize {
+    let parts = if s.stride == [1, 1] { 0 } else { s.in_len() };
+    4 * (s.c.next_multiple_of(panel::<V>()) * s.oc * s.kernel[0] * s.kernel[1] + parts)
+}
+
+fn pack<V: Vector>(lanes: &dyn Lanes, m: usize, k: usize) -> Buffer {
+    let width = panel::<V>();
+    let mut out = Buffer::new(DType::F32, m.next_multiple_of(width) * k);
+    let panels: Vec<_> = out.as_mut_slice::<f32>().chunks_exact_mut((width * k).max(1)).enumerate().collect();
+    panels.into_par_iter().for_each(|(i, panel)| pack_panel(lanes, i * width..m.min((i + 1) * width), 0..k, width, panel));
+    out
+}
+
+/// The weight in panels of output channels: `[panel][c][tap][lane]`.
+pub(super) fn pack_fwd<V: Vector>(s: &Conv2dSpec, w: &Buffer) -> Buffer {
+    pack::<V>(&Matrix { data: w.as_slice(), lane_stride: s.patch(), k_stride: 1 }, s.oc, s.patch())
+}
+
+/// The transposed weight in panels of input channels, `[panel][oc][tap][lane]`, of each residue that has taps.
+pub(super) fn pack_dgrad<V: Vector>(s: &Conv2dSpec, w: &Buffer) -> Buffer {
+    let mut all = Vec::new();
+    for residue in residues(s).iter().filter(|r| !r.taps.is_empty()) {
+        let w = TransposedWeight { s, w: w.as_slice(), residue };
+        all.push(pack::<V>(&w, s.c, s.oc * residue.taps.len()));
+    }
+    match <[Buffer; 1]>::try_from(all) {
+        Ok([one]) => one,
+        Err(all) => Buffer::from_slice(&all.iter().flat_map(|b| b.as_slice::<f32>()).copied().collect::<Vec<f32>>()),
+    }
+}
+
+pub(super) fn fwd<V: Vector>(s: &Conv2dSpec, inputs: &[&Buffer], outputs: &mut [&mut Buffer], accum: Accum) {
+    let (bias, residual) = s.bias_and_residual::<f32>(inputs);
+    let out = outputs[0].as_mut_slice::<f32>();
+    let output = Output { out: Shared(out.as_mut_ptr()), len: out.len(), bias, residual, relu: s.relu, accum };
+    run::<V>(&Problem::forward(s), inputs[0].as_slice(), inputs[1].as_slice(), &output);
+}
+
+pub(super) fn dgrad<V: Vector>(s: &Conv2dSpec, inputs: &[&Buffer], outputs: &mut [&mut Buffer], accum: Accum) {
+    let (dout, mut w) = (inputs[0].as_slice::<f32>(), inputs[1].as_slice::<f32>()); // dout [n,oc,oh,ow]; w from pack_dgrad
+    let out = outputs[0].as_mut_slice::<f32>();
+    let residues = residues(s);
+    let mut each = |residue: &Residue, out: &mut [f32], accum: Accum| {
+        let p = Problem::backward(s, residue);
+        let output = Output { out: Shared(out.as_mut_ptr()), len: out.len(), bias: None, residual: None, relu: false, accum };
+        let (mine, rest) = w.split_at(s.c.next_multiple_of(panel::<V>()) * p.steps());
+        w = rest;
+        run::<V>(&p, dout, mine, &output);
+    };
+    if s.stride == [1, 1] {
+        return residues.iter().for_each(|residue| each(residue, out, accum));
+    }
+    // With a stride, each residue is a small image of its own, and `dx` their mosaic.
+    let parts: Vec<Option<Buffer>> = residues
+        .iter()
+        .map(|residue| {
+            let mut part = Buffer::new(DType::F32, s.n * s.c * residue.size[0] * residue.size[1]);
+            (!residue.taps.is_empty()).then(|| {
+                each(residue, part.as_mut_slice(), Accum::Write);
+                part
+            })
+        })
+        .collect();
+    par_items(out, s.h * s.w, |first, planes| {
+        for (i, plane) in planes.chunks_exact_mut(s.h * s.w).enumerate() {
+            let small = |(residue, part): (&Residue, &Option<Buffer>)| {
+                let [h, w] = residue.size;
+                (
+                    part.as_ref()
+                        .map_or(std::ptr::null(), |part| part.as_slice::<f32>()[(first + i) * h * w..][..h * w].as_ptr()),
+                    w,
+                )
+            };
+            let parts: Vec<(*const f32, usize)> = residues.iter().zip(&parts).map(small).collect();
+            // SAFETY: the instructions are here; each part is a plane of its residue's size.
+            unsafe { V::run(Mosaic { s, parts: &parts, plane, accum }) }
+        }
+    });
+}
+
+/// Puts a plane of `dx` together from the residues of its stride.
+struct Mosaic<'a> {
+    s: &'a Conv2dSpec,
+    /// For each residue, row by row, its plane (null: zeros) and the length of its rows.
+    parts: &'a [(*const f32, usize)],
+    plane: &'a mut [f32],
+    accum: Accum,
+}
+
+impl Kernel for Mosaic<'_> {
+    type Out = ();
+    #[inline(always)]
+    unsafe fn run<V: Vector>(self) {
+        let Mosaic { s, parts, plane, accum } = self;
+        let across = s.stride[1].min(s.w);
+        for (y, to) in plane.chunks_exact_mut(s.w).enumerate() {
+            let (parts, row) = (&parts[y % s.stride[0] * across..][..across], y / s.stride[0]);
+            let &[a, b] = parts else {
+                for (x, to) in to.iter_mut().enumerate() {
+                    let (part, w) = parts[x % across];
+                    // SAFETY: the plane of a residue has a number for each place of its own.
+                    accum.put(to, if part.is_null() { 0.0 } else { unsafe { *part.add(row * w + x / across) } });
+                }
+                continue;
+            };
+            for x in (0..to.len()).step_by(2 * V::LANES) {
+                let here = (to.len() - x).min(2 * V::LANES);
+                // SAFETY: as above; the even places are one more where their number is odd.
+                unsafe {
+                    let load = |(part, w): (*const f32, usize), n: usize| match part.is_null() {
+                        true => V::splat(0.0),
+                        false => V::load_first(part.add(row * w + x / 2), n),
+                    };
+                    let mut pair = [0.0f32; 32];
+                    V::join2([load(a, here.div_ceil(2)), load(b, here / 2)], pair.as_mut_ptr());
+                    for half in (0..here).step_by(V::LANES) {
+                        let (n, to) = ((here - half).min(V::LANES), to[x + half..].as_mut_ptr());
+                        let v = V::load(pair.as_ptr().add(half));
+                        if accum == Accum::Add { v.add(V::load_first(to, n)) } else { v }.store_first(to, n);
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,201 @@
+//! The register tile of the direct convolution: pixels by output channels.
+//!
+//! A tile keeps the sums of [`GROUPS`] groups of up to [`LONGEST`] neighbouring pixels and up to two vectors of output channels in
+//! registers. Each step (an input channel and a kernel element) loads the weights of these output channels and broadcasts one
+//! number of the input a pixel, straight from the image. Seven pixels divide the rows of the networks that were trained on
+//! images of 224 pixels (112, 56, 28, 14, 7); two groups of them by two vectors are 28 sums, which AVX-512 and NEON keep in
+//! 32 registers, and by one vector 14, which AVX2 keeps in 16.
+
+use crate::simd::{Kernel, Vector};
+
+/// Groups of a whole tile.
+pub(super) const GROUPS: usize = 2;
+/// Pixels of a group at most, and at least.
+pub(super) const LONGEST: usize = 7;
+pub(super) const SHORTEST: usize = 4;
+
+/// Vectors of output channels in a panel of the weight: as many registers as the tile of a product has rows for.
+pub(super) const fn wide<V: Vector>() -> usize {
+    V::ROWS / 4
+}
+
+/// Output channels in a panel of the weight.
+pub(super) const fn panel<V: Vector>() -> usize {
+    wide::<V>() * V::LANES
+}
+
+/// Neighbouring output pixels of one row.
+#[derive(Clone, Copy)]
+pub(super) struct Group {
+    /// Where the first one sees the input, from the start of a channel of the band.
+    pub x: usize,
+    /// Place of the first one in the band.
+    pub slot: usize,
+    /// Those that are this group's own: others are computed too, but not stored.
+    pub first: usize,
+    pub end: usize,
+}
+
+/// Some steps of the sums of one panel of output channels, over all pixels of a band.
+pub(super) struct Pass<'a> {
+    /// Pixels of a group: `SHORTEST..=LONGEST`.
+    pub pixels: usize,
+    /// Numbers between neighbouring pixels of a group: 1 or 2.
+    pub pitch: usize,
+    pub groups: &'a [Group],
+    pub channels: usize,
+    /// Input channels of the band, the first one of these steps.
+    pub x: *const f32,
+    pub channel_stride: usize,
+    /// Where each kernel element sees the input, from a pixel's own place.
+    pub taps: &'a [usize],
+    /// `[channels, taps, panel]`
+    pub w: *const f32,
+    /// Vectors of the panel that hold output channels.
+    pub vectors: usize,
+    /// What the next pass will read as `w`: fetched meanwhile.
+    pub next: *const f32,
+    /// `[slot, panel]`
+    pub sums: *mut f32,
+    /// What the sums start from, `[panel]`; null where `sums` holds those of earlier steps.
+    pub start: *const f32,
+    /// Whether negative sums become zero: only with the last steps.
+    pub relu: bool,
+    /// What will be needed when the sums are complete, fetched meanwhile: planes `apart` from each other, their pixels as the slots.
+    pub soon: [Option<*const f32>; 2],
+    pub apart: usize,
+}
+
+/// # Safety
+/// Beside what [`Vector`] asks for: the input is valid wherever a pixel of a group sees it, the weights and sums for their shapes.
+impl Kernel for Pass<'_> {
+    type Out = ();
+    #[inline(always)]
+    unsafe fn run<V: Vector>(self) {
+        // SAFETY: the caller's.
+        unsafe {
+            match (wide::<V>(), self.vectors) {
+                (2, 2) => self.of_width::<V, 2>(),
+                _ => self.of_width::<V, 1>(),
+            }
+        }
+    }
+}
+
+impl Pass<'_> {
+    #[inline(always)]
+    unsafe fn of_width<V: Vector, const W: usize>(&self) {
+        // SAFETY: the caller's.
+        unsafe {
+            match (self.pixels, self.pitch) {
+                (7, 1) => self.all::<V, 7, W, 1>(),
+                (6, 1) => self.all::<V, 6, W, 1>(),
+                (5, 1) => self.all::<V, 5, W, 1>(),
+                (_, 1) => self.all::<V, 4, W, 1>(),
+                (7, _) => self.all::<V, 7, W, 2>(),
+                (6, _) => self.all::<V, 6, W, 2>(),
+                (5, _) => self.all::<V, 5, W, 2>(),
+                (_, _) => self.all::<V, 4, W, 2>(),
+            }
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn all<V: Vector, const P: usize, const W: usize, const S: usize>(&self) {
+        // SAFETY: the caller's.
+        unsafe {
+            let mut next = self.next;
+            let pairs = self.groups.chunks_exact(GROUPS);
+            for pair in pairs.clone() {
+                self.tile::<V, P, W, S, 2>([pair[0], pair[1]], next);
+                next = next.wrapping_add(self.channels * self.taps.len() * V::LANES);
+            }
+            if let [last] = pairs.remainder() {
+                self.tile::<V, P, W, S, 1>([*last], next);
+            }
+        }
+    }
+
+    #[inline(always)]
+    #[allow(clippy::needless_range_loop)] // Indices are what unrolls.
+    unsafe fn tile<V: Vector, const P: usize, const W: usize, const S: usize, const G: usize>(
+        &self,
+        groups: [Group; G],
+        next: *const f32,
+    ) {
+        // SAFETY: the caller's.
+        unsafe {
+            let step = panel::<V>();
+            let mut sums = [[[V::splat(0.0); W]; P]; G];
+            let at = |g: usize, i: usize, j: usize| self.sums.add((groups[g].slot + i) * step + j * V::LANES);
+            if self.start.is_null() {
+                for g in 0..G {
+                    for i in 0..P {
+                        for j in 0..W {
+                            sums[g][i][j] = V::load(at(g, i, j));
+                        }
+                    }
+                }
+            } else {
+                for j in 0..W {
+                    let start = V::load(self.start.add(j * V::LANES));
+                    for g in 0..G {
+                        for i in 0..P {
+                            sums[g][i][j] = start;
+                        }
+                    }
+                }
+            }
+            for planes in self.soon.into_iter().flatten() {
+                for c in 0..W * V::LANES {
+                    V::prefetch(planes.wrapping_add(c * self.apart + groups[G - 1].slot));
+                }
+            }
+            let mut x = groups.map(|g| self.x.add(g.x));
+            let (mut w, mut next) = (self.w, next);
+            for _ in 0..self.channels {
+                for tap in self.taps {
+                    let mut weights = [V::splat(0.0); W];
+                    for j in 0..W {
+                        weights[j] = V::load(w.add(j * V::LANES));
+                    }
+                    V::prefetch(next);
+                    for g in 0..G {
+                        let x = x[g].add(*tap);
+                        for i in 0..P {
+                            let v = V::splat(*x.add(i * S));
+                            for j in 0..W {
+                                sums[g][i][j] = v.mul_add(weights[j], sums[g][i][j]);
+                            }
+                        }
+                    }
+                    w = w.add(step);
+                    next = next.wrapping_add(V::LANES);
+                }
+                for x in &mut x {
+                    *x = x.wrapping_add(self.channel_stride);
+                }
+            }
+            if self.relu {
+                for g in 0..G {
+                    for i in 0..P {
+                        for j in 0..W {
+                            // In this order NaN stays NaN.
+                            sums[g][i][j] = V::splat(0.0).max(sums[g][i][j]);
+                        }
+                    }
+                }
+            }
+            for g in 0..G {
+                let Group { first, end, .. } = groups[g];
+                for i in 0..P {
+                    if i >= first && i < end {
+                        for j in 0..W {
+                            sums[g][i][j].store(at(g, i, j));
+                        }
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,237 @@
+//! The tables of the convolution: its rungs in the order in which they are taken.
+
+use super::{Conv2dSpec, col2im, direct, gemm, naive, winograd, winograd_wgrad};
+use crate::buffer::Buffer;
+use crate::device::DType;
+use crate::simd;
+use crate::table::{Operand, Prepare, ROUNDING, Row, Signature, Table, Tolerance};
+
+fn cases() -> Vec<Conv2dSpec> {
+    let base = Conv2dSpec::simple;
+    vec![
+        base(1, 1, 1, 1, 1, 1),
+        Conv2dSpec { bias: true, ..base(2, 3, 7, 9, 5, 1) },
+        Conv2dSpec { padding: [1; 4], bias: true, ..base(1, 3, 10, 13, 13, 3) },
+        Conv2dSpec { padding: [1; 4], stride: [2, 2], ..base(2, 5, 9, 12, 4, 3) },
+        Conv2dSpec { padding: [3; 4], stride: [2, 2], ..base(1, 3, 23, 17, 8, 7) },
+        Conv2dSpec { padding: [0, 1, 0, 1], stride: [2, 2], bias: true, ..base(1, 2, 8, 8, 3, 3) },
+        Conv2dSpec { kernel: [1, 7], padding: [0, 0, 3, 3], ..base(1, 4, 6, 11, 3, 1) },
+        Conv2dSpec { kernel: [5, 2], padding: [4, 0, 1, 2], stride: [3, 1], ..base(2, 2, 9, 6, 3, 1) },
+        Conv2dSpec { dilation: [2, 3], padding: [2, 2, 3, 3], ..base(1, 3, 12, 14, 4, 3) },
+        Conv2dSpec { groups: 2, padding: [1; 4], bias: true, ..base(2, 6, 5, 7, 4, 3) },
+        Conv2dSpec { groups: 6, padding: [1; 4], ..base(1, 6, 7, 5, 6, 3) },
+        Conv2dSpec { groups: 3, stride: [2, 1], ..base(1, 3, 8, 9, 6, 3) },
+        // Padding wider than the kernel: whole rows of zeros.
+        Conv2dSpec { padding: [4; 4], ..base(1, 2, 3, 4, 2, 3) },
+        // A stride that leaves input pixels unseen.
+        Conv2dSpec { stride: [3, 3], ..base(1, 2, 11, 8, 3, 2) },
+        Conv2dSpec { padding: [1; 4], ..base(1, 63, 6, 7, 65, 3) },
+        Conv2dSpec { padding: [1; 4], bias: true, ..base(1, 64, 15, 14, 33, 3) },
+        Conv2dSpec { padding: [1; 4], ..base(3, 8, 21, 19, 12, 3) },
+        // Long sums for the weight gradient.
+        Conv2dSpec { padding: [1; 4], ..base(2, 3, 64, 60, 5, 3) },
+        // What inference fuses.
+        Conv2dSpec { padding: [1; 4], bias: true, relu: true, residual: true, ..base(2, 9, 17, 11, 10, 3) },
+        Conv2dSpec { relu: true, ..base(2, 20, 7, 7, 24, 1) },
+        Conv2dSpec { residual: true, bias: true, relu: true, ..base(5, 24, 7, 7, 40, 1) },
+        Conv2dSpec { stride: [2, 2], residual: true, ..base(3, 5, 9, 9, 7, 1) },
+    ]
+}
+
+fn fwd_signature(s: &Conv2dSpec) -> Signature {
+    let mut inputs = vec![Operand::any("x", s.in_len()), Operand::any("w", s.weight_len())];
+    if s.bias {
+        inputs.push(Operand::any("bias", s.oc));
+    }
+    if s.residual {
+        inputs.push(Operand::any("residual", s.out_len()));
+    }
+    Signature { inputs, outputs: vec![Operand::any("out", s.out_len())] }
+}
+
+/// The packed weight depends on the weight's own shape only, so every image size shares it.
+fn weight_key(s: &Conv2dSpec) -> String {
+    format!("oc{} patch{} g{}", s.oc, s.patch(), s.groups)
+}
+
+/// Beside the shape, the residues of the stride; an image narrower than the stride has fewer of them.
+fn dgrad_key(s: &Conv2dSpec) -> String {
+    let seen = [s.h.min(s.stride[0]), s.w.min(s.stride[1])];
+    format!("oc{} c{} k{:?} g{} s{:?} p{:?} d{:?} {seen:?}", s.oc, s.c, s.kernel, s.groups, s.stride, s.padding, s.dilation)
+}
+
+/// The weight, prepared once.
+const fn weight(key: fn(&Conv2dSpec) -> String, make: fn(&Conv2dSpec, &Buffer) -> Buffer) -> Option<Prepare<Conv2dSpec>> {
+    Some(Prepare { input: 1, when: |_| true, key, make })
+}
+
+/// A tile of 4x4 outputs multiplies numbers 4 to 10 times as large as the result, and so does its rounding.
+const WINOGRAD: Tolerance = Tolerance { ulps: 64.0, reason: "transforms whose factors reach 10" };
+
+/// One rung for the instructions of a vector: a row whose name ends in `$isa`, with the columns in which it differs from `Row::cpu`.
+macro_rules! rung {
+    ($name:literal, $isa:literal, $v:ty, $tolerance:expr, $run:expr, { $($column:ident: $value:expr,)* }) => {
+        Row {
+            here: simd::here::<$v>,
+            $($column: $value,)*
+            ..Row::cpu(concat!($name, $isa), DType::F32, $tolerance, $run)
+        }
+    };
+}
+
+macro_rules! fwd_winograd {
+    ($name:literal, $isa:literal, $v:ty, $t:ident, $m:literal, $a:literal) => {
+        rung!($name, $isa, $v, WINOGRAD, winograd::fwd::<$v, winograd::$t, $m, $a>, {
+            fits: winograd::fits,
+            wins: winograd::wins_fwd::<$m>,
+            scratch: winograd::scratch::<$m, $a>,
+            prepare: weight(weight_key, winograd::pack_fwd::<$v, winograd::$t, $m, $a>),
+        })
+    };
+}
+macro_rules! fwd_f4 {
+    ($isa:literal, $v:ty) => {
+        fwd_winograd!("winograd_f4", $isa, $v, F4, 4, 6)
+    };
+}
+macro_rules! fwd_f2 {
+    ($isa:literal, $v:ty) => {
+        fwd_winograd!("winograd_f2", $isa, $v, F2, 2, 4)
+    };
+}
+macro_rules! fwd_direct {
+    ($isa:literal, $v:ty) => {
+        rung!("direct", $isa, $v, ROUNDING, direct::fwd::<$v>, {
+            fits: direct::fits,
+            wins: direct::wins,
+            scratch: direct::scratch::<$v>,
+            prepare: weight(weight_key, direct::pack_fwd::<$v>),
+        })
+    };
+}
+macro_rules! fwd_im2col {
+    ($isa:literal, $v:ty) => {
+        rung!("im2col", $isa, $v, ROUNDING, gemm::fwd::<$v>, {
+            scratch: gemm::weight_scratch,
+            prepare: weight(weight_key, gemm::pack_fwd::<$v>),
+        })
+    };
+}
+
+macro_rules! dgrad_winograd {
+    ($name:literal, $isa:literal, $v:ty, $t:ident, $m:literal, $a:literal) => {
+        rung!($name, $isa, $v, WINOGRAD, winograd::dgrad::<$v, winograd::$t, $m, $a>, {
+            fits: winograd::fits,
+            wins: winograd::wins_dgrad::<$m>,
+            scratch: winograd::scratch::<$m, $a>,
+            prepare: weight(dgrad_key, winograd::pack_dgrad::<$v, winograd::$t, $m, $a>),
+        })
+    };
+}
+/// For few input channels.
+macro_rules! dgrad_col2im {
+    ($isa:literal, $v:ty) => {
+        rung!("col2im", $isa, $v, ROUNDING, col2im::dgrad::<$v>, {
+            fits: col2im::fits,
+            wins: col2im::wins,
+            scratch: col2im::scratch,
+            prepare: weight(weight_key, col2im::pack::<$v>),
+        })
+    };
+}
+macro_rules! dgrad_f4 {
+    ($isa:literal, $v:ty) => {
+        dgrad_winograd!("winograd_f4", $isa, $v, F4, 4, 6)
+    };
+}
+macro_rules! dgrad_f2 {
+    ($isa:literal, $v:ty) => {
+        dgrad_winograd!("winograd_f2", $isa, $v, F2, 2, 4)
+    };
+}
+macro_rules! dgrad_direct {
+    ($isa:literal, $v:ty) => {
+        rung!("direct", $isa, $v, ROUNDING, direct::dgrad::<$v>, {
+            fits: direct::fits_dgrad,
+            wins: direct::wins_dgrad,
+            scratch: direct::scratch_dgrad::<$v>,
+            prepare: weight(dgrad_key, direct::pack_dgrad::<$v>),
+        })
+    };
+}
+macro_rules! dgrad_im2col {
+    ($isa:literal, $v:ty) => {
+        rung!("im2col", $isa, $v, ROUNDING, gemm::dgrad::<$v>, {
+            scratch: gemm::weight_scratch,
+            prepare: weight(dgrad_key, gemm::pack_dgrad::<$v>),
+        })
+    };
+}
+
+macro_rules! wgrad_f4 {
+    ($isa:literal, $v:ty) => {
+        rung!("winograd_f4", $isa, $v, WINOGRAD, winograd_wgrad::run::<$v, winograd::F4, 4, 6>, {
+            fits: winograd::fits,
+            wins: winograd_wgrad::wins,
+            scratch: winograd_wgrad::scratch::<4, 6>,
+        })
+    };
+}
+macro_rules! wgrad_im2col {
+    ($isa:literal, $v:ty) => {
+        rung!("im2col", $isa, $v, ROUNDING, gemm::wgrad::<$v>, { scratch: gemm::gradient_scratch, })
+    };
+}
+
+/// A ladder: the named rungs for each instruction set, the best set first, and the naive loops.
+macro_rules! ladder {
+    ($naive:ident: $($rung:ident)*) => {
+        &[
+            $(#[cfg(target_arch = "x86_64")] $rung!("_avx512", simd::Avx512),)*
+            $(#[cfg(target_arch = "x86_64")] $rung!("_avx2", simd::Avx2),)*
+            $(#[cfg(target_arch = "aarch64")] $rung!("_neon", simd::Neon),)*
+            $($rung!("", simd::Portable),)*
+            Row::cpu("naive", DType::F32, ROUNDING, naive::$naive::<f32>),
+            Row::cpu("naive", DType::F64, ROUNDING, naive::$naive::<f64>),
+        ]
+    };
+}
+
+/// `conv2d.fwd`: inputs `x`, `w`, optionally `bias`, optionally `residual`; output `out`.
+pub static FWD: Table<Conv2dSpec> = Table {
+    op: "conv2d.fwd",
+    signature: fwd_signature,
+    flops: Conv2dSpec::flops,
+    terms: |s| s.patch(),
+    accumulates: false,
+    cases,
+    rows: ladder!(fwd: fwd_f4 fwd_f2 fwd_direct fwd_im2col),
+};
+
+/// `conv2d.dgrad`: inputs `dout`, `w`; output `dx`.
+pub static DGRAD: Table<Conv2dSpec> = Table {
+    op: "conv2d.dgrad",
+    signature: |s| Signature {
+        inputs: vec![Operand::any("dout", s.out_len()), Operand::any("w", s.weight_len())],
+        outputs: vec![Operand::any("dx", s.in_len())],
+    },
+    flops: Conv2dSpec::flops,
+    terms: |s| s.oc / s.groups * s.kernel[0] * s.kernel[1],
+    accumulates: true,
+    cases,
+    rows: ladder!(dgrad: dgrad_col2im dgrad_f4 dgrad_f2 dgrad_direct dgrad_im2col),
+};
+
+/// `conv2d.wgrad`: inputs `dout`, `x`; output `dw`.
+pub static WGRAD: Table<Conv2dSpec> = Table {
+    op: "conv2d.wgrad",
+    signature: |s| Signature {
+        inputs: vec![Operand::any("dout", s.out_len()), Operand::any("x", s.in_len())],
+        outputs: vec![Operand::any("dw", s.weight_len())],
+    },
+    flops: Conv2dSpec::flops,
+    terms: |s| s.n * s.out_plane(),
+    accumulates: true,
+    cases,
+    rows: ladder!(wgrad: wgrad_f4 wgrad_im2col),
+};
