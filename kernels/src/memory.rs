@@ -14,7 +14,7 @@ use std::sync::{Mutex, OnceLock};
 /// Alignment of every owned buffer: a cache line, and an AVX-512 register.
 pub const ALIGN: usize = 64;
 /// Bytes the pool keeps at most for reuse, beside what was cut from chunks.
-const POOL_LIMIT: usize = 2 << 30;
+const POOL_LIMIT: usize = 4 << 30;
 /// Bytes of a huge page.
 const HUGE: usize = 2 << 20;
 /// Bytes of a mapping that blocks are cut from.

@@ -314,6 +314,10 @@ impl Lanes for TransposedWeight<'_> {
         let (taps, area) = (&self.residue.taps, self.s.kernel[0] * self.s.kernel[1]);
         for (k, dst) in ks.zip(panel.chunks_exact_mut(width)) {
             let (oc, tap) = (k / taps.len(), taps[k % taps.len()].0);
+            if area == 1 {
+                dst[..lanes.len()].copy_from_slice(&self.w[oc * self.s.patch() + lanes.start..][..lanes.len()]);
+                continue;
+            }
             lanes.clone().zip(dst).for_each(|(c, d)| *d = self.w[oc * self.s.patch() + c * area + tap]);
         }
     }

@@ -5,7 +5,6 @@
 
 mod col2im;
 mod direct;
-mod direct_tile;
 mod gemm;
 mod naive;
 mod tables;

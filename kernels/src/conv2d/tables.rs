@@ -177,6 +177,15 @@ macro_rules! wgrad_f4 {
         })
     };
 }
+macro_rules! wgrad_direct {
+    ($isa:literal, $v:ty) => {
+        rung!("direct", $isa, $v, ROUNDING, direct::wgrad::run::<$v>, {
+            fits: direct::wgrad::fits,
+            wins: direct::wgrad::wins,
+            scratch: direct::wgrad::scratch,
+        })
+    };
+}
 macro_rules! wgrad_im2col {
     ($isa:literal, $v:ty) => {
         rung!("im2col", $isa, $v, ROUNDING, gemm::wgrad::<$v>, { scratch: gemm::gradient_scratch, })
@@ -233,5 +242,5 @@ pub static WGRAD: Table<Conv2dSpec> = Table {
     terms: |s| s.n * s.out_plane(),
     accumulates: true,
     cases,
-    rows: ladder!(wgrad: wgrad_f4 wgrad_im2col),
+    rows: ladder!(wgrad: wgrad_f4 wgrad_direct wgrad_im2col),
 };

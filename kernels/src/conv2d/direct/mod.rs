@@ -9,17 +9,24 @@
 //! Loses when:    input channels are few (turning the sums costs as much as some forty steps), or Winograd saves more.
 //! Run:           CONVSCOPE_KERNEL=conv2d.fwd=direct_avx2
 
+mod frame;
+mod store;
+mod tile;
+pub(super) mod wgrad;
+
 use super::Conv2dSpec;
-use super::direct_tile::{GROUPS, Group, LONGEST, Pass, SHORTEST, panel};
-use super::gemm::{Residue, TransposedWeight, forward_taps, gather, residues};
+use super::gemm::{Residue, TransposedWeight, residues};
 use crate::buffer::Buffer;
 use crate::device::DType;
 use crate::gemm::packed::{Lanes, Matrix, pack_panel};
-use crate::simd::{self, Kernel, Vector};
+use crate::simd::{self, Vector};
 use crate::table::Accum;
 use crate::threads::{Shared, par_items};
+use frame::{Copy, Frame, Problem};
 use rayon::prelude::*;
 use std::ops::Range;
+use store::{Mosaic, Output, Store};
+use tile::{GROUPS, Group, LONGEST, Pass, group, panel};
 
 /// Steps of a pass at most: the weights of 32 output channels are 24 KiB, which stay in L1 while the pixels of a band pass.
 const STEPS: usize = 192;
@@ -33,46 +40,6 @@ const FEW_PIXELS: usize = 56;
 const MAX_PANEL: usize = 32;
 /// Tasks that a problem is cut into at least, where it is large enough.
 const MIN_TASKS: usize = 16;
-
-/// `out[oc, y, x] = sum of w[oc, c, tap] * in[c, y * step + dy, x * step + dx]`, zero outside of the input.
-struct Problem {
-    n: usize,
-    c: usize,
-    h: usize,
-    w: usize,
-    oc: usize,
-    /// Rows and columns of the output.
-    size: [usize; 2],
-    step: [usize; 2],
-    /// `[dy, dx]`
-    taps: Vec<[isize; 2]>,
-}
-
-impl Problem {
-    fn forward(s: &Conv2dSpec) -> Self {
-        Problem { n: s.n, c: s.c, h: s.h, w: s.w, oc: s.oc, size: s.out_hw(), step: s.stride, taps: forward_taps(s) }.flat()
-    }
-
-    /// The part of `dx` that a residue of the stride is, from `dout`.
-    fn backward(s: &Conv2dSpec, residue: &Residue) -> Self {
-        let [h, w] = s.out_hw();
-        let taps = residue.taps.iter().map(|t| t.1).collect();
-        Problem { n: s.n, c: s.oc, h, w, oc: s.c, size: residue.size, step: [1, 1], taps }.flat()
-    }
-
-    /// A 1x1 convolution without stride is a matrix product: its images are one row.
-    fn flat(mut self) -> Self {
-        if self.taps == [[0, 0]] && self.step == [1, 1] && self.size == [self.h, self.w] {
-            (self.w, self.h) = (self.h * self.w, 1);
-            self.size = [1, self.w];
-        }
-        self
-    }
-
-    fn steps(&self) -> usize {
-        self.c * self.taps.len()
-    }
-}
 
 /// How a problem is cut: bands of each image's output by ranges of output channels.
 struct Plan {
@@ -113,46 +80,6 @@ fn plan<V: Vector>(p: &Problem) -> Plan {
     Plan { bands: (0..count).map(|i| i * size..end(i)).collect(), channels: panels * width }
 }
 
-/// Where tiles read the input of a channel: the image itself, or a copy of rows with a border of zeros.
-struct Frame {
-    /// Numbers from one channel to the next.
-    channel: usize,
-    /// Numbers from one row to the next.
-    row: usize,
-    /// Input row and column of the first number.
-    first: [isize; 2],
-    /// Where the taps lie from the place of a pixel.
-    taps: Vec<usize>,
-}
-
-impl Frame {
-    /// The image, if no pixel sees anything outside of it and rows are long enough for a group.
-    fn image(p: &Problem) -> Option<Frame> {
-        let inside = |axis: usize, len: usize| {
-            let last = ((p.size[axis] - 1) * p.step[axis]) as isize;
-            p.taps.iter().all(|t| t[axis] >= 0 && t[axis] + last < len as isize)
-        };
-        let fits = inside(0, p.h) && inside(1, p.w) && p.size[1] >= SHORTEST;
-        let taps = || p.taps.iter().map(|t| t[0] as usize * p.w + t[1] as usize).collect();
-        fits.then(|| Frame { channel: p.h * p.w, row: p.w, first: [0, 0], taps: taps() })
-    }
-
-    /// Copies of what some output rows see.
-    fn copy(p: &Problem, rows: &Range<usize>) -> Frame {
-        let ends = |axis: usize| {
-            let along = || p.taps.iter().map(|t| t[axis]);
-            [along().min().unwrap_or(0), along().max().unwrap_or(0)]
-        };
-        let ([top, bottom], [left, right]) = (ends(0), ends(1));
-        // A row that is too short for a group has room for one.
-        let row = (p.size[1].max(LONGEST) - 1) * p.step[1] + (right - left) as usize + 1;
-        let count = (rows.len() - 1) * p.step[0] + (bottom - top) as usize + 1;
-        let first = [(rows.start * p.step[0]) as isize + top, left];
-        let taps = p.taps.iter().map(|t| (t[0] - top) as usize * row + (t[1] - left) as usize).collect();
-        Frame { channel: count * row, row, first, taps }
-    }
-}
-
 /// A part of each image's output: some rows, or some pixels where the output is one row.
 struct Band {
     /// Place of the first pixel in an output plane, and how many there are.
@@ -169,9 +96,7 @@ impl Band {
     /// A part of the output, as seen in a frame that starts with output row `origin`.
     fn new(p: &Problem, frame: &Frame, origin: usize, rows: Range<usize>, columns: Range<usize>) -> Self {
         let length = columns.len();
-        // The length that wastes least; of several, the longest.
-        let cost = |pixels: &usize| (length.div_ceil(*pixels) * pixels, LONGEST - pixels);
-        let pixels = (SHORTEST..=LONGEST).min_by_key(cost).unwrap_or(LONGEST);
+        let pixels = group(length);
         let mut groups = Vec::new();
         for y in rows.clone() {
             let (slot, x) = ((y - rows.start) * length, (y - origin) * p.step[0] * frame.row + columns.start * p.step[1]);
@@ -183,102 +108,6 @@ impl Band {
             }
         }
         Band { start: rows.start * p.size[1] + columns.start, count: rows.len() * length, pixels, groups, own: None }
-    }
-}
-
-/// Copies what a frame holds of some channels of an image.
-struct Copy<'a> {
-    p: &'a Problem,
-    frame: &'a Frame,
-    /// The first of the channels.
-    x: &'a [f32],
-    /// Whole channels of the frame.
-    to: &'a mut [f32],
-}
-
-impl Kernel for Copy<'_> {
-    type Out = ();
-    #[inline(always)]
-    unsafe fn run<V: Vector>(self) {
-        let Copy { p, frame, x, to } = self;
-        for (x, to) in x.chunks_exact(p.h * p.w).zip(to.chunks_exact_mut(frame.channel)) {
-            for (y, to) in to.chunks_exact_mut(frame.row).enumerate() {
-                let y = frame.first[0] + y as isize;
-                if y < 0 || y >= p.h as isize {
-                    to.fill(0.0);
-                    continue;
-                }
-                let row = &x[y as usize * p.w..][..p.w];
-                // SAFETY: the row of the copy is as long.
-                unsafe { gather::<V>(to.as_mut_ptr(), to.len(), row, frame.first[1], 1) }
-            }
-        }
-    }
-}
-
-/// What becomes of the sums.
-struct Output<'a> {
-    out: Shared,
-    len: usize,
-    bias: Option<&'a [f32]>,
-    residual: Option<&'a [f32]>,
-    relu: bool,
-    accum: Accum,
-}
-
-/// Turns the sums of a panel `[pixel, panel]` into planes, and stores them.
-struct Store<'a> {
-    output: &'a Output<'a>,
-    sums: &'a [f32],
-    pixels: usize,
-    channels: usize,
-    /// Place of the first pixel of the first channel, and from one channel to the next.
-    start: usize,
-    plane: usize,
-}
-
-impl Kernel for Store<'_> {
-    type Out = ();
-    #[inline(always)]
-    unsafe fn run<V: Vector>(self) {
-        let Store { output, sums, pixels, channels, start, plane } = self;
-        let width = panel::<V>();
-        assert!(sums.len() >= pixels.next_multiple_of(V::LANES) * width && channels <= width);
-        assert!(channels == 0 || start + (channels - 1) * plane + pixels <= output.len);
-        let plain = output.residual.is_none() && output.accum == Accum::Write;
-        let mut block = [0.0f32; 16 * 16];
-        for c0 in (0..channels).step_by(V::LANES) {
-            for p0 in (0..pixels).step_by(V::LANES) {
-                let (n, rows) = (V::LANES.min(pixels - p0), V::LANES.min(channels - c0));
-                let at = start + c0 * plane + p0;
-                // SAFETY: whole blocks of sums are there; the places lie inside the output, as long as which the residual is
-                // (asserted), and are this task's alone.
-                unsafe {
-                    let (from, out) = (sums.as_ptr().add(p0 * width + c0), output.out.get().add(at));
-                    if plain && n == V::LANES && rows == V::LANES {
-                        V::transpose(from, width, out, plane);
-                        continue;
-                    }
-                    V::transpose(from, width, block.as_mut_ptr(), V::LANES);
-                    for c in 0..rows {
-                        let to = out.add(c * plane);
-                        let mut v = V::load(block.as_ptr().add(c * V::LANES));
-                        if let Some(residual) = output.residual {
-                            let from = residual.as_ptr().add(at + c * plane);
-                            v = v.add(V::load_first(from, n));
-                            if output.relu {
-                                // In this order NaN stays NaN.
-                                v = V::splat(0.0).max(v);
-                            }
-                        }
-                        if output.accum == Accum::Add {
-                            v = v.add(V::load_first(to, n));
-                        }
-                        v.store_first(to, n);
-                    }
-                }
-            }
-        }
     }
 }
 
@@ -375,13 +204,7 @@ fn run<V: Vector>(p: &Problem, x: &[f32], w: &[f32], output: &Output) {
     let image = Frame::image(p);
     let (copies, own) = (image.is_none(), image.is_none() && plan.channels >= p.oc);
     let frame = image.unwrap_or_else(|| Frame::copy(p, &(0..oh)));
-    let copied = (copies && !own).then(|| {
-        let mut all = Buffer::new(DType::F32, p.n * p.c * frame.channel);
-        let channels = all.as_mut_slice::<f32>().par_chunks_exact_mut(frame.channel).zip(x.par_chunks_exact(p.h * p.w));
-        // SAFETY: the instructions are here.
-        channels.for_each(|(to, x)| unsafe { V::run(Copy { p, frame: &frame, x, to }) });
-        all
-    });
+    let copied = (copies && !own).then(|| Copy::all::<V>(p, &frame, x));
     let bands = plan.bands.iter().map(|r| {
         let (rows, columns) = if oh == 1 { (0..1, r.clone()) } else { (r.clone(), 0..ow) };
         if !own {
@@ -516,50 +339,4 @@ pub(super) fn dgrad<V: Vector>(s: &Conv2dSpec, inputs: &[&Buffer], outputs: &mut
             unsafe { V::run(Mosaic { s, parts: &parts, plane, accum }) }
         }
     });
-}
-
-/// Puts a plane of `dx` together from the residues of its stride.
-struct Mosaic<'a> {
-    s: &'a Conv2dSpec,
-    /// For each residue, row by row, its plane (null: zeros) and the length of its rows.
-    parts: &'a [(*const f32, usize)],
-    plane: &'a mut [f32],
-    accum: Accum,
-}
-
-impl Kernel for Mosaic<'_> {
-    type Out = ();
-    #[inline(always)]
-    unsafe fn run<V: Vector>(self) {
-        let Mosaic { s, parts, plane, accum } = self;
-        let across = s.stride[1].min(s.w);
-        for (y, to) in plane.chunks_exact_mut(s.w).enumerate() {
-            let (parts, row) = (&parts[y % s.stride[0] * across..][..across], y / s.stride[0]);
-            let &[a, b] = parts else {
-                for (x, to) in to.iter_mut().enumerate() {
-                    let (part, w) = parts[x % across];
-                    // SAFETY: the plane of a residue has a number for each place of its own.
-                    accum.put(to, if part.is_null() { 0.0 } else { unsafe { *part.add(row * w + x / across) } });
-                }
-                continue;
-            };
-            for x in (0..to.len()).step_by(2 * V::LANES) {
-                let here = (to.len() - x).min(2 * V::LANES);
-                // SAFETY: as above; the even places are one more where their number is odd.
-                unsafe {
-                    let load = |(part, w): (*const f32, usize), n: usize| match part.is_null() {
-                        true => V::splat(0.0),
-                        false => V::load_first(part.add(row * w + x / 2), n),
-                    };
-                    let mut pair = [0.0f32; 32];
-                    V::join2([load(a, here.div_ceil(2)), load(b, here / 2)], pair.as_mut_ptr());
-                    for half in (0..here).step_by(V::LANES) {
-                        let (n, to) = ((here - half).min(V::LANES), to[x + half..].as_mut_ptr());
-                        let v = V::load(pair.as_ptr().add(half));
-                        if accum == Accum::Add { v.add(V::load_first(to, n)) } else { v }.store_first(to, n);
-                    }
-                }
-            }
-        }
-    }
 }

@@ -8,11 +8,16 @@
 
 use crate::simd::{Kernel, Vector};
 
-/// Groups of a whole tile.
+/// Groups of a whole tile, but for groups of three, of which there are four.
 pub(super) const GROUPS: usize = 2;
 /// Pixels of a group at most, and at least.
 pub(super) const LONGEST: usize = 7;
 pub(super) const SHORTEST: usize = 4;
+
+/// The length of groups that takes least time for rows of `length` pixels: beside its pixels, a group costs half of one.
+pub(super) fn group(length: usize) -> usize {
+    (SHORTEST..=LONGEST).min_by_key(|pixels| length.div_ceil(*pixels) * (2 * pixels + 1)).unwrap_or(LONGEST)
+}
 
 /// Vectors of output channels in a panel of the weight: as many registers as the tile of a product has rows for.
 pub(super) const fn wide<V: Vector>() -> usize {
@@ -38,9 +43,9 @@ pub(super) struct Group {
 
 /// Some steps of the sums of one panel of output channels, over all pixels of a band.
 pub(super) struct Pass<'a> {
-    /// Pixels of a group: `SHORTEST..=LONGEST`.
+    /// Pixels of a group: `SHORTEST..=LONGEST`, or 3 with a pitch of 1.
     pub pixels: usize,
-    /// Numbers between neighbouring pixels of a group: 1 or 2.
+    /// Numbers between neighbouring pixels of a group.
     pub pitch: usize,
     pub groups: &'a [Group],
     pub channels: usize,
@@ -88,29 +93,35 @@ impl Pass<'_> {
         // SAFETY: the caller's.
         unsafe {
             match (self.pixels, self.pitch) {
-                (7, 1) => self.all::<V, 7, W, 1>(),
-                (6, 1) => self.all::<V, 6, W, 1>(),
-                (5, 1) => self.all::<V, 5, W, 1>(),
-                (_, 1) => self.all::<V, 4, W, 1>(),
-                (7, _) => self.all::<V, 7, W, 2>(),
-                (6, _) => self.all::<V, 6, W, 2>(),
-                (5, _) => self.all::<V, 5, W, 2>(),
-                (_, _) => self.all::<V, 4, W, 2>(),
+                (3, _) => self.all::<V, 3, W, 1, 4>(),
+                (7, 1) => self.all::<V, 7, W, 1, 2>(),
+                (6, 1) => self.all::<V, 6, W, 1, 2>(),
+                (5, 1) => self.all::<V, 5, W, 1, 2>(),
+                (_, 1) => self.all::<V, 4, W, 1, 2>(),
+                (7, 2) => self.all::<V, 7, W, 2, 2>(),
+                (6, 2) => self.all::<V, 6, W, 2, 2>(),
+                (5, 2) => self.all::<V, 5, W, 2, 2>(),
+                (_, 2) => self.all::<V, 4, W, 2, 2>(),
+                (7, _) => self.all::<V, 7, W, 0, 2>(),
+                (6, _) => self.all::<V, 6, W, 0, 2>(),
+                (5, _) => self.all::<V, 5, W, 0, 2>(),
+                (_, _) => self.all::<V, 4, W, 0, 2>(),
             }
         }
     }
 
+    /// For a pitch of `S`, or any where that is 0.
     #[inline(always)]
-    unsafe fn all<V: Vector, const P: usize, const W: usize, const S: usize>(&self) {
+    unsafe fn all<V: Vector, const P: usize, const W: usize, const S: usize, const G: usize>(&self) {
         // SAFETY: the caller's.
         unsafe {
             let mut next = self.next;
-            let pairs = self.groups.chunks_exact(GROUPS);
-            for pair in pairs.clone() {
-                self.tile::<V, P, W, S, 2>([pair[0], pair[1]], next);
+            let (tiles, rest) = self.groups.as_chunks::<G>();
+            for tile in tiles {
+                self.tile::<V, P, W, S, G>(*tile, next);
                 next = next.wrapping_add(self.channels * self.taps.len() * V::LANES);
             }
-            if let [last] = pairs.remainder() {
+            for last in rest {
                 self.tile::<V, P, W, S, 1>([*last], next);
             }
         }
@@ -152,6 +163,7 @@ impl Pass<'_> {
                 }
             }
             let mut x = groups.map(|g| self.x.add(g.x));
+            let pitch = if S == 0 { self.pitch } else { S };
             let (mut w, mut next) = (self.w, next);
             for _ in 0..self.channels {
                 for tap in self.taps {
@@ -163,7 +175,7 @@ impl Pass<'_> {
                     for g in 0..G {
                         let x = x[g].add(*tap);
                         for i in 0..P {
-                            let v = V::splat(*x.add(i * S));
+                            let v = V::splat(*x.add(i * pitch));
                             for j in 0..W {
                                 sums[g][i][j] = v.mul_add(weights[j], sums[g][i][j]);
                             }

@@ -1,0 +1,230 @@
+//! conv2d.wgrad rung 3: the direct weight gradient, inputs broadcast against vectors of output channels.
+//!
+//! Computes  dw[oc, (c, kh, kw)] (+)= sum over pixels of dout[oc, pixel] * x[c, pixel + tap]
+//! Rung 1 wasted: it copied and turned each input once per kernel element to make panels of it.
+//! This rung:     turns `dout` alone, some pixels of some output channels at a time. A step is a pixel, whose inputs are broadcast
+//!                from where they lie in the image: neighbouring kernel elements of a row, or neighbouring channels.
+//! Loses when:    Winograd saves more; output channels are too few for a vector.
+//! Run:           CONVSCOPE_KERNEL=conv2d.wgrad=direct_avx2
+
+use super::frame::{Copy, Frame, Problem};
+use super::store::{Output, Store};
+use super::tile::{Group, LONGEST, Pass, SHORTEST, group, panel};
+use super::{MAX_PANEL, MIN_TASKS, SUMS};
+use crate::buffer::Buffer;
+use crate::conv2d::Conv2dSpec;
+use crate::device::DType;
+use crate::simd::{self, Vector};
+use crate::table::Accum;
+use crate::threads::Shared;
+use rayon::prelude::*;
+use std::ops::Range;
+
+pub(in crate::conv2d) fn fits(s: &Conv2dSpec) -> Result<(), &'static str> {
+    let [kh, kw] = s.kernel;
+    if s.groups != 1 {
+        return Err("wants one group");
+    }
+    if !(kw == 3 || (SHORTEST..=LONGEST).contains(&kw) || [kh, kw] == [1, 1] && s.c >= SHORTEST) {
+        return Err("wants rows of 3 to 7 kernel elements, or one element and some channels");
+    }
+    if kw > 1 && s.dilation[1] != 1 {
+        return Err("wants no horizontal dilation");
+    }
+    Ok(())
+}
+
+pub(in crate::conv2d) fn wins(s: &Conv2dSpec) -> Result<(), &'static str> {
+    if s.oc < 16 { Err("few output channels") } else { Ok(()) }
+}
+
+/// Bytes of the copied images, and of the sums.
+pub(in crate::conv2d) fn scratch(s: &Conv2dSpec) -> usize {
+    let copies = if s.padding == [0; 4] { 0 } else { s.in_len() };
+    4 * (copies + s.weight_len().max(MIN_TASKS * SUMS / 4))
+}
+
+/// Pixels that are packed at a time, at most, where rows are not longer: 28 KiB for 32 output channels, which stay in L1.
+const STEPS: usize = 224;
+
+/// Some pixels: steps of the sums.
+struct Chunk {
+    images: Range<usize>,
+    /// Output rows and columns of each image.
+    rows: Range<usize>,
+    columns: Range<usize>,
+}
+
+/// All pixels in chunks: several small images, some rows of an image, or a part of the only one.
+fn chunks(p: &Problem) -> Vec<Chunk> {
+    let [oh, ow] = p.size;
+    let even = |len: usize, most: usize| {
+        let size = len.div_ceil(len.div_ceil(most.max(1)));
+        (0..len).step_by(size).map(move |i| i..len.min(i + size))
+    };
+    if 2 * oh * ow <= STEPS {
+        return even(p.n, STEPS / (oh * ow)).map(|images| Chunk { images, rows: 0..oh, columns: 0..ow }).collect();
+    }
+    let of = |image: usize| {
+        let (along, most) = if oh == 1 { (ow, STEPS) } else { (oh, STEPS / ow) };
+        even(along, most).map(move |part| (image..image + 1, part))
+    };
+    (0..p.n)
+        .flat_map(of)
+        .map(|(images, part)| match oh {
+            1 => Chunk { images, rows: 0..1, columns: part },
+            _ => Chunk { images, rows: part, columns: 0..ow },
+        })
+        .collect()
+}
+
+/// Output channels and input channels of a task.
+struct Block {
+    ocs: Range<usize>,
+    cs: Range<usize>,
+}
+
+struct Work<'a> {
+    p: &'a Problem,
+    kernel: [usize; 2],
+    /// Rows of the frame from one kernel row to the next.
+    dilation: usize,
+    frame: &'a Frame,
+    x: &'a [f32],
+    /// `[n, oc, oh, ow]`
+    dout: &'a [f32],
+}
+
+impl Work<'_> {
+    /// Pixels of a group, their pitch, and the groups of some input channels; slots are `(c, kh, kw)` from the first channel on.
+    fn groups(&self, cs: &Range<usize>) -> (usize, usize, Vec<Group>) {
+        let [kh, kw] = self.kernel;
+        if kw > 1 {
+            let of = |c: usize| (0..kh).map(move |ky| (c, ky));
+            let rows = (0..cs.len()).flat_map(of).enumerate();
+            let group = |(i, (c, ky)): (usize, (usize, usize))| Group {
+                x: (cs.start + c) * self.frame.channel + ky * self.dilation * self.frame.row,
+                slot: i * kw,
+                first: 0,
+                end: kw,
+            };
+            return (kw, 1, rows.map(group).collect());
+        }
+        let length = group(cs.len());
+        let groups = (0..cs.len()).step_by(length).map(|c| {
+            let start = c.min(cs.len() - length);
+            Group { x: (cs.start + start) * self.frame.channel, slot: start, first: c - start, end: length }
+        });
+        (length, self.frame.channel, groups.collect())
+    }
+
+    /// The sums of a block over some chunks, `[panel of output channels][slot][lane]`.
+    fn sum<V: Vector>(&self, block: &Block, chunks: &[Chunk], sums: &mut [f32]) {
+        let Work { p, frame, .. } = *self;
+        let width = panel::<V>();
+        let [oh, ow] = p.size;
+        let (pixels, pitch, groups) = self.groups(&block.cs);
+        let room = sums.len() / block.ocs.len().div_ceil(width);
+        let mut turned = Buffer::new(DType::F32, STEPS.max(ow) * width); // [pixel][lane]
+        let turned = turned.as_mut_slice::<f32>();
+        let zeros = [0.0f32; MAX_PANEL];
+        for (i, Chunk { images, rows, columns }) in chunks.iter().enumerate() {
+            let across = || columns.clone().map(|x| (x - columns.start) * p.step[1]);
+            let row = p.step[0] * frame.row;
+            // Steps in the order of the pixels, as a pass counts them: so many times a distance, and places from there.
+            let (channels, channel_stride, taps): (usize, usize, Vec<usize>) = match (images.len(), rows.len()) {
+                (1, 1) => (columns.len(), p.step[1], vec![0]),
+                (1, _) => (rows.len(), row, across().collect()),
+                (n, _) => (n, p.c * frame.channel, (0..rows.len()).flat_map(|y| across().map(move |x| y * row + x)).collect()),
+            };
+            let count = rows.len() * columns.len();
+            let x = &self.x[images.start * p.c * frame.channel + rows.start * row + columns.start * p.step[1]..];
+            for (oc, sums) in block.ocs.clone().step_by(width).zip(sums.chunks_exact_mut(room)) {
+                let outputs = width.min(block.ocs.end - oc);
+                for (image, turned) in images.clone().zip(turned.chunks_exact_mut(count * width)) {
+                    let from = &self.dout[(image * p.oc + oc) * oh * ow + rows.start * ow + columns.start..];
+                    simd::transpose(from, oh * ow, [outputs, count], turned, width);
+                }
+                let pass = Pass {
+                    pixels,
+                    pitch,
+                    groups: &groups,
+                    channels,
+                    x: x.as_ptr(),
+                    channel_stride,
+                    taps: &taps,
+                    w: turned.as_ptr(),
+                    vectors: outputs.div_ceil(V::LANES),
+                    next: turned.as_ptr(),
+                    sums: sums.as_mut_ptr(),
+                    start: if i == 0 { zeros.as_ptr() } else { std::ptr::null() },
+                    relu: false,
+                    soon: [None; 2],
+                    apart: 0,
+                };
+                // SAFETY: the instructions are here (run). What the pixels of a chunk see through the kernel lies inside each channel of
+                // the frame; `turned` holds a step for each pixel, and a panel of sums has a slot for each group's members.
+                unsafe { V::run(pass) }
+            }
+        }
+    }
+}
+
+pub(in crate::conv2d) fn run<V: Vector>(s: &Conv2dSpec, inputs: &[&Buffer], outputs: &mut [&mut Buffer], accum: Accum) {
+    let (dout, x) = (inputs[0].as_slice::<f32>(), inputs[1].as_slice::<f32>()); // dout [n,oc,oh,ow], x [n,c,h,w]
+    let dw = outputs[0].as_mut_slice::<f32>(); // dw [oc,c,kh,kw]
+    let p = Problem::forward(s);
+    let (width, taps) = (panel::<V>(), s.kernel[0] * s.kernel[1]);
+    assert!(simd::here::<V>() && dout.len() >= s.out_len() && x.len() >= s.in_len());
+    let image = Frame::image(&p);
+    let copies = image.is_none();
+    let frame = image.unwrap_or_else(|| Frame::copy(&p, &(0..p.size[0])));
+    let copied = copies.then(|| Copy::all::<V>(&p, &frame, x));
+    let x = copied.as_ref().map_or(x, |all| all.as_slice());
+    let work = Work { p: &p, kernel: s.kernel, dilation: s.dilation[0], frame: &frame, x, dout };
+
+    let chunks = chunks(&p);
+    // Sums of a task that stay in L2.
+    let ocs = width * (p.oc.div_ceil(width)).min((256 / width).max(1));
+    let even = |len: usize, most: usize| len.div_ceil(len.div_ceil(most.max(1)));
+    let cs = even(p.c, (SUMS / ocs / taps).max(LONGEST));
+    let cut = |len: usize, size: usize| (0..len).step_by(size).map(move |i| i..len.min(i + size));
+    let blocks: Vec<Block> = cut(p.oc, ocs).flat_map(|o| cut(p.c, cs).map(move |c| Block { ocs: o.clone(), cs: c })).collect();
+    // Where blocks are few, each is summed in parts, which are added in order.
+    let parts = MIN_TASKS.div_ceil(blocks.len()).min(chunks.len());
+    let room = |block: &Block| block.ocs.len().next_multiple_of(width) * block.cs.len() * taps;
+    let tasks: Vec<(&Block, usize)> = blocks.iter().flat_map(|block| (0..parts).map(move |i| (block, i))).collect();
+    let sums: Vec<Buffer> = tasks
+        .par_iter()
+        .with_max_len(1)
+        .map(|(block, i)| {
+            let mut sums = Buffer::new(DType::F32, room(block).next_multiple_of(16 * width) + 16 * width);
+            let some = &chunks[chunks.len() * i / parts..chunks.len() * (i + 1) / parts];
+            work.sum::<V>(block, some, &mut sums.as_mut_slice::<f32>()[..room(block)]);
+            sums
+        })
+        .collect();
+    let to = Shared(dw.as_mut_ptr());
+    let len = dw.len();
+    let panels: Vec<(usize, usize)> =
+        blocks.iter().enumerate().flat_map(|(b, block)| (0..block.ocs.len().div_ceil(width)).map(move |i| (b, i))).collect();
+    panels.into_par_iter().for_each(|(b, i)| {
+        let block = &blocks[b];
+        let slots = block.cs.len() * taps;
+        for (part, sums) in sums[b * parts..][..parts].iter().enumerate() {
+            let oc = block.ocs.start + i * width;
+            let accum = if part > 0 { Accum::Add } else { accum };
+            let output = Output { out: to, len, bias: None, residual: None, relu: false, accum };
+            let store = Store {
+                output: &output,
+                sums: &sums.as_slice::<f32>()[i * width * slots..],
+                pixels: slots,
+                channels: width.min(block.ocs.end - oc),
+                start: (oc * p.c + block.cs.start) * taps,
+                plane: p.c * taps,
+            };
+            // SAFETY: the instructions are here; the panel of each block has its own places in dw.
+            unsafe { V::run(store) }
+        }
+    });
+}
