@@ -180,7 +180,7 @@ macro_rules! wgrad_f4 {
 macro_rules! wgrad_direct {
     ($isa:literal, $v:ty) => {
         rung!("direct", $isa, $v, ROUNDING, direct::wgrad::run::<$v>, {
-            fits: direct::wgrad::fits,
+            fits: direct::wgrad::fits::<$v>,
             wins: direct::wgrad::wins,
             scratch: direct::wgrad::scratch,
         })

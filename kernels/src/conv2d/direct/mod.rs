@@ -94,9 +94,9 @@ struct Band {
 
 impl Band {
     /// A part of the output, as seen in a frame that starts with output row `origin`.
-    fn new(p: &Problem, frame: &Frame, origin: usize, rows: Range<usize>, columns: Range<usize>) -> Self {
+    fn new<V: Vector>(p: &Problem, frame: &Frame, origin: usize, rows: Range<usize>, columns: Range<usize>) -> Self {
         let length = columns.len();
-        let pixels = group(length);
+        let pixels = group::<V>(length);
         let mut groups = Vec::new();
         for y in rows.clone() {
             let (slot, x) = ((y - rows.start) * length, (y - origin) * p.step[0] * frame.row + columns.start * p.step[1]);
@@ -208,10 +208,10 @@ fn run<V: Vector>(p: &Problem, x: &[f32], w: &[f32], output: &Output) {
     let bands = plan.bands.iter().map(|r| {
         let (rows, columns) = if oh == 1 { (0..1, r.clone()) } else { (r.clone(), 0..ow) };
         if !own {
-            return Band::new(p, &frame, 0, rows, columns);
+            return Band::new::<V>(p, &frame, 0, rows, columns);
         }
         let frame = Frame::copy(p, &rows);
-        let band = Band::new(p, &frame, rows.start, rows, columns);
+        let band = Band::new::<V>(p, &frame, rows.start, rows, columns);
         Band { own: Some(frame), ..band }
     });
     let bands: Vec<Band> = bands.collect();

@@ -1,32 +1,35 @@
 //! The register tile of the direct convolution: pixels by output channels.
 //!
-//! A tile keeps the sums of [`GROUPS`] groups of up to [`LONGEST`] neighbouring pixels and up to two vectors of output channels in
-//! registers. Each step (an input channel and a kernel element) loads the weights of these output channels and broadcasts one
-//! number of the input a pixel, straight from the image. Seven pixels divide the rows of the networks that were trained on
-//! images of 224 pixels (112, 56, 28, 14, 7); two groups of them by two vectors are 28 sums, which AVX-512 and NEON keep in
-//! 32 registers, and by one vector 14, which AVX2 keeps in 16.
+//! A tile keeps the sums of some groups of neighbouring pixels and up to two vectors of output channels in registers. Each step (an
+//! input channel and a kernel element) loads the weights of these output channels and broadcasts one number of the input a pixel,
+//! straight from the image. AVX-512 and NEON hold 28 sums in their 32 registers: two groups of seven pixels, which divide the rows
+//! of the networks that were trained on images of 224 pixels (112, 56, 28, 14, 7). AVX2 and SSE hold 12 in 16: two groups of three.
 
 use crate::simd::{Kernel, Vector};
 
-/// Groups of a whole tile, but for groups of three, of which there are four.
+/// Groups of a whole tile, but for groups of three in 32 registers, of which there are four.
 pub(super) const GROUPS: usize = 2;
-/// Pixels of a group at most, and at least.
+/// Pixels of a group at most, with any vector.
 pub(super) const LONGEST: usize = 7;
+/// Rows of fewer pixels are not for groups.
 pub(super) const SHORTEST: usize = 4;
+/// Vectors of output channels in a panel of the weight.
+const WIDE: usize = 2;
 
-/// The length of groups that takes least time for rows of `length` pixels: beside its pixels, a group costs half of one.
-pub(super) fn group(length: usize) -> usize {
-    (SHORTEST..=LONGEST).min_by_key(|pixels| length.div_ceil(*pixels) * (2 * pixels + 1)).unwrap_or(LONGEST)
+/// Whether there are 32 registers; else there are 16.
+pub(super) const fn many<V: Vector>() -> bool {
+    V::ROWS == 8
 }
 
-/// Vectors of output channels in a panel of the weight: as many registers as the tile of a product has rows for.
-pub(super) const fn wide<V: Vector>() -> usize {
-    V::ROWS / 4
+/// The length of groups that takes least time for rows of `length` pixels: beside its pixels, a group costs half of one.
+pub(super) fn group<V: Vector>(length: usize) -> usize {
+    let lengths = if many::<V>() { SHORTEST..=LONGEST } else { 3..=3 };
+    lengths.min_by_key(|pixels| length.div_ceil(*pixels) * (2 * pixels + 1)).unwrap_or(LONGEST)
 }
 
 /// Output channels in a panel of the weight.
 pub(super) const fn panel<V: Vector>() -> usize {
-    wide::<V>() * V::LANES
+    WIDE * V::LANES
 }
 
 /// Neighbouring output pixels of one row.
@@ -43,7 +46,7 @@ pub(super) struct Group {
 
 /// Some steps of the sums of one panel of output channels, over all pixels of a band.
 pub(super) struct Pass<'a> {
-    /// Pixels of a group: `SHORTEST..=LONGEST`, or 3 with a pitch of 1.
+    /// Pixels of a group: those of [`group`], or 3 with a pitch of 1; only the latter in 16 registers.
     pub pixels: usize,
     /// Numbers between neighbouring pixels of a group.
     pub pitch: usize,
@@ -79,9 +82,11 @@ impl Kernel for Pass<'_> {
     unsafe fn run<V: Vector>(self) {
         // SAFETY: the caller's.
         unsafe {
-            match (wide::<V>(), self.vectors) {
-                (2, 2) => self.of_width::<V, 2>(),
-                _ => self.of_width::<V, 1>(),
+            match (many::<V>(), self.vectors) {
+                (true, 2) => self.of_width::<V, 2>(),
+                (true, _) => self.of_width::<V, 1>(),
+                (false, 2) => self.of_three::<V, 2>(),
+                (false, _) => self.of_three::<V, 1>(),
             }
         }
     }
@@ -106,6 +111,18 @@ impl Pass<'_> {
                 (6, _) => self.all::<V, 6, W, 0, 2>(),
                 (5, _) => self.all::<V, 5, W, 0, 2>(),
                 (_, _) => self.all::<V, 4, W, 0, 2>(),
+            }
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn of_three<V: Vector, const W: usize>(&self) {
+        // SAFETY: the caller's.
+        unsafe {
+            match self.pitch {
+                1 => self.all::<V, 3, W, 1, 2>(),
+                2 => self.all::<V, 3, W, 2, 2>(),
+                _ => self.all::<V, 3, W, 0, 2>(),
             }
         }
     }

@@ -9,7 +9,7 @@
 
 use super::frame::{Copy, Frame, Problem};
 use super::store::{Output, Store};
-use super::tile::{Group, LONGEST, Pass, SHORTEST, group, panel};
+use super::tile::{Group, LONGEST, Pass, SHORTEST, group, many, panel};
 use super::{MAX_PANEL, MIN_TASKS, SUMS};
 use crate::buffer::Buffer;
 use crate::conv2d::Conv2dSpec;
@@ -20,13 +20,14 @@ use crate::threads::Shared;
 use rayon::prelude::*;
 use std::ops::Range;
 
-pub(in crate::conv2d) fn fits(s: &Conv2dSpec) -> Result<(), &'static str> {
+pub(in crate::conv2d) fn fits<V: Vector>(s: &Conv2dSpec) -> Result<(), &'static str> {
     let [kh, kw] = s.kernel;
     if s.groups != 1 {
         return Err("wants one group");
     }
-    if !(kw == 3 || (SHORTEST..=LONGEST).contains(&kw) || [kh, kw] == [1, 1] && s.c >= SHORTEST) {
-        return Err("wants rows of 3 to 7 kernel elements, or one element and some channels");
+    let rows = kw == 3 || many::<V>() && (SHORTEST..=LONGEST).contains(&kw);
+    if !(rows || [kh, kw] == [1, 1] && s.c >= SHORTEST) {
+        return Err("wants rows of 3 (with 32 registers, to 7) kernel elements, or one element and some channels");
     }
     if kw > 1 && s.dilation[1] != 1 {
         return Err("wants no horizontal dilation");
@@ -97,7 +98,7 @@ struct Work<'a> {
 
 impl Work<'_> {
     /// Pixels of a group, their pitch, and the groups of some input channels; slots are `(c, kh, kw)` from the first channel on.
-    fn groups(&self, cs: &Range<usize>) -> (usize, usize, Vec<Group>) {
+    fn groups<V: Vector>(&self, cs: &Range<usize>) -> (usize, usize, Vec<Group>) {
         let [kh, kw] = self.kernel;
         if kw > 1 {
             let of = |c: usize| (0..kh).map(move |ky| (c, ky));
@@ -110,7 +111,7 @@ impl Work<'_> {
             };
             return (kw, 1, rows.map(group).collect());
         }
-        let length = group(cs.len());
+        let length = group::<V>(cs.len());
         let groups = (0..cs.len()).step_by(length).map(|c| {
             let start = c.min(cs.len() - length);
             Group { x: (cs.start + start) * self.frame.channel, slot: start, first: c - start, end: length }
@@ -123,7 +124,7 @@ impl Work<'_> {
         let Work { p, frame, .. } = *self;
         let width = panel::<V>();
         let [oh, ow] = p.size;
-        let (pixels, pitch, groups) = self.groups(&block.cs);
+        let (pixels, pitch, groups) = self.groups::<V>(&block.cs);
         let room = sums.len() / block.ocs.len().div_ceil(width);
         let mut turned = Buffer::new(DType::F32, STEPS.max(ow) * width); // [pixel][lane]
         let turned = turned.as_mut_slice::<f32>();
