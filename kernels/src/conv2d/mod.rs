@@ -4,6 +4,7 @@
 //! where `g` is the group of `oc` and `cg = c / groups`. Pairs are `[height, width]`; padding is per side.
 
 mod col2im;
+mod depthwise;
 mod direct;
 mod gemm;
 mod naive;

@@ -1,6 +1,6 @@
 //! The tables of the convolution: its rungs in the order in which they are taken.
 
-use super::{Conv2dSpec, col2im, direct, gemm, naive, winograd, winograd_wgrad};
+use super::{Conv2dSpec, col2im, depthwise, direct, gemm, naive, winograd, winograd_wgrad};
 use crate::buffer::Buffer;
 use crate::device::DType;
 use crate::simd;
@@ -21,6 +21,12 @@ fn cases() -> Vec<Conv2dSpec> {
         Conv2dSpec { groups: 2, padding: [1; 4], bias: true, ..base(2, 6, 5, 7, 4, 3) },
         Conv2dSpec { groups: 6, padding: [1; 4], ..base(1, 6, 7, 5, 6, 3) },
         Conv2dSpec { groups: 3, stride: [2, 1], ..base(1, 3, 8, 9, 6, 3) },
+        // Depthwise: rows longer than vectors, strides, several outputs a channel, what inference fuses.
+        Conv2dSpec { groups: 5, padding: [1; 4], bias: true, residual: true, relu: true, ..base(2, 5, 9, 37, 5, 3) },
+        Conv2dSpec { groups: 4, padding: [1; 4], stride: [2, 2], bias: true, ..base(3, 4, 70, 69, 4, 3) },
+        Conv2dSpec { groups: 3, padding: [0, 1, 0, 1], stride: [2, 2], ..base(2, 3, 14, 40, 6, 3) },
+        Conv2dSpec { groups: 2, padding: [4, 0, 1, 2], dilation: [2, 3], stride: [3, 1], ..base(1, 2, 12, 19, 4, 5) },
+        Conv2dSpec { groups: 2, padding: [2; 4], stride: [3, 4], ..base(1, 2, 8, 11, 2, 2) },
         // Padding wider than the kernel: whole rows of zeros.
         Conv2dSpec { padding: [4; 4], ..base(1, 2, 3, 4, 2, 3) },
         // A stride that leaves input pixels unseen.
@@ -76,6 +82,28 @@ macro_rules! rung {
             $($column: $value,)*
             ..Row::cpu(concat!($name, $isa), DType::F32, $tolerance, $run)
         }
+    };
+}
+
+/// For groups of one channel: first wherever it fits.
+macro_rules! depthwise {
+    ($isa:literal, $v:ty, $run:ident) => {
+        rung!("depthwise", $isa, $v, ROUNDING, depthwise::$run::<$v>, { fits: depthwise::fits, scratch: depthwise::scratch, })
+    };
+}
+macro_rules! fwd_depthwise {
+    ($isa:literal, $v:ty) => {
+        depthwise!($isa, $v, fwd)
+    };
+}
+macro_rules! dgrad_depthwise {
+    ($isa:literal, $v:ty) => {
+        depthwise!($isa, $v, dgrad)
+    };
+}
+macro_rules! wgrad_depthwise {
+    ($isa:literal, $v:ty) => {
+        depthwise!($isa, $v, wgrad)
     };
 }
 
@@ -214,7 +242,7 @@ pub static FWD: Table<Conv2dSpec> = Table {
     terms: |s| s.patch(),
     accumulates: false,
     cases,
-    rows: ladder!(fwd: fwd_f4 fwd_f2 fwd_direct fwd_im2col),
+    rows: ladder!(fwd: fwd_depthwise fwd_f4 fwd_f2 fwd_direct fwd_im2col),
 };
 
 /// `conv2d.dgrad`: inputs `dout`, `w`; output `dx`.
@@ -228,7 +256,7 @@ pub static DGRAD: Table<Conv2dSpec> = Table {
     terms: |s| s.oc / s.groups * s.kernel[0] * s.kernel[1],
     accumulates: true,
     cases,
-    rows: ladder!(dgrad: dgrad_col2im dgrad_f4 dgrad_f2 dgrad_direct dgrad_im2col),
+    rows: ladder!(dgrad: dgrad_depthwise dgrad_col2im dgrad_f4 dgrad_f2 dgrad_direct dgrad_im2col),
 };
 
 /// `conv2d.wgrad`: inputs `dout`, `x`; output `dw`.
@@ -242,5 +270,5 @@ pub static WGRAD: Table<Conv2dSpec> = Table {
     terms: |s| s.n * s.out_plane(),
     accumulates: true,
     cases,
-    rows: ladder!(wgrad: wgrad_f4 wgrad_direct wgrad_im2col),
+    rows: ladder!(wgrad: wgrad_depthwise wgrad_f4 wgrad_direct wgrad_im2col),
 };
