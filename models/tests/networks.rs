@@ -49,7 +49,8 @@ fn cifar_params_are_the_checkpoints() {
 }
 
 /// Parameters and multiply-adds at the default size: torchvision and torch's FlopCounterMode; for CIFAR a
-/// transcription of the paper's network in torch.
+/// transcription of the paper's network in torch; for MobileNet Keras (4,253,864 with the 21,888 running statistics) and the
+/// paper's 569 million.
 #[test]
 fn totals() {
     for (name, parameters, multiply_adds) in [
@@ -66,6 +67,7 @@ fn totals() {
         ("resnet50", 25557032, 4089184256),
         ("resnet101", 44549160, 7801405440),
         ("resnet152", 60192808, 11513626624),
+        ("mobilenetv1_100", 4231976, 568740352),
         ("resnet20-cifar", 269722, 40551040),
         ("resnet32-cifar", 464154, 68862592),
         ("resnet44-cifar", 658586, 97174144),
@@ -89,6 +91,7 @@ fn counts_by_kind() {
         ("resnet50", [53, 4, 1, 4, 16, 4]),
         ("resnet101", [104, 4, 1, 4, 33, 4]),
         ("resnet152", [155, 4, 1, 4, 50, 4]),
+        ("mobilenetv1_100", [27, 0, 1, 5, 0, 0]),
         ("resnet20-cifar", [19, 0, 1, 3, 9, 2]),
         ("resnet110-cifar", [109, 0, 1, 3, 54, 2]),
     ] {

@@ -1,10 +1,12 @@
 //! The networks that people study, one file a family, and the register of their names.
 
+mod mobilenet;
 mod resnet;
 mod resnet_cifar;
 mod small;
 mod vgg;
 
+pub use mobilenet::mobilenet_v1;
 pub use resnet::resnet;
 pub use resnet_cifar::resnet_cifar;
 pub use small::{SmallConfig, small};
@@ -89,7 +91,7 @@ const fn cifar(name: &'static str, checksum: &'static str, build: Build, about: 
 }
 
 #[rustfmt::skip]
-static ENTRIES: [Entry; 19] = [
+static ENTRIES: [Entry; 20] = [
     imagenet("vgg11",          "8a719046", |c| vgg(11, false, c),      "VGG configuration A, 8 convolutions (Simonyan & Zisserman 2014)"),
     imagenet("vgg11_bn",       "6002323d", |c| vgg(11, true, c),       "VGG-11 with batch-norm"),
     imagenet("vgg13",          "19584684", |c| vgg(13, false, c),      "VGG configuration B, 10 convolutions"),
@@ -108,6 +110,13 @@ static ENTRIES: [Entry; 19] = [
     cifar("resnet44-cifar",    "014dd654", |c| resnet_cifar(44, c),    "ResNet for CIFAR-10, 21 basic blocks"),
     cifar("resnet56-cifar",    "4bfd9763", |c| resnet_cifar(56, c),    "ResNet for CIFAR-10, 27 basic blocks"),
     cifar("resnet110-cifar",   "1d1ed7c2", |c| resnet_cifar(110, c),   "ResNet for CIFAR-10, 54 basic blocks"),
+    Entry {
+        name: "mobilenetv1_100",
+        about: "MobileNet v1 at full width, 13 depthwise separable convolutions (Howard et al. 2017)",
+        classes: Classes::ImageNet1k,
+        pretrained: Source::Nobody,
+        build: mobilenet_v1,
+    },
     Entry {
         name: "small",
         about: "plain CNN for own data: 4 convolutions with batch-norm, 2 dense layers, 64x64 images",

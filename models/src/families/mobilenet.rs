@@ -1,0 +1,55 @@
+//! MobileNet v1 (Howard et al. 2017, arXiv:1704.04861, table 1) at width 1.0, with timm's layer names.
+//!
+//! A 3x3 stem, thirteen depthwise separable convolutions (a 3x3 for each channel, then a 1x1 across channels), a mean over the
+//! map, one dense layer. The first separable convolution of a stage halves the map. Batch-norm and ReLU6 follow each convolution,
+//! as in the authors' code; the paper says ReLU.
+
+use crate::network::{Builder, Classes, Conv2d, Head, LayerId, LayerKind, NEXT, Network, NetworkError, Preprocess, ScopeKind};
+use crate::preprocess::{Filter, Normalization};
+
+/// Separable convolutions of each stage, and their output channels.
+const STAGES: [(usize, usize); 5] = [(1, 64), (2, 128), (2, 256), (6, 512), (2, 1024)];
+
+/// MobileNet v1 of full width.
+///
+/// # Errors
+/// For no classes.
+pub fn mobilenet_v1(classes: Classes) -> Result<Network, NetworkError> {
+    let mut net = Builder::new("mobilenetv1_100", [3, 224, 224]);
+    let x = net.conv("conv_stem", LayerId::INPUT, Conv2d::new(32, 3).stride(2).padding(1).without_bias());
+    let x = norm_act(&mut net, "bn1", x);
+    let x = net.scope(ScopeKind::Sequence, "blocks", x, |net, mut x| {
+        for (stage, (convs, width)) in STAGES.into_iter().enumerate() {
+            x = net.scope(ScopeKind::Stage, NEXT, x, |net, mut x| {
+                for index in 0..convs {
+                    let stride = if stage > 0 && index == 0 { 2 } else { 1 };
+                    x = net.scope(ScopeKind::Sequence, NEXT, x, |net, x| separable(net, x, width, stride));
+                }
+                x
+            });
+        }
+        x
+    });
+    let x = net.global_avg_pool("global_pool", x);
+    let x = net.flatten("flatten", x);
+    net.linear("classifier", x, classes.len());
+    // What timm's weights want.
+    let normalization = Normalization { mean: [0.5; 3], std: [0.5; 3], ..Normalization::UNIT };
+    net.finish(classes, Head::Softmax, Preprocess { filter: Filter::Bicubic, normalization, ..Preprocess::IMAGENET })
+}
+
+/// A 3x3 convolution of each channel by itself, and a 1x1 of all of them.
+fn separable(net: &mut Builder, x: LayerId, width: usize, stride: usize) -> LayerId {
+    let channels = net.channels(x);
+    let depthwise = Conv2d { groups: channels, ..Conv2d::new(channels, 3) };
+    let x = net.conv("conv_dw", x, depthwise.stride(stride).padding(1).without_bias());
+    let x = norm_act(net, "bn1", x);
+    let x = net.conv("conv_pw", x, Conv2d::new(width, 1).without_bias());
+    norm_act(net, "bn2", x)
+}
+
+/// Batch-norm and the activation that timm has inside it.
+fn norm_act(net: &mut Builder, name: &str, x: LayerId) -> LayerId {
+    let x = net.batch_norm(name, x);
+    net.layer(&format!("{name}_act"), LayerKind::Relu6, &[x])
+}
