@@ -12,6 +12,15 @@ pub struct Tensor {
     data: Arc<Buffer>,
 }
 
+/// The bytes of a buffer of `f32` numbers.
+struct Bytes(Arc<Buffer>);
+
+impl AsRef<[u8]> for Bytes {
+    fn as_ref(&self) -> &[u8] {
+        bytemuck::cast_slice(self.0.as_slice::<f32>())
+    }
+}
+
 impl Tensor {
     /// A tensor over a buffer of as many elements.
     pub fn new(shape: impl Into<Shape>, data: impl Into<Arc<Buffer>>) -> Result<Self> {
@@ -93,6 +102,16 @@ impl Tensor {
     /// The same data under another shape of as many elements.
     pub fn reshape(&self, shape: impl Into<Shape>) -> Result<Self> {
         Self::new(shape, self.data.clone())
+    }
+
+    /// The same `f32` numbers, without what kernels have prepared of them: that is made anew, and given up with this tensor.
+    /// Tensors of other types are cloned.
+    pub fn alias(&self) -> Self {
+        let data = match self.dtype() {
+            DType::F32 => Buffer::from_shared(DType::F32, self.len(), Arc::new(Bytes(self.shared())), 0),
+            _ => None,
+        };
+        Tensor { shape: self.shape.clone(), data: data.map_or_else(|| self.shared(), Arc::new) }
     }
 
     /// The same numbers in another real type.

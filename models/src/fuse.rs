@@ -5,79 +5,104 @@
 //! the last layer of such a run computes what all of them did, and the others are left out of a pass.
 
 use crate::model::Model;
-use crate::network::{LayerId, LayerKind};
+use crate::network::{LayerId, LayerKind, Network};
 use convscope_engine::kernels::DType;
 use convscope_engine::{Result, Tensor};
+
+/// A convolution and the layers after it that become one operation.
+#[derive(Debug, Clone)]
+pub struct FusedRun {
+    /// The convolution.
+    pub conv: LayerId,
+    /// The batch-norm after it and its `eps`, if there is one.
+    pub norm: Option<(LayerId, f64)>,
+    /// What the convolution reads, then what is added, if anything.
+    pub inputs: Vec<LayerId>,
+    /// Whether a ReLU ends the run.
+    pub relu: bool,
+    /// The last layer: the run computes its output.
+    pub end: LayerId,
+}
+
+/// The runs of layers that inference fuses. The values of layers within a run are not computed any more, except those of
+/// `keep`, which end their runs.
+pub fn fused_runs(network: &Network, keep: &[LayerId]) -> Vec<FusedRun> {
+    let layers = &network.layers;
+    let mut taken = vec![false; layers.len()];
+    let mut runs = Vec::new();
+    for (id, layer) in network.ids() {
+        if !matches!(layer.kind, LayerKind::Conv2d(_)) {
+            continue;
+        }
+        let mut run = FusedRun { conv: id, norm: None, inputs: layer.inputs.clone(), relu: false, end: id };
+        while let Some(next) = only_reader(network, run.end) {
+            let after = &layers[next.0];
+            match after.kind {
+                _ if keep.contains(&run.end) || taken[next.0] || run.relu => break,
+                LayerKind::BatchNorm2d { eps, .. } if run.norm.is_none() && run.inputs.len() == 1 => run.norm = Some((next, eps)),
+                LayerKind::Add if after.inputs.len() == 2 && run.inputs.len() == 1 => {
+                    run.inputs.extend(after.inputs.iter().filter(|i| **i != run.end));
+                }
+                LayerKind::Relu => run.relu = true,
+                _ => break,
+            }
+            taken[next.0] = true;
+            run.end = next;
+        }
+        if run.end != id {
+            runs.push(run);
+        }
+    }
+    runs
+}
+
+/// The layer that reads `id`, if it is the only one and reads it once.
+fn only_reader(network: &Network, id: LayerId) -> Option<LayerId> {
+    let mut readers = network.ids().flat_map(|(r, layer)| layer.inputs.iter().filter(move |i| **i == id).map(move |_| r));
+    let first = readers.next()?;
+    readers.next().is_none().then_some(first)
+}
 
 /// What the last layer of a fused run computes.
 #[derive(Debug, Clone)]
 pub(crate) struct Fused {
-    /// The convolution, for its settings.
-    pub conv: LayerId,
-    /// Its input, then what is added, if anything.
-    pub inputs: Vec<LayerId>,
-    /// The weight with the batch-norm's scale in it.
-    pub weight: Tensor,
-    /// The bias with the batch-norm's shift in it.
-    pub bias: Option<Tensor>,
-    /// Whether a ReLU ends the run.
-    pub relu: bool,
+    pub run: FusedRun,
+    /// Weight and bias with the batch-norm in them; `None` if they are made in each pass.
+    pub weights: Option<(Tensor, Option<Tensor>)>,
 }
 
 impl Model {
-    /// The same model for inference, with runs of layers fused. The values of layers within a run are not computed any more,
-    /// except those of `keep`, which end their runs.
+    /// The same model for inference, with runs of layers fused as [`fused_runs`] says.
     ///
     /// Numbers differ by rounding from the unfused model's. A model of `f64` (for checks) is left as it is.
     pub fn fused(&self, keep: &[LayerId]) -> Result<Model> {
-        let mut model = self.clone();
-        if self.params.iter().any(|p| p.dtype() != DType::F32) {
-            return Ok(model);
-        }
-        let layers = &self.network.layers;
-        let mut taken = vec![false; layers.len()];
-        for (id, layer) in self.network.ids() {
-            if !matches!(layer.kind, LayerKind::Conv2d(_)) {
-                continue;
-            }
-            let (mut end, mut norm, mut inputs, mut relu) = (id, None, layer.inputs.clone(), false);
-            while let Some(next) = self.only_reader(end) {
-                let after = &layers[next.0];
-                match after.kind {
-                    _ if keep.contains(&end) || taken[next.0] || relu => break,
-                    LayerKind::BatchNorm2d { eps, .. } if norm.is_none() && inputs.len() == 1 => norm = Some((next, eps)),
-                    LayerKind::Add if after.inputs.len() == 2 && inputs.len() == 1 => {
-                        inputs.extend(after.inputs.iter().filter(|i| **i != end));
-                    }
-                    LayerKind::Relu => relu = true,
-                    _ => break,
-                }
-                taken[next.0] = true;
-                end = next;
-            }
-            if end != id {
-                let (weight, bias) = self.with_norm(id, norm)?;
-                model.fused[end.0] = Some(Fused { conv: id, inputs, weight, bias, relu });
-            }
+        let mut model = self.fused_once(keep);
+        for fused in model.fused.iter_mut().flatten() {
+            fused.weights = Some(self.with_norm(&fused.run)?);
         }
         Ok(model)
     }
 
-    /// The layer that reads `id`, if it is the only one and reads it once.
-    fn only_reader(&self, id: LayerId) -> Option<LayerId> {
-        let mut readers =
-            self.network.ids().flat_map(|(r, layer)| layer.inputs.iter().filter(move |i| **i == id).map(move |_| r));
-        let first = readers.next()?;
-        readers.next().is_none().then_some(first)
+    /// As [`Model::fused`], for a single pass: what is made of a layer's weight (the batch-norm in it, what kernels prepare) is
+    /// given up when the layer is done. The next layer finds its memory, where fresh pages would cost more than the work itself.
+    pub fn fused_once(&self, keep: &[LayerId]) -> Model {
+        let mut model = self.clone();
+        if self.params.iter().all(|p| p.dtype() == DType::F32) {
+            for run in fused_runs(&self.network, keep) {
+                let end = run.end.0;
+                model.fused[end] = Some(Fused { run, weights: None });
+            }
+        }
+        model
     }
 
-    /// Weight and bias of a convolution with those of the batch-norm that follows it.
-    fn with_norm(&self, conv: LayerId, norm: Option<(LayerId, f64)>) -> Result<(Tensor, Option<Tensor>)> {
-        let (weight, bias) = match self.layer_params(conv) {
+    /// Weight and bias of a run's convolution with those of its batch-norm.
+    pub(crate) fn with_norm(&self, run: &FusedRun) -> Result<(Tensor, Option<Tensor>)> {
+        let (weight, bias) = match self.layer_params(run.conv) {
             [weight, rest @ ..] => (weight, rest.first()),
             [] => unreachable!("a convolution has a weight"),
         };
-        let Some((norm, eps)) = norm else {
+        let Some((norm, eps)) = run.norm else {
             return Ok((weight.clone(), bias.cloned()));
         };
         let [gamma, beta, mean, var] = [0, 1, 2, 3].map(|i| self.layer_params(norm)[i].f32());
@@ -113,7 +138,7 @@ mod tests {
     /// Logits, a kept layer and the input gradient of networks with and without batch-norm and shortcuts.
     #[test]
     fn a_fused_model_computes_the_same() {
-        for name in ["resnet18", "resnet50", "vgg11_bn", "vgg11", "resnet20-cifar"] {
+        for name in ["resnet18", "resnet50", "vgg11_bn", "vgg11", "resnet20-cifar", "mobilenetv1_100"] {
             let network = families::build(name, Some(10)).unwrap();
             let model = load(network, &Source::Random).unwrap();
             let [h, w] = model.network.input.min_size.map(|m| m.max(32));
@@ -131,6 +156,8 @@ mod tests {
                 (tape.value(run.output()).unwrap().clone(), layer, grads.of(input).unwrap().clone(), nodes)
             };
             let (plain, short) = (pass(&model), pass(&fused));
+            let once = pass(&model.fused_once(&[kept]));
+            assert_eq!((once.0.f32(), once.2.f32()), (short.0.f32(), short.2.f32()), "{name} once");
             close(&format!("{name} logits"), &short.0, &plain.0);
             close(&format!("{name} {}", model.network[kept].name), &short.1, &plain.1);
             close(&format!("{name} dx"), &short.2, &plain.2);

@@ -3,7 +3,7 @@
 //! | room | holds |
 //! |---|---|
 //! | [`network`], [`families`] | the list of layers, and builders that read like the papers' tables |
-//! | [`model`] | a network with its weights, running it, and fusing it for inference |
+//! | [`model`], [`fuse`] | a network with its weights, running it, and fusing it for inference |
 //! | [`weights`], [`load`] | files and hub addresses to named tensors, named tensors to a model |
 //! | [`preprocess`], [`labels`] | photos to tensors as Pillow and torchvision do it; class names |
 //! | [`files`], [`text`] | files written whole or not at all; nearest names and foreign text in messages |
@@ -12,7 +12,7 @@
 pub mod families;
 pub mod files;
 pub mod fill;
-mod fuse;
+pub mod fuse;
 pub mod labels;
 mod load;
 pub mod model;

@@ -160,7 +160,7 @@ impl Model {
 
     /// The layers that layer `i` reads.
     fn inputs(&self, i: usize) -> &[LayerId] {
-        self.fused[i].as_ref().map_or(&self.network.layers[i].inputs, |f| &f.inputs)
+        self.fused[i].as_ref().map_or(&self.network.layers[i].inputs, |f| &f.run.inputs)
     }
 
     /// The tensors of a layer, in the order of [`Network::params`].
@@ -170,11 +170,19 @@ impl Model {
     }
 
     fn apply_fused(&self, tape: &mut Tape, fused: &Fused, inputs: &[Var]) -> Result<Var> {
-        let LayerKind::Conv2d(conv) = &self.network[fused.conv].kind else { unreachable!("runs start with a convolution") };
-        let mut all = vec![inputs[0], tape.leaf(fused.weight.clone(), "")];
-        all.extend(fused.bias.iter().map(|b| tape.leaf(b.clone(), "")));
-        all.extend(&inputs[1..]);
-        tape.apply(Conv2d { relu: fused.relu, residual: inputs.len() > 1, ..settings(conv) }.into(), &all)
+        let LayerKind::Conv2d(conv) = &self.network[fused.run.conv].kind else { unreachable!("runs start with a convolution") };
+        let (weight, bias) = match &fused.weights {
+            Some(made) => made.clone(),
+            None => {
+                let (weight, bias) = self.with_norm(&fused.run)?;
+                (weight.alias(), bias)
+            }
+        };
+        let params: Vec<Var> = [weight].into_iter().chain(bias).map(|p| tape.leaf(p, "")).collect();
+        let all: Vec<Var> = [&inputs[..1], &params, &inputs[1..]].concat();
+        let out = tape.apply(Conv2d { relu: fused.run.relu, residual: inputs.len() > 1, ..settings(conv) }.into(), &all)?;
+        params.into_iter().for_each(|p| tape.release(p));
+        Ok(out)
     }
 
     fn leaf(&self, tape: &mut Tape, run: &mut Run, param: usize) -> Var {

@@ -30,7 +30,7 @@ pub fn run(common: &Common, path: &Path, size: &ImageArgs, look: &Look) -> Resul
     let mut layers: Vec<LayerId> = selected.iter().map(|s| s.layer).collect();
     let mut seen = HashSet::new();
     layers.retain(|layer| seen.insert(*layer));
-    let (found, _) = features(&session.model.fused(&layers)?, &image, &layers)?;
+    let (found, _) = features(&session.model.fused_once(&layers), &image, &layers)?;
     let stem = path.file_stem().unwrap_or_default().to_string_lossy();
     let mut output = Output::new(common, session.facts(&[("image", json!(path.to_string_lossy()))]));
     let mut report = Vec::new();

@@ -21,7 +21,7 @@ pub fn run(
         return Err(Problem::usage("--input-gradient writes numbers: add --raw FILE.safetensors"));
     }
     let session = Session::open(common)?;
-    let model = session.model.fused(&[])?;
+    let model = if images.len() == 1 { session.model.fused_once(&[]) } else { session.model.fused(&[])? };
     let class = gradient.flatten().map(|text| session.class(text)).transpose()?;
     let names: Vec<String> = images.iter().map(|p| p.display().to_string()).collect();
     let mut output = Output::new(common, session.facts(&[("images", json!(names))]));
