@@ -10,8 +10,9 @@ use convscope_models::engine::kernels::pool::{self, PoolSpec, Windows};
 use convscope_models::engine::kernels::reduce::{self, ReduceSpec};
 use convscope_models::engine::kernels::softmax::{self, SoftmaxSpec};
 use convscope_models::engine::kernels::table::Table;
+use convscope_models::fuse::fused_runs;
 use convscope_models::model::windows;
-use convscope_models::network::{Head, LayerKind, Network, Shape};
+use convscope_models::network::{Conv2d, Head, LayerKind, Network, Shape};
 use std::fmt::Display;
 
 /// Sides of the square products.
@@ -63,6 +64,14 @@ pub fn problems(networks: &[Network], batch: usize, filter: &Filter) -> Result<V
     Ok(list.found.into_iter().filter_map(named).collect())
 }
 
+/// A convolution of `n` images of shape `x`.
+fn convolution(l: &Conv2d, x: &Shape, n: usize) -> Conv2dSpec {
+    let [h, w] = x.spatial().unwrap_or([1, 1]);
+    let simple = Conv2dSpec::simple(n, x.channels(), h, w, l.out_channels, 1);
+    let (kernel, stride, padding, dilation) = (l.kernel, l.stride, l.padding, l.dilation);
+    Conv2dSpec { kernel, stride, padding, dilation, groups: l.groups, bias: l.bias, ..simple }
+}
+
 fn product([m, n, k]: [usize; 3], ta: bool, tb: bool, bias: Bias) -> GemmSpec {
     GemmSpec { m, n, k, ta, tb, bias }
 }
@@ -96,10 +105,16 @@ impl List {
 
     fn of_network(&mut self, network: &Network, n: usize) -> Result<(), Failure> {
         let shapes = network.shapes(network.input.height, network.input.width)?;
-        for (layer, shape) in network.layers.iter().zip(&shapes) {
+        let runs = fused_runs(network, &[]);
+        for ((id, layer), shape) in network.ids().zip(&shapes) {
             self.layer.clone_from(&layer.name);
-            if let Some(first) = layer.inputs.first() {
-                self.of_layer(&layer.kind, &shapes[first.0], shape, n);
+            let Some(first) = layer.inputs.first() else { continue };
+            self.of_layer(&layer.kind, &shapes[first.0], shape, n);
+            // What inference makes of it, together with the layers that follow.
+            if let (LayerKind::Conv2d(l), Some(run)) = (&layer.kind, runs.iter().find(|r| r.conv == id)) {
+                let (bias, residual, relu) = (l.bias || run.norm.is_some(), run.inputs.len() > 1, run.relu);
+                let spec = Conv2dSpec { bias, residual, relu, ..convolution(l, &shapes[first.0], n) };
+                self.add(&conv2d::FWD, spec, Some(sample::CONV2D_FWD));
             }
         }
         if network.head == Head::Softmax {
@@ -117,9 +132,7 @@ impl List {
         let bias_gradient = ReduceSpec { a: n, b: out.channels(), c: out.len() / out.channels().max(1), scale: 1.0 };
         match kind {
             LayerKind::Conv2d(l) => {
-                let (kernel, stride, padding, dilation) = (l.kernel, l.stride, l.padding, l.dilation);
-                let simple = Conv2dSpec::simple(n, c, h, w, l.out_channels, 1);
-                let spec = Conv2dSpec { kernel, stride, padding, dilation, groups: l.groups, bias: l.bias, ..simple };
+                let spec = convolution(l, x, n);
                 self.add(&conv2d::FWD, spec, Some(sample::CONV2D_FWD));
                 self.add(&conv2d::DGRAD, spec, Some(sample::CONV2D_DGRAD));
                 self.add(&conv2d::WGRAD, spec, Some(sample::CONV2D_WGRAD));
@@ -189,9 +202,12 @@ mod tests {
     #[test]
     fn layers_become_problems_and_equal_ones_are_counted() {
         let found = names("resnet50", "conv2d.fwd layer1 3X3");
-        assert_eq!(found, ["conv2d.fwd layer1.0.conv2 x3: n1 c64 56x56 oc64 3x3 s1,1 p1"]);
+        // As training runs it, and as inference does.
+        let plain = "conv2d.fwd layer1.0.conv2 x3: n1 c64 56x56 oc64 3x3 s1,1 p1";
+        let both = [plain.to_string(), format!("{plain} +bias relu")];
+        assert_eq!(found, both);
         // Asked for by another name, it is the same problem.
-        assert_eq!(names("resnet50", "conv2d.fwd layer1.2.conv2"), [found[0].replace("1.0", "1.2")]);
+        assert_eq!(names("resnet50", "conv2d.fwd layer1.2.conv2"), both.map(|f| f.replace("1.0", "1.2")));
         let found = names("resnet50", "GEMM fc");
         assert_eq!(found.len(), 3, "{found:?}");
         assert!(found[0].contains("m1 n1000 k2048 a b^T +bias") && found[2].contains("m1000 n2048 k1"), "{found:?}");
