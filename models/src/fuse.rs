@@ -6,8 +6,9 @@
 
 use crate::model::Model;
 use crate::network::{LayerId, LayerKind, Network};
-use convscope_engine::kernels::DType;
+use convscope_engine::kernels::{Buffer, DType};
 use convscope_engine::{Result, Tensor};
+use rayon::prelude::*;
 
 /// A convolution and the layers after it that become one operation.
 #[derive(Debug, Clone)]
@@ -108,18 +109,17 @@ impl Model {
         let [gamma, beta, mean, var] = [0, 1, 2, 3].map(|i| self.layer_params(norm)[i].f32());
         let scales: Vec<f64> = gamma.iter().zip(var).map(|(g, v)| f64::from(*g) / (f64::from(*v) + eps).sqrt()).collect();
         let each = weight.len() / scales.len().max(1);
-        let scaled: Vec<f32> = weight
-            .f32()
-            .chunks_exact(each.max(1))
-            .zip(&scales)
-            .flat_map(|(w, s)| w.iter().map(move |v| (f64::from(*v) * s) as f32))
-            .collect();
+        let mut scaled = Buffer::new(DType::F32, weight.len());
+        let channels = scaled.as_mut_slice::<f32>().par_chunks_exact_mut(each.max(1));
+        channels.zip(weight.f32().par_chunks_exact(each.max(1))).zip(&scales).for_each(|((to, w), s)| {
+            to.iter_mut().zip(w).for_each(|(to, v)| *to = (f64::from(*v) * s) as f32);
+        });
         let shift = |c: usize| {
             let bias = bias.map_or(0.0, |b| f64::from(b.f32()[c]));
             ((bias - f64::from(mean[c])) * scales[c] + f64::from(beta[c])) as f32
         };
         let shifts: Vec<f32> = (0..scales.len()).map(shift).collect();
-        Ok((Tensor::from_slice(weight.shape().clone(), &scaled)?, Some(Tensor::from_slice([shifts.len()], &shifts)?)))
+        Ok((Tensor::new(weight.shape().clone(), scaled)?, Some(Tensor::from_slice([shifts.len()], &shifts)?)))
     }
 }
 
