@@ -7,7 +7,7 @@
 
 use memmap2::MmapMut;
 use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::ptr::NonNull;
 use std::sync::{Mutex, OnceLock};
 
@@ -44,7 +44,8 @@ unsafe impl Sync for Block {}
 
 #[derive(Default)]
 struct Pool {
-    free: HashMap<usize, Vec<Block>>,
+    /// By size; no list is empty.
+    free: BTreeMap<usize, Vec<Block>>,
     kept: usize,
     /// What is left of the last chunk.
     rest: &'static mut [u8],
@@ -73,6 +74,17 @@ fn map(size: usize) -> Option<(MmapMut, usize)> {
 }
 
 impl Pool {
+    /// A kept block of `size`, or one up to twice as large: a fresh one would have to be cleared, page by page.
+    fn reuse(&mut self, size: usize) -> Option<Block> {
+        let (&found, blocks) = self.free.range_mut(size..=2 * size).next()?;
+        let block = blocks.pop()?;
+        if blocks.is_empty() {
+            self.free.remove(&found);
+        }
+        self.kept -= if block.is_cut() { 0 } else { found };
+        Some(block)
+    }
+
     /// A fresh block out of a chunk.
     fn cut(&mut self, size: usize) -> Option<Block> {
         if self.rest.len() < size {
@@ -94,8 +106,7 @@ impl Block {
         let size = size_class(size);
         {
             let mut pool = pool().lock().unwrap_or_else(|e| e.into_inner());
-            if let Some(block) = pool.free.get_mut(&size).and_then(Vec::pop) {
-                pool.kept -= if block.is_cut() { 0 } else { size };
+            if let Some(block) = pool.reuse(size) {
                 return block;
             }
             if (CUT..HUGE).contains(&size)
