@@ -65,7 +65,7 @@ pub fn tables() -> Vec<&'static dyn AnyTable> {
         &norm::TRAIN_FWD,
         &norm::PARAM_GRADS,
         &norm::INFER_DGRAD,
-        &norm::TRAIN_DGRAD,
+        &norm::TRAIN_BWD,
         &reduce::FWD,
         &reduce::BWD,
         &place::FWD,

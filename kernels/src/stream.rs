@@ -59,6 +59,30 @@ lanes!(
     Affine { centre, scale, shift } V [x] => x.sub(centre).mul_add(scale, shift)
 );
 
+/// `f(x) + y`
+#[derive(Clone, Copy)]
+pub(crate) struct Plus<F>(pub F);
+
+impl<F: Function<1>> Function<2> for Plus<F> {
+    #[inline(always)]
+    unsafe fn of<V: Vector>(self, [x, y]: [V; 2]) -> V {
+        // SAFETY: the caller's.
+        unsafe { self.0.of([x]).add(y) }
+    }
+}
+
+/// `g(f(x, ..))`
+#[derive(Clone, Copy)]
+pub(crate) struct Then<F, G>(pub F, pub G);
+
+impl<F: Function<N>, G: Function<1>, const N: usize> Function<N> for Then<F, G> {
+    #[inline(always)]
+    unsafe fn of<V: Vector>(self, xs: [V; N]) -> V {
+        // SAFETY: the caller's.
+        unsafe { self.1.of([self.0.of(xs)]) }
+    }
+}
+
 /// `out[i] (+)= f(xs[0][i], xs[1][i], ..)`
 ///
 /// # Safety

@@ -6,6 +6,7 @@
 mod activation;
 mod arithmetic;
 mod batch_norm;
+mod batch_norm_training;
 mod concat;
 mod conv2d;
 mod dropout;
@@ -20,6 +21,7 @@ mod softmax;
 pub use activation::Activation;
 pub use arithmetic::Arithmetic;
 pub use batch_norm::BatchNorm;
+pub use batch_norm_training::BatchNormTraining;
 pub use concat::Concat;
 pub use conv2d::Conv2d;
 pub use dropout::Dropout;
@@ -207,4 +209,19 @@ macro_rules! ops {
     };
 }
 
-ops!(Activation, Arithmetic, AvgPool, BatchNorm, Concat, Conv2d, Dropout, Linear, MaxPool, Reduce, Reshape, Slice, Softmax,);
+ops!(
+    Activation,
+    Arithmetic,
+    AvgPool,
+    BatchNorm,
+    BatchNormTraining,
+    Concat,
+    Conv2d,
+    Dropout,
+    Linear,
+    MaxPool,
+    Reduce,
+    Reshape,
+    Slice,
+    Softmax,
+);

@@ -4,7 +4,7 @@ use crate::cli::problem::Problem as Failure;
 use convscope_models::engine::kernels::bench::{AnyProblem, Problem, Sample, sample};
 use convscope_models::engine::kernels::conv2d::{self, Conv2dSpec};
 use convscope_models::engine::kernels::gemm::{Bias, GEMM, GemmSpec};
-use convscope_models::engine::kernels::norm::{self, NormSpec};
+use convscope_models::engine::kernels::norm::{self, NormSpec, TrainSpec};
 use convscope_models::engine::kernels::pointwise::{self, Binary, BinarySpec, DropoutSpec, ReluRule, Unary, UnarySpec};
 use convscope_models::engine::kernels::pool::{self, PoolSpec, Windows};
 use convscope_models::engine::kernels::reduce::{self, ReduceSpec};
@@ -152,8 +152,14 @@ impl List {
             }
             LayerKind::BatchNorm2d { eps, .. } => {
                 let spec = NormSpec { n, c, plane: h * w, eps: *eps };
-                for table in [&norm::INFER_FWD, &norm::INFER_DGRAD, &norm::TRAIN_FWD, &norm::PARAM_GRADS, &norm::TRAIN_DGRAD] {
+                for table in [&norm::INFER_FWD, &norm::INFER_DGRAD, &norm::PARAM_GRADS] {
                     self.add(table, spec, None);
+                }
+                // Alone, before a ReLU, at the end of a residual block.
+                for (residual, relu) in [(false, false), (false, true), (true, true)] {
+                    let spec = TrainSpec { norm: spec, residual, relu };
+                    self.add(&norm::TRAIN_FWD, spec, None);
+                    self.add(&norm::TRAIN_BWD, spec, None);
                 }
             }
             LayerKind::MaxPool2d(l) => {

@@ -1,0 +1,162 @@
+//! Batch normalisation in training, with the addition and the ReLU that may follow it.
+
+use super::{Exec, Output, Rule, Sink, Step, images};
+use crate::error::Result;
+use crate::gradcheck::Case;
+use crate::shape::Shape;
+use crate::tape::{Tape, Var};
+use crate::tensor::Tensor;
+use convscope_kernels::norm::{NormSpec, TRAIN_BWD, TRAIN_FWD, TrainSpec};
+use convscope_kernels::pointwise::{ReluRule, UNARY_BWD, Unary, UnarySpec};
+use convscope_kernels::{Accum, Buffer};
+
+/// `relu(gamma (x - mean) / sqrt(var + eps) + beta + residual)` per channel of `x [n,c,h,w]`, by the batch's own statistics.
+///
+/// Inputs `x, gamma, beta`, and the residual if there is one. The mean and biased variance of the batch are saved, and the gradient
+/// flows through them (see [`Tape::saved`]). The end of a residual block is one operation because each of the three by itself
+/// does nothing but move all activations.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct BatchNormTraining {
+    /// Added to the variance.
+    pub eps: f64,
+    /// Whether the last input is added to the result.
+    pub residual: bool,
+    /// Whether the result ends in `max(.., 0)`; the rule of ReLU holds for it too.
+    pub relu: bool,
+}
+
+impl BatchNormTraining {
+    fn spec(&self, x: &Shape) -> TrainSpec {
+        let norm = NormSpec { n: x[0], c: x[1], plane: x[2] * x[3], eps: self.eps };
+        TrainSpec { norm, residual: self.residual, relu: self.relu }
+    }
+}
+
+impl Rule for BatchNormTraining {
+    fn name(&self) -> &'static str {
+        "BatchNorm"
+    }
+
+    fn settings(&self) -> String {
+        let mut s = "training".to_string();
+        for (is, name) in [(self.residual, " +residual"), (self.relu, " relu")] {
+            s += if is { name } else { "" };
+        }
+        s
+    }
+
+    fn infer(&self, xs: &[&Shape]) -> Result<Shape, String> {
+        let want = if self.residual { 4 } else { 3 };
+        if xs.len() != want {
+            return Err(format!("wants {want} inputs, not {}", xs.len()));
+        }
+        let [_, c, _, _] = images(xs[0])?;
+        if xs[1..3].iter().any(|p| p.len() != c) {
+            return Err(format!("wants parameters of {c} channels"));
+        }
+        if self.residual && xs[3] != xs[0] {
+            return Err("wants a residual of the image stack's shape".to_string());
+        }
+        Ok(xs[0].clone())
+    }
+
+    fn forward(&self, exec: &mut Exec, xs: &[&Tensor], shape: &Shape) -> Result<Output> {
+        let (s, dtype) = (self.spec(shape), xs[0].dtype());
+        let c = s.norm.c;
+        let [mut out, mut mean, mut var] = [shape.len(), c, c].map(|len| Buffer::new(dtype, len));
+        exec.run(&TRAIN_FWD, &s, xs, &mut [&mut out, &mut mean, &mut var], Accum::Write)?;
+        Ok(Output { value: Tensor::new(shape.clone(), out)?, saved: vec![Tensor::new([c], mean)?, Tensor::new([c], var)?] })
+    }
+
+    fn backward(&self, exec: &mut Exec, step: &Step, sink: &mut Sink) -> Result<()> {
+        let (x, gamma, beta, out) = (step.xs[0], step.xs[1], step.xs[2], step.out);
+        let [mean, var] = step.saved else { unreachable!("forward saved both") };
+        let mut s = self.spec(x.shape());
+        // The kernel knows the derivative of ReLU only: another rule's pass goes before it.
+        let ruled;
+        let mut dout = step.dout;
+        if s.relu && step.rules.relu != ReluRule::Plain {
+            let spec = UnarySpec { op: Unary::Relu, rule: step.rules.relu, len: out.len() };
+            ruled = exec.make(&UNARY_BWD, &spec, &[out, dout], out.shape())?;
+            (dout, s.relu) = (&ruled, false);
+        }
+        let c = s.norm.c;
+        let [mut dx, mut dgamma, mut dbeta] = [x.len(), c, c].map(|len| Buffer::new(x.dtype(), len));
+        let mut inputs = vec![dout, x, gamma, beta, mean, var];
+        let mut outputs = vec![&mut dx, &mut dgamma, &mut dbeta];
+        let mut dresidual = None;
+        if s.residual && s.relu {
+            inputs.push(out);
+            outputs.push(dresidual.insert(Buffer::new(x.dtype(), x.len())));
+        }
+        exec.run(&TRAIN_BWD, &s, &inputs, &mut outputs, Accum::Write)?;
+        sink.pass(exec, 0, &Tensor::new(x.shape().clone(), dx)?)?;
+        sink.pass(exec, 1, &Tensor::new([c], dgamma)?)?;
+        sink.pass(exec, 2, &Tensor::new([c], dbeta)?)?;
+        match dresidual {
+            Some(dresidual) => sink.pass(exec, 3, &Tensor::new(x.shape().clone(), dresidual)?),
+            None => sink.pass(exec, 3, dout),
+        }
+    }
+
+    fn cases() -> Vec<Case> {
+        let plain = BatchNormTraining { eps: 1e-5, residual: false, relu: false };
+        let mut cases = vec![Case::new(plain, [&[4, 1, 3, 1], &[1], &[1]])];
+        for relu in [false, true] {
+            cases.push(Case::new(BatchNormTraining { relu, ..plain }, [&[2, 3, 2, 4], &[3], &[3]]));
+            let both = BatchNormTraining { residual: true, relu, ..plain };
+            cases.push(Case::new(both, [&[2, 3, 2, 4], &[3], &[3], &[2, 3, 2, 4]]));
+        }
+        cases
+    }
+}
+
+impl Tape {
+    /// Batch normalisation by the batch's own statistics, which [`Tape::saved`] then gives.
+    pub fn batch_norm_training(&mut self, x: Var, gamma: Var, beta: Var, eps: f64) -> Result<Var> {
+        self.apply(BatchNormTraining { eps, residual: false, relu: false }.into(), &[x, gamma, beta])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tape::Rules;
+    use convscope_kernels::DType;
+
+    /// The one operation and the three, under each rule of ReLU: values and all gradients.
+    #[test]
+    fn it_is_batch_norm_addition_and_relu() {
+        for relu in [ReluRule::Plain, ReluRule::Guided, ReluRule::Deconv] {
+            let pass = |joined: bool| {
+                let mut tape = Tape::new();
+                let shapes: [&[usize]; 4] = [&[2, 3, 4, 5], &[3], &[3], &[2, 3, 4, 5]];
+                let leaves = shapes.map(|shape| {
+                    let len = shape.iter().product::<usize>() as u64;
+                    let values: Vec<f64> = (0..len).map(|i| f64::from(convscope_kernels::random::normal(len, i))).collect();
+                    tape.leaf(Tensor::from_slice(shape.to_vec(), &values).unwrap(), "")
+                });
+                let [x, gamma, beta, residual] = leaves;
+                let out = if joined {
+                    tape.apply(BatchNormTraining { eps: 1e-5, residual: true, relu: true }.into(), &leaves).unwrap()
+                } else {
+                    let norm = tape.batch_norm_training(x, gamma, beta, 1e-5).unwrap();
+                    let sum = tape.add(norm, residual).unwrap();
+                    tape.relu(sum).unwrap()
+                };
+                // Of both signs, for the rules that look at it.
+                let loss = tape.mul(out, residual).unwrap();
+                let grads = tape.backward(loss, None, &leaves, &Rules { relu }).unwrap();
+                let mut all = vec![tape.value(out).unwrap().clone()];
+                all.extend(leaves.map(|v| grads.of(v).unwrap().clone()));
+                all
+            };
+            for (joined, apart) in pass(true).iter().zip(&pass(false)) {
+                assert_eq!(joined.dtype(), DType::F64);
+                for (a, b) in joined.f64().iter().zip(apart.f64()) {
+                    assert!((a - b).abs() < 1e-12, "{relu:?}: {a} instead of {b}");
+                }
+            }
+        }
+    }
+}
