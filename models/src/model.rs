@@ -1,11 +1,11 @@
 //! A network with its weights, and running it.
 
-use crate::fuse::Fused;
+use crate::fuse::{Chain, Fused};
 use crate::network::{LayerId, LayerKind, Network, ParamKind, Pool2d};
 use convscope_engine::kernels::DType;
 use convscope_engine::kernels::pointwise::Binary;
 use convscope_engine::kernels::pool::Windows;
-use convscope_engine::ops::{Activation, Arithmetic, Conv2d, Op, Reshape, Slice};
+use convscope_engine::ops::{Activation, Arithmetic, BatchNormTraining, Conv2d, Op, Reshape, Slice};
 use convscope_engine::{Error, Result, Tape, Tensor, Unary, Var};
 
 /// A network and a tensor for each of [`Network::params`].
@@ -38,11 +38,13 @@ pub enum Mode {
 pub struct Run {
     layers: Vec<Option<Var>>,
     params: Vec<Option<Var>>,
+    /// Each batch-norm with the node that computed it, which in training is that of what follows it too.
+    norms: Vec<(LayerId, Var)>,
     output: Var,
 }
 
 impl Run {
-    /// Node of a layer's output; `None` if the run did not need that layer.
+    /// Node of a layer's output; `None` if the run did not need that layer, or computed it only together with the next.
     pub fn layer(&self, id: LayerId) -> Option<Var> {
         self.layers.get(id.0).copied().flatten()
     }
@@ -100,23 +102,44 @@ impl Model {
     /// Runs from the output `x` of layer `from` up to and including layer `until`, computing only what that needs.
     ///
     /// Nodes are labelled with the layers' names. On an inference tape a value is released after its last use, except the
-    /// last one's.
+    /// last one's. In training a batch-norm is one node with the addition and the ReLU that follow it, where nothing else reads what
+    /// lies between: the node of the last of them.
     ///
     /// # Errors
     /// If `until` reads something that does not come through `from`, a layer does not take its input's shape, or a fused model is
     /// to be trained.
     pub fn run(&self, tape: &mut Tape, from: LayerId, x: Var, until: LayerId, mode: Mode) -> Result<Run> {
-        let layers = &self.network.layers;
-        if mode != Mode::Inference && self.fused.iter().any(Option::is_some) {
+        let chains: Vec<Option<&Chain>> = self.fused.iter().map(|f| f.as_ref().map(|f| &f.chain)).collect();
+        if mode == Mode::Inference {
+            return self.run_chains(tape, from, x, until, mode, &chains);
+        }
+        if chains.iter().any(Option::is_some) {
             let reason = "a fused model cannot be trained".to_string();
             return Err(Error::Shapes { op: "run", reason, shapes: Vec::new() });
         }
+        let chains = self.network.chains(|kind| matches!(kind, LayerKind::BatchNorm2d { .. }), &[from, until]);
+        let chains: Vec<Option<&Chain>> = chains.iter().map(Option::as_ref).collect();
+        self.run_chains(tape, from, x, until, mode, &chains)
+    }
+
+    /// [`Model::run`] with `chains[i]` in place of layer `i`.
+    pub(crate) fn run_chains(
+        &self,
+        tape: &mut Tape,
+        from: LayerId,
+        x: Var,
+        until: LayerId,
+        mode: Mode,
+        chains: &[Option<&Chain>],
+    ) -> Result<Run> {
+        let layers = &self.network.layers;
+        let inputs_of = |i: usize| chains[i].map_or(&layers[i].inputs, |chain| &chain.inputs);
         let mut last_reader = vec![None; layers.len()];
         let mut needed = vec![false; layers.len()];
         needed[until.0] = true;
         for i in (from.0 + 1..=until.0).rev() {
             if needed[i] {
-                for input in self.inputs(i) {
+                for input in inputs_of(i) {
                     if input.0 < from.0 {
                         let (reader, other, start) = (&layers[i].name, &layers[input.0].name, &layers[from.0].name);
                         let reason = format!("{reader} also reads {other}, which does not come through {start}");
@@ -127,26 +150,43 @@ impl Model {
                 }
             }
         }
-        let mut run = Run { layers: vec![None; layers.len()], params: vec![None; self.params.len()], output: x };
+        let (none, params) = (vec![None; layers.len()], vec![None; self.params.len()]);
+        let mut run = Run { layers: none, params, norms: Vec::new(), output: x };
         run.layers[from.0] = Some(x);
         for i in from.0 + 1..=until.0 {
             if !needed[i] {
                 continue;
             }
-            let layer = &layers[i];
-            let inputs: Vec<Var> = self.inputs(i).iter().filter_map(|id| run.layers[id.0]).collect();
-            let var = match &self.fused[i] {
-                Some(fused) => self.apply_fused(tape, fused, &inputs)?,
+            let (first, relu) = chains[i].map_or((LayerId(i), false), |chain| (chain.first, chain.relu));
+            let inputs: Vec<Var> = inputs_of(i).iter().filter_map(|id| run.layers[id.0]).collect();
+            let params: Vec<Var> = match &self.fused[i] {
+                Some(fused) => {
+                    let (weight, bias) = match &fused.weights {
+                        Some(made) => made.clone(),
+                        None => {
+                            let (weight, bias) = self.with_norm(&fused.chain)?;
+                            (weight.alias(), bias)
+                        }
+                    };
+                    [weight].into_iter().chain(bias).map(|t| tape.leaf(t, "")).collect()
+                }
                 None => {
-                    let (first, count) = self.ranges[i];
-                    let params: Vec<Var> = (first..first + count).map(|p| self.leaf(tape, &mut run, p)).collect();
-                    apply(tape, &layer.kind, &inputs, &params, mode, i as u64)?
+                    let (first, count) = self.ranges[first.0];
+                    (first..first + count).map(|p| self.leaf(tape, &mut run, p)).collect()
                 }
             };
-            tape.label(var, &layer.name);
+            let kind = &self.network[first].kind;
+            let var = apply(tape, kind, &inputs, &params, mode, i as u64, relu)?;
+            tape.label(var, &layers[i].name);
+            if self.fused[i].is_some() {
+                params.into_iter().for_each(|p| tape.release(p));
+            }
+            if let LayerKind::BatchNorm2d { .. } = kind {
+                run.norms.push((first, var));
+            }
             run.layers[i] = Some(var);
             run.output = var;
-            for input in self.inputs(i) {
+            for input in inputs_of(i) {
                 if last_reader[input.0] == Some(i)
                     && *input != from
                     && let Some(v) = run.layers[input.0]
@@ -158,31 +198,10 @@ impl Model {
         Ok(run)
     }
 
-    /// The layers that layer `i` reads.
-    fn inputs(&self, i: usize) -> &[LayerId] {
-        self.fused[i].as_ref().map_or(&self.network.layers[i].inputs, |f| &f.run.inputs)
-    }
-
     /// The tensors of a layer, in the order of [`Network::params`].
     pub(crate) fn layer_params(&self, id: LayerId) -> &[Tensor] {
         let (first, count) = self.ranges[id.0];
         &self.params[first..first + count]
-    }
-
-    fn apply_fused(&self, tape: &mut Tape, fused: &Fused, inputs: &[Var]) -> Result<Var> {
-        let LayerKind::Conv2d(conv) = &self.network[fused.run.conv].kind else { unreachable!("runs start with a convolution") };
-        let (weight, bias) = match &fused.weights {
-            Some(made) => made.clone(),
-            None => {
-                let (weight, bias) = self.with_norm(&fused.run)?;
-                (weight.alias(), bias)
-            }
-        };
-        let params: Vec<Var> = [weight].into_iter().chain(bias).map(|p| tape.leaf(p, "")).collect();
-        let all: Vec<Var> = [&inputs[..1], &params, &inputs[1..]].concat();
-        let out = tape.apply(Conv2d { relu: fused.run.relu, residual: inputs.len() > 1, ..settings(conv) }.into(), &all)?;
-        params.into_iter().for_each(|p| tape.release(p));
-        Ok(out)
     }
 
     fn leaf(&self, tape: &mut Tape, run: &mut Run, param: usize) -> Var {
@@ -193,13 +212,13 @@ impl Model {
     ///
     /// As PyTorch does, the running variance takes the unbiased variance of the batch.
     pub fn update_statistics(&mut self, tape: &Tape, run: &Run) -> Result<()> {
-        for (i, layer) in self.network.layers.iter().enumerate() {
-            let (LayerKind::BatchNorm2d { momentum, .. }, Some(var)) = (&layer.kind, run.layers[i]) else { continue };
-            let [mean, variance] = tape.saved(var) else { continue };
-            let x = tape.value(var)?;
+        for (id, var) in &run.norms {
+            let LayerKind::BatchNorm2d { momentum, .. } = self.network[*id].kind else { continue };
+            let [mean, variance] = tape.saved(*var) else { continue };
+            let x = tape.value(*var)?;
             let count = (x.len() / mean.len().max(1)) as f64;
             for (slot, (batch, correction)) in [(2, (mean, 1.0)), (3, (variance, count / (count - 1.0).max(1.0)))] {
-                let at = self.ranges[i].0 + slot;
+                let at = self.ranges[id.0].0 + slot;
                 let blend = |(old, new): (&f32, &f32)| {
                     ((1.0 - momentum) * f64::from(*old) + momentum * correction * f64::from(*new)) as f32
                 };
@@ -235,18 +254,25 @@ fn settings(c: &crate::network::Conv2d) -> Conv2d {
     Conv2d { stride: c.stride, padding: c.padding, dilation: c.dilation, groups: c.groups, ..Conv2d::default() }
 }
 
-/// Records one layer. `seed` tells its dropout mask from other layers'.
-fn apply(tape: &mut Tape, kind: &LayerKind, x: &[Var], params: &[Var], mode: Mode, layer: u64) -> Result<Var> {
+/// Records one layer, or a chain that begins with this kind: then `x` ends in what is added, and `relu` tells its end.
+///
+/// `layer` tells its dropout mask from other layers'.
+fn apply(tape: &mut Tape, kind: &LayerKind, x: &[Var], params: &[Var], mode: Mode, layer: u64, relu: bool) -> Result<Var> {
+    let residual = x.get(1).is_some();
     let op: Op = match kind {
         LayerKind::Input => return Ok(x[0]),
         LayerKind::Conv2d(c) => {
-            return tape.conv2d(x[0], params[0], params.get(1).copied(), settings(c));
+            let all: Vec<Var> = [&x[..1], params, &x[1..]].concat();
+            return tape.apply(Conv2d { residual, relu, ..settings(c) }.into(), &all);
         }
         LayerKind::Linear { .. } => return tape.linear(x[0], params[0], params.get(1).copied()),
         LayerKind::BatchNorm2d { eps, .. } => {
             return match mode {
                 Mode::Inference => tape.batch_norm(x[0], params[0], params[1], [params[2], params[3]], *eps),
-                Mode::Training { .. } => tape.batch_norm_training(x[0], params[0], params[1], *eps),
+                Mode::Training { .. } => {
+                    let all: Vec<Var> = [&x[..1], &params[..2], &x[1..]].concat();
+                    tape.apply(BatchNormTraining { eps: *eps, residual, relu }.into(), &all)
+                }
             };
         }
         LayerKind::Dropout { p } => match mode {

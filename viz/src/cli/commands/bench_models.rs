@@ -48,7 +48,7 @@ pub fn run(common: &Common, options: &BenchModelsArgs) -> Result<(), Problem> {
         let fused = model.fused(&[])?;
         for (work, batch) in &cases {
             bar.set_message(format!("{} {} of {batch}", model.network.name, work.name()));
-            // What predict and ascent run; training needs the layers one by one.
+            // What predict and ascent run; training fuses in its own way.
             let form = if *work == Work::Training { &model } else { &fused };
             let measured = measure(&mut Case::new(form.clone(), size, *batch)?, *work, usize::from(options.repeats))?;
             rows.push(Row { model: model.network.name.clone(), work: *work, batch: *batch, size, direct, measured });

@@ -10,7 +10,6 @@ use convscope_models::engine::kernels::pool::{self, PoolSpec, Windows};
 use convscope_models::engine::kernels::reduce::{self, ReduceSpec};
 use convscope_models::engine::kernels::softmax::{self, SoftmaxSpec};
 use convscope_models::engine::kernels::table::Table;
-use convscope_models::fuse::fused_runs;
 use convscope_models::model::windows;
 use convscope_models::network::{Conv2d, Head, LayerKind, Network, Shape};
 use std::fmt::Display;
@@ -105,14 +104,14 @@ impl List {
 
     fn of_network(&mut self, network: &Network, n: usize) -> Result<(), Failure> {
         let shapes = network.shapes(network.input.height, network.input.width)?;
-        let runs = fused_runs(network, &[]);
+        let chains = network.chains(|kind| matches!(kind, LayerKind::Conv2d(_)), &[]);
         for ((id, layer), shape) in network.ids().zip(&shapes) {
             self.layer.clone_from(&layer.name);
             let Some(first) = layer.inputs.first() else { continue };
             self.of_layer(&layer.kind, &shapes[first.0], shape, n);
             // What inference makes of it, together with the layers that follow.
-            if let (LayerKind::Conv2d(l), Some(run)) = (&layer.kind, runs.iter().find(|r| r.conv == id)) {
-                let (bias, residual, relu) = (l.bias || run.norm.is_some(), run.inputs.len() > 1, run.relu);
+            if let (LayerKind::Conv2d(l), Some(chain)) = (&layer.kind, chains.iter().flatten().find(|c| c.first == id)) {
+                let (bias, residual, relu) = (l.bias || chain.norm.is_some(), chain.inputs.len() > 1, chain.relu);
                 let spec = Conv2dSpec { bias, residual, relu, ..convolution(l, &shapes[first.0], n) };
                 self.add(&conv2d::FWD, spec, Some(sample::CONV2D_FWD));
             }
