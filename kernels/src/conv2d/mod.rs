@@ -5,6 +5,7 @@
 
 mod col2im;
 mod depthwise;
+mod depthwise_grad;
 mod direct;
 mod gemm;
 mod naive;

@@ -1,6 +1,6 @@
 //! The tables of the convolution: its rungs in the order in which they are taken.
 
-use super::{Conv2dSpec, col2im, depthwise, direct, gemm, naive, winograd, winograd_wgrad};
+use super::{Conv2dSpec, col2im, depthwise, depthwise_grad, direct, gemm, naive, winograd, winograd_wgrad};
 use crate::buffer::Buffer;
 use crate::device::DType;
 use crate::simd;
@@ -87,23 +87,23 @@ macro_rules! rung {
 
 /// For groups of one channel: first wherever it fits.
 macro_rules! depthwise {
-    ($isa:literal, $v:ty, $run:ident) => {
-        rung!("depthwise", $isa, $v, ROUNDING, depthwise::$run::<$v>, { fits: depthwise::fits, scratch: depthwise::scratch, })
+    ($isa:literal, $v:ty, $room:ident::$run:ident) => {
+        rung!("depthwise", $isa, $v, ROUNDING, $room::$run::<$v>, { fits: depthwise::fits, scratch: depthwise::scratch, })
     };
 }
 macro_rules! fwd_depthwise {
     ($isa:literal, $v:ty) => {
-        depthwise!($isa, $v, fwd)
+        depthwise!($isa, $v, depthwise::fwd)
     };
 }
 macro_rules! dgrad_depthwise {
     ($isa:literal, $v:ty) => {
-        depthwise!($isa, $v, dgrad)
+        depthwise!($isa, $v, depthwise_grad::dgrad)
     };
 }
 macro_rules! wgrad_depthwise {
     ($isa:literal, $v:ty) => {
-        depthwise!($isa, $v, wgrad)
+        depthwise!($isa, $v, depthwise_grad::wgrad)
     };
 }
 
