@@ -1,7 +1,8 @@
 //! The roofline (Williams, Waterman & Patterson 2009): rate against arithmetic intensity, under the machine's two roofs.
 //!
-//! Each dot is what the dispatcher picked for one problem. On the slope memory is the limit, under the flat roof arithmetic; a dot
-//! above the slope had its operands in a cache, one above the roof saves operations (they are counted for the direct algorithm).
+//! Each dot is what the dispatcher picked for one problem, its area the share of the time that all such layers take. On the slope
+//! memory is the limit, under the flat roof arithmetic; a dot above the slope had its operands in a cache, one above the roof saves
+//! operations (they are counted for the direct algorithm).
 
 use super::report::{Measured, machine};
 use convscope_models::engine::kernels::peak::Peak;
@@ -16,7 +17,10 @@ const COLORS: [&str; 7] = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9"
 /// Round numbers of a decade: where axes end and what is written beside them.
 const ROUND: [f64; 3] = [1.0, 2.0, 5.0];
 const FONT: f64 = 12.0;
-const RADIUS: f64 = 5.0;
+/// Radius of the dots of the legend, of the smallest and of the largest dot.
+const RADIUS: [f64; 3] = [6.0, 3.5, 17.0];
+/// Layers that are named in the picture: more would hide it.
+const NAMED: usize = 16;
 
 /// A logarithmic axis from the value `low` at pixel `from` to `high` at pixel `to`.
 struct Axis {
@@ -60,10 +64,38 @@ impl Axis {
 struct Dot<'a> {
     x: f64,
     y: f64,
+    radius: f64,
     /// Which of the operations and rungs.
     rung: usize,
     label: &'a str,
     about: String,
+}
+
+/// A problem with the row that the dispatcher takes.
+struct Pick<'a> {
+    m: &'a Measured,
+    kernel: &'a str,
+    seconds: f64,
+}
+
+impl Pick<'_> {
+    fn rate(&self) -> f64 {
+        self.m.flops / self.seconds
+    }
+
+    /// Seconds of all layers that ask for it.
+    fn total(&self) -> f64 {
+        self.seconds * self.m.count as f64
+    }
+
+    fn rung(&self) -> String {
+        format!("{} / {}", self.m.op, self.kernel)
+    }
+}
+
+/// The name of a row without the instruction set, which the title says.
+fn short<'a>(kernel: &'a str, peak: &Peak) -> &'a str {
+    kernel.strip_suffix(&peak.isa.to_string()).map_or(kernel, |k| k.trim_end_matches('_'))
 }
 
 /// Left, top, right, bottom.
@@ -75,20 +107,26 @@ fn overlap(a: &Rect, b: &Rect) -> bool {
 
 /// The picture.
 pub fn svg(measured: &[Measured], peak: &Peak) -> String {
-    // The most work first: it is what gets a label where there is no room for all.
-    let mut picks: Vec<_> = measured
-        .iter()
-        .filter(|m| m.flops > 0.0)
-        .filter_map(|m| m.timed().find(|(r, _)| r.picked).map(|(r, t)| (m, r.kernel, m.flops / t.median)))
-        .collect();
-    picks.sort_by(|a, b| (b.0.flops * b.0.count as f64).total_cmp(&(a.0.flops * a.0.count as f64)));
+    // A plain convolution whose fused form is there too would hide it.
+    let hidden = |m: &Measured| {
+        let fused =
+            |o: &Measured| (o.op, &o.layer) == (m.op, &m.layer) && o.spec.len() > m.spec.len() && o.spec.starts_with(&m.spec);
+        measured.iter().any(fused)
+    };
+    let picked = |m: &Measured| m.timed().find(|(r, _)| r.picked).map(|(r, t)| (r.kernel, t.median));
+    let all = measured.iter().filter(|m| m.flops > 0.0 && !hidden(m));
+    let mut picks: Vec<Pick> =
+        all.filter_map(|m| picked(m).map(|(kernel, seconds)| Pick { m, kernel: short(kernel, peak), seconds })).collect();
+    // What takes longest is drawn first, under the others, and has the first choice of places for its name.
+    picks.sort_by(|a, b| b.total().total_cmp(&a.total()));
+    let longest = picks.first().map_or(1.0, Pick::total);
     let ridge = peak.flops / peak.bandwidth;
     let [left, top, right, bottom] = AREA;
-    let x = Axis::around(picks.iter().map(|p| p.0.intensity()).chain([ridge / 4.0, ridge * 4.0]), left, right);
+    let x = Axis::around(picks.iter().map(|p| p.m.intensity()).chain([ridge / 4.0, ridge * 4.0]), left, right);
     // A little room above the roof for its label.
-    let y = Axis::around(picks.iter().map(|p| p.2 / 1e9).chain([peak.flops / 0.8e9, peak.one_thread / 1e9]), bottom, top);
+    let y = Axis::around(picks.iter().map(|p| p.rate() / 1e9).chain([peak.flops / 0.8e9, peak.one_thread / 1e9]), bottom, top);
     let mut rungs: Vec<String> = Vec::new();
-    for rung in picks.iter().map(|(m, kernel, _)| format!("{} / {kernel}", m.op)) {
+    for rung in picks.iter().map(Pick::rung) {
         if !rungs.contains(&rung) {
             rungs.push(rung);
         }
@@ -98,18 +136,19 @@ pub fn svg(measured: &[Measured], peak: &Peak) -> String {
     roofs(&mut out, &x, &y, peak);
     let dots: Vec<Dot> = picks
         .iter()
-        .map(|(m, kernel, rate)| Dot {
-            x: x.at(m.intensity()),
-            y: y.at(rate / 1e9),
-            rung: rungs.iter().position(|r| *r == format!("{} / {kernel}", m.op)).unwrap_or(0),
-            label: &m.layer,
-            about: format!("{}: {kernel}, {:.1} GFLOP/s, {}", m.title(), rate / 1e9, m.spec),
+        .map(|p| Dot {
+            x: x.at(p.m.intensity()),
+            y: y.at(p.rate() / 1e9),
+            radius: (RADIUS[2] * (p.total() / longest).sqrt()).max(RADIUS[1]),
+            rung: rungs.iter().position(|r| *r == p.rung()).unwrap_or(0),
+            label: &p.m.layer,
+            about: format!("{}: {}, {:.1} GFLOP/s, {}", p.m.title(), p.kernel, p.rate() / 1e9, p.m.spec),
         })
         .collect();
     draw_dots(&mut out, &dots, &x, &y, peak);
     for (i, rung) in rungs.iter().enumerate() {
         let y = top + 8.0 + 22.0 * i as f64;
-        circle(&mut out, [right + 24.0, y], i, rung);
+        circle(&mut out, [right + 24.0, y], RADIUS[0], i, rung);
         text(&mut out, [right + 36.0, y + 4.0], "start", FONT, rung);
     }
     out + "</svg>\n"
@@ -123,7 +162,7 @@ fn frame(x: &Axis, y: &Axis, peak: &Peak) -> String {
          font-family=\"Helvetica, Arial, sans-serif\" fill=\"#222\">\n<rect width=\"{WIDTH}\" height=\"{HEIGHT}\" fill=\"white\"/>\n"
     );
     text(&mut out, [left, 40.0], "start", 22.0, "Roofline: what the dispatcher picks");
-    text(&mut out, [left, 64.0], "start", 14.0, &machine(peak));
+    text(&mut out, [left, 64.0], "start", 14.0, &format!("{}; area of a dot: its share of the time", machine(peak)));
     for (v, label, major) in x.ticks() {
         line(&mut out, [x.at(v), top, x.at(v), bottom], if major { "#ccc" } else { "#f0f0f0" }, "1");
         text(&mut out, [x.at(v), bottom + 20.0], "middle", FONT, &label.unwrap_or_default());
@@ -168,10 +207,10 @@ fn roofs(out: &mut String, x: &Axis, y: &Axis, peak: &Peak) {
     *out += "</g>\n";
 }
 
-/// Dots, and a label for each that finds a free place beside it.
+/// Dots, and a label for each layer that finds a free place beside one of its own.
 fn draw_dots(out: &mut String, dots: &[Dot], x: &Axis, y: &Axis, peak: &Peak) {
     let [left, top, right, bottom] = AREA;
-    let mut taken: Vec<Rect> = dots.iter().map(|d| [d.x - 6.0, d.y - 6.0, d.x + 6.0, d.y + 6.0]).collect();
+    let mut taken: Vec<Rect> = dots.iter().map(|d| [d.x - d.radius, d.y - d.radius, d.x + d.radius, d.y + d.radius]).collect();
     // Nothing is written across the roofs' lines, nor over what is written at their ends.
     for (flops, above) in [(peak.flops, 20.0), (peak.one_thread, 4.0)] {
         for px in (left as usize..right as usize).step_by(4).map(|px| px as f64) {
@@ -183,12 +222,16 @@ fn draw_dots(out: &mut String, dots: &[Dot], x: &Axis, y: &Axis, peak: &Peak) {
         taken.push([right - 100.0, roof - 22.0, right, roof]);
     }
     for d in dots {
-        circle(out, [d.x, d.y], d.rung, &d.about);
+        circle(out, [d.x, d.y], d.radius, d.rung, &d.about);
     }
-    let mut labels = String::new();
+    let (mut labels, mut named) = (String::new(), Vec::new());
     for d in dots {
+        if named.len() == NAMED || named.contains(&d.label) {
+            continue;
+        }
         let (w, h) = (0.56 * FONT * d.label.chars().count() as f64 + 4.0, FONT + 1.0);
-        let candidates = [8.0, 18.0, 32.0, 48.0, 66.0, 86.0].into_iter().flat_map(|far| {
+        let candidates = [3.0, 12.0, 24.0].into_iter().flat_map(|far| {
+            let far = d.radius + far;
             let near = 0.7 * far;
             [
                 [d.x + far, d.y - h / 2.0],
@@ -206,23 +249,24 @@ fn draw_dots(out: &mut String, dots: &[Dot], x: &Axis, y: &Axis, peak: &Peak) {
         let Some(r) = rects.find(free) else { continue };
         // From the dot to the nearest point of a label that stands away from it.
         let (nx, ny) = (d.x.clamp(r[0], r[2]), d.y.clamp(r[1], r[3]));
-        if (nx - d.x).hypot(ny - d.y) > 14.0 {
-            line(&mut labels, [d.x, d.y, nx, ny], COLORS[d.rung % COLORS.len()], "0.7");
+        if (nx - d.x).hypot(ny - d.y) > d.radius + 9.0 {
+            line(&mut labels, [d.x, d.y, nx, ny], "#222", "0.7");
         }
         text(&mut labels, [r[0] + 2.0, r[3] - 3.0], "start", FONT, d.label);
         taken.push(r);
+        named.push(d.label);
     }
     *out += &labels;
 }
 
 /// The mark of a rung: full, hollow or ringed, each in all colours.
-fn circle(out: &mut String, [x, y]: [f64; 2], rung: usize, title: &str) {
+fn circle(out: &mut String, [x, y]: [f64; 2], radius: f64, rung: usize, title: &str) {
     let color = COLORS[rung % COLORS.len()];
     let (fill, stroke) = [(color, "white"), ("white", color), (color, "black")][rung / COLORS.len() % 3];
     let (title, width) = (escape(title), if stroke == "white" { 1.0 } else { 1.8 });
     let _ = writeln!(
         out,
-        r#"<circle cx="{x:.1}" cy="{y:.1}" r="{RADIUS}" fill="{fill}" stroke="{stroke}" stroke-width="{width}"><title>{title}</title></circle>"#
+        r#"<circle cx="{x:.1}" cy="{y:.1}" r="{radius:.1}" fill="{fill}" fill-opacity="0.85" stroke="{stroke}" stroke-width="{width}"><title>{title}</title></circle>"#
     );
 }
 
