@@ -44,14 +44,26 @@ pub(super) struct Padded {
     /// Rows of a part, and numbers from one to the next.
     rows: usize,
     pub pitch: usize,
+    /// Of each residue of the columns: the first column, where it goes in a row of its part, and how many follow.
+    columns: Vec<(usize, usize, usize)>,
 }
 
 impl Padded {
+    fn new(w: usize, before: [isize; 2], stride: [usize; 2], [rows, pitch]: [usize; 2]) -> Self {
+        let (step, skip) = (stride[1], (-before[1]).max(0) as usize);
+        let columns = (skip..w).take(step).map(|x| {
+            let at = (x as isize + before[1]) as usize;
+            let (part, at) = (at % step * rows * pitch, (at / step).min(pitch));
+            (x, part + at, (w - x).div_ceil(step).min(pitch - at))
+        });
+        Padded { w, before, stride, rows, pitch, columns: columns.collect() }
+    }
+
     /// What the taps of `s` see of its input.
     pub fn input(s: &Conv2dSpec) -> Self {
         let [rows, pitch] = [0, 1].map(|i| s.out_hw()[i] + s.dilation[i] * (s.kernel[i] - 1) / s.stride[i]);
         let before = [s.padding[0] as isize, s.padding[2] as isize];
-        Padded { w: s.w, before, stride: s.stride, rows, pitch }
+        Padded::new(s.w, before, s.stride, [rows, pitch])
     }
 
     /// What input pixels see of `dout`.
@@ -62,7 +74,7 @@ impl Padded {
             let ends = taps().map(|(r, at)| r.size[i] as isize + at[i] + before[i]);
             ends.max().unwrap_or(0) as usize
         });
-        Padded { w: s.out_hw()[1], before, stride: [1, 1], rows, pitch }
+        Padded::new(s.out_hw()[1], before, [1, 1], [rows, pitch])
     }
 
     fn part(&self) -> usize {
@@ -85,34 +97,30 @@ impl Padded {
     /// As [`Vector`].
     #[inline(always)]
     pub unsafe fn fill<V: Vector>(&self, plane: &[f32], to: &mut [f32]) {
-        let ([sh, sw], [top, left]) = (self.stride, self.before);
-        // Of each residue of the columns: the first column, where it goes, and how many go there.
-        let columns = |first: usize| {
-            let x = (first..self.w).step_by(sw).find(|x| *x as isize + left >= 0).unwrap_or(self.w);
-            let at = (x as isize + left) as usize;
-            let count = (self.w - x).div_ceil(sw).min(self.pitch.saturating_sub(at / sw));
-            (x, at % sw * self.part() + at / sw, count)
-        };
-        let all: [_; 2] = [columns(0), columns(1 % sw)];
-        for (y, from) in plane.chunks_exact(self.w).enumerate() {
-            let y = y as isize + top;
-            if y < 0 || y as usize / sh >= self.rows {
-                continue;
-            }
-            let line = y as usize % sh * sw * self.part() + y as usize / sh * self.pitch;
-            let to = &mut to[line..];
-            // SAFETY: the caller's.
-            unsafe {
-                match sw {
-                    1 => copy::<V>(&from[all[0].0..][..all[0].2], &mut to[all[0].1..]),
-                    2 if left >= 0 => split::<V>(from, to, all.map(|(_, at, count)| (at, count))),
-                    _ => {
-                        for (x, at, count) in (0..sw.min(self.w)).map(columns) {
-                            let from = from[x.min(self.w)..].iter().step_by(sw);
-                            to[at..][..count].iter_mut().zip(from).for_each(|(to, v)| *to = *v);
+        let [sh, sw] = self.stride;
+        // The residue of a row and its place among those, counted along: a division takes longer than a short row.
+        let first = self.before[0].max(0) as usize;
+        let (mut residue, mut row) = (first % sh, first / sh);
+        for from in plane.chunks_exact(self.w).skip((-self.before[0]).max(0) as usize) {
+            if row < self.rows {
+                let to = &mut to[residue * sw * self.part() + row * self.pitch..];
+                // SAFETY: the caller's.
+                unsafe {
+                    match self.columns[..] {
+                        [(x, at, count)] if sw == 1 => copy::<V>(&from[x..][..count], &mut to[at..]),
+                        [(0, even, evens), (1, odd, odds)] if sw == 2 => split::<V>(from, to, [(even, evens), (odd, odds)]),
+                        _ => {
+                            for &(x, at, count) in &self.columns {
+                                let from = from[x..].iter().step_by(sw);
+                                to[at..][..count].iter_mut().zip(from).for_each(|(to, v)| *to = *v);
+                            }
                         }
                     }
                 }
+            }
+            residue += 1;
+            if residue == sh {
+                (residue, row) = (0, row + 1);
             }
         }
     }
