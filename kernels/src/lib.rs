@@ -7,12 +7,12 @@
 //!
 //! | room | holds |
 //! |---|---|
-//! | [`buffer`], [`device`] | bytes with a dtype tag, aligned and pooled |
+//! | [`buffer`], `memory`, [`device`] | bytes with a dtype tag, aligned, pooled, on huge pages |
 //! | [`table`] | rows, choice, forcing a row by name |
 //! | [`check`] | the oracle test that every row must pass |
 //! | [`mod@bench`], [`peak`] | rows verified and timed on a problem; what the machine could do at best |
-//! | [`simd`], `stream` | vectors of any instruction set, and loops over numbers in memory |
-//! | [`gemm`], [`conv2d`] | the products: naive, packed, im2col, Winograd, col2im |
+//! | [`simd`], `stream`, [`finite`] | vectors of any instruction set, and loops over numbers in memory |
+//! | [`gemm`], [`conv2d`] | the products: naive, packed, im2col, Winograd, direct, depthwise, col2im |
 //! | [`pool`], [`pointwise`], [`softmax`], [`norm`], [`reduce`], [`place`], [`optim`] | everything else a CNN needs |
 
 pub mod bench;
@@ -21,6 +21,7 @@ pub mod check;
 pub mod conv2d;
 pub mod device;
 pub mod error;
+pub mod finite;
 pub mod gemm;
 mod memory;
 pub mod norm;

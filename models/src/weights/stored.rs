@@ -6,10 +6,10 @@ use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
+use convscope_engine::kernels::finite::first_non_finite;
 use half::slice::HalfFloatSliceExt;
 use half::{bf16, f16};
 use memmap2::Mmap;
-use rayon::prelude::*;
 
 use super::WeightsError;
 
@@ -181,38 +181,9 @@ fn pods<T: bytemuck::AnyBitPattern + bytemuck::NoUninit>(bytes: Cow<'_, [u8]>) -
     }
 }
 
-/// Index of the first NaN or infinity. A block's largest magnitude, as an integer, tells whether it holds any; that
-/// vectorises, where a test with an exit for each value does not. On threads: the pages of a mapped file are found on the way.
-fn first_non_finite(values: &[f32]) -> Option<usize> {
-    const MAGNITUDE: u32 = 0x7fff_ffff;
-    const INFINITY: u32 = f32::INFINITY.to_bits();
-    const BLOCK: usize = 1 << 16;
-    let block = values.par_chunks(BLOCK).position_first(|block| {
-        block.iter().fold(0, |largest: u32, value| largest.max(value.to_bits() & MAGNITUDE)) >= INFINITY
-    })?;
-    let start = block * BLOCK;
-    values[start..].iter().position(|value| !value.is_finite()).map(|offset| start + offset)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn first_non_finite_value_is_found_anywhere() {
-        let mut values = vec![f32::MAX; 200_000];
-        values[17] = f32::MIN;
-        values[18] = -0.0;
-        values[19] = f32::MIN_POSITIVE / 2.0;
-        assert_eq!(first_non_finite(&values), None);
-        assert_eq!(first_non_finite(&[]), None);
-        for index in [199_999, 131_072, 65_536, 65_535, 0] {
-            for bad in [f32::NAN, -f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
-                values[index] = bad;
-                assert_eq!(first_non_finite(&values), Some(index));
-            }
-        }
-    }
 
     #[test]
     fn type_names_and_sizes() {
