@@ -1,4 +1,4 @@
-//! Buffers: aligned bytes with a dtype tag, from the pool of [`crate::memory`].
+//! Buffers: aligned bytes with a dtype tag, from the pool of `memory`.
 //!
 //! A buffer is written while it is uniquely owned and shared (in an `Arc`) afterwards, so there are no locks around data.
 

@@ -226,6 +226,7 @@ impl Sums<'_> {
 
     /// `N` rows of a vector.
     #[inline(always)]
+    #[allow(clippy::needless_range_loop)] // Indices are what unrolls.
     unsafe fn block<V: Vector, T: AsRef<[Tap]> + Copy, const N: usize>(&self, taps: T, y: usize, x: usize) {
         let columns = self.size[1];
         let n = V::LANES.min(columns - x);

@@ -11,7 +11,6 @@ mod gemm;
 mod naive;
 mod tables;
 mod winograd;
-mod winograd_wgrad;
 
 pub use tables::{DGRAD, FWD, WGRAD};
 

@@ -1,6 +1,6 @@
 //! The tables of the convolution: its rungs in the order in which they are taken.
 
-use super::{Conv2dSpec, col2im, depthwise, depthwise_grad, direct, gemm, naive, winograd, winograd_wgrad};
+use super::{Conv2dSpec, col2im, depthwise, depthwise_grad, direct, gemm, naive, winograd};
 use crate::buffer::Buffer;
 use crate::device::DType;
 use crate::simd;
@@ -198,10 +198,10 @@ macro_rules! dgrad_im2col {
 
 macro_rules! wgrad_f4 {
     ($isa:literal, $v:ty) => {
-        rung!("winograd_f4", $isa, $v, WINOGRAD, winograd_wgrad::run::<$v, winograd::F4, 4, 6>, {
+        rung!("winograd_f4", $isa, $v, WINOGRAD, winograd::wgrad::run::<$v, winograd::F4, 4, 6>, {
             fits: winograd::fits,
-            wins: winograd_wgrad::wins,
-            scratch: winograd_wgrad::scratch::<4, 6>,
+            wins: winograd::wgrad::wins,
+            scratch: winograd::wgrad::scratch::<4, 6>,
         })
     };
 }

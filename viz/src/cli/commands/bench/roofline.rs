@@ -192,7 +192,9 @@ fn roofs(out: &mut String, x: &Axis, y: &Axis, peak: &Peak) {
         *out += &roof(peak.one_thread, r#"stroke-width="1" stroke-dasharray="5 4""#);
     }
     *out += &roof(peak.flops, r#"stroke-width="2.5" stroke-linejoin="round""#);
-    text(out, [x.to - 8.0, y.at(peak.flops / 1e9) - 7.0], "end", 13.0, &format!("{:.0} GFLOP/s", peak.flops / 1e9));
+    // At the ridge, where no dots are.
+    let ridge = x.at(peak.flops / peak.bandwidth);
+    text(out, [ridge + 8.0, y.at(peak.flops / 1e9) - 7.0], "start", 13.0, &format!("{:.0} GFLOP/s", peak.flops / 1e9));
     if peak.threads > 1 {
         text(out, [x.to - 8.0, y.at(peak.one_thread / 1e9) - 6.0], "end", FONT, "one thread");
     }

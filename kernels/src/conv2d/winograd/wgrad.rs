@@ -1,4 +1,4 @@
-//! conv2d.wgrad rung 2: the weight gradient by Winograd's transforms (see [`super::winograd`]).
+//! conv2d.wgrad rung 2: the weight gradient by Winograd's transforms (see [`super`]).
 //!
 //! Computes  dw = G^T [ sum_tiles (A dout A^T) * (B^T x B) ] G, the transpose of what forward does with a weight
 //! Rung 1 wasted: nine multiplications a pixel and pair of channels, where tiles of 4x4 need 36 for 16 pixels.
@@ -7,9 +7,11 @@
 //! Loses when:    channels are few: the transforms then cost more than they save.
 //! Run:           CONVSCOPE_KERNEL=conv2d.wgrad=winograd_f4_avx2
 
-use super::Conv2dSpec;
-use super::winograd::{Block, Input, Patch, Problem, Spread, Transform, Transformed, two_axes};
+use super::Problem;
+use super::tiles::{Block, Transformed};
+use super::transform::{Input, Patch, Spread, Transform, two_axes};
 use crate::buffer::Buffer;
+use crate::conv2d::Conv2dSpec;
 use crate::device::DType;
 use crate::gemm::tile::{Finish, Tile, WIDTH};
 use crate::simd::{self, Kernel, Vector};
@@ -27,12 +29,12 @@ const ROOM: usize = 16 << 20;
 const CHANNELS: usize = 64;
 
 /// Whether channels are many enough.
-pub(super) fn wins(s: &Conv2dSpec) -> Result<(), &'static str> {
+pub(in crate::conv2d) fn wins(s: &Conv2dSpec) -> Result<(), &'static str> {
     if s.c.min(s.oc) >= 16 { Ok(()) } else { Err("few channels: the transforms cost more than they save") }
 }
 
 /// Bytes of the transformed operands and of the products.
-pub(super) fn scratch<const M: usize, const A: usize>(s: &Conv2dSpec) -> usize {
+pub(in crate::conv2d) fn scratch<const M: usize, const A: usize>(s: &Conv2dSpec) -> usize {
     let tiles = Problem::forward(s).count(M);
     4 * (A * A * (s.c + s.oc) * tiles).min(ROOM) + 4 * A * A * s.c * s.oc
 }
@@ -138,7 +140,7 @@ impl<T: Transform<M, A>, const M: usize, const A: usize> Kernel for Back<'_, T, 
     }
 }
 
-pub(super) fn run<V: Vector, T: Transform<M, A>, const M: usize, const A: usize>(
+pub(in crate::conv2d) fn run<V: Vector, T: Transform<M, A>, const M: usize, const A: usize>(
     s: &Conv2dSpec,
     inputs: &[&Buffer],
     outputs: &mut [&mut Buffer],
