@@ -161,15 +161,15 @@ fn classes_can_be_chosen() {
 #[test]
 fn depths_that_do_not_exist() {
     for error in [
-        vgg(12, false, Classes::ImageNet1k).unwrap_err(),
-        resnet(20, Classes::ImageNet1k).unwrap_err(),
-        resnet_cifar(21, Classes::Cifar10).unwrap_err(),
-        resnet_cifar(2, Classes::Cifar10).unwrap_err(),
-        resnet_cifar(usize::MAX, Classes::Cifar10).unwrap_err(),
+        vgg(12, false, 64, Classes::ImageNet1k).unwrap_err(),
+        resnet(20, 64, Classes::ImageNet1k).unwrap_err(),
+        resnet_cifar(21, 16, Classes::Cifar10).unwrap_err(),
+        resnet_cifar(2, 16, Classes::Cifar10).unwrap_err(),
+        resnet_cifar(usize::MAX, 16, Classes::Cifar10).unwrap_err(),
     ] {
         assert!(matches!(error, NetworkError::Config { .. }), "{error}");
     }
-    assert_eq!(resnet_cifar(8, Classes::Cifar10).unwrap().counts().blocks, 3);
+    assert_eq!(resnet_cifar(8, 16, Classes::Cifar10).unwrap().counts().blocks, 3);
 }
 
 #[test]

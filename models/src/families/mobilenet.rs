@@ -4,26 +4,30 @@
 //! map, one dense layer. The first separable convolution of a stage halves the map. Batch-norm and ReLU6 follow each convolution,
 //! as in the authors' code; the paper says ReLU.
 
+use super::sized;
 use crate::network::{Builder, Classes, Conv2d, Head, LayerId, LayerKind, NEXT, Network, NetworkError, Preprocess, ScopeKind};
 use crate::preprocess::{Filter, Normalization};
 
-/// Separable convolutions of each stage, and their output channels.
-const STAGES: [(usize, usize); 5] = [(1, 64), (2, 128), (2, 256), (6, 512), (2, 1024)];
+/// Channels of the stem.
+pub(super) const WIDTH: usize = 32;
 
-/// MobileNet v1 of full width.
+/// Separable convolutions of each stage, and their output channels in those of the stem.
+const STAGES: [(usize, usize); 5] = [(1, 2), (2, 4), (2, 8), (6, 16), (2, 32)];
+
+/// MobileNet v1 with `width` channels in the stem, [`WIDTH`] in the paper.
 ///
 /// # Errors
-/// For no classes.
-pub fn mobilenet_v1(classes: Classes) -> Result<Network, NetworkError> {
-    let mut net = Builder::new("mobilenetv1_100", [3, 224, 224]);
-    let x = net.conv("conv_stem", LayerId::INPUT, Conv2d::new(32, 3).stride(2).padding(1).without_bias());
+/// For no width or no classes.
+pub fn mobilenet_v1(width: usize, classes: Classes) -> Result<Network, NetworkError> {
+    let mut net = Builder::new(&sized("mobilenetv1_100".into(), width, WIDTH), [3, 224, 224]);
+    let x = net.conv("conv_stem", LayerId::INPUT, Conv2d::new(width, 3).stride(2).padding(1).without_bias());
     let x = norm_act(&mut net, "bn1", x);
     let x = net.scope(ScopeKind::Sequence, "blocks", x, |net, mut x| {
-        for (stage, (convs, width)) in STAGES.into_iter().enumerate() {
+        for (stage, (convs, times)) in STAGES.into_iter().enumerate() {
             x = net.scope(ScopeKind::Stage, NEXT, x, |net, mut x| {
                 for index in 0..convs {
                     let stride = if stage > 0 && index == 0 { 2 } else { 1 };
-                    x = net.scope(ScopeKind::Sequence, NEXT, x, |net, x| separable(net, x, width, stride));
+                    x = net.scope(ScopeKind::Sequence, NEXT, x, |net, x| separable(net, x, times * width, stride));
                 }
                 x
             });

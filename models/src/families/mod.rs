@@ -49,6 +49,8 @@ struct Entry {
     /// Classes of the data set it is known for.
     classes: Classes,
     pretrained: Source,
+    /// Channels of the first convolution.
+    width: usize,
     build: Build,
 }
 
@@ -80,41 +82,45 @@ impl Entry {
     }
 }
 
-type Build = fn(Classes) -> Result<Network, NetworkError>;
+/// More channels than anybody gives a first convolution.
+const WIDEST: usize = 4096;
+
+type Build = fn(usize, Classes) -> Result<Network, NetworkError>;
 
 const fn imagenet(name: &'static str, checksum: &'static str, build: Build, about: &'static str) -> Entry {
-    Entry { name, about, classes: Classes::ImageNet1k, pretrained: Source::Torchvision(checksum), build }
+    Entry { name, about, classes: Classes::ImageNet1k, pretrained: Source::Torchvision(checksum), width: resnet::WIDTH, build }
 }
 
 const fn cifar(name: &'static str, checksum: &'static str, build: Build, about: &'static str) -> Entry {
-    Entry { name, about, classes: Classes::Cifar10, pretrained: Source::Akamaster(checksum), build }
+    Entry { name, about, classes: Classes::Cifar10, pretrained: Source::Akamaster(checksum), width: resnet_cifar::WIDTH, build }
 }
 
 #[rustfmt::skip]
 static ENTRIES: [Entry; 20] = [
-    imagenet("vgg11",          "8a719046", |c| vgg(11, false, c),      "VGG configuration A, 8 convolutions (Simonyan & Zisserman 2014)"),
-    imagenet("vgg11_bn",       "6002323d", |c| vgg(11, true, c),       "VGG-11 with batch-norm"),
-    imagenet("vgg13",          "19584684", |c| vgg(13, false, c),      "VGG configuration B, 10 convolutions"),
-    imagenet("vgg13_bn",       "abd245e5", |c| vgg(13, true, c),       "VGG-13 with batch-norm"),
-    imagenet("vgg16",          "397923af", |c| vgg(16, false, c),      "VGG configuration D, 13 convolutions"),
-    imagenet("vgg16_bn",       "6c64b313", |c| vgg(16, true, c),       "VGG-16 with batch-norm"),
-    imagenet("vgg19",          "dcbb9e9d", |c| vgg(19, false, c),      "VGG configuration E, 16 convolutions"),
-    imagenet("vgg19_bn",       "c79401a0", |c| vgg(19, true, c),       "VGG-19 with batch-norm"),
-    imagenet("resnet18",       "f37072fd", |c| resnet(18, c),          "ResNet of 8 basic blocks (He et al. 2015)"),
-    imagenet("resnet34",       "b627a593", |c| resnet(34, c),          "ResNet of 16 basic blocks"),
-    imagenet("resnet50",       "0676ba61", |c| resnet(50, c),          "ResNet of 16 bottleneck blocks, stride on the 3x3 (v1.5)"),
-    imagenet("resnet101",      "63fe2227", |c| resnet(101, c),         "ResNet of 33 bottleneck blocks"),
-    imagenet("resnet152",      "394f9c45", |c| resnet(152, c),         "ResNet of 50 bottleneck blocks"),
-    cifar("resnet20-cifar",    "12fca82f", |c| resnet_cifar(20, c),    "ResNet for CIFAR-10, 9 basic blocks (He et al. 2015, section 4.2)"),
-    cifar("resnet32-cifar",    "d509ac18", |c| resnet_cifar(32, c),    "ResNet for CIFAR-10, 15 basic blocks"),
-    cifar("resnet44-cifar",    "014dd654", |c| resnet_cifar(44, c),    "ResNet for CIFAR-10, 21 basic blocks"),
-    cifar("resnet56-cifar",    "4bfd9763", |c| resnet_cifar(56, c),    "ResNet for CIFAR-10, 27 basic blocks"),
-    cifar("resnet110-cifar",   "1d1ed7c2", |c| resnet_cifar(110, c),   "ResNet for CIFAR-10, 54 basic blocks"),
+    imagenet("vgg11",          "8a719046", |w, c| vgg(11, false, w, c),      "VGG configuration A, 8 convolutions (Simonyan & Zisserman 2014)"),
+    imagenet("vgg11_bn",       "6002323d", |w, c| vgg(11, true, w, c),       "VGG-11 with batch-norm"),
+    imagenet("vgg13",          "19584684", |w, c| vgg(13, false, w, c),      "VGG configuration B, 10 convolutions"),
+    imagenet("vgg13_bn",       "abd245e5", |w, c| vgg(13, true, w, c),       "VGG-13 with batch-norm"),
+    imagenet("vgg16",          "397923af", |w, c| vgg(16, false, w, c),      "VGG configuration D, 13 convolutions"),
+    imagenet("vgg16_bn",       "6c64b313", |w, c| vgg(16, true, w, c),       "VGG-16 with batch-norm"),
+    imagenet("vgg19",          "dcbb9e9d", |w, c| vgg(19, false, w, c),      "VGG configuration E, 16 convolutions"),
+    imagenet("vgg19_bn",       "c79401a0", |w, c| vgg(19, true, w, c),       "VGG-19 with batch-norm"),
+    imagenet("resnet18",       "f37072fd", |w, c| resnet(18, w, c),          "ResNet of 8 basic blocks (He et al. 2015)"),
+    imagenet("resnet34",       "b627a593", |w, c| resnet(34, w, c),          "ResNet of 16 basic blocks"),
+    imagenet("resnet50",       "0676ba61", |w, c| resnet(50, w, c),          "ResNet of 16 bottleneck blocks, stride on the 3x3 (v1.5)"),
+    imagenet("resnet101",      "63fe2227", |w, c| resnet(101, w, c),         "ResNet of 33 bottleneck blocks"),
+    imagenet("resnet152",      "394f9c45", |w, c| resnet(152, w, c),         "ResNet of 50 bottleneck blocks"),
+    cifar("resnet20-cifar",    "12fca82f", |w, c| resnet_cifar(20, w, c),    "ResNet for CIFAR-10, 9 basic blocks (He et al. 2015, section 4.2)"),
+    cifar("resnet32-cifar",    "d509ac18", |w, c| resnet_cifar(32, w, c),    "ResNet for CIFAR-10, 15 basic blocks"),
+    cifar("resnet44-cifar",    "014dd654", |w, c| resnet_cifar(44, w, c),    "ResNet for CIFAR-10, 21 basic blocks"),
+    cifar("resnet56-cifar",    "4bfd9763", |w, c| resnet_cifar(56, w, c),    "ResNet for CIFAR-10, 27 basic blocks"),
+    cifar("resnet110-cifar",   "1d1ed7c2", |w, c| resnet_cifar(110, w, c),   "ResNet for CIFAR-10, 54 basic blocks"),
     Entry {
         name: "mobilenetv1_100",
         about: "MobileNet v1 at full width, 13 depthwise separable convolutions (Howard et al. 2017)",
         classes: Classes::ImageNet1k,
         pretrained: Source::Nobody,
+        width: mobilenet::WIDTH,
         build: mobilenet_v1,
     },
     Entry {
@@ -122,18 +128,24 @@ static ENTRIES: [Entry; 20] = [
         about: "plain CNN for own data: 4 convolutions with batch-norm, 2 dense layers, 64x64 images",
         classes: Classes::Count(10),
         pretrained: Source::Nobody,
-        build: |classes| small(&SmallConfig { classes, ..SmallConfig::default() }),
+        width: 32,
+        build: |width, classes| {
+            let channels = [1, 2, 4, 4].map(|times| times * width).to_vec();
+            let network = small(&SmallConfig { channels, classes, ..SmallConfig::default() })?;
+            Ok(Network { name: sized(network.name, width, 32), ..network })
+        },
     },
 ];
 
 /// The network of this name, for `classes` own classes or (`None`) for those of the data set it is
-/// known for. Case and punctuation do not matter: `VGG16-BN` is `vgg16_bn`.
+/// known for. Case and punctuation do not matter: `VGG16-BN` is `vgg16_bn`. `resnet18-w32` is a `resnet18` with 32 channels in
+/// its first convolution and all others in proportion.
 ///
 /// # Errors
 /// [`NetworkError::UnknownNetwork`] with the nearest names; no classes.
 pub fn build(name: &str, classes: Option<usize>) -> Result<Network, NetworkError> {
-    let entry = find(name)?;
-    (entry.build)(classes.map_or(entry.classes.clone(), Classes::Count))
+    let (entry, width) = find(name)?;
+    (entry.build)(width, classes.map_or(entry.classes.clone(), Classes::Count))
 }
 
 /// Weights that others trained for the network of this name, where there are any.
@@ -141,7 +153,8 @@ pub fn build(name: &str, classes: Option<usize>) -> Result<Network, NetworkError
 /// # Errors
 /// [`NetworkError::UnknownNetwork`] with the nearest names.
 pub fn pretrained(name: &str) -> Result<Option<Pretrained>, NetworkError> {
-    Ok(find(name)?.pretrained())
+    let (entry, width) = find(name)?;
+    Ok(if width == entry.width { entry.pretrained() } else { None })
 }
 
 /// The names that [`build`] takes.
@@ -155,7 +168,7 @@ pub fn names() -> impl Iterator<Item = &'static str> {
 /// If one cannot be built, which the tests rule out.
 pub fn list() -> Result<Vec<Known>, NetworkError> {
     let known = |entry: &Entry| {
-        let network = (entry.build)(entry.classes.clone())?;
+        let network = (entry.build)(entry.width, entry.classes.clone())?;
         Ok(Known {
             name: entry.name,
             about: entry.about,
@@ -168,10 +181,18 @@ pub fn list() -> Result<Vec<Known>, NetworkError> {
     ENTRIES.iter().map(known).collect()
 }
 
-fn find(name: &str) -> Result<&'static Entry, NetworkError> {
-    let wanted = letters(name);
-    ENTRIES
-        .iter()
-        .find(|entry| letters(entry.name) == wanted)
-        .ok_or_else(|| NetworkError::UnknownNetwork { name: name.to_owned(), near: nearest(name, names(), 3) })
+/// The entry and the width that a name asks for.
+fn find(name: &str) -> Result<(&'static Entry, usize), NetworkError> {
+    let known = |name: &str| ENTRIES.iter().find(|entry| letters(entry.name) == letters(name));
+    let sized = || {
+        let (base, width) = name.rsplit_once("-w")?;
+        Some((known(base)?, width.parse().ok().filter(|w| (1..=WIDEST).contains(w))?))
+    };
+    let found = known(name).map(|entry| (entry, entry.width)).or_else(sized);
+    found.ok_or_else(|| NetworkError::UnknownNetwork { name: name.to_owned(), near: nearest(name, names(), 3) })
+}
+
+/// The name of a network of another than its usual width, as [`build`] takes it.
+fn sized(name: String, width: usize, usual: usize) -> String {
+    if width == usual { name } else { format!("{name}-w{width}") }
 }

@@ -4,17 +4,22 @@
 //! block of a stage halves the map (not in stage 1) and widens it, and so has a projection on its
 //! shortcut ("option B").
 
+use super::sized;
 use crate::network::{Builder, Classes, Conv2d, Head, LayerId, NEXT, Network, NetworkError, Pool2d, Preprocess, ScopeKind};
+
+/// Channels of the stem and the first stage.
+pub(super) const WIDTH: usize = 64;
 
 /// Output channels of a bottleneck block for each channel of its middle.
 const EXPANSION: usize = 4;
 
-/// ResNet of 18, 34 (basic blocks), 50, 101 or 152 (bottleneck blocks) layers.
+/// ResNet of 18, 34 (basic blocks), 50, 101 or 152 (bottleneck blocks) layers; `width` channels in the stem, [`WIDTH`] in the
+/// paper.
 ///
 /// # Errors
-/// For another depth or no classes.
-pub fn resnet(depth: usize, classes: Classes) -> Result<Network, NetworkError> {
-    let name = format!("resnet{depth}");
+/// For another depth, no width or no classes.
+pub fn resnet(depth: usize, width: usize, classes: Classes) -> Result<Network, NetworkError> {
+    let name = sized(format!("resnet{depth}"), width, WIDTH);
     // Blocks in each stage.
     let (block, blocks): (Block, _) = match depth {
         18 => (basic, [2, 2, 2, 2]),
@@ -28,12 +33,12 @@ pub fn resnet(depth: usize, classes: Classes) -> Result<Network, NetworkError> {
         }
     };
     let mut net = Builder::new(&name, [3, 224, 224]);
-    let x = net.conv("conv1", LayerId::INPUT, Conv2d::new(64, 7).stride(2).padding(3).without_bias());
+    let x = net.conv("conv1", LayerId::INPUT, Conv2d::new(width, 7).stride(2).padding(3).without_bias());
     let x = net.batch_norm("bn1", x);
     let x = net.relu("relu", x);
     let mut x = net.max_pool("maxpool", x, Pool2d::new(3, 2, 1));
     for (stage, blocks) in blocks.into_iter().enumerate() {
-        let width = 64 << stage;
+        let width = width << stage;
         x = net.scope(ScopeKind::Stage, &format!("layer{}", stage + 1), x, |net, mut x| {
             for index in 0..blocks {
                 let stride = if stage > 0 && index == 0 { 2 } else { 1 };

@@ -5,14 +5,19 @@
 //! (6n + 2 layers), a mean over the map, one dense layer. All shortcuts are free of parameters
 //! ("option A").
 
+use super::sized;
 use crate::network::{Builder, Classes, Conv2d, Head, LayerId, LayerKind, NEXT, Network, NetworkError, Preprocess, ScopeKind};
 
-/// ResNet of 6n + 2 layers for 32x32 images; the paper has 20, 32, 44, 56 and 110.
+/// Channels of the stem and the first stage.
+pub(super) const WIDTH: usize = 16;
+
+/// ResNet of 6n + 2 layers for 32x32 images (the paper has 20, 32, 44, 56 and 110); `width` channels in the first stage,
+/// [`WIDTH`] in the paper.
 ///
 /// # Errors
-/// For a depth that is not 6n + 2 or exceeds 1202 (the paper's deepest), or no classes.
-pub fn resnet_cifar(depth: usize, classes: Classes) -> Result<Network, NetworkError> {
-    let name = format!("resnet{depth}-cifar");
+/// For a depth that is not 6n + 2 or exceeds 1202 (the paper's deepest), no width or no classes.
+pub fn resnet_cifar(depth: usize, width: usize, classes: Classes) -> Result<Network, NetworkError> {
+    let name = sized(format!("resnet{depth}-cifar"), width, WIDTH);
     let blocks = match depth {
         8..=1202 if depth % 6 == 2 => (depth - 2) / 6,
         _ => {
@@ -21,10 +26,11 @@ pub fn resnet_cifar(depth: usize, classes: Classes) -> Result<Network, NetworkEr
         }
     };
     let mut net = Builder::new(&name, [3, 32, 32]);
-    let x = net.conv("conv1", LayerId::INPUT, conv3x3(16));
+    let x = net.conv("conv1", LayerId::INPUT, conv3x3(width));
     let x = net.batch_norm("bn1", x);
     let mut x = net.relu("relu", x);
-    for (stage, width) in [16, 32, 64].into_iter().enumerate() {
+    for stage in 0..3 {
+        let width = width << stage;
         x = net.scope(ScopeKind::Stage, &format!("layer{}", stage + 1), x, |net, mut x| {
             for index in 0..blocks {
                 let stride = if stage > 0 && index == 0 { 2 } else { 1 };

@@ -3,17 +3,22 @@
 //! Five blocks of 3x3 convolutions, each block closed by a 2x2 max pooling, then three dense
 //! layers. The batch-norm variants (torchvision's) keep the convolutions' biases.
 
+use super::sized;
 use crate::network::{Builder, Classes, Conv2d, Head, LayerId, NEXT, Network, NetworkError, Pool2d, Preprocess, ScopeKind};
 
-/// Channels of the five blocks.
-const WIDTHS: [usize; 5] = [64, 128, 256, 512, 512];
+/// Channels of the first block.
+pub(super) const WIDTH: usize = 64;
 
-/// VGG of 11, 13, 16 or 19 weight layers, with or without batch-norm.
+/// Channels of the five blocks, in those of the first.
+const WIDTHS: [usize; 5] = [1, 2, 4, 8, 8];
+
+/// VGG of 11, 13, 16 or 19 weight layers, with or without batch-norm; `width` channels in the first block, [`WIDTH`] in
+/// the paper.
 ///
 /// # Errors
-/// For another depth or no classes.
-pub fn vgg(depth: usize, batch_norm: bool, classes: Classes) -> Result<Network, NetworkError> {
-    let name = format!("vgg{depth}{}", if batch_norm { "_bn" } else { "" });
+/// For another depth, no width or no classes.
+pub fn vgg(depth: usize, batch_norm: bool, width: usize, classes: Classes) -> Result<Network, NetworkError> {
+    let name = sized(format!("vgg{depth}{}", if batch_norm { "_bn" } else { "" }), width, WIDTH);
     // Convolutions in each block: configurations A, B, D and E of the paper.
     let convs = match depth {
         11 => [1, 1, 2, 2, 2],
@@ -27,9 +32,9 @@ pub fn vgg(depth: usize, batch_norm: bool, classes: Classes) -> Result<Network, 
     };
     let mut net = Builder::new(&name, [3, 224, 224]);
     let x = net.scope(ScopeKind::Sequence, "features", LayerId::INPUT, |net, mut x| {
-        for (convs, width) in convs.into_iter().zip(WIDTHS) {
+        for (convs, times) in convs.into_iter().zip(WIDTHS) {
             for _ in 0..convs {
-                x = net.conv(NEXT, x, Conv2d::new(width, 3).padding(1));
+                x = net.conv(NEXT, x, Conv2d::new(times * width, 3).padding(1));
                 if batch_norm {
                     x = net.batch_norm(NEXT, x);
                 }
