@@ -22,5 +22,5 @@ pub mod text;
 pub mod weights;
 
 pub use convscope_engine as engine;
-pub use load::{LoadError, Source, find_weights, guess_network, load};
+pub use load::{LoadError, Source, described_network, find_weights, guess_network, load};
 pub use model::{Mode, Model, Run};

@@ -86,6 +86,17 @@ fn expected(network: &Network) -> Vec<Expected> {
     network.params().into_iter().map(|p| Expected { name: p.name, shape: p.shape }).collect()
 }
 
+/// The network that the file of `source` describes (see [`Network::metadata`]).
+///
+/// # Errors
+/// The description is damaged.
+pub fn described_network(source: &Source) -> Result<Option<Network>, LoadError> {
+    match source {
+        Source::File(checkpoint) => Ok(Network::from_metadata(checkpoint.metadata())?),
+        Source::Random => Ok(None),
+    }
+}
+
 /// The first known network (with `classes` classes, or its own) that has exactly the tensors of `source`.
 ///
 /// # Errors

@@ -24,6 +24,7 @@
 
 mod alias;
 mod builder;
+mod card;
 mod dot;
 mod error;
 mod infer;
@@ -33,10 +34,12 @@ mod select;
 mod shape;
 mod summary;
 
+use serde::{Deserialize, Serialize};
 use std::ops::{Index, Range};
 
 pub use crate::preprocess::Preprocess;
 pub use builder::{Builder, NEXT};
+pub use card::METADATA;
 pub use error::NetworkError;
 pub use layer::{Conv2d, LayerKind, Pool2d};
 pub use params::{Param, ParamKind};
@@ -106,7 +109,8 @@ pub struct InputSpec {
 }
 
 /// What the outputs stand for.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Classes {
     /// The 1000 classes of ILSVRC 2012.
     ImageNet1k,
@@ -133,7 +137,8 @@ impl Classes {
 
 /// How the raw outputs (logits) become probabilities. Networks end in logits, which is what
 /// Grad-CAM and gradient ascent want; whoever prints probabilities applies this.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Head {
     /// One class excludes the others: softmax.
     Softmax,

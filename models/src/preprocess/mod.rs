@@ -11,6 +11,7 @@ mod resize;
 use std::path::{Path, PathBuf};
 
 use image::RgbImage;
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 pub use decode::{decode, read_image};
@@ -87,7 +88,8 @@ pub enum ImageError {
 }
 
 /// The size an image is brought to before cropping.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Resize {
     /// The image keeps its size.
     None,
@@ -115,7 +117,7 @@ impl Resize {
 }
 
 /// What is done to an image before a network sees it.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Preprocess {
     /// The size before cropping.
     pub resize: Resize,

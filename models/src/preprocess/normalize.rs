@@ -1,9 +1,11 @@
 //! From bytes to the numbers a network was trained on, and back.
 
 use image::{Rgb, RgbImage};
+use serde::{Deserialize, Serialize};
 
 /// The order of the planes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum ChannelOrder {
     /// Red first: torchvision, and everything younger.
     Rgb,
@@ -13,7 +15,7 @@ pub enum ChannelOrder {
 
 /// `(byte / scale - mean) / std` per channel, computed in f32 in this order: the very steps of torchvision's `ToTensor` and
 /// `Normalize`, so that the bits are theirs.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Normalization {
     /// The order of the planes, and of `mean` and `std`.
     pub order: ChannelOrder,

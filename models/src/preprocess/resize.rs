@@ -9,6 +9,7 @@ use std::f64::consts::PI;
 use std::ops::Range;
 
 use image::RgbImage;
+use serde::{Deserialize, Serialize};
 
 use super::{ImageError, MAX_PIXELS};
 
@@ -16,7 +17,8 @@ use super::{ImageError, MAX_PIXELS};
 const PRECISION: u32 = 22;
 
 /// How pixels are resampled; Pillow's names.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Filter {
     /// The nearest pixel, without antialiasing.
     Nearest,
