@@ -49,6 +49,21 @@ impl Optimizer {
         }
     }
 
+    /// Tensors that it remembers of each parameter.
+    pub fn states(&self) -> usize {
+        self.rule.states()
+    }
+
+    /// What it remembers: the number of steps, and the states of each parameter in the order of the steps' list.
+    pub fn memory(&self) -> (u32, &[Vec<Tensor>]) {
+        (self.steps, &self.states)
+    }
+
+    /// Takes up where an optimiser of the same rule and parameters stood; `states` is empty before the first step.
+    pub fn remember(&mut self, steps: u32, states: Vec<Vec<Tensor>>) {
+        (self.steps, self.states) = (steps, states);
+    }
+
     /// Replaces each parameter by its new value. The list must be the same, in the same order, at every step.
     pub fn step<'a>(&mut self, params: impl IntoIterator<Item = (&'a mut Tensor, &'a Tensor)>) -> Result<()> {
         self.steps += 1;
