@@ -6,6 +6,7 @@
 //! | [`model`], [`fuse`] | a network with its weights, running it, and fusing it for inference |
 //! | [`weights`], [`load`] | files and hub addresses to named tensors, named tensors to a model |
 //! | [`preprocess`], [`labels`] | photos to tensors as Pillow and torchvision do it; class names |
+//! | [`train`] | image folders, augmentation, the loop, checkpoints |
 //! | [`files`], [`text`] | files written whole or not at all; nearest names and foreign text in messages |
 //! | [`fill`] | closed-form weights, for tests and for trying things without a download |
 
@@ -19,6 +20,7 @@ pub mod model;
 pub mod network;
 pub mod preprocess;
 pub mod text;
+pub mod train;
 pub mod weights;
 
 pub use convscope_engine as engine;

@@ -1,0 +1,293 @@
+//! The loop of training.
+
+use super::TrainError;
+use super::batches::{Batch, Maker, steps};
+use super::photos::Photos;
+use super::random::{Purpose, Stream};
+use super::recipe::Recipe;
+use crate::model::{Mode, Model};
+use crate::network::{LayerId, Network, ParamKind};
+use crate::preprocess::ImageError;
+use convscope_engine::optim::Optimizer;
+use convscope_engine::{Result, Rules, Tape, Tensor, Var};
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+use std::time::Instant;
+
+/// The photos of a run.
+#[derive(Debug)]
+pub struct Images {
+    /// To learn from.
+    pub train: Photos,
+    /// To measure by.
+    pub val: Photos,
+}
+
+/// What an epoch came to.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Epoch {
+    /// Counted from 1.
+    pub epoch: usize,
+    /// Side of the images.
+    pub size: usize,
+    /// Learning rate of the last step.
+    pub lr: f64,
+    /// Mean loss of the training images, changed and mixed as they were.
+    pub train_loss: f64,
+    /// Share of the training images that were told right.
+    pub train_top1: f64,
+    /// Mean loss of the validation images, without smoothing.
+    pub val_loss: f64,
+    /// Share of the validation images of which the best class was right.
+    pub val_top1: f64,
+    /// Share of the validation images of which one of the best five classes was right.
+    pub val_top5: f64,
+    /// Wall-clock time.
+    pub seconds: f64,
+}
+
+/// How far an epoch is.
+#[derive(Debug, Clone, Copy)]
+pub struct Step {
+    /// Steps done.
+    pub done: usize,
+    /// Steps of the epoch.
+    pub of: usize,
+    /// Images a step.
+    pub images: usize,
+    /// Mean loss so far.
+    pub loss: f64,
+    /// Share of images told right so far.
+    pub top1: f64,
+}
+
+/// A model in training.
+#[derive(Debug)]
+pub struct Trainer {
+    /// The numbers of the run.
+    pub recipe: Recipe,
+    /// What was done, epoch by epoch.
+    pub history: Vec<Epoch>,
+    pub(super) model: Model,
+    /// The moving average of the model's tensors; empty without one.
+    pub(super) average: Vec<Tensor>,
+    /// The tensors that change, and their optimiser: weights, then biases and batch-norms, which do not decay.
+    pub(super) groups: [(Vec<usize>, Optimizer); 2],
+    /// Up to this layer nothing changes.
+    pub(super) frozen: LayerId,
+}
+
+impl Trainer {
+    /// A run from `model`, whose layers up to and including `frozen` stay as they are: batch-norms too.
+    pub fn new(model: Model, recipe: Recipe, frozen: LayerId) -> Self {
+        let params = model.network.params();
+        let group = |decays: bool, weight_decay: f64| {
+            let chosen = |i: &usize| {
+                let p = &params[*i];
+                p.layer > frozen && p.kind.is_trained() && (p.kind == ParamKind::Weight) == decays
+            };
+            ((0..params.len()).filter(chosen).collect(), recipe.optimizer(weight_decay))
+        };
+        let groups = [group(true, recipe.weight_decay), group(false, 0.0)];
+        let average = if recipe.ema > 0.0 { model.params.clone() } else { Vec::new() };
+        Trainer { recipe, history: Vec::new(), model, average, groups, frozen }
+    }
+
+    /// The network that learns.
+    pub fn network(&self) -> &Network {
+        &self.model.network
+    }
+
+    /// Whether all epochs are done.
+    pub fn is_done(&self) -> bool {
+        self.history.len() >= self.recipe.epochs
+    }
+
+    /// The model to use: the average of those that training went through, or the last one.
+    ///
+    /// # Errors
+    /// None, as the shapes are the model's own.
+    pub fn averaged(&self) -> Result<Model> {
+        match self.average.is_empty() {
+            true => Ok(self.model.clone()),
+            false => Model::new(self.model.network.clone(), self.average.clone()),
+        }
+    }
+
+    /// Whether the last epoch was the best so far, by top-1.
+    pub fn is_best(&self) -> bool {
+        let Some((last, before)) = self.history.split_last() else { return false };
+        before.iter().all(|epoch| epoch.val_top1 < last.val_top1)
+    }
+
+    /// One more epoch; `threads` make the batches, `watch` sees each step.
+    ///
+    /// # Errors
+    /// The loss is no longer a number, or an image that was not kept in memory can no longer be read.
+    pub fn epoch(
+        &mut self,
+        images: &Images,
+        threads: usize,
+        watch: &mut dyn FnMut(Step),
+    ) -> std::result::Result<Epoch, TrainError> {
+        let start = Instant::now();
+        let epoch = self.history.len();
+        let (network, recipe) = (self.model.network.clone(), self.recipe.clone());
+        let of = steps(images.train.len(), recipe.batch);
+        let maker = Maker { photos: &images.train, recipe: &recipe, network: &network, epoch };
+        let (mut loss, mut right, mut seen, mut lr) = (0.0, 0, 0, 0.0);
+        std::thread::scope(|scope| {
+            for (step, batch) in maker.start(scope, threads.max(1)).take(of).enumerate() {
+                let batch = batch?;
+                let (n, classes) = (batch.classes.len(), batch.classes.clone());
+                lr = recipe.lr_at(epoch as f64 + (step + 1) as f64 / of as f64);
+                let (step_loss, logits) = self.step(batch, epoch * of + step, lr)?;
+                if !step_loss.is_finite() {
+                    return Err(TrainError::Diverged { loss: step_loss, epoch: epoch + 1, step: step + 1 });
+                }
+                loss += step_loss * n as f64;
+                right += score(&logits, &classes).top1;
+                seen += n;
+                let (loss, top1) = (loss / seen as f64, right as f64 / seen as f64);
+                watch(Step { done: step + 1, of, images: n, loss, top1 });
+            }
+            Ok(())
+        })?;
+        let val = self.measure(&images.val)?;
+        let share = |part: usize, whole: usize| part as f64 / whole.max(1) as f64;
+        let record = Epoch {
+            epoch: epoch + 1,
+            size: recipe.size_in(epoch),
+            lr,
+            train_loss: loss / seen.max(1) as f64,
+            train_top1: share(right, seen),
+            val_loss: val.loss / val.images.max(1) as f64,
+            val_top1: share(val.top1, val.images),
+            val_top5: share(val.top5, val.images),
+            seconds: start.elapsed().as_secs_f64(),
+        };
+        self.history.push(record);
+        Ok(record)
+    }
+
+    /// One step; the loss and the logits.
+    fn step(&mut self, batch: Batch, number: usize, lr: f64) -> Result<(f64, Tensor)> {
+        let network = &self.model.network;
+        let features = match self.frozen {
+            LayerId::INPUT => batch.images,
+            frozen => {
+                let mut tape = Tape::inference();
+                let x = tape.leaf(batch.images, &network[LayerId::INPUT].name);
+                let run = self.model.run(&mut tape, LayerId::INPUT, x, frozen, Mode::Inference)?;
+                tape.value(run.output())?.clone()
+            }
+        };
+        let mut tape = Tape::new();
+        let x = tape.leaf(features, &network[self.frozen].name);
+        let target = tape.leaf(batch.targets, "target");
+        let mode = Mode::Training { seed: Stream::new(self.recipe.seed, Purpose::Dropout(number)).seed() };
+        let run = self.model.run(&mut tape, self.frozen, x, network.output(), mode)?;
+        let loss = tape.cross_entropy(run.output(), target)?;
+        // Every layer lies on the way to the output.
+        let wants: Vec<Var> = self.groups.iter().flat_map(|(group, _)| group).filter_map(|i| run.params()[*i]).collect();
+        let mut grads: Vec<Tensor> = tape.backward(loss, None, &wants, &Rules::default())?.iter().map(|g| g.1.clone()).collect();
+        clip(&mut grads, self.recipe.clip)?;
+        self.model.update_statistics(&tape, &run)?;
+        let (loss, logits) = (f64::from(tape.value(loss)?.f32()[0]), tape.value(run.output())?.clone());
+        let mut rest = &grads[..];
+        for (group, optimizer) in &mut self.groups {
+            optimizer.set_lr(lr);
+            let mut chosen = group.iter().peekable();
+            let params = self.model.params.iter_mut().enumerate().filter(|(i, _)| chosen.next_if(|c| *c == i).is_some());
+            let (own, others) = rest.split_at(group.len());
+            optimizer.step(params.map(|(_, w)| w).zip(own))?;
+            rest = others;
+        }
+        self.follow(number);
+        Ok((loss, logits))
+    }
+
+    /// Moves the average towards the model: at first faster, as there is little to remember.
+    fn follow(&mut self, step: usize) {
+        let kept = self.recipe.ema.min((1.0 + step as f32) / (10.0 + step as f32));
+        self.average.par_iter_mut().zip(&self.model.params).for_each(|(average, new)| {
+            // In this form what does not change stays to the bit.
+            let blend = |(a, w): (&f32, &f32)| a + (1.0 - kept) * (w - a);
+            let values: Vec<f32> = average.f32().iter().zip(new.f32()).map(blend).collect();
+            *average = Tensor::from_slice(new.shape().clone(), &values).expect("as many values");
+        });
+    }
+
+    /// What the averaged model makes of photos, prepared as its network says.
+    fn measure(&self, photos: &Photos) -> std::result::Result<Score, TrainError> {
+        let model = self.averaged()?.fused(&[])?;
+        let preprocess = model.network.preprocess;
+        let mut sum = Score::default();
+        let order: Vec<usize> = (0..photos.len()).collect();
+        for part in order.chunks(self.recipe.batch) {
+            let prepare = |i: &usize| preprocess.prepare(&*photos.pixels(*i)?);
+            let prepared = part.par_iter().map(prepare).collect::<std::result::Result<Vec<_>, ImageError>>()?;
+            // Images of one size follow each other, mostly all.
+            for run in prepared.iter().zip(part).collect::<Vec<_>>().chunk_by(|a, b| (a.0.h, a.0.w) == (b.0.h, b.0.w)) {
+                let data: Vec<f32> = run.iter().flat_map(|(p, _)| &p.data).copied().collect();
+                let classes: Vec<usize> = run.iter().map(|(_, i)| photos.class(**i)).collect();
+                let mut tape = Tape::inference();
+                let out = model.forward(&mut tape, Tensor::from_slice([run.len(), 3, run[0].0.h, run[0].0.w], &data)?)?;
+                let part = score(tape.value(out.output())?, &classes);
+                sum = Score {
+                    images: sum.images + part.images,
+                    top1: sum.top1 + part.top1,
+                    top5: sum.top5 + part.top5,
+                    loss: sum.loss + part.loss,
+                };
+            }
+        }
+        Ok(sum)
+    }
+}
+
+/// Scales all gradients so that their common norm is `most` at most; 0 for any.
+fn clip(grads: &mut [Tensor], most: f64) -> Result<()> {
+    let square = |g: &Tensor| g.f32().iter().map(|v| f64::from(*v) * f64::from(*v)).sum::<f64>();
+    if most == 0.0 {
+        return Ok(());
+    }
+    let norm = grads.par_iter().map(square).collect::<Vec<_>>().iter().sum::<f64>().sqrt();
+    // A norm that is no number shows in the loss.
+    if norm > most {
+        let factor = (most / norm) as f32;
+        for g in grads {
+            *g = Tensor::from_slice(g.shape().clone(), &g.f32().iter().map(|v| v * factor).collect::<Vec<_>>())?;
+        }
+    }
+    Ok(())
+}
+
+/// Right answers, counted, and the sum of the losses.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Score {
+    /// Images.
+    pub images: usize,
+    /// Those whose best class is right.
+    pub top1: usize,
+    /// Those of which one of the best five classes is right.
+    pub top5: usize,
+    /// Cross-entropy, summed over the images.
+    pub loss: f64,
+}
+
+/// Compares `logits [n, classes]` with the right classes. Of equal logits the first class counts as the better.
+pub fn score(logits: &Tensor, classes: &[usize]) -> Score {
+    let mut sum = Score { images: classes.len(), ..Score::default() };
+    let width = logits.len() / classes.len().max(1);
+    for (row, class) in logits.f32().chunks_exact(width.max(1)).zip(classes) {
+        let own = row[*class];
+        let better = row.iter().enumerate().filter(|(k, v)| **v > own || (**v == own && k < class)).count();
+        let max = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+        let total: f64 = row.iter().map(|v| f64::from(v - max).exp()).sum();
+        sum.top1 += usize::from(better == 0);
+        sum.top5 += usize::from(better < 5);
+        sum.loss += total.ln() - f64::from(own - max);
+    }
+    sum
+}
