@@ -1,5 +1,9 @@
 //! What can be typed.
 
+mod train;
+
+pub use train::{TrainArgs, TrainMethod};
+
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 
@@ -42,7 +46,7 @@ pub struct Common {
     /// Threads (default: all cores)
     #[arg(long, global = true, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub threads: Option<u16>,
-    /// Seed of ascent's noise and movements
+    /// Seed of everything random
     #[arg(long, global = true, default_value_t = 0, value_name = "N")]
     pub seed: u64,
     /// Folder for pictures
@@ -99,16 +103,10 @@ pub enum Command {
         #[arg(long, value_name = "CLASS", requires = "input_gradient")]
         class: Option<String>,
     },
-    /// Accuracy on a folder DIR/CLASS/*.jpg
-    Eval {
-        #[arg(value_name = "DIR")]
-        dir: PathBuf,
-        #[command(flatten)]
-        image: ImageArgs,
-        /// Images at a time
-        #[arg(long, default_value_t = 32, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
-        batch: u16,
-    },
+    /// Teaches a network the classes of a folder: DIR/train/CLASS/*.jpg and DIR/val/CLASS/*.jpg, or DIR/CLASS/*.jpg
+    Train(TrainArgs),
+    /// Accuracy on a folder DIR/CLASS/*.jpg, a confusion matrix and the most confident mistakes
+    Eval(EvalArgs),
     /// Weights as pictures: the first layer in colour, any layer as grey slices
     Filters {
         /// Convolution, or LAYER:FILTER for the slices of one filter (default: the first)
@@ -188,6 +186,23 @@ pub enum Command {
         #[arg(long, value_enum, default_value_t)]
         dtype: SaveAs,
     },
+}
+
+#[derive(ClapArgs, Debug, Clone)]
+pub struct EvalArgs {
+    #[arg(value_name = "DIR")]
+    pub dir: PathBuf,
+    #[command(flatten)]
+    pub image: ImageArgs,
+    /// Images at a time
+    #[arg(long, default_value_t = 32, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub batch: u16,
+    /// Only the images of these classes, and only these as answers: cat,dog
+    #[arg(long, value_name = "CLASS,..")]
+    pub among: Option<String>,
+    /// Mistakes that are shown
+    #[arg(long, default_value_t = 24, value_name = "N", value_parser = positive)]
+    pub mistakes: usize,
 }
 
 #[derive(Subcommand, Debug)]

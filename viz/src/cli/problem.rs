@@ -3,6 +3,7 @@
 use convscope_models::labels::LabelError;
 use convscope_models::network::NetworkError;
 use convscope_models::preprocess::ImageError;
+use convscope_models::train::{FolderError, TrainError};
 use convscope_models::weights::WeightsError;
 use convscope_models::{LoadError, engine};
 use convscope_viz::VizError;
@@ -47,6 +48,8 @@ codes!(
     ImageError => |_: &_| 1,
     WeightsError => |e: &WeightsError| if matches!(e, WeightsError::HubAddress { .. }) { 2 } else { 1 },
     LoadError => |e: &LoadError| if e.is_usage() { 2 } else { 1 },
+    FolderError => |_: &_| 1,
+    TrainError => |_: &_| 1,
     DrawError => |_: &_| 1,
     engine::Error => |_: &_| 1,
     engine::kernels::Error => |_: &_| 2,

@@ -12,10 +12,12 @@
 
 mod bars;
 mod canvas;
+mod chart;
 mod colormap;
 pub mod deprocess;
 mod figure;
 mod grid;
+mod matrix;
 pub mod overlay;
 mod panels;
 pub mod png;
@@ -27,9 +29,11 @@ mod tile;
 
 pub use bars::{Bar, BarList, ScaleBar};
 pub use canvas::Canvas;
+pub use chart::{Chart, Series};
 pub use colormap::{Colormap, NAN_COLOR};
 pub use figure::{Block, Figure, Row};
 pub use grid::{Cell, Grid, Pixels};
+pub use matrix::Matrix;
 pub use overlay::Overlay;
 pub use panels::{Panel, Panels};
 pub use scale::{Health, Limits, Range, Scope, short};

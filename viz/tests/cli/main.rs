@@ -11,4 +11,5 @@ mod repeat;
 mod results;
 mod support;
 mod torch;
+mod train;
 mod weights;

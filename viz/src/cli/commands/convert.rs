@@ -16,13 +16,14 @@ pub fn run(common: &Common, from: &str, to: &Path, dtype: SaveAs) -> Result<(), 
         SaveAs::F16 => SaveType::F16,
         SaveAs::Bf16 => SaveType::BF16,
     };
-    let mut metadata = BTreeMap::from([("format".to_string(), "pt".to_string()), ("source".to_string(), from.to_string())]);
+    // What is known of the network goes with its weights.
+    let mut metadata = BTreeMap::new();
     // With a network, its names and shapes; without, whatever the file holds.
     let tensors: Vec<(String, Vec<usize>, Vec<f32>)> = if common.model.is_some() {
         let network = network(common)?;
-        metadata.insert("model".to_string(), network.name.clone());
         let names: Vec<String> = network.params().into_iter().map(|p| p.name).collect();
         let session = Session::open(&Common { weights: Some(from.to_string()), ..common.clone() })?;
+        metadata.extend(session.network().metadata());
         names.into_iter().zip(&session.model.params).map(|(n, t)| (n, t.shape().to_vec(), t.f32().to_vec())).collect()
     } else {
         let path = match from.starts_with(HubAddress::SCHEME) {
@@ -30,9 +31,11 @@ pub fn run(common: &Common, from: &str, to: &Path, dtype: SaveAs) -> Result<(), 
             false => PathBuf::from(from),
         };
         let checkpoint = Checkpoint::open(path)?;
+        metadata.extend(checkpoint.metadata().clone());
         let floats = checkpoint.tensors().iter().filter(|t| t.dtype.is_float());
         floats.map(|t| Ok((t.name.clone(), t.shape.clone(), t.to_f32_checked()?))).collect::<Result<_, WeightsError>>()?
     };
+    metadata.extend([("format", "pt"), ("source", from)].map(|(key, value)| (key.to_string(), value.to_string())));
     let list: Vec<TensorToSave> = tensors.iter().map(|(name, shape, values)| TensorToSave { name, shape, values }).collect();
     write_safetensors(to, &list, dtype, &metadata)?;
     if !common.quiet {

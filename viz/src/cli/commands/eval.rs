@@ -1,54 +1,33 @@
-//! `convscope eval`: top-1 and top-5 accuracy over a folder of images, one folder a class.
+//! `convscope eval`: accuracy over a folder of images, one folder a class; which classes are taken for which, and the most
+//! confident mistakes.
 
-use crate::cli::args::{Common, ImageArgs};
-use crate::cli::output::print;
+use crate::cli::args::{Common, EvalArgs};
+use crate::cli::output::{Output, print};
 use crate::cli::problem::Problem;
 use crate::cli::session::{Session, progress};
 use convscope_models::engine::Tensor;
-use convscope_models::preprocess::{ImageError, Prepared, prepare_file};
-use convscope_viz::predict::predict;
+use convscope_models::preprocess::{ImageError, Prepared, Preprocess, Resize, prepare_file};
+use convscope_models::train::class_folders;
+use convscope_viz::draw::{Cell, Figure, Grid, Matrix, Pixels, ScaleBar, Theme};
+use convscope_viz::predict::{Prediction, predict};
+use image::RgbImage;
 use rayon::prelude::*;
 use serde_json::json;
 use std::path::{Path, PathBuf};
 
-/// Images of one class.
-struct Folder {
-    class: usize,
-    files: Vec<PathBuf>,
-}
+/// Side of a picture on the sheet of mistakes.
+const SHOWN: usize = 224;
 
-/// Entries of a folder in the order of their names, hidden ones left out.
-fn entries(dir: &Path) -> Result<Vec<PathBuf>, Problem> {
-    let unreadable = |e: std::io::Error| Problem::failure(format!("cannot read the folder {}: {e}", dir.display()));
-    let mut paths = std::fs::read_dir(dir)
-        .map_err(unreadable)?
-        .map(|e| e.map(|e| e.path()))
-        .collect::<Result<Vec<_>, _>>()
-        .map_err(unreadable)?;
-    paths.retain(|p| p.file_name().is_some_and(|n| !n.to_string_lossy().starts_with('.')));
-    paths.sort();
-    Ok(paths)
-}
-
-/// `DIR/CLASS/*`: a folder is called by a class's name or index.
-fn folders(session: &Session, dir: &Path) -> Result<Vec<Folder>, Problem> {
+/// The images of `DIR/CLASS/*` with their classes: a folder is called by a class's name or index.
+fn images(session: &Session, dir: &Path) -> Result<Vec<(usize, PathBuf)>, Problem> {
     let mut found = Vec::new();
-    for path in entries(dir)?.into_iter().filter(|p| p.is_dir()) {
-        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let class = session.class(&name.replace('_', " ")).or_else(|_| session.class(&name)).map_err(|e| {
-            Problem::failure(format!("{}: folders must be named by the network's classes: {}", path.display(), e.message))
+    for folder in class_folders(dir)? {
+        let own = folder.path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let class = session.class(&folder.name).or_else(|_| session.class(&own)).map_err(|e| {
+            let path = folder.path.display();
+            Problem::failure(format!("{path}: folders must be named by the network's classes: {}", e.message))
         })?;
-        let image = |p: &PathBuf| {
-            let extension = p.extension().unwrap_or_default().to_string_lossy().to_lowercase();
-            ["png", "jpg", "jpeg"].contains(&extension.as_str())
-        };
-        found.push(Folder { class, files: entries(&path)?.into_iter().filter(image).collect() });
-    }
-    if found.iter().all(|f| f.files.is_empty()) {
-        return Err(Problem::failure(format!(
-            "{} holds no images: wants one folder a class, with .png or .jpg files",
-            dir.display()
-        )));
+        found.extend(folder.images.into_iter().map(|path| (class, path)));
     }
     Ok(found)
 }
@@ -61,22 +40,107 @@ struct Count {
     top5: usize,
 }
 
-pub fn run(common: &Common, dir: &Path, size: &ImageArgs, batch: usize) -> Result<(), Problem> {
+/// An image that was taken for another class.
+struct Mistake {
+    path: PathBuf,
+    class: usize,
+    said: usize,
+    probability: f32,
+    shown: RgbImage,
+}
+
+/// What came out.
+struct Tally {
+    counts: Vec<Count>,
+    /// Images of each class (rows) that were taken for each class, `[classes, classes]`.
+    confusion: Vec<f32>,
+    /// The most confident first.
+    mistakes: Vec<Mistake>,
+    /// How many mistakes are kept.
+    most: usize,
+}
+
+impl Tally {
+    /// `order` lists classes, the likeliest first.
+    fn add(
+        &mut self,
+        class: usize,
+        path: &Path,
+        order: &[usize],
+        prediction: &Prediction,
+        image: &Prepared,
+    ) -> Result<(), Problem> {
+        let said = order[0];
+        let count = &mut self.counts[class];
+        count.images += 1;
+        count.top1 += usize::from(said == class);
+        count.top5 += usize::from(order.iter().take(5).any(|c| *c == class));
+        let classes = self.counts.len();
+        self.confusion[class * classes + said] += 1.0;
+        let probability = prediction.probabilities[said];
+        let doubtful = self.mistakes.len() == self.most && self.mistakes.last().is_none_or(|m| m.probability >= probability);
+        if said != class && !doubtful {
+            let square = Preprocess { resize: Resize::ShortSide(SHOWN), crop: Some((SHOWN, SHOWN)), ..Preprocess::IMAGENET };
+            let shown = square.prepare(&image.shown)?.shown;
+            self.mistakes.push(Mistake { path: path.to_owned(), class, said, probability, shown });
+            // A stable sort: equals stay in the order of their files.
+            self.mistakes.sort_by(|a, b| b.probability.total_cmp(&a.probability));
+            self.mistakes.truncate(self.most);
+        }
+        Ok(())
+    }
+
+    fn sum(&self) -> Count {
+        let add = |a: Count, b: &Count| Count { images: a.images + b.images, top1: a.top1 + b.top1, top5: a.top5 + b.top5 };
+        self.counts.iter().fold(Count::default(), add)
+    }
+}
+
+pub fn run(common: &Common, options: &EvalArgs) -> Result<(), Problem> {
     let session = Session::open(common)?;
+    let mut all = images(&session, &options.dir)?;
+    let among = options.among.as_deref().map(|text| session.classes(text)).transpose()?;
+    if let Some(among) = &among {
+        all.retain(|(class, _)| among.contains(class));
+    }
+    let tally = count(&session, &all, among.as_deref(), options, common.quiet || common.json)?;
+    let sum = tally.sum();
+    if sum.images == 0 {
+        return Err(Problem::failure(format!("none of the images in {} could be read", options.dir.display())));
+    }
+    let mut output = Output::new(common, session.facts(&[("images", json!(options.dir.to_string_lossy()))]));
+    draw(&session, &tally, &mut output, options, common.dark)?;
+    let table = table(&session, &tally, sum);
+    if common.json {
+        output.finish()?;
+        return print(json!({"images": sum.images, "top1": sum.top1, "top5": sum.top5}));
+    }
+    print(table)?;
+    output.finish().map(drop)
+}
+
+/// Looks at every image.
+fn count(
+    session: &Session,
+    all: &[(usize, PathBuf)],
+    among: Option<&[usize]>,
+    options: &EvalArgs,
+    quiet: bool,
+) -> Result<Tally, Problem> {
     let model = session.model.fused(&[])?;
-    let folders = folders(&session, dir)?;
-    let preprocess = session.preprocess(size)?;
-    let all: Vec<(usize, &PathBuf)> = folders.iter().flat_map(|f| f.files.iter().map(move |p| (f.class, p))).collect();
-    let bar = progress(all.len() as u64, "eval", common.quiet || common.json);
-    let mut counts = vec![Count::default(); session.labels.len()];
-    for part in all.chunks(batch) {
+    let preprocess = session.preprocess(&options.image)?;
+    let classes = session.labels.len();
+    let (counts, confusion) = (vec![Count::default(); classes], vec![0.0; classes * classes]);
+    let mut tally = Tally { counts, confusion, mistakes: Vec::new(), most: options.mistakes };
+    let bar = progress(all.len() as u64, "eval", quiet);
+    for part in all.chunks(usize::from(options.batch)) {
         let read: Vec<Result<Prepared, ImageError>> = part.par_iter().map(|(_, p)| prepare_file(p, &preprocess)).collect();
-        let mut images: Vec<(usize, Prepared)> = Vec::new();
-        for ((class, path), image) in part.iter().zip(read) {
+        let mut images: Vec<(&(usize, PathBuf), Prepared)> = Vec::new();
+        for (item, image) in part.iter().zip(read) {
             match image {
                 Ok(image) => {
-                    session.check_size(path, &image)?;
-                    images.push((*class, image));
+                    session.check_size(&item.1, &image)?;
+                    images.push((item, image));
                 }
                 // One broken file does not spoil a thousand answers, but it is named.
                 Err(e) => bar.suspend(|| eprintln!("skipped: {e}")),
@@ -88,41 +152,76 @@ pub fn run(common: &Common, dir: &Path, size: &ImageArgs, batch: usize) -> Resul
             images = rest;
             let data: Vec<f32> = same.iter().flat_map(|(_, p)| &p.data).copied().collect();
             let predictions = predict(&model, &Tensor::from_slice([same.len(), 3, h, w], &data)?)?;
-            for ((class, _), p) in same.iter().zip(&predictions) {
-                let top = p.top(5);
-                let count = &mut counts[*class];
-                count.images += 1;
-                count.top1 += usize::from(top.first() == Some(class));
-                count.top5 += usize::from(top.contains(class));
+            for (((class, path), image), p) in same.iter().zip(&predictions) {
+                let mut order = p.top(if among.is_some() { classes } else { 5 });
+                order.retain(|c| among.is_none_or(|among| among.contains(c)));
+                tally.add(*class, path, &order, p, image)?;
             }
         }
         bar.inc(part.len() as u64);
     }
     bar.finish_and_clear();
-    let sum = counts.iter().fold(Count::default(), |a, b| Count {
-        images: a.images + b.images,
-        top1: a.top1 + b.top1,
-        top5: a.top5 + b.top5,
-    });
-    if sum.images == 0 {
-        return Err(Problem::failure(format!("none of the images in {} could be read", dir.display())));
-    }
-    if common.json {
-        return print(json!({"images": sum.images, "top1": sum.top1, "top5": sum.top5}));
-    }
-    let percent = |part: usize, whole: usize| 100.0 * part as f64 / whole.max(1) as f64;
-    let mut lines = vec![format!("{:30} {:>7} {:>7} {:>7}", "class", "images", "top-1 %", "top-5 %")];
-    for (class, c) in counts.iter().enumerate().filter(|(_, c)| c.images > 0) {
-        lines.push(format!(
-            "{:30} {:7} {:7.1} {:7.1}",
-            session.class_name(class),
-            c.images,
-            percent(c.top1, c.images),
-            percent(c.top5, c.images)
-        ));
+    Ok(tally)
+}
+
+fn percent(part: usize, whole: usize) -> f64 {
+    100.0 * part as f64 / whole.max(1) as f64
+}
+
+/// A line for each class, and what it was most often taken for.
+fn table(session: &Session, tally: &Tally, sum: Count) -> String {
+    let classes = tally.counts.len();
+    let mut lines = vec![format!("{:30} {:>7} {:>7} {:>7}  most often taken for", "class", "images", "top-1 %", "top-5 %")];
+    for (class, c) in tally.counts.iter().enumerate().filter(|(_, c)| c.images > 0) {
+        let row = &tally.confusion[class * classes..][..classes];
+        let others = row.iter().enumerate().filter(|(said, n)| *said != class && **n > 0.0);
+        let other = others.max_by(|a, b| a.1.total_cmp(b.1).then(b.0.cmp(&a.0)));
+        let other = other.map_or(String::new(), |(said, n)| format!("  {} ({n})", session.class_name(said)));
+        let (top1, top5) = (percent(c.top1, c.images), percent(c.top5, c.images));
+        lines.push(format!("{:30} {:7} {top1:7.1} {top5:7.1}{other}", session.class_name(class), c.images));
     }
     for (name, right) in [("top-1", sum.top1), ("top-5", sum.top5)] {
         lines.push(format!("{name} {right}/{} = {:.2} %", sum.images, percent(right, sum.images)));
     }
-    print(lines.join("\n"))
+    lines.join("\n")
+}
+
+/// The confusion matrix and the sheet of mistakes.
+fn draw(session: &Session, tally: &Tally, output: &mut Output, options: &EvalArgs, dark: bool) -> Result<(), Problem> {
+    let (classes, sum) = (tally.counts.len(), tally.sum());
+    output.numbers("confusion", Tensor::from_slice([classes, classes], &tally.confusion)?);
+    let network = &session.network().name;
+    let theme = if dark { Theme::dark() } else { Theme::light() };
+    let about = format!("{} images of {} · top-1 {:.2} %", sum.images, options.dir.display(), percent(sum.top1, sum.images));
+    let figure = |title: &str| Figure::new(title).subtitle(about.clone()).metadata(session.metadata("")).theme(theme.clone());
+    let facts = [("counts", json!({"images": sum.images, "top1": sum.top1, "top5": sum.top5}))];
+
+    // Classes that neither occur nor were said would only be in the way.
+    let occurs = |c: &usize| tally.counts[*c].images > 0 || (0..classes).any(|row| tally.confusion[row * classes + c] > 0.0);
+    let shown: Vec<usize> = (0..classes).filter(occurs).collect();
+    let names: Vec<String> = shown.iter().map(|c| session.class_name(*c)).collect();
+    let share = |row: usize, column: usize| tally.confusion[row * classes + column] / tally.counts[row].images.max(1) as f32;
+    let shares: Vec<f32> = shown.iter().flat_map(|row| shown.iter().map(move |column| share(*row, *column))).collect();
+    let matrix = Matrix::shares(&shares, &names, ["the folder says", "the network says"])?;
+    let bar = ScaleBar::new(matrix.colormap, Some(matrix.range), "share of the class's images; none is blank");
+    let title = format!("Confusion matrix · {network}");
+    output.picture(&["confusion", network], &title, &figure(&title).stack(&[&matrix, &bar])?, &facts)?;
+
+    if tally.mistakes.is_empty() {
+        return Ok(());
+    }
+    let label = |m: &Mistake| format!("{} → {}", session.class_name(m.class), session.class_name(m.said));
+    let cell = |m| Cell { label: label(m), value: Some(m.probability), pixels: Pixels::Picture(&m.shown) };
+    let mut grid = Grid::new(tally.mistakes.iter().map(cell).collect());
+    grid.columns = Some(6);
+    let describe = |m: &Mistake| {
+        let (class, said) = (session.class_name(m.class), session.class_name(m.said));
+        json!({"image": m.path.to_string_lossy(), "class": class, "predicted": said, "probability": m.probability})
+    };
+    let list: Vec<_> = tally.mistakes.iter().map(describe).collect();
+    let title = format!("Most confident mistakes · {network}");
+    for page in figure(&title).grid(&grid)? {
+        output.picture(&["mistakes", network], &title, &page, &[facts[0].clone(), ("mistakes", json!(list))])?;
+    }
+    Ok(())
 }

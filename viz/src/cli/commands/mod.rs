@@ -12,6 +12,7 @@ mod models;
 mod predict;
 mod summary;
 mod trace;
+mod train;
 
 use super::args::{Args, BenchCommand, Command};
 use super::problem::Problem;
@@ -21,7 +22,7 @@ pub fn run(args: &Args) -> Result<(), Problem> {
     let common = &args.common;
     let no_numbers = match &args.command {
         Command::Summary { .. } => Some("summary"),
-        Command::Eval { .. } => Some("eval"),
+        Command::Train(_) => Some("train"),
         Command::Trace { .. } => Some("trace"),
         Command::Bench { .. } => Some("bench"),
         Command::Models => Some("models"),
@@ -30,7 +31,7 @@ pub fn run(args: &Args) -> Result<(), Problem> {
     };
     if let (Some(name), Some(_)) = (no_numbers, &common.raw) {
         return Err(Problem::usage(format!(
-            "--raw: {name} writes no numbers; predict, filters, features, ascent and gradcam do"
+            "--raw: {name} writes no numbers; predict, eval, filters, features, ascent and gradcam do"
         )));
     }
     match &args.command {
@@ -38,7 +39,8 @@ pub fn run(args: &Args) -> Result<(), Problem> {
         Command::Predict { images, image, top, input_gradient, class } => {
             predict::run(common, images, image, *top, input_gradient.then_some(class.as_deref()))
         }
-        Command::Eval { dir, image, batch } => eval::run(common, dir, image, usize::from(*batch)),
+        Command::Train(options) => train::run(common, options),
+        Command::Eval(options) => eval::run(common, options),
         Command::Filters { layer } => filters::run(common, layer.as_deref()),
         Command::Features { path, image, layer, sort, scale, preset } => {
             features::run(common, path, image, &features::Look { layer, sort: *sort, scale, preset: *preset })

@@ -1,0 +1,212 @@
+//! `convscope train`: a network learns the classes of an image folder.
+
+use crate::cli::args::{Common, TrainArgs, TrainMethod};
+use crate::cli::output::{Output, facts, print};
+use crate::cli::problem::Problem;
+use crate::cli::session::{Pass, check_memory, network_and_weights, progress, system_bytes};
+use convscope_models::network::{Classes, LayerId, Network, Selection};
+use convscope_models::preprocess::{Preprocess, Resize};
+use convscope_models::train::{
+    BEST, Epoch, ImageFolder, Images, Method, Photos, Recipe, Resumed, STATE, Trainer, draw, transfer,
+};
+use convscope_models::{Source, families};
+use convscope_viz::draw::png::SOFTWARE;
+use convscope_viz::draw::{Block, Chart, Figure, Row, Series, Theme};
+use serde_json::json;
+use std::path::PathBuf;
+use std::time::Instant;
+
+/// Bytes of photos that are kept where the system does not tell how much memory is free.
+const KEPT: usize = 2 << 30;
+
+pub fn run(common: &Common, options: &TrainArgs) -> Result<(), Problem> {
+    let quiet = common.quiet || common.json;
+    let state = common.out.join(STATE);
+    let folder = ImageFolder::open(&options.dir, options.held_back, common.seed)?;
+    let mut trainer = if options.resume {
+        resume(common, options, &folder)?
+    } else if state.is_file() {
+        return Err(Problem::usage(format!("{} holds a run: go on with --resume, or choose another -o", common.out.display())));
+    } else {
+        start(common, options, &folder)?
+    };
+    let Recipe { size, start_size, batch, .. } = trainer.recipe;
+    let network = trainer.network();
+    for side in [start_size, size] {
+        check_memory(network, [side, side], batch, Pass::Training)?;
+    }
+    std::fs::create_dir_all(&common.out)
+        .map_err(|e| Problem::failure(format!("cannot make the folder {}: {e}", common.out.display())))?;
+    let images = read(&folder, network, size, quiet)?;
+    while !trainer.is_done() {
+        let epoch = epoch(&mut trainer, &images, options.workers, quiet)?;
+        trainer.save(&common.out)?;
+        curves(&trainer, common)?;
+        if !quiet {
+            eprintln!("{}", line(&epoch, trainer.recipe.epochs));
+        }
+    }
+    if common.json {
+        return print(json!(trainer.history));
+    }
+    let best = trainer.history.iter().max_by(|a, b| a.val_top1.total_cmp(&b.val_top1).then(b.epoch.cmp(&a.epoch)));
+    let best = best.ok_or_else(|| Problem::usage("no epochs"))?;
+    let path = common.out.join(BEST);
+    let [top1, top5] = [best.val_top1, best.val_top5].map(|v| 100.0 * v);
+    print(format!("wrote {}: epoch {}, top-1 {top1:.2} %, top-5 {top5:.2} %", path.display(), best.epoch))
+}
+
+/// A run from the beginning.
+fn start(common: &Common, options: &TrainArgs, folder: &ImageFolder) -> Result<Trainer, Problem> {
+    let count = folder.classes.len();
+    let given = match &common.weights {
+        Some(_) => Some(network_and_weights(&Common { classes: None, ..common.clone() })?),
+        None => None,
+    };
+    let name = given.as_ref().map(|(network, _)| &network.name).or(common.model.as_ref());
+    let name = name.ok_or_else(|| Problem::usage("which network? give one with -m, for example -m resnet18-w32"))?;
+    let network = families::build(name, Some(count))?;
+    let usual = Recipe { seed: common.seed, size: network.input.height, ..Recipe::default() };
+    let adam = Recipe { lr: 1e-3, weight_decay: 0.05, ..usual.clone() };
+    let usual = if options.method == Some(TrainMethod::AdamW) { adam } else { usual };
+    let recipe = changed(&Recipe { start_size: options.size.unwrap_or(usual.size), ..usual }, options);
+    let side = options.eval_size.unwrap_or(recipe.size * 5 / 4);
+    let preprocess = Preprocess { resize: Resize::ShortSide(side), crop: Some((side, side)), ..network.preprocess };
+    let network = Network { classes: Classes::Named(folder.classes.clone()), ..network }.seeing(preprocess);
+    network.shapes(recipe.start_size.min(recipe.size), recipe.start_size.min(recipe.size))?;
+    let frozen = match &options.freeze {
+        None => LayerId::INPUT,
+        Some(text) => match network.select(text)? {
+            Selection { layer, .. } if layer < network.output() => layer,
+            _ => return Err(Problem::usage(format!("--freeze {text}: nothing would be left to train"))),
+        },
+    };
+    let model = match given {
+        Some((trained, Some(source @ Source::File(_)))) => transfer(network, trained, &source, common.seed)?,
+        _ => draw(network, common.seed)?,
+    };
+    Ok(Trainer::new(model, recipe, frozen))
+}
+
+/// A run that was cut off.
+fn resume(common: &Common, options: &TrainArgs, folder: &ImageFolder) -> Result<Trainer, Problem> {
+    let Resumed(mut trainer) = Resumed::open(&common.out)?;
+    let recipe = changed(&trainer.recipe, options);
+    // A run may be cut short, or be given more time: its schedules stretch.
+    trainer.recipe.epochs = recipe.epochs;
+    if recipe != trainer.recipe {
+        let reason = "goes on with the recipe it began with (see log.json), but for --epochs: leave out what differs";
+        return Err(Problem::usage(format!("--resume: the run in {} {reason}", common.out.display())));
+    }
+    if trainer.network().classes != Classes::Named(folder.classes.clone()) {
+        let (dir, out) = (options.dir.display(), common.out.display());
+        return Err(Problem::failure(format!("--resume: {dir} has other classes than the run in {out}")));
+    }
+    Ok(trainer)
+}
+
+/// A recipe with what was typed.
+fn changed(recipe: &Recipe, options: &TrainArgs) -> Recipe {
+    let mut new = recipe.clone();
+    fn set<T, U: Copy + Into<T>>(value: &mut T, typed: Option<U>) {
+        if let Some(typed) = typed {
+            *value = typed.into();
+        }
+    }
+    set(&mut new.epochs, options.epochs);
+    set(&mut new.batch, options.batch);
+    set(&mut new.size, options.size);
+    set(&mut new.start_size, options.start_size);
+    let method = |m| if m == TrainMethod::Sgd { Method::Sgd } else { Method::AdamW };
+    set(&mut new.method, options.method.map(method));
+    set(&mut new.lr, options.lr);
+    set(&mut new.weight_decay, options.weight_decay);
+    set(&mut new.warmup, options.warmup);
+    set(&mut new.clip, options.clip);
+    set(&mut new.ema, options.ema);
+    set(&mut new.smoothing, options.smoothing);
+    set(&mut new.mixup, options.mixup);
+    set(&mut new.cutmix, options.cutmix);
+    set(&mut new.augment.crop, options.crop);
+    set(&mut new.augment.flip, options.flip);
+    set(&mut new.augment.jitter, options.jitter);
+    set(&mut new.augment.erase, options.erase);
+    new
+}
+
+/// All photos, as small as training allows.
+fn read(folder: &ImageFolder, network: &Network, size: usize, quiet: bool) -> Result<Images, Problem> {
+    let needed = match network.preprocess.resize {
+        Resize::ShortSide(side) => side.max(size),
+        _ => size,
+    };
+    let bar = progress((folder.train.len() + folder.val.len()) as u64, "reading", quiet);
+    let mut free = system_bytes("/proc/meminfo", "MemAvailable").map_or(KEPT, |free| free / 2);
+    let mut read = |files: &[(PathBuf, usize)]| {
+        let (photos, broken) = Photos::read(files.to_vec(), needed, free, &|| bar.inc(1));
+        free = free.saturating_sub(photos.bytes());
+        // One broken file does not spoil a thousand, but it is named.
+        broken.iter().for_each(|e| bar.suspend(|| eprintln!("skipped: {e}")));
+        photos
+    };
+    let images = Images { val: read(&folder.val), train: read(&folder.train) };
+    bar.finish_and_clear();
+    match images.train.is_empty() || images.val.is_empty() {
+        true => Err(Problem::failure("no image is left to train or to measure with")),
+        false => Ok(images),
+    }
+}
+
+/// One epoch under a progress bar.
+fn epoch(trainer: &mut Trainer, images: &Images, workers: usize, quiet: bool) -> Result<Epoch, Problem> {
+    let number = trainer.history.len() + 1;
+    let bar = progress(0, &format!("epoch {number}/{}", trainer.recipe.epochs), quiet);
+    let start = Instant::now();
+    let epoch = trainer.epoch(images, workers, &mut |step| {
+        bar.set_length(step.of as u64);
+        let rate = (step.done * step.images) as f64 / start.elapsed().as_secs_f64();
+        bar.set_message(format!("loss {:.3}, top-1 {:.1} %, {rate:.0} images/s", step.loss, 100.0 * step.top1));
+        bar.set_position(step.done as u64);
+    });
+    bar.finish_and_clear();
+    Ok(epoch?)
+}
+
+/// Loss and accuracy of all epochs as a picture.
+fn curves(trainer: &Trainer, common: &Common) -> Result<(), Problem> {
+    let series = |name: &str, value: fn(&Epoch) -> f64| Series {
+        name: name.to_string(),
+        values: trainer.history.iter().map(|e| value(e) as f32).collect(),
+    };
+    let loss = vec![series("training", |e| e.train_loss), series("held back", |e| e.val_loss)];
+    let right = vec![
+        series("training", |e| 100.0 * e.train_top1),
+        series("held back", |e| 100.0 * e.val_top1),
+        series("held back, top-5", |e| 100.0 * e.val_top5),
+    ];
+    let charts = [Chart::new("Loss", "epoch", loss)?, Chart::new("Right, %", "epoch", right)?];
+    let title = format!("Training · {}", trainer.network().name);
+    let Recipe { epochs, batch, seed, .. } = trainer.recipe;
+    let page = Figure::new(&title)
+        .subtitle("training images are changed, mixed and smoothed: their loss is higher and their accuracy lower than it seems")
+        .metadata(format!("{epochs} epochs, batch {batch}, seed {seed} · {SOFTWARE}"))
+        .theme(if common.dark { Theme::dark() } else { Theme::light() })
+        .stack(&[&Row { blocks: charts.iter().map(|c| c as &dyn Block).collect(), gap: 24 }])?;
+    let mut output = Output::new(&Common { quiet: true, ..common.clone() }, facts(&[("recipe", json!(trainer.recipe))]));
+    output.picture(&["curves"], &title, &page, &[])?;
+    output.finish().map(drop)
+}
+
+fn line(e: &Epoch, of: usize) -> String {
+    format!(
+        "epoch {}/{of}, {} px, {:.1} s: loss {:.3}, top-1 {:.1} %; held back: loss {:.3}, top-1 {:.2} %, top-5 {:.2} %",
+        e.epoch,
+        e.size,
+        e.seconds,
+        e.train_loss,
+        100.0 * e.train_top1,
+        e.val_loss,
+        100.0 * e.val_top1,
+        100.0 * e.val_top5
+    )
+}

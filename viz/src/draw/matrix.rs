@@ -1,0 +1,122 @@
+//! A square table of numbers as colours, with the names of its rows and columns.
+
+use super::figure::Block;
+use super::text::Align;
+use super::{Canvas, Colormap, DrawError, Range, Theme, check_shape};
+use image::imageops::rotate270;
+
+/// A confusion matrix, for example.
+#[derive(Debug, Clone)]
+pub struct Matrix<'a> {
+    /// Rows one after the other, as many as there are names.
+    pub values: &'a [f32],
+    /// Of rows and of columns.
+    pub names: &'a [String],
+    /// Left of the rows' names, and above the columns'.
+    pub axes: [&'a str; 2],
+    /// Colours; zero is the page.
+    pub colormap: Colormap,
+    /// The numbers at the ends of the colours.
+    pub range: Range,
+}
+
+/// Side of a cell that has room for a line of text, in logical pixels.
+const CELL: u32 = 14;
+/// Side of a cell where there are more than [`NAMED`], which have no names.
+const SMALL: u32 = 2;
+const NAMED: usize = 200;
+const GAP: u32 = 6;
+const LONGEST: u32 = 110;
+
+impl<'a> Matrix<'a> {
+    /// Shares, from 0 to 1.
+    ///
+    /// # Errors
+    /// There are not as many values as names squared, or none.
+    pub fn shares(values: &'a [f32], names: &'a [String], axes: [&'a str; 2]) -> Result<Self, DrawError> {
+        check_shape("the matrix", values, 1, names.len(), names.len())?;
+        Ok(Matrix { values, names, axes, colormap: Colormap::Viridis, range: Range { lo: 0.0, hi: 1.0 } })
+    }
+
+    fn cell(&self, theme: &Theme) -> u32 {
+        theme.px(if self.names.len() > NAMED { SMALL } else { CELL })
+    }
+
+    /// Width of the longest name and the space after it.
+    fn margin(&self, theme: &Theme) -> u32 {
+        let longest = self.names.iter().map(|n| theme.small().width(n)).max().unwrap_or(0);
+        if self.names.len() > NAMED { 0 } else { longest.min(theme.px(LONGEST)) + theme.px(GAP) }
+    }
+
+    /// Height of the line that says what the columns are, and how far rows begin from the left for theirs.
+    fn heading(&self, theme: &Theme) -> u32 {
+        theme.caption().line_height() + theme.px(GAP)
+    }
+}
+
+impl Block for Matrix<'_> {
+    fn size(&self, theme: &Theme) -> (u32, u32) {
+        let side = self.heading(theme) + self.margin(theme) + self.cell(theme) * self.names.len() as u32;
+        (side, side)
+    }
+
+    fn draw(&self, canvas: &mut Canvas, x: i32, y: i32, theme: &Theme) {
+        let (cell, margin, heading) = (self.cell(theme), self.margin(theme), self.heading(theme));
+        let (count, small) = (self.names.len(), theme.small());
+        let side = cell * count as u32;
+        let (left, top) = (x + (heading + margin) as i32, y + (heading + margin) as i32);
+        // Upright texts are written on a strip of their own, which is then turned.
+        let upright = |canvas: &mut Canvas, text: &str, style: &super::Style, length: u32, x: i32, bottom: i32| {
+            if let Ok(mut strip) = Canvas::new(length.max(1), style.line_height(), theme.page) {
+                strip.text(0, 0, text, style, Align::Left);
+                canvas.blit(&rotate270(&strip.into_image()), x, bottom - length as i32);
+            }
+        };
+        let caption = theme.caption();
+        canvas.text(left, y, &caption.ellipsize(self.axes[1], side), &caption, Align::Left);
+        let rows = caption.ellipsize(self.axes[0], side);
+        upright(canvas, &rows, &caption, caption.width(&rows), x, top + caption.width(&rows) as i32);
+        for (i, name) in self.names.iter().enumerate().filter(|_| margin > 0) {
+            let at = i as i32 * cell as i32;
+            let middle = (cell as i32 - small.line_height() as i32) / 2;
+            let name = small.ellipsize(name, theme.px(LONGEST));
+            canvas.text(left - theme.px(GAP) as i32, top + at + middle, &name, &small, Align::Right);
+            upright(canvas, &name, &small, small.width(&name), left + at + middle, top - theme.px(GAP) as i32);
+        }
+        // Hairlines every fifth row and column lead the eye from a cell to its names.
+        for i in (0..=count).filter(|i| i % 5 == 0 || *i == count) {
+            let at = (i as u32 * cell) as i32;
+            canvas.fill(left + at, top, 1, side, theme.rule);
+            canvas.fill(left, top + at, side, 1, theme.rule);
+        }
+        for (i, v) in self.values.iter().enumerate().filter(|(_, v)| **v != 0.0) {
+            let (row, column) = (i / count, i % count);
+            let at = |k: usize| (k as u32 * cell) as i32;
+            canvas.fill(left + at(column), top + at(row), cell, cell, self.colormap.rgb(self.range.unit(*v)));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::draw::Figure;
+
+    #[test]
+    fn cells_lie_where_their_names_are() {
+        let names: Vec<String> = ["cat", "dog"].map(String::from).to_vec();
+        let matrix = Matrix::shares(&[1.0, 0.0, 0.25, 0.75], &names, ["true", "said"]).unwrap();
+        let theme = Theme { zoom: 1, ..Theme::light() };
+        let (w, h) = matrix.size(&theme);
+        let mut canvas = Canvas::new(w, h, theme.page).unwrap();
+        matrix.draw(&mut canvas, 0, 0, &theme);
+        let image = canvas.into_image();
+        let v = |t| Colormap::Viridis.rgb(t);
+        let pixel = |column: u32, row: u32| image.get_pixel(w - 7 - CELL * (1 - column), h - 7 - CELL * (1 - row)).0;
+        assert_eq!([pixel(0, 0), pixel(1, 0), pixel(0, 1), pixel(1, 1)], [v(1.0), theme.page, v(0.25), v(0.75)]);
+        assert!(Matrix::shares(&[1.0; 3], &names, ["", ""]).is_err());
+        let many: Vec<String> = (0..300).map(|i| i.to_string()).collect();
+        let values = vec![0.5; 90_000];
+        assert!(Figure::new("many").stack(&[&Matrix::shares(&values, &many, ["a", "b"]).unwrap()]).is_ok());
+    }
+}
