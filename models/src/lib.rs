@@ -5,11 +5,13 @@
 //! | [`network`], [`families`] | the list of layers, and builders that read like the papers' tables |
 //! | [`model`], [`fuse`] | a network with its weights, running it, and fusing it for inference |
 //! | [`weights`], [`load`] | files and hub addresses to named tensors, named tensors to a model |
+//! | [`builtin`] | a trained network and photos to try things on, within the program |
 //! | [`preprocess`], [`labels`] | photos to tensors as Pillow and torchvision do it; class names |
 //! | [`train`] | image folders, augmentation, the loop, checkpoints |
 //! | [`files`], [`text`] | files written whole or not at all; nearest names and foreign text in messages |
 //! | [`fill`] | closed-form weights, for tests and for trying things without a download |
 
+pub mod builtin;
 pub mod families;
 pub mod files;
 pub mod fill;

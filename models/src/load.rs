@@ -1,5 +1,6 @@
 //! From a file, a hub address or a rule to a model.
 
+use crate::builtin;
 use crate::fill::{Kind, fill_value};
 use crate::model::Model;
 use crate::network::{Network, NetworkError};
@@ -30,13 +31,16 @@ impl fmt::Display for Source {
 }
 
 impl Source {
-    /// `random`, `hf:owner/repo[@revision][/file]` (downloaded if it is not in the cache) or a file's path.
+    /// `random`, `builtin`, `hf:owner/repo[@revision][/file]` (downloaded if it is not in the cache) or a file's path.
     ///
     /// # Errors
     /// The file cannot be had or read.
     pub fn parse(text: &str, progress: &mut dyn DownloadProgress) -> Result<Self, LoadError> {
         if text == "random" {
             return Ok(Source::Random);
+        }
+        if text == builtin::NAME {
+            return Ok(Source::File(builtin::checkpoint()?));
         }
         let path = if text.starts_with(HubAddress::SCHEME) {
             fetch(&text.parse()?, &HubOptions::from_env(), progress)?
@@ -154,12 +158,11 @@ pub fn load(network: Network, source: &Source) -> Result<Model, LoadError> {
                 .iter()
                 .map(|m| {
                     let shape = m.expected.shape.clone();
-                    if let Some((map, range)) = m.stored.mapped() {
-                        let owner = std::sync::Arc::new(Mapped(map));
-                        if let Some(buffer) = Buffer::from_shared(DType::F32, range.len() / 4, owner, range.start) {
-                            m.stored.check_finite()?;
-                            return Ok(Tensor::new(shape, buffer)?);
-                        }
+                    if let Some((map, range)) = m.stored.mapped()
+                        && let Some(buffer) = Buffer::from_shared(DType::F32, range.len() / 4, map, range.start)
+                    {
+                        m.stored.check_finite()?;
+                        return Ok(Tensor::new(shape, buffer)?);
                     }
                     Ok(Tensor::from_slice(shape, &m.stored.to_f32_checked()?)?)
                 })
@@ -167,15 +170,6 @@ pub fn load(network: Network, source: &Source) -> Result<Model, LoadError> {
         }
     };
     Ok(Model::new(network, params)?)
-}
-
-/// A map that can be shared as bytes.
-struct Mapped(std::sync::Arc<memmap2::Mmap>);
-
-impl AsRef<[u8]> for Mapped {
-    fn as_ref(&self) -> &[u8] {
-        &self.0
-    }
 }
 
 fn random(network: &Network) -> Result<Vec<Tensor>, LoadError> {

@@ -11,17 +11,24 @@ use std::path::Path;
 use image::codecs::png::PngDecoder;
 use image::{DynamicImage, ImageDecoder, ImageFormat, Limits, RgbImage};
 
+use crate::builtin;
+
 use super::jpeg::{self, JpegError};
 use super::{ImageError, MAX_PIXELS};
 
 /// What the decoder may allocate: the largest image as 16-bit RGBA, and some.
 const MAX_ALLOC: u64 = 1 << 30;
 
-/// Reads a PNG or JPEG file; the content decides which, not the name.
+/// Reads a PNG or JPEG file; the content decides which, not the name. `sample:cat` and its like are photos within the program
+/// ([`crate::builtin::SAMPLES`]).
 ///
 /// # Errors
 /// If the file cannot be read, is of another kind, damaged, or has more than [`MAX_PIXELS`].
 pub fn read_image(path: &Path) -> Result<RgbImage, ImageError> {
+    let text = path.to_string_lossy();
+    if let Some(sample) = builtin::SAMPLES.iter().find(|s| s.name == text) {
+        return decode(sample.jpeg, sample.name);
+    }
     let bytes = fs::read(path).map_err(|source| ImageError::Read { path: path.to_owned(), source })?;
     decode(&bytes, &path.display().to_string())
 }

@@ -10,7 +10,7 @@ use pytorch_reader::PytorchReader;
 use safetensors::{Dtype, SafeTensorError, SafeTensors};
 
 use super::names::natural_cmp;
-use super::stored::Data;
+use super::stored::{Data, FileBytes};
 use super::wrapper::wrapper_prefix;
 use super::{StoredTensor, StoredType, WeightsError};
 use crate::text::distance;
@@ -54,7 +54,7 @@ impl Checkpoint {
         let shared: Arc<Path> = path.into();
         let (format, mut tensors, metadata) = match sniff(&map) {
             Content::Safetensors => {
-                let (tensors, metadata) = read_safetensors(&shared, map)?;
+                let (tensors, metadata) = read_safetensors(&shared, FileBytes::Mapped(map))?;
                 (Format::Safetensors, tensors, metadata)
             }
             Content::PyTorch => (Format::PyTorch, read_pytorch(&shared, map.len() as u64)?, BTreeMap::new()),
@@ -84,6 +84,17 @@ impl Checkpoint {
         }
         tensors.sort_by(|a, b| natural_cmp(&a.name, &b.name));
         Ok(Self { path: shared, format, wrapper, tensors, metadata })
+    }
+
+    /// A safetensors file that is a part of the program, under a name for messages.
+    ///
+    /// # Errors
+    /// It is damaged.
+    pub fn included(name: &str, bytes: &'static [u8]) -> Result<Self, WeightsError> {
+        let path: Arc<Path> = Path::new(name).into();
+        let (mut tensors, metadata) = read_safetensors(&path, FileBytes::Included(bytes))?;
+        tensors.sort_by(|a, b| natural_cmp(&a.name, &b.name));
+        Ok(Self { path, format: Format::Safetensors, wrapper: String::new(), tensors, metadata })
     }
 
     /// The file.
@@ -201,7 +212,7 @@ fn sniff(bytes: &[u8]) -> Content {
 
 type Read = (Vec<StoredTensor>, BTreeMap<String, String>);
 
-fn read_safetensors(path: &Arc<Path>, map: Mmap) -> Result<Read, WeightsError> {
+fn read_safetensors(path: &Arc<Path>, map: FileBytes) -> Result<Read, WeightsError> {
     let map = Arc::new(map);
     let (header, metadata) =
         SafeTensors::read_metadata(&map).map_err(|error| WeightsError::format(path, describe_safetensors(&error, &map)))?;

@@ -25,4 +25,4 @@ pub use error::WeightsError;
 pub use hub::{DownloadProgress, HubOptions, fetch};
 pub use hub_address::HubAddress;
 pub use matching::{Expected, Matched, Mismatch, Misshapen, Unmatched, match_tensors};
-pub use stored::{StoredTensor, StoredType};
+pub use stored::{FileBytes, StoredTensor, StoredType};

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
-use std::ops::Range;
+use std::ops::{Deref, Range};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -71,11 +71,37 @@ pub struct StoredTensor {
     pub(super) path: Arc<Path>,
 }
 
+/// A safetensors file in memory.
+#[derive(Debug)]
+pub enum FileBytes {
+    /// A file on the disk.
+    Mapped(Mmap),
+    /// A part of the program.
+    Included(&'static [u8]),
+}
+
+impl Deref for FileBytes {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match self {
+            Self::Mapped(map) => map,
+            Self::Included(bytes) => bytes,
+        }
+    }
+}
+
+impl AsRef<[u8]> for FileBytes {
+    fn as_ref(&self) -> &[u8] {
+        self
+    }
+}
+
 /// Where the bytes are.
 #[derive(Clone)]
 pub(super) enum Data {
-    /// A range of a mapped safetensors file.
-    Mapped(Arc<Mmap>, Range<usize>),
+    /// A range of a safetensors file.
+    Mapped(Arc<FileBytes>, Range<usize>),
     /// A PyTorch checkpoint reads (and, for a strided view, gathers) when asked. `limit` is what the file can justify.
     PyTorch { tensor: pytorch_reader::Tensor, limit: u64 },
 }
@@ -106,10 +132,10 @@ impl StoredTensor {
 
     /// The mapped file and the tensor's byte range in it, for use without a copy: only for f32 tensors of a safetensors
     /// file that lie 4-byte aligned, as writers align them.
-    pub fn mapped(&self) -> Option<(Arc<Mmap>, Range<usize>)> {
+    pub fn mapped(&self) -> Option<(Arc<FileBytes>, Range<usize>)> {
+        let aligned = |start: *const u8| (start as usize).is_multiple_of(align_of::<f32>());
         match &self.data {
-            // The map itself starts on a page.
-            Data::Mapped(map, range) if self.dtype == StoredType::F32 && range.start.is_multiple_of(4) => {
+            Data::Mapped(map, range) if self.dtype == StoredType::F32 && aligned(map[range.clone()].as_ptr()) => {
                 Some((Arc::clone(map), range.clone()))
             }
             _ => None,

@@ -5,6 +5,7 @@ mod train;
 pub use train::{TrainArgs, TrainMethod};
 
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
+use convscope_models::builtin::SAMPLES;
 use std::path::PathBuf;
 
 /// A microscope for convolutional networks: what their filters, feature maps and gradients look like.
@@ -13,7 +14,7 @@ use std::path::PathBuf;
     name = "convscope",
     version,
     max_term_width = 110,
-    after_help = "Start with: convscope models; convscope gradcam PHOTO -m resnet50 -w hf:timm/resnet50.tv_in1k"
+    after_help = "Start with: convscope gradcam; convscope models; convscope gradcam PHOTO -m resnet50 -w hf:timm/resnet50.tv_in1k"
 )]
 pub struct Args {
     #[command(flatten)]
@@ -31,10 +32,10 @@ fn positive(text: &str) -> Result<usize, String> {
 #[derive(ClapArgs, Debug, Clone)]
 #[command(next_help_heading = "Common options")]
 pub struct Common {
-    /// Network, see `convscope models`; guessed from the weights' tensor names if left out
+    /// Network, see `convscope models` [builtin, or what the weights are of]
     #[arg(short, long, global = true, value_name = "NAME")]
     pub model: Option<String>,
-    /// Weights: a .safetensors, .pth, .pt or .th file, hf:owner/repo[/file], or `random`
+    /// Weights: a .safetensors, .pth, .pt or .th file, hf:owner/repo[/file], `builtin` or `random`
     #[arg(short, long, global = true, value_name = "FILE|hf:OWNER/REPO")]
     pub weights: Option<String>,
     /// Number of classes of the network, or a text file with one name a line
@@ -89,7 +90,7 @@ pub enum Command {
     },
     /// Top classes of photos with their probabilities
     Predict {
-        #[arg(required = true, value_name = "IMAGE")]
+        #[arg(value_name = "IMAGE", default_values = SAMPLES.map(|s| s.name))]
         images: Vec<PathBuf>,
         #[command(flatten)]
         image: ImageArgs,
@@ -115,7 +116,7 @@ pub enum Command {
     },
     /// Feature maps of one layer, several or all
     Features {
-        #[arg(value_name = "IMAGE")]
+        #[arg(value_name = "IMAGE", default_value = SAMPLES[0].name)]
         path: PathBuf,
         #[command(flatten)]
         image: ImageArgs,
@@ -136,7 +137,7 @@ pub enum Command {
     Ascent(AscentArgs),
     /// Class heat map: input, map, overlay
     Gradcam {
-        #[arg(value_name = "IMAGE")]
+        #[arg(value_name = "IMAGE", default_value = SAMPLES[0].name)]
         path: PathBuf,
         #[command(flatten)]
         image: ImageArgs,
@@ -155,7 +156,7 @@ pub enum Command {
     },
     /// The recorded tape of a pass: what ran, for how long, through which kernel
     Trace {
-        #[arg(value_name = "IMAGE")]
+        #[arg(value_name = "IMAGE", default_value = SAMPLES[0].name)]
         path: PathBuf,
         #[command(flatten)]
         image: ImageArgs,
@@ -286,8 +287,8 @@ impl Work {
 
 #[derive(ClapArgs, Debug, Clone)]
 pub struct AscentArgs {
-    /// Layer, or LAYER:CHANNEL
-    #[arg(short, long, value_name = "LAYER[:CHANNEL]", required_unless_present = "class", conflicts_with = "class")]
+    /// Layer, or LAYER:CHANNEL (default: the last one that still has a place in the image)
+    #[arg(short, long, value_name = "LAYER[:CHANNEL]", conflicts_with = "class")]
     pub layer: Option<String>,
     /// Classes by index or name, with commas
     #[arg(short, long, value_name = "CLASS,..")]

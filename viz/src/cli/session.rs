@@ -7,7 +7,7 @@ use convscope_models::labels::Labels;
 use convscope_models::network::{Classes, Network, Selection};
 use convscope_models::preprocess::{Prepared, Preprocess, Resize, prepare_file};
 use convscope_models::weights::DownloadProgress;
-use convscope_models::{Model, Source, described_network, families, find_weights, guess_network, load};
+use convscope_models::{LoadError, Model, Source, builtin, described_network, families, find_weights, guess_network, load};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Map, Value, json};
 use std::path::Path;
@@ -36,24 +36,22 @@ fn classes(common: &Common) -> Result<(Option<usize>, Option<Vec<String>>), Prob
     Ok((Some(names.len()), Some(names)))
 }
 
-/// The network that was named, or the one that the weights' file describes or its tensor names fit; with the weights that were
+/// The network that was named (without one, or as `builtin`, the trained one within the program), or the one that the weights' file describes or its tensor names fit; with the weights that were
 /// given. A file that describes the network that was named also tells its classes and how photos are prepared.
 pub fn network_and_weights(common: &Common) -> Result<(Network, Option<Source>), Problem> {
-    let given = common.weights.as_deref().map(|w| Source::parse(w, &mut Download::new(common.quiet))).transpose()?;
+    let name = common.model.as_ref().filter(|name| *name != builtin::NAME);
+    let weights = common.weights.as_deref().or(name.is_none().then_some(builtin::NAME));
+    let given = weights.map(|w| Source::parse(w, &mut Download::new(common.quiet))).transpose()?;
     let (count, names) = classes(common)?;
     let described = given.as_ref().map_or(Ok(None), described_network)?;
-    let mut network = match (&common.model, &given, described) {
+    let mut network = match (name, &given, described) {
         (None, _, Some(network)) => network,
         (Some(name), _, described) => {
             let named = families::build(name, count)?;
             described.filter(|d| d.name == named.name && count.is_none_or(|n| n == d.classes.len())).unwrap_or(named)
         }
         (None, Some(source), None) => guess_network(source, count)?,
-        (None, None, None) => {
-            return Err(Problem::usage(
-                "which network? give one with -m, for example -m resnet50 (`convscope models` lists them)",
-            ));
-        }
+        (None, None, None) => return Err(LoadError::NoNetwork.into()),
     };
     if let Some(names) = names {
         network.classes = Classes::Named(names);

@@ -3,6 +3,7 @@
 mod ascent;
 mod bench;
 mod bench_models;
+mod builtin;
 mod images;
 mod names;
 mod outputs;

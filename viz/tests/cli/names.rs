@@ -7,8 +7,7 @@ fn networks() {
     let sandbox = Sandbox::with_photo();
     sandbox.fails(2, "summary -m resnet51", &["there is no network \"resnet51\"; nearest: ", "resnet50"]);
     sandbox.fails(2, "predict photo.png -m vgg61 -w random", &["\"vgg61\"", "vgg16"]);
-    sandbox.fails(2, "summary", &["which network?", "-m resnet50", "convscope models"]);
-    sandbox.fails(2, "predict photo.png", &["which network?", "-m"]);
+    sandbox.fails(2, "summary -w random", &["which network?", "-m resnet50", "convscope models"]);
     sandbox.fails(2, "predict photo.png -w random", &["which network?", "-m"]);
     sandbox.fails(2, "summary -m small --classes 0", &["--classes 0"]);
     sandbox.fails(1, "summary -m small --classes none.txt", &["--classes none.txt", "neither a number nor a readable file"]);
@@ -69,7 +68,6 @@ fn choices() {
         ("features photo.png --scale 3,1", vec!["--scale 3,1"]),
         ("trace photo.png --format xml", vec!["xml", "text, json, dot, chrome"]),
         ("gradcam photo.png --class 1 --top 2", vec!["--class", "--top", "cannot be used with"]),
-        ("predict", vec!["<IMAGE>", "required"]),
         ("predict photo.png --threads 0", vec!["--threads", "1..=1024"]),
         ("predict photo.png --threads 65535", vec!["--threads", "1..=1024"]),
         ("predict photo.png --top 0", vec!["--top", "from 1 up"]),
@@ -78,7 +76,6 @@ fn choices() {
         ("eval . --batch 0", vec!["--batch", "1.."]),
         ("predict photo.png --treads 2", vec!["--treads", "--threads"]),
         ("preddict photo.png", vec!["preddict", "predict"]),
-        ("ascent", vec!["--layer"]),
         ("ascent -l conv1 --channels 3-99", vec!["--channels 3-99", "below 16"]),
         ("ascent -l conv1 --channels 9-3", vec!["--channels 9-3"]),
         ("ascent -l conv1:1 --channels 3", vec!["names a channel already"]),

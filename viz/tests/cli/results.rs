@@ -114,6 +114,28 @@ fn eval_skips_a_broken_image_and_says_so() {
     assert!(text.contains("cat") && text.contains(&format!("top-1 {}/5", top[0])), "{text}");
 }
 
+#[test]
+fn eval_among_classes_and_its_pictures() {
+    let sandbox = Sandbox::new();
+    for (folder, n) in [("cat", 3), ("dog", 2)] {
+        (0..n).for_each(|i| sandbox.photo(&format!("set/{folder}/{i}.png"), 40 + i, 32));
+    }
+    let raw = sandbox.raw(&format!("eval set {NET} -q"));
+    let (shape, confusion) = &raw["confusion"];
+    assert_eq!(shape, &[10, 10]);
+    let row = |class: usize| confusion[10 * class..][..10].iter().sum::<f32>();
+    assert_eq!((row(3), row(5), confusion.iter().sum::<f32>()), (3.0, 2.0, 5.0));
+    for picture in ["confusion", "mistakes"] {
+        assert!(sandbox.path(format!("convscope-out/{picture}-resnet20_cifar.png")).is_file(), "{picture}");
+    }
+    // With one answer to choose from it is right.
+    let counts = sandbox.json(&format!("eval set {NET} --among cat"));
+    assert_eq!((&counts["images"], &counts["top1"]), (&json!(3), &json!(3)));
+    let both = sandbox.json(&format!("eval set {NET} --among dog,cat"));
+    assert_eq!((&both["images"], &both["top5"]), (&json!(5), &json!(5)));
+    sandbox.fails(2, &format!("eval set {NET} --among cow"), &["no class \"cow\""]);
+}
+
 /// What PyTorch gives on the same files with the same weights.
 #[test]
 fn eval_of_cifar10() {

@@ -84,7 +84,7 @@ fn what_was_typed_wrong() {
     sandbox.fails(1, "train set -m resnet20-cifar --resume -o none", &["none/training.safetensors"]);
     read(sandbox.run(&format!("{TRAIN} --epochs 1 -o run -q").replace("--epochs 4 ", "")));
     sandbox.fails(2, "train set -m resnet20-cifar -o run", &["run holds a run", "--resume"]);
-    sandbox.fails(2, "train set -o run --resume --lr 3", &["--resume", "recipe it began with"]);
+    sandbox.fails(2, "train set -o run --resume --lr 3", &["--resume", "recipe it began with", "--epochs"]);
     fs::rename(sandbox.path("set/wide"), sandbox.path("set/long")).unwrap();
     sandbox.fails(1, "train set -o run --resume", &["set has other classes"]);
 }

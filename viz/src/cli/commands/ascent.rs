@@ -6,7 +6,7 @@ use crate::cli::problem::Problem;
 use crate::cli::session::{Pass, Session, check_memory, progress, side_lengths};
 use clap::ValueEnum;
 use convscope_models::engine::Tensor;
-use convscope_models::network::LayerId;
+use convscope_models::network::{LayerId, Selection};
 use convscope_models::preprocess::{Normalization, Preprocess, Resize, prepare_file};
 use convscope_viz::ascent::{self, Ascent, InputSpace, Options, Preset, Shown, Start, StepRule, ascend, best};
 use convscope_viz::draw::deprocess::{Standardize, denormalize};
@@ -89,7 +89,11 @@ fn target(session: &Session, args: &AscentArgs) -> Result<(LayerId, Vec<usize>),
     if let Some(classes) = &args.class {
         return Ok((network.output(), session.classes(classes)?));
     }
-    let selected = session.select(args.layer.as_deref().unwrap_or_default())?;
+    let selected = match (&args.layer, network.cam_layer()) {
+        (Some(text), _) => session.select(text)?,
+        (None, Some(layer)) => Selection { layer, channel: None },
+        (None, None) => return Err(Problem::usage("which layer? the network has no convolution: give one with -l")),
+    };
     let count = network.channels(selected.layer)?;
     let channels = match (&args.channels, selected.channel) {
         (Some(_), Some(_)) => return Err(Problem::usage("--layer names a channel already: leave out --channels or the channel")),
