@@ -14,7 +14,7 @@ pub(super) const WIDTH: usize = 32;
 /// Separable convolutions of each stage, and their output channels in those of the stem.
 const STAGES: [(usize, usize); 5] = [(1, 2), (2, 4), (2, 8), (6, 16), (2, 32)];
 
-/// MobileNet v1 with `width` channels in the stem, [`WIDTH`] in the paper.
+/// MobileNet v1 with `width` channels in the stem, 32 in the paper.
 ///
 /// # Errors
 /// For no width or no classes.

@@ -13,7 +13,7 @@ pub(super) const WIDTH: usize = 64;
 /// Output channels of a bottleneck block for each channel of its middle.
 const EXPANSION: usize = 4;
 
-/// ResNet of 18, 34 (basic blocks), 50, 101 or 152 (bottleneck blocks) layers; `width` channels in the stem, [`WIDTH`] in the
+/// ResNet of 18, 34 (basic blocks), 50, 101 or 152 (bottleneck blocks) layers; `width` channels in the stem, 64 in the
 /// paper.
 ///
 /// # Errors

@@ -12,7 +12,7 @@ use crate::network::{Builder, Classes, Conv2d, Head, LayerId, LayerKind, NEXT, N
 pub(super) const WIDTH: usize = 16;
 
 /// ResNet of 6n + 2 layers for 32x32 images (the paper has 20, 32, 44, 56 and 110); `width` channels in the first stage,
-/// [`WIDTH`] in the paper.
+/// 16 in the paper.
 ///
 /// # Errors
 /// For a depth that is not 6n + 2 or exceeds 1202 (the paper's deepest), no width or no classes.

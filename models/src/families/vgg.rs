@@ -12,7 +12,7 @@ pub(super) const WIDTH: usize = 64;
 /// Channels of the five blocks, in those of the first.
 const WIDTHS: [usize; 5] = [1, 2, 4, 8, 8];
 
-/// VGG of 11, 13, 16 or 19 weight layers, with or without batch-norm; `width` channels in the first block, [`WIDTH`] in
+/// VGG of 11, 13, 16 or 19 weight layers, with or without batch-norm; `width` channels in the first block, 64 in
 /// the paper.
 ///
 /// # Errors

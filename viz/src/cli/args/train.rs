@@ -23,10 +23,10 @@ pub struct TrainArgs {
     /// Go on with the run in the folder of -o, to its end or that of another number of --epochs
     #[arg(long)]
     pub resume: bool,
-    /// Times that every image is seen [60]
+    /// Times that every image is seen (default: 60)
     #[arg(long, value_name = "N", value_parser = positive)]
     pub epochs: Option<usize>,
-    /// Images a step [64]
+    /// Images a step (default: 64)
     #[arg(long, value_name = "N", value_parser = positive)]
     pub batch: Option<usize>,
     /// Side of the images [the network's]
@@ -41,7 +41,7 @@ pub struct TrainArgs {
     /// Share of each class that is held back where there is no DIR/val
     #[arg(long, value_name = "SHARE", default_value_t = 0.15, value_parser = share)]
     pub held_back: f32,
-    /// How weights follow from gradients [sgd]
+    /// How weights follow from gradients (default: sgd)
     #[arg(long, value_enum)]
     pub method: Option<TrainMethod>,
     /// Largest learning rate [0.1; adam-w 0.001]
@@ -50,34 +50,34 @@ pub struct TrainArgs {
     /// Decay of weights [0.0005; adam-w 0.05]
     #[arg(long, value_name = "X")]
     pub weight_decay: Option<f64>,
-    /// Epochs in which the learning rate grows [5]
+    /// Epochs in which the learning rate grows (default: 5)
     #[arg(long, value_name = "EPOCHS")]
     pub warmup: Option<f64>,
-    /// Largest norm of the gradients, 0 for any [5]
+    /// Largest norm of the gradients, 0 for any (default: 5)
     #[arg(long, value_name = "X")]
     pub clip: Option<f64>,
-    /// Share of the old in the moving average of weights, 0 for none [0.999]
+    /// Share of the old in the moving average of weights, 0 for none (default: 0.999)
     #[arg(long, value_name = "SHARE", value_parser = share)]
     pub ema: Option<f32>,
-    /// Label smoothing [0.1]
+    /// Label smoothing (default: 0.1)
     #[arg(long, value_name = "SHARE", value_parser = share)]
     pub smoothing: Option<f32>,
-    /// Parameter of mixup, 0 for none [0.2]
+    /// Parameter of mixup, 0 for none (default: 0.2)
     #[arg(long, value_name = "ALPHA", value_parser = share)]
     pub mixup: Option<f32>,
-    /// Parameter of cutmix, 0 for none [0]
+    /// Parameter of cutmix, 0 for none (default: 0)
     #[arg(long, value_name = "ALPHA", value_parser = share)]
     pub cutmix: Option<f32>,
-    /// Smallest share of a photo that a random crop keeps [0.35]
+    /// Smallest share of a photo that a random crop keeps (default: 0.35)
     #[arg(long, value_name = "SHARE", value_parser = share)]
     pub crop: Option<f32>,
-    /// Whether half of the photos are mirrored [true]
+    /// Whether half of the photos are mirrored (default: true)
     #[arg(long, value_name = "true|false")]
     pub flip: Option<bool>,
-    /// Random change of brightness, contrast and saturation [0.3]
+    /// Random change of brightness, contrast and saturation (default: 0.3)
     #[arg(long, value_name = "SHARE", value_parser = share)]
     pub jitter: Option<f32>,
-    /// Share of the photos of which a rectangle is blanked out [0.25]
+    /// Share of the photos of which a rectangle is blanked out (default: 0.25)
     #[arg(long, value_name = "SHARE", value_parser = share)]
     pub erase: Option<f32>,
     /// Leave the layers up to and including this one as they are, for fine-tuning
