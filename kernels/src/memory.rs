@@ -1,8 +1,8 @@
 //! Where buffers get their memory: blocks of size classes, kept for reuse, on huge pages where the system has them.
 //!
 //! Fresh pages cost more than most kernels, so a block that is given back is kept for the next buffer of its class. Kernels
-//! stream through weights and activations of many megabytes: with pages of 4 KiB, finding the next page costs a tenth of
-//! the time, and more in a virtual machine. Large blocks therefore are mappings that ask for huge pages, and smaller ones are
+//! stream through weights and activations of many megabytes: with pages of 4 KiB, finding the next page costs time, most of
+//! all in a virtual machine. Large blocks therefore are mappings that ask for huge pages, and smaller ones are
 //! cut from such mappings.
 
 use memmap2::MmapMut;
