@@ -6,7 +6,6 @@ use super::support::Sandbox;
 fn every_command_works_without_arguments() {
     let sandbox = Sandbox::new();
     let rows = sandbox.json("predict");
-    // A face that fills the picture is as much as it can tell from a dog's.
     assert_eq!(rows[0]["top"][0]["name"], "cat", "{rows}");
     assert_eq!(sandbox.json("predict sample:coffee -m builtin")[0]["image"], "sample:coffee");
     assert_eq!(sandbox.json("summary")["network"], "resnet18-w32");
