@@ -198,7 +198,7 @@ fn run<V: Vector>(p: &Problem, x: &[f32], w: &[f32], output: &Output) {
         return;
     }
     assert!(simd::here::<V>() && output.residual.is_none_or(|r| r.len() == output.len));
-    assert!(x.len() >= p.n * p.c * p.h * p.w && w.len() >= p.oc.next_multiple_of(panel::<V>()) * p.steps());
+    assert!(x.len() >= p.n * p.c * p.h * p.w && w.len() >= packed_len::<V>(p.oc, p.steps()));
     let plan = plan::<V>(p);
     // Where each band has one task, tasks copy for themselves what they see: it stays in their L2. Otherwise it is copied once.
     let image = Frame::image(p);
@@ -257,39 +257,46 @@ pub(super) fn wins_dgrad(s: &Conv2dSpec) -> Result<(), &'static str> {
 
 /// Bytes of the packed weight.
 pub(super) fn scratch<V: Vector>(s: &Conv2dSpec) -> usize {
-    4 * s.oc.next_multiple_of(panel::<V>()) * s.patch()
+    4 * packed_len::<V>(s.oc, s.patch())
 }
 
 /// Bytes of the packed weight, and of the residues of a stride.
 pub(super) fn scratch_dgrad<V: Vector>(s: &Conv2dSpec) -> usize {
     let parts = if s.stride == [1, 1] { 0 } else { s.in_len() };
-    4 * (s.c.next_multiple_of(panel::<V>()) * s.oc * s.kernel[0] * s.kernel[1] + parts)
+    4 * (packed_len::<V>(s.c, s.oc * s.kernel[0] * s.kernel[1]) + parts)
 }
 
-fn pack<V: Vector>(lanes: &dyn Lanes, m: usize, k: usize) -> Buffer {
+/// Numbers of a weight of `m` output channels in panels.
+fn packed_len<V: Vector>(m: usize, steps: usize) -> usize {
+    m.next_multiple_of(panel::<V>()) * steps
+}
+
+fn pack<V: Vector>(lanes: &dyn Lanes, m: usize, steps: usize, out: &mut [f32]) {
     let width = panel::<V>();
-    let mut out = Buffer::new(DType::F32, m.next_multiple_of(width) * k);
-    let panels: Vec<_> = out.as_mut_slice::<f32>().chunks_exact_mut((width * k).max(1)).enumerate().collect();
-    panels.into_par_iter().for_each(|(i, panel)| pack_panel(lanes, i * width..m.min((i + 1) * width), 0..k, width, panel));
-    out
+    let panels = out.par_chunks_exact_mut((width * steps).max(1)).enumerate();
+    panels.for_each(|(i, panel)| pack_panel(lanes, i * width..m.min((i + 1) * width), 0..steps, width, panel));
 }
 
 /// The weight in panels of output channels: `[panel][c][tap][lane]`.
 pub(super) fn pack_fwd<V: Vector>(s: &Conv2dSpec, w: &Buffer) -> Buffer {
-    pack::<V>(&Matrix { data: w.as_slice(), lane_stride: s.patch(), k_stride: 1 }, s.oc, s.patch())
+    let mut all = Buffer::new(DType::F32, packed_len::<V>(s.oc, s.patch()));
+    let weight = Matrix { data: w.as_slice(), lane_stride: s.patch(), k_stride: 1 };
+    pack::<V>(&weight, s.oc, s.patch(), all.as_mut_slice());
+    all
 }
 
-/// The transposed weight in panels of input channels, `[panel][oc][tap][lane]`, of each residue that has taps.
+/// The transposed weight in panels of input channels, `[panel][oc][tap][lane]`, of each residue one after the other.
 pub(super) fn pack_dgrad<V: Vector>(s: &Conv2dSpec, w: &Buffer) -> Buffer {
-    let mut all = Vec::new();
-    for residue in residues(s).iter().filter(|r| !r.taps.is_empty()) {
-        let w = TransposedWeight { s, w: w.as_slice(), residue };
-        all.push(pack::<V>(&w, s.c, s.oc * residue.taps.len()));
+    let residues = residues(s);
+    let len = |residue: &Residue| packed_len::<V>(s.c, s.oc * residue.taps.len());
+    let mut all = Buffer::new(DType::F32, residues.iter().map(len).sum());
+    let mut rest = all.as_mut_slice::<f32>();
+    for residue in &residues {
+        let (part, tail) = rest.split_at_mut(len(residue));
+        rest = tail;
+        pack::<V>(&TransposedWeight { s, w: w.as_slice(), residue }, s.c, s.oc * residue.taps.len(), part);
     }
-    match <[Buffer; 1]>::try_from(all) {
-        Ok([one]) => one,
-        Err(all) => Buffer::from_slice(&all.iter().flat_map(|b| b.as_slice::<f32>()).copied().collect::<Vec<f32>>()),
-    }
+    all
 }
 
 pub(super) fn fwd<V: Vector>(s: &Conv2dSpec, inputs: &[&Buffer], outputs: &mut [&mut Buffer], accum: Accum) {
@@ -306,7 +313,7 @@ pub(super) fn dgrad<V: Vector>(s: &Conv2dSpec, inputs: &[&Buffer], outputs: &mut
     let mut each = |residue: &Residue, out: &mut [f32], accum: Accum| {
         let p = Problem::backward(s, residue);
         let output = Output { out: Shared(out.as_mut_ptr()), len: out.len(), bias: None, residual: None, relu: false, accum };
-        let (mine, rest) = w.split_at(s.c.next_multiple_of(panel::<V>()) * p.steps());
+        let (mine, rest) = w.split_at(packed_len::<V>(s.c, p.steps()));
         w = rest;
         run::<V>(&p, dout, mine, &output);
     };
