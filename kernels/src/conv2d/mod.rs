@@ -9,7 +9,9 @@ mod depthwise_grad;
 mod direct;
 mod gemm;
 mod naive;
+mod store;
 mod tables;
+mod tile;
 mod winograd;
 
 pub use tables::{DGRAD, FWD, WGRAD};

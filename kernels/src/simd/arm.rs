@@ -68,9 +68,8 @@ impl Vector for Neon {
         [Neon(v.0), Neon(v.1)]
     }
     #[inline(always)]
-    unsafe fn split4(p: *const f32) -> [Self; 4] {
-        let v = vld4q_f32(p);
-        [Neon(v.0), Neon(v.1), Neon(v.2), Neon(v.3)]
+    unsafe fn shift_in(self, next: f32) -> Self {
+        Neon(vextq_f32::<1>(self.0, vdupq_n_f32(next)))
     }
     #[inline(always)]
     unsafe fn transpose(from: *const f32, from_stride: usize, to: *mut f32, to_stride: usize) {
@@ -85,10 +84,6 @@ impl Vector for Neon {
     #[inline(always)]
     unsafe fn join2([a, b]: [Self; 2], p: *mut f32) {
         vst2q_f32(p, float32x4x2_t(a.0, b.0))
-    }
-    #[inline(always)]
-    unsafe fn join4([a, b, c, d]: [Self; 4], p: *mut f32) {
-        vst4q_f32(p, float32x4x4_t(a.0, b.0, c.0, d.0))
     }
     #[inline(always)]
     unsafe fn unzip(a: Self, b: Self) -> [Self; 2] {

@@ -27,7 +27,8 @@ pub fn draw(network: Network, seed: u64) -> Result<Model> {
     let params = network.params();
     let names: HashSet<&str> = params.iter().map(|p| p.name.as_str()).collect();
     let head = network.output();
-    let stem = params.first().zip(params.get(1)).filter(|(_, next)| next.kind == ParamKind::BnWeight).map(|(first, _)| first.layer);
+    let stem =
+        params.first().zip(params.get(1)).filter(|(_, next)| next.kind == ParamKind::BnWeight).map(|(first, _)| first.layer);
     let value = |(i, p): (usize, &Param)| {
         let constant = |v: f32| vec![v; p.len()];
         let values = match p.kind {

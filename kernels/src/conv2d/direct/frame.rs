@@ -1,9 +1,9 @@
 //! What a direct convolution computes, and where its tiles read the input.
 
-use super::tile::{LONGEST, SHORTEST};
 use crate::buffer::Buffer;
 use crate::conv2d::Conv2dSpec;
 use crate::conv2d::gemm::{Residue, forward_taps, gather};
+use crate::conv2d::tile::{LONGEST, SHORTEST};
 use crate::device::DType;
 use crate::simd::{self, Kernel, Vector};
 use rayon::prelude::*;

@@ -10,12 +10,13 @@
 //! Run:           CONVSCOPE_KERNEL=conv2d.fwd=direct_avx2
 
 mod frame;
-mod store;
-mod tile;
+mod mosaic;
 pub(super) mod wgrad;
 
 use super::Conv2dSpec;
 use super::gemm::{Residue, TransposedWeight, residues};
+use super::store::{Output, Store};
+use super::tile::{GROUPS, Group, LONGEST, Pass, group, panel};
 use crate::buffer::Buffer;
 use crate::device::DType;
 use crate::gemm::packed::{Lanes, Matrix, pack_panel};
@@ -23,10 +24,9 @@ use crate::simd::{self, Vector};
 use crate::table::Accum;
 use crate::threads::{Shared, par_items};
 use frame::{Copy, Frame, Problem};
+use mosaic::Mosaic;
 use rayon::prelude::*;
 use std::ops::Range;
-use store::{Mosaic, Output, Store};
-use tile::{GROUPS, Group, LONGEST, Pass, group, panel};
 
 /// Steps of a pass at most: the weights of 32 output channels are 24 KiB, which stay in L1 while the pixels of a band pass.
 const STEPS: usize = 192;

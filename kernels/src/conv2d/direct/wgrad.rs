@@ -8,11 +8,11 @@
 //! Run:           CONVSCOPE_KERNEL=conv2d.wgrad=direct_avx2
 
 use super::frame::{Copy, Frame, Problem};
-use super::store::{Output, Store};
-use super::tile::{Group, LONGEST, Pass, SHORTEST, group, many, panel};
 use super::{MAX_PANEL, MIN_TASKS, SUMS};
 use crate::buffer::Buffer;
 use crate::conv2d::Conv2dSpec;
+use crate::conv2d::store::{Output, Store};
+use crate::conv2d::tile::{Group, LONGEST, Pass, SHORTEST, group, many, panel};
 use crate::device::DType;
 use crate::simd::{self, Vector};
 use crate::table::Accum;

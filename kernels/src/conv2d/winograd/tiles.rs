@@ -1,7 +1,7 @@
 //! Tiles of images, and their transform.
 
 use super::Problem;
-use super::transform::{Patch, two_axes};
+use super::transform::Patch;
 use crate::simd::{Kernel, Vector};
 use std::marker::PhantomData;
 use std::ops::Range;
@@ -19,6 +19,7 @@ pub(in crate::conv2d) struct Segment {
 /// Some tiles, of the images' rows of tiles in order.
 pub(in crate::conv2d) struct Block {
     pub segments: Vec<Segment>,
+    pub tiles: usize,
     /// Tiles, rounded up to whole vectors.
     pub width: usize,
 }
@@ -33,7 +34,7 @@ impl Block {
             segments.push(Segment { image, ty, tx: t % tw, offset: t - tiles.start, len });
             t += len;
         }
-        Block { segments, width: tiles.len().next_multiple_of(lanes) }
+        Block { segments, tiles: tiles.len(), width: tiles.len().next_multiple_of(lanes) }
     }
 
     /// Numbers from one point of the transformed input (or product) of `channels` to the next: an odd number of cache lines, for
@@ -41,11 +42,6 @@ impl Block {
     pub fn point(&self, channels: usize) -> usize {
         (channels * self.width).next_multiple_of(32) + 16
     }
-}
-
-/// Numbers from one phase to the next in a scratch of phases: room for a vector that overhangs.
-pub(super) const fn phase(width: usize) -> usize {
-    width + 16
 }
 
 /// The transformed patches of some channels of a block: patches of `P x P` whose corners lie `M` apart.
@@ -64,78 +60,68 @@ pub(in crate::conv2d) struct Transformed<'a, X, const M: usize, const P: usize, 
 impl<X: Patch<P, A>, const M: usize, const P: usize, const A: usize> Kernel for Transformed<'_, X, M, P, A> {
     type Out = ();
     #[inline(always)]
+    #[allow(clippy::needless_range_loop)] // Indices are what unrolls.
     unsafe fn run<V: Vector>(self) {
         let Self { p, x, block, channels, to, point, .. } = self;
         let width = block.width;
-        let apart = phase(width);
-        // Widest: all tiles of a block in one row, with a vector of overhang on both sides of splitting.
-        let longest = block.segments.iter().map(|s| s.len).max().unwrap_or(0).next_multiple_of(V::LANES);
-        let mut line = vec![0.0f32; (longest + V::LANES) * M + P];
-        let mut phases = vec![0.0f32; P * P * apart]; // [P, P, tiles]: element (i, j) of the patches of all tiles
         for (slot, c) in channels.enumerate() {
             for s in &block.segments {
-                let x0 = (s.tx * M) as isize - p.pad[1] as isize;
                 let plane = &x[(s.image * p.c + c) * p.h * p.w..][..p.h * p.w];
-                for i in 0..P {
-                    let y = (s.ty * M + i) as isize - p.pad[0] as isize;
-                    let to = &mut phases[i * P * apart..][..P * apart];
-                    if y < 0 || y >= p.h as isize {
-                        to.chunks_exact_mut(apart).for_each(|f| f[s.offset..s.offset + s.len].fill(0.0));
-                        continue;
-                    }
-                    // What the tiles see of this row, with the padding; what overhangs is not looked at.
-                    let row = &plane[y as usize * p.w..][..p.w];
-                    let need = s.len.next_multiple_of(V::LANES) * M + P;
-                    let from = if x0 >= 0 && x0 as usize + need <= row.len() {
-                        row[x0 as usize..].as_ptr()
-                    } else {
-                        let (before, start) = ((-x0).max(0) as usize, x0.max(0) as usize);
-                        line[..before.min(need)].fill(0.0);
-                        let there = row[start.min(row.len())..].len().min(need - before);
-                        line[before..before + there].copy_from_slice(&row[start..start + there]);
-                        line[before + there..need].fill(0.0);
-                        line.as_ptr()
-                    };
-                    for t in (0..s.len).step_by(V::LANES) {
-                        // SAFETY: `need` numbers are there (row, or line, whose rest only overhanging lanes see); a phase has room
-                        // for an overhanging vector.
-                        unsafe {
-                            let to = to.as_mut_ptr().add(s.offset + t);
-                            let from = from.add(t * M);
-                            for (j, v) in split::<V, M>(from).into_iter().enumerate().take(M) {
-                                v.store(to.add(j * apart));
+                for t in (0..s.len).step_by(V::LANES) {
+                    let from = ((s.tx + t) * M) as isize - p.pad[1] as isize;
+                    // Lanes beyond the segment belong to the next one, which comes later; beyond the block there are no lanes.
+                    let (at, room) = (s.offset + t, V::LANES.min(width - s.offset - t));
+                    // SAFETY: rows lie inside of the plane; `room` tiles from this one on exist in every point of this channel.
+                    unsafe {
+                        let mut rows = [[V::splat(0.0); A]; P];
+                        for i in 0..P {
+                            let y = (s.ty * M + i) as isize - p.pad[0] as isize;
+                            if y >= 0 && y < p.h as isize {
+                                rows[i] = X::along(patches::<V, M, P>(plane.as_ptr().add(y as usize * p.w), p.w, from));
                             }
-                            // What patches share with the next ones: their last elements.
-                            if P > M {
-                                for (j, v) in split::<V, M>(from.add(P - M)).into_iter().enumerate().take(M).skip(2 * M - P) {
-                                    v.store(to.add((j + P - M) * apart));
-                                }
+                        }
+                        for j in 0..A {
+                            let mut column = [V::splat(0.0); P];
+                            for i in 0..P {
+                                column[i] = rows[i][j];
+                            }
+                            let points = X::along(column);
+                            for i in 0..A {
+                                let to = to.add((i * A + j) * point + slot * width + at);
+                                if room == V::LANES { points[i].store(to) } else { points[i].store_first(to, room) }
                             }
                         }
                     }
-                }
-            }
-            for t in (0..width).step_by(V::LANES) {
-                // SAFETY: tiles t .. t + LANES exist in every phase and in every point of this channel.
-                unsafe {
-                    let (from, to) = (phases.as_ptr().add(t), to.add(slot * width + t));
-                    two_axes!(V, X::along, [P, A], from, apart, to, point);
                 }
             }
         }
     }
 }
 
-/// The phases modulo `M` of `M * LANES` numbers, in the first `M` places.
+/// A row of `LANES` patches whose first numbers lie `M` apart, from place `x` of a row of `len` numbers on: the numbers of each,
+/// one patch a lane.
+///
+/// # Safety
+/// As [`Vector`].
 #[inline(always)]
-unsafe fn split<V: Vector, const M: usize>(p: *const f32) -> [V; 4] {
-    // SAFETY: the caller's.
+unsafe fn patches<V: Vector, const M: usize, const P: usize>(row: *const f32, len: usize, x: isize) -> [V; P] {
+    // SAFETY: only places inside the row are read.
     unsafe {
+        let mut numbers = [V::splat(0.0); P];
+        let l = V::LANES as isize;
+        let (a, b) = (V::load_within(row, len, x), V::load_within(row, len, x + l));
         if M == 4 {
-            V::split4(p)
+            let (c, d) = (V::load_within(row, len, x + 2 * l), V::load_within(row, len, x + 3 * l));
+            numbers[..M].copy_from_slice(&V::unzip4([a, b, c, d])[..M]);
         } else {
-            let [a, b] = V::split2(p);
-            [a, b, b, b]
+            numbers[..M].copy_from_slice(&V::unzip(a, b)[..M]);
         }
+        // What a patch shares with the next one: that one's first numbers.
+        for j in M..P {
+            let next = x + l * M as isize + (j - M) as isize;
+            let next = if next >= 0 && next < len as isize { *row.offset(next) } else { 0.0 };
+            numbers[j] = numbers[j - M].shift_in(next);
+        }
+        numbers
     }
 }

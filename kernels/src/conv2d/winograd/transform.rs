@@ -153,20 +153,20 @@ impl<T: Transform<M, A>, const M: usize, const A: usize> Patch<M, A> for Spread<
     }
 }
 
-/// A transform along the columns of a tile of `$a x $a`, then along the rows, one tile a lane: element (i, j) lies
-/// `(i * $a + j) * $apart` from `$from`, and goes to `(i * $b + j) * $to_apart` from `$to`. A macro, for closures are not inlined.
+/// A transform along the columns of a tile of `$a x $a`, then along the rows, one tile a lane: element (i, j) is `$load`, and what
+/// comes of it goes to `$store`. A macro, for closures are not inlined.
 macro_rules! two_axes {
-    ($v:ty, $transform:path, [$a:expr, $b:expr], $from:expr, $apart:expr, $to:expr, $to_apart:expr) => {
+    ($v:ty, $transform:path, [$a:expr, $b:expr], |$i:ident, $j:ident| $load:expr, |$oi:ident, $oj:ident, $out:ident| $store:expr) => {
         let mut half = [[<$v>::splat(0.0); $a]; $b];
-        for j in 0..$a {
-            let column = std::array::from_fn(|i| <$v>::load($from.add((i * $a + j) * $apart)));
+        for $j in 0..$a {
+            let column = std::array::from_fn(|$i| $load);
             for (row, v) in half.iter_mut().zip($transform(column)) {
-                row[j] = v;
+                row[$j] = v;
             }
         }
-        for (i, row) in half.into_iter().enumerate() {
-            for (j, v) in $transform(row).into_iter().enumerate() {
-                v.store($to.add((i * $b + j) * $to_apart));
+        for ($oi, row) in half.into_iter().enumerate() {
+            for ($oj, $out) in $transform(row).into_iter().enumerate() {
+                $store;
             }
         }
     };

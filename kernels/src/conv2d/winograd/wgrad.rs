@@ -131,7 +131,8 @@ impl<T: Transform<M, A>, const M: usize, const A: usize> Kernel for Back<'_, T, 
                     V::load_first(products[(e * ocs + oc) * cs + c..].as_ptr(), n).store(points.as_mut_ptr().add(e * 16));
                 }
                 let (from, to) = (points.as_ptr(), taps.as_mut_ptr());
-                two_axes!(V, T::weight_back, [A, 3], from, 16, to, 16);
+                two_axes!(V, T::weight_back, [A, 3], |i, j| V::load(from.add((i * A + j) * 16)), |i, j, v| v
+                    .store(to.add((i * 3 + j) * 16)));
             }
             for (lane, dw) in dw[9 * c..].chunks_exact_mut(9).take(n).enumerate() {
                 dw.iter_mut().enumerate().for_each(|(i, v)| accum.put(v, taps[i * 16 + lane]));

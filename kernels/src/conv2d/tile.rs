@@ -1,4 +1,4 @@
-//! The register tile of the direct convolution: pixels by output channels.
+//! The register tile of the direct convolution and of Winograd's products: pixels (or tiles) by output channels.
 //!
 //! A tile keeps the sums of some groups of neighbouring pixels and up to two vectors of output channels in registers. Each step (an
 //! input channel and a kernel element) loads the weights of these output channels and broadcasts one number of the input a pixel,
