@@ -243,7 +243,7 @@ pub(super) fn fits_dgrad(s: &Conv2dSpec) -> Result<(), &'static str> {
 /// Whether there are steps enough for what turning the sums costs. A product of two matrices has less to gain than a kernel of
 /// several elements, whose inputs would be copied many times.
 fn enough(channels: usize, taps: usize) -> Result<(), &'static str> {
-    let few = if taps == 1 { 160 } else { 96 };
+    let few = if taps == 1 { 64 } else { 96 };
     if channels * taps < few { Err("few steps: turning the sums costs more than it saves") } else { Ok(()) }
 }
 

@@ -3,6 +3,7 @@
 use super::Problem;
 use super::tiles::Block;
 use super::transform::{Transform, two_axes};
+use super::weight::apart;
 use crate::buffer::Buffer;
 use crate::conv2d::store::{Output, Store};
 use crate::conv2d::tile::{Group, LONGEST, Pass, group, panel};
@@ -55,7 +56,7 @@ impl<T: Transform<M, A>, const M: usize, const A: usize> Multiply<'_, T, M, A> {
     fn products<V: Vector>(&self, to: &mut [f32]) {
         let (p, wide, width) = (self.p, panel::<V>(), self.block.width);
         let (from, point) = (self.block.point(p.c), self.point::<V>());
-        let per_point = p.oc.div_ceil(wide) * wide * p.c;
+        let per_point = apart::<V>(p);
         let (pixels, groups) = groups::<V>(self.block.tiles);
         assert!(self.u.len() >= A * A * per_point && self.v.len() >= A * A * from - 16 && to.len() >= A * A * point);
         let zeros = [0.0f32; MAX_PANEL];

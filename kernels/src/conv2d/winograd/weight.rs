@@ -11,9 +11,9 @@ use crate::threads::Shared;
 use rayon::prelude::*;
 use std::marker::PhantomData;
 
-/// Numbers of the transformed weight.
-fn transformed_len<V: Vector, const A: usize>(p: &Problem) -> usize {
-    A * A * p.oc.next_multiple_of(tile::panel::<V>()) * p.c
+/// Numbers from one point of the transformed weight to the next: an odd number of cache lines, as for [`super::tiles::Block::point`].
+pub(super) fn apart<V: Vector>(p: &Problem) -> usize {
+    (p.oc.next_multiple_of(tile::panel::<V>()) * p.c).next_multiple_of(32) + 16
 }
 
 /// Where the 3x3 weights of an output and an input channel lie, and whether they are read from their end.
@@ -38,33 +38,34 @@ impl<T: Transform<M, A>, const M: usize, const A: usize> Kernel for TransformWei
     type Out = ();
     #[inline(always)]
     unsafe fn run<V: Vector>(self) {
-        let Self { p, weights, panel, to, .. } = self;
+        let Self { p, weights: &Weights { w, oc_stride, c_stride, turned }, panel, to, .. } = self;
         let wide = tile::panel::<V>();
-        let len = p.c * wide;
-        let point = p.oc.div_ceil(wide) * len;
-        // One pair of channels a lane, in the order of the panel.
-        let mut taps = [0.0f32; 9 * 16];
-        let mut points = [0.0f32; 36 * 16];
-        for first in (0..len).step_by(V::LANES) {
-            let n = V::LANES.min(len - first);
-            for lane in 0..n {
-                let (c, oc) = ((first + lane) / wide, panel * wide + (first + lane) % wide);
-                if oc < p.oc {
-                    let w = &weights.w[oc * weights.oc_stride + c * weights.c_stride..][..9];
-                    for (i, v) in w.iter().enumerate() {
-                        taps[if weights.turned { 8 - i } else { i } * 16 + lane] = *v;
+        let apart = apart::<V>(p);
+        // The nine weights of as many output channels as there are lanes, turned: one output channel a lane.
+        let columns = 9usize.next_multiple_of(V::LANES);
+        let mut taps = [0.0f32; 16 * 16];
+        for c in 0..p.c {
+            for lane in (0..wide).step_by(V::LANES) {
+                let oc = panel * wide + lane;
+                let first = oc * oc_stride + c * c_stride;
+                // SAFETY: only places inside of the weight are read; the scratch holds all lanes of all columns, and the panel of each
+                // point a vector for each channel and lane.
+                unsafe {
+                    if oc + V::LANES <= p.oc && first + (V::LANES - 1) * oc_stride + columns <= w.len() {
+                        for column in (0..columns).step_by(V::LANES) {
+                            let (from, to) = (w.as_ptr().add(first + column), taps.as_mut_ptr().add(column * V::LANES));
+                            V::transpose(from, oc_stride, to, V::LANES);
+                        }
+                    } else {
+                        taps.fill(0.0);
+                        for i in 0..V::LANES.min(p.oc.saturating_sub(oc)) {
+                            w[first + i * oc_stride..][..9].iter().enumerate().for_each(|(tap, v)| taps[tap * V::LANES + i] = *v);
+                        }
                     }
-                } else {
-                    (0..9).for_each(|i| taps[i * 16 + lane] = 0.0);
-                }
-            }
-            // SAFETY: both scratches have sixteen lanes; the panel of each point has n more numbers.
-            unsafe {
-                let (from, scratch) = (taps.as_ptr(), points.as_mut_ptr());
-                two_axes!(V, T::weight, [3, A], |i, j| V::load(from.add((i * 3 + j) * 16)), |i, j, v| v
-                    .store(scratch.add((i * A + j) * 16)));
-                for e in 0..A * A {
-                    V::load(scratch.add(e * 16)).store_first(to.add(e * point + panel * len + first), n);
+                    let tap = |i: usize| taps.as_ptr().wrapping_add(if turned { 8 - i } else { i } * V::LANES);
+                    let to = to.add((panel * p.c + c) * wide + lane);
+                    two_axes!(V, T::weight, [3, A], |i, j| V::load(tap(i * 3 + j)), |i, j, v| v
+                        .store(to.add((i * A + j) * apart)));
                 }
             }
         }
@@ -73,7 +74,7 @@ impl<T: Transform<M, A>, const M: usize, const A: usize> Kernel for TransformWei
 
 fn transform_weight<V: Vector, T: Transform<M, A>, const M: usize, const A: usize>(p: &Problem, weights: &Weights) -> Buffer {
     assert!(simd::here::<V>());
-    let mut out = Buffer::new(DType::F32, transformed_len::<V, A>(p));
+    let mut out = Buffer::new(DType::F32, A * A * apart::<V>(p));
     let to = Shared(out.as_mut_slice::<f32>().as_mut_ptr());
     (0..p.oc.div_ceil(tile::panel::<V>())).into_par_iter().for_each(|panel| {
         let kernel = TransformWeight::<T, M, A> { p, weights, panel, to: to.get(), transform: PhantomData };
