@@ -93,6 +93,10 @@ pub trait Real:
     fn exp(self) -> Self;
     /// Natural logarithm.
     fn ln(self) -> Self;
+    /// `exp(self) - 1`, exact near zero.
+    fn exp_m1(self) -> Self;
+    /// `ln(1 + self)`, exact near zero.
+    fn ln_1p(self) -> Self;
     /// Square root.
     fn sqrt(self) -> Self;
 }
@@ -114,6 +118,12 @@ macro_rules! real {
             }
             fn ln(self) -> Self {
                 self.ln()
+            }
+            fn exp_m1(self) -> Self {
+                self.exp_m1()
+            }
+            fn ln_1p(self) -> Self {
+                self.ln_1p()
             }
             fn sqrt(self) -> Self {
                 self.sqrt()

@@ -20,6 +20,8 @@ pub enum Unary {
     LeakyRelu(f64),
     /// `1 / (1 + exp(-x))`
     Sigmoid,
+    /// `ln(1 + exp(x))`, without overflow.
+    Softplus,
     /// `factor * x`
     Scale(f64),
 }
@@ -82,6 +84,10 @@ impl Unary {
                 }
             }
             Unary::Sigmoid => T::ONE / (T::ONE + (-x).exp()),
+            Unary::Softplus => {
+                let (above, below) = if x < T::ZERO { (T::ZERO, x) } else { (x, -x) };
+                above + below.exp().ln_1p()
+            }
             Unary::Scale(factor) => T::of(factor) * x,
         }
     }
@@ -107,6 +113,8 @@ impl Unary {
                 }
             }
             Unary::Sigmoid => dout * y * (T::ONE - y),
+            // The sigmoid of the argument.
+            Unary::Softplus => dout * -(-y).exp_m1(),
             Unary::Scale(factor) => T::of(factor) * dout,
         }
     }
@@ -123,7 +131,7 @@ fn unary_fwd<T: Real, const THREADS: bool>(s: &UnarySpec, inputs: &[&Buffer], ou
     // One loop per function: the choice stays outside, and the compiler vectorises each.
     macro_rules! all { ($($p:pat => $op:expr),*) => { match s.op { $($p => each::<T, THREADS>(out, accum, |i| $op.value(x[i]))),* } } }
     all!(Unary::Relu => Unary::Relu, Unary::Relu6 => Unary::Relu6, Unary::LeakyRelu(a) => Unary::LeakyRelu(a),
-         Unary::Sigmoid => Unary::Sigmoid, Unary::Scale(a) => Unary::Scale(a));
+         Unary::Sigmoid => Unary::Sigmoid, Unary::Softplus => Unary::Softplus, Unary::Scale(a) => Unary::Scale(a));
 }
 
 fn unary_bwd<T: Real, const THREADS: bool>(s: &UnarySpec, inputs: &[&Buffer], outputs: &mut [&mut Buffer], accum: Accum) {
@@ -152,7 +160,7 @@ lanes!(Sum {} V [x, y] => x.add(y));
 lanes!(Product {} V [x, y] => x.mul(y));
 
 fn vector_fits(s: &UnarySpec) -> Result<(), &'static str> {
-    if s.op == Unary::Sigmoid { Err("there is no exponential for vectors") } else { Ok(()) }
+    if matches!(s.op, Unary::Sigmoid | Unary::Softplus) { Err("there is no exponential for vectors") } else { Ok(()) }
 }
 
 fn unary_fwd_vector<V: Vector>(s: &UnarySpec, inputs: &[&Buffer], outputs: &mut [&mut Buffer], accum: Accum) {
@@ -164,7 +172,7 @@ fn unary_fwd_vector<V: Vector>(s: &UnarySpec, inputs: &[&Buffer], outputs: &mut 
             Unary::Relu6 => par_map::<V, 1>(Relu6 {}, [x], out, accum),
             Unary::LeakyRelu(slope) => par_map::<V, 1>(LeakyRelu { slope: slope as f32 }, [x], out, accum),
             Unary::Scale(factor) => par_map::<V, 1>(Scale { factor: factor as f32 }, [x], out, accum),
-            Unary::Sigmoid => unreachable!("the row takes all others"),
+            Unary::Sigmoid | Unary::Softplus => unreachable!("the row takes all others"),
         }
     }
 }
@@ -182,14 +190,14 @@ fn unary_bwd_vector<V: Vector>(s: &UnarySpec, inputs: &[&Buffer], outputs: &mut 
             (Unary::Relu | Unary::Relu6, ReluRule::Deconv) => par_map::<V, 1>(Positive {}, [dout], dx, accum),
             (Unary::LeakyRelu(slope), _) => par_map::<V, 2>(LeakyReluGate { slope: slope as f32 }, [y, dout], dx, accum),
             (Unary::Scale(factor), _) => par_map::<V, 1>(Scale { factor: factor as f32 }, [dout], dx, accum),
-            (Unary::Sigmoid, _) => unreachable!("the row takes all others"),
+            (Unary::Sigmoid | Unary::Softplus, _) => unreachable!("the row takes all others"),
         }
     }
 }
 
 fn unary_cases() -> Vec<UnarySpec> {
     let mut v = Vec::new();
-    for op in [Unary::Relu, Unary::Relu6, Unary::LeakyRelu(0.1), Unary::Sigmoid, Unary::Scale(-2.5)] {
+    for op in [Unary::Relu, Unary::Relu6, Unary::LeakyRelu(0.1), Unary::Sigmoid, Unary::Softplus, Unary::Scale(-2.5)] {
         for rule in [ReluRule::Plain, ReluRule::Guided, ReluRule::Deconv] {
             v.extend([1, 63, 40_000].map(|len| UnarySpec { op, rule, len }));
         }
@@ -219,7 +227,7 @@ pub static UNARY_BWD: Table<UnarySpec> = Table {
     terms: |_| 1,
     accumulates: true,
     cases: unary_cases,
-    rows: vector_rows!(unary_bwd_vector if vector_fits, unary_bwd, ROUNDING),
+    rows: vector_rows!(unary_bwd_vector if vector_fits, unary_bwd, TRANSCENDENTAL),
 };
 
 /// A function of two numbers.

@@ -19,6 +19,7 @@ impl Rule for Activation {
             Unary::Relu6 => "ReLU6",
             Unary::LeakyRelu(_) => "LeakyReLU",
             Unary::Sigmoid => "Sigmoid",
+            Unary::Softplus => "Softplus",
             Unary::Scale(_) => "Scale",
         }
     }
@@ -45,7 +46,7 @@ impl Rule for Activation {
     }
 
     fn cases() -> Vec<Case> {
-        [Unary::Relu, Unary::Relu6, Unary::LeakyRelu(0.1), Unary::Sigmoid, Unary::Scale(-1.5)]
+        [Unary::Relu, Unary::Relu6, Unary::LeakyRelu(0.1), Unary::Sigmoid, Unary::Softplus, Unary::Scale(-1.5)]
             .map(|op| Case::new(Activation(op), [&[2, 3, 5]]))
             .to_vec()
     }

@@ -2,6 +2,7 @@
 
 use crate::error::Result;
 use crate::tape::{Tape, Var};
+use convscope_kernels::pointwise::Unary;
 
 impl Tape {
     /// Mean cross-entropy of `logits [n,k]` against `target [n,k]`, rows of probabilities (one-hot, smoothed or mixed): `[1]`.
@@ -12,12 +13,26 @@ impl Tape {
         let sum = self.sum(weighted)?;
         self.scale(sum, -1.0 / n.max(1) as f64)
     }
+
+    /// Mean binary cross-entropy of `logits` against `target`, probabilities of the same shape, each number for itself: `[1]`. What
+    /// PyTorch calls `binary_cross_entropy_with_logits`.
+    ///
+    /// `-t ln s(x) - (1 - t) ln(1 - s(x))` with the sigmoid `s` is `softplus(x) - t x`, which nothing overflows.
+    pub fn binary_cross_entropy(&mut self, logits: Var, target: Var) -> Result<Var> {
+        let count = self.value(logits)?.len();
+        let softplus = self.activation(logits, Unary::Softplus)?;
+        let weighted = self.mul(logits, target)?;
+        let weighted = self.scale(weighted, -1.0)?;
+        let each = self.add(softplus, weighted)?;
+        let sum = self.sum(each)?;
+        self.scale(sum, 1.0 / count.max(1) as f64)
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use crate::gradcheck::{Input, check_function};
-    use crate::{Tape, Tensor};
+    use crate::{Rules, Tape, Tensor};
 
     #[test]
     fn cross_entropy_is_right_and_so_is_its_gradient() {
@@ -29,5 +44,29 @@ mod tests {
         assert!((tape.value(loss).unwrap().f64()[0] - 1.407_605_964_444_38).abs() < 1e-12);
         let inputs = [Input::any([4, 5]), Input::given_positive([4, 5])];
         assert!(check_function(&inputs, 9, |t, v| t.cross_entropy(v[0], v[1])).unwrap() < 1e-6);
+    }
+
+    /// Numbers of PyTorch 2.15 in f64.
+    #[test]
+    fn binary_cross_entropy_is_right_and_so_is_its_gradient() {
+        let mut tape = Tape::new();
+        let logits = tape.leaf(Tensor::from_slice([2, 3], &[-3.0f64, 0.0, 0.5, 2.0, -0.25, 7.0]).unwrap(), "");
+        let target = tape.leaf(Tensor::from_slice([2, 3], &[0.0f64, 1.0, 0.3, 0.95, 0.5, 0.1]).unwrap(), "");
+        let loss = tape.binary_cross_entropy(logits, target).unwrap();
+        assert!((tape.value(loss).unwrap().f64()[0] - 1.465_765_068_948_230_7).abs() < 1e-12);
+        let inputs = [Input::any([4, 5]), Input::given_positive([4, 5])];
+        assert!(check_function(&inputs, 9, |t, v| t.binary_cross_entropy(v[0], v[1])).unwrap() < 1e-6);
+    }
+
+    /// Where a sigmoid rounds to 0 or 1 and its logarithm is no number, loss and gradient still are.
+    #[test]
+    fn binary_cross_entropy_does_not_overflow() {
+        let mut tape = Tape::new();
+        let logits = tape.leaf(Tensor::from_slice([4], &[-200.0f32, -200.0, 200.0, 200.0]).unwrap(), "");
+        let target = tape.leaf(Tensor::from_slice([4], &[0.0f32, 1.0, 0.0, 1.0]).unwrap(), "");
+        let loss = tape.binary_cross_entropy(logits, target).unwrap();
+        assert_eq!(tape.value(loss).unwrap().f32(), [100.0]);
+        let grads = tape.backward(loss, None, &[logits], &Rules::default()).unwrap();
+        assert_eq!(grads.of(logits).unwrap().f32(), [0.0, -0.25, 0.25, 0.0]);
     }
 }
