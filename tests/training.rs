@@ -1,11 +1,12 @@
 //! The engine learns: a small network separates classes it can only tell apart by convolution, and ends at the same bits each time.
 
+use convscope_models::engine::Tensor;
 use convscope_models::engine::kernels::random;
 use convscope_models::engine::optim::Optimizer;
-use convscope_models::engine::{Rules, Tape, Tensor, Var};
 use convscope_models::families::{SmallConfig, small};
 use convscope_models::network::{Classes, LayerId};
-use convscope_models::{Mode, Model, Source, load};
+use convscope_models::train::gradients;
+use convscope_models::{Model, Source, load};
 
 const SIDE: usize = 12;
 
@@ -32,7 +33,7 @@ fn batch(n: usize, seed: u64) -> (Tensor, Tensor, Vec<usize>) {
     (images, Tensor::from_slice([n, 3], &targets).unwrap(), classes)
 }
 
-fn train(steps: u64) -> (Model, f32) {
+fn train(steps: u64) -> (Model, f64) {
     let config = SmallConfig {
         input: [3, SIDE, SIDE],
         channels: vec![8, 16],
@@ -43,20 +44,12 @@ fn train(steps: u64) -> (Model, f32) {
     let mut model = load(small(&config).unwrap(), &Source::Random).unwrap();
     let mut optimizer = Optimizer::sgd(0.05, 0.9, 1e-4);
     let trained = model.trained();
-    let mut last = f32::INFINITY;
+    let mut last = f64::INFINITY;
     for step in 0..steps {
         let (images, targets, _) = batch(16, 10 + 3 * step);
-        let mut tape = Tape::new();
-        let x = tape.leaf(images, "images");
-        let target = tape.leaf(targets, "targets");
-        let run = model.run(&mut tape, LayerId::INPUT, x, model.network.output(), Mode::Training { seed: step }).unwrap();
-        let loss = tape.cross_entropy(run.output(), target).unwrap();
-        let wants: Vec<Var> = trained.iter().map(|i| run.params()[*i].unwrap()).collect();
-        let grads = tape.backward(loss, None, &wants, &Rules::default()).unwrap();
-        let params = model.params.iter_mut().enumerate().filter(|(i, _)| trained.contains(i)).map(|(_, w)| w);
-        optimizer.step(params.zip(grads.iter().map(|(_, g)| g))).unwrap();
-        model.update_statistics(&tape, &run).unwrap();
-        last = tape.value(loss).unwrap().f32()[0];
+        let found = gradients(&mut model, (LayerId::INPUT, images), targets, &trained, step).unwrap();
+        optimizer.step(model.at_mut(&trained).zip(&found.grads)).unwrap();
+        last = found.loss;
     }
     (model, last)
 }

@@ -3,7 +3,7 @@
 //! | room | holds |
 //! |---|---|
 //! | [`network`], [`families`] | the list of layers, and builders that read like the papers' tables |
-//! | [`model`], [`fuse`] | a network with its weights, running it, and fusing it for inference |
+//! | [`model`], [`fuse`], `head` | a network with its weights, running it, fusing it for inference; what its outputs mean |
 //! | [`weights`], [`load`] | files and hub addresses to named tensors, named tensors to a model |
 //! | [`builtin`] | a trained network and photos to try things on, within the program |
 //! | [`preprocess`], [`labels`] | photos to tensors as Pillow and torchvision do it; class names |
@@ -16,6 +16,7 @@ pub mod families;
 pub mod files;
 pub mod fill;
 pub mod fuse;
+mod head;
 pub mod labels;
 mod load;
 pub mod model;

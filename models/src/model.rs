@@ -236,6 +236,12 @@ impl Model {
         (0..params.len()).filter(|i| params[*i].kind.is_trained()).collect()
     }
 
+    /// The tensors at `places` of `params`, which ascend.
+    pub fn at_mut(&mut self, places: &[usize]) -> impl Iterator<Item = &mut Tensor> {
+        let mut places = places.iter().peekable();
+        self.params.iter_mut().enumerate().filter(move |(i, _)| places.next_if(|place| *place == i).is_some()).map(|(_, t)| t)
+    }
+
     /// The weight tensor of a convolution or dense layer.
     pub fn weight(&self, id: LayerId) -> Option<&Tensor> {
         let params = self.network.params();
@@ -266,6 +272,11 @@ fn apply(tape: &mut Tape, kind: &LayerKind, x: &[Var], params: &[Var], mode: Mod
             return tape.apply(Conv2d { residual, relu, ..settings(c) }.into(), &all);
         }
         LayerKind::Linear { .. } => return tape.linear(x[0], params[0], params.get(1).copied()),
+        LayerKind::TwoSided => {
+            let sides = Tensor::from_slice([2, 1], &[-1.0f32, 1.0])?.cast(tape.value(x[0])?.dtype());
+            let sides = tape.leaf(sides, "");
+            return tape.linear(x[0], sides, None);
+        }
         LayerKind::BatchNorm2d { eps, .. } => {
             return match mode {
                 Mode::Inference => tape.batch_norm(x[0], params[0], params[1], [params[2], params[3]], *eps),

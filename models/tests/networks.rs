@@ -49,7 +49,7 @@ fn cifar_params_are_the_checkpoints() {
 }
 
 /// Parameters and multiply-adds at the default size: torchvision and torch's FlopCounterMode; for CIFAR a
-/// transcription of the paper's network in torch; for MobileNet Keras (4,253,864 with the 21,888 running statistics) and the
+/// transcription of the paper's network in torch; for Chollet's convnet the book's table; for MobileNet Keras (4,253,864 with the 21,888 running statistics) and the
 /// paper's 569 million.
 #[test]
 fn totals() {
@@ -68,6 +68,7 @@ fn totals() {
         ("resnet101", 44549160, 7801405440),
         ("resnet152", 60192808, 11513626624),
         ("mobilenetv1_100", 4231976, 568740352),
+        ("chollet-convnet", 3453121, 236095488),
         ("resnet20-cifar", 269722, 40551040),
         ("resnet32-cifar", 464154, 68862592),
         ("resnet44-cifar", 658586, 97174144),
@@ -156,6 +157,41 @@ fn classes_can_be_chosen() {
     }
     assert_eq!(build("vgg16").classes, Classes::ImageNet1k);
     assert_eq!(build("resnet32-cifar").classes, Classes::Cifar10);
+}
+
+/// The table of the book, by Keras' names; and one output for two classes.
+#[test]
+fn the_convnet_for_cats_and_dogs() {
+    let net = build("chollet-convnet");
+    let shapes = net.shapes(150, 150).unwrap();
+    for (name, dims, kind) in [
+        ("conv2d", vec![32, 148, 148], "ReLU"),
+        ("conv2d:pre", vec![32, 148, 148], "Conv2d"),
+        ("max_pooling2d", vec![32, 74, 74], "MaxPool2d"),
+        ("conv2d_1", vec![64, 72, 72], "ReLU"),
+        ("max_pooling2d_1", vec![64, 36, 36], "MaxPool2d"),
+        ("conv2d_2", vec![128, 34, 34], "ReLU"),
+        ("max_pooling2d_2", vec![128, 17, 17], "MaxPool2d"),
+        ("conv2d_3", vec![128, 15, 15], "ReLU"),
+        ("max_pooling2d_3", vec![128, 7, 7], "MaxPool2d"),
+        ("flatten", vec![6272], "Flatten"),
+        ("dense", vec![512], "ReLU"),
+        ("dense_1", vec![1], "Linear"),
+        ("-1", vec![2], "TwoSided"),
+    ] {
+        let layer = net.select(name).unwrap().layer;
+        assert_eq!((shapes[layer.0].dims(), net[layer].kind.type_name()), (dims, kind), "{name}");
+    }
+    assert_eq!(net.cam_layer(), Some(net.select("conv2d_3").unwrap().layer));
+    assert_eq!((net.head, net.classes.clone()), (Head::Sigmoid, Classes::CatsDogs));
+    assert_eq!(net[net.classifier().unwrap()].kind.to_string(), "Linear 1");
+    // More classes than two exclude each other, as everywhere.
+    assert_eq!(families::build("chollet-convnet", Some(3)).unwrap().head, Head::Softmax);
+    let mut net = Builder::new("wide", [3, 8, 8]);
+    let x = net.flatten("flatten", LayerId::INPUT);
+    net.layer("sides", LayerKind::TwoSided, &[x]);
+    let error = net.finish(Classes::Count(2), Head::Sigmoid, Preprocess::CIFAR).unwrap_err().to_string();
+    assert!(error.contains("sides (TwoSided) wants one feature but gets 192"), "{error}");
 }
 
 #[test]

@@ -29,11 +29,21 @@ fn write_stripes(dir: &Path) {
 }
 
 fn images(dir: &Path) -> (ImageFolder, Images) {
-    let folder = ImageFolder::open(dir, 0.25, 0).unwrap();
+    read(&ImageFolder::open(dir, 0.25, 0).unwrap())
+}
+
+fn read(folder: &ImageFolder) -> (ImageFolder, Images) {
     let read = |files: &[_], memory| Photos::read(files.to_vec(), 36, memory, &|| {}).0;
     // Not all fit into this memory.
     let images = Images { train: read(&folder.train, 40_000), val: read(&folder.val, usize::MAX) };
-    (folder, images)
+    (folder.clone(), images)
+}
+
+/// Two classes that share one output.
+fn one_sigmoid() -> Network {
+    let network = families::build("chollet-convnet-w2", Some(2)).unwrap();
+    let preprocess = network.preprocess.square(64);
+    network.seeing(preprocess)
 }
 
 fn network(classes: usize) -> Network {
@@ -78,23 +88,31 @@ fn bits(folder: &Path) -> Vec<(String, Vec<u32>)> {
 fn a_resumed_run_is_the_uninterrupted_run() {
     let dir = tempfile::tempdir().unwrap();
     write_stripes(dir.path());
-    let (_, images) = images(dir.path());
-    for method in [Method::Sgd, Method::AdamW] {
-        let start = || Trainer::new(draw(network(3), 1).unwrap(), recipe(method), LayerId::INPUT);
+    let (folder, images) = images(dir.path());
+    let (_, two) = read(&folder.among(&[0, 1]));
+    for (network, images, method) in [
+        (network(3), &images, Method::Sgd),
+        (network(3), &images, Method::AdamW),
+        (one_sigmoid(), &two, Method::Sgd),
+        (one_sigmoid(), &two, Method::AdamW),
+    ] {
+        let size = network.input.height;
+        let recipe = || Recipe { size, start_size: size - 16, ..recipe(method) };
+        let start = || Trainer::new(draw(network.clone(), 1).unwrap(), recipe(), LayerId::INPUT);
         let [whole, parts] = [(); 2].map(|()| tempfile::tempdir().unwrap());
         let mut trainer = start();
-        run(&mut trainer, &images, 4, 1);
+        run(&mut trainer, images, 4, 1);
         trainer.save(whole.path()).unwrap();
         start().save(parts.path()).unwrap();
         for threads in [1, 2, 3, 2] {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
             pool.install(|| {
                 let Resumed(mut trainer) = Resumed::open(parts.path()).unwrap();
-                run(&mut trainer, &images, 1, threads);
+                run(&mut trainer, images, 1, threads);
                 trainer.save(parts.path()).unwrap();
             });
         }
-        assert!(bits(whole.path()) == bits(parts.path()), "{method:?}");
+        assert!(bits(whole.path()) == bits(parts.path()), "{} {method:?}", network.name);
         let Resumed(resumed) = Resumed::open(parts.path()).unwrap();
         assert!(resumed.is_done());
         for (a, b) in trainer.history.iter().zip(&resumed.history) {
@@ -136,6 +154,26 @@ fn it_learns_and_its_file_is_enough() {
         assert_eq!(old.f32() == new.f32(), param.layer <= frozen, "{}", param.name);
     }
     assert!(trainer.history.last().unwrap().val_top1 >= 0.85);
+}
+
+/// Binary cross-entropy of one output, with smoothed and mixed targets.
+#[test]
+fn one_output_learns_two_classes() {
+    let dir = tempfile::tempdir().unwrap();
+    write_stripes(dir.path());
+    let (_, images) = read(&images(dir.path()).0.among(&[0, 2]));
+    let plain = Augment { crop: 0.7, flip: true, jitter: 0.1, erase: 0.0 };
+    let recipe = Recipe { epochs: 40, size: 64, start_size: 64, cutmix: 0.0, augment: plain, ..recipe(Method::AdamW) };
+    let network = families::build("chollet-convnet-w4", Some(2)).unwrap();
+    let preprocess = network.preprocess.square(64);
+    let mut trainer = Trainer::new(draw(network.seeing(preprocess), 1).unwrap(), recipe, LayerId::INPUT);
+    run(&mut trainer, &images, 40, 2);
+    let last = trainer.history.last().unwrap();
+    assert!(last.val_top1 >= 7.0 / 8.0 && last.val_loss < 0.5, "{last:?}");
+    assert_eq!(last.val_top5, 1.0);
+    // The second class is the sigmoid of the only output.
+    let model = trainer.averaged().unwrap();
+    assert_eq!(model.params.last().unwrap().shape()[..], [1]);
 }
 
 #[test]

@@ -16,16 +16,7 @@ pub struct Prediction {
 
 impl Prediction {
     pub(crate) fn new(logits: &[f32], head: Head) -> Self {
-        let probabilities = match head {
-            Head::Sigmoid => logits.iter().map(|v| 1.0 / (1.0 + (-v).exp())).collect(),
-            Head::Softmax => {
-                let max = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-                let exp: Vec<f64> = logits.iter().map(|v| f64::from(v - max).exp()).collect();
-                let sum: f64 = exp.iter().sum();
-                exp.iter().map(|v| (v / sum) as f32).collect()
-            }
-        };
-        Prediction { logits: logits.to_vec(), probabilities }
+        Prediction { logits: logits.to_vec(), probabilities: head.probabilities(logits) }
     }
 
     /// The `k` classes with the largest logits, largest first; ties go to the lower index.

@@ -1,11 +1,13 @@
 //! The networks that people study, one file a family, and the register of their names.
 
+mod chollet;
 mod mobilenet;
 mod resnet;
 mod resnet_cifar;
 mod small;
 mod vgg;
 
+pub use chollet::chollet_convnet;
 pub use mobilenet::mobilenet_v1;
 pub use resnet::resnet;
 pub use resnet_cifar::resnet_cifar;
@@ -96,7 +98,7 @@ const fn cifar(name: &'static str, checksum: &'static str, build: Build, about: 
 }
 
 #[rustfmt::skip]
-static ENTRIES: [Entry; 20] = [
+static ENTRIES: [Entry; 21] = [
     imagenet("vgg11",          "8a719046", |w, c| vgg(11, false, w, c),      "VGG configuration A, 8 convolutions (Simonyan & Zisserman 2014)"),
     imagenet("vgg11_bn",       "6002323d", |w, c| vgg(11, true, w, c),       "VGG-11 with batch-norm"),
     imagenet("vgg13",          "19584684", |w, c| vgg(13, false, w, c),      "VGG configuration B, 10 convolutions"),
@@ -122,6 +124,14 @@ static ENTRIES: [Entry; 20] = [
         pretrained: Source::Nobody,
         width: mobilenet::WIDTH,
         build: mobilenet_v1,
+    },
+    Entry {
+        name: "chollet-convnet",
+        about: "4 convolutions and 2 dense layers for cats and dogs, one sigmoid, 150x150 images (Chollet 2017)",
+        classes: Classes::CatsDogs,
+        pretrained: Source::Nobody,
+        width: chollet::WIDTH,
+        build: chollet_convnet,
     },
     Entry {
         name: "small",

@@ -144,6 +144,17 @@ impl Labels {
         Err(LabelError::Unknown { query: one_line(query), nearest: self.list(&near) })
     }
 
+    /// The classes meant by queries separated by commas. A name may contain a comma itself, so the whole text is tried first.
+    ///
+    /// # Errors
+    /// As [`Labels::find`], for the first query that is wrong.
+    pub fn find_all(&self, queries: &str) -> Result<Vec<usize>, LabelError> {
+        if let Ok(one) = self.find(queries) {
+            return Ok(vec![one]);
+        }
+        queries.split(',').map(|query| self.find(query)).collect()
+    }
+
     /// `"tabby" (281), "tiger cat" (282)`.
     fn list(&self, indices: &[usize]) -> String {
         let shown = indices.iter().take(LISTED).map(|&i| format!("\"{}\" ({i})", self.classes[i].name));

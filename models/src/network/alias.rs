@@ -6,7 +6,9 @@ impl Network {
     /// Names that Keras and Caffe users know, each with its layer. Networks that are a `features`
     /// and a `classifier` run have them (VGG, `small`); the others have none.
     ///
-    /// - Keras: `block5_conv3` is the convolution **after its ReLU**, since that is what Keras's
+    /// - Keras, where layers were not named: `conv2d`, `conv2d_1`, ... and `dense`, `dense_1`, ... (each after its ReLU),
+    ///   `max_pooling2d`, `max_pooling2d_1`, ...
+    /// - Keras' VGG: `block5_conv3` is the convolution **after its ReLU**, since that is what Keras's
     ///   layer of this name puts out (torchvision's index + 1; with batch-norm + 2); `block5_pool`,
     ///   `fc1`, `fc2` (after the ReLU), `predictions` (the logits: the softmax is no layer here).
     /// - Caffe: `conv5_3` is the convolution itself, `relu5_3` its ReLU, `pool5`; dense layers
@@ -18,16 +20,22 @@ impl Network {
         };
         let mut aliases = Vec::new();
         let (mut block, mut conv) = (1, 0);
+        let counted = |kind: &str, count: usize| if count == 0 { kind.to_string() } else { format!("{kind}_{count}") };
+        let (mut convs, mut pools) = (0, 0);
         for id in features.layers.clone().map(LayerId) {
             match self[id].kind {
                 LayerKind::Conv2d(_) => {
                     conv += 1;
                     let activated = self.activated(id);
+                    aliases.push((counted("conv2d", convs), activated));
+                    convs += 1;
                     aliases.push((format!("block{block}_conv{conv}"), activated));
                     aliases.push((format!("conv{block}_{conv}"), id));
                     aliases.push((format!("relu{block}_{conv}"), activated));
                 }
                 LayerKind::MaxPool2d(_) => {
+                    aliases.push((counted("max_pooling2d", pools), id));
+                    pools += 1;
                     aliases.push((format!("block{block}_pool"), id));
                     aliases.push((format!("pool{block}"), id));
                     (block, conv) = (block + 1, 0);
@@ -39,6 +47,7 @@ impl Network {
             classifier.layers.clone().map(LayerId).filter(|&id| matches!(self[id].kind, LayerKind::Linear { .. })).collect();
         for (index, &id) in dense.iter().enumerate() {
             let activated = self.activated(id);
+            aliases.push((counted("dense", index), activated));
             // Caffe goes on counting where the five blocks end.
             let caffe = 6 + index;
             if index + 1 == dense.len() {

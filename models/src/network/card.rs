@@ -2,6 +2,7 @@
 
 use super::{Classes, Head, Network, NetworkError, Preprocess};
 use crate::families;
+use crate::preprocess::Resize;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -43,8 +44,11 @@ impl Network {
 
     /// The same network for images that are prepared in this way.
     pub fn seeing(mut self, preprocess: Preprocess) -> Self {
-        if let Some((h, w)) = preprocess.crop {
-            (self.input.height, self.input.width) = (h, w);
+        match preprocess {
+            Preprocess { crop: Some((h, w)), .. } | Preprocess { resize: Resize::Exact { h, w }, .. } => {
+                (self.input.height, self.input.width) = (h, w);
+            }
+            _ => {}
         }
         self.preprocess = preprocess;
         self
@@ -54,7 +58,6 @@ impl Network {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::preprocess::Resize;
 
     #[test]
     fn a_network_comes_back_from_its_metadata() {

@@ -114,6 +114,10 @@ impl LayerKind {
                     Shape::Vector { .. } => Ok(Shape::Vector { features: *out_features }),
                 }
             }
+            Self::TwoSided => match input {
+                Shape::Vector { features: 1 } => Ok(Shape::Vector { features: 2 }),
+                _ => Err(format!("wants one feature but gets {input}")),
+            },
             Self::PadShortcut { stride, out_channels } => {
                 let [channels, height, width] = map()?;
                 positive("stride", &[*stride])?;

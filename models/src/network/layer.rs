@@ -139,6 +139,8 @@ pub enum LayerKind {
         /// Whether a bias is added.
         bias: bool,
     },
+    /// One logit `z` as those of two classes, `[-z, z]`: `1 / (1 + exp(-z))` is the probability of the second. No weights.
+    TwoSided,
     /// In training, zeroes each value with probability `p` and scales the rest by `1 / (1 - p)`.
     Dropout {
         /// Probability of a zero.
@@ -177,6 +179,7 @@ impl LayerKind {
             Self::AdaptiveAvgPool2d { .. } => "AdaptiveAvgPool2d",
             Self::Flatten => "Flatten",
             Self::Linear { .. } => "Linear",
+            Self::TwoSided => "TwoSided",
             Self::Dropout { .. } => "Dropout",
             Self::Add => "Add",
             Self::Multiply => "Multiply",

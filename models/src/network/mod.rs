@@ -116,6 +116,8 @@ pub enum Classes {
     ImageNet1k,
     /// The 10 classes of CIFAR-10.
     Cifar10,
+    /// Cats and dogs.
+    CatsDogs,
     /// Own classes, by name.
     Named(Vec<String>),
     /// Own classes without names.
@@ -129,6 +131,7 @@ impl Classes {
         match self {
             Self::ImageNet1k => 1000,
             Self::Cifar10 => 10,
+            Self::CatsDogs => 2,
             Self::Named(names) => names.len(),
             Self::Count(count) => *count,
         }
@@ -142,7 +145,7 @@ impl Classes {
 pub enum Head {
     /// One class excludes the others: softmax.
     Softmax,
-    /// Each class for itself (or one yes-or-no output): sigmoid.
+    /// Each class for itself, or two that share one output ([`LayerKind::TwoSided`]): sigmoid.
     Sigmoid,
 }
 
@@ -179,6 +182,11 @@ impl Network {
     /// The last layer, whose output is the logits.
     pub fn output(&self) -> LayerId {
         LayerId(self.layers.len().saturating_sub(1))
+    }
+
+    /// The last layer with weights: the one that a network for other classes has of its own.
+    pub fn classifier(&self) -> Option<LayerId> {
+        self.params().last().map(|param| param.layer)
     }
 
     /// The layer of exactly this name. [`Network::select`] also takes scopes, aliases and numbers.

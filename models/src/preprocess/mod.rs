@@ -141,6 +141,15 @@ impl Preprocess {
     /// The CIFAR ResNets': 32 x 32 pixels as they are (larger photos are brought to that), ImageNet's mean and deviation.
     pub const CIFAR: Self = Self { resize: Resize::ShortSide(32), crop: Some((32, 32)), ..Self::IMAGENET };
 
+    /// The same for squares of this side: what is squeezed into its size stays so, all else is brought to that shorter side and
+    /// cropped.
+    pub fn square(self, side: usize) -> Self {
+        match self.resize {
+            Resize::Exact { .. } => Self { resize: Resize::Exact { h: side, w: side }, crop: None, ..self },
+            _ => Self { resize: Resize::ShortSide(side), crop: Some((side, side)), ..self },
+        }
+    }
+
     /// Resizes, crops and normalises an image. Only the pixels that survive the crop are computed, so that a 1 x 20,000 image
     /// costs no more than another.
     ///

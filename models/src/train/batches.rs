@@ -100,7 +100,7 @@ impl<'a> Maker<'a> {
 }
 
 /// The right class, less what smoothing gives to all.
-fn target(classes: usize, class: usize, smoothing: f32) -> impl Iterator<Item = f32> {
+pub(super) fn target(classes: usize, class: usize, smoothing: f32) -> impl Iterator<Item = f32> {
     let share = smoothing / classes as f32;
     (0..classes).map(move |k| if k == class { 1.0 - smoothing + share } else { share })
 }

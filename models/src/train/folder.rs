@@ -41,6 +41,13 @@ pub struct ClassFolder {
     pub images: Vec<PathBuf>,
 }
 
+impl ClassFolder {
+    /// The folder's own name, as it is written on the disk.
+    pub fn own_name(&self) -> String {
+        self.path.file_name().unwrap_or_default().to_string_lossy().into_owned()
+    }
+}
+
 /// Entries of a folder in the order of their names, hidden ones left out.
 fn entries(dir: &Path) -> Result<Vec<PathBuf>, FolderError> {
     let unreadable = |source| FolderError::Read { path: dir.to_owned(), source };
@@ -116,6 +123,17 @@ impl ImageFolder {
         }
         Ok(ImageFolder { classes, train, val })
     }
+
+    /// Only these classes, in the order that they have.
+    pub fn among(self, classes: &[usize]) -> Self {
+        let kept: Vec<usize> = (0..self.classes.len()).filter(|c| classes.contains(c)).collect();
+        let only = |images: Vec<(PathBuf, usize)>| {
+            let place = |(path, class)| Some((path, kept.iter().position(|c| *c == class)?));
+            images.into_iter().filter_map(place).collect()
+        };
+        let names = kept.iter().map(|c| self.classes[*c].clone()).collect();
+        ImageFolder { classes: names, train: only(self.train), val: only(self.val) }
+    }
 }
 
 #[cfg(test)]
@@ -151,6 +169,9 @@ mod tests {
         assert!(one.val.iter().all(|held| !one.train.contains(held)));
         assert_eq!(one.val, open(0).val);
         assert_ne!(one.val, other.val);
+        let only = open(0).among(&[1]);
+        assert_eq!((only.classes.len(), only.classes[0].as_str(), only.train.len(), only.val.len()), (1, "y", 8, 2));
+        assert!(only.train.iter().all(|(path, class)| *class == 0 && path.parent().unwrap().ends_with("y")));
         let empty = tempfile::tempdir().unwrap();
         assert!(ImageFolder::open(empty.path(), 0.2, 0).unwrap_err().to_string().contains("holds no images"));
     }

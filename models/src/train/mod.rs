@@ -6,6 +6,7 @@
 //! | `recipe` | the numbers of a run, and its schedules |
 //! | `augment`, `batches` | random changes, and threads that make batches ahead of the network |
 //! | `start` | first weights: drawn, or those of another run with a new head |
+//! | `gradients` | forward, loss, backward: what a batch says of the weights |
 //! | `trainer` | the loop: a step, an epoch, what is measured after it |
 //! | `state` | what is on the disk: models to use, a log, and all that goes on where a run was cut off |
 //!
@@ -15,6 +16,7 @@
 mod augment;
 mod batches;
 mod folder;
+mod gradients;
 mod photos;
 mod random;
 mod recipe;
@@ -27,11 +29,12 @@ use crate::weights::WeightsError;
 use crate::{LoadError, engine};
 
 pub use folder::{ClassFolder, FolderError, ImageFolder, class_folders};
+pub use gradients::{Gradients, gradients};
 pub use photos::Photos;
 pub use recipe::{Augment, Method, Recipe};
 pub use start::{draw, transfer};
 pub use state::{BEST, LAST, Resumed, STATE};
-pub use trainer::{Epoch, Images, Score, Step, Trainer, score};
+pub use trainer::{Epoch, Images, Step, Trainer};
 
 /// Why training cannot go on. Each message is one line.
 #[derive(Debug, thiserror::Error)]

@@ -26,7 +26,7 @@ const STEM: f32 = 0.25;
 pub fn draw(network: Network, seed: u64) -> Result<Model> {
     let params = network.params();
     let names: HashSet<&str> = params.iter().map(|p| p.name.as_str()).collect();
-    let head = network.output();
+    let head = network.classifier();
     let stem =
         params.first().zip(params.get(1)).filter(|(_, next)| next.kind == ParamKind::BnWeight).map(|(first, _)| first.layer);
     let value = |(i, p): (usize, &Param)| {
@@ -36,7 +36,7 @@ pub fn draw(network: Network, seed: u64) -> Result<Model> {
                 let he = (2.0 / p.fan_in as f32).sqrt();
                 let deviation = match Some(p.layer) {
                     layer if layer == stem => STEM * he,
-                    layer if layer == Some(head) => HEAD,
+                    layer if layer == head => HEAD,
                     _ => he,
                 };
                 let seed = Stream::new(seed, Purpose::Weights(i)).seed();
@@ -61,10 +61,10 @@ pub fn transfer(network: Network, trained: Network, source: &Source, seed: u64) 
     let same = network.classes.len() == trained.classes.len();
     let given = load(trained, source)?;
     let mut model = draw(network, seed)?;
-    let head = model.network.output();
+    let head = model.network.classifier();
     let params = model.network.params();
     for ((param, new), old) in params.iter().zip(&mut model.params).zip(given.params) {
-        if same || param.layer != head {
+        if same || Some(param.layer) != head {
             *new = old;
         }
     }

@@ -1,7 +1,8 @@
 //! The loop of training.
 
 use super::TrainError;
-use super::batches::{Batch, Maker, steps};
+use super::batches::{Batch, Maker, steps, target};
+use super::gradients::{Gradients, gradients};
 use super::photos::Photos;
 use super::random::{Purpose, Stream};
 use super::recipe::Recipe;
@@ -9,7 +10,7 @@ use crate::model::{Mode, Model};
 use crate::network::{LayerId, Network, ParamKind};
 use crate::preprocess::ImageError;
 use convscope_engine::optim::Optimizer;
-use convscope_engine::{Result, Rules, Tape, Tensor, Var};
+use convscope_engine::{Result, Tape, Tensor};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use std::time::Instant;
@@ -135,7 +136,7 @@ impl Trainer {
         let (network, recipe) = (self.model.network.clone(), self.recipe.clone());
         let of = steps(images.train.len(), recipe.batch);
         let maker = Maker { photos: &images.train, recipe: &recipe, network: &network, epoch };
-        let (mut loss, mut right, mut seen, mut lr) = (0.0, 0, 0, 0.0);
+        let (mut sum, mut lr) = (Score::default(), 0.0);
         std::thread::scope(|scope| {
             for (step, batch) in maker.start(scope, threads.max(1)).take(of).enumerate() {
                 let batch = batch?;
@@ -145,25 +146,22 @@ impl Trainer {
                 if !step_loss.is_finite() {
                     return Err(TrainError::Diverged { loss: step_loss, epoch: epoch + 1, step: step + 1 });
                 }
-                loss += step_loss * n as f64;
-                right += score(&logits, &classes).top1;
-                seen += n;
-                let (loss, top1) = (loss / seen as f64, right as f64 / seen as f64);
-                watch(Step { done: step + 1, of, images: n, loss, top1 });
+                sum.loss += step_loss * n as f64;
+                sum.count(&logits, &classes);
+                watch(Step { done: step + 1, of, images: n, loss: sum.mean_loss(), top1: sum.share(sum.top1) });
             }
             Ok(())
         })?;
         let val = self.measure(&images.val)?;
-        let share = |part: usize, whole: usize| part as f64 / whole.max(1) as f64;
         let record = Epoch {
             epoch: epoch + 1,
             size: recipe.size_in(epoch),
             lr,
-            train_loss: loss / seen.max(1) as f64,
-            train_top1: share(right, seen),
-            val_loss: val.loss / val.images.max(1) as f64,
-            val_top1: share(val.top1, val.images),
-            val_top5: share(val.top5, val.images),
+            train_loss: sum.mean_loss(),
+            train_top1: sum.share(sum.top1),
+            val_loss: val.mean_loss(),
+            val_top1: val.share(val.top1),
+            val_top5: val.share(val.top5),
             seconds: start.elapsed().as_secs_f64(),
         };
         self.history.push(record);
@@ -182,25 +180,18 @@ impl Trainer {
                 tape.value(run.output())?.clone()
             }
         };
-        let mut tape = Tape::new();
-        let x = tape.leaf(features, &network[self.frozen].name);
-        let target = tape.leaf(batch.targets, "target");
-        let mode = Mode::Training { seed: Stream::new(self.recipe.seed, Purpose::Dropout(number)).seed() };
-        let run = self.model.run(&mut tape, self.frozen, x, network.output(), mode)?;
-        let loss = tape.cross_entropy(run.output(), target)?;
-        // Every layer lies on the way to the output.
-        let wants: Vec<Var> = self.groups.iter().flat_map(|(group, _)| group).filter_map(|i| run.params()[*i]).collect();
-        let mut grads: Vec<Tensor> = tape.backward(loss, None, &wants, &Rules::default())?.iter().map(|g| g.1.clone()).collect();
+        let wanted: Vec<usize> = self.groups.iter().flat_map(|(group, _)| group).copied().collect();
+        let seed = Stream::new(self.recipe.seed, Purpose::Dropout(number)).seed();
+        let Gradients { loss, logits, mut grads, tape } =
+            gradients(&mut self.model, (self.frozen, features), batch.targets, &wanted, seed)?;
+        // Its memory serves the next step.
+        drop(tape);
         clip(&mut grads, self.recipe.clip)?;
-        self.model.update_statistics(&tape, &run)?;
-        let (loss, logits) = (f64::from(tape.value(loss)?.f32()[0]), tape.value(run.output())?.clone());
         let mut rest = &grads[..];
         for (group, optimizer) in &mut self.groups {
             optimizer.set_lr(lr);
-            let mut chosen = group.iter().peekable();
-            let params = self.model.params.iter_mut().enumerate().filter(|(i, _)| chosen.next_if(|c| *c == i).is_some());
             let (own, others) = rest.split_at(group.len());
-            optimizer.step(params.map(|(_, w)| w).zip(own))?;
+            optimizer.step(self.model.at_mut(group).zip(own))?;
             rest = others;
         }
         self.follow(number);
@@ -233,13 +224,12 @@ impl Trainer {
                 let classes: Vec<usize> = run.iter().map(|(_, i)| photos.class(**i)).collect();
                 let mut tape = Tape::inference();
                 let out = model.forward(&mut tape, Tensor::from_slice([run.len(), 3, run[0].0.h, run[0].0.w], &data)?)?;
-                let part = score(tape.value(out.output())?, &classes);
-                sum = Score {
-                    images: sum.images + part.images,
-                    top1: sum.top1 + part.top1,
-                    top5: sum.top5 + part.top5,
-                    loss: sum.loss + part.loss,
-                };
+                let logits = tape.value(out.output())?.clone();
+                let right: Vec<f32> = classes.iter().flat_map(|class| target(model.network.classes.len(), *class, 0.0)).collect();
+                let right = tape.leaf(Tensor::from_slice(logits.shape().clone(), &right)?, "target");
+                let loss = model.network.head.loss(&mut tape, out.output(), right)?;
+                sum.loss += f64::from(tape.value(loss)?.f32()[0]) * classes.len() as f64;
+                sum.count(&logits, &classes);
             }
         }
         Ok(sum)
@@ -265,29 +255,36 @@ fn clip(grads: &mut [Tensor], most: f64) -> Result<()> {
 
 /// Right answers, counted, and the sum of the losses.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub struct Score {
+struct Score {
     /// Images.
-    pub images: usize,
+    images: usize,
     /// Those whose best class is right.
-    pub top1: usize,
+    top1: usize,
     /// Those of which one of the best five classes is right.
-    pub top5: usize,
-    /// Cross-entropy, summed over the images.
-    pub loss: f64,
+    top5: usize,
+    /// Loss, summed over the images.
+    loss: f64,
 }
 
-/// Compares `logits [n, classes]` with the right classes. Of equal logits the first class counts as the better.
-pub fn score(logits: &Tensor, classes: &[usize]) -> Score {
-    let mut sum = Score { images: classes.len(), ..Score::default() };
-    let width = logits.len() / classes.len().max(1);
-    for (row, class) in logits.f32().chunks_exact(width.max(1)).zip(classes) {
-        let own = row[*class];
-        let better = row.iter().enumerate().filter(|(k, v)| **v > own || (**v == own && k < class)).count();
-        let max = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-        let total: f64 = row.iter().map(|v| f64::from(v - max).exp()).sum();
-        sum.top1 += usize::from(better == 0);
-        sum.top5 += usize::from(better < 5);
-        sum.loss += total.ln() - f64::from(own - max);
+impl Score {
+    /// Compares `logits [n, classes]` with the right classes. Of equal logits the first class counts as the better.
+    fn count(&mut self, logits: &Tensor, classes: &[usize]) {
+        let width = logits.len() / classes.len().max(1);
+        for (row, class) in logits.f32().chunks_exact(width.max(1)).zip(classes) {
+            let own = row[*class];
+            let better = row.iter().enumerate().filter(|(k, v)| **v > own || (**v == own && k < class)).count();
+            self.images += 1;
+            self.top1 += usize::from(better == 0);
+            self.top5 += usize::from(better < 5);
+        }
     }
-    sum
+
+    fn mean_loss(&self) -> f64 {
+        self.loss / self.images.max(1) as f64
+    }
+
+    /// What share of the images so many are.
+    fn share(&self, part: usize) -> f64 {
+        part as f64 / self.images.max(1) as f64
+    }
 }

@@ -198,7 +198,7 @@ pub struct EvalArgs {
     /// Images at a time
     #[arg(long, default_value_t = 32, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub batch: u16,
-    /// Only the images of these classes, and only these as answers: cat,dog
+    /// Only these classes: only their images, and only they as answers: cat,dog
     #[arg(long, value_name = "CLASS,..")]
     pub among: Option<String>,
     /// Mistakes that are shown

@@ -74,6 +74,7 @@ impl Session {
         let labels = match &network.classes {
             Classes::ImageNet1k => Labels::imagenet1k().clone(),
             Classes::Cifar10 => Labels::cifar10().clone(),
+            Classes::CatsDogs => Labels::new(["cat", "dog"]),
             Classes::Named(names) => Labels::new(names.iter().cloned()),
             Classes::Count(n) => Labels::new((0..*n).map(|i| format!("class {i}"))),
         };
@@ -120,12 +121,9 @@ impl Session {
         Ok(self.labels.find(text)?)
     }
 
-    /// Classes separated by commas. A name may contain a comma itself, so the whole text is tried first.
+    /// Classes separated by commas.
     pub fn classes(&self, text: &str) -> Result<Vec<usize>, Problem> {
-        if let Ok(one) = self.labels.find(text) {
-            return Ok(vec![one]);
-        }
-        text.split(',').map(|t| self.class(t.trim())).collect()
+        Ok(self.labels.find_all(text)?)
     }
 
     pub fn class_name(&self, class: usize) -> String {
@@ -148,6 +146,11 @@ impl Session {
         let more = if more.is_empty() { String::new() } else { format!(" · {more}") };
         format!("weights {weights}{more} · {}", convscope_viz::draw::png::SOFTWARE)
     }
+}
+
+/// Whether the best five of so many classes say anything.
+pub fn tells_top5(classes: usize) -> bool {
+    classes > 5
 }
 
 /// What a pass keeps.

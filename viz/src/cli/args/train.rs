@@ -38,6 +38,9 @@ pub struct TrainArgs {
     /// Side of the images when the network is used and measured [1.25 times that of --size]
     #[arg(long, value_name = "PIXELS", value_parser = positive)]
     pub eval_size: Option<usize>,
+    /// Only these classes of the folder: cat,dog
+    #[arg(long, value_name = "CLASS,..")]
+    pub among: Option<String>,
     /// Share of each class that is held back where there is no DIR/val
     #[arg(long, value_name = "SHARE", default_value_t = 0.15, value_parser = share)]
     pub held_back: f32,

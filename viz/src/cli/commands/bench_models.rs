@@ -6,10 +6,11 @@ use crate::cli::problem::Problem;
 use crate::cli::session::{Pass, check_memory, progress, side_lengths, system_bytes};
 use convscope_models::engine::kernels::simd;
 use convscope_models::engine::optim::Optimizer;
-use convscope_models::engine::{Rules, Tape, Tensor, Var};
+use convscope_models::engine::{Rules, Tape, Tensor};
 use convscope_models::fill::fill_image;
 use convscope_models::network::{LayerId, Network};
-use convscope_models::{Mode, Model, Source, families, load};
+use convscope_models::train::{Gradients, gradients};
+use convscope_models::{Model, Source, families, load};
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
 
@@ -118,20 +119,13 @@ impl Case {
     }
 
     fn training(&mut self) -> Result<Taken, Problem> {
-        let network = &self.model.network;
+        let trained = self.model.trained();
         let start = Instant::now();
-        let mut tape = Tape::new();
-        let x = tape.leaf(self.images.clone(), &network[LayerId::INPUT].name);
-        let target = tape.leaf(self.one_hot.clone(), "target");
-        let run = self.model.run(&mut tape, LayerId::INPUT, x, network.output(), Mode::Training { seed: self.steps })?;
-        let loss = tape.cross_entropy(run.output(), target)?;
-        let wants: Vec<Var> = self.model.trained().iter().filter_map(|i| run.params()[*i]).collect();
-        let grads = tape.backward(loss, None, &wants, &Rules::default())?;
-        self.model.update_statistics(&tape, &run)?;
+        let images = (LayerId::INPUT, self.images.clone());
+        let Gradients { grads, tape, .. } = gradients(&mut self.model, images, self.one_hot.clone(), &trained, self.steps)?;
         let taken = end(start, tape);
         // Not timed, but done: with the same weights each time, what kernels prepare of them would be found ready.
-        let params = self.model.params.iter_mut().zip(run.params());
-        self.optimizer.step(params.filter_map(|(w, var)| Some((w, grads.of((*var)?)?))))?;
+        self.optimizer.step(self.model.at_mut(&trained).zip(&grads))?;
         self.steps += 1;
         Ok(taken)
     }

@@ -4,7 +4,7 @@
 use crate::cli::args::{Common, EvalArgs};
 use crate::cli::output::{Output, print};
 use crate::cli::problem::Problem;
-use crate::cli::session::{Session, progress};
+use crate::cli::session::{Session, progress, tells_top5};
 use convscope_models::engine::Tensor;
 use convscope_models::preprocess::{ImageError, Prepared, Preprocess, Resize, prepare_file};
 use convscope_models::train::class_folders;
@@ -18,15 +18,22 @@ use std::path::{Path, PathBuf};
 /// Side of a picture on the sheet of mistakes.
 const SHOWN: usize = 224;
 
-/// The images of `DIR/CLASS/*` with their classes: a folder is called by a class's name or index.
-fn images(session: &Session, dir: &Path) -> Result<Vec<(usize, PathBuf)>, Problem> {
+/// The images of `DIR/CLASS/*` with their classes: a folder is called by a class's name or index. Folders of other classes than
+/// those of `among` do not count.
+fn images(session: &Session, dir: &Path, among: Option<&[usize]>) -> Result<Vec<(usize, PathBuf)>, Problem> {
     let mut found = Vec::new();
     for folder in class_folders(dir)? {
-        let own = folder.path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let class = session.class(&folder.name).or_else(|_| session.class(&own)).map_err(|e| {
-            let path = folder.path.display();
-            Problem::failure(format!("{path}: folders must be named by the network's classes: {}", e.message))
-        })?;
+        let class = session.class(&folder.name).or_else(|_| session.class(&folder.own_name()));
+        let class = match (class, among) {
+            (Ok(class), Some(among)) if !among.contains(&class) => continue,
+            (Ok(class), _) => class,
+            (Err(_), Some(_)) => continue,
+            (Err(e), None) => {
+                let (path, also) = (folder.path.display(), "or some named with --among");
+                let reason = format!("{path}: folders must be named by the network's classes, {also}: {}", e.message);
+                return Err(Problem::failure(reason));
+            }
+        };
         found.extend(folder.images.into_iter().map(|path| (class, path)));
     }
     Ok(found)
@@ -98,11 +105,8 @@ impl Tally {
 
 pub fn run(common: &Common, options: &EvalArgs) -> Result<(), Problem> {
     let session = Session::open(common)?;
-    let mut all = images(&session, &options.dir)?;
     let among = options.among.as_deref().map(|text| session.classes(text)).transpose()?;
-    if let Some(among) = &among {
-        all.retain(|(class, _)| among.contains(class));
-    }
+    let all = images(&session, &options.dir, among.as_deref())?;
     let tally = count(&session, &all, among.as_deref(), options, common.quiet || common.json)?;
     let sum = tally.sum();
     if sum.images == 0 {
@@ -110,7 +114,8 @@ pub fn run(common: &Common, options: &EvalArgs) -> Result<(), Problem> {
     }
     let mut output = Output::new(common, session.facts(&[("images", json!(options.dir.to_string_lossy()))]));
     draw(&session, &tally, &mut output, options, common.dark)?;
-    let table = table(&session, &tally, sum);
+    let answers = among.map_or(session.labels.len(), |among| among.len());
+    let table = table(&session, &tally, sum, tells_top5(answers));
     if common.json {
         output.finish()?;
         return print(json!({"images": sum.images, "top1": sum.top1, "top5": sum.top5}));
@@ -169,18 +174,20 @@ fn percent(part: usize, whole: usize) -> f64 {
 }
 
 /// A line for each class, and what it was most often taken for.
-fn table(session: &Session, tally: &Tally, sum: Count) -> String {
+fn table(session: &Session, tally: &Tally, sum: Count, top5: bool) -> String {
     let classes = tally.counts.len();
-    let mut lines = vec![format!("{:30} {:>7} {:>7} {:>7}  most often taken for", "class", "images", "top-1 %", "top-5 %")];
+    let column = |text: String| if top5 { format!(" {text:>7}") } else { String::new() };
+    let mut lines =
+        vec![format!("{:30} {:>7} {:>7}{}  most often taken for", "class", "images", "top-1 %", column("top-5 %".into()))];
     for (class, c) in tally.counts.iter().enumerate().filter(|(_, c)| c.images > 0) {
         let row = &tally.confusion[class * classes..][..classes];
         let others = row.iter().enumerate().filter(|(said, n)| *said != class && **n > 0.0);
         let other = others.max_by(|a, b| a.1.total_cmp(b.1).then(b.0.cmp(&a.0)));
         let other = other.map_or(String::new(), |(said, n)| format!("  {} ({n})", session.class_name(said)));
-        let (top1, top5) = (percent(c.top1, c.images), percent(c.top5, c.images));
-        lines.push(format!("{:30} {:7} {top1:7.1} {top5:7.1}{other}", session.class_name(class), c.images));
+        let (top1, top5) = (percent(c.top1, c.images), column(format!("{:.1}", percent(c.top5, c.images))));
+        lines.push(format!("{:30} {:7} {top1:7.1}{top5}{other}", session.class_name(class), c.images));
     }
-    for (name, right) in [("top-1", sum.top1), ("top-5", sum.top5)] {
+    for (name, right) in [("top-1", sum.top1), ("top-5", sum.top5)].into_iter().take(1 + usize::from(top5)) {
         lines.push(format!("{name} {right}/{} = {:.2} %", sum.images, percent(right, sum.images)));
     }
     lines.join("\n")

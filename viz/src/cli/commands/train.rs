@@ -3,9 +3,10 @@
 use crate::cli::args::{Common, TrainArgs, TrainMethod};
 use crate::cli::output::{Output, facts, print};
 use crate::cli::problem::Problem;
-use crate::cli::session::{Pass, check_memory, network_and_weights, progress, system_bytes};
+use crate::cli::session::{Pass, check_memory, network_and_weights, progress, system_bytes, tells_top5};
+use convscope_models::labels::Labels;
 use convscope_models::network::{Classes, LayerId, Network, Selection};
-use convscope_models::preprocess::{Preprocess, Resize};
+use convscope_models::preprocess::Resize;
 use convscope_models::train::{
     BEST, Epoch, ImageFolder, Images, Method, Photos, Recipe, Resumed, STATE, Trainer, draw, transfer,
 };
@@ -22,7 +23,11 @@ const KEPT: usize = 2 << 30;
 pub fn run(common: &Common, options: &TrainArgs) -> Result<(), Problem> {
     let quiet = common.quiet || common.json;
     let state = common.out.join(STATE);
-    let folder = ImageFolder::open(&options.dir, options.held_back, common.seed)?;
+    let mut folder = ImageFolder::open(&options.dir, options.held_back, common.seed)?;
+    if let Some(text) = &options.among {
+        let classes = Labels::new(folder.classes.iter().cloned()).find_all(text)?;
+        folder = folder.among(&classes);
+    }
     let mut trainer = if options.resume {
         resume(common, options, &folder)?
     } else if state.is_file() {
@@ -43,7 +48,7 @@ pub fn run(common: &Common, options: &TrainArgs) -> Result<(), Problem> {
         trainer.save(&common.out)?;
         curves(&trainer, common)?;
         if !quiet {
-            eprintln!("{}", line(&epoch, trainer.recipe.epochs));
+            eprintln!("{}", line(&epoch, &trainer));
         }
     }
     if common.json {
@@ -52,13 +57,15 @@ pub fn run(common: &Common, options: &TrainArgs) -> Result<(), Problem> {
     let best = trainer.history.iter().max_by(|a, b| a.val_top1.total_cmp(&b.val_top1).then(b.epoch.cmp(&a.epoch)));
     let best = best.ok_or_else(|| Problem::usage("no epochs"))?;
     let path = common.out.join(BEST);
-    let [top1, top5] = [best.val_top1, best.val_top5].map(|v| 100.0 * v);
-    print(format!("wrote {}: epoch {}, top-1 {top1:.2} %, top-5 {top5:.2} %", path.display(), best.epoch))
+    print(format!("wrote {}: epoch {}, {}", path.display(), best.epoch, held_back(best, trainer.network())))
 }
 
 /// A run from the beginning.
 fn start(common: &Common, options: &TrainArgs, folder: &ImageFolder) -> Result<Trainer, Problem> {
     let count = folder.classes.len();
+    if count < 2 {
+        return Err(Problem::usage(format!("{} has one class only: nothing to tell apart", options.dir.display())));
+    }
     let given = match &common.weights {
         Some(_) => Some(network_and_weights(&Common { classes: None, ..common.clone() })?),
         None => None,
@@ -71,13 +78,13 @@ fn start(common: &Common, options: &TrainArgs, folder: &ImageFolder) -> Result<T
     let usual = if options.method == Some(TrainMethod::AdamW) { adam } else { usual };
     let recipe = changed(&Recipe { start_size: options.size.unwrap_or(usual.size), ..usual }, options);
     let side = options.eval_size.unwrap_or(recipe.size * 5 / 4);
-    let preprocess = Preprocess { resize: Resize::ShortSide(side), crop: Some((side, side)), ..network.preprocess };
+    let preprocess = network.preprocess.square(side);
     let network = Network { classes: Classes::Named(folder.classes.clone()), ..network }.seeing(preprocess);
     network.shapes(recipe.start_size.min(recipe.size), recipe.start_size.min(recipe.size))?;
     let frozen = match &options.freeze {
         None => LayerId::INPUT,
         Some(text) => match network.select(text)? {
-            Selection { layer, .. } if layer < network.output() => layer,
+            Selection { layer, .. } if Some(layer) < network.classifier() => layer,
             _ => return Err(Problem::usage(format!("--freeze {text}: nothing would be left to train"))),
         },
     };
@@ -137,8 +144,8 @@ fn changed(recipe: &Recipe, options: &TrainArgs) -> Recipe {
 /// All photos, as small as training allows.
 fn read(folder: &ImageFolder, network: &Network, size: usize, quiet: bool) -> Result<Images, Problem> {
     let needed = match network.preprocess.resize {
-        Resize::ShortSide(side) => side.max(size),
-        _ => size,
+        Resize::ShortSide(side) | Resize::Exact { h: side, .. } => side.max(size),
+        Resize::None => size,
     };
     let bar = progress((folder.train.len() + folder.val.len()) as u64, "reading", quiet);
     let mut free = system_bytes("/proc/meminfo", "MemAvailable").map_or(KEPT, |free| free / 2);
@@ -179,11 +186,10 @@ fn curves(trainer: &Trainer, common: &Common) -> Result<(), Problem> {
         values: trainer.history.iter().map(|e| value(e) as f32).collect(),
     };
     let loss = vec![series("training", |e| e.train_loss), series("held back", |e| e.val_loss)];
-    let right = vec![
-        series("training", |e| 100.0 * e.train_top1),
-        series("held back", |e| 100.0 * e.val_top1),
-        series("held back, top-5", |e| 100.0 * e.val_top5),
-    ];
+    let mut right = vec![series("training", |e| 100.0 * e.train_top1), series("held back", |e| 100.0 * e.val_top1)];
+    if tells_top5(trainer.network().classes.len()) {
+        right.push(series("held back, top-5", |e| 100.0 * e.val_top5));
+    }
     let charts = [Chart::new("Loss", "epoch", loss)?, Chart::new("Right, %", "epoch", right)?];
     let title = format!("Training · {}", trainer.network().name);
     let Recipe { epochs, batch, seed, .. } = trainer.recipe;
@@ -197,16 +203,19 @@ fn curves(trainer: &Trainer, common: &Common) -> Result<(), Problem> {
     output.finish().map(drop)
 }
 
-fn line(e: &Epoch, of: usize) -> String {
+fn line(e: &Epoch, trainer: &Trainer) -> String {
+    let Epoch { epoch, size, seconds, train_loss, val_loss, .. } = e;
+    let (of, top1, held_back) = (trainer.recipe.epochs, 100.0 * e.train_top1, held_back(e, trainer.network()));
     format!(
-        "epoch {}/{of}, {} px, {:.1} s: loss {:.3}, top-1 {:.1} %; held back: loss {:.3}, top-1 {:.2} %, top-5 {:.2} %",
-        e.epoch,
-        e.size,
-        e.seconds,
-        e.train_loss,
-        100.0 * e.train_top1,
-        e.val_loss,
-        100.0 * e.val_top1,
-        100.0 * e.val_top5
+        "epoch {epoch}/{of}, {size} px, {seconds:.1} s: loss {train_loss:.3}, top-1 {top1:.1} %; held back: loss {val_loss:.3}, {held_back}"
     )
+}
+
+/// What was told right of the images held back.
+fn held_back(e: &Epoch, network: &Network) -> String {
+    let top1 = format!("top-1 {:.2} %", 100.0 * e.val_top1);
+    match tells_top5(network.classes.len()) {
+        true => format!("{top1}, top-5 {:.2} %", 100.0 * e.val_top5),
+        false => top1,
+    }
 }

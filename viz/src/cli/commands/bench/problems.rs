@@ -175,8 +175,9 @@ impl List {
             LayerKind::Dropout { p } => self.add(&pointwise::DROPOUT, DropoutSpec { p: *p, seed: 0, len }, None),
             LayerKind::Add => self.add(&pointwise::BINARY, BinarySpec { op: Binary::Add, len }, None),
             LayerKind::Multiply => self.add(&pointwise::BINARY, BinarySpec { op: Binary::Mul, len }, None),
-            // Copies, and names for what is there already.
-            LayerKind::Input | LayerKind::Softmax | LayerKind::Flatten | LayerKind::Concat | LayerKind::PadShortcut { .. } => {}
+            // Copies, names for what is there already, and two numbers an image.
+            LayerKind::Input | LayerKind::Softmax | LayerKind::Flatten | LayerKind::Concat => {}
+            LayerKind::PadShortcut { .. } | LayerKind::TwoSided => {}
         }
     }
 

@@ -1,0 +1,69 @@
+//! The convnet for cats and dogs of Chollet's "Deep Learning with Python" (2017, section 5.2, listing 5.5 with the dropout of 5.13).
+//!
+//! | layer | Keras' name | output |
+//! |---|---|---|
+//! | 3x3 convolution of 32, ReLU | `conv2d` | 148x148x32 |
+//! | 2x2 max pooling | `max_pooling2d` | 74x74x32 |
+//! | 3x3 convolution of 64, ReLU | `conv2d_1` | 72x72x64 |
+//! | 2x2 max pooling | `max_pooling2d_1` | 36x36x64 |
+//! | 3x3 convolution of 128, ReLU | `conv2d_2` | 34x34x128 |
+//! | 2x2 max pooling | `max_pooling2d_2` | 17x17x128 |
+//! | 3x3 convolution of 128, ReLU | `conv2d_3` | 15x15x128 |
+//! | 2x2 max pooling | `max_pooling2d_3` | 7x7x128 |
+//! | one vector, dropout of half | `flatten`, `dropout` | 6272 |
+//! | dense, ReLU | `dense` | 512 |
+//! | dense, sigmoid | `dense_1` | 1 |
+
+use super::sized;
+use crate::network::{
+    Builder, Classes, Conv2d, Head, LayerId, LayerKind, NEXT, Network, NetworkError, Pool2d, Preprocess, ScopeKind,
+};
+use crate::preprocess::{Normalization, Resize};
+
+/// Filters of the first convolution.
+pub(super) const WIDTH: usize = 32;
+
+/// Filters of the four convolutions, in those of the first.
+const FILTERS: [usize; 4] = [1, 2, 4, 4];
+
+/// Features of the hidden dense layer, in filters of the first convolution.
+const DENSE: usize = 16;
+
+/// Side of the images.
+const SIDE: usize = 150;
+
+/// The book's convnet with `width` filters in the first convolution, 32 in the book. Two classes share one sigmoid, as there; any
+/// other number of them gets a softmax.
+///
+/// # Errors
+/// For no width or no classes.
+pub fn chollet_convnet(width: usize, classes: Classes) -> Result<Network, NetworkError> {
+    let mut net = Builder::new(&sized("chollet-convnet".into(), width, WIDTH), [3, SIDE, SIDE]);
+    let x = net.scope(ScopeKind::Sequence, "features", LayerId::INPUT, |net, mut x| {
+        for times in FILTERS {
+            x = net.conv(NEXT, x, Conv2d::new(times * width, 3));
+            x = net.relu(NEXT, x);
+            x = net.max_pool(NEXT, x, Pool2d::new(2, 2, 0));
+        }
+        x
+    });
+    // The identity at 150x150; it lets the dense layers take other sizes.
+    let x = net.adaptive_avg_pool("avgpool", x, [7, 7]);
+    let x = net.flatten("flatten", x);
+    let head = if classes.len() == 2 { Head::Sigmoid } else { Head::Softmax };
+    net.scope(ScopeKind::Sequence, "classifier", x, |net, x| {
+        let x = net.dropout(NEXT, x, 0.5);
+        let x = net.linear(NEXT, x, DENSE * width);
+        let x = net.relu(NEXT, x);
+        match head {
+            Head::Softmax => net.linear(NEXT, x, classes.len()),
+            Head::Sigmoid => {
+                let x = net.linear(NEXT, x, 1);
+                net.layer(NEXT, LayerKind::TwoSided, &[x])
+            }
+        }
+    });
+    // As Keras' `image_dataset_from_directory` has it: the whole photo, squeezed into a square.
+    let resize = Resize::Exact { h: SIDE, w: SIDE };
+    net.finish(classes, head, Preprocess { resize, crop: None, normalization: Normalization::UNIT, ..Preprocess::IMAGENET })
+}
