@@ -227,7 +227,7 @@ pub static UNARY_BWD: Table<UnarySpec> = Table {
     terms: |_| 1,
     accumulates: true,
     cases: unary_cases,
-    rows: vector_rows!(unary_bwd_vector if vector_fits, unary_bwd, TRANSCENDENTAL),
+    rows: vector_rows!(unary_bwd_vector if vector_fits, unary_bwd, ROUNDING),
 };
 
 /// A function of two numbers.

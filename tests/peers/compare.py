@@ -79,9 +79,9 @@ class Convscope:
     def can(self, case):
         return True
 
-    def run(self, *args):
+    def run(self, *args, limit=LIMIT_S):
         try:
-            done = subprocess.run([self.binary, *args], env=self.env, capture_output=True, text=True, timeout=LIMIT_S)
+            done = subprocess.run([self.binary, *args], env=self.env, capture_output=True, text=True, timeout=limit)
         except (OSError, subprocess.TimeoutExpired) as e:
             raise Failed(str(e)) from e
         if done.returncode:

@@ -44,7 +44,7 @@ impl Augment {
             && let Some([x, y, w, h]) = rectangle(ERASE_AREA, ERASE_RATIO, [size, size], stream)
         {
             for row in planes.chunks_exact_mut(size).enumerate().filter(|(i, _)| (y..y + h).contains(&(i % size))) {
-                // The mean of all photos.
+                // The mean of all photos where the network subtracts it, else black.
                 row.1[x..x + w].fill(0.0);
             }
         }

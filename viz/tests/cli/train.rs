@@ -47,6 +47,73 @@ fn a_checkpoint_is_enough_for_every_command() {
     assert!(sandbox.ok("predict set/long/0.png -w tuned/last.safetensors").contains("long"));
 }
 
+/// Two classes that share one sigmoid: the file alone is enough for both, and each is explained by its own sign of the output.
+#[test]
+fn one_output_for_two_classes() {
+    let sandbox = sandbox();
+    sandbox.photo("set/neither/0.png", 40, 40);
+    let train =
+        "train set -m chollet-convnet-w4 --among wide,tall_ones --size 64 --eval-size 64 --batch 4 --epochs 2 --method adam-w";
+    let (code, out, err) = read(sandbox.run(&format!("{train} --mixup 0.2 --cutmix 0.5 -o run")));
+    assert_eq!(code, Some(0), "{err}");
+    // The best five of two classes would always be right.
+    assert!(out.contains("top-1") && !out.contains("top-5") && !err.contains("top-5"), "{out}{err}");
+    let file = "-w run/last.safetensors";
+    let summary = sandbox.json(&format!("summary {file}"));
+    let layers = summary["layers"].as_array().unwrap();
+    let [z, sides] = [layers.len() - 2, layers.len() - 1].map(|i| (layers[i]["type"].clone(), layers[i]["shape"].clone()));
+    assert_eq!((z, sides), ((json!("Linear"), json!([1])), (json!("TwoSided"), json!([2]))));
+
+    let top = sandbox.json(&format!("predict set/wide/0.png {file}"))[0]["top"].clone();
+    let of = |name: &str, key: &str| {
+        let row = top.as_array().unwrap().iter().find(|row| row["name"] == name).unwrap();
+        row[key].as_f64().unwrap()
+    };
+    assert_eq!((of("tall ones", "index"), of("wide", "index")), (0.0, 1.0));
+    assert_eq!(of("tall ones", "logit"), -of("wide", "logit"));
+    assert!((of("wide", "probability") - 1.0 / (1.0 + (-of("wide", "logit")).exp())).abs() < 1e-6);
+    assert!((of("wide", "probability") + of("tall ones", "probability") - 1.0).abs() < 1e-6);
+
+    // The same network with the sign of its last layer turned has each class's map for the other.
+    let mut turned = sandbox.tensors("run/last.safetensors");
+    for (_, _, values) in turned.iter_mut().filter(|(name, _, _)| name.starts_with("classifier.4.")) {
+        values.iter_mut().for_each(|v| *v = -*v);
+    }
+    sandbox.save_tensors("turned.safetensors", &turned);
+    let turned = "-m chollet-convnet-w4 -w turned.safetensors --classes names.txt";
+    sandbox.write("names.txt", "tall ones\nwide\n");
+    let map = |network: &str, class: &str| {
+        let mut command = sandbox.command(&format!("gradcam set/wide/0.png --size 64x64 {network} --raw raw.safetensors -q"));
+        assert_eq!(read(command.args(["-c", class]).output().unwrap()).0, Some(0), "{network} {class}");
+        sandbox.tensors("raw.safetensors").into_iter().find(|t| t.0 == "map").unwrap().2
+    };
+    let [wide, tall] = ["wide", "tall ones"].map(|class| map(file, class));
+    assert_ne!(wide, tall);
+    assert!(wide.iter().chain(&tall).any(|v| *v > 0.0));
+    assert_eq!((map(turned, "tall ones"), map(turned, "wide")), (wide, tall));
+    let both = sandbox.json(&format!("gradcam set/wide/0.png {file} --top 2"));
+    assert_eq!(both["targets"].as_array().unwrap().len(), 2);
+
+    // Each way up: from the same noise, one picture raises the output and the other lowers it.
+    let up = |class: &str| {
+        let mut command = sandbox.command(&format!("ascent {file} --steps 8 --size 64 --json"));
+        let (code, out, err) = read(command.args(["-c", class]).output().unwrap());
+        assert_eq!(code, Some(0), "{err}");
+        serde_json::from_str::<serde_json::Value>(&out).unwrap()["channels"][0]["score"].as_f64().unwrap()
+    };
+    assert!(up("wide") + up("tall ones") > 0.0);
+
+    fs::remove_file(sandbox.path("set/wide/broken.png")).unwrap();
+    sandbox.fails(1, &format!("eval set {file}"), &["set/neither", "--among"]);
+    let counts = sandbox.json(&format!("eval set {file} --among wide,tall_ones"));
+    assert_eq!(counts["images"], 12);
+    let text = sandbox.ok(&format!("eval set {file} --among wide,tall_ones -q"));
+    assert!(text.contains("tall ones") && !text.contains("top-5"), "{text}");
+    sandbox.fails(2, "train set -m chollet-convnet --among wide", &["one class"]);
+    sandbox.fails(2, "train set -m chollet-convnet --among wide,flat", &["no class \"flat\""]);
+    sandbox.fails(2, "train set -m chollet-convnet --freeze dense_1", &["nothing would be left"]);
+}
+
 /// Killed at any moment and resumed, on other numbers of threads, a run ends at the bytes of one that was left alone.
 #[test]
 fn a_killed_run_goes_on() {
