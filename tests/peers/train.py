@@ -108,6 +108,9 @@ class Torch:
         load = torch.utils.data.DataLoader
         self.train = load(Photos(photos / "train", classes, change), BATCH, shuffle=True, drop_last=True, **ahead)
         self.val = load(Photos(photos / "val", classes, middle), BATCH, **ahead)
+        # Their processes are started now, and stay.
+        for loader in (self.train, self.val):
+            next(iter(loader))
         self.net = resnet18(WIDTH, len(classes))
         self.loss = torch.nn.CrossEntropyLoss(label_smoothing=0.1)
         self.sgd = torch.optim.SGD(self.net.parameters(), lr=0.05, momentum=0.9, weight_decay=5e-4, nesterov=True)

@@ -126,7 +126,11 @@ impl<'a> Grid<'a> {
         let most = self.cells.len().min(PAGE);
         let columns = self.columns.unwrap_or(if most <= 64 { 8 } else { 16 }).clamp(1, most);
         // Fewer cells are drawn larger.
-        let target = theme.px(if most <= 16 { 96 } else { 64 });
+        let target = theme.px(match most {
+            ..=2 => 224,
+            ..=16 => 96,
+            _ => 64,
+        });
         let content = self.content_size()?;
         let fitting = Fitting::new(content.unwrap_or((target as usize, target as usize)), target);
         let has_maps = self.cells.iter().any(|c| matches!(c.pixels, Pixels::Map { .. }));
@@ -369,7 +373,7 @@ mod tests {
         let values = vec![1.0; 1000 * 900];
         let grid = Grid::new(vec![cell("", &values, 1000, 900)]);
         let page = &grid.pages(&theme()).unwrap()[0];
-        assert_eq!(page.size, (900usize.div_ceil(6) as u32, 1000usize.div_ceil(6) as u32));
+        assert_eq!(page.size, (900usize.div_ceil(3) as u32, 1000usize.div_ceil(3) as u32));
         assert_eq!(page.cells[0].picture.dimensions(), page.size);
     }
 
