@@ -127,8 +127,8 @@ impl<'a> Grid<'a> {
         let columns = self.columns.unwrap_or(if most <= 64 { 8 } else { 16 }).clamp(1, most);
         // Fewer cells are drawn larger.
         let target = theme.px(match most {
-            ..=2 => 224,
-            ..=16 => 96,
+            1..=2 => 224,
+            3..=16 => 96,
             _ => 64,
         });
         let content = self.content_size()?;
