@@ -29,6 +29,11 @@ impl Features {
         let [_, h, w] = self.size();
         self.values.f32().chunks_exact((h * w).max(1))
     }
+
+    /// Mean of each channel.
+    pub fn means(&self) -> Vec<f64> {
+        self.channels().map(|map| map.iter().map(|v| f64::from(*v)).sum::<f64>() / map.len() as f64).collect()
+    }
 }
 
 /// The outputs of `layers` for an image `[1,c,h,w]`; with the prediction if the network had to be run to its end anyway.

@@ -1,7 +1,11 @@
 //! What can be typed.
 
+mod bench;
+mod report;
 mod train;
 
+pub use bench::{BenchCommand, BenchKernelsArgs, BenchModelsArgs, Work};
+pub use report::ReportArgs;
 pub use train::{TrainArgs, TrainMethod};
 
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
@@ -14,7 +18,7 @@ use std::path::PathBuf;
     name = "convscope",
     version,
     max_term_width = 110,
-    after_help = "Start with: convscope gradcam; convscope models; convscope gradcam PHOTO -m resnet50 -w hf:timm/resnet50.tv_in1k"
+    after_help = "Start with: convscope report; convscope models; convscope gradcam PHOTO -m resnet50 -w hf:timm/resnet50.tv_in1k"
 )]
 pub struct Args {
     #[command(flatten)]
@@ -154,6 +158,8 @@ pub enum Command {
         #[arg(long, value_enum)]
         preset: Option<CamPreset>,
     },
+    /// One page about a network and a photo: predictions, heat maps, gradient ascent, filters, feature maps, timings
+    Report(ReportArgs),
     /// The recorded tape of a pass: what ran, for how long, through which kernel
     Trace {
         #[arg(value_name = "IMAGE", default_value = SAMPLES[0].name)]
@@ -204,85 +210,6 @@ pub struct EvalArgs {
     /// Mistakes that are shown
     #[arg(long, default_value_t = 24, value_name = "N", value_parser = positive)]
     pub mistakes: usize,
-}
-
-#[derive(Subcommand, Debug)]
-pub enum BenchCommand {
-    /// Every row of the kernel tables on the layers of real networks (of -m, or of the best-known ones)
-    Kernels(BenchKernelsArgs),
-    /// Whole networks with random weights: time, rate and memory of a forward pass, an input gradient, a training step
-    #[command(
-        after_help = "GFLOP/s are of the direct count, two for each multiply-add of convolutions and dense layers: once for forward, \
-                      twice for input-gradient, three times for training, whatever the kernels save. Memory that earlier rows left \
-                      in the pool counts in later ones: for the peak of one case alone, run that case alone."
-    )]
-    Models(BenchModelsArgs),
-}
-
-#[derive(ClapArgs, Debug, Clone)]
-pub struct BenchKernelsArgs {
-    /// Only problems whose operation, network, layer and sizes hold all of these words: conv2d.fwd resnet50 3x3
-    #[arg(value_name = "FILTER")]
-    pub filter: Vec<String>,
-    /// Images at a time
-    #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
-    pub batch: u16,
-    /// Print CSV instead of text
-    #[arg(long, conflicts_with = "json")]
-    pub csv: bool,
-    /// Draw what the dispatcher picks under the machine's roofs
-    #[arg(long, value_name = "FILE.svg")]
-    pub plot: Option<PathBuf>,
-    /// Say what is faster or slower than in the output of an earlier --json
-    #[arg(long, value_name = "OLD.json", conflicts_with_all = ["json", "csv"])]
-    pub compare: Option<PathBuf>,
-    /// Fail where the dispatcher picks a row that is slower than another
-    #[arg(long)]
-    pub assert: bool,
-}
-
-#[derive(ClapArgs, Debug, Clone)]
-pub struct BenchModelsArgs {
-    /// Networks, see `convscope models`
-    #[arg(value_name = "NAME", default_values = ["vgg16", "resnet50", "resnet18"])]
-    pub names: Vec<String>,
-    /// What is timed
-    #[arg(long, value_enum, value_delimiter = ',', value_name = "WORK,..", default_value = "forward,input-gradient,training")]
-    pub work: Vec<Work>,
-    /// Images at a time
-    #[arg(long, value_delimiter = ',', value_name = "N,..", default_value = "1,8", value_parser = clap::value_parser!(u16).range(1..))]
-    pub batch: Vec<u16>,
-    /// Size of the images
-    #[arg(long, default_value = "224", value_name = "N|HxW")]
-    pub size: String,
-    /// Timed passes of which the median is taken, after two that are not timed
-    #[arg(long, default_value_t = 7, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
-    pub repeats: u16,
-    /// Print comma-separated values instead of text
-    #[arg(long, conflicts_with = "json")]
-    pub csv: bool,
-}
-
-#[derive(ValueEnum, Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Work {
-    /// Images to logits, as for use
-    Forward,
-    /// Forward, then backward from one logit of each image to the images, and to nothing else
-    InputGradient,
-    /// A step of training without the optimiser: forward in training mode, cross-entropy, gradients of all trained parameters,
-    /// running statistics. SGD with momentum follows each pass untimed, so weights are new each time
-    Training,
-}
-
-impl Work {
-    /// As it is typed.
-    pub fn name(self) -> &'static str {
-        match self {
-            Work::Forward => "forward",
-            Work::InputGradient => "input-gradient",
-            Work::Training => "training",
-        }
-    }
 }
 
 #[derive(ClapArgs, Debug, Clone)]

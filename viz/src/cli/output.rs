@@ -50,6 +50,11 @@ impl Output {
         Ok(())
     }
 
+    /// A page that explains itself.
+    pub fn page(&mut self, name: &str, html: String) {
+        self.files.push((self.folder.join(name), html.into_bytes()));
+    }
+
     /// Numbers for `--raw`.
     pub fn numbers(&mut self, name: impl Into<String>, values: Tensor) {
         if self.raw.is_some() {
@@ -57,9 +62,9 @@ impl Output {
         }
     }
 
-    /// Writes all files or none and says where. Returns the pictures' paths.
+    /// Writes all files or none and says where. Returns the paths of pictures and pages.
     pub fn finish(self) -> Result<Vec<String>, Problem> {
-        let pictures = self.files.iter().map(|(p, _)| p).filter(|p| p.extension().is_some_and(|e| e == "png"));
+        let pictures = self.files.iter().map(|(p, _)| p).filter(|p| p.extension().is_some_and(|e| e != "json"));
         let pictures: Vec<String> = pictures.map(|p| p.display().to_string()).collect();
         // The numbers take their place when the pictures can no longer fail for want of space or permission.
         let batch = Batch::prepare(self.files)?;
@@ -96,13 +101,38 @@ pub fn print(text: impl Display) -> Result<(), Problem> {
 
 /// Facts that every picture carries.
 pub fn facts(entries: &[(&str, Value)]) -> Map<String, Value> {
-    let command = std::env::args_os().skip(1).map(|a| a.to_string_lossy().into_owned()).collect::<Vec<_>>().join(" ");
-    let first = std::iter::once(("command".to_string(), json!(format!("convscope {command}"))));
+    let first = std::iter::once(("command".to_string(), json!(command_line())));
     first.chain(entries.iter().map(|(k, v)| (k.to_string(), v.clone()))).collect()
+}
+
+/// The command that runs, as it can be pasted into a shell.
+pub fn command_line() -> String {
+    let words = std::env::args_os().skip(1).map(|a| quoted(&a.to_string_lossy()));
+    std::iter::once("convscope".to_string()).chain(words).collect::<Vec<_>>().join(" ")
+}
+
+/// A word as shells take it.
+fn quoted(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "_@%+=:,./-".contains(c);
+    if !word.is_empty() && word.chars().all(plain) { word.to_string() } else { format!("'{}'", word.replace('\'', r"'\''")) }
 }
 
 /// A name without characters that file systems or shells mind.
 fn file_part(text: &str) -> String {
     let keep = |c: char| if c.is_alphanumeric() || c == '.' || c == '_' { c } else { '_' };
     text.chars().map(keep).take(60).collect::<String>().trim_matches('_').to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::quoted;
+
+    #[test]
+    fn words_survive_a_shell() {
+        let table =
+            [("report", "report"), ("hf:a/b", "hf:a/b"), ("my cat.jpg", "'my cat.jpg'"), ("it's", r"'it'\''s'"), ("", "''")];
+        for (word, want) in table {
+            assert_eq!(quoted(word), want);
+        }
+    }
 }

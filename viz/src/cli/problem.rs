@@ -51,6 +51,7 @@ codes!(
     FolderError => |_: &_| 1,
     TrainError => |_: &_| 1,
     DrawError => |_: &_| 1,
+    image::ImageError => |_: &_| 1,
     engine::Error => |_: &_| 1,
     engine::kernels::Error => |_: &_| 2,
     AscentError => |e: &AscentError| match e {

@@ -6,7 +6,7 @@ use super::scale::{Health, short, significant};
 use super::text::Align;
 use super::tile::Order;
 use super::{Canvas, Colormap, DrawError, Limits, Range, ScaleBar, Scope, Theme, check_shape};
-use image::{Rgb, RgbImage};
+use image::{Pixel, Rgb, RgbImage, Rgba, RgbaImage};
 use std::borrow::Cow;
 
 /// What a cell shows.
@@ -120,22 +120,49 @@ impl<'a> Grid<'a> {
 
     /// The pages for [`super::Figure::grid`].
     pub(crate) fn pages(&self, theme: &Theme) -> Result<Vec<GridPage>, DrawError> {
-        if self.cells.is_empty() {
-            return Err(DrawError::Empty("the grid".into()));
-        }
         let most = self.cells.len().min(PAGE);
-        let columns = self.columns.unwrap_or(if most <= 64 { 8 } else { 16 }).clamp(1, most);
+        let columns = self.columns.unwrap_or(if most <= 64 { 8 } else { 16 }).clamp(1, most.max(1));
         // Fewer cells are drawn larger.
-        let target = theme.px(match most {
+        let side = match most {
             1..=2 => 224,
             3..=16 => 96,
             _ => 64,
-        });
+        };
+        let cells = self.pictures(theme.px(side))?;
+        let framed = cells.framed;
+        let drawn = |(cell, shown): (&Cell, &Shown)| {
+            let (label, value) = (cell.label.clone(), cell.value);
+            match shown {
+                Shown::Picture(picture) => Drawn { label, value, picture: picture.clone(), word: None },
+                Shown::Word(word) => {
+                    let picture = RgbImage::from_pixel(cells.size.0, cells.size.1, Rgb(theme.blank));
+                    Drawn { label, value, picture, word: Some(word.clone()) }
+                }
+            }
+        };
+        let all = self.cells.chunks(PAGE).zip(cells.pictures.chunks(PAGE));
+        let page = |(facts, shown): (&[Cell], &[Shown])| GridPage {
+            cells: facts.iter().zip(shown).map(drawn).collect(),
+            size: cells.size,
+            columns,
+            order: self.order,
+            note: cells.note.clone(),
+            framed,
+            scale_bar: cells.scale.clone(),
+        };
+        Ok(all.map(page).collect())
+    }
+
+    /// The cells as pictures of about `side` pixels (whole factors only: up to twice that as they are, above it shrunk).
+    pub fn pictures(&self, side: u32) -> Result<Cells, DrawError> {
+        if self.cells.is_empty() {
+            return Err(DrawError::Empty("the grid".into()));
+        }
         let content = self.content_size()?;
-        let fitting = Fitting::new(content.unwrap_or((target as usize, target as usize)), target);
+        let fitting = Fitting::new(content.unwrap_or((side as usize, side as usize)), side);
         let has_maps = self.cells.iter().any(|c| matches!(c.pixels, Pixels::Map { .. }));
         let range = self.shared_range();
-        let scale_bar = if has_maps {
+        let scale = if has_maps {
             let mut bar = ScaleBar::new(self.colormap, range, self.quantity.clone());
             if self.scope == Scope::PerImage {
                 bar.label = format!("{} (each map on its own scale)", self.quantity);
@@ -149,60 +176,83 @@ impl<'a> Grid<'a> {
         if has_maps && !matches!(self.scope, Scope::Fixed(_)) {
             note += self.limits.clipping();
         }
-        self.cells
-            .chunks(PAGE)
-            .map(|cells| {
-                let drawn: Result<Vec<_>, DrawError> = cells
-                    .iter()
-                    .map(|cell| {
-                        let (picture, word) = self.show(cell, range, fitting, theme)?;
-                        Ok(Drawn { label: cell.label.clone(), value: cell.value, picture, word })
-                    })
-                    .collect();
-                Ok(GridPage {
-                    cells: drawn?,
-                    size: fitting.shown,
-                    columns,
-                    order: self.order,
-                    note: note.clone(),
-                    framed: has_maps && self.colormap.is_diverging(),
-                    scale_bar: scale_bar.clone(),
-                })
-            })
-            .collect()
+        let pictures = self.cells.iter().map(|cell| self.show(cell, range, fitting)).collect::<Result<_, _>>()?;
+        Ok(Cells { pictures, size: fitting.shown, scale, note, framed: has_maps && self.colormap.is_diverging() })
     }
 
-    /// The picture of one cell, or the word on a blank one.
-    fn show(
-        &self,
-        cell: &Cell,
-        shared: Option<Range>,
-        fitting: Fitting,
-        theme: &Theme,
-    ) -> Result<(RgbImage, Option<String>), DrawError> {
+    /// What one cell shows.
+    fn show(&self, cell: &Cell, shared: Option<Range>, fitting: Fitting) -> Result<Shown, DrawError> {
         let (shown_w, shown_h) = fitting.shown;
-        let blank = |word: &str| Ok((RgbImage::from_pixel(shown_w, shown_h, Rgb(theme.blank)), Some(word.to_string())));
-        match cell.pixels {
-            Pixels::Blank(word) => blank(word),
+        let word = |word: &str| Ok(Shown::Word(word.to_string()));
+        let picture = match cell.pixels {
+            Pixels::Blank(text) => return word(text),
             Pixels::Picture(p) if fitting.shrink > 1 => {
-                Ok((image::imageops::resize(p, shown_w, shown_h, image::imageops::FilterType::Lanczos3), None))
+                image::imageops::resize(p, shown_w, shown_h, image::imageops::FilterType::Lanczos3)
             }
-            Pixels::Picture(p) => Ok((nearest(p, fitting.grow)?, None)),
+            Pixels::Picture(p) => nearest(p, fitting.grow)?,
             Pixels::Map { values, h, w } => {
                 let range = match (Health::of(values), shared.or_else(|| self.limits.range(values))) {
-                    (Health::Dead, _) => return blank("dead"),
-                    (Health::NotFinite, _) => return blank("NaN"),
-                    (Health::Constant(v), None) => return blank(&format!("= {}", short(v))),
+                    (Health::Dead, _) => return word("dead"),
+                    (Health::NotFinite, _) => return word("NaN"),
+                    (Health::Constant(v), None) => return word(&format!("= {}", short(v))),
                     (_, Some(range)) => range,
-                    (Health::Alive, None) => return blank("no range"),
+                    (Health::Alive, None) => return word("no range"),
                 };
                 let map: Cow<[f32]> =
                     if fitting.shrink > 1 { box_mean(values, h, w, fitting.shrink)?.into() } else { values.into() };
                 let (h, w) = (h.div_ceil(fitting.shrink), w.div_ceil(fitting.shrink));
                 let picture = paint(&map, h, w, |v| self.colormap.rgb(range.unit(v)))?;
-                Ok((nearest(&picture, fitting.grow)?, None))
+                nearest(&picture, fitting.grow)?
             }
+        };
+        Ok(Shown::Picture(picture))
+    }
+}
+
+/// What became of a cell.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Shown {
+    /// Its picture.
+    Picture(RgbImage),
+    /// There is nothing to see, and why: `dead`.
+    Word(String),
+}
+
+/// The cells of a [`Grid`] as pictures, for pages that set the words themselves.
+#[derive(Debug, Clone)]
+pub struct Cells {
+    /// In the order of the grid's cells.
+    pub pictures: Vec<Shown>,
+    /// Width and height of each.
+    pub size: (u32, u32),
+    /// What the colours stand for.
+    pub scale: Option<ScaleBar>,
+    /// How maps were enlarged and clipped.
+    pub note: String,
+    /// Whether cells need an edge, because their colours contain the page's.
+    framed: bool,
+}
+
+impl Cells {
+    /// All in one picture, along the rows with `gap` pixels between them. Gaps are transparent, cells without a picture a faint grey,
+    /// so that it suits a page of any colour.
+    pub fn sheet(&self, columns: usize, gap: u32) -> Result<RgbaImage, DrawError> {
+        const FAINT: Rgba<u8> = Rgba([128, 128, 128, 64]);
+        let ((w, h), columns) = (self.size, columns.clamp(1, self.pictures.len().max(1)) as u64);
+        let rows = (self.pictures.len() as u64).div_ceil(columns);
+        let length = |n: u64, side: u32| (n * u64::from(side + gap)).saturating_sub(u64::from(gap));
+        let (width, height) = (length(columns, w), length(rows, h));
+        super::check_pixels(width, height)?;
+        let mut sheet = RgbaImage::new(width as u32, height as u32);
+        for (i, shown) in self.pictures.iter().enumerate() {
+            let (x, y) = (i as u64 % columns * u64::from(w + gap), i as u64 / columns * u64::from(h + gap));
+            let pixel = |px: u32, py: u32| match shown {
+                Shown::Picture(picture) => picture.get_pixel(px, py).to_rgba(),
+                Shown::Word(_) => FAINT,
+            };
+            image::imageops::replace(&mut sheet, &RgbaImage::from_fn(w, h, pixel), x as i64, y as i64);
         }
+        Ok(sheet)
     }
 }
 
@@ -366,6 +416,22 @@ mod tests {
         let zero = [0.0; 2];
         let dead = Grid::new(vec![cell("a", &zero, 1, 2)]);
         assert!(first(&dead).scale_bar().is_none());
+    }
+
+    #[test]
+    fn sheets_have_transparent_gaps() {
+        let (a, b) = ([0.0, 1.0, 2.0, 4.0], [0.0; 4]);
+        let grid = Grid::new(vec![cell("", &a, 2, 2), cell("", &b, 2, 2), cell("", &a, 2, 2)]);
+        let cells = grid.pictures(2).unwrap();
+        assert_eq!((cells.size, &cells.pictures[1]), ((2, 2), &Shown::Word("dead".into())));
+        let sheet = cells.sheet(2, 3).unwrap();
+        assert_eq!(sheet.dimensions(), (2 + 3 + 2, 2 + 3 + 2));
+        let [r, g, b] = Colormap::Viridis.rgb(1.0);
+        assert_eq!(sheet.get_pixel(1, 1).0, [r, g, b, 255]);
+        assert_eq!(sheet.get_pixel(1, 6).0, [r, g, b, 255]); // the third, in the second row
+        assert_eq!(sheet.get_pixel(3, 0).0[3], 0); // the gap
+        assert_eq!(sheet.get_pixel(6, 6).0[3], 0); // no fourth cell
+        assert_eq!(sheet.get_pixel(6, 0).0, [128, 128, 128, 64]); // dead
     }
 
     #[test]

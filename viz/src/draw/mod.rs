@@ -32,7 +32,7 @@ pub use canvas::Canvas;
 pub use chart::{Chart, Series};
 pub use colormap::{Colormap, NAN_COLOR};
 pub use figure::{Block, Figure, Row};
-pub use grid::{Cell, Grid, Pixels};
+pub use grid::{Cell, Cells, Grid, Pixels, Shown};
 pub use matrix::Matrix;
 pub use overlay::Overlay;
 pub use panels::{Panel, Panels};

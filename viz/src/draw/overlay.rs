@@ -3,7 +3,7 @@
 use super::colormap::jet_opencv;
 use super::resize::bilinear;
 use super::{Colormap, DrawError, check_shape};
-use image::{Rgb, RgbImage};
+use image::{Rgb, RgbImage, Rgba, RgbaImage};
 
 /// How a heat map lies over a photo.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -22,7 +22,7 @@ impl Overlay {
     /// Lays `heat`, `h` x `w` values in 0..=1 and of any size, over `photo`: resized with [`bilinear`], which is what
     /// every style expects. Values that are not numbers count as 0.
     pub fn apply(&self, photo: &RgbImage, heat: &[f32], h: usize, w: usize) -> Result<RgbImage, DrawError> {
-        let heat = stretch(photo, heat, h, w)?;
+        let heat = stretch(heat, h, w, photo.width(), photo.height())?;
         let mixed = |colour: &dyn Fn(Rgb<u8>, f32) -> [u8; 3]| {
             let mut out = photo.clone();
             out.pixels_mut().zip(&heat).for_each(|(p, &t)| p.0 = colour(*p, t));
@@ -39,6 +39,17 @@ impl Overlay {
             Overlay::Pytorch => pytorch(photo, &heat),
         })
     }
+}
+
+/// The heat of [`Overlay::Proportional`] alone, `to_w` x `to_h` pixels: colours as opaque as the heat is strong, to be laid over a
+/// desaturated photo by whoever shows it.
+pub fn layer(map: Colormap, heat: &[f32], h: usize, w: usize, to_w: u32, to_h: u32) -> Result<RgbaImage, DrawError> {
+    let heat = stretch(heat, h, w, to_w, to_h)?;
+    Ok(RgbaImage::from_fn(to_w, to_h, |x, y| {
+        let t = heat[y as usize * to_w as usize + x as usize];
+        let [r, g, b] = map.rgb(t);
+        Rgba([r, g, b, (255.0 * t).round() as u8])
+    }))
 }
 
 /// All in f32 and truncated at the end, as numpy does it there.
@@ -58,11 +69,11 @@ fn pytorch(photo: &RgbImage, heat: &[f32]) -> RgbImage {
     out
 }
 
-/// `heat` at the size of `photo`, clamped to 0..=1, not-a-number as 0.
-fn stretch(photo: &RgbImage, heat: &[f32], h: usize, w: usize) -> Result<Vec<f32>, DrawError> {
+/// `heat` at this size, clamped to 0..=1, not-a-number as 0.
+fn stretch(heat: &[f32], h: usize, w: usize, to_w: u32, to_h: u32) -> Result<Vec<f32>, DrawError> {
     check_shape("the heat map", heat, 1, h, w)?;
     let clean: Vec<f32> = heat.iter().map(|v| if v.is_nan() { 0.0 } else { v.clamp(0.0, 1.0) }).collect();
-    bilinear(&clean, h, w, photo.height() as usize, photo.width() as usize)
+    bilinear(&clean, h, w, to_h as usize, to_w as usize)
 }
 
 /// Mostly grey, a little paler: colours of the map must stand out, the photo must stay readable.
@@ -89,7 +100,7 @@ pub fn contours(
     levels: &[f32],
     thickness: f32,
 ) -> Result<(), DrawError> {
-    let heat = stretch(picture, heat, h, w)?;
+    let heat = stretch(heat, h, w, picture.width(), picture.height())?;
     let (width, height) = (picture.width() as usize, picture.height() as usize);
     let at = |x: usize, y: usize| heat[y * width + x];
     for (x, y, pixel) in picture.enumerate_pixels_mut() {
@@ -160,6 +171,19 @@ mod tests {
         let half = Overlay::Blend(Colormap::Grey, 0.5).apply(&photo, &[1.0, f32::NAN], 1, 2).unwrap();
         assert_eq!(half.get_pixel(0, 0).0, [228, 178, 153]);
         assert_eq!(half.get_pixel(1, 0).0, [100, 50, 25]);
+    }
+
+    #[test]
+    fn the_layer_over_the_photo_is_the_overlay() {
+        let map = Colormap::Inferno;
+        let (photo, heat) = (photo(), layer(map, &HEAT, 2, 2, 4, 3).unwrap());
+        let want = Overlay::Proportional(map).apply(&photo, &HEAT, 2, 2).unwrap();
+        for ((p, l), w) in photo.pixels().zip(heat.pixels()).zip(want.pixels()) {
+            let [r, g, b, alpha] = l.0;
+            let got = blend(desaturated(p.0), [r, g, b], f32::from(alpha) / 255.0);
+            assert!(got.iter().zip(w.0).all(|(a, b)| a.abs_diff(b) <= 1), "{got:?} {w:?}");
+        }
+        assert_eq!([heat.get_pixel(0, 0).0[3], heat.get_pixel(3, 2).0[3]], [0, 255]);
     }
 
     #[test]

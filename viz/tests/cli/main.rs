@@ -3,12 +3,14 @@
 mod ascent;
 mod bench;
 mod bench_models;
+mod browser;
 mod builtin;
 mod images;
 mod names;
 mod outputs;
 mod pictures;
 mod repeat;
+mod report;
 mod results;
 mod support;
 mod torch;

@@ -4,7 +4,13 @@ use super::support::{NET, Sandbox};
 use std::fs;
 
 /// Commands that draw.
-const DRAWING: [&str; 4] = ["features photo.png", "gradcam photo.png", "filters", "ascent -l conv1:0 --steps 1 -q"];
+const DRAWING: [&str; 5] = [
+    "features photo.png",
+    "gradcam photo.png",
+    "filters",
+    "ascent -l conv1:0 --steps 1 -q",
+    "report photo.png --steps 1 --channels 1 -q",
+];
 
 #[test]
 fn a_file_where_the_folder_should_be() {

@@ -4,12 +4,13 @@ use super::support::{NET, Sandbox};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Every kind of output, in one folder.
-const COMMANDS: [&str; 5] = [
+const COMMANDS: [&str; 6] = [
     "predict photo.png --size 24x36 --input-gradient --raw out/predict.safetensors",
     "gradcam photo.png --top 3 -o out --raw out/gradcam.safetensors",
     "features photo.png -l conv1,layer3,linear -o out --raw out/features.safetensors",
     "filters -l layer2.0.conv1 -o out --raw out/filters.safetensors",
     "ascent -l layer1:0 --steps 3 --size 24 -q --seed 7 -o out --raw out/ascent.safetensors",
+    "report photo.png --steps 2 --channels 2 --no-timings -q -o out --raw out/report.safetensors",
 ];
 
 /// What all commands write, by file name, and print.
@@ -24,8 +25,8 @@ fn everything(options: &str) -> BTreeMap<String, Vec<u8>> {
 #[test]
 fn twice() {
     let first = everything("");
-    // Five files of numbers, and at least a picture with its JSON of all but predict.
-    assert!(first.len() > 5 + 2 * 4, "{:?}", first.keys());
+    // Six files of numbers, and at least a picture with its JSON of all but predict.
+    assert!(first.len() > 6 + 2 * 4, "{:?}", first.keys());
     let second = everything("");
     assert_eq!(first.keys().collect::<Vec<_>>(), second.keys().collect::<Vec<_>>());
     for (name, bytes) in &first {

@@ -162,7 +162,7 @@ fn options(session: &Session, args: &AscentArgs, seed: u64) -> Result<Options, P
 }
 
 /// What an ascent found, as a picture.
-fn picture(a: &Ascent) -> Result<RgbImage, Problem> {
+pub fn picture(a: &Ascent) -> Result<RgbImage, Problem> {
     let [c, h, w] = a.shape;
     // A network for grey images is shown in grey.
     let image = if c == 1 { a.image.repeat(3) } else { a.image.clone() };

@@ -73,11 +73,11 @@ fn order(maps: &Features, sort: Sort, selected: &[Selection]) -> Vec<usize> {
         false => asked.into_iter().flatten().collect(),
     };
     let all: Vec<&[f32]> = maps.channels().collect();
-    let mean = |c: usize| all[c].iter().map(|v| f64::from(*v)).sum::<f64>() / all[c].len() as f64;
+    let means = maps.means();
     let zeros = |c: usize| all[c].iter().filter(|v| **v <= 0.0).count();
     match sort {
         Sort::Index => {}
-        Sort::Mean => channels.sort_by(|a, b| mean(*b).total_cmp(&mean(*a))),
+        Sort::Mean => channels.sort_by(|a, b| means[*b].total_cmp(&means[*a])),
         Sort::Sparsity => channels.sort_by_key(|c| zeros(*c)),
     }
     channels
@@ -114,18 +114,20 @@ fn pages(
         let list = BarList { heading: format!("the {} strongest of {c} units", bars.len()), bars, full };
         return Ok(vec![figure.stack(&[&list])?]);
     }
-    let signed = all.iter().any(|m| m.iter().any(|v| *v < 0.0));
-    let mut grid = Grid::new(
-        channels
-            .iter()
-            .map(|i| Cell { label: format!("#{i}"), value: None, pixels: Pixels::Map { values: all[*i], h, w } })
-            .collect(),
-    );
+    Ok(figure.grid(&Grid { scope, ..grid(maps, channels) })?)
+}
+
+/// The maps of some channels.
+pub fn grid<'a>(maps: &'a Features, channels: &[usize]) -> Grid<'a> {
+    let [_, h, w] = maps.size();
+    let all: Vec<&[f32]> = maps.channels().collect();
+    let cell = |i: &usize| Cell { label: format!("#{i}"), value: None, pixels: Pixels::Map { values: all[*i], h, w } };
+    let mut grid = Grid::new(channels.iter().map(cell).collect());
     // After a ReLU zero is the floor; before it zero is the middle.
-    (grid.colormap, grid.limits) =
-        if signed { (Colormap::RdBu, Limits::Symmetric) } else { (Colormap::Viridis, Limits::ZeroMax) };
-    grid.scope = scope;
-    Ok(figure.grid(&grid)?)
+    if all.iter().any(|m| m.iter().any(|v| *v < 0.0)) {
+        (grid.colormap, grid.limits) = (Colormap::RdBu, Limits::Symmetric);
+    }
+    grid
 }
 
 /// The grid of Chollet's notebook (2017, 5.4.1): standardised channels, 16 a row, no gap; unlike there the last row is not dropped

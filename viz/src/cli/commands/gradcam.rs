@@ -5,7 +5,7 @@ use crate::cli::output::{Output, print};
 use crate::cli::problem::Problem;
 use crate::cli::session::{Pass, Session};
 use convscope_models::engine::Tensor;
-use convscope_models::network::Selection;
+use convscope_models::network::{LayerId, Selection};
 use convscope_viz::draw::{Bar, BarList, Colormap, Figure, Overlay, Panel, Panels, Theme, short};
 use convscope_viz::gradcam::{GradCam, Map, Targets, grad_cam};
 use convscope_viz::predict::Prediction;
@@ -28,19 +28,7 @@ pub fn run(
 ) -> Result<(), Problem> {
     let session = Session::open(common)?;
     let network = session.network();
-    let layer = match layer {
-        Some(text) => match session.select(text)? {
-            Selection { layer, channel: None } => layer,
-            Selection { .. } => {
-                return Err(Problem::usage(format!(
-                    "--layer {text}: Grad-CAM weighs all channels of a layer; leave out the channel"
-                )));
-            }
-        },
-        None => network
-            .cam_layer()
-            .ok_or_else(|| Problem::usage(format!("{} has no convolution: name a layer with --layer", network.name)))?,
-    };
+    let layer = cam_layer(&session, layer)?;
     let (prepared, image) = session.image(path, size, Pass::Recorded)?;
     let model = session.model.fused(&[layer])?;
     let (prediction, maps) = match target {
@@ -101,6 +89,29 @@ pub fn run(
     Ok(())
 }
 
+/// The layer that was typed, or the network's own.
+pub fn cam_layer(session: &Session, typed: Option<&str>) -> Result<LayerId, Problem> {
+    let network = session.network();
+    let Some(text) = typed else {
+        let none = || Problem::usage(format!("{} has no convolution: name a layer with --layer", network.name));
+        return network.cam_layer().ok_or_else(none);
+    };
+    match session.select(text)? {
+        Selection { layer, channel: None } => Ok(layer),
+        Selection { .. } => {
+            let reason = "Grad-CAM weighs all channels of a layer; leave out the channel";
+            Err(Problem::usage(format!("--layer {text}: {reason}")))
+        }
+    }
+}
+
+/// Why a map is blank, if it is.
+pub fn nothing_for(cam: &GradCam) -> Option<String> {
+    let [low, high] = cam.signed.map(short);
+    let text = format!("nothing speaks for this class here: every contribution is negative ({low} to {high})");
+    (cam.signed[1] <= 0.0).then_some(text)
+}
+
 /// How a map is coloured and laid over the photo.
 struct CamLook {
     overlay: Overlay,
@@ -133,12 +144,8 @@ fn figure(
         .subtitle(format!("target: {name} ({}) · p = {p:.3} · logit {:.2}", cam.class, prediction.logits[cam.class]))
         .metadata(session.metadata(&format!("map {}×{}, drawn bilinearly", map.w, map.h)))
         .theme(if dark { Theme::dark() } else { Theme::light() });
-    if cam.signed[1] <= 0.0 {
-        figure = figure.warning(format!(
-            "nothing speaks for this class here: every contribution is negative ({} to {})",
-            short(cam.signed[0]),
-            short(cam.signed[1])
-        ));
+    if let Some(text) = nothing_for(cam) {
+        figure = figure.warning(text);
     }
     let mut shown = prediction.top(5);
     if !shown.contains(&cam.class) {

@@ -10,6 +10,7 @@ mod filters;
 mod gradcam;
 mod models;
 mod predict;
+mod report;
 mod summary;
 mod trace;
 mod train;
@@ -31,7 +32,7 @@ pub fn run(args: &Args) -> Result<(), Problem> {
     };
     if let (Some(name), Some(_)) = (no_numbers, &common.raw) {
         return Err(Problem::usage(format!(
-            "--raw: {name} writes no numbers; predict, eval, filters, features, ascent and gradcam do"
+            "--raw: {name} writes no numbers; predict, eval, filters, features, ascent, gradcam and report do"
         )));
     }
     match &args.command {
@@ -54,6 +55,7 @@ pub fn run(args: &Args) -> Result<(), Problem> {
             };
             gradcam::run(common, path, image, target, layer.as_deref(), *preset)
         }
+        Command::Report(options) => report::run(common, options),
         Command::Trace { path, image, backward, fused, format } => trace::run(common, path, image, *backward, *fused, *format),
         Command::Bench { command: BenchCommand::Kernels(options) } => bench::run(common, options),
         Command::Bench { command: BenchCommand::Models(options) } => bench_models::run(common, options),

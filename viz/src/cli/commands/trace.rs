@@ -4,9 +4,8 @@ use crate::cli::args::{Common, ImageArgs, TraceFormat};
 use crate::cli::output::print;
 use crate::cli::problem::Problem;
 use crate::cli::session::{Pass, Session};
-use convscope_models::Model;
-use convscope_models::engine::{Rules, Tape, Tensor, trace};
-use convscope_models::network::LayerId;
+use convscope_models::engine::trace;
+use convscope_viz::timings::record;
 use std::path::Path;
 
 pub fn run(
@@ -29,20 +28,4 @@ pub fn run(
         TraceFormat::Chrome => print(trace::chrome(&tape)),
         _ => print(format!("{:#}", trace::json(&tape))),
     }
-}
-
-fn record(model: &Model, image: &Tensor, backward: bool) -> Result<Tape, Problem> {
-    let mut tape = Tape::new();
-    let run = model.forward(&mut tape, image.clone())?;
-    if backward {
-        let logits = tape.value(run.output())?;
-        let (best, _) =
-            logits.f32().iter().enumerate().fold((0, f32::NEG_INFINITY), |b, (i, v)| if *v > b.1 { (i, *v) } else { b });
-        let mut upstream = vec![0.0f32; logits.len()];
-        upstream[best] = 1.0;
-        let upstream = Tensor::from_slice(logits.shape().clone(), &upstream)?;
-        let input = tape.find(&model.network[LayerId::INPUT].name)?;
-        tape.backward(run.output(), Some(upstream), &[input], &Rules::default())?;
-    }
-    Ok(tape)
 }

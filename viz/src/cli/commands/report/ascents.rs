@@ -1,0 +1,81 @@
+//! Pictures that excite classes and channels, beside what the photo does to them.
+
+use crate::cli::commands::ascent::picture;
+use crate::cli::commands::features::grid;
+use crate::cli::output::Output;
+use crate::cli::problem::Problem;
+use crate::cli::session::Session;
+use convscope_models::engine::Tensor;
+use convscope_models::network::LayerId;
+use convscope_viz::ascent::{Ascent, Options, Progress, ascend};
+use convscope_viz::draw::{Shown, short};
+use convscope_viz::features::Features;
+use convscope_viz::report::{Excited, HeatMap, Picture, Scale, Stage};
+use indicatif::ProgressBar;
+
+/// Side of a channel's map on the page, about.
+const MAP: u32 = 128;
+
+/// Climbs for one layer after the other.
+pub struct Climber<'a> {
+    pub session: &'a Session,
+    pub options: &'a Options,
+    /// Counts steps of pictures.
+    pub bar: &'a ProgressBar,
+    pub output: &'a mut Output,
+}
+
+impl Climber<'_> {
+    fn ascend(&mut self, layer: LayerId, channels: &[usize]) -> Result<Vec<Ascent>, Problem> {
+        let (before, batch) = (self.bar.position(), self.options.batch);
+        let model = self.session.model.fused(&[layer])?;
+        let found = ascend(&model, layer, channels, self.options, &mut |p: Progress| {
+            let together = batch.min(p.total - p.done_channels);
+            self.bar.set_position(before + (p.done_channels * p.steps + p.step * together) as u64);
+        })?;
+        if let Some(Ascent { shape: [c, h, w], .. }) = found.first() {
+            let images: Vec<f32> = found.iter().flat_map(|a| &a.image).copied().collect();
+            let name = format!("ascent.{}", self.session.network()[layer].name);
+            self.output.numbers(name, Tensor::from_slice([found.len(), *c, *h, *w], &images)?);
+        }
+        Ok(found)
+    }
+
+    /// Of classes whose heat maps are shown.
+    pub fn classes(&mut self, maps: &[HeatMap]) -> Result<Vec<Excited>, Problem> {
+        let classes: Vec<usize> = maps.iter().map(|m| m.class.index).collect();
+        let found = self.ascend(self.session.network().output(), &classes)?;
+        let excited = |(a, m): (&Ascent, &HeatMap)| {
+            let name = m.class.name.clone();
+            let alt =
+                format!("Picture that raises the logit of {name} to {} (the photo: {})", short(a.score), short(m.class.logit));
+            Ok(Excited { name, picture: shown(a, alt)?, reached: a.score, photo: m.class.logit, map: None })
+        };
+        found.iter().zip(maps).map(excited).collect()
+    }
+
+    /// Of channels, with their maps of the photo `name`.
+    pub fn stage(&mut self, maps: &Features, channels: &[usize], name: &str) -> Result<Stage, Problem> {
+        let layer = self.session.network()[maps.layer].name.clone();
+        let found = self.ascend(maps.layer, channels)?;
+        let (means, cells) = (maps.means(), grid(maps, channels).pictures(MAP)?);
+        let excited = |(a, map): (&Ascent, &Shown)| {
+            let mean = means[a.channel] as f32;
+            let what = format!("channel {} of {layer}", a.channel);
+            let picture = shown(a, format!("Picture that raises {what} to a mean of {}", short(a.score)))?;
+            let map = match map {
+                Shown::Picture(map) => {
+                    Some(Picture::new(map.clone(), format!("Map of {what} for {name}, mean {}", short(mean)))?)
+                }
+                Shown::Word(_) => None,
+            };
+            Ok(Excited { name: format!("#{}", a.channel), picture, reached: a.score, photo: mean, map })
+        };
+        let channels = found.iter().zip(&cells.pictures).map(excited).collect::<Result<_, Problem>>()?;
+        Ok(Stage { layer, shape: maps.size(), channels, scale: cells.scale.as_ref().map(Scale::from) })
+    }
+}
+
+fn shown(a: &Ascent, alt: String) -> Result<Option<Picture>, Problem> {
+    Ok(if a.dead { None } else { Some(Picture::new(picture(a)?, alt)?) })
+}

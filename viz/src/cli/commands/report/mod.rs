@@ -1,0 +1,137 @@
+//! `convscope report`: one page about a network and a photo.
+//!
+//! What it costs: one pass for the prediction and the feature maps, one with a way back for each class of Grad-CAM, a few for the
+//! times, and for gradient ascent `--steps` passes both ways for each of `--channels` channels of every stage (which end at that
+//! stage) and for each class. The channels of a stage and the classes go through the network together.
+
+mod ascents;
+mod heat;
+mod maps;
+
+use crate::cli::args::{Common, ReportArgs};
+use crate::cli::output::{Output, command_line, print};
+use crate::cli::problem::Problem;
+use crate::cli::session::{Pass, Session, check_memory, progress};
+use convscope_models::engine::Tensor;
+use convscope_models::preprocess::Prepared;
+use convscope_viz::ascent::{Options, Preset};
+use convscope_viz::draw::png::SOFTWARE;
+use convscope_viz::draw::resize::fit;
+use convscope_viz::features::features;
+use convscope_viz::predict::Prediction;
+use convscope_viz::report::{Class, Picture, Report, Timings};
+use convscope_viz::timings::layer_times;
+use convscope_viz::{features, tour};
+use image::RgbImage;
+use serde_json::json;
+
+/// Classes in the list of the prediction.
+const TOP: usize = 5;
+/// Timed passes.
+const PASSES: usize = 5;
+/// Photos are shown in at most so many pixels a side.
+const PHOTO: u32 = 480;
+
+pub fn run(common: &Common, args: &ReportArgs) -> Result<(), Problem> {
+    let session = Session::open(common)?;
+    let network = session.network();
+    let (prepared, image) = session.image(&args.path, &args.image, Pass::Recorded)?;
+    let Prepared { h, w, .. } = prepared;
+    let name = args.path.to_string_lossy().into_owned();
+    let photo = shown(&prepared.shown)?;
+    let mut output = Output::new(common, session.facts(&[("image", json!(name))]));
+
+    let (prediction, heat) = heat::heat(&session, args, &image, &photo, &mut output)?;
+    let classes: Vec<Class> = prediction.top(TOP).into_iter().map(|c| class(&session, &prediction, c)).collect();
+
+    let stages = tour::stages(network, h, w)?;
+    let waypoints = tour::waypoints(network, h, w)?;
+    let layers: Vec<_> = stages.iter().chain(waypoints.iter().filter(|id| !stages.contains(id))).copied().collect();
+    let (found, _) = features(&session.model.fused_once(&layers), &image, &layers)?;
+    let maps = waypoints.iter().filter_map(|id| found.iter().find(|f| f.layer == *id));
+    let maps = maps.map(|f| maps::maps(&session, f, &name)).collect::<Result<Vec<_>, _>>()?;
+
+    let options = Options { steps: args.steps, seed: common.seed, ..Preset::Default.options(network) };
+    let together = options.batch.min(args.channels.max(heat.maps.len()));
+    check_memory(network, options.size, together, Pass::Recorded)?;
+    let chosen: Vec<(&features::Features, Vec<usize>)> = stages
+        .iter()
+        .filter_map(|id| found.iter().find(|f| f.layer == *id))
+        .map(|f| (f, strongest(&f.means(), args.channels)))
+        .collect();
+    let pictures = heat.maps.len() + chosen.iter().map(|(_, channels)| channels.len()).sum::<usize>();
+    let bar = progress((pictures * options.steps) as u64, "ascent", common.quiet || common.json);
+    let mut climb = ascents::Climber { session: &session, options: &options, bar: &bar, output: &mut output };
+    let excited = climb.classes(&heat.maps)?;
+    let stages = chosen.iter().map(|(f, channels)| climb.stage(f, channels, &name)).collect::<Result<Vec<_>, _>>()?;
+    bar.finish_and_clear();
+
+    let timings = match args.no_timings {
+        true => None,
+        false => {
+            let layers = layer_times(&session.model.fused(&[])?, &image, PASSES)?;
+            Some(Timings { layers, passes: PASSES, threads: rayon::current_num_threads() })
+        }
+    };
+    let page = Report {
+        network: network.name.clone(),
+        weights: session.weights.clone(),
+        image: name.clone(),
+        command: command_line(),
+        software: SOFTWARE.into(),
+        seed: common.seed,
+        notices: notices(&session),
+        photo: Picture::new(photo, format!("The photo {name} as the network sees it, {w} by {h} pixels"))?,
+        head: network.head,
+        class_count: prediction.logits.len(),
+        classes,
+        excited,
+        stages,
+        steps: args.steps,
+        filters: maps::filters(&session)?,
+        maps,
+        summary: network.summary(h, w)?,
+        timings,
+        heat,
+    };
+    output.numbers("logits", Tensor::from_slice([1, prediction.logits.len()], &prediction.logits)?);
+    output.page("report.html", page.html().map_err(|e| Problem::failure(format!("the page: {e}")))?);
+    let written = output.finish()?;
+    if common.json {
+        let row = |c: &Class| json!({"index": c.index, "name": c.name, "probability": c.probability, "logit": c.logit});
+        let top: Vec<_> = page.classes.iter().map(row).collect();
+        let explained: Vec<_> = page.heat.maps.iter().map(|m| row(&m.class)).collect();
+        print(format!(
+            "{:#}",
+            json!({"image": name, "top": top, "layer": page.heat.layer, "explained": explained, "pages": written})
+        ))?;
+    }
+    Ok(())
+}
+
+/// The photo in a size for the page: pixels of tiny ones stay pixels.
+fn shown(photo: &RgbImage) -> Result<RgbImage, Problem> {
+    let (w, h) = photo.dimensions();
+    let as_it_is = w.min(h) >= 64 && w.max(h) <= PHOTO;
+    Ok(if as_it_is { photo.clone() } else { fit(photo, PHOTO, PHOTO)? })
+}
+
+fn class(session: &Session, prediction: &Prediction, index: usize) -> Class {
+    let (logit, probability) = (prediction.logits[index], prediction.probabilities[index]);
+    Class { name: session.class_name(index), index, logit, probability }
+}
+
+/// The channels of the largest means, largest first; ties go to the lower number.
+fn strongest(means: &[f64], count: usize) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..means.len()).collect();
+    order.sort_by(|a, b| means[*b].total_cmp(&means[*a]));
+    order.truncate(count);
+    order
+}
+
+/// What must be known before the rest is believed.
+fn notices(session: &Session) -> Vec<String> {
+    let random = session.weights == "random";
+    let text = "The weights are random: this network has learnt nothing, and whatever looks like sense below is chance or the photo's own structure.";
+    random.then(|| text.to_string()).into_iter().collect()
+}

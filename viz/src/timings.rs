@@ -1,0 +1,98 @@
+//! Where the time of a pass goes, as its tape noted it.
+
+use crate::error::VizError;
+use crate::predict::{one_hot, predictions};
+use convscope_models::Model;
+use convscope_models::engine::kernels::Call;
+use convscope_models::engine::tape::Node;
+use convscope_models::engine::{Rules, Tape, Tensor};
+use convscope_models::network::LayerId;
+
+/// One operation of a pass.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LayerTime {
+    /// The layer, or the last of those that are computed together.
+    pub layer: String,
+    /// The operation, such as `Conv2d`.
+    pub op: &'static str,
+    /// The rows of the kernel tables that ran forward, such as `direct_avx512`.
+    pub kernels: Vec<&'static str>,
+    /// Microseconds forward.
+    pub forward: f64,
+    /// Microseconds back to the image; parameters get no gradients.
+    pub backward: f64,
+    /// Operations forward, of the direct algorithm: two for each multiply-add.
+    pub flops: u64,
+}
+
+impl LayerTime {
+    /// Billions of operations a second, forward; `None` for what has no multiply-adds.
+    pub fn rate(&self) -> Option<f64> {
+        (self.flops > 0 && self.forward > 0.0).then(|| self.flops as f64 / self.forward / 1e3)
+    }
+}
+
+/// The tape of a pass of images `[n,c,h,w]`; if `backward`, also of the way from the first image's best logit back to the images.
+pub fn record(model: &Model, images: &Tensor, backward: bool) -> Result<Tape, VizError> {
+    let mut tape = Tape::new();
+    let run = model.forward(&mut tape, images.clone())?;
+    if backward {
+        let chosen: Vec<usize> = predictions(model, &tape, &run)?.iter().map(|p| p.best()).collect();
+        let upstream = one_hot(&tape, &run, &chosen)?;
+        let input = tape.find(&model.network[LayerId::INPUT].name)?;
+        tape.backward(run.output(), Some(upstream), &[input], &Rules::default())?;
+    }
+    Ok(tape)
+}
+
+/// The times of each operation forward and backward: medians of `passes` passes, after one that is not counted (it packs weights and
+/// touches fresh memory).
+pub fn layer_times(model: &Model, images: &Tensor, passes: usize) -> Result<Vec<LayerTime>, VizError> {
+    drop(record(model, images, true)?);
+    let tapes = (0..passes.max(1)).map(|_| record(model, images, true)).collect::<Result<Vec<_>, _>>()?;
+    let micros = |calls: &[Call]| calls.iter().map(|c| c.micros).sum::<f64>() + 0.0; // an empty sum of floats is -0
+    let times = tapes[0].nodes().iter().enumerate().filter_map(|(i, node)| {
+        let op = node.op.as_ref()?.rule().name();
+        let over = |part: fn(&Node) -> &Vec<Call>| median(tapes.iter().map(|tape| micros(part(&tape.nodes()[i]))).collect());
+        let mut kernels: Vec<&'static str> = Vec::new();
+        for call in &node.forward {
+            if !kernels.contains(&call.kernel) {
+                kernels.push(call.kernel);
+            }
+        }
+        Some(LayerTime {
+            layer: node.label.clone(),
+            op,
+            kernels,
+            forward: over(|n| &n.forward),
+            backward: over(|n| &n.backward),
+            flops: node.forward.iter().map(|c| c.flops).sum(),
+        })
+    });
+    Ok(times.collect())
+}
+
+/// The middle one, the lower of two; 0 of none.
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values.get(values.len().saturating_sub(1) / 2).copied().unwrap_or(0.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_convolution_is_timed_both_ways() {
+        let network = convscope_models::families::build("small", Some(3)).unwrap();
+        let model = convscope_models::load(network, &convscope_models::Source::Random).unwrap();
+        let image = Tensor::from_slice([1, 3, 32, 32], &vec![0.5; 3 * 32 * 32]).unwrap();
+        let times = layer_times(&model, &image, 2).unwrap();
+        let convs: Vec<_> = times.iter().filter(|t| t.op == "Conv2d").collect();
+        assert_eq!(convs.len(), 4, "{times:#?}");
+        for t in convs {
+            assert!(t.forward > 0.0 && t.backward > 0.0 && t.flops > 0 && t.rate().is_some() && t.kernels.len() == 1, "{t:?}");
+        }
+        assert_eq!([median(vec![3.0, 1.0, 2.0]), median(vec![2.0, 1.0]), median(vec![])], [2.0, 1.0, 0.0]);
+    }
+}
