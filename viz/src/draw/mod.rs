@@ -12,6 +12,7 @@
 
 mod bars;
 mod canvas;
+mod cells;
 mod chart;
 mod colormap;
 pub mod deprocess;
@@ -29,10 +30,11 @@ mod tile;
 
 pub use bars::{Bar, BarList, ScaleBar};
 pub use canvas::Canvas;
+pub use cells::{Cells, Shown};
 pub use chart::{Chart, Series};
 pub use colormap::{Colormap, NAN_COLOR};
 pub use figure::{Block, Figure, Row};
-pub use grid::{Cell, Cells, Grid, Pixels, Shown};
+pub use grid::{Cell, Grid, Pixels};
 pub use matrix::Matrix;
 pub use overlay::Overlay;
 pub use panels::{Panel, Panels};

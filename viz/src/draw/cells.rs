@@ -1,0 +1,73 @@
+//! The cells of a grid without words: for pages that set the words themselves.
+
+use super::{DrawError, ScaleBar, check_pixels};
+use image::{Pixel, RgbImage, Rgba, RgbaImage};
+
+/// What became of a cell.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Shown {
+    /// Its picture.
+    Picture(RgbImage),
+    /// There is nothing to see, and why: `dead`.
+    Word(String),
+}
+
+/// The cells of a [`super::Grid`] as pictures, for pages that set the words themselves.
+#[derive(Debug, Clone)]
+pub struct Cells {
+    /// In the order of the grid's cells.
+    pub pictures: Vec<Shown>,
+    /// Width and height of each.
+    pub size: (u32, u32),
+    /// What the colours stand for.
+    pub scale: Option<ScaleBar>,
+    /// How maps were enlarged and clipped.
+    pub note: String,
+    /// Whether cells need an edge, because their colours contain the page's.
+    pub(super) framed: bool,
+}
+
+impl Cells {
+    /// All in one picture, along the rows with `gap` pixels between them. Gaps are transparent, cells without a picture a faint grey,
+    /// so that it suits a page of any colour.
+    pub fn sheet(&self, columns: usize, gap: u32) -> Result<RgbaImage, DrawError> {
+        const FAINT: Rgba<u8> = Rgba([128, 128, 128, 64]);
+        let ((w, h), columns) = (self.size, columns.clamp(1, self.pictures.len().max(1)) as u64);
+        let rows = (self.pictures.len() as u64).div_ceil(columns);
+        let length = |n: u64, side: u32| (n * u64::from(side + gap)).saturating_sub(u64::from(gap));
+        let (width, height) = (length(columns, w), length(rows, h));
+        check_pixels(width, height)?;
+        let mut sheet = RgbaImage::new(width as u32, height as u32);
+        for (i, shown) in self.pictures.iter().enumerate() {
+            let (x, y) = (i as u64 % columns * u64::from(w + gap), i as u64 / columns * u64::from(h + gap));
+            let pixel = |px: u32, py: u32| match shown {
+                Shown::Picture(picture) => picture.get_pixel(px, py).to_rgba(),
+                Shown::Word(_) => FAINT,
+            };
+            image::imageops::replace(&mut sheet, &RgbaImage::from_fn(w, h, pixel), x as i64, y as i64);
+        }
+        Ok(sheet)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::draw::{Cell, Colormap, Grid, Pixels};
+
+    #[test]
+    fn sheets_have_transparent_gaps() {
+        let (a, b) = ([0.0, 1.0, 2.0, 4.0], [0.0; 4]);
+        let cell = |values| Cell { label: String::new(), value: None, pixels: Pixels::Map { values, h: 2, w: 2 } };
+        let cells = Grid::new(vec![cell(&a), cell(&b), cell(&a)]).pictures(2).unwrap();
+        assert_eq!((cells.size, &cells.pictures[1]), ((2, 2), &Shown::Word("dead".into())));
+        let sheet = cells.sheet(2, 3).unwrap();
+        assert_eq!(sheet.dimensions(), (2 + 3 + 2, 2 + 3 + 2));
+        let [r, g, b] = Colormap::Viridis.rgb(1.0);
+        assert_eq!(sheet.get_pixel(1, 1).0, [r, g, b, 255]);
+        assert_eq!(sheet.get_pixel(1, 6).0, [r, g, b, 255]); // the third, in the second row
+        assert_eq!(sheet.get_pixel(3, 0).0[3], 0); // the gap
+        assert_eq!(sheet.get_pixel(6, 6).0[3], 0); // no fourth cell
+        assert_eq!(sheet.get_pixel(6, 0).0, [128, 128, 128, 64]); // dead
+    }
+}
