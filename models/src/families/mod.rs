@@ -1,17 +1,29 @@
 //! The networks that people study, one file a family, and the register of their names.
 
+mod alexnet;
 mod chollet;
+mod densenet;
+mod googlenet;
+mod inception_v3;
 mod mobilenet;
+mod mobilenet_v2;
 mod resnet;
 mod resnet_cifar;
 mod small;
+mod squeezenet;
 mod vgg;
 
+pub use alexnet::alexnet;
 pub use chollet::chollet_convnet;
+pub use densenet::densenet;
+pub use googlenet::googlenet;
+pub use inception_v3::inception_v3;
 pub use mobilenet::mobilenet_v1;
+pub use mobilenet_v2::mobilenet_v2;
 pub use resnet::resnet;
 pub use resnet_cifar::resnet_cifar;
 pub use small::{SmallConfig, small};
+pub use squeezenet::{SqueezeNet, squeezenet};
 pub use vgg::vgg;
 
 use crate::network::{Classes, InputSpec, Network, NetworkError};
@@ -60,6 +72,8 @@ struct Entry {
 enum Source {
     /// torchvision's `IMAGENET1K_V1`, the papers' recipe; timm has copies.
     Torchvision(&'static str),
+    /// The same where the file has another name than the network and checksum, or timm has no copy with these tensors.
+    TorchvisionFile(&'static str),
     /// akamaster/pytorch_resnet_cifar10.
     Akamaster(&'static str),
     Nobody,
@@ -73,6 +87,9 @@ impl Entry {
                 let file = format!("{name}-{checksum}.pth");
                 let url = format!("https://download.pytorch.org/models/{file}");
                 Some(Pretrained { file, url, hub: Some(format!("timm/{name}.tv_in1k")) })
+            }
+            Source::TorchvisionFile(file) => {
+                Some(Pretrained { file: file.into(), url: format!("https://download.pytorch.org/models/{file}"), hub: None })
             }
             Source::Akamaster(checksum) => {
                 let file = format!("{}-{checksum}.th", name.trim_end_matches("-cifar"));
@@ -93,12 +110,16 @@ const fn imagenet(name: &'static str, checksum: &'static str, build: Build, abou
     Entry { name, about, classes: Classes::ImageNet1k, pretrained: Source::Torchvision(checksum), width: resnet::WIDTH, build }
 }
 
+const fn torchvision(name: &'static str, file: &'static str, width: usize, build: Build, about: &'static str) -> Entry {
+    Entry { name, about, classes: Classes::ImageNet1k, pretrained: Source::TorchvisionFile(file), width, build }
+}
+
 const fn cifar(name: &'static str, checksum: &'static str, build: Build, about: &'static str) -> Entry {
     Entry { name, about, classes: Classes::Cifar10, pretrained: Source::Akamaster(checksum), width: resnet_cifar::WIDTH, build }
 }
 
 #[rustfmt::skip]
-static ENTRIES: [Entry; 21] = [
+static ENTRIES: [Entry; 30] = [
     imagenet("vgg11",          "8a719046", |w, c| vgg(11, false, w, c),      "VGG configuration A, 8 convolutions (Simonyan & Zisserman 2014)"),
     imagenet("vgg11_bn",       "6002323d", |w, c| vgg(11, true, w, c),       "VGG-11 with batch-norm"),
     imagenet("vgg13",          "19584684", |w, c| vgg(13, false, w, c),      "VGG configuration B, 10 convolutions"),
@@ -117,6 +138,15 @@ static ENTRIES: [Entry; 21] = [
     cifar("resnet44-cifar",    "014dd654", |w, c| resnet_cifar(44, w, c),    "ResNet for CIFAR-10, 21 basic blocks"),
     cifar("resnet56-cifar",    "4bfd9763", |w, c| resnet_cifar(56, w, c),    "ResNet for CIFAR-10, 27 basic blocks"),
     cifar("resnet110-cifar",   "1d1ed7c2", |w, c| resnet_cifar(110, w, c),   "ResNet for CIFAR-10, 54 basic blocks"),
+    torchvision("alexnet", "alexnet-owt-7be5be79.pth", alexnet::WIDTH, alexnet, "AlexNet, 5 convolutions (Krizhevsky 2014)"),
+    torchvision("squeezenet1_0", "squeezenet1_0-b66bff10.pth", SqueezeNet::V1_0.width(), |w, c| squeezenet(SqueezeNet::V1_0, w, c), "SqueezeNet of 8 fire modules (Iandola et al. 2016)"),
+    torchvision("squeezenet1_1", "squeezenet1_1-b8a52dc0.pth", SqueezeNet::V1_1.width(), |w, c| squeezenet(SqueezeNet::V1_1, w, c), "SqueezeNet with fewer multiply-adds"),
+    torchvision("googlenet", "googlenet-1378be20.pth", googlenet::WIDTH, googlenet, "GoogLeNet of 9 inception modules, with batch-norm (Szegedy et al. 2014)"),
+    torchvision("inception_v3", "inception_v3_google-0cc3c7bd.pth", inception_v3::WIDTH, inception_v3, "Inception-v3, 1x7 and 7x1 kernels, 299x299 images (Szegedy et al. 2015)"),
+    torchvision("densenet121", "densenet121-a639ec97.pth", densenet::WIDTH, |w, c| densenet(121, w, c), "DenseNet of 58 dense layers (Huang et al. 2016)"),
+    torchvision("densenet169", "densenet169-b2777c0a.pth", densenet::WIDTH, |w, c| densenet(169, w, c), "DenseNet of 82 dense layers"),
+    torchvision("densenet201", "densenet201-c1103571.pth", densenet::WIDTH, |w, c| densenet(201, w, c), "DenseNet of 98 dense layers"),
+    torchvision("mobilenet_v2", "mobilenet_v2-b0353104.pth", mobilenet_v2::WIDTH, mobilenet_v2, "MobileNet v2, 17 inverted residuals (Sandler et al. 2018)"),
     Entry {
         name: "mobilenetv1_100",
         about: "MobileNet v1 at full width, 13 depthwise separable convolutions (Howard et al. 2017)",

@@ -40,6 +40,8 @@ pub struct Builder {
     /// The scopes that are open, outermost first: their places in `network.scopes`, and how many
     /// layers and scopes each has by now for [`NEXT`].
     open: Vec<(usize, usize)>,
+    /// What batch-norms add to the variance.
+    eps: f64,
     error: Option<NetworkError>,
 }
 
@@ -60,7 +62,13 @@ impl Builder {
             head: Head::Softmax,
             preprocess: Preprocess::CIFAR,
         };
-        Self { network, shapes: vec![Shape::Map { channels, height, width }], open: Vec::new(), error }
+        Self { network, shapes: vec![Shape::Map { channels, height, width }], open: Vec::new(), eps: 1e-5, error }
+    }
+
+    /// From here on batch-norms add `eps` to the variance; PyTorch's default is 1e-5.
+    pub fn batch_norm_eps(mut self, eps: f64) -> Self {
+        self.eps = eps;
+        self
     }
 
     /// Channels (or features) of a layer's output.
@@ -102,10 +110,10 @@ impl Builder {
         self.layer(name, LayerKind::Conv2d(Conv2d { in_channels, ..conv }), &[x])
     }
 
-    /// Batch normalisation with PyTorch's numbers.
+    /// Batch normalisation with PyTorch's momentum and the epsilon of [`Builder::batch_norm_eps`].
     pub fn batch_norm(&mut self, name: &str, x: LayerId) -> LayerId {
-        let channels = self.channels(x);
-        self.layer(name, LayerKind::BatchNorm2d { channels, eps: 1e-5, momentum: 0.1 }, &[x])
+        let (channels, eps) = (self.channels(x), self.eps);
+        self.layer(name, LayerKind::BatchNorm2d { channels, eps, momentum: 0.1 }, &[x])
     }
 
     /// ReLU.
@@ -116,6 +124,11 @@ impl Builder {
     /// Maximum pooling.
     pub fn max_pool(&mut self, name: &str, x: LayerId, pool: Pool2d) -> LayerId {
         self.layer(name, LayerKind::MaxPool2d(pool), &[x])
+    }
+
+    /// Average pooling whose padding counts as zeros, as in PyTorch.
+    pub fn avg_pool(&mut self, name: &str, x: LayerId, pool: Pool2d) -> LayerId {
+        self.layer(name, LayerKind::AvgPool2d { pool, count_include_pad: true }, &[x])
     }
 
     /// Average pooling to a fixed size.
@@ -147,6 +160,14 @@ impl Builder {
     /// Sum of `inputs`.
     pub fn add(&mut self, name: &str, inputs: &[LayerId]) -> LayerId {
         self.layer(name, LayerKind::Add, inputs)
+    }
+
+    /// `inputs` one after another along the channels. One input is passed on without a layer that does nothing.
+    pub fn concat(&mut self, name: &str, inputs: &[LayerId]) -> LayerId {
+        match inputs {
+            [only] => *only,
+            _ => self.layer(name, LayerKind::Concat, inputs),
+        }
     }
 
     /// Any layer, as it is given.
