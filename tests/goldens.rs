@@ -102,6 +102,70 @@ fn resnet50_is_pytorchs() {
     network("resnet50");
 }
 
+/// Logits and input gradients of torchvision's other networks, from the numbers of `tests/goldens/zoo.py`.
+///
+/// The gradient runs in f64: what is compared is each network's formula, with no unit near its kink to change sides.
+fn zoo(family: &str) {
+    use convscope_models::engine::{Rules, Tape, kernels::DType};
+    let bytes = golden("zoo.safetensors");
+    let file = SafeTensors::deserialize(&bytes).unwrap();
+    let mut cases: Vec<&str> =
+        file.names().iter().filter_map(|n| n.strip_suffix(".logits")).filter(|c| c.starts_with(family)).collect();
+    cases.sort_unstable();
+    assert!(cases.len() >= 2, "{cases:?}");
+    for case in cases {
+        let (name, size) = case.split_once('.').unwrap();
+        let (h, w) = size.split_once('x').map(|(h, w)| (h.parse().unwrap(), w.parse().unwrap())).unwrap();
+        let model = filled(name);
+        let image = Tensor::from_slice([1, 3, h, w], &fill_image(&format!("input.{size}"), 1, 3, h, w)).unwrap();
+        let class = floats(&file, &format!("{case}.class"))[0].to_bits() as usize;
+        let want = floats(&file, &format!("{case}.logits"));
+        let logits = &predict(&model, &image).unwrap()[0].logits;
+        close(&format!("{case} logits"), logits, &want, 1e-4 * largest(&want));
+        let mut tape = Tape::new();
+        let run = model.cast(DType::F64).forward(&mut tape, image.cast(DType::F64)).unwrap();
+        let upstream: Vec<f64> = (0..logits.len()).map(|i| f64::from(u8::from(i == class))).collect();
+        let upstream = Tensor::from_slice([1, logits.len()], &upstream).unwrap();
+        let x = tape.find(&model.network[LayerId::INPUT].name).unwrap();
+        let grads = tape.backward(run.output(), Some(upstream), &[x], &Rules::default()).unwrap();
+        let dx = grads.of(x).unwrap().cast(DType::F32);
+        let planes: Vec<&[f32]> = dx.f32().chunks_exact(h * w).collect();
+        let part: Vec<f32> =
+            planes.iter().flat_map(|p| p.chunks_exact(w).step_by(5).flat_map(|row| row.iter().step_by(5))).copied().collect();
+        let want = floats(&file, &format!("{case}.dx.part"));
+        close(&format!("{case} dx"), &part, &want, 1e-4 * largest(&want));
+        let sums: Vec<f32> = planes.iter().map(|p| p.iter().map(|v| v.abs()).sum()).collect();
+        let want = floats(&file, &format!("{case}.dx.sums"));
+        close(&format!("{case} dx sums"), &sums, &want, 1e-4 * largest(&want));
+    }
+}
+
+#[test]
+fn alexnet_and_squeezenet_are_pytorchs() {
+    zoo("alexnet");
+    zoo("squeezenet");
+}
+
+#[test]
+fn googlenet_is_pytorchs() {
+    zoo("googlenet");
+}
+
+#[test]
+fn inception_v3_is_pytorchs() {
+    zoo("inception_v3");
+}
+
+#[test]
+fn densenets_are_pytorchs() {
+    zoo("densenet");
+}
+
+#[test]
+fn mobilenet_v2_is_pytorchs() {
+    zoo("mobilenet_v2");
+}
+
 /// A network whose weights came through the f64 tables gives what f32 gives, to f32's precision.
 #[test]
 fn f64_and_f32_agree() {

@@ -4,7 +4,9 @@ use crate::builtin;
 use crate::fill::{Kind, fill_value};
 use crate::model::Model;
 use crate::network::{Network, NetworkError};
-use crate::weights::{Checkpoint, DownloadProgress, Expected, HubAddress, HubOptions, WeightsError, fetch, match_tensors};
+use crate::weights::{
+    Checkpoint, DownloadProgress, Expected, HubAddress, HubOptions, WeightsError, fetch, match_tensors, training_only,
+};
 use crate::{engine, families};
 use convscope_engine::Tensor;
 use convscope_engine::kernels::{Buffer, DType};
@@ -48,6 +50,17 @@ impl Source {
             PathBuf::from(text)
         };
         Ok(Source::File(Checkpoint::open(path)?))
+    }
+}
+
+impl Source {
+    /// The scopes of the file that only training uses and no network here has, such as `AuxLogits`.
+    pub fn left_out(&self) -> Vec<&'static str> {
+        let Source::File(checkpoint) = self else { return Vec::new() };
+        let mut scopes: Vec<_> = checkpoint.tensors().iter().filter_map(|t| training_only(&t.name)).collect();
+        scopes.sort_unstable();
+        scopes.dedup();
+        scopes
     }
 }
 
@@ -110,7 +123,8 @@ pub fn guess_network(source: &Source, classes: Option<usize>) -> Result<Network,
     for name in families::names() {
         let network = families::build(name, classes)?;
         // Matching explains every difference, which takes long; most networks differ in the number of tensors already.
-        let stored = checkpoint.tensors().iter().filter(|t| t.dtype.is_float()).count();
+        let counts = |t: &&crate::weights::StoredTensor| t.dtype.is_float() && training_only(&t.name).is_none();
+        let stored = checkpoint.tensors().iter().filter(counts).count();
         if stored == network.params().len() && match_tensors(&network.name, &expected(&network), checkpoint).is_ok() {
             return Ok(network);
         }

@@ -24,5 +24,5 @@ pub use convert::{SaveType, TensorToSave, write_safetensors};
 pub use error::WeightsError;
 pub use hub::{DownloadProgress, HubOptions, fetch};
 pub use hub_address::HubAddress;
-pub use matching::{Expected, Matched, Mismatch, Misshapen, Unmatched, match_tensors};
+pub use matching::{Expected, Matched, Mismatch, Misshapen, Unmatched, match_tensors, training_only};
 pub use stored::{FileBytes, StoredTensor, StoredType};

@@ -140,3 +140,26 @@ fn thousands_of_strangers_are_compared_in_bounded_time() {
     assert_eq!((report.missing.len(), report.unexpected.len()), (1000, 20_000));
     assert!(start.elapsed().as_secs() < 10, "{:?}", start.elapsed());
 }
+
+/// Inception-v3's auxiliary classifier and DenseNet's old names, as torchvision's files have them.
+#[test]
+fn torchvisions_files_may_hold_more_and_older_names() {
+    let folder = tempfile::tempdir().unwrap();
+    let layer = "features.denseblock1.denselayer2";
+    let checkpoint = ramps(
+        folder.path(),
+        "old.safetensors",
+        &[
+            (&format!("{layer}.norm.1.weight"), &[4]),
+            (&format!("{layer}.conv.2.weight"), &[4, 4, 3, 3]),
+            ("AuxLogits.fc.weight", &[10, 4]),
+            ("aux1.fc2.bias", &[10]),
+        ],
+    );
+    let (norm, conv) = (format!("{layer}.norm1.weight"), format!("{layer}.conv2.weight"));
+    let network = expected(&[(&norm, &[4]), (&conv, &[4, 4, 3, 3])]);
+    let found = pairs(&match_tensors("densenet121", &network, &checkpoint).unwrap());
+    assert_eq!(found, [(norm, format!("{layer}.norm.1.weight")), (conv, format!("{layer}.conv.2.weight"))]);
+    let source = convscope_models::Source::File(checkpoint);
+    assert_eq!(source.left_out(), ["AuxLogits", "aux1"]);
+}

@@ -80,6 +80,10 @@ impl Session {
         };
         let weights = source.to_string();
         let model = load(network, &source)?;
+        let left_out = source.left_out();
+        if !left_out.is_empty() && !common.quiet {
+            eprintln!("note: {} of {weights} only serves training and is left out", left_out.join(", "));
+        }
         Ok(Session { model, labels, weights, seed: common.seed })
     }
 
