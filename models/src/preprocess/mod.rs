@@ -16,7 +16,7 @@ use thiserror::Error;
 
 pub use decode::{decode, read_image};
 pub use normalize::{ChannelOrder, Normalization};
-pub use resize::{Filter, resize};
+pub use resize::{Filter, crop, resize};
 
 use resize::Region;
 

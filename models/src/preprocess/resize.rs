@@ -92,14 +92,14 @@ pub(super) fn resize_region(image: &RgbImage, (w, h): (usize, usize), region: Re
     let bytes = if filter == Filter::Nearest || (from_w, from_h) == (w, h) {
         let columns = nearest(from_w, w, x, region_w);
         let rows = nearest(from_h, h, y, region_h);
-        pick(image, columns, rows.into_iter())
+        pick(image, &columns, &rows)
     } else {
         let mut columns = taps(from_w, w, x, region_w, filter);
         let mut rows = taps(from_h, h, y, region_h, filter);
         // Only the part of the source that the region is made of.
         let (from_columns, from_rows) = (rebase(&mut columns), rebase(&mut rows));
         let width = from_columns.len();
-        let source = pick(image, from_columns, from_rows.clone());
+        let source = cut(image, from_columns, from_rows);
         let (lost_w, lost_h) = (from_w as i64 - w as i64, from_h as i64 - h as i64);
         if lost_h > 0 && lost_h > 2 * lost_w {
             convolve_rows(&convolve_columns(&source, width, &rows), width, &columns)
@@ -154,16 +154,16 @@ fn to_byte(sum: i32) -> u8 {
 
 /// Rows of `w` RGB pixels to rows of one pixel a tap.
 fn convolve_rows(rows: &[u8], w: usize, columns: &[Taps]) -> Vec<u8> {
-    let mut out = Vec::with_capacity(rows.len() / w * columns.len());
-    for row in rows.chunks_exact(w * 3) {
-        for Taps { start, weights } in columns {
+    let mut out = vec![0; rows.len() / w * columns.len()];
+    for (row, out) in rows.chunks_exact(w * 3).zip(out.chunks_exact_mut(columns.len() * 3)) {
+        for (Taps { start, weights }, out) in columns.iter().zip(out.as_chunks_mut::<3>().0) {
             let mut sum = [1i32 << (PRECISION - 1); 3];
-            for (pixel, &weight) in row[start * 3..].chunks_exact(3).zip(weights) {
+            for (pixel, &weight) in row[start * 3..].as_chunks::<3>().0.iter().zip(weights) {
                 for c in 0..3 {
                     sum[c] += i32::from(pixel[c]) * weight;
                 }
             }
-            out.extend(sum.map(to_byte));
+            *out = sum.map(to_byte);
         }
     }
     out
@@ -193,13 +193,22 @@ fn nearest(from: usize, to: usize, start: usize, count: usize) -> Vec<usize> {
 }
 
 /// The pixels where the given columns and rows cross.
-fn pick(image: &RgbImage, columns: impl IntoIterator<Item = usize> + Clone, rows: impl Iterator<Item = usize>) -> Vec<u8> {
-    let source = image.as_raw();
+fn pick(image: &RgbImage, columns: &[usize], rows: &[usize]) -> Vec<u8> {
+    let (pixels, width) = (image.as_raw().as_chunks::<3>().0, image.width() as usize);
+    rows.iter().flat_map(|row| columns.iter().flat_map(move |column| pixels[row * width + column])).collect()
+}
+
+/// The pixels of neighbouring columns and rows.
+fn cut(image: &RgbImage, columns: Range<usize>, rows: Range<usize>) -> Vec<u8> {
     let stride = image.width() as usize * 3;
-    let mut bytes = Vec::new();
-    for row in rows {
-        let row = &source[row * stride..][..stride];
-        bytes.extend(columns.clone().into_iter().flat_map(|column| &row[column * 3..][..3]));
+    let mut bytes = Vec::with_capacity(3 * columns.len() * rows.len());
+    for row in image.as_raw()[rows.start * stride..rows.end * stride].chunks_exact(stride) {
+        bytes.extend_from_slice(&row[columns.start * 3..columns.end * 3]);
     }
     bytes
+}
+
+/// A part of an image, which holds it.
+pub fn crop(image: &RgbImage, x: usize, y: usize, w: usize, h: usize) -> RgbImage {
+    RgbImage::from_raw(w as u32, h as u32, cut(image, x..x + w, y..y + h)).expect("as many bytes as pixels")
 }

@@ -2,7 +2,7 @@
 
 use super::random::Stream;
 use super::recipe::Augment;
-use crate::preprocess::{Filter, ImageError, Normalization, resize};
+use crate::preprocess::{Filter, ImageError, Normalization, crop, resize};
 use image::RgbImage;
 
 /// Rectangles: `[x, y, w, h]`.
@@ -31,8 +31,7 @@ impl Augment {
             let side = w.min(h);
             [(w - side) / 2, (h - side) / 2, side, side]
         });
-        let cut = image::imageops::crop_imm(photo, x as u32, y as u32, cut_w as u32, cut_h as u32).to_image();
-        let mut view = resize(&cut, size, size, Filter::Bilinear)?;
+        let mut view = resize(&crop(photo, x, y, cut_w, cut_h), size, size, Filter::Bilinear)?;
         if self.flip && stream.chance(0.5) {
             image::imageops::flip_horizontal_in_place(&mut view);
         }
