@@ -1,8 +1,11 @@
-//! Buffers: aligned bytes with a dtype tag, from the pool of `memory`.
+//! Buffers: aligned bytes with a dtype tag, in host memory (from the pool of `memory`) or in a device's.
 //!
 //! A buffer is written while it is uniquely owned and shared (in an `Arc`) afterwards, so there are no locks around data.
 
+use crate::cuda;
+use crate::cuda::queue::{DeviceBlock, Queue};
 use crate::device::{DType, Device, Element};
+use crate::error::Result;
 use crate::memory::Block;
 use std::sync::{Arc, OnceLock};
 
@@ -25,11 +28,12 @@ pub struct Buffer {
 enum Bytes {
     Owned(Block),
     Shared(SharedBytes),
+    Device(DeviceBlock),
 }
 
 struct Prepared {
     key: String,
-    value: Buffer,
+    value: Arc<Buffer>,
     next: OnceLock<Box<Prepared>>,
 }
 
@@ -51,6 +55,18 @@ impl Buffer {
         let mut b = Self::new(T::DTYPE, values.len());
         b.as_mut_slice().copy_from_slice(values);
         b
+    }
+
+    /// A buffer of another length and type on the same device. Its contents are unspecified.
+    pub fn like(&self, dtype: DType, len: usize) -> Self {
+        match &self.bytes {
+            Bytes::Device(block) => Self::device_buffer(block.queue(), dtype, len, 0, len * dtype.size()),
+            _ => Self::new(dtype, len),
+        }
+    }
+
+    fn device_buffer(queue: &'static Queue, dtype: DType, len: usize, offset: usize, size: usize) -> Self {
+        Buffer { dtype, len, offset, bytes: Bytes::Device(queue.allocate(size)), prepared: OnceLock::new() }
     }
 
     /// A buffer over bytes that live elsewhere, without a copy; `None` when they are too short or not aligned for `dtype`.
@@ -88,7 +104,79 @@ impl Buffer {
 
     /// Where the memory is.
     pub fn device(&self) -> Device {
-        Device::Cpu
+        match &self.bytes {
+            Bytes::Device(block) => block.device(),
+            _ => Device::Cpu,
+        }
+    }
+
+    fn device_block(&self) -> &DeviceBlock {
+        match &self.bytes {
+            Bytes::Device(block) => block,
+            _ => unreachable!("tables check the device of every buffer before a kernel runs"),
+        }
+    }
+
+    /// The queue of the device it is on.
+    pub(crate) fn queue(&self) -> &'static Queue {
+        self.device_block().queue()
+    }
+
+    /// Where the elements lie in device memory, to be read.
+    pub(crate) fn address(&self) -> u64 {
+        self.device_block().address() + self.offset as u64
+    }
+
+    /// Where they lie, to be written: what was made of the old values is dropped.
+    pub(crate) fn address_mut(&mut self) -> u64 {
+        self.prepared = OnceLock::new();
+        self.address()
+    }
+
+    /// The same numbers on another device: copied on first use and kept as long as this buffer, so that weights go up once and
+    /// results come down once.
+    ///
+    /// # Errors
+    /// If the device cannot be used, has no room, or failed before.
+    pub fn on(&self, device: Device) -> Result<Arc<Buffer>> {
+        let key = device.to_string();
+        if let Some(there) = self.kept(&key) {
+            return Ok(there.clone());
+        }
+        let made = match device {
+            Device::Cpu => self.down()?,
+            Device::Cuda(_) => self.up(cuda::queue(device)?)?,
+        };
+        Ok(self.prepared(&key, || made).clone())
+    }
+
+    /// All bytes of an own allocation, or those of the elements; and how many of them lie before element 0.
+    fn whole(&self) -> (&[u8], usize) {
+        match &self.bytes {
+            Bytes::Owned(block) => (&block.as_ref()[..2 * self.offset + self.len * self.dtype.size()], self.offset),
+            _ => (self.bytes(), 0),
+        }
+    }
+
+    /// A copy on a CUDA device, guards and all.
+    pub(crate) fn up(&self, queue: &'static Queue) -> Result<Buffer> {
+        let (bytes, offset) = self.whole();
+        let mut there = Self::device_buffer(queue, self.dtype, self.len, offset, bytes.len());
+        if let Bytes::Device(block) = &mut there.bytes {
+            block.upload(bytes);
+        }
+        queue.check()?;
+        Ok(there)
+    }
+
+    /// A copy on the host, guards and all.
+    pub(crate) fn down(&self) -> Result<Buffer> {
+        let size = 2 * self.offset + self.len * self.dtype.size();
+        let mut here = Self::owned(self.dtype, self.len, self.offset, size);
+        if let Bytes::Owned(block) = &mut here.bytes {
+            self.device_block().download(&mut block.as_mut()[..size])?;
+        }
+        Ok(here)
     }
 
     fn range(&self) -> std::ops::Range<usize> {
@@ -100,6 +188,7 @@ impl Buffer {
         match &mut self.bytes {
             Bytes::Owned(b) => &mut b.as_mut()[range],
             Bytes::Shared(_) => unreachable!("a borrowed buffer is never handed out for writing"),
+            Bytes::Device(_) => unreachable!("tables check the device of every buffer before a kernel runs"),
         }
     }
 
@@ -108,14 +197,21 @@ impl Buffer {
         let bytes = match &self.bytes {
             Bytes::Owned(b) => b.as_ref(),
             Bytes::Shared(s) => (**s).as_ref(),
+            // Kept with this buffer, so it may be lent as long.
+            Bytes::Device(_) => {
+                return match self.on(Device::Cpu) {
+                    Ok(_) => self.kept(&Device::Cpu.to_string()).map_or(&[], |here| here.bytes()),
+                    Err(e) => panic!("{e}"),
+                };
+            }
         };
         &bytes[self.range()]
     }
 
-    /// The elements.
+    /// The elements. Those on a device are copied to the host first, once.
     ///
     /// # Panics
-    /// If `T` is not the type of the buffer: tables check this before a kernel runs.
+    /// If `T` is not the type of the buffer: tables check this before a kernel runs. If the device was lost.
     pub fn as_slice<T: Element>(&self) -> &[T] {
         assert_eq!(self.dtype, T::DTYPE, "a {} buffer was read as {}", self.dtype, T::DTYPE);
         bytemuck::cast_slice(self.bytes())
@@ -138,27 +234,23 @@ impl Buffer {
     pub(crate) fn guarded_slice_mut<T: Element>(&mut self) -> &mut [T] {
         match &mut self.bytes {
             Bytes::Owned(b) => bytemuck::cast_slice_mut(&mut b.as_mut()[..2 * self.offset + self.len * T::DTYPE.size()]),
-            Bytes::Shared(_) => unreachable!("guarded buffers are owned"),
+            Bytes::Shared(_) | Bytes::Device(_) => unreachable!("guarded buffers are owned, and checked on the host"),
         }
     }
 
+    /// What was made of these values under `key`, if anything was.
+    fn kept(&self, key: &str) -> Option<&Arc<Buffer>> {
+        find(&self.prepared, key).ok()
+    }
+
     /// What `make` computes from these values, computed once per `key` and kept as long as the buffer.
-    pub fn prepared(&self, key: &str, make: impl FnOnce() -> Buffer) -> &Buffer {
-        fn find<'a>(mut cell: &'a OnceLock<Box<Prepared>>, key: &str) -> Result<&'a Buffer, &'a OnceLock<Box<Prepared>>> {
-            while let Some(node) = cell.get() {
-                if node.key == key {
-                    return Ok(&node.value);
-                }
-                cell = &node.next;
-            }
-            Err(cell)
-        }
+    pub fn prepared(&self, key: &str, make: impl FnOnce() -> Buffer) -> &Arc<Buffer> {
         let mut end = match find(&self.prepared, key) {
             Ok(value) => return value,
             Err(end) => end,
         };
         // Made outside of any cell: packing uses threads, and one of them may come back here for the same buffer.
-        let mut node = Box::new(Prepared { key: key.to_string(), value: make(), next: OnceLock::new() });
+        let mut node = Box::new(Prepared { key: key.to_string(), value: Arc::new(make()), next: OnceLock::new() });
         while let Err(mine) = end.set(node) {
             // Someone else was faster; with the same key, theirs serves.
             match find(end, key) {
@@ -187,8 +279,27 @@ impl Buffer {
     }
 }
 
+/// The value of this key, or the place for it.
+fn find<'a>(mut cell: &'a OnceLock<Box<Prepared>>, key: &str) -> Result<&'a Arc<Buffer>, &'a OnceLock<Box<Prepared>>> {
+    while let Some(node) = cell.get() {
+        if node.key == key {
+            return Ok(&node.value);
+        }
+        cell = &node.next;
+    }
+    Err(cell)
+}
+
 impl Clone for Buffer {
     fn clone(&self) -> Self {
+        if let Bytes::Device(from) = &self.bytes {
+            let size = 2 * self.offset + self.len * self.dtype.size();
+            let mut copy = Self::device_buffer(from.queue(), self.dtype, self.len, self.offset, size);
+            if let Bytes::Device(to) = &mut copy.bytes {
+                to.copy(from);
+            }
+            return copy;
+        }
         match self.dtype {
             DType::F32 => Buffer::from_slice(self.as_slice::<f32>()),
             DType::F64 => Buffer::from_slice(self.as_slice::<f64>()),
@@ -199,7 +310,7 @@ impl Clone for Buffer {
 
 impl std::fmt::Debug for Buffer {
     fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
-        write!(f, "Buffer({} x {})", self.len, self.dtype)
+        write!(f, "Buffer({} x {} on {})", self.len, self.dtype, self.device())
     }
 }
 

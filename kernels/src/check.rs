@@ -56,11 +56,11 @@ impl<S: Display + Sync> AnyTable for Table<S> {
     }
 
     fn rows(&self) -> Vec<RowInfo> {
-        self.rows.iter().map(|r| RowInfo { name: r.name, device: r.device, dtype: r.dtype, here: (r.here)() }).collect()
+        self.all_rows().map(|r| RowInfo { name: r.name, device: r.device, dtype: r.dtype, here: (r.here)() }).collect()
     }
 
     fn check(&self, i: usize) -> Result<Report, String> {
-        let row = &self.rows[i];
+        let row = self.all_rows().nth(i).ok_or("there is no such row")?;
         let mut report = Report::default();
         for (k, spec) in (self.cases)().iter().enumerate() {
             if (row.fits)(spec).is_err() {
@@ -94,11 +94,19 @@ fn check_row<S: Display + Sync>(table: &Table<S>, row: &Row<S>, spec: &S, accum:
         Accum::Add => input(o, row.dtype, seed * 64 + 32 + i as u64),
         Accum::Write => poisoned(o.dtype(row.dtype), o.len),
     };
-    let mut got: Vec<Buffer> = sig.outputs.iter().enumerate().map(|(i, o)| start(o, i)).collect();
-    let mut want: Vec<Buffer> = got.iter().map(|b| b.cast(DType::F64)).collect();
-    let mut alone: Vec<Buffer> = sig.outputs.iter().enumerate().map(|(i, o)| start(o, i)).collect();
-    threads(3).install(|| table.run_row(row, spec, &refs(&inputs), &mut muts(&mut got), accum));
-    threads(1).install(|| table.run_row(row, spec, &refs(&inputs), &mut muts(&mut alone), accum));
+    let outputs = || -> Vec<Buffer> { sig.outputs.iter().enumerate().map(|(i, o)| start(o, i)).collect() };
+    let mut want: Vec<Buffer> = outputs().iter().map(|b| b.cast(DType::F64)).collect();
+    // Twice: on three threads and on one. A device orders its threads as it likes, which is tested by the same comparison.
+    let run = |n: usize| -> Result<Vec<Buffer>, String> {
+        if row.device == Device::Cpu {
+            let mut got = outputs();
+            threads(n).install(|| table.run_row(row, spec, &refs(&inputs), &mut muts(&mut got), accum));
+            Ok(got)
+        } else {
+            run_on_device(table, row, spec, &inputs, &outputs(), accum).map_err(|e| e.to_string())
+        }
+    };
+    let (mut got, alone) = (run(3)?, run(1)?);
     if let Some(i) = got.iter().zip(&alone).position(|(a, b)| a.bytes() != b.bytes()) {
         return Err(format!("{} depends on the number of threads", sig.outputs[i].name));
     }
@@ -128,6 +136,25 @@ fn check_row<S: Display + Sync>(table: &Table<S>, row: &Row<S>, spec: &S, accum:
         }
     }
     Ok(worst)
+}
+
+/// As [`Table::run_row`] on the first CUDA device; all buffers go there and back with their guards.
+fn run_on_device<S: Display>(
+    table: &Table<S>,
+    row: &Row<S>,
+    spec: &S,
+    inputs: &[Buffer],
+    outputs: &[Buffer],
+    accum: Accum,
+) -> crate::Result<Vec<Buffer>> {
+    let device = crate::cuda::first()?;
+    let queue = crate::cuda::queue(device)?;
+    let up = |b: &Buffer| b.up(queue);
+    let inputs = inputs.iter().map(up).collect::<crate::Result<Vec<_>>>()?;
+    let mut there = outputs.iter().map(up).collect::<crate::Result<Vec<_>>>()?;
+    table.run_row(row, spec, &refs(&inputs), &mut muts(&mut there), accum);
+    queue.synchronize()?;
+    there.iter().map(Buffer::down).collect()
 }
 
 /// A pool of so many threads.
@@ -161,10 +188,14 @@ pub(crate) fn input(o: &Operand, dtype: DType, seed: u64) -> Buffer {
         Fill::Positive => 0.5 + random::uniform(seed, i as u64),
         _ => 2.0 * random::uniform(seed, i as u64) - 1.0,
     };
+    let chosen = |i: usize, among: usize| random::philox(seed, i as u64)[0] as usize % among.max(1);
     match (o.fill, dtype) {
         (Fill::Index(bound), _) => {
-            let s = b.as_mut_slice::<u32>();
-            s.iter_mut().enumerate().for_each(|(i, v)| *v = (random::philox(seed, i as u64)[0] as usize % bound.max(1)) as u32);
+            b.as_mut_slice::<u32>().iter_mut().enumerate().for_each(|(i, v)| *v = chosen(i, bound) as u32);
+        }
+        (Fill::InWindow(s), _) => {
+            let pixel = |i: usize| s.pixel_seen(i, |among| chosen(i, among)) as u32;
+            b.as_mut_slice::<u32>().iter_mut().enumerate().for_each(|(i, v)| *v = pixel(i));
         }
         (_, DType::F64) => b.as_mut_slice::<f64>().iter_mut().enumerate().for_each(|(i, v)| *v = f64::from(value(i))),
         // On threads: a benchmark fills the weight of a dense layer, a hundred million numbers.
@@ -206,6 +237,7 @@ mod tests {
             terms: |_| 1,
             accumulates: true,
             cases: || vec![BinarySpec { op: Binary::Add, len: 70 }],
+            cuda: &[],
             rows: Box::leak(Box::new([
                 Row::cpu("rung", DType::F32, ROUNDING, run),
                 Row::cpu("naive", DType::F64, ROUNDING, naive),

@@ -11,6 +11,13 @@ pub enum Device {
     Cuda(u8),
 }
 
+impl Device {
+    /// Whether both are CPUs or both CUDA devices.
+    pub fn is_like(self, other: Device) -> bool {
+        std::mem::discriminant(&self) == std::mem::discriminant(&other)
+    }
+}
+
 impl fmt::Display for Device {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         match self {

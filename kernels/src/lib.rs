@@ -12,6 +12,7 @@
 //! | [`check`] | the oracle test that every row must pass |
 //! | [`mod@bench`], [`peak`] | rows verified and timed on a problem; what the machine could do at best |
 //! | [`simd`], `stream`, [`finite`] | vectors of any instruction set, and loops over numbers in memory |
+//! | [`cuda`] | the same tables on NVIDIA GPUs |
 //! | [`gemm`], [`conv2d`] | the products: naive, packed, im2col, Winograd, direct, depthwise, col2im |
 //! | [`pool`], [`pointwise`], [`softmax`], [`norm`], [`reduce`], [`place`], [`optim`] | everything else a CNN needs |
 
@@ -19,6 +20,7 @@ pub mod bench;
 pub mod buffer;
 pub mod check;
 pub mod conv2d;
+pub mod cuda;
 pub mod device;
 pub mod error;
 pub mod finite;

@@ -57,7 +57,7 @@ fn pool() -> &'static Mutex<Pool> {
 }
 
 /// Rounds up to a quarter of a power of two, so that near sizes share blocks and at most a fifth is wasted.
-fn size_class(size: usize) -> usize {
+pub(crate) fn size_class(size: usize) -> usize {
     let size = size.max(4 * ALIGN);
     let quarter = (size.next_power_of_two() / 8).max(ALIGN);
     size.div_ceil(quarter) * quarter

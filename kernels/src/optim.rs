@@ -3,6 +3,7 @@
 //! Formulas are those of `torch.optim` (SGD, Adam, AdamW, RMSprop), so that runs can be compared number by number.
 
 use crate::buffer::Buffer;
+use crate::cuda;
 use crate::device::{DType, Real};
 use crate::table::{Accum, Operand, Row, Signature, TRANSCENDENTAL, Table};
 use std::fmt;
@@ -146,6 +147,7 @@ pub static STEP: Table<StepSpec> = Table {
     terms: |_| 1,
     accumulates: false,
     cases,
+    cuda: cuda::optim::STEP,
     rows: &[
         Row::cpu("naive", DType::F32, TRANSCENDENTAL, step::<f32>),
         Row::cpu("naive", DType::F64, TRANSCENDENTAL, step::<f64>),

@@ -4,6 +4,7 @@
 //! pixels; concatenation (one call per input); the channel-pad-and-subsample shortcut of the CIFAR ResNets; and their gradients.
 
 use crate::buffer::Buffer;
+use crate::cuda;
 use crate::device::Real;
 use crate::table::{Accum, Operand, ROUNDING, Signature, Table, threaded_rows};
 use crate::threads::par_items;
@@ -101,7 +102,7 @@ fn bwd<T: Real, const THREADS: bool>(s: &PlaceSpec, inputs: &[&Buffer], outputs:
     if THREADS { par_items(dx, item, part) } else { part(0, dx) }
 }
 
-fn fits(s: &PlaceSpec) -> Result<(), &'static str> {
+pub(crate) fn fits(s: &PlaceSpec) -> Result<(), &'static str> {
     if s.is_inside() { Ok(()) } else { Err("the block must lie inside both shapes") }
 }
 
@@ -139,6 +140,7 @@ pub static FWD: Table<PlaceSpec> = Table {
     terms: |_| 1,
     accumulates: true,
     cases,
+    cuda: cuda::place::FWD,
     rows: threaded_rows!(fwd, ROUNDING, fits),
 };
 
@@ -153,5 +155,6 @@ pub static BWD: Table<PlaceSpec> = Table {
     terms: |_| 1,
     accumulates: true,
     cases,
+    cuda: cuda::place::BWD,
     rows: threaded_rows!(bwd, ROUNDING, fits),
 };

@@ -1,6 +1,7 @@
 //! Element by element: activations, sums and products, dropout.
 
 use crate::buffer::Buffer;
+use crate::cuda;
 use crate::device::Real;
 use crate::random;
 use crate::simd::Vector;
@@ -213,6 +214,7 @@ pub static UNARY_FWD: Table<UnarySpec> = Table {
     terms: |_| 1,
     accumulates: true,
     cases: unary_cases,
+    cuda: cuda::pointwise::UNARY_FWD,
     rows: vector_rows!(unary_fwd_vector if vector_fits, unary_fwd, TRANSCENDENTAL),
 };
 
@@ -227,6 +229,7 @@ pub static UNARY_BWD: Table<UnarySpec> = Table {
     terms: |_| 1,
     accumulates: true,
     cases: unary_cases,
+    cuda: cuda::pointwise::UNARY_BWD,
     rows: vector_rows!(unary_bwd_vector if vector_fits, unary_bwd, ROUNDING),
 };
 
@@ -288,6 +291,7 @@ pub static BINARY: Table<BinarySpec> = Table {
     terms: |_| 1,
     accumulates: true,
     cases: || [Binary::Add, Binary::Mul].into_iter().flat_map(|op| [1, 65, 40_000].map(|len| BinarySpec { op, len })).collect(),
+    cuda: cuda::pointwise::BINARY,
     rows: vector_rows!(binary_vector, binary, ROUNDING),
 };
 
@@ -325,5 +329,6 @@ pub static DROPOUT: Table<DropoutSpec> = Table {
     terms: |_| 1,
     accumulates: true,
     cases: || [(0.0, 7), (0.5, 100), (0.3, 40_000)].map(|(p, len)| DropoutSpec { p, seed: 11, len }).to_vec(),
+    cuda: cuda::pointwise::DROPOUT,
     rows: threaded_rows!(dropout, ROUNDING),
 };

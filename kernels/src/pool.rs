@@ -4,6 +4,7 @@
 //! so overlapping windows and ties have one defined gradient.
 
 use crate::buffer::Buffer;
+use crate::cuda;
 use crate::device::Real;
 use crate::simd::{Kernel, Vector};
 use crate::stream::{Constant, Rows, par_map_planes, sum};
@@ -97,6 +98,14 @@ impl PoolSpec {
                 (inside, count)
             }
         }
+    }
+
+    /// A pixel that the window of output `i` sees: the one that `choose` takes out of so many.
+    pub(crate) fn pixel_seen(&self, i: usize, choose: impl FnOnce(usize) -> usize) -> usize {
+        let [oh, ow] = self.out_hw();
+        let (ys, xs) = (self.window(0, i / ow % oh).0, self.window(1, i % ow).0);
+        let k = choose(ys.len() * xs.len());
+        (ys.start + k / xs.len()) * self.w + xs.start + k % xs.len()
     }
 
     fn largest_window(&self) -> usize {
@@ -463,16 +472,17 @@ pub static MAX_FWD: Table<PoolSpec> = Table {
     terms: |_| 1,
     accumulates: false,
     cases,
+    cuda: cuda::pool::MAX_FWD,
     rows: vector_rows!(max_fwd_vector if max_vector_fits, max_fwd, ROUNDING),
 };
 
-/// `maxpool.bwd`: inputs `dout`, `arg`; output `dx`.
+/// `maxpool.bwd`: inputs `dout`, `arg` (each a pixel of its window); output `dx`.
 pub static MAX_BWD: Table<PoolSpec> = Table {
     op: "maxpool.bwd",
     signature: |s| Signature {
         inputs: vec![
             Operand::any("dout", s.planes * s.out_plane()),
-            Operand::index("arg", s.planes * s.out_plane(), s.in_plane()),
+            Operand::in_window("arg", s.planes * s.out_plane(), *s),
         ],
         outputs: vec![Operand::any("dx", s.planes * s.in_plane())],
     },
@@ -480,6 +490,7 @@ pub static MAX_BWD: Table<PoolSpec> = Table {
     terms: PoolSpec::largest_window,
     accumulates: true,
     cases,
+    cuda: cuda::pool::MAX_BWD,
     rows: threaded_rows!(max_bwd, ROUNDING),
 };
 
@@ -494,6 +505,7 @@ pub static AVG_FWD: Table<PoolSpec> = Table {
     terms: PoolSpec::largest_window,
     accumulates: true,
     cases,
+    cuda: cuda::pool::AVG_FWD,
     rows: vector_rows!(avg_fwd_vector if is_global, avg_fwd, ROUNDING),
 };
 
@@ -508,6 +520,7 @@ pub static AVG_BWD: Table<PoolSpec> = Table {
     terms: PoolSpec::largest_window,
     accumulates: true,
     cases,
+    cuda: cuda::pool::AVG_BWD,
     rows: vector_rows!(avg_bwd_vector if is_global, avg_bwd, ROUNDING),
 };
 

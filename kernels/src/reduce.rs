@@ -4,6 +4,7 @@
 //! gradient of a bias. A mean is a sum with `scale = 1 / count`.
 
 use crate::buffer::Buffer;
+use crate::cuda;
 use crate::device::Real;
 use crate::simd::{Kernel, Vector};
 use crate::stream::{Constant, Rows, par_map_planes, sum};
@@ -143,6 +144,7 @@ pub static FWD: Table<ReduceSpec> = Table {
     terms: |s| s.a * s.c,
     accumulates: true,
     cases,
+    cuda: cuda::reduce::FWD,
     rows: vector_rows!(fwd_vector, fwd, ROUNDING),
 };
 
@@ -154,5 +156,6 @@ pub static BWD: Table<ReduceSpec> = Table {
     terms: |_| 1,
     accumulates: true,
     cases,
+    cuda: cuda::reduce::BWD,
     rows: vector_rows!(bwd_vector, bwd, ROUNDING),
 };

@@ -1,6 +1,7 @@
 //! Softmax and log-softmax over the rows of a matrix.
 
 use crate::buffer::Buffer;
+use crate::cuda;
 use crate::device::{DType, Real};
 use crate::table::{Accum, Operand, Row, Signature, TRANSCENDENTAL, Table};
 use std::fmt;
@@ -64,6 +65,7 @@ pub static FWD: Table<SoftmaxSpec> = Table {
     terms: |s| s.cols,
     accumulates: true,
     cases,
+    cuda: cuda::softmax::FWD,
     rows: &[Row::cpu("naive", DType::F32, TRANSCENDENTAL, fwd::<f32>), Row::cpu("naive", DType::F64, TRANSCENDENTAL, fwd::<f64>)],
 };
 
@@ -78,5 +80,6 @@ pub static BWD: Table<SoftmaxSpec> = Table {
     terms: |s| s.cols,
     accumulates: true,
     cases,
+    cuda: cuda::softmax::BWD,
     rows: &[Row::cpu("naive", DType::F32, TRANSCENDENTAL, bwd::<f32>), Row::cpu("naive", DType::F64, TRANSCENDENTAL, bwd::<f64>)],
 };

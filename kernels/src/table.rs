@@ -8,6 +8,7 @@
 use crate::buffer::Buffer;
 use crate::device::{DType, Device};
 use crate::error::{Error, Result};
+use crate::pool::PoolSpec;
 use std::cell::RefCell;
 use std::fmt::Display;
 use std::sync::OnceLock;
@@ -53,6 +54,8 @@ pub enum Fill {
     Positive,
     /// `u32` indices into the elements of some other buffer, below this bound.
     Index(usize),
+    /// `u32` indices of pixels, each one that the pooling window of its place sees.
+    InWindow(PoolSpec),
 }
 
 impl Operand {
@@ -68,10 +71,14 @@ impl Operand {
     pub const fn index(name: &'static str, len: usize, bound: usize) -> Self {
         Operand { name, len, fill: Fill::Index(bound) }
     }
+    /// An operand of pixels that the windows of `spec` see.
+    pub(crate) const fn in_window(name: &'static str, len: usize, spec: PoolSpec) -> Self {
+        Operand { name, len, fill: Fill::InWindow(spec) }
+    }
     /// The type of this operand in a problem of `dtype`.
     pub fn dtype(&self, dtype: DType) -> DType {
         match self.fill {
-            Fill::Index(_) => DType::U32,
+            Fill::Index(_) | Fill::InWindow(_) => DType::U32,
             _ => dtype,
         }
     }
@@ -226,8 +233,10 @@ pub struct Table<S: 'static> {
     pub accumulates: bool,
     /// Odd shapes on which every row is tested.
     pub cases: fn() -> Vec<S>,
-    /// The kernels, best first; the last ones are the naive rungs.
+    /// The kernels of the CPU, best first; the last ones are the naive rungs.
     pub rows: &'static [Row<S>],
+    /// The kernels of CUDA devices, best first.
+    pub cuda: &'static [Row<S>],
 }
 
 /// A kernel that ran.
@@ -245,6 +254,13 @@ pub struct Call {
     pub bytes: u64,
 }
 
+impl<S> Table<S> {
+    /// The kernels of all devices.
+    pub fn all_rows(&self) -> impl Iterator<Item = &'static Row<S>> {
+        self.rows.iter().chain(self.cuda)
+    }
+}
+
 impl<S: Display> Table<S> {
     /// Runs the chosen row after checking every buffer's length, type and device.
     pub fn run(&self, spec: &S, inputs: &[&Buffer], outputs: &mut [&mut Buffer], accum: Accum) -> Result<Call> {
@@ -257,6 +273,9 @@ impl<S: Display> Table<S> {
         let row = self.pick(device, dtype, spec)?;
         let start = Instant::now();
         self.run_row(row, spec, inputs, outputs, accum);
+        if device != Device::Cpu {
+            crate::cuda::queue(device)?.check()?;
+        }
         let micros = start.elapsed().as_secs_f64() * 1e6;
         Ok(Call { op: self.op, kernel: row.name, micros, flops: (self.flops)(spec), bytes })
     }
@@ -295,6 +314,9 @@ impl<S: Display> Table<S> {
                 let say = |len: usize, dtype: DType, device: Device| format!("{len} x {dtype} on {device}");
                 return Err(wrong(o.name, say(b.len(), b.dtype(), b.device()), say(o.len, want, device)));
             }
+            if device != Device::Cpu && o.len > i32::MAX as usize {
+                return Err(wrong(o.name, format!("{} elements on {device}", o.len), format!("at most {}", i32::MAX)));
+            }
             bytes += (b.len() * b.dtype().size()) as u64;
         }
         Ok(bytes)
@@ -303,7 +325,7 @@ impl<S: Display> Table<S> {
     /// The row that [`Table::run`] would take.
     pub fn pick(&self, device: Device, dtype: DType, spec: &S) -> Result<&'static Row<S>> {
         let refusal = |row: &Row<S>| -> Option<&'static str> {
-            if row.device != device {
+            if !row.device.is_like(device) {
                 Some("other device")
             } else if row.dtype != dtype {
                 Some("other type")
@@ -315,7 +337,7 @@ impl<S: Display> Table<S> {
         };
         // The f64 tables exist for oracle and gradient check only, so a forced f32 rung does not concern them.
         if let Some(choice) = forced(self.op).filter(|_| dtype == DType::F32) {
-            let mut named = self.rows.iter().filter(|r| r.name == choice.name).peekable();
+            let mut named = self.all_rows().filter(|r| r.name == choice.name).peekable();
             if named.peek().is_none() {
                 return Err(self.unknown(&choice.name));
             }
@@ -331,14 +353,13 @@ impl<S: Display> Table<S> {
             }
         }
         let taken = |row: &&Row<S>| refusal(row).is_none() && (row.wins)(spec).is_ok();
-        self.rows.iter().find(taken).ok_or_else(|| Error::NoKernel {
+        self.all_rows().find(taken).ok_or_else(|| Error::NoKernel {
             op: self.op,
             dtype,
             device,
             spec: spec.to_string(),
             tried: self
-                .rows
-                .iter()
+                .all_rows()
                 .map(|r| format!("{} ({}): {}", r.name, r.dtype, refusal(r).unwrap_or("")))
                 .collect::<Vec<_>>()
                 .join(", "),
@@ -346,7 +367,7 @@ impl<S: Display> Table<S> {
     }
 
     fn unknown(&self, name: &str) -> Error {
-        let mut known: Vec<&str> = self.rows.iter().map(|r| r.name).collect();
+        let mut known: Vec<&str> = self.all_rows().map(|r| r.name).collect();
         known.dedup();
         Error::UnknownKernel { op: self.op.to_string(), name: name.to_string(), known: known.join(", ") }
     }

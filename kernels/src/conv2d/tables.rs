@@ -2,6 +2,7 @@
 
 use super::{Conv2dSpec, col2im, depthwise, depthwise_grad, direct, gemm, naive, winograd};
 use crate::buffer::Buffer;
+use crate::cuda;
 use crate::device::DType;
 use crate::simd;
 use crate::table::{Operand, Prepare, ROUNDING, Row, Signature, Table, Tolerance};
@@ -242,6 +243,7 @@ pub static FWD: Table<Conv2dSpec> = Table {
     terms: |s| s.patch(),
     accumulates: false,
     cases,
+    cuda: cuda::conv2d::FWD,
     rows: ladder!(fwd: fwd_depthwise fwd_f4 fwd_f2 fwd_direct fwd_im2col),
 };
 
@@ -256,6 +258,7 @@ pub static DGRAD: Table<Conv2dSpec> = Table {
     terms: |s| s.oc / s.groups * s.kernel[0] * s.kernel[1],
     accumulates: true,
     cases,
+    cuda: cuda::conv2d::DGRAD,
     rows: ladder!(dgrad: dgrad_depthwise dgrad_col2im dgrad_f4 dgrad_f2 dgrad_direct dgrad_im2col),
 };
 
@@ -270,5 +273,6 @@ pub static WGRAD: Table<Conv2dSpec> = Table {
     terms: |s| s.n * s.out_plane(),
     accumulates: true,
     cases,
+    cuda: cuda::conv2d::WGRAD,
     rows: ladder!(wgrad: wgrad_depthwise wgrad_f4 wgrad_direct wgrad_im2col),
 };

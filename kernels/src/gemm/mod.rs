@@ -5,6 +5,7 @@ pub(crate) mod packed;
 mod rows;
 pub(crate) mod tile;
 
+use crate::cuda;
 use crate::device::DType;
 use crate::simd;
 use crate::table::{Operand, ROUNDING, Row, Signature, Table};
@@ -92,6 +93,7 @@ pub static GEMM: Table<GemmSpec> = Table {
     terms: |s| s.k,
     accumulates: true,
     cases,
+    cuda: cuda::gemm::GEMM,
     rows: &[
         #[cfg(target_arch = "x86_64")]
         rows_row("rows_avx512", simd::here::<simd::Avx512>, rows::run::<simd::Avx512>),

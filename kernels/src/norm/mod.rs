@@ -8,6 +8,7 @@ mod train;
 pub use train::{TRAIN_BWD, TRAIN_FWD, TrainSpec};
 
 use crate::buffer::Buffer;
+use crate::cuda;
 use crate::device::Real;
 use crate::simd::{Kernel, Vector};
 use crate::stream::{Affine, CentredProduct, Function, Rows, blocks, lanes, par_map_planes, sum_block};
@@ -223,6 +224,7 @@ pub static INFER_FWD: Table<NormSpec> = Table {
     terms: |_| 1,
     accumulates: true,
     cases,
+    cuda: cuda::norm::INFER_FWD,
     rows: vector_rows!(infer_fwd_vector, infer_fwd, TRANSCENDENTAL),
 };
 
@@ -242,6 +244,7 @@ pub static PARAM_GRADS: Table<NormSpec> = Table {
     terms: |s| s.n * s.plane,
     accumulates: true,
     cases,
+    cuda: cuda::norm::PARAM_GRADS,
     rows: vector_rows!(param_grads_vector, param_grads, TRANSCENDENTAL),
 };
 
@@ -256,5 +259,6 @@ pub static INFER_DGRAD: Table<NormSpec> = Table {
     terms: |_| 1,
     accumulates: true,
     cases,
+    cuda: cuda::norm::INFER_DGRAD,
     rows: vector_rows!(infer_dgrad_vector, infer_dgrad, TRANSCENDENTAL),
 };

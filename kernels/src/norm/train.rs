@@ -7,6 +7,7 @@
 
 use super::{Gate, Gated, NormSpec, Open, affine_of, cases as norm_cases, param_sums, param_sums_vector};
 use crate::buffer::Buffer;
+use crate::cuda;
 use crate::device::Real;
 use crate::pointwise::{Relu, ReluGate};
 use crate::simd::{Kernel, Vector};
@@ -313,6 +314,7 @@ pub static TRAIN_FWD: Table<TrainSpec> = Table {
     terms: |s| s.norm.count(),
     accumulates: false,
     cases,
+    cuda: cuda::norm::TRAIN_FWD,
     rows: vector_rows!(train_fwd_vector, train_fwd, TRANSCENDENTAL),
 };
 
@@ -338,5 +340,6 @@ pub static TRAIN_BWD: Table<TrainSpec> = Table {
     terms: |s| s.norm.count(),
     accumulates: false,
     cases,
+    cuda: cuda::norm::TRAIN_BWD,
     rows: vector_rows!(train_bwd_vector, train_bwd, TRANSCENDENTAL),
 };

@@ -1,0 +1,65 @@
+//! Compiles the `.cu` texts for the host, where there is a C++ compiler; without one the crate is empty and its tests say so.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// All files below `folder` that end in `.cu`.
+fn texts(folder: &Path, found: &mut Vec<PathBuf>) {
+    let mut entries: Vec<PathBuf> = fs::read_dir(folder).unwrap().map(|e| e.unwrap().path()).collect();
+    entries.sort();
+    for path in entries {
+        if path.is_dir() {
+            texts(&path, found);
+        } else if path.extension().is_some_and(|e| e == "cu") {
+            found.push(path);
+        }
+    }
+}
+
+fn main() {
+    println!("cargo:rustc-check-cfg=cfg(emulated)");
+    println!("cargo:rerun-if-changed=src/emu.h");
+    println!("cargo:rerun-if-changed=../src/cuda");
+    let kernels = fs::canonicalize("../src/cuda").unwrap();
+    let out = PathBuf::from(std::env::var("OUT_DIR").unwrap());
+    let mut found = Vec::new();
+    texts(&kernels, &mut found);
+    // Beside the texts as they are, one with a barrier taken out: a test sees to it that this is noticed.
+    let tile = fs::read_to_string(kernels.join("gemm/tile.cu")).unwrap();
+    let faulty = out.join("faulty.cu");
+    let without = tile.replacen("__syncthreads();", "", 1).replace("gemm_tile", "faulty_without_barrier");
+    let divergent = tile.replacen("__syncthreads();", "if (threadIdx.x != 3) __syncthreads();", 1).replace("gemm_tile", "faulty_divergent");
+    fs::write(&faulty, without + &divergent).unwrap();
+    found.push(faulty);
+
+    let mut build = cc::Build::new();
+    build.cpp(true).std("c++17").opt_level(2).flag("-x").flag("c++").define("CUDA_EMU", None).warnings(false);
+    // Contraction to fused multiply-adds is the GPU compiler's choice too.
+    build.flag("-Wno-unknown-pragmas").include("src").include(&kernels).cargo_warnings(false);
+    if build.try_get_compiler().is_err() {
+        return;
+    }
+    // One translation unit a text, each with a list of its kernels and the kinds of their arguments, which the compiler knows.
+    for (i, path) in found.iter().enumerate() {
+        let text = fs::read_to_string(path).unwrap();
+        let entries: String = names(&text).map(|n| format!("  emu_entry(\"{n}\", {n}),\n")).collect();
+        let unit = out.join(format!("unit{i}.cu"));
+        let list = format!("extern \"C\" const EmuEntry emu_list_{i}[] = {{\n{entries}  {{nullptr, nullptr, nullptr}}}};\n");
+        fs::write(&unit, format!("#include \"{}\"\n{list}", path.display())).unwrap();
+        build.file(unit);
+    }
+    if build.try_compile("cuda_kernels_on_the_host").is_err() {
+        // With a compiler, a text that does not compile is a mistake.
+        build.cargo_warnings(true).compile("cuda_kernels_on_the_host");
+    }
+    let externs: String = (0..found.len()).map(|i| format!("unsafe extern \"C\" {{ static emu_list_{i}: Entry; }}\n")).collect();
+    let lists: String = (0..found.len()).map(|i| format!("&raw const emu_list_{i}, ")).collect();
+    let code = format!("{externs}fn lists() -> Vec<*const Entry> {{ vec![{lists}] }}\n");
+    fs::write(out.join("lists.rs"), code).unwrap();
+    println!("cargo:rustc-cfg=emulated");
+}
+
+/// Names of the kernels of a text.
+fn names(text: &str) -> impl Iterator<Item = &str> {
+    text.split("\nKERNEL ").skip(1).filter_map(|rest| rest.split('(').next()).map(|n| n.trim())
+}

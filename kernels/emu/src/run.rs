@@ -1,0 +1,329 @@
+//! Blocks of coroutines.
+
+use convscope_kernels::cuda::driver::{Driver, Launch};
+use corosensei::stack::DefaultStack;
+use corosensei::{Coroutine, CoroutineResult, Yielder};
+use std::alloc::{Layout, alloc, dealloc};
+use std::cell::Cell;
+use std::collections::HashMap;
+use std::ffi::{CStr, c_char, c_void};
+use std::sync::{Mutex, OnceLock};
+
+/// Bytes of a thread's stack.
+const STACK: usize = 64 << 10;
+/// Threads of a warp.
+const WARP: usize = 32;
+/// Alignment of device memory: the driver gives at least this.
+const ALIGN: usize = 256;
+/// Quiet NaNs: what shared memory holds before a block.
+const POISON: u32 = 0x7fc0_dead;
+
+/// A kernel as `emu.h` lists it.
+#[repr(C)]
+struct Entry {
+    name: *const c_char,
+    call: Option<unsafe extern "C" fn(*const *mut c_void)>,
+    kinds: *const c_char,
+}
+
+include!(concat!(env!("OUT_DIR"), "/lists.rs"));
+
+#[derive(Clone, Copy)]
+struct Kernel {
+    call: unsafe extern "C" fn(*const *mut c_void),
+    kinds: &'static str,
+}
+
+fn kernels() -> &'static HashMap<&'static str, Kernel> {
+    static KERNELS: OnceLock<HashMap<&'static str, Kernel>> = OnceLock::new();
+    KERNELS.get_or_init(|| {
+        let mut all = HashMap::new();
+        for mut entry in lists() {
+            // SAFETY: each list is an array of entries that ends with one without a name; its texts live as long as the program.
+            while let Some(Entry { name, call: Some(call), kinds }) = unsafe { entry.as_ref() } {
+                let [name, kinds] = [*name, *kinds].map(|p| unsafe { CStr::from_ptr(p) }.to_str().expect("C++ names are ASCII"));
+                assert!(all.insert(name, Kernel { call: *call, kinds }).is_none(), "two kernels are called {name}");
+                entry = unsafe { entry.add(1) };
+            }
+        }
+        all
+    })
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, Default)]
+struct Index {
+    x: u32,
+    y: u32,
+    z: u32,
+}
+
+impl Index {
+    /// Place `i` of a box of this size, x fastest.
+    fn of(i: usize, [x, y, _]: [usize; 3]) -> Self {
+        Index { x: (i % x) as u32, y: (i / x % y) as u32, z: (i / x / y) as u32 }
+    }
+}
+
+/// What a thread knows of itself.
+#[repr(C)]
+#[derive(Clone, Copy, Default)]
+struct State {
+    thread: Index,
+    block: Index,
+    block_size: Index,
+    grid_size: Index,
+}
+
+#[derive(Clone, Copy, PartialEq, Debug)]
+enum Wait {
+    Ready,
+    Block,
+    Warp,
+    Done,
+}
+
+type Thread = Coroutine<(), Wait, (), DefaultStack>;
+
+thread_local! {
+    static CURRENT: Cell<*mut State> = const { Cell::new(std::ptr::null_mut()) };
+    static YIELDER: Cell<*const Yielder<(), Wait>> = const { Cell::new(std::ptr::null()) };
+    static LANES: Cell<*mut u32> = const { Cell::new(std::ptr::null_mut()) };
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn emu_current() -> *mut State {
+    CURRENT.get()
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn emu_lanes() -> *mut u32 {
+    LANES.get()
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn emu_sync(kind: i32) {
+    // SAFETY: only kernels call this, on a coroutine whose yielder was set before it was resumed.
+    unsafe { (*YIELDER.get()).suspend(if kind == 0 { Wait::Block } else { Wait::Warp }) };
+}
+
+unsafe extern "C" {
+    // The linker's names for the ends of the section of shared memory.
+    #[link_name = "__start_emu_shared"]
+    static mut SHARED_START: u8;
+    #[link_name = "__stop_emu_shared"]
+    static mut SHARED_END: u8;
+}
+
+/// Host memory as a device. One block runs at a time, on the thread that launches it.
+#[derive(Default)]
+pub struct Emulator {
+    state: Mutex<Launches>,
+}
+
+#[derive(Default)]
+struct Launches {
+    count: u64,
+    sizes: HashMap<u64, usize>,
+    stacks: Vec<DefaultStack>,
+}
+
+/// The order in which a launch runs its threads: forward, reversed, or shuffled by launch number.
+fn order(threads: usize, launch: u64) -> Vec<usize> {
+    let random = |i: usize| convscope_kernels::random::philox(launch, i as u64)[0];
+    let mut order: Vec<usize> = (0..threads).collect();
+    match convscope_kernels::random::philox(7, launch)[0] % 3 {
+        0 => {}
+        1 => order.reverse(),
+        _ => order.sort_by_key(|i| random(*i)),
+    }
+    order
+}
+
+impl Launches {
+    /// Runs all blocks; an error if barriers diverge.
+    ///
+    /// # Safety
+    /// As [`Driver::launch`]; `args` points to values of the declared kinds.
+    unsafe fn run(&mut self, kernel: Kernel, launch: &Launch, args: &[*mut c_void]) -> Result<(), String> {
+        let threads: usize = launch.block.iter().product();
+        let blocks: usize = launch.grid.iter().product();
+        self.count += 1;
+        let order = order(threads, self.count);
+        let sizes = |[x, y, z]: [usize; 3]| Index { x: x as u32, y: y as u32, z: z as u32 };
+        while self.stacks.len() < threads {
+            self.stacks.push(DefaultStack::new(STACK).map_err(|e| format!("no stack: {e}"))?);
+        }
+        let mut lanes = vec![POISON; threads.next_multiple_of(WARP) * WARP];
+        for block in 0..blocks {
+            poison_shared();
+            let mut states: Vec<State> = (0..threads)
+                .map(|t| State {
+                    thread: Index::of(t, launch.block),
+                    block: Index::of(block, launch.grid),
+                    block_size: sizes(launch.block),
+                    grid_size: sizes(launch.grid),
+                })
+                .collect();
+            let (call, args) = (kernel.call, args.as_ptr());
+            let mut running: Vec<(Thread, *const Yielder<(), Wait>)> = self
+                .stacks
+                .drain(..threads)
+                .map(|stack| {
+                    let body = move |yielder: &Yielder<(), Wait>, ()| {
+                        YIELDER.set(yielder);
+                        // SAFETY: the caller's.
+                        unsafe { call(args) }
+                    };
+                    (Coroutine::with_stack(stack, body), std::ptr::null())
+                })
+                .collect();
+            let mut waits = vec![Wait::Ready; threads];
+            let result = loop {
+                for &t in &order {
+                    if waits[t] != Wait::Ready {
+                        continue;
+                    }
+                    let (thread, yielder) = &mut running[t];
+                    CURRENT.set(&mut states[t]);
+                    LANES.set(&mut lanes[t / WARP * WARP * WARP]);
+                    if !yielder.is_null() {
+                        YIELDER.set(*yielder);
+                    }
+                    waits[t] = match thread.resume(()) {
+                        CoroutineResult::Yield(wait) => {
+                            *yielder = YIELDER.get();
+                            wait
+                        }
+                        CoroutineResult::Return(()) => Wait::Done,
+                    };
+                }
+                if waits.iter().all(|w| *w == Wait::Done) {
+                    break Ok(());
+                }
+                if !release(&mut waits) {
+                    let count = |kind| waits.iter().filter(|w| **w == kind).count();
+                    break Err(format!(
+                        "a barrier that not all threads reach: {} wait for their block, {} for their warp, {} are done",
+                        count(Wait::Block),
+                        count(Wait::Warp),
+                        count(Wait::Done)
+                    ));
+                }
+            };
+            for (mut thread, _) in running {
+                if result.is_err() {
+                    // SAFETY: frames of C++ without destructors that matter.
+                    unsafe { thread.force_reset() }
+                }
+                self.stacks.push(thread.into_stack());
+            }
+            result?;
+        }
+        Ok(())
+    }
+}
+
+/// Lets those go on whose whole warp, or whole block, waits at the same kind of barrier. Whether any were let go.
+fn release(waits: &mut [Wait]) -> bool {
+    let mut any = false;
+    for warp in waits.chunks_mut(WARP) {
+        if warp.iter().all(|w| *w == Wait::Warp) {
+            warp.fill(Wait::Ready);
+            any = true;
+        }
+    }
+    if waits.iter().all(|w| *w == Wait::Block) {
+        waits.fill(Wait::Ready);
+        any = true;
+    }
+    any
+}
+
+fn poison_shared() {
+    // SAFETY: the section holds the kernels' shared arrays and nothing else, and no kernel is running.
+    unsafe {
+        let (start, end) = (&raw mut SHARED_START, &raw mut SHARED_END);
+        let words = (end as usize - start as usize) / 4;
+        std::slice::from_raw_parts_mut(start.cast::<u32>(), words).fill(POISON);
+    }
+}
+
+fn layout(bytes: usize) -> Result<Layout, String> {
+    Layout::from_size_align(bytes.max(1), ALIGN).map_err(|e| e.to_string())
+}
+
+// SAFETY: addresses are host pointers to allocations that live until freed.
+unsafe impl Driver for Emulator {
+    fn name(&self) -> String {
+        "emulation on the host".to_string()
+    }
+
+    fn allocate(&self, bytes: usize) -> Result<u64, String> {
+        // SAFETY: the size is not zero.
+        let p = unsafe { alloc(layout(bytes)?) };
+        if p.is_null() {
+            return Err("the host is out of memory".to_string());
+        }
+        // SAFETY: just allocated. New memory holds poison.
+        unsafe { std::slice::from_raw_parts_mut(p, bytes) }.fill(0xff);
+        self.state.lock().unwrap_or_else(|e| e.into_inner()).sizes.insert(p as u64, bytes);
+        Ok(p as u64)
+    }
+
+    unsafe fn free(&self, address: u64) {
+        let size = self.state.lock().unwrap_or_else(|e| e.into_inner()).sizes.remove(&address);
+        if let Some(Ok(layout)) = size.map(layout) {
+            // SAFETY: the caller's, and the layout is that of the allocation.
+            unsafe { dealloc(address as *mut u8, layout) }
+        }
+    }
+
+    unsafe fn upload(&self, to: u64, from: &[u8]) -> Result<(), String> {
+        // SAFETY: the caller's.
+        unsafe { std::ptr::copy_nonoverlapping(from.as_ptr(), to as *mut u8, from.len()) };
+        Ok(())
+    }
+
+    unsafe fn download(&self, to: &mut [u8], from: u64) -> Result<(), String> {
+        // SAFETY: the caller's.
+        unsafe { std::ptr::copy_nonoverlapping(from as *const u8, to.as_mut_ptr(), to.len()) };
+        Ok(())
+    }
+
+    unsafe fn copy(&self, to: u64, from: u64, bytes: usize) -> Result<(), String> {
+        // SAFETY: the caller's.
+        unsafe { std::ptr::copy(from as *const u8, to as *mut u8, bytes) };
+        Ok(())
+    }
+
+    unsafe fn launch(&self, launch: &Launch) -> Result<(), String> {
+        let kernel = *kernels().get(launch.kernel).ok_or("no kernel has this name")?;
+        let given: Vec<(char, Vec<u8>)> = launch.args.iter().map(|a| a.bytes()).collect();
+        let kinds: String = given.iter().map(|(kind, bytes)| format!("{kind}{}", bytes.len())).collect();
+        if kinds != kernel.kinds {
+            return Err(format!("the launcher gives {kinds} where the kernel is declared with {}", kernel.kinds));
+        }
+        if launch.block.iter().product::<usize>() > 256 {
+            return Err(format!("{:?} threads are more than a block has", launch.block));
+        }
+        let mut words: Vec<Vec<u64>> = given
+            .iter()
+            .map(|(_, bytes)| {
+                let mut words = vec![0u64; bytes.len().div_ceil(8)];
+                // SAFETY: there is room for all bytes.
+                unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), words.as_mut_ptr().cast(), bytes.len()) };
+                words
+            })
+            .collect();
+        let args: Vec<*mut c_void> = words.iter_mut().map(|w| w.as_mut_ptr().cast()).collect();
+        // One launch at a time, in the whole process: shared memory is static.
+        let mut state = self.state.lock().unwrap_or_else(|e| e.into_inner());
+        // SAFETY: the caller's; the kinds were compared.
+        unsafe { state.run(kernel, launch, &args) }
+    }
+
+    fn synchronize(&self) -> Result<(), String> {
+        Ok(())
+    }
+}

@@ -1,0 +1,30 @@
+//! Every CUDA row against the f64 oracle, on the emulated device.
+
+use convscope_kernels::{Device, tables};
+
+#[test]
+fn every_row_passes_the_oracle_test() {
+    if convscope_emu::device().is_none() {
+        return;
+    }
+    let only = std::env::var("ONLY").unwrap_or_default();
+    let mut failures = Vec::new();
+    for table in tables() {
+        let rows = table.rows();
+        let cuda = rows.iter().enumerate().filter(|(_, r)| r.device != Device::Cpu);
+        assert!(cuda.clone().count() > 0, "{} has no CUDA row", table.op());
+        for (i, row) in cuda {
+            let name = format!("{}/{}", table.op(), row.name);
+            if !name.contains(&only) {
+                continue;
+            }
+            let start = std::time::Instant::now();
+            match table.check(i) {
+                Ok(r) => println!("{name:40} ok: {:3} runs, worst error {:.3} of its bound, {} unfit, {:?}", r.runs, r.worst, r.unfit, start.elapsed()),
+                Err(e) => failures.push(e),
+            }
+        }
+    }
+    println!("skipped: all of these on a real GPU");
+    assert!(failures.is_empty(), "{} rows failed:\n{}", failures.len(), failures.join("\n"));
+}

@@ -1,0 +1,22 @@
+// conv2d on CUDA, rung 1: implicit gemm in tiles of registers.
+//
+// Computes     what the naive rung does
+// The naive rung wasted: each input pixel is read from global memory by each output channel.
+// This rung:   the convolution is a product of the weight and of a matrix of patches, whose tiles are gathered from the image when they
+//              are needed; im2col would write it down, nine times the image for a kernel of 3x3. See operands.cuh and product.cuh.
+//              The weight gradient sums over all pixels: it is cut into parts, which are added in a fixed order.
+// Loses when:  groups are narrow: a tile is mostly empty. The input gradient of a strided convolution multiplies zeros, 3/4 of all
+//              products for a stride of 2.
+#include "conv2d/operands.cuh"
+
+template <class A, class B> using Memory128 = ProductMemory<128, 128, 8, A, B>;
+template <class A, class B> using Memory64 = ProductMemory<64, 64, 16, A, B>;
+#define PRODUCT_128 product<128, 128, 8, 8, 8>
+#define PRODUCT_64 product<64, 64, 16, 4, 4>
+
+KERNEL conv_fwd_128(CONV_FWD_ARGS) { CONV_FWD(Memory128, PRODUCT_128, 128, 128); }
+KERNEL conv_fwd_64(CONV_FWD_ARGS) { CONV_FWD(Memory64, PRODUCT_64, 64, 64); }
+KERNEL conv_dgrad_128(CONV_DGRAD_ARGS) { CONV_DGRAD(Memory128, PRODUCT_128, 128, 128); }
+KERNEL conv_dgrad_64(CONV_DGRAD_ARGS) { CONV_DGRAD(Memory64, PRODUCT_64, 64, 64); }
+KERNEL conv_wgrad_128(CONV_WGRAD_ARGS) { CONV_WGRAD(Memory128, PRODUCT_128, 128, 128); }
+KERNEL conv_wgrad_64(CONV_WGRAD_ARGS) { CONV_WGRAD(Memory64, PRODUCT_64, 64, 64); }

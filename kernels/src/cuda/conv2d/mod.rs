@@ -1,0 +1,161 @@
+//! `conv2d` on CUDA devices.
+
+use super::driver::Arg;
+use super::precision::Precision;
+use super::{BF16_ROUNDING, F16_ROUNDING, TF32_ROUNDING, launch, launch_each, rounds_to};
+use crate::buffer::Buffer;
+use crate::conv2d::Conv2dSpec;
+use crate::device::DType;
+use crate::table::{Accum, ROUNDING, Row};
+
+/// A row of a product on tensor cores: taken where that rounding is asked for.
+macro_rules! tensor {
+    ($name:literal, $precision:ident, $tolerance:ident, $run:expr, { $($column:tt)* }) => {
+        Row {
+            wins: |s| rounds_to(Precision::$precision).and_then(|()| shared(s)),
+            $($column)*
+            ..Row::cuda($name, $tolerance, $run)
+        }
+    };
+}
+/// A row of a product in f32: with tiles of 128 by 128 outputs where there are enough of them.
+macro_rules! implicit {
+    ("128", $run:expr, $outputs:expr, { $($column:tt)* }) => {
+        Row {
+            wins: |s| shared(s).and_then(|()| many($outputs(s), s.groups)),
+            $($column)*
+            ..Row::cuda("implicit_128_cuda", ROUNDING, $run)
+        }
+    };
+    ("64", $run:expr, { $($column:tt)* }) => {
+        Row { wins: shared, $($column)* ..Row::cuda("implicit_64_cuda", ROUNDING, $run) }
+    };
+}
+/// The rungs of a direction: `$run` with the kernels of place `$d`, `$outputs` rows and columns of its product.
+macro_rules! ladder {
+    ($run:ident, $d:literal, $outputs:expr, $naive:ident, { $($column:tt)* }) => {
+        &[
+            tensor!("tf32_cuda", Tf32, TF32_ROUNDING, |s, i, o, a| $run(s, i, o, a, &TF32[$d]), { $($column)* }),
+            tensor!("f16_cuda", F16, F16_ROUNDING, |s, i, o, a| $run(s, i, o, a, &F16[$d]), { $($column)* }),
+            tensor!("bf16_cuda", Bf16, BF16_ROUNDING, |s, i, o, a| $run(s, i, o, a, &BF16[$d]), { $($column)* }),
+            implicit!("128", |s, i, o, a| $run(s, i, o, a, &LARGE[$d]), $outputs, { $($column)* }),
+            implicit!("64", |s, i, o, a| $run(s, i, o, a, &SMALL[$d]), { $($column)* }),
+            Row::cuda("naive_cuda", ROUNDING, $naive),
+        ]
+    };
+}
+
+/// Rows of `conv2d.fwd`, best first.
+pub(crate) const FWD: &[Row<Conv2dSpec>] = ladder!(fwd, 0, |s: &Conv2dSpec| [s.oc, pixels(s)], naive_fwd, {});
+/// Rows of `conv2d.dgrad`.
+pub(crate) const DGRAD: &[Row<Conv2dSpec>] = ladder!(dgrad, 1, |s: &Conv2dSpec| [s.c, s.n * s.h * s.w], naive_dgrad, {});
+/// Rows of `conv2d.wgrad`.
+pub(crate) const WGRAD: &[Row<Conv2dSpec>] =
+    ladder!(wgrad, 2, |s: &Conv2dSpec| [s.oc, s.patch() * parts(s)], naive_wgrad, { scratch: parts_bytes, });
+
+/// A kernel of a product: its name and the tile of a block along rows i and j.
+struct Product(&'static str, usize, usize);
+
+/// The kernels of fwd, dgrad and wgrad.
+macro_rules! products {
+    ($($set:ident: $suffix:literal, $m:literal x $n:literal;)*) => {
+        $(const $set: [Product; 3] = [
+            Product(concat!("conv_fwd_", $suffix), $m, $n),
+            Product(concat!("conv_dgrad_", $suffix), $m, $n),
+            Product(concat!("conv_wgrad_", $suffix), $m, $n),
+        ];)*
+    };
+}
+products! {
+    LARGE: "128", 128 x 128;
+    SMALL: "64", 64 x 64;
+    TF32: "tf32", 128 x 64;
+    F16: "f16", 128 x 64;
+    BF16: "bf16", 128 x 64;
+}
+
+/// Blocks that a large device runs at a time.
+const DEVICE: usize = 128;
+
+fn pixels(s: &Conv2dSpec) -> usize {
+    s.n * s.out_plane()
+}
+
+/// Groups of one channel share nothing that a tile could keep.
+fn shared(s: &Conv2dSpec) -> Result<(), &'static str> {
+    if s.c == s.groups || s.oc == s.groups { Err("groups of one channel") } else { Ok(()) }
+}
+
+/// Whether tiles of 128 by 128 fill the device; `i` counts channels of all groups.
+fn many([i, j]: [usize; 2], groups: usize) -> Result<(), &'static str> {
+    let i = i / groups;
+    match i >= 96 && j.div_ceil(128) * i.div_ceil(128) * groups >= DEVICE {
+        true => Ok(()),
+        false => Err("too few outputs for large tiles"),
+    }
+}
+
+/// `struct Conv` of `problem.cuh`.
+fn problem(s: &Conv2dSpec) -> Arg {
+    let ([oh, ow], [kh, kw], [sh, sw], [dh, dw], [pt, _, pl, _]) = (s.out_hw(), s.kernel, s.stride, s.dilation, s.padding);
+    Arg::Ints([s.n, s.c, s.h, s.w, s.oc, oh, ow, kh, kw, sh, sw, pt, pl, dh, dw, s.groups].map(|v| v as i32).to_vec())
+}
+
+fn fwd_args(s: &Conv2dSpec, inputs: &[&Buffer], outputs: &mut [&mut Buffer]) -> Vec<Arg> {
+    let mut rest = inputs[2..].iter().copied();
+    let bias = s.bias.then(|| rest.next()).flatten();
+    let residual = s.residual.then(|| rest.next()).flatten();
+    vec![problem(s), inputs[0].into(), inputs[1].into(), bias.into(), residual.into(), (&mut *outputs[0]).into(), s.relu.into()]
+}
+
+fn naive_fwd(s: &Conv2dSpec, inputs: &[&Buffer], outputs: &mut [&mut Buffer], _: Accum) {
+    launch_each(inputs[0], "conv_fwd_naive", s.out_len(), fwd_args(s, inputs, outputs));
+}
+
+fn naive_dgrad(s: &Conv2dSpec, inputs: &[&Buffer], outputs: &mut [&mut Buffer], accum: Accum) {
+    let args = vec![problem(s), inputs[0].into(), inputs[1].into(), (&mut *outputs[0]).into(), accum.into()];
+    launch_each(inputs[0], "conv_dgrad_naive", s.in_len(), args);
+}
+
+fn naive_wgrad(s: &Conv2dSpec, inputs: &[&Buffer], outputs: &mut [&mut Buffer], accum: Accum) {
+    let args = vec![problem(s), inputs[0].into(), inputs[1].into(), (&mut *outputs[0]).into(), accum.into()];
+    launch(inputs[0], "conv_wgrad_naive", [s.weight_len(), 1, 1], [256, 1, 1], args);
+}
+
+fn fwd(s: &Conv2dSpec, inputs: &[&Buffer], outputs: &mut [&mut Buffer], _: Accum, Product(kernel, m, n): &Product) {
+    let grid = [pixels(s).div_ceil(*n), (s.oc / s.groups).div_ceil(*m), s.groups];
+    launch(inputs[0], kernel, grid, [256, 1, 1], fwd_args(s, inputs, outputs));
+}
+
+fn dgrad(s: &Conv2dSpec, inputs: &[&Buffer], outputs: &mut [&mut Buffer], accum: Accum, Product(kernel, m, n): &Product) {
+    let grid = [(s.n * s.h * s.w).div_ceil(*n), (s.c / s.groups).div_ceil(*m), s.groups];
+    let args = vec![problem(s), inputs[0].into(), inputs[1].into(), (&mut *outputs[0]).into(), accum.into()];
+    launch(inputs[0], kernel, grid, [256, 1, 1], args);
+}
+
+/// Into how many parts the sum over pixels is cut: so many that small weights fill the device, and each is long enough.
+fn parts(s: &Conv2dSpec) -> usize {
+    let tiles = (s.oc / s.groups).div_ceil(64) * s.patch().div_ceil(64) * s.groups;
+    (2 * DEVICE).div_ceil(tiles.max(1)).min(pixels(s).div_ceil(256)).max(1)
+}
+
+/// Bytes of all parts' gradients.
+fn parts_bytes(s: &Conv2dSpec) -> usize {
+    if parts(s) == 1 { 0 } else { 4 * parts(s) * s.weight_len() }
+}
+
+fn wgrad(s: &Conv2dSpec, inputs: &[&Buffer], outputs: &mut [&mut Buffer], accum: Accum, Product(kernel, m, n): &Product) {
+    let parts = parts(s);
+    // Whole tiles of 16 steps.
+    let piece = pixels(s).div_ceil(parts).next_multiple_of(16);
+    let grid = [s.patch().div_ceil(*n), (s.oc / s.groups).div_ceil(*m), s.groups * parts];
+    let args = |dw: Arg, accum: Accum| {
+        vec![problem(s), inputs[0].into(), inputs[1].into(), dw, parts.into(), piece.into(), s.weight_len().into(), accum.into()]
+    };
+    if parts == 1 {
+        return launch(inputs[0], kernel, grid, [256, 1, 1], args((&mut *outputs[0]).into(), accum));
+    }
+    let mut all = inputs[0].like(DType::F32, parts * s.weight_len()); // [parts, weight]
+    launch(inputs[0], kernel, grid, [256, 1, 1], args((&mut all).into(), Accum::Write));
+    super::reduce::columns(&all, outputs[0], [parts, s.weight_len()], 1.0, accum);
+}

@@ -1,0 +1,168 @@
+// The three convolutions as products of matrices that are never written down: operands for product.cuh and tensor.cuh.
+//
+//             rows i               rows j                  steps k
+//   fwd       output channels      output pixels           input channel, ky, kx      a: weight   b: input
+//   dgrad     input channels       input pixels            output channel, ky, kx     a: weight   b: gradient
+//   wgrad     output channels      input channel, ky, kx   output pixels              a: gradient b: input
+//
+// Pixels count through all images; channels are those of one group, and blockIdx.z counts groups.
+#pragma once
+#include "conv2d/problem.cuh"
+#include "product.cuh"
+
+// Far outside of any image, whatever is added to it once.
+#define OUTSIDE (-(1 << 30))
+
+// A place in an image stack: `base` counts elements from the start.
+struct Place {
+  int base, y, x;
+};
+
+// The input under the kernel: rows are output pixels, steps are places in a patch.
+struct Patches {
+  typedef Place Row;
+  typedef Place Step;
+  Conv s;
+  const float* x;  // first channel of the group
+  __device__ __forceinline__ bool along_k() const { return false; }
+  __device__ __forceinline__ Place row(int j) const {
+    if (j >= s.n * s.plane()) return Place{0, OUTSIDE, 0};
+    int n = j / s.plane(), p = j % s.plane();
+    int y = p / s.ow * s.sh - s.pt, x = p % s.ow * s.sw - s.pl;
+    return Place{n * s.c * s.h * s.w + y * s.w + x, y, x};
+  }
+  __device__ __forceinline__ Place step(int k, int end) const {
+    if (k >= end) return Place{0, OUTSIDE, 0};
+    int c = k / (s.kh * s.kw), r = k % (s.kh * s.kw);
+    int y = r / s.kw * s.dh, x = r % s.kw * s.dw;
+    return Place{c * s.h * s.w + y * s.w + x, y, x};
+  }
+  __device__ __forceinline__ const float* at(const Place& row, const Place& step) const {
+    int yy = row.y + step.y, xx = row.x + step.x;
+    return (unsigned)yy < (unsigned)s.h && (unsigned)xx < (unsigned)s.w ? x + (row.base + step.base) : nullptr;
+  }
+};
+
+// The same with rows and steps exchanged, for the weight gradient.
+struct TurnedPatches {
+  typedef Place Row;
+  typedef Place Step;
+  Patches of;
+  __device__ __forceinline__ bool along_k() const { return true; }
+  __device__ __forceinline__ Place row(int j) const { return of.step(j, of.s.patch()); }
+  __device__ __forceinline__ Place step(int k, int end) const { return k < end ? of.row(k) : Place{0, OUTSIDE, 0}; }
+  __device__ __forceinline__ const float* at(const Place& row, const Place& step) const { return of.at(step, row); }
+};
+
+// The output's gradient above an input pixel: rows are input pixels, steps are output channels and places in the kernel.
+struct Gradients {
+  typedef Place Row;
+  typedef Place Step;
+  Conv s;
+  const float* dout;  // first output channel of the group
+  __device__ __forceinline__ bool along_k() const { return false; }
+  __device__ __forceinline__ Place row(int j) const {
+    int plane = s.h * s.w;
+    if (j >= s.n * plane) return Place{0, OUTSIDE, 0};
+    return Place{j / plane * s.oc * s.plane(), j % plane / s.w + s.pt, j % s.w + s.pl};
+  }
+  __device__ __forceinline__ Place step(int k, int end) const {
+    if (k >= end) return Place{0, OUTSIDE, 0};
+    int r = k % (s.kh * s.kw);
+    return Place{k / (s.kh * s.kw) * s.plane(), -(r / s.kw * s.dh), -(r % s.kw * s.dw)};
+  }
+  __device__ __forceinline__ const float* at(const Place& row, const Place& step) const {
+    int y = row.y + step.y, x = row.x + step.x;
+    if (y < 0 || x < 0) return nullptr;
+    if (s.sh != 1 || s.sw != 1) {
+      if (y % s.sh || x % s.sw) return nullptr;
+      y /= s.sh;
+      x /= s.sw;
+    }
+    return y < s.oh && x < s.ow ? dout + (row.base + step.base + y * s.ow + x) : nullptr;
+  }
+};
+
+// The weight of dgrad: rows are input channels, steps are output channels and places in the kernel.
+struct TurnedWeight {
+  typedef int Row;
+  typedef int Step;
+  Conv s;
+  const float* w;  // first output channel of the group
+  __device__ __forceinline__ bool along_k() const { return true; }
+  __device__ __forceinline__ int row(int i) const { return i < s.cg() ? i * s.kh * s.kw : -1; }
+  __device__ __forceinline__ int step(int k, int end) const {
+    return k < end ? k / (s.kh * s.kw) * s.patch() + k % (s.kh * s.kw) : -1;
+  }
+  __device__ __forceinline__ const float* at(int row, int step) const { return row < 0 || step < 0 ? nullptr : w + row + step; }
+};
+
+// The gradient of wgrad: rows are output channels, steps are output pixels.
+struct Channels {
+  typedef int Row;
+  typedef int Step;
+  Conv s;
+  const float* dout;  // first output channel of the group
+  __device__ __forceinline__ bool along_k() const { return true; }
+  __device__ __forceinline__ int row(int i) const { return i < s.og() ? i * s.plane() : -1; }
+  __device__ __forceinline__ int step(int k, int end) const {
+    return k < end ? k / s.plane() * s.oc * s.plane() + k % s.plane() : -1;
+  }
+  __device__ __forceinline__ const float* at(int row, int step) const { return row < 0 || step < 0 ? nullptr : dout + row + step; }
+};
+
+// Where results go.
+struct StoreOut {
+  Conv s;
+  float* out;
+  const float *bias, *residual;
+  int first, relu;  // first output channel of the group
+  __device__ __forceinline__ void put(int i, int j, float v) const {
+    int channel = first + i, at = (j / s.plane() * s.oc + channel) * s.plane() + j % s.plane();
+    out[at] = finish(v, bias, residual, channel, at, relu);
+  }
+};
+struct StoreImage {
+  Conv s;
+  float* dx;
+  int first, add;  // first input channel of the group
+  __device__ __forceinline__ void put(int i, int j, float v) const {
+    int plane = s.h * s.w;
+    ::put(&dx[(j / plane * s.c + first + i) * plane + j % plane], v, add);
+  }
+};
+struct StoreWeight {
+  float* dw;
+  int patch, add;
+  __device__ __forceinline__ void put(int i, int j, float v) const { ::put(&dw[i * patch + j], v, add); }
+};
+
+// One kernel of each direction, for a product of M x N tiles: PRODUCT(memory, a, b, c, i0, j0, m, n, begin, end).
+#define CONV_FWD_ARGS Conv s, const float *x, const float *w, const float *bias, const float *residual, float *out, int relu
+#define CONV_FWD(MEMORY, PRODUCT, M, N)                                                                              \
+  __shared__ MEMORY<Matrix, Patches> memory;                                                                         \
+  int group = blockIdx.z;                                                                                            \
+  Matrix a = {w + group * s.og() * s.patch(), s.og(), s.patch(), 1};                                                 \
+  Patches b = {s, x + group * s.cg() * s.h * s.w};                                                                   \
+  StoreOut c = {s, out, bias, residual, group * s.og(), relu};                                                       \
+  PRODUCT(memory, a, b, c, blockIdx.y * M, blockIdx.x * N, s.og(), s.n * s.plane(), 0, s.patch())
+
+#define CONV_DGRAD_ARGS Conv s, const float *dout, const float *w, float *dx, int add
+#define CONV_DGRAD(MEMORY, PRODUCT, M, N)                                                                            \
+  __shared__ MEMORY<TurnedWeight, Gradients> memory;                                                                 \
+  int group = blockIdx.z;                                                                                            \
+  TurnedWeight a = {s, w + group * s.og() * s.patch()};                                                              \
+  Gradients b = {s, dout + group * s.og() * s.plane()};                                                              \
+  StoreImage c = {s, dx, group * s.cg(), add};                                                                       \
+  PRODUCT(memory, a, b, c, blockIdx.y * M, blockIdx.x * N, s.cg(), s.n * s.h * s.w, 0, s.og() * s.kh * s.kw)
+
+// The pixels are cut into `parts` pieces of `piece`; piece p of a group writes its own dw, `stride` elements after that of p - 1.
+#define CONV_WGRAD_ARGS Conv s, const float *dout, const float *x, float *dw, int parts, int piece, int stride, int add
+#define CONV_WGRAD(MEMORY, PRODUCT, M, N)                                                                            \
+  __shared__ MEMORY<Channels, TurnedPatches> memory;                                                                 \
+  int group = blockIdx.z / parts, part = blockIdx.z % parts;                                                         \
+  Channels a = {s, dout + group * s.og() * s.plane()};                                                               \
+  TurnedPatches b = {Patches{s, x + group * s.cg() * s.h * s.w}};                                                    \
+  StoreWeight c = {dw + part * stride + group * s.og() * s.patch(), s.patch(), add};                                 \
+  int begin = part * piece, all = s.n * s.plane();                                                                   \
+  PRODUCT(memory, a, b, c, blockIdx.y * M, blockIdx.x * N, s.og(), s.patch(), begin, min(begin + piece, all))

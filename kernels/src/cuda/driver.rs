@@ -1,0 +1,139 @@
+//! What a CUDA device is asked to do, as plain data, and who does it: NVIDIA's driver ([`super::nvidia`]) or, in tests, an emulation on
+//! the host. Launchers are the same code for both, so a test under emulation proves them too.
+
+/// One argument of a kernel, as its declaration has it.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Arg {
+    /// A pointer into device memory, or null.
+    Pointer(u64),
+    /// `int`
+    Int(i32),
+    /// `float`
+    Float(f32),
+    /// `unsigned long long`
+    Long(u64),
+    /// A struct of `int`s.
+    Ints(Vec<i32>),
+}
+
+impl Arg {
+    /// The bytes that the kernel reads, and the kind in a letter: `p`, `i`, `f`, `l` or `s` (a struct).
+    pub fn bytes(&self) -> (char, Vec<u8>) {
+        match self {
+            Arg::Pointer(v) => ('p', v.to_ne_bytes().to_vec()),
+            Arg::Int(v) => ('i', v.to_ne_bytes().to_vec()),
+            Arg::Float(v) => ('f', v.to_ne_bytes().to_vec()),
+            Arg::Long(v) => ('l', v.to_ne_bytes().to_vec()),
+            Arg::Ints(v) => ('s', v.iter().flat_map(|v| v.to_ne_bytes()).collect()),
+        }
+    }
+}
+
+impl From<i32> for Arg {
+    fn from(v: i32) -> Self {
+        Arg::Int(v)
+    }
+}
+impl From<bool> for Arg {
+    fn from(v: bool) -> Self {
+        Arg::Int(i32::from(v))
+    }
+}
+/// Sizes are `int` in kernels; tables refuse operands of more elements than that counts.
+impl From<usize> for Arg {
+    fn from(v: usize) -> Self {
+        Arg::Int(v as i32)
+    }
+}
+impl From<f64> for Arg {
+    fn from(v: f64) -> Self {
+        Arg::Float(v as f32)
+    }
+}
+impl From<u64> for Arg {
+    fn from(v: u64) -> Self {
+        Arg::Long(v)
+    }
+}
+impl From<crate::table::Accum> for Arg {
+    fn from(v: crate::table::Accum) -> Self {
+        Arg::Int(i32::from(v == crate::table::Accum::Add))
+    }
+}
+impl From<&crate::Buffer> for Arg {
+    fn from(v: &crate::Buffer) -> Self {
+        Arg::Pointer(v.address())
+    }
+}
+impl From<&mut crate::Buffer> for Arg {
+    fn from(v: &mut crate::Buffer) -> Self {
+        Arg::Pointer(v.address_mut())
+    }
+}
+impl<T> From<Option<T>> for Arg
+where
+    Arg: From<T>,
+{
+    /// A pointer that is null where there is nothing.
+    fn from(v: Option<T>) -> Self {
+        v.map_or(Arg::Pointer(0), Arg::from)
+    }
+}
+
+/// A kernel, its grid and its arguments.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Launch {
+    /// Name in the `.cu` text.
+    pub kernel: &'static str,
+    /// Blocks along x, y, z.
+    pub grid: [usize; 3],
+    /// Threads of a block along x, y, z.
+    pub block: [usize; 3],
+    /// In the order of the declaration.
+    pub args: Vec<Arg>,
+}
+
+/// A device with one queue of work. Everything asked for is done in order; what went wrong comes back as text.
+///
+/// # Safety
+/// Implementations must keep memory they gave valid until it is freed, and read and write nothing but what they are told to.
+pub unsafe trait Driver: Send + Sync {
+    /// Name of the device, such as `NVIDIA H200`.
+    fn name(&self) -> String;
+
+    /// New memory.
+    fn allocate(&self, bytes: usize) -> Result<u64, String>;
+
+    /// Gives memory back.
+    ///
+    /// # Safety
+    /// It came from `allocate` and nobody uses it any more.
+    unsafe fn free(&self, address: u64);
+
+    /// Copies to the device.
+    ///
+    /// # Safety
+    /// As many bytes at `to` are allocated.
+    unsafe fn upload(&self, to: u64, from: &[u8]) -> Result<(), String>;
+
+    /// Copies from the device, after waiting for all work.
+    ///
+    /// # Safety
+    /// As many bytes at `from` are allocated.
+    unsafe fn download(&self, to: &mut [u8], from: u64) -> Result<(), String>;
+
+    /// Copies within the device.
+    ///
+    /// # Safety
+    /// As many bytes at both places are allocated.
+    unsafe fn copy(&self, to: u64, from: u64, bytes: usize) -> Result<(), String>;
+
+    /// Starts a kernel.
+    ///
+    /// # Safety
+    /// The arguments are those of the kernel's declaration and the memory that it reaches through them is allocated.
+    unsafe fn launch(&self, launch: &Launch) -> Result<(), String>;
+
+    /// Waits for all work.
+    fn synchronize(&self) -> Result<(), String>;
+}

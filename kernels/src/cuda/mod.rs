@@ -1,0 +1,121 @@
+//! NVIDIA GPUs: kernels of our own in CUDA C++, started through the driver, which is looked for at run time and never required.
+//!
+//! | room | holds |
+//! |---|---|
+//! | [`driver`] | what a device is asked to do, as plain data; the trait of who does it |
+//! | `nvidia` | NVIDIA's driver: probing, context, stream, modules |
+//! | [`queue`] | a device's work in order, its memory for reuse, the first failure |
+//! | [`source`] | the `.cu` texts and their PTX |
+//! | [`precision`] | what the user allows tensor cores to round |
+//! | `gemm`, `conv2d`, ... | the rows of each table, each `.cu` rung beside its launcher |
+//!
+//! The same `.cu` text runs on a device, is assembled by NVRTC in a test, and runs on the host under an emulation (`kernels/emu`)
+//! through the same launchers: the emulation is another [`driver::Driver`]. See `docs/gpu.md`.
+
+pub mod driver;
+mod nvidia;
+pub mod precision;
+pub mod queue;
+pub mod source;
+
+pub(crate) mod conv2d;
+pub(crate) mod gemm;
+pub(crate) mod norm;
+pub(crate) mod optim;
+pub(crate) mod place;
+pub(crate) mod pointwise;
+pub(crate) mod pool;
+pub(crate) mod reduce;
+pub(crate) mod softmax;
+
+use crate::buffer::Buffer;
+use crate::device::{DType, Device};
+use crate::error::{Error, Result};
+use crate::table::{Row, Run, Tolerance};
+use driver::{Arg, Driver, Launch};
+use precision::Precision;
+use queue::Queue;
+use std::sync::OnceLock;
+
+/// Devices at most.
+const DEVICES: usize = 16;
+
+/// The queue of each device, or why it cannot be used; found out on first use.
+static QUEUES: [OnceLock<Result<Queue, String>>; DEVICES] = [const { OnceLock::new() }; DEVICES];
+
+/// The queue of a CUDA device.
+///
+/// # Errors
+/// [`Error::Device`] with the reason why it cannot be used.
+pub fn queue(device: Device) -> Result<&'static Queue> {
+    let fail = |reason: String| Error::Device { device, reason };
+    let Device::Cuda(ordinal) = device else { return Err(fail("it is no CUDA device".to_string())) };
+    let slot = QUEUES.get(usize::from(ordinal)).ok_or_else(|| fail(format!("ordinals go up to {}", DEVICES - 1)))?;
+    let open = || Ok(Queue::new(device, Box::new(nvidia::Nvidia::open(ordinal)?)));
+    slot.get_or_init(open).as_ref().map_err(|reason| fail(reason.clone()))
+}
+
+/// Makes a driver of one's own a CUDA device: how the emulation gets in.
+///
+/// # Errors
+/// If that device was used before.
+pub fn attach(ordinal: u8, driver: Box<dyn Driver>) -> Result<Device> {
+    let device = Device::Cuda(ordinal);
+    let fail = |reason: &str| Error::Device { device, reason: reason.to_string() };
+    let slot = QUEUES.get(usize::from(ordinal)).ok_or_else(|| fail("no such ordinal"))?;
+    slot.set(Ok(Queue::new(device, driver))).map_err(|_| fail("it is in use"))?;
+    Ok(device)
+}
+
+/// The first device that can be used: an attached one, or the first of NVIDIA's.
+///
+/// # Errors
+/// The reason why there is none.
+pub fn first() -> Result<Device> {
+    let attached = (0..DEVICES).find(|i| QUEUES[*i].get().is_some_and(|q| q.is_ok()));
+    let device = Device::Cuda(attached.unwrap_or(0) as u8);
+    queue(device).map(|_| device)
+}
+
+/// Whether there is a device.
+fn here() -> bool {
+    first().is_ok()
+}
+
+impl<S> Row<S> {
+    /// A CUDA row that fits every problem and needs no scratch.
+    pub(crate) const fn cuda(name: &'static str, tolerance: Tolerance, run: Run<S>) -> Self {
+        Row { device: Device::Cuda(0), here, ..Row::cpu(name, DType::F32, tolerance, run) }
+    }
+}
+
+/// Operands keep 10 bits after the first: each is off by half of the last, 2^13 epsilons of f32, and a product by two of these.
+const TF32_ROUNDING: Tolerance = Tolerance { ulps: 8192.0, reason: "operands rounded to TF32" };
+/// As many bits.
+const F16_ROUNDING: Tolerance = Tolerance { ulps: 8192.0, reason: "operands rounded to f16" };
+/// 7 bits.
+const BF16_ROUNDING: Tolerance = Tolerance { ulps: 65536.0, reason: "operands rounded to bf16" };
+
+/// Whether operands may be rounded so.
+fn rounds_to(precision: Precision) -> Result<(), &'static str> {
+    if precision::allowed() == precision { Ok(()) } else { Err("another precision was asked for") }
+}
+
+/// Arguments of a kernel, each turned into what its declaration wants.
+macro_rules! args {
+    ($($arg:expr),* $(,)?) => { vec![$($crate::cuda::driver::Arg::from($arg)),*] };
+}
+use args;
+
+/// Threads of a block where nothing else decides.
+const BLOCK: usize = 256;
+
+/// Starts a kernel on the device of `on`.
+fn launch(on: &Buffer, kernel: &'static str, grid: [usize; 3], block: [usize; 3], args: Vec<Arg>) {
+    on.queue().launch(&Launch { kernel, grid, block, args });
+}
+
+/// Starts a kernel of one thread for each of `len` elements.
+fn launch_each(on: &Buffer, kernel: &'static str, len: usize, args: Vec<Arg>) {
+    launch(on, kernel, [len.div_ceil(BLOCK), 1, 1], [BLOCK, 1, 1], args);
+}

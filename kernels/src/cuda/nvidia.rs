@@ -1,0 +1,204 @@
+//! NVIDIA's driver, found at run time through cudarc. Nothing here is needed to build, and nothing here panics on a machine without it.
+
+use super::driver::{Driver, Launch};
+use super::source;
+use cudarc::driver::{DriverError, result, sys};
+use std::collections::HashMap;
+use std::ffi::{CString, c_void};
+use std::panic::{AssertUnwindSafe, catch_unwind, set_hook, take_hook};
+use std::sync::Mutex;
+
+/// The oldest devices that the kernels' PTX is made for: Ampere.
+const OLDEST: (i32, i32) = (8, 0);
+
+/// A device with its primary context and one stream.
+pub(super) struct Nvidia {
+    name: String,
+    context: sys::CUcontext,
+    stream: sys::CUstream,
+    /// Kernels by name, and which texts were loaded.
+    kernels: Mutex<Kernels>,
+}
+
+#[derive(Default)]
+struct Kernels {
+    functions: HashMap<&'static str, sys::CUfunction>,
+    modules: HashMap<&'static str, sys::CUmodule>,
+}
+
+// SAFETY: the driver's handles may be used from any thread whose context is current, which every method sees to.
+unsafe impl Send for Nvidia {}
+// SAFETY: the same, and the tables are behind a lock.
+unsafe impl Sync for Nvidia {}
+
+fn say(what: &str) -> impl Fn(DriverError) -> String {
+    // Formatting an error asks the driver for its text, which is there by now.
+    move |e| match e.0 {
+        sys::CUresult::CUDA_ERROR_OUT_OF_MEMORY => "the device is out of memory".to_string(),
+        _ => format!("{what} failed: {e:?}"),
+    }
+}
+
+/// Runs `f`; a panic (cudarc's answer to a missing symbol) becomes a reason.
+fn without_panic<T>(f: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
+    let hook = take_hook();
+    set_hook(Box::new(|_| {}));
+    let result = catch_unwind(AssertUnwindSafe(f));
+    set_hook(hook);
+    result.unwrap_or_else(|panic| {
+        let text = panic.downcast_ref::<String>().map(String::as_str).or(panic.downcast_ref::<&str>().copied());
+        Err(format!("the NVIDIA driver is too old ({})", text.unwrap_or("it lacks a function").lines().next().unwrap_or_default()))
+    })
+}
+
+impl Nvidia {
+    /// The device of this ordinal, ready to be used, or why there is none.
+    pub fn open(ordinal: u8) -> Result<Self, String> {
+        // SAFETY: loads the driver's library if there is one, and drops it.
+        if !unsafe { sys::is_culib_present() } {
+            return Err("there is no NVIDIA driver on this machine".to_string());
+        }
+        without_panic(|| {
+            result::init().map_err(|e| match e.0 {
+                sys::CUresult::CUDA_ERROR_NO_DEVICE => "the NVIDIA driver sees no device".to_string(),
+                _ => say("starting the NVIDIA driver")(e),
+            })?;
+            let count = result::device::get_count().map_err(say("counting devices"))?;
+            if i32::from(ordinal) >= count {
+                return Err(match count {
+                    0 => "the NVIDIA driver sees no device".to_string(),
+                    _ => format!("there are {count} CUDA devices, from 0 on"),
+                });
+            }
+            let device = result::device::get(i32::from(ordinal)).map_err(say("opening the device"))?;
+            let name = result::device::get_name(device).map_err(say("asking the device's name"))?;
+            use sys::CUdevice_attribute::*;
+            // SAFETY: the device was just given.
+            let ask = |a| unsafe { result::device::get_attribute(device, a) }.map_err(say("asking the device's properties"));
+            let capability =
+                (ask(CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR)?, ask(CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR)?);
+            if capability < OLDEST {
+                let ((a, b), (c, d)) = (capability, OLDEST);
+                return Err(format!("{name} has compute capability {a}.{b}, and the kernels want {c}.{d} or newer"));
+            }
+            if ask(CU_DEVICE_ATTRIBUTE_MEMORY_POOLS_SUPPORTED)? == 0 {
+                return Err(format!("{name} has no memory pools"));
+            }
+            // SAFETY: calls in the driver's order, each with what the one before gave.
+            let (context, stream) = unsafe {
+                let context = result::primary_ctx::retain(device).map_err(say("opening the device"))?;
+                result::ctx::set_current(context).map_err(say("opening the device"))?;
+                let stream = result::stream::create(result::stream::StreamKind::NonBlocking).map_err(say("making a stream"))?;
+                // Memory stays with the process instead of going back at each synchronisation.
+                let pool = result::device::get_default_mem_pool(device).map_err(say("opening the memory pool"))?;
+                let mut threshold = u64::MAX;
+                let all = sys::CUmemPool_attribute::CU_MEMPOOL_ATTR_RELEASE_THRESHOLD;
+                result::mem_pool::set_attribute(pool, all, (&raw mut threshold).cast()).map_err(say("setting up the memory pool"))?;
+                (context, stream)
+            };
+            let nvidia = Nvidia { name, context, stream, kernels: Mutex::default() };
+            // A driver too old for the PTX says so here, not in the middle of a network.
+            nvidia.function("fill")?;
+            Ok(nvidia)
+        })
+    }
+
+    fn enter(&self) -> Result<(), String> {
+        // SAFETY: the context was retained and is never released.
+        unsafe { result::ctx::set_current(self.context) }.map_err(say("entering the device's context"))
+    }
+
+    /// A kernel, its module loaded on first use: the driver assembles PTX for its device and keeps the result in its own cache.
+    fn function(&self, name: &'static str) -> Result<sys::CUfunction, String> {
+        let mut kernels = self.kernels.lock().unwrap_or_else(|e| e.into_inner());
+        if let Some(f) = kernels.functions.get(name) {
+            return Ok(*f);
+        }
+        let source = source::of_kernel(name).ok_or("no kernel has this name")?;
+        let module = match kernels.modules.get(source.file) {
+            Some(module) => *module,
+            None => {
+                let text = CString::new(source.ptx).map_err(|_| "its PTX has a zero byte")?;
+                // SAFETY: PTX text that ends in a zero.
+                let module = unsafe { result::module::load_data(text.as_ptr().cast()) }.map_err(|e| match e.0 {
+                    sys::CUresult::CUDA_ERROR_UNSUPPORTED_PTX_VERSION => {
+                        format!("the NVIDIA driver is too old: the kernels want one of {} or newer", source::OLDEST_DRIVER)
+                    }
+                    _ => say(&format!("assembling {}", source.file))(e),
+                })?;
+                kernels.modules.insert(source.file, module);
+                module
+            }
+        };
+        let c_name = CString::new(name).map_err(|_| "a zero byte in a name")?;
+        // SAFETY: a module that was loaded and never is unloaded.
+        let f = unsafe { result::module::get_function(module, c_name) }.map_err(say("finding the kernel"))?;
+        kernels.functions.insert(name, f);
+        Ok(f)
+    }
+}
+
+// SAFETY: the driver's own rules: memory is valid until freed, in the order of the stream.
+unsafe impl Driver for Nvidia {
+    fn name(&self) -> String {
+        self.name.clone()
+    }
+
+    fn allocate(&self, bytes: usize) -> Result<u64, String> {
+        self.enter()?;
+        // SAFETY: the stream lives as long as self.
+        unsafe { result::malloc_async(self.stream, bytes) }.map_err(say("allocating"))
+    }
+
+    unsafe fn free(&self, address: u64) {
+        if self.enter().is_ok() {
+            // SAFETY: the caller's. A failure to free cannot be acted on.
+            let _ = unsafe { result::free_async(address, self.stream) };
+        }
+    }
+
+    unsafe fn upload(&self, to: u64, from: &[u8]) -> Result<(), String> {
+        self.enter()?;
+        // SAFETY: the caller's; pageable memory has been read when the call returns.
+        unsafe { result::memcpy_htod_async(to, from, self.stream) }.map_err(say("copying to the device"))
+    }
+
+    unsafe fn download(&self, to: &mut [u8], from: u64) -> Result<(), String> {
+        self.enter()?;
+        // SAFETY: the caller's; `to` is borrowed until the copy is over.
+        unsafe { result::memcpy_dtoh_async(to, from, self.stream) }.map_err(say("copying from the device"))?;
+        self.synchronize()
+    }
+
+    unsafe fn copy(&self, to: u64, from: u64, bytes: usize) -> Result<(), String> {
+        self.enter()?;
+        // SAFETY: the caller's.
+        unsafe { result::memcpy_dtod_async(to, from, bytes, self.stream) }.map_err(say("copying on the device"))
+    }
+
+    unsafe fn launch(&self, launch: &Launch) -> Result<(), String> {
+        self.enter()?;
+        let f = self.function(launch.kernel)?;
+        // In words of eight bytes, so that each argument lies as aligned as any type wants.
+        let mut args: Vec<Vec<u64>> = launch.args.iter().map(|a| words(&a.bytes().1)).collect();
+        let mut pointers: Vec<*mut c_void> = args.iter_mut().map(|a| a.as_mut_ptr().cast()).collect();
+        let [grid, block] = [launch.grid, launch.block].map(|[x, y, z]| (x as u32, y as u32, z as u32));
+        // SAFETY: the caller's; the driver copies the arguments before it returns.
+        unsafe { result::launch_kernel(f, grid, block, 0, self.stream, &mut pointers) }.map_err(say("starting the kernel"))
+    }
+
+    fn synchronize(&self) -> Result<(), String> {
+        self.enter()?;
+        // SAFETY: the stream lives as long as self.
+        unsafe { result::stream::synchronize(self.stream) }.map_err(say("a kernel"))
+    }
+}
+
+fn words(bytes: &[u8]) -> Vec<u64> {
+    let word = |b: &[u8]| {
+        let mut w = [0; 8];
+        w[..b.len()].copy_from_slice(b);
+        u64::from_ne_bytes(w)
+    };
+    bytes.chunks(8).map(word).collect()
+}

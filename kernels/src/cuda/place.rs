@@ -1,0 +1,24 @@
+//! Placing blocks on CUDA devices.
+
+use super::driver::Arg;
+use super::{args, launch_each};
+use crate::buffer::Buffer;
+use crate::place::{PlaceSpec, fits};
+use crate::table::{Accum, ROUNDING, Row};
+
+pub(crate) const FWD: &[Row<PlaceSpec>] = &[Row { fits, ..Row::cuda("elements_cuda", ROUNDING, fwd) }];
+pub(crate) const BWD: &[Row<PlaceSpec>] = &[Row { fits, ..Row::cuda("elements_cuda", ROUNDING, bwd) }];
+
+/// `struct Place`
+fn problem(s: &PlaceSpec) -> Arg {
+    let ([c, h, w], [oc, oh, ow], [y0, x0], [sh, sw]) = (s.from_shape, s.to_shape, s.origin, s.stride);
+    Arg::Ints([s.n, c, h, w, oc, oh, ow, s.from, s.to, s.count, y0, x0, sh, sw].map(|v| v as i32).to_vec())
+}
+
+fn fwd(s: &PlaceSpec, inputs: &[&Buffer], outputs: &mut [&mut Buffer], accum: Accum) {
+    launch_each(inputs[0], "place_fwd", outputs[0].len(), args![problem(s), inputs[0], &mut *outputs[0], accum]);
+}
+
+fn bwd(s: &PlaceSpec, inputs: &[&Buffer], outputs: &mut [&mut Buffer], accum: Accum) {
+    launch_each(inputs[0], "place_bwd", outputs[0].len(), args![problem(s), inputs[0], &mut *outputs[0], accum]);
+}

@@ -1,0 +1,46 @@
+//! How exact products must be on tensor cores. A program sets it once; `f32`, the default, allows no rounding of operands.
+
+use std::fmt;
+use std::sync::atomic::{AtomicU8, Ordering};
+
+/// What operands of products may be rounded to; sums are always f32.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Precision {
+    /// Nothing.
+    #[default]
+    F32,
+    /// 10 bits of mantissa, the range of f32.
+    Tf32,
+    /// IEEE binary16: 10 bits, numbers up to 65504.
+    F16,
+    /// bfloat16: 7 bits, the range of f32.
+    Bf16,
+}
+
+impl Precision {
+    /// All of them.
+    pub const ALL: [Precision; 4] = [Precision::F32, Precision::Tf32, Precision::F16, Precision::Bf16];
+}
+
+impl fmt::Display for Precision {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str(match self {
+            Precision::F32 => "f32",
+            Precision::Tf32 => "tf32",
+            Precision::F16 => "f16",
+            Precision::Bf16 => "bf16",
+        })
+    }
+}
+
+static ALLOWED: AtomicU8 = AtomicU8::new(0);
+
+/// Allows this rounding from now on, in the whole program.
+pub fn allow(precision: Precision) {
+    ALLOWED.store(precision as u8, Ordering::Relaxed);
+}
+
+/// What is allowed.
+pub fn allowed() -> Precision {
+    Precision::ALL[usize::from(ALLOWED.load(Ordering::Relaxed)).min(3)]
+}

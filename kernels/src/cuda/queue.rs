@@ -1,0 +1,160 @@
+//! A device's queue: its driver, its memory for reuse, and the first thing that went wrong.
+//!
+//! Work on a GPU is asked for now and done later, so a failure has no single place. It is remembered; what is asked for afterwards is
+//! not done; and [`crate::table::Table::run`], which every operation goes through, reports it.
+
+use super::driver::{Driver, Launch};
+use crate::device::Device;
+use crate::error::{Error, Result};
+use crate::memory::size_class;
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+
+/// See the module.
+pub struct Queue {
+    device: Device,
+    driver: Box<dyn Driver>,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    /// Memory that was given back, by size. Work is done in order, so it may be handed out before its last use is over.
+    free: BTreeMap<usize, Vec<u64>>,
+    failure: Option<String>,
+}
+
+/// Memory of a device, given back when dropped.
+pub(crate) struct DeviceBlock {
+    queue: &'static Queue,
+    /// 0 if there was none to be had: then the queue has failed and nothing touches it.
+    address: u64,
+    size: usize,
+}
+
+impl Queue {
+    pub(super) fn new(device: Device, driver: Box<dyn Driver>) -> Self {
+        Queue { device, driver, state: Mutex::default() }
+    }
+
+    /// Name of the device, such as `NVIDIA H200`.
+    pub fn name(&self) -> String {
+        self.driver.name()
+    }
+
+    fn state(&self) -> std::sync::MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(|e| e.into_inner())
+    }
+
+    /// What went wrong since the last call, if anything did.
+    ///
+    /// # Errors
+    /// That.
+    pub fn check(&self) -> Result<()> {
+        match self.state().failure.take() {
+            Some(reason) => Err(Error::Device { device: self.device, reason }),
+            None => Ok(()),
+        }
+    }
+
+    /// Waits for all work.
+    ///
+    /// # Errors
+    /// What went wrong.
+    pub fn synchronize(&self) -> Result<()> {
+        self.attempt(|driver| driver.synchronize());
+        self.check()
+    }
+
+    fn attempt(&self, f: impl FnOnce(&dyn Driver) -> Result<(), String>) {
+        if self.state().failure.is_none()
+            && let Err(reason) = f(&*self.driver)
+        {
+            self.state().failure = Some(reason);
+        }
+    }
+
+    pub(crate) fn allocate(&'static self, bytes: usize) -> DeviceBlock {
+        let size = size_class(bytes);
+        let kept = self.state().reuse(size);
+        let address = kept.or_else(|| {
+            self.driver.allocate(size).ok().or_else(|| {
+                // What is kept for reuse may be what is missing.
+                for address in std::mem::take(&mut self.state().free).into_values().flatten() {
+                    // SAFETY: nobody has it: it was given back.
+                    unsafe { self.driver.free(address) }
+                }
+                let again = self.driver.allocate(size);
+                again.map_err(|reason| self.attempt(|_| Err(format!("no room for {size} bytes more: {reason}")))).ok()
+            })
+        });
+        DeviceBlock { queue: self, address: address.unwrap_or(0), size }
+    }
+
+    /// Starts a kernel.
+    pub(super) fn launch(&self, launch: &Launch) {
+        // Nothing to compute.
+        if launch.grid.contains(&0) {
+            return;
+        }
+        let [x, y, z] = launch.grid;
+        // SAFETY: rows make launches of their own kernels for operands whose sizes the table checked, and each row is tested.
+        self.attempt(|driver| match x < 1 << 31 && y < 1 << 16 && z < 1 << 16 {
+            true => unsafe { driver.launch(launch) }.map_err(|e| format!("{}: {e}", launch.kernel)),
+            false => Err(format!("{}: a grid of {x} x {y} x {z} blocks is larger than any device takes", launch.kernel)),
+        });
+    }
+}
+
+impl State {
+    fn reuse(&mut self, size: usize) -> Option<u64> {
+        self.free.get_mut(&size)?.pop()
+    }
+}
+
+impl DeviceBlock {
+    pub fn queue(&self) -> &'static Queue {
+        self.queue
+    }
+
+    pub fn device(&self) -> Device {
+        self.queue.device
+    }
+
+    pub fn address(&self) -> u64 {
+        self.address
+    }
+
+    /// Fills the first bytes.
+    pub fn upload(&mut self, from: &[u8]) {
+        assert!(from.len() <= self.size);
+        // SAFETY: this many bytes are allocated, or the queue has failed.
+        self.queue.attempt(|driver| unsafe { driver.upload(self.address, from) });
+    }
+
+    /// Reads the first bytes.
+    ///
+    /// # Errors
+    /// What went wrong, now or before.
+    pub fn download(&self, to: &mut [u8]) -> Result<()> {
+        assert!(to.len() <= self.size);
+        // SAFETY: as in upload.
+        self.queue.attempt(|driver| unsafe { driver.download(to, self.address) });
+        self.queue.check()
+    }
+
+    /// As many bytes of another block of this device.
+    pub fn copy(&mut self, from: &DeviceBlock) {
+        assert!(from.size == self.size);
+        // SAFETY: both have this size, or the queue has failed.
+        self.queue.attempt(|driver| unsafe { driver.copy(self.address, from.address, self.size) });
+    }
+}
+
+impl Drop for DeviceBlock {
+    fn drop(&mut self) {
+        if self.address != 0 {
+            self.queue.state().free.entry(self.size).or_default().push(self.address);
+        }
+    }
+}

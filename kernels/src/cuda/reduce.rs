@@ -1,0 +1,27 @@
+//! Sums over parts on CUDA devices.
+
+use super::{args, launch, launch_each};
+use crate::buffer::Buffer;
+use crate::reduce::ReduceSpec;
+use crate::table::{Accum, ROUNDING, Row};
+
+pub(crate) const FWD: &[Row<ReduceSpec>] = &[Row::cuda("blocks_cuda", ROUNDING, fwd)];
+pub(crate) const BWD: &[Row<ReduceSpec>] = &[Row::cuda("elements_cuda", ROUNDING, bwd)];
+
+/// `out[b] (+)= scale * sum_a x[a, b]`
+pub(super) fn columns(x: &Buffer, out: &mut Buffer, [a, b]: [usize; 2], scale: f64, accum: Accum) {
+    launch(x, "reduce_columns", [b.div_ceil(32), 1, 1], [256, 1, 1], args![x, out, a, b, scale, accum]);
+}
+
+fn fwd(s: &ReduceSpec, inputs: &[&Buffer], outputs: &mut [&mut Buffer], accum: Accum) {
+    if s.c == 1 && s.b > 1 {
+        return columns(inputs[0], outputs[0], [s.a, s.b], s.scale, accum);
+    }
+    let args = args![inputs[0], &mut *outputs[0], s.a, s.b, s.c, s.scale, accum];
+    launch(inputs[0], "reduce_rows", [s.b, 1, 1], [256, 1, 1], args);
+}
+
+fn bwd(s: &ReduceSpec, inputs: &[&Buffer], outputs: &mut [&mut Buffer], accum: Accum) {
+    let len = s.a * s.b * s.c;
+    launch_each(inputs[0], "reduce_bwd", len, args![inputs[0], &mut *outputs[0], len, s.b, s.c, s.scale, accum]);
+}

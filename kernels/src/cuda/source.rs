@@ -1,0 +1,55 @@
+//! The CUDA texts, and what NVRTC made of them.
+//!
+//! A user with the driver alone has no compiler, so the PTX is part of the program: files in `ptx/`, which
+//! `tests/nvrtc.sh --write` makes and `tests/nvrtc.sh` compares with the sources. The driver assembles it for its own device when a
+//! kernel is first used, and remembers the result.
+
+/// A `.cu` file.
+pub struct Source {
+    /// Its place in this folder, without the ending.
+    pub file: &'static str,
+    /// Its text.
+    pub text: &'static str,
+    /// The same for the driver.
+    pub ptx: &'static str,
+}
+
+/// The oldest driver that takes the PTX as it is: its version is that of the NVRTC that wrote it, [`NVRTC`].
+pub const OLDEST_DRIVER: &str = "550";
+/// Version of the NVRTC that writes the PTX.
+pub const NVRTC: (i32, i32) = (12, 4);
+/// Virtual architecture of the PTX.
+pub const ARCH: &str = "compute_80";
+
+macro_rules! sources {
+    ($($file:literal)*) => {
+        /// Every file with kernels.
+        pub const SOURCES: &[Source] = &[$(Source {
+            file: $file,
+            text: include_str!(concat!($file, ".cu")),
+            ptx: include_str!(concat!("ptx/", $file, ".ptx")),
+        }),*];
+    };
+}
+macro_rules! headers {
+    ($($file:literal)*) => {
+        /// What they include, by the name they do it with.
+        pub const HEADERS: &[(&str, &str)] = &[$(($file, include_str!($file))),*];
+    };
+}
+
+sources!(
+    "memory" "gemm/naive" "gemm/tile" "gemm/register" "gemm/rows" "gemm/tensor" "conv2d/naive" "conv2d/implicit" "conv2d/tensor" "norm"
+    "optim" "place" "pointwise" "pool" "reduce" "softmax"
+);
+headers!("common.cuh" "product.cuh" "mma.cuh" "tensor.cuh" "gemm/store.cuh" "conv2d/problem.cuh" "conv2d/operands.cuh");
+
+/// Names of the kernels of a text.
+pub fn kernels(text: &str) -> impl Iterator<Item = &str> {
+    text.split("\nKERNEL ").skip(1).filter_map(|rest| rest.split('(').next()).map(str::trim)
+}
+
+/// The file of a kernel.
+pub fn of_kernel(name: &str) -> Option<&'static Source> {
+    SOURCES.iter().find(|s| kernels(s.text).any(|k| k == name))
+}
