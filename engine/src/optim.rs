@@ -2,7 +2,7 @@
 
 use crate::error::Result;
 use crate::tensor::Tensor;
-use convscope_kernels::Buffer;
+use convscope_kernels::{Buffer, Device};
 pub use convscope_kernels::optim::Rule;
 use convscope_kernels::optim::{STEP, StepSpec};
 use convscope_kernels::table::Accum;
@@ -71,13 +71,18 @@ impl Optimizer {
             *step = self.steps;
         }
         for (i, (w, g)) in params.into_iter().enumerate() {
+            // Where the gradient was computed; the parameter stays there.
+            let device = if w.device() == Device::Cpu { g.device() } else { w.device() };
+            *w = w.on(device)?;
+            let g = &g.on(device)?;
             if self.states.len() == i {
                 self.states.push(vec![Tensor::zeros(w.shape().clone(), w.dtype()); self.rule.states()]);
             }
             let states = &mut self.states[i];
+            *states = states.iter().map(|s| s.on(device)).collect::<Result<_>>()?;
             let spec = StepSpec { rule: self.rule, len: w.len() };
             let inputs: Vec<&Buffer> = [&*w, g].into_iter().chain(states.iter()).map(Tensor::buffer).collect();
-            let mut outputs: Vec<Buffer> = (0..=states.len()).map(|_| Buffer::new(w.dtype(), w.len())).collect();
+            let mut outputs: Vec<Buffer> = (0..=states.len()).map(|_| w.room(w.len())).collect();
             STEP.run(&spec, &inputs, &mut outputs.iter_mut().collect::<Vec<_>>(), Accum::Write)?;
             let shape = w.shape().clone();
             let mut outputs = outputs.into_iter().map(|b| Tensor::new(shape.clone(), b));

@@ -9,7 +9,7 @@ use crate::ops::{Exec, Op, Sink, Step};
 use crate::shape::Shape;
 use crate::tensor::Tensor;
 use convscope_kernels::pointwise::ReluRule;
-use convscope_kernels::{Buffer, Call};
+use convscope_kernels::{Buffer, Call, Device};
 use std::sync::Arc;
 
 /// A node of a tape, by its position.
@@ -62,10 +62,17 @@ pub struct Rules {
 }
 
 /// A recording of a computation.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Tape {
     nodes: Vec<Node>,
     releasing: bool,
+    device: Device,
+}
+
+impl Default for Tape {
+    fn default() -> Self {
+        Tape { nodes: Vec::new(), releasing: false, device: Device::Cpu }
+    }
 }
 
 impl Tape {
@@ -77,6 +84,20 @@ impl Tape {
     /// A tape whose values are given up by [`Tape::release`]: for inference.
     pub fn inference() -> Self {
         Tape { releasing: true, ..Self::default() }
+    }
+
+    /// Where operations run from now on. What lies elsewhere is copied there when an operation first reads it; weights keep that copy.
+    pub fn set_device(&mut self, device: Device) {
+        self.device = device;
+    }
+
+    /// Where operations run.
+    pub fn device(&self) -> Device {
+        self.device
+    }
+
+    fn value_here(&self, var: Var) -> Result<Tensor> {
+        self.value(var)?.on(self.device)
     }
 
     /// The nodes, in order.
@@ -100,7 +121,8 @@ impl Tape {
 
     /// Computes and records an operation. The methods of each file in `ops/` are shorthands for this.
     pub fn apply(&mut self, op: Op, inputs: &[Var]) -> Result<Var> {
-        let xs = inputs.iter().map(|v| self.value(*v)).collect::<Result<Vec<_>>>()?;
+        let xs = inputs.iter().map(|v| self.value_here(*v)).collect::<Result<Vec<_>>>()?;
+        let xs: Vec<&Tensor> = xs.iter().collect();
         let shapes: Vec<&Shape> = xs.iter().map(|x| x.shape()).collect();
         let rule = op.rule();
         let shape = rule.infer(&shapes).map_err(|reason| Error::Shapes {
@@ -180,7 +202,7 @@ impl Tape {
             need[i] = wants.contains(&Var(i)) || self.nodes[i].inputs.iter().any(|v| need[v.0]);
         }
         let mut grads: Vec<Option<Arc<Buffer>>> = vec![None; from.0 + 1];
-        grads[from.0] = Some(start.shared());
+        grads[from.0] = Some(start.on(self.device)?.shared());
         for i in (0..=from.0).rev() {
             let node = &self.nodes[i];
             let Some(op) = &node.op else { continue };
@@ -191,8 +213,8 @@ impl Tape {
             let dout = if wants.contains(&Var(i)) { grads[i].clone() } else { grads[i].take() };
             let Some(dout) = dout else { continue };
             let dout = Tensor::new(node.shape.clone(), dout)?;
-            let xs = node.inputs.iter().map(|v| self.value(*v)).collect::<Result<Vec<_>>>()?;
-            let step = Step { xs, out: self.value(Var(i))?, saved: &node.saved, dout: &dout, rules };
+            let xs = node.inputs.iter().map(|v| self.value_here(*v)).collect::<Result<Vec<_>>>()?;
+            let step = Step { xs: xs.iter().collect(), out: self.value(Var(i))?, saved: &node.saved, dout: &dout, rules };
             let mut exec = Exec::default();
             op.rule().backward(&mut exec, &step, &mut Sink { grads: &mut grads, inputs: &node.inputs, want: &want })?;
             self.nodes[i].backward = exec.calls;

@@ -2,7 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::shape::Shape;
-use convscope_kernels::{Buffer, DType, Element};
+use convscope_kernels::{Buffer, DType, Device, Element};
 use std::sync::Arc;
 
 /// A contiguous row-major array. Cloning shares the data.
@@ -73,6 +73,27 @@ impl Tensor {
         self.data.dtype()
     }
 
+    /// Where the data are.
+    pub fn device(&self) -> Device {
+        self.data.device()
+    }
+
+    /// The same numbers on this device: copied there on first use, and that copy is kept as long as this tensor.
+    ///
+    /// # Errors
+    /// If the device cannot be used or has no room.
+    pub fn on(&self, device: Device) -> Result<Self> {
+        if device == self.device() {
+            return Ok(self.clone());
+        }
+        Ok(Tensor { shape: self.shape.clone(), data: self.data.on(device)? })
+    }
+
+    /// A new buffer of so many elements, of this type and on this device. Its contents are unspecified.
+    pub(crate) fn room(&self, len: usize) -> Buffer {
+        self.data.like(self.dtype(), len)
+    }
+
     /// The data.
     pub fn buffer(&self) -> &Buffer {
         &self.data
@@ -83,7 +104,7 @@ impl Tensor {
         self.data.clone()
     }
 
-    /// The elements of an f32 tensor.
+    /// The elements of an f32 tensor; from a device they come down on first use.
     ///
     /// # Panics
     /// If the tensor is of another type.
@@ -91,7 +112,7 @@ impl Tensor {
         self.data.as_slice()
     }
 
-    /// The elements of an f64 tensor.
+    /// The elements of an f64 tensor; from a device they come down on first use.
     ///
     /// # Panics
     /// If the tensor is of another type.

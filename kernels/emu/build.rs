@@ -34,8 +34,8 @@ fn main() {
 
     let mut build = cc::Build::new();
     build.cpp(true).std("c++17").opt_level(2).flag("-x").flag("c++").define("CUDA_EMU", None).warnings(false);
-    // Contraction to fused multiply-adds is the GPU compiler's choice too.
-    build.flag("-Wno-unknown-pragmas").include("src").include(&kernels).cargo_warnings(false);
+    // The host's own instructions: without a fused multiply-add among them, fmaf is a function.
+    build.flag_if_supported("-march=native").flag("-Wno-unknown-pragmas").include("src").include(&kernels).cargo_warnings(false);
     if build.try_get_compiler().is_err() {
         return;
     }

@@ -113,7 +113,7 @@ fn check_row<S: Display + Sync>(table: &Table<S>, row: &Row<S>, spec: &S, accum:
     (oracle.run)(spec, &refs(&wide), &mut muts(&mut want), accum);
 
     let mut worst = 0.0f64;
-    for ((o, got), want) in sig.outputs.iter().zip(&mut got).zip(&want) {
+    for (((o, got), want), old) in sig.outputs.iter().zip(&mut got).zip(&want).zip(&outputs()) {
         if !guards_intact(got) {
             return Err(format!("{} was written outside its bounds", o.name));
         }
@@ -125,7 +125,9 @@ fn check_row<S: Display + Sync>(table: &Table<S>, row: &Row<S>, spec: &S, accum:
         }
         let epsilon = if row.dtype == DType::F64 { f64::EPSILON } else { f64::from(f32::EPSILON) };
         let (got, want) = (got.cast(DType::F64), want.as_slice::<f64>());
-        let largest = want.iter().fold(0.0f64, |m, v| m.max(v.abs()));
+        // What is added to is a term of the sum, which may nearly cancel another.
+        let terms = if accum == Accum::Add { old.cast(DType::F64) } else { Buffer::zeros(DType::F64, 0) };
+        let largest = want.iter().chain(terms.as_slice::<f64>()).fold(0.0f64, |m, v| m.max(v.abs()));
         let bound = row.tolerance.ulps * epsilon * ((table.terms)(spec) as f64).sqrt() * largest.max(1e-30);
         for (i, (g, w)) in got.as_slice::<f64>().iter().zip(want).enumerate() {
             let diff = (g - w).abs();

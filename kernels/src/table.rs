@@ -274,7 +274,7 @@ impl<S: Display> Table<S> {
         let start = Instant::now();
         self.run_row(row, spec, inputs, outputs, accum);
         if device != Device::Cpu {
-            crate::cuda::queue(device)?.check()?;
+            crate::cuda::after(device)?;
         }
         let micros = start.elapsed().as_secs_f64() * 1e6;
         Ok(Call { op: self.op, kernel: row.name, micros, flops: (self.flops)(spec), bytes })

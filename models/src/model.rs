@@ -2,7 +2,7 @@
 
 use crate::fuse::{Chain, Fused};
 use crate::network::{LayerId, LayerKind, Network, ParamKind, Pool2d};
-use convscope_engine::kernels::DType;
+use convscope_engine::kernels::{DType, Device};
 use convscope_engine::kernels::pointwise::Binary;
 use convscope_engine::kernels::pool::Windows;
 use convscope_engine::ops::{Activation, Arithmetic, BatchNormTraining, Conv2d, Op, Reshape, Slice};
@@ -17,6 +17,8 @@ pub struct Model {
     pub params: Vec<Tensor>,
     /// For each layer, the place of its first tensor in `params`, and how many there are.
     ranges: Vec<(usize, usize)>,
+    /// Where it runs; weights go there on first use.
+    pub device: Device,
     /// For each layer, what it computes instead (see [`Model::fused`]).
     pub(crate) fused: Vec<Option<Fused>>,
 }
@@ -84,7 +86,7 @@ impl Model {
             range.1 += 1;
         }
         let fused = vec![None; network.layers.len()];
-        Ok(Model { network, params, ranges, fused })
+        Ok(Model { network, params, ranges, device: Device::Cpu, fused })
     }
 
     /// The same model in another real type (f64 for checks), not fused.
@@ -132,6 +134,7 @@ impl Model {
         mode: Mode,
         chains: &[Option<&Chain>],
     ) -> Result<Run> {
+        tape.set_device(self.device);
         let layers = &self.network.layers;
         let inputs_of = |i: usize| chains[i].map_or(&layers[i].inputs, |chain| &chain.inputs);
         let mut last_reader = vec![None; layers.len()];

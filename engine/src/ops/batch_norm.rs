@@ -7,7 +7,7 @@ use crate::shape::Shape;
 use crate::tape::{Tape, Var};
 use crate::tensor::Tensor;
 use convscope_kernels::norm::{INFER_DGRAD, INFER_FWD, NormSpec, PARAM_GRADS};
-use convscope_kernels::{Accum, Buffer};
+use convscope_kernels::Accum;
 
 /// `gamma (x - mean) / sqrt(var + eps) + beta` per channel of `x [n,c,h,w]`, by given statistics.
 ///
@@ -50,7 +50,7 @@ impl Rule for BatchNorm {
         let (x, gamma, mean, var, dout) = (step.xs[0], step.xs[1], step.xs[3], step.xs[4], step.dout);
         let s = self.spec(x.shape());
         if sink.wants(1) || sink.wants(2) {
-            let [mut dgamma, mut dbeta] = [(); 2].map(|_| Buffer::new(x.dtype(), s.c));
+            let [mut dgamma, mut dbeta] = [(); 2].map(|_| x.room(s.c));
             exec.run(&PARAM_GRADS, &s, &[dout, x, mean, var], &mut [&mut dgamma, &mut dbeta], Accum::Write)?;
             sink.pass(exec, 1, &Tensor::new([s.c], dgamma)?)?;
             sink.pass(exec, 2, &Tensor::new([s.c], dbeta)?)?;

@@ -8,7 +8,7 @@ use crate::tape::{Tape, Var};
 use crate::tensor::Tensor;
 use convscope_kernels::norm::{NormSpec, TRAIN_BWD, TRAIN_FWD, TrainSpec};
 use convscope_kernels::pointwise::{ReluRule, UNARY_BWD, Unary, UnarySpec};
-use convscope_kernels::{Accum, Buffer};
+use convscope_kernels::Accum;
 
 /// `relu(gamma (x - mean) / sqrt(var + eps) + beta + residual)` per channel of `x [n,c,h,w]`, by the batch's own statistics.
 ///
@@ -61,9 +61,9 @@ impl Rule for BatchNormTraining {
     }
 
     fn forward(&self, exec: &mut Exec, xs: &[&Tensor], shape: &Shape) -> Result<Output> {
-        let (s, dtype) = (self.spec(shape), xs[0].dtype());
+        let s = self.spec(shape);
         let c = s.norm.c;
-        let [mut out, mut mean, mut var] = [shape.len(), c, c].map(|len| Buffer::new(dtype, len));
+        let [mut out, mut mean, mut var] = [shape.len(), c, c].map(|len| xs[0].room(len));
         exec.run(&TRAIN_FWD, &s, xs, &mut [&mut out, &mut mean, &mut var], Accum::Write)?;
         Ok(Output { value: Tensor::new(shape.clone(), out)?, saved: vec![Tensor::new([c], mean)?, Tensor::new([c], var)?] })
     }
@@ -81,13 +81,13 @@ impl Rule for BatchNormTraining {
             (dout, s.relu) = (&ruled, false);
         }
         let c = s.norm.c;
-        let [mut dx, mut dgamma, mut dbeta] = [x.len(), c, c].map(|len| Buffer::new(x.dtype(), len));
+        let [mut dx, mut dgamma, mut dbeta] = [x.len(), c, c].map(|len| x.room(len));
         let mut inputs = vec![dout, x, gamma, beta, mean, var];
         let mut outputs = vec![&mut dx, &mut dgamma, &mut dbeta];
         let mut dresidual = None;
         if s.residual && s.relu {
             inputs.push(out);
-            outputs.push(dresidual.insert(Buffer::new(x.dtype(), x.len())));
+            outputs.push(dresidual.insert(x.room(x.len())));
         }
         exec.run(&TRAIN_BWD, &s, &inputs, &mut outputs, Accum::Write)?;
         sink.pass(exec, 0, &Tensor::new(x.shape().clone(), dx)?)?;

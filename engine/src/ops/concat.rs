@@ -7,7 +7,7 @@ use crate::shape::Shape;
 use crate::tape::{Tape, Var};
 use crate::tensor::Tensor;
 use convscope_kernels::place::{BWD, FWD, PlaceSpec};
-use convscope_kernels::{Accum, Buffer};
+use convscope_kernels::Accum;
 
 /// `[n,c1,h,w], [n,c2,h,w], ...` -> `[n,c1+c2+...,h,w]`.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -48,7 +48,7 @@ impl Rule for Concat {
     }
 
     fn forward(&self, exec: &mut Exec, xs: &[&Tensor], shape: &Shape) -> Result<Output> {
-        let mut out = Buffer::new(xs[0].dtype(), shape.len());
+        let mut out = xs[0].room(shape.len());
         for (i, spec) in specs(xs, shape).enumerate() {
             // The first placement writes zeros everywhere else, the others add to them.
             let accum = if i == 0 { Accum::Write } else { Accum::Add };

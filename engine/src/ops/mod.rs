@@ -72,8 +72,7 @@ impl Exec {
         inputs: &[&Tensor],
         shape: &Shape,
     ) -> Result<Tensor> {
-        let dtype = inputs.first().map_or(DType::F32, |t| t.dtype());
-        let mut out = Buffer::new(dtype, shape.len());
+        let mut out = inputs.first().map_or_else(|| Buffer::new(DType::F32, shape.len()), |t| t.room(shape.len()));
         self.run(table, spec, inputs, &mut [&mut out], Accum::Write)?;
         Tensor::new(shape.clone(), out)
     }
@@ -129,7 +128,7 @@ impl Sink<'_> {
         match slot {
             Some(grad) => f(Arc::make_mut(grad), Accum::Add),
             None => {
-                let mut grad = Buffer::new(x.dtype(), x.len());
+                let mut grad = x.room(x.len());
                 f(&mut grad, Accum::Write)?;
                 *slot = Some(Arc::new(grad));
                 Ok(())

@@ -7,7 +7,7 @@ use crate::shape::Shape;
 use crate::tape::{Tape, Var};
 use crate::tensor::Tensor;
 use convscope_kernels::pool::{AVG_BWD, AVG_FWD, MAX_BWD, MAX_FWD, PoolSpec, Windows};
-use convscope_kernels::{Accum, Buffer, DType};
+use convscope_kernels::{Accum, DType};
 
 /// The largest value of each window; the gradient goes to the first maximum.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -76,8 +76,8 @@ impl Rule for MaxPool {
     }
 
     fn forward(&self, exec: &mut Exec, xs: &[&Tensor], shape: &Shape) -> Result<Output> {
-        let mut out = Buffer::new(xs[0].dtype(), shape.len());
-        let mut arg = Buffer::new(DType::U32, shape.len());
+        let mut out = xs[0].room(shape.len());
+        let mut arg = out.like(DType::U32, shape.len());
         exec.run(&MAX_FWD, &known_spec(self.windows, xs[0]), xs, &mut [&mut out, &mut arg], Accum::Write)?;
         Ok(Output { value: Tensor::new(shape.clone(), out)?, saved: vec![Tensor::new(shape.clone(), arg)?] })
     }

@@ -36,6 +36,7 @@ use driver::{Arg, Driver, Launch};
 use precision::Precision;
 use queue::Queue;
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Devices at most.
 const DEVICES: usize = 16;
@@ -75,6 +76,19 @@ pub fn first() -> Result<Device> {
     let attached = (0..DEVICES).find(|i| QUEUES[*i].get().is_some_and(|q| q.is_ok()));
     let device = Device::Cuda(attached.unwrap_or(0) as u8);
     queue(device).map(|_| device)
+}
+
+static WAITS: AtomicBool = AtomicBool::new(false);
+
+/// Whether [`crate::table::Table::run`] waits for each kernel, so that its time is that of the work and not of asking for it.
+pub fn wait_for_each(waits: bool) {
+    WAITS.store(waits, Ordering::Relaxed);
+}
+
+/// After a kernel was asked for: reports what went wrong, and waits for it if [`wait_for_each`] says so.
+pub(crate) fn after(device: Device) -> Result<()> {
+    let queue = queue(device)?;
+    if WAITS.load(Ordering::Relaxed) { queue.synchronize() } else { queue.check() }
 }
 
 /// Whether there is a device.

@@ -41,7 +41,7 @@ KERNEL max_pool_fwd(Pool s, const float* x, float* out, unsigned* arg) {
   if (i >= s.planes * s.oh * s.ow) return;
   const float* plane = x + i / (s.oh * s.ow) * s.h * s.w;
   Window ys = rows_of(s, i / s.ow % s.oh), xs = columns_of(s, i % s.ow);
-  float best = -INFINITY;
+  float best = __uint_as_float(0xff800000u);
   int at = ys.lo * s.w + xs.lo;
   for (int y = ys.lo; y < ys.hi; y++)
     for (int xx = xs.lo; xx < xs.hi; xx++) {

@@ -92,7 +92,7 @@ impl Queue {
     }
 
     /// Starts a kernel.
-    pub(super) fn launch(&self, launch: &Launch) {
+    pub fn launch(&self, launch: &Launch) {
         // Nothing to compute.
         if launch.grid.contains(&0) {
             return;

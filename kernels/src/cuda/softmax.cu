@@ -6,7 +6,7 @@ KERNEL softmax_fwd(const float* x, float* out, int cols, int log, int add) {
   x += blockIdx.x * cols;
   out += blockIdx.x * cols;
   // The largest is subtracted so that no exponential overflows.
-  float max = -INFINITY, sum = 0.f;
+  float max = __uint_as_float(0xff800000u), sum = 0.f;
   for (int i = threadIdx.x; i < cols; i += blockDim.x) max = fmaxf(max, x[i]);
   max = block_max(max, part);
   for (int i = threadIdx.x; i < cols; i += blockDim.x) sum += expf(x[i] - max);

@@ -31,6 +31,13 @@ __device__ __forceinline__ void fetch(const Fetch<ROWS, TENSOR_K, S>& part, cons
   }
 }
 
+// What a lane gives to mma() of row (or column) `at`, of half `h` of the steps from k on.
+template <Rounding R, int PITCH> __device__ __forceinline__ unsigned word(const float (*tile)[PITCH], int k, int h, int at) {
+  int t = threadIdx.x % 4;
+  if constexpr (R == TF32) return to_tf32(tile[k + 4 * h + t][at]);
+  else return pack<R>(tile[k + 8 * h + 2 * t][at], tile[k + 8 * h + 2 * t + 1][at]);
+}
+
 // As product(), for a tile of 128 x 64 outputs: eight warps of 32 x 32 each.
 template <Rounding R, class A, class B, class C>
 __device__ __forceinline__ void tensor_product(TensorMemory<A, B>& memory, const A& a, const B& b, const C& c, int i0, int j0, int m, int n, int begin,
@@ -71,19 +78,14 @@ __device__ __forceinline__ void tensor_product(TensorMemory<A, B>& memory, const
 #pragma unroll
     for (int k = 0; k < TENSOR_K; k += width) {
       unsigned x[2][4], y[4][2];
-      // The word of row (or column) `at` in half `h` of these steps.
-      auto word = [&](auto& tile, int h, int at) {
-        if constexpr (R == TF32) return to_tf32(tile[k + 4 * h + t][at]);
-        else return pack<R>(tile[k + 8 * h + 2 * t][at], tile[k + 8 * h + 2 * t + 1][at]);
-      };
 #pragma unroll
       for (int i = 0; i < 2; i++)
 #pragma unroll
-        for (int w = 0; w < 4; w++) x[i][w] = word(ta, w / 2, wi + 16 * i + g + 8 * (w % 2));
+        for (int w = 0; w < 4; w++) x[i][w] = word<R>(ta, k, w / 2, wi + 16 * i + g + 8 * (w % 2));
 #pragma unroll
       for (int j = 0; j < 4; j++)
 #pragma unroll
-        for (int w = 0; w < 2; w++) y[j][w] = word(tb, w, wj + 8 * j + g);
+        for (int w = 0; w < 2; w++) y[j][w] = word<R>(tb, k, w, wj + 8 * j + g);
 #pragma unroll
       for (int i = 0; i < 2; i++)
 #pragma unroll

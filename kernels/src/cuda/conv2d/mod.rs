@@ -119,7 +119,7 @@ fn naive_dgrad(s: &Conv2dSpec, inputs: &[&Buffer], outputs: &mut [&mut Buffer], 
 
 fn naive_wgrad(s: &Conv2dSpec, inputs: &[&Buffer], outputs: &mut [&mut Buffer], accum: Accum) {
     let args = vec![problem(s), inputs[0].into(), inputs[1].into(), (&mut *outputs[0]).into(), accum.into()];
-    launch(inputs[0], "conv_wgrad_naive", [s.weight_len(), 1, 1], [256, 1, 1], args);
+    launch(inputs[0], "conv_wgrad_naive", [s.weight_len(), 1, 1], [64, 1, 1], args);
 }
 
 fn fwd(s: &Conv2dSpec, inputs: &[&Buffer], outputs: &mut [&mut Buffer], _: Accum, Product(kernel, m, n): &Product) {

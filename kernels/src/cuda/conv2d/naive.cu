@@ -33,12 +33,15 @@ KERNEL conv_dgrad_naive(Conv s, const float* dout, const float* w, float* dx, in
   int x = i % s.w, y = i / s.w % s.h, c = i / (s.h * s.w) % s.c, n = i / (s.h * s.w) / s.c;
   int group = c / s.cg();
   float sum = 0.f;
+#pragma unroll 1
   for (int o = group * s.og(); o < (group + 1) * s.og(); o++) {
     const float* image = dout + (n * s.oc + o) * s.plane();
     const float* filter = w + o * s.patch() + c % s.cg() * s.kh * s.kw;
+#pragma unroll 1
     for (int ky = 0; ky < s.kh; ky++) {
       int ty = y + s.pt - ky * s.dh;  // the output row times the stride
       if (ty < 0 || ty % s.sh || ty / s.sh >= s.oh) continue;
+#pragma unroll 1
       for (int kx = 0; kx < s.kw; kx++) {
         int tx = x + s.pl - kx * s.dw;
         if (tx < 0 || tx % s.sw || tx / s.sw >= s.ow) continue;

@@ -1,0 +1,58 @@
+//! The emulation must notice the mistakes that it exists for.
+
+use convscope_kernels::cuda::driver::{Arg, Launch};
+use convscope_kernels::{Buffer, DType, Device};
+
+/// `gemm_tile`, or a copy with a fault (see `build.rs`), on a small product; the result, or what was said.
+fn product(kernel: &'static str, device: Device, args: impl Fn(Vec<Arg>) -> Vec<Arg>) -> Result<Vec<f32>, String> {
+    let (m, n, k) = (20, 20, 40);
+    let numbers = |len: usize| Buffer::from_slice(&(0..len).map(|i| (i % 7) as f32 - 3.0).collect::<Vec<_>>());
+    let [a, b] = [m * k, k * n].map(|len| numbers(len).on(device).unwrap());
+    let mut c = a.like(DType::F32, m * n);
+    let all = vec![
+        (&*a).into(),
+        (&*b).into(),
+        Arg::Pointer(0),
+        (&mut c).into(),
+        m.into(),
+        n.into(),
+        k.into(),
+        false.into(),
+        false.into(),
+        false.into(),
+    ];
+    let launch = Launch { kernel, grid: [2, 2, 1], block: [256, 1, 1], args: args(all) };
+    let queue = convscope_kernels::cuda::queue(device).unwrap();
+    queue.launch(&launch);
+    queue.synchronize().map_err(|e| e.to_string())?;
+    Ok(c.as_slice::<f32>().to_vec())
+}
+
+/// One test, for the queue is one: failures of others would be reported here.
+#[test]
+fn planted_faults_are_noticed() {
+    let Some(device) = convscope_emu::device() else { return };
+    let same = |args: Vec<Arg>| args;
+    let right = product("gemm_tile", device, same).unwrap();
+    assert!(right.iter().all(|v| v.is_finite()));
+
+    // Without the barrier between filling a tile and using it, some order of threads uses what is not there yet.
+    let differs = (0..6).any(|_| product("faulty_without_barrier", device, same).unwrap() != right);
+    assert!(differs, "a missing barrier was not noticed");
+
+    let e = product("faulty_divergent", device, same).unwrap_err();
+    assert!(e.contains("a barrier that not all threads reach: 255 wait"), "{e}");
+
+    let e = product("gemm_tile", device, |mut args| args.split_off(1)).unwrap_err();
+    assert!(e.contains("the launcher gives p8p8p8i4i4i4i4i4i4 where the kernel is declared with p8p8p8p8i4i4i4i4i4i4"), "{e}");
+
+    let swapped = |mut args: Vec<Arg>| {
+        args[4] = Arg::Float(20.0);
+        args
+    };
+    assert!(product("gemm_tile", device, swapped).unwrap_err().contains("p8p8p8p8f4"));
+    assert!(product("gemm_nothing", device, same).unwrap_err().contains("no kernel has this name"));
+
+    // After a failure was reported, the device goes on.
+    assert_eq!(product("gemm_tile", device, same).unwrap(), right);
+}
