@@ -24,10 +24,11 @@ struct emu_uint3 {
 extern "C" {
 struct emu_state {
   emu_uint3 thread, block, block_size, grid_size;
+  unsigned exchanges;
 };
 emu_state* emu_current(void);             // of the running thread
 void emu_sync(int kind);                  // waits at a barrier: 0 of the block, 1 of the warp
-uint32_t* emu_lanes(void);                // 32 words for each lane of the running warp
+uint32_t* emu_lanes(void);                // 32 words for each lane of the running warp, in two halves
 }
 #define threadIdx (emu_current()->thread)
 #define blockIdx (emu_current()->block)
@@ -42,14 +43,13 @@ static inline unsigned emu_thread() {
 }
 static inline unsigned emu_lane() { return emu_thread() % 32; }
 
-// Every lane shows words to its warp, then reads those of the others.
+// Every lane shows words to its warp, then reads those of the others. Two halves take turns: who shows words again has seen, at the
+// barrier in between, that all have read those of the time before last.
 template <class Read> static inline auto emu_exchange(const uint32_t* words, int count, Read read) {
-  uint32_t* all = emu_lanes();
+  uint32_t* all = emu_lanes() + 16 * (++emu_current()->exchanges & 1);
   memcpy(all + 32 * emu_lane(), words, 4 * count);
   emu_sync(1);
-  auto result = read(all);
-  emu_sync(1);
-  return result;
+  return read(all);
 }
 template <class T> static inline T emu_from(T v, unsigned lane) {
   static_assert(sizeof(T) == 4, "shuffles of 4 bytes");

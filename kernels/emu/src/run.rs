@@ -73,6 +73,8 @@ struct State {
     block: Index,
     block_size: Index,
     grid_size: Index,
+    /// How often its warp has exchanged numbers.
+    exchanges: u32,
 }
 
 #[derive(Clone, Copy, PartialEq, Debug)]
@@ -163,6 +165,7 @@ impl Launches {
                     block: Index::of(block, launch.grid),
                     block_size: sizes(launch.block),
                     grid_size: sizes(launch.grid),
+                    exchanges: 0,
                 })
                 .collect();
             let (call, args) = (kernel.call, args.as_ptr());

@@ -48,19 +48,23 @@ template <Rounding R> static inline unsigned pack(float low, float high) {
 // d += a b for a 16 x K tile of a and a K x 8 tile of b. Lane l = 4 g + t holds rows g, g + 8 of a and column g of b at places 2t, 2t + 1
 // (TF32: t) of each half of K, and outputs (g, 2t), (g, 2t + 1), (g + 8, 2t), (g + 8, 2t + 1).
 template <Rounding R> static inline void mma(float (&d)[4], const unsigned (&a)[4], const unsigned (&b)[2]) {
-  unsigned words[6] = {a[0], a[1], a[2], a[3], b[0], b[1]};
+  // Of each lane the numbers of its words: four of a, then two of b, one or two in a word.
+  const int numbers = R == TF32 ? 1 : 2;
+  float shown[6 * numbers];
+  for (int w = 0; w < 6; w++)
+    for (int e = 0; e < numbers; e++) {
+      unsigned word = w < 4 ? a[w] : b[w - 4], half = word >> 16 * e & 0xffff;
+      shown[w * numbers + e] = R == TF32 ? __uint_as_float(word) : R == F16 ? emu_from_half(half) : __uint_as_float(half << 16);
+    }
   int g = emu_lane() / 4, t = emu_lane() % 4;
-  emu_exchange(words, 6, [&](const uint32_t* all) {
-    auto number = [](unsigned word, int which) {
-      return R == TF32 ? __uint_as_float(word) : R == F16 ? emu_from_half(word >> 16 * which & 0xffff) : __uint_as_float(word >> 16 * which << 16);
-    };
-    const int words_of_half = 4, numbers = R == TF32 ? 1 : 2;
+  emu_exchange((const uint32_t*)shown, 6 * numbers, [&](const uint32_t* all) {
+    const float* lanes = (const float*)all;
     for (int o = 0; o < 4; o++) {
       int row = o / 2, col = 2 * t + o % 2;
       for (int half = 0; half < 2; half++)
-        for (int w = 0; w < words_of_half; w++)
+        for (int w = 0; w < 4; w++)
           for (int e = 0; e < numbers; e++)
-            d[o] = fmaf(number(all[32 * (4 * g + w) + row + 2 * half], e), number(all[32 * (4 * col + w) + 4 + half], e), d[o]);
+            d[o] = fmaf(lanes[32 * (4 * g + w) + (row + 2 * half) * numbers + e], lanes[32 * (4 * col + w) + (4 + half) * numbers + e], d[o]);
     }
     return 0;
   });

@@ -48,6 +48,9 @@ pub struct Common {
     /// Where to compute
     #[arg(long, global = true, default_value = "auto", value_name = "auto|cpu|cuda:N")]
     pub device: String,
+    /// What a GPU may round the operands of products to; sums are f32
+    #[arg(long, global = true, default_value = "f32", value_name = "f32|tf32|f16|bf16")]
+    pub precision: String,
     /// Threads (default: all cores)
     #[arg(long, global = true, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub threads: Option<u16>,

@@ -2,6 +2,7 @@
 
 pub mod args;
 mod commands;
+mod device;
 mod output;
 mod problem;
 mod session;
@@ -49,13 +50,8 @@ fn end(problem: &Problem) -> ExitCode {
 
 /// Threads, device and forced kernels.
 fn prepare(common: &Common) -> Result<Vec<table::Choice>, Problem> {
-    match common.device.as_str() {
-        "auto" | "cpu" => {}
-        d if d == "cuda" || d.strip_prefix("cuda:").is_some_and(|n| n.parse::<u8>().is_ok()) => {
-            return Err(Problem::failure(format!("--device {d}: this version computes on the CPU only")));
-        }
-        d => return Err(Problem::usage(format!("--device {d}: wants auto, cpu or cuda:N"))),
-    }
+    device::allow(common)?;
+    device::choose(common)?;
     let threads = common.threads.map_or(0, usize::from); // 0: as many as there are cores
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).stack_size(STACK).build_global();
     pool.map_err(|e| Problem::failure(format!("cannot start the threads: {e}")))?;

@@ -1,6 +1,7 @@
 //! From what was typed to a network, its weights, its classes and an image.
 
 use super::args::{Common, ImageArgs};
+use super::device::{self, Choice};
 use super::problem::Problem;
 use convscope_models::engine::Tensor;
 use convscope_models::labels::Labels;
@@ -18,6 +19,7 @@ pub struct Session {
     pub labels: Labels,
     /// The weights, as they were named.
     pub weights: String,
+    pub device: Choice,
     seed: u64,
 }
 
@@ -79,12 +81,14 @@ impl Session {
             Classes::Count(n) => Labels::new((0..*n).map(|i| format!("class {i}"))),
         };
         let weights = source.to_string();
-        let model = load(network, &source)?;
+        let mut model = load(network, &source)?;
         let left_out = source.left_out();
         if !left_out.is_empty() && !common.quiet {
             eprintln!("note: {} of {weights} only serves training and is left out", left_out.join(", "));
         }
-        Ok(Session { model, labels, weights, seed: common.seed })
+        let device = device::choose(common)?;
+        model.device = device.device;
+        Ok(Session { model, labels, weights, device, seed: common.seed })
     }
 
     pub fn network(&self) -> &Network {

@@ -1,10 +1,11 @@
 //! `convscope bench models`: whole networks, how long a pass takes and what memory it wants.
 
 use crate::cli::args::{BenchModelsArgs, Common, Work};
+use crate::cli::device;
 use crate::cli::output::print;
 use crate::cli::problem::Problem;
 use crate::cli::session::{Pass, check_memory, progress, side_lengths, system_bytes};
-use convscope_models::engine::kernels::simd;
+use convscope_models::engine::kernels::{cuda, simd};
 use convscope_models::engine::optim::Optimizer;
 use convscope_models::engine::{Rules, Tape, Tensor};
 use convscope_models::fill::fill_image;
@@ -41,11 +42,13 @@ pub fn run(common: &Common, options: &BenchModelsArgs) -> Result<(), Problem> {
             check_memory(network, size, *batch, pass)?;
         }
     }
+    let device = device::choose(common)?.device;
     let bar = progress((networks.len() * cases.len()) as u64, "bench", common.quiet);
     let mut rows = Vec::new();
     for network in networks {
         let direct = network.summary(size[0], size[1])?.multiply_adds;
-        let model = load(network, &Source::Random)?;
+        let mut model = load(network, &Source::Random)?;
+        model.device = device;
         let fused = model.fused(&[])?;
         for (work, batch) in &cases {
             bar.set_message(format!("{} {} of {batch}", model.network.name, work.name()));
@@ -106,7 +109,7 @@ impl Case {
         let start = Instant::now();
         let mut tape = Tape::inference();
         self.model.forward(&mut tape, self.images.clone())?;
-        Ok(end(start, tape))
+        end(start, tape)
     }
 
     fn input_gradient(&self) -> Result<Taken, Problem> {
@@ -115,7 +118,7 @@ impl Case {
         let run = self.model.forward(&mut tape, self.images.clone())?;
         let image = tape.find(&self.model.network[LayerId::INPUT].name)?;
         tape.backward(run.output(), Some(self.one_hot.clone()), &[image], &Rules::default())?;
-        Ok(end(start, tape))
+        end(start, tape)
     }
 
     fn training(&mut self) -> Result<Taken, Problem> {
@@ -123,7 +126,7 @@ impl Case {
         let start = Instant::now();
         let images = (LayerId::INPUT, self.images.clone());
         let Gradients { grads, tape, .. } = gradients(&mut self.model, images, self.one_hot.clone(), &trained, self.steps)?;
-        let taken = end(start, tape);
+        let taken = end(start, tape)?;
         // Not timed, but done: with the same weights each time, what kernels prepare of them would be found ready.
         self.optimizer.step(self.model.at_mut(&trained).zip(&grads))?;
         self.steps += 1;
@@ -132,11 +135,14 @@ impl Case {
 }
 
 /// Stops the clock when the memory is given back, as it is in use.
-fn end(start: Instant, tape: Tape) -> Taken {
+fn end(start: Instant, tape: Tape) -> Result<Taken, Problem> {
     // Leaves are not counted: the weights and images are there without a tape.
     let kept = tape.nodes().iter().filter(|n| n.op.is_some()).map(|n| n.kept_bytes()).sum();
+    if let Ok(queue) = cuda::queue(tape.device()) {
+        queue.synchronize()?;
+    }
     drop(tape);
-    (start.elapsed(), kept)
+    Ok((start.elapsed(), kept))
 }
 
 /// What a case took.

@@ -4,6 +4,7 @@ use crate::cli::args::{Common, ImageArgs, TraceFormat};
 use crate::cli::output::print;
 use crate::cli::problem::Problem;
 use crate::cli::session::{Pass, Session};
+use convscope_models::engine::kernels::cuda;
 use convscope_models::engine::trace;
 use convscope_viz::timings::record;
 use std::path::Path;
@@ -21,9 +22,11 @@ pub fn run(
     let model = if fused { session.model.fused(&[])? } else { session.model.clone() };
     // The first pass packs weights and touches fresh memory; the second one is what a user repeats.
     drop(record(&model, &image, backward)?);
+    // A device's work is only asked for otherwise, and times would be those of asking.
+    cuda::wait_for_each(true);
     let tape = record(&model, &image, backward)?;
     match format {
-        TraceFormat::Text if !common.json => print(trace::text(&tape)),
+        TraceFormat::Text if !common.json => print(format!("{}{}\n", trace::text(&tape), session.device.describe())),
         TraceFormat::Dot => print(trace::dot(&tape)),
         TraceFormat::Chrome => print(trace::chrome(&tape)),
         _ => print(format!("{:#}", trace::json(&tape))),

@@ -1,6 +1,7 @@
 //! `convscope train`: a network learns the classes of an image folder.
 
 use crate::cli::args::{Common, TrainArgs, TrainMethod};
+use crate::cli::device;
 use crate::cli::output::{Output, facts, print};
 use crate::cli::problem::Problem;
 use crate::cli::session::{Pass, check_memory, network_and_weights, progress, system_bytes, tells_top5};
@@ -88,10 +89,11 @@ fn start(common: &Common, options: &TrainArgs, folder: &ImageFolder) -> Result<T
             _ => return Err(Problem::usage(format!("--freeze {text}: nothing would be left to train"))),
         },
     };
-    let model = match given {
+    let mut model = match given {
         Some((trained, Some(source @ Source::File(_)))) => transfer(network, trained, &source, common.seed)?,
         _ => draw(network, common.seed)?,
     };
+    model.device = device::choose(common)?.device;
     Ok(Trainer::new(model, recipe, frozen))
 }
 

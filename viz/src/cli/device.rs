@@ -1,0 +1,57 @@
+//! `--device` and `--precision`: where to compute, and how exactly on tensor cores.
+
+use super::args::Common;
+use super::problem::Problem;
+use convscope_models::engine::kernels::cuda::precision::{self, Precision};
+use convscope_models::engine::kernels::{Device, cuda};
+
+/// Where to compute, and why not on a GPU if `auto` did not take one.
+#[derive(Clone, Debug)]
+pub struct Choice {
+    pub device: Device,
+    pub because: Option<String>,
+}
+
+impl Choice {
+    /// `computed on cuda:0 (NVIDIA H200)`, or `computed on the CPU, because ..`
+    pub fn describe(&self) -> String {
+        match (&self.because, cuda::queue(self.device)) {
+            (Some(reason), _) => format!("computed on the CPU, because {reason}"),
+            (None, Ok(queue)) => format!("computed on {} ({})", self.device, queue.name()),
+            (None, Err(_)) => "computed on the CPU".to_string(),
+        }
+    }
+}
+
+/// What was typed; a device that cannot be used is an error, except under `auto`.
+pub fn choose(common: &Common) -> Result<Choice, Problem> {
+    let text = common.device.as_str();
+    let wanted = match text {
+        "cpu" => return Ok(Choice { device: Device::Cpu, because: None }),
+        "auto" | "cuda" => Device::Cuda(0),
+        _ => match text.strip_prefix("cuda:").and_then(|n| n.parse().ok()) {
+            Some(ordinal) => Device::Cuda(ordinal),
+            None => return Err(Problem::usage(format!("--device {text}: wants auto, cpu or cuda:N"))),
+        },
+    };
+    match cuda::queue(wanted) {
+        Ok(_) => Ok(Choice { device: wanted, because: None }),
+        Err(e) if text == "auto" => {
+            let reason = match e {
+                convscope_models::engine::kernels::Error::Device { reason, .. } => reason,
+                other => other.to_string(),
+            };
+            Ok(Choice { device: Device::Cpu, because: Some(reason) })
+        }
+        Err(e) => Err(Problem::failure(format!("--device {text}: {e}"))),
+    }
+}
+
+/// Allows the rounding that was typed, in the whole program.
+pub fn allow(common: &Common) -> Result<(), Problem> {
+    let found = Precision::ALL.into_iter().find(|p| p.to_string() == common.precision);
+    let names = || Precision::ALL.map(|p| p.to_string()).join(", ");
+    let wrong = || Problem::usage(format!("--precision {}: wants one of {}", common.precision, names()));
+    precision::allow(found.ok_or_else(wrong)?);
+    Ok(())
+}
