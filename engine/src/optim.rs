@@ -2,10 +2,10 @@
 
 use crate::error::Result;
 use crate::tensor::Tensor;
-use convscope_kernels::{Buffer, Device};
 pub use convscope_kernels::optim::Rule;
 use convscope_kernels::optim::{STEP, StepSpec};
 use convscope_kernels::table::Accum;
+use convscope_kernels::{Buffer, Device};
 
 /// An optimiser and what it remembers of each parameter.
 #[derive(Debug)]

@@ -28,7 +28,8 @@ fn main() {
     let tile = fs::read_to_string(kernels.join("gemm/tile.cu")).unwrap();
     let faulty = out.join("faulty.cu");
     let without = tile.replacen("__syncthreads();", "", 1).replace("gemm_tile", "faulty_without_barrier");
-    let divergent = tile.replacen("__syncthreads();", "if (threadIdx.x != 3) __syncthreads();", 1).replace("gemm_tile", "faulty_divergent");
+    let divergent =
+        tile.replacen("__syncthreads();", "if (threadIdx.x != 3) __syncthreads();", 1).replace("gemm_tile", "faulty_divergent");
     fs::write(&faulty, without + &divergent).unwrap();
     found.push(faulty);
 

@@ -2,7 +2,7 @@
 
 use crate::buffer::Buffer;
 use crate::device::DType;
-use crate::simd::{self, Isa, Kernel, Vector};
+use crate::simd::{self, Kernel, Vector};
 use rayon::prelude::*;
 use std::hint::black_box;
 use std::time::{Duration, Instant};
@@ -18,8 +18,8 @@ const CHAINS: usize = 12;
 /// Measured rates.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Peak {
-    /// Instruction set of the multiply-adds.
-    pub isa: Isa,
+    /// Instruction set of the multiply-adds, or the device and precision.
+    pub isa: &'static str,
     /// Threads of the pool.
     pub threads: usize,
     /// Floating-point operations a second on one thread.
@@ -37,7 +37,7 @@ pub fn measure() -> Peak {
     // Written, because pages that never were are all the same page of zeros.
     memory.as_mut_slice::<f32>().fill(1.0);
     Peak {
-        isa: simd::best(),
+        isa: simd::best().name(),
         threads: rayon::current_num_threads(),
         one_thread: best(&spin),
         flops: best(&|| rayon::broadcast(|_| spin()).iter().sum()),

@@ -480,10 +480,7 @@ pub static MAX_FWD: Table<PoolSpec> = Table {
 pub static MAX_BWD: Table<PoolSpec> = Table {
     op: "maxpool.bwd",
     signature: |s| Signature {
-        inputs: vec![
-            Operand::any("dout", s.planes * s.out_plane()),
-            Operand::in_window("arg", s.planes * s.out_plane(), *s),
-        ],
+        inputs: vec![Operand::any("dout", s.planes * s.out_plane()), Operand::in_window("arg", s.planes * s.out_plane(), *s)],
         outputs: vec![Operand::any("dx", s.planes * s.in_plane())],
     },
     flops: rows_flops,

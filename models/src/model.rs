@@ -2,9 +2,9 @@
 
 use crate::fuse::{Chain, Fused};
 use crate::network::{LayerId, LayerKind, Network, ParamKind, Pool2d};
-use convscope_engine::kernels::{DType, Device};
 use convscope_engine::kernels::pointwise::Binary;
 use convscope_engine::kernels::pool::Windows;
+use convscope_engine::kernels::{DType, Device};
 use convscope_engine::ops::{Activation, Arithmetic, BatchNormTraining, Conv2d, Op, Reshape, Slice};
 use convscope_engine::{Error, Result, Tape, Tensor, Unary, Var};
 

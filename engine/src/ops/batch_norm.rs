@@ -6,8 +6,8 @@ use crate::gradcheck::{Case, Input};
 use crate::shape::Shape;
 use crate::tape::{Tape, Var};
 use crate::tensor::Tensor;
-use convscope_kernels::norm::{INFER_DGRAD, INFER_FWD, NormSpec, PARAM_GRADS};
 use convscope_kernels::Accum;
+use convscope_kernels::norm::{INFER_DGRAD, INFER_FWD, NormSpec, PARAM_GRADS};
 
 /// `gamma (x - mean) / sqrt(var + eps) + beta` per channel of `x [n,c,h,w]`, by given statistics.
 ///

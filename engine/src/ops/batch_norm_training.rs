@@ -6,9 +6,9 @@ use crate::gradcheck::Case;
 use crate::shape::Shape;
 use crate::tape::{Tape, Var};
 use crate::tensor::Tensor;
+use convscope_kernels::Accum;
 use convscope_kernels::norm::{NormSpec, TRAIN_BWD, TRAIN_FWD, TrainSpec};
 use convscope_kernels::pointwise::{ReluRule, UNARY_BWD, Unary, UnarySpec};
-use convscope_kernels::Accum;
 
 /// `relu(gamma (x - mean) / sqrt(var + eps) + beta + residual)` per channel of `x [n,c,h,w]`, by the batch's own statistics.
 ///

@@ -6,8 +6,8 @@ use crate::gradcheck::Case;
 use crate::shape::Shape;
 use crate::tape::{Tape, Var};
 use crate::tensor::Tensor;
-use convscope_kernels::place::{BWD, FWD, PlaceSpec};
 use convscope_kernels::Accum;
+use convscope_kernels::place::{BWD, FWD, PlaceSpec};
 
 /// `[n,c1,h,w], [n,c2,h,w], ...` -> `[n,c1+c2+...,h,w]`.
 #[derive(Clone, Copy, Debug, PartialEq)]

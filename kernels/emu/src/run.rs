@@ -262,6 +262,10 @@ unsafe impl Driver for Emulator {
         "emulation on the host".to_string()
     }
 
+    fn cache_bytes(&self) -> usize {
+        4096
+    }
+
     fn allocate(&self, bytes: usize) -> Result<u64, String> {
         // SAFETY: the size is not zero.
         let p = unsafe { alloc(layout(bytes)?) };

@@ -28,7 +28,8 @@ fn pass(mut model: Model, size: usize, mode: Mode) -> (Vec<Vec<f32>>, Vec<String
     let mut params = model.params.iter_mut().enumerate().filter(|(i, _)| trained.contains(i)).map(|(_, w)| w).zip(&grads);
     Optimizer::sgd(0.1, 0.9, 1e-4).step(&mut params).unwrap();
     drop(params);
-    let kernels = tape.nodes().iter().flat_map(|n| n.forward.iter().chain(&n.backward)).map(|c| format!("{}/{}", c.op, c.kernel)).collect();
+    let kernels =
+        tape.nodes().iter().flat_map(|n| n.forward.iter().chain(&n.backward)).map(|c| format!("{}/{}", c.op, c.kernel)).collect();
     let mut all = vec![tape.value(loss).unwrap().f32().to_vec()];
     all.extend(grads.iter().map(|g| g.f32().to_vec()));
     all.extend(model.params.iter().map(|w| w.f32().to_vec()));

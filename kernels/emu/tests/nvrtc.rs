@@ -13,13 +13,18 @@ const ASSEMBLED: [&str; 3] = ["sm_80", "sm_90", "sm_90a"];
 /// NVRTC's libraries, loaded so that cudarc finds them by name.
 fn load() -> Option<Vec<libloading::Library>> {
     let Some(folder) = std::env::var_os("CONVSCOPE_NVRTC") else {
-        println!("skipped: CONVSCOPE_NVRTC does not name the folder of libnvrtc.so (tests/nvrtc.sh does); {} files not assembled", SOURCES.len());
+        println!(
+            "skipped: CONVSCOPE_NVRTC does not name the folder of libnvrtc.so (tests/nvrtc.sh does); {} files not assembled",
+            SOURCES.len()
+        );
         return None;
     };
     let mut files: Vec<PathBuf> = std::fs::read_dir(&folder)
         .unwrap_or_else(|e| panic!("CONVSCOPE_NVRTC {}: {e}", folder.display()))
         .map(|e| e.unwrap().path())
-        .filter(|p| p.file_name().is_some_and(|n| n.to_string_lossy().starts_with("libnvrtc") && !n.to_string_lossy().contains(".alt.")))
+        .filter(|p| {
+            p.file_name().is_some_and(|n| n.to_string_lossy().starts_with("libnvrtc") && !n.to_string_lossy().contains(".alt."))
+        })
         .collect();
     // The builtins first: the other looks for them by name.
     files.sort_by_key(|p| !p.to_string_lossy().contains("builtins"));
@@ -82,7 +87,9 @@ fn uses(log: &str) -> BTreeMap<String, Use> {
         if let Some(name) = line.split("Compiling entry function '").nth(1) {
             kernel = name.split('\'').next().unwrap_or_default().to_string();
         } else if line.contains("bytes stack frame") {
-            spilled = number_before(line, " bytes spill stores") + number_before(line, " bytes spill loads") + number_before(line, " bytes stack frame");
+            spilled = number_before(line, " bytes spill stores")
+                + number_before(line, " bytes spill loads")
+                + number_before(line, " bytes stack frame");
         } else if line.contains("Used ") {
             let (registers, shared) = (number_before(line, " registers"), number_before(line, " bytes smem"));
             all.insert(kernel.clone(), Use { registers, shared, spilled });
@@ -101,7 +108,8 @@ fn every_text_is_assembled_without_spills_and_its_ptx_is_in_the_repository() {
     let version = version();
     let write = std::env::var_os("CONVSCOPE_WRITE_PTX").is_some();
     let mut failures = Vec::new();
-    let mut table = String::from("# Registers and bytes of shared memory of each kernel, as tests/nvrtc.sh --write found them.\n");
+    let mut table =
+        String::from("# Registers and bytes of shared memory of each kernel, as tests/nvrtc.sh --write found them.\n");
     for arch in ASSEMBLED {
         for source in SOURCES {
             match compile(source, arch) {

@@ -20,7 +20,13 @@ fn every_row_passes_the_oracle_test() {
             }
             let start = std::time::Instant::now();
             match table.check(i) {
-                Ok(r) => println!("{name:40} ok: {:3} runs, worst error {:.3} of its bound, {} unfit, {:?}", r.runs, r.worst, r.unfit, start.elapsed()),
+                Ok(r) => println!(
+                    "{name:40} ok: {:3} runs, worst error {:.3} of its bound, {} unfit, {:?}",
+                    r.runs,
+                    r.worst,
+                    r.unfit,
+                    start.elapsed()
+                ),
                 Err(e) => failures.push(e),
             }
         }

@@ -8,6 +8,7 @@ pub mod sample;
 
 use crate::buffer::Buffer;
 use crate::check::{guards_intact, input, muts, poisoned, refs};
+use crate::cuda;
 use crate::device::{DType, Device};
 use crate::error::Result;
 use crate::random::philox;
@@ -47,11 +48,12 @@ pub trait AnyProblem {
     fn flops(&self) -> u64;
     /// Bytes of all operands: what must be moved at least.
     fn bytes(&self) -> u64;
-    /// Verifies and times every f32 row of the CPU, in the table's order.
+    /// Verifies and times every f32 row of a device, in the table's order. Times on a CUDA device include starting the kernel and
+    /// waiting for it, and its L2 is cold: twice as much was written before.
     ///
     /// # Errors
-    /// If no row takes the problem, or one that does not is forced.
-    fn measure(&self) -> Result<Vec<Rung>>;
+    /// If no row takes the problem, one that does not is forced, or the device cannot be used.
+    fn measure(&self, device: Device) -> Result<Vec<Rung>>;
 }
 
 /// A row on a problem.
@@ -130,21 +132,28 @@ impl<S: Display> AnyProblem for Problem<S> {
         sig.inputs.iter().chain(&sig.outputs).map(|o| (o.len * o.dtype(DType::F32).size()) as u64).sum()
     }
 
-    fn measure(&self) -> Result<Vec<Rung>> {
-        let picked = self.table.pick(Device::Cpu, DType::F32, &self.spec)?;
+    fn measure(&self, device: Device) -> Result<Vec<Rung>> {
+        let picked = self.table.pick(device, DType::F32, &self.spec)?;
         let sig = (self.table.signature)(&self.spec);
         let inputs: Vec<Buffer> = sig.inputs.iter().enumerate().map(|(i, o)| input(o, DType::F32, i as u64)).collect();
         let want = self.want(&sig, &inputs);
-        let rows = self.table.rows.iter().filter(|r| r.dtype == DType::F32 && r.device == Device::Cpu);
-        let rung = |row: &'static Row<S>| Rung {
-            kernel: row.name,
-            picked: std::ptr::eq(row, picked),
-            outcome: match self.refusal(row) {
-                Some(why) => Outcome::NotRun(why),
-                None => self.run(row, &sig, &inputs, &want),
-            },
+        let rows = self.table.all_rows().filter(|r| r.dtype == DType::F32 && r.device.is_like(device));
+        // The inputs go up once for all rows.
+        let there = match device {
+            Device::Cpu => inputs,
+            Device::Cuda(_) => {
+                let queue = cuda::queue(device)?;
+                inputs.iter().map(|b| b.up(queue)).collect::<Result<_>>()?
+            }
         };
-        Ok(rows.map(rung).collect())
+        let rung = |row: &'static Row<S>| {
+            let outcome = match self.refusal(row) {
+                Some(why) => Outcome::NotRun(why),
+                None => self.run(row, &sig, &there, &want, device)?,
+            };
+            Ok(Rung { kernel: row.name, picked: std::ptr::eq(row, picked), outcome })
+        };
+        rows.map(rung).collect()
     }
 }
 
@@ -180,7 +189,7 @@ impl<S: Display> Problem<S> {
         }
     }
 
-    fn run(&self, row: &Row<S>, sig: &Signature, inputs: &[Buffer], want: &Want) -> Outcome {
+    fn run(&self, row: &Row<S>, sig: &Signature, inputs: &[Buffer], want: &Want, device: Device) -> Result<Outcome> {
         // A copy of the weight for each row: what it prepares lives with the copy and does not pile up.
         let weight = row.prepare.as_ref().map(|p| (p.input, inputs[p.input].clone()));
         let mut inputs = refs(inputs);
@@ -188,15 +197,41 @@ impl<S: Display> Problem<S> {
             inputs[*i] = copy;
         }
         let mut outputs: Vec<Buffer> = sig.outputs.iter().map(|o| poisoned(o.dtype(DType::F32), o.len)).collect();
+        let queue = if device == Device::Cpu { None } else { Some(cuda::queue(device)?) };
+        if let Some(queue) = queue {
+            outputs = outputs.iter().map(|b| b.up(queue)).collect::<Result<_>>()?;
+        }
         self.table.run_row(row, &self.spec, &inputs, &mut muts(&mut outputs), Accum::Write);
         let bound = row.tolerance.ulps * f64::from(f32::EPSILON) * ((self.table.terms)(&self.spec).max(1) as f64).sqrt();
-        match error(&mut outputs, want) {
-            Err(why) => Outcome::Wrong(why),
-            Ok(error) if error > bound => Outcome::Wrong(format!("error {error:.1e} where {bound:.1e} is allowed")),
+        let found = match queue {
+            None => error(&mut outputs, want),
+            Some(_) => error(&mut outputs.iter().map(Buffer::down).collect::<Result<Vec<_>>>()?, want),
+        };
+        match found {
+            Err(why) => Ok(Outcome::Wrong(why)),
+            Ok(error) if error > bound => Ok(Outcome::Wrong(format!("error {error:.1e} where {bound:.1e} is allowed"))),
             Ok(error) => {
                 let mut outputs = muts(&mut outputs);
-                let time = time(|| self.table.run_row(row, &self.spec, &inputs, &mut outputs, Accum::Write));
-                Outcome::Timed { error, bound, scratch: (row.scratch)(&self.spec), time }
+                let mut run = || self.table.run_row(row, &self.spec, &inputs, &mut outputs, Accum::Write);
+                let time = match queue {
+                    None => time(|| {}, run),
+                    Some(queue) => {
+                        let mut cold = inputs[0].like(DType::F32, queue.cache_bytes() / 2);
+                        let time = time(
+                            || {
+                                cuda::fill(&mut cold, 0.0);
+                                queue.wait();
+                            },
+                            || {
+                                run();
+                                queue.wait();
+                            },
+                        );
+                        queue.check()?;
+                        time
+                    }
+                };
+                Ok(Outcome::Timed { error, bound, scratch: (row.scratch)(&self.spec), time })
             }
         }
     }
@@ -235,12 +270,13 @@ fn error(got: &mut [Buffer], want: &Want) -> Result<f64, String> {
 }
 
 /// Runs for a fifth of a second and at least five times; less often what takes longer than a second in all.
-fn time(mut run: impl FnMut()) -> Time {
+fn time(mut before: impl FnMut(), mut run: impl FnMut()) -> Time {
     const ENOUGH: Duration = Duration::from_millis(200);
     const CAP: Duration = Duration::from_secs(1);
     const MOST: usize = 10_000;
     let (mut seconds, start) = (Vec::new(), Instant::now());
     loop {
+        before();
         let begin = Instant::now();
         run();
         seconds.push(begin.elapsed().as_secs_f64());
@@ -293,7 +329,7 @@ mod tests {
             Box::new(Problem { table: &pool::MAX_FWD, spec: PoolSpec { planes: 3, h: 8, w: 6, windows }, sample: None }),
         ];
         for p in problems {
-            let rungs = p.measure().unwrap();
+            let rungs = p.measure(Device::Cpu).unwrap();
             assert_eq!(rungs.iter().filter(|r| r.picked).count(), 1, "{}", p.op());
             for r in rungs.iter().filter(|r| !matches!(r.outcome, Outcome::NotRun(_))) {
                 assert!(matches!(r.outcome, Outcome::Timed { error, bound, .. } if error <= bound), "{r:?}");

@@ -101,6 +101,9 @@ pub unsafe trait Driver: Send + Sync {
     /// Name of the device, such as `NVIDIA H200`.
     fn name(&self) -> String;
 
+    /// Bytes of its L2.
+    fn cache_bytes(&self) -> usize;
+
     /// New memory.
     fn allocate(&self, bytes: usize) -> Result<u64, String>;
 

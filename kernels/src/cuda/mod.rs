@@ -6,6 +6,7 @@
 //! | `nvidia` | NVIDIA's driver: probing, context, stream, modules |
 //! | [`queue`] | a device's work in order, its memory for reuse, the first failure |
 //! | [`source`] | the `.cu` texts and their PTX |
+//! | [`peak`] | what a device does at best |
 //! | [`precision`] | what the user allows tensor cores to round |
 //! | `gemm`, `conv2d`, ... | the rows of each table, each `.cu` rung beside its launcher |
 //!
@@ -14,6 +15,7 @@
 
 pub mod driver;
 mod nvidia;
+pub mod peak;
 pub mod precision;
 pub mod queue;
 pub mod source;
@@ -127,6 +129,13 @@ const BLOCK: usize = 256;
 /// Starts a kernel on the device of `on`.
 fn launch(on: &Buffer, kernel: &'static str, grid: [usize; 3], block: [usize; 3], args: Vec<Arg>) {
     on.queue().launch(&Launch { kernel, grid, block, args });
+}
+
+/// Sets all numbers of an f32 buffer.
+pub(crate) fn fill(out: &mut Buffer, value: f64) {
+    let (queue, len) = (out.queue(), out.len());
+    let args = args![&mut *out, value, len];
+    queue.launch(&Launch { kernel: "fill", grid: [len.div_ceil(BLOCK), 1, 1], block: [BLOCK, 1, 1], args });
 }
 
 /// Starts a kernel of one thread for each of `len` elements.

@@ -16,6 +16,7 @@ pub(super) struct Nvidia {
     name: String,
     context: sys::CUcontext,
     stream: sys::CUstream,
+    cache_bytes: usize,
     /// Kernels by name, and which texts were loaded.
     kernels: Mutex<Kernels>,
 }
@@ -47,7 +48,10 @@ fn without_panic<T>(f: impl FnOnce() -> Result<T, String>) -> Result<T, String> 
     set_hook(hook);
     result.unwrap_or_else(|panic| {
         let text = panic.downcast_ref::<String>().map(String::as_str).or(panic.downcast_ref::<&str>().copied());
-        Err(format!("the NVIDIA driver is too old ({})", text.unwrap_or("it lacks a function").lines().next().unwrap_or_default()))
+        Err(format!(
+            "the NVIDIA driver is too old ({})",
+            text.unwrap_or("it lacks a function").lines().next().unwrap_or_default()
+        ))
     })
 }
 
@@ -84,6 +88,7 @@ impl Nvidia {
             if ask(CU_DEVICE_ATTRIBUTE_MEMORY_POOLS_SUPPORTED)? == 0 {
                 return Err(format!("{name} has no memory pools"));
             }
+            let cache_bytes = ask(CU_DEVICE_ATTRIBUTE_L2_CACHE_SIZE)?.max(0) as usize;
             // SAFETY: calls in the driver's order, each with what the one before gave.
             let (context, stream) = unsafe {
                 let context = result::primary_ctx::retain(device).map_err(say("opening the device"))?;
@@ -93,10 +98,11 @@ impl Nvidia {
                 let pool = result::device::get_default_mem_pool(device).map_err(say("opening the memory pool"))?;
                 let mut threshold = u64::MAX;
                 let all = sys::CUmemPool_attribute::CU_MEMPOOL_ATTR_RELEASE_THRESHOLD;
-                result::mem_pool::set_attribute(pool, all, (&raw mut threshold).cast()).map_err(say("setting up the memory pool"))?;
+                result::mem_pool::set_attribute(pool, all, (&raw mut threshold).cast())
+                    .map_err(say("setting up the memory pool"))?;
                 (context, stream)
             };
-            let nvidia = Nvidia { name, context, stream, kernels: Mutex::default() };
+            let nvidia = Nvidia { name, context, stream, cache_bytes, kernels: Mutex::default() };
             // A driver too old for the PTX says so here, not in the middle of a network.
             nvidia.function("fill")?;
             Ok(nvidia)
@@ -142,6 +148,10 @@ impl Nvidia {
 unsafe impl Driver for Nvidia {
     fn name(&self) -> String {
         self.name.clone()
+    }
+
+    fn cache_bytes(&self) -> usize {
+        self.cache_bytes
     }
 
     fn allocate(&self, bytes: usize) -> Result<u64, String> {

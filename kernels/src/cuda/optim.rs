@@ -20,8 +20,7 @@ fn step(s: &StepSpec, inputs: &[&Buffer], outputs: &mut [&mut Buffer], _: Accum)
             let (decay, keep) = if decoupled { (0.0, 1.0 - lr * weight_decay) } else { (weight_decay, 1.0) };
             let (rest1, rest2) = (1.0 - beta1, 1.0 - beta2);
             let (b, b2) = (inputs[3], &mut *rest[0]);
-            let args =
-                args![w, g, a, b, w2, a2, b2, len, beta1, rest1, beta2, rest2, eps, decay, keep, lr / c1, c2.sqrt()];
+            let args = args![w, g, a, b, w2, a2, b2, len, beta1, rest1, beta2, rest2, eps, decay, keep, lr / c1, c2.sqrt()];
             launch_each(w, "step_adam", len, args);
         }
         Rule::RmsProp { lr, alpha, eps, weight_decay } => {

@@ -42,6 +42,11 @@ impl Queue {
         self.driver.name()
     }
 
+    /// Bytes of the device's L2.
+    pub fn cache_bytes(&self) -> usize {
+        self.driver.cache_bytes()
+    }
+
     fn state(&self) -> std::sync::MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(|e| e.into_inner())
     }
@@ -62,8 +67,13 @@ impl Queue {
     /// # Errors
     /// What went wrong.
     pub fn synchronize(&self) -> Result<()> {
-        self.attempt(|driver| driver.synchronize());
+        self.wait();
         self.check()
+    }
+
+    /// Waits for all work; what went wrong is told by the next [`Queue::check`].
+    pub fn wait(&self) {
+        self.attempt(|driver| driver.synchronize());
     }
 
     fn attempt(&self, f: impl FnOnce(&dyn Driver) -> Result<(), String>) {

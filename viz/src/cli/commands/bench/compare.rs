@@ -45,7 +45,7 @@ pub fn read(text: &str) -> Result<Vec<Old>, String> {
 /// What changed by more than noise, largest change first, and how much did not.
 pub fn changes(old: &[Old], new: &[Measured], peak: &Peak) -> String {
     let mut lines = Vec::new();
-    let other = |o: &&Old| (o.isa.as_str(), o.threads) != (&peak.isa.to_string(), peak.threads as u64);
+    let other = |o: &&Old| (o.isa.as_str(), o.threads) != (peak.isa, peak.threads as u64);
     if let Some(o) = old.iter().find(other) {
         lines.push(format!("the earlier run was of {} with {} threads", o.isa, o.threads));
     }

@@ -6,10 +6,11 @@ mod report;
 mod roofline;
 
 use crate::cli::args::{BenchKernelsArgs, Common};
+use crate::cli::device;
 use crate::cli::output::print;
 use crate::cli::problem::Problem;
 use crate::cli::session::progress;
-use convscope_models::engine::kernels::peak;
+use convscope_models::engine::kernels::{Device, cuda, peak};
 use convscope_models::families;
 use convscope_models::files::Pending;
 use convscope_models::network::{Network, NetworkError};
@@ -35,12 +36,13 @@ pub fn run(common: &Common, options: &BenchKernelsArgs) -> Result<(), Problem> {
     }
 
     let bar = progress(problems.len() as u64, "bench", common.quiet);
-    let peak = peak::measure();
+    let device = device::choose(common)?.device;
+    let peak = if device == Device::Cpu { peak::measure() } else { cuda::peak::measure(device)? };
     let tell = |text: String| if common.json || options.csv { Ok(()) } else { bar.suspend(|| print(text)) };
     tell(format!("{}\n* marks the dispatcher's pick; GFLOP/s count the direct algorithm\n", report::machine(&peak)))?;
     let mut measured = Vec::new();
     for named in &problems {
-        let m = Measured::new(named, named.problem.measure()?);
+        let m = Measured::new(named, named.problem.measure(device)?);
         tell(format!("\n{}", m.text(&peak)))?;
         measured.push(m);
         bar.inc(1);

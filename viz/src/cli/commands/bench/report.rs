@@ -118,7 +118,7 @@ impl Measured {
                 ("percent_of_peak", json!(rate.map(|r| 100.0 * r / peak.flops))),
                 ("gb_per_s", json!(time.map(|t| self.bytes / t.median / 1e9))),
                 ("scratch_bytes", json!(scratch)),
-                ("isa", json!(peak.isa.to_string())),
+                ("isa", json!(peak.isa)),
                 ("threads", json!(peak.threads)),
                 ("peak_gflops", json!(peak.flops / 1e9)),
                 ("memory_gb_per_s", json!(peak.bandwidth / 1e9)),
@@ -164,7 +164,7 @@ pub mod tests {
     use super::*;
     use convscope_models::engine::kernels::simd::Isa;
 
-    pub const PEAK: Peak = Peak { isa: Isa::Avx2, threads: 2, one_thread: 5e10, flops: 1e11, bandwidth: 2e10 };
+    pub const PEAK: Peak = Peak { isa: Isa::Avx2.name(), threads: 2, one_thread: 5e10, flops: 1e11, bandwidth: 2e10 };
 
     pub fn timed(kernel: &'static str, picked: bool, ms: f64) -> Rung {
         let time = Time { median: ms / 1e3, low: 0.99 * ms / 1e3, high: 1.01 * ms / 1e3, runs: 5 };

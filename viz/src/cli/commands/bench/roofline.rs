@@ -95,7 +95,7 @@ impl Pick<'_> {
 
 /// The name of a row without the instruction set, which the title says.
 fn short<'a>(kernel: &'a str, peak: &Peak) -> &'a str {
-    kernel.strip_suffix(&peak.isa.to_string()).map_or(kernel, |k| k.trim_end_matches('_'))
+    kernel.strip_suffix(peak.isa).map_or(kernel, |k| k.trim_end_matches('_'))
 }
 
 /// Left, top, right, bottom.
