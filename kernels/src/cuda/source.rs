@@ -39,7 +39,7 @@ macro_rules! headers {
 }
 
 sources!(
-    "memory" "gemm/naive" "gemm/tile" "gemm/register" "gemm/rows" "gemm/tensor" "conv2d/naive" "conv2d/implicit" "conv2d/tensor" "norm"
+    "memory" "gemm/naive" "gemm/tile" "gemm/register" "gemm/rows" "gemm/tensor" "conv2d/naive" "conv2d/implicit" "conv2d/tensor" "conv2d/winograd" "norm"
     "optim" "peak" "place" "pointwise" "pool" "reduce" "softmax"
 );
 headers!("common.cuh" "product.cuh" "mma.cuh" "tensor.cuh" "gemm/store.cuh" "conv2d/problem.cuh" "conv2d/operands.cuh");

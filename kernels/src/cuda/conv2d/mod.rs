@@ -1,12 +1,15 @@
 //! `conv2d` on CUDA devices.
 
+mod winograd;
+
 use super::driver::Arg;
 use super::precision::Precision;
 use super::{BF16_ROUNDING, F16_ROUNDING, TF32_ROUNDING, launch, launch_each, rounds_to};
 use crate::buffer::Buffer;
 use crate::conv2d::Conv2dSpec;
 use crate::device::DType;
-use crate::table::{Accum, ROUNDING, Row};
+use crate::table::{Accum, Prepare, ROUNDING, Row, Tolerance};
+use winograd::Tiles;
 
 /// A row of a product on tensor cores: taken where that rounding is asked for.
 macro_rules! tensor {
@@ -31,13 +34,49 @@ macro_rules! implicit {
         Row { wins: shared, $($column)* ..Row::cuda("implicit_64_cuda", ROUNDING, $run) }
     };
 }
+/// A row of Winograd's algorithm, with tiles of `$m` by `$m` outputs: forward.
+macro_rules! winograd_fwd {
+    ($name:literal, $m:literal) => {
+        Row {
+            fits: winograd::fits::<$m>,
+            wins: winograd::wins::<$m>,
+            scratch: |s| Tiles::fwd(s, $m).scratch($m),
+            prepare: Some(Prepare { input: 1, when: |_| true, key: weight_key, make: winograd::weight::<$m, false> }),
+            ..Row::cuda($name, WINOGRAD, |s, i, o, a| {
+                winograd::run::<$m>(&Tiles::fwd(s, $m), i, bias_and_residual(s, i), o[0], s.relu, a)
+            })
+        }
+    };
+}
+/// The input gradient.
+macro_rules! winograd_dgrad {
+    ($name:literal, $m:literal) => {
+        Row {
+            fits: winograd::fits::<$m>,
+            wins: winograd::wins::<$m>,
+            scratch: |s| Tiles::dgrad(s, $m).scratch($m),
+            prepare: Some(Prepare { input: 1, when: |_| true, key: weight_key, make: winograd::weight::<$m, true> }),
+            ..Row::cuda($name, WINOGRAD, |s, i, o, a| winograd::run::<$m>(&Tiles::dgrad(s, $m), i, [None, None], o[0], false, a))
+        }
+    };
+}
+
+/// As on the CPU.
+const WINOGRAD: Tolerance = Tolerance { ulps: 64.0, reason: "transforms whose factors reach 8" };
+
+/// The transformed weight depends on its own shape only.
+fn weight_key(s: &Conv2dSpec) -> String {
+    format!("oc{} c{}", s.oc, s.c)
+}
+
 /// The rungs of a direction: `$run` with the kernels of place `$d`, `$outputs` rows and columns of its product.
 macro_rules! ladder {
-    ($run:ident, $d:literal, $outputs:expr, $naive:ident, { $($column:tt)* }) => {
+    ($run:ident, $d:literal, $outputs:expr, $naive:ident, { $($column:tt)* }, [$($winograd:expr),*]) => {
         &[
             tensor!("tf32_cuda", Tf32, TF32_ROUNDING, |s, i, o, a| $run(s, i, o, a, &TF32[$d]), { $($column)* }),
             tensor!("f16_cuda", F16, F16_ROUNDING, |s, i, o, a| $run(s, i, o, a, &F16[$d]), { $($column)* }),
             tensor!("bf16_cuda", Bf16, BF16_ROUNDING, |s, i, o, a| $run(s, i, o, a, &BF16[$d]), { $($column)* }),
+            $($winograd,)*
             implicit!("128", |s, i, o, a| $run(s, i, o, a, &LARGE[$d]), $outputs, { $($column)* }),
             implicit!("64", |s, i, o, a| $run(s, i, o, a, &SMALL[$d]), { $($column)* }),
             Row::cuda("naive_cuda", ROUNDING, $naive),
@@ -46,12 +85,26 @@ macro_rules! ladder {
 }
 
 /// Rows of `conv2d.fwd`, best first.
-pub(crate) const FWD: &[Row<Conv2dSpec>] = ladder!(fwd, 0, |s: &Conv2dSpec| [s.oc, pixels(s)], naive_fwd, {});
+pub(crate) const FWD: &[Row<Conv2dSpec>] = ladder!(
+    fwd,
+    0,
+    |s: &Conv2dSpec| [s.oc, pixels(s)],
+    naive_fwd,
+    {},
+    [winograd_fwd!("winograd_f4_cuda", 4), winograd_fwd!("winograd_f2_cuda", 2)]
+);
 /// Rows of `conv2d.dgrad`.
-pub(crate) const DGRAD: &[Row<Conv2dSpec>] = ladder!(dgrad, 1, |s: &Conv2dSpec| [s.c, s.n * s.h * s.w], naive_dgrad, {});
+pub(crate) const DGRAD: &[Row<Conv2dSpec>] = ladder!(
+    dgrad,
+    1,
+    |s: &Conv2dSpec| [s.c, s.n * s.h * s.w],
+    naive_dgrad,
+    {},
+    [winograd_dgrad!("winograd_f4_cuda", 4), winograd_dgrad!("winograd_f2_cuda", 2)]
+);
 /// Rows of `conv2d.wgrad`.
 pub(crate) const WGRAD: &[Row<Conv2dSpec>] =
-    ladder!(wgrad, 2, |s: &Conv2dSpec| [s.oc, s.patch() * parts(s)], naive_wgrad, { scratch: parts_bytes, });
+    ladder!(wgrad, 2, |s: &Conv2dSpec| [s.oc, s.patch() * parts(s)], naive_wgrad, { scratch: parts_bytes, }, []);
 
 /// A kernel of a product: its name and the tile of a block along rows i and j.
 struct Product(&'static str, usize, usize);
@@ -101,10 +154,14 @@ fn problem(s: &Conv2dSpec) -> Arg {
     Arg::Ints([s.n, s.c, s.h, s.w, s.oc, oh, ow, kh, kw, sh, sw, pt, pl, dh, dw, s.groups].map(|v| v as i32).to_vec())
 }
 
-fn fwd_args(s: &Conv2dSpec, inputs: &[&Buffer], outputs: &mut [&mut Buffer]) -> Vec<Arg> {
+/// The optional inputs of the forward pass.
+fn bias_and_residual<'a>(s: &Conv2dSpec, inputs: &[&'a Buffer]) -> [Option<&'a Buffer>; 2] {
     let mut rest = inputs[2..].iter().copied();
-    let bias = s.bias.then(|| rest.next()).flatten();
-    let residual = s.residual.then(|| rest.next()).flatten();
+    [s.bias, s.residual].map(|is| is.then(|| rest.next()).flatten())
+}
+
+fn fwd_args(s: &Conv2dSpec, inputs: &[&Buffer], outputs: &mut [&mut Buffer]) -> Vec<Arg> {
+    let [bias, residual] = bias_and_residual(s, inputs);
     vec![problem(s), inputs[0].into(), inputs[1].into(), bias.into(), residual.into(), (&mut *outputs[0]).into(), s.relu.into()]
 }
 

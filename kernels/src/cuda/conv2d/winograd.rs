@@ -1,0 +1,109 @@
+//! Winograd on CUDA devices: forward, and the input gradient, which is the forward convolution of `dout` by the weight turned around.
+
+use crate::buffer::Buffer;
+use crate::conv2d::Conv2dSpec;
+use crate::cuda::driver::Arg;
+use crate::cuda::{args, launch, launch_each};
+use crate::device::DType;
+use crate::table::Accum;
+
+/// Elements at most: the transformed images of 36 places are counted in `int`s.
+const MOST: usize = 1 << 31;
+
+/// A direction as a convolution of an image stack.
+pub(super) struct Tiles {
+    n: usize,
+    read: [usize; 3],
+    written: [usize; 3],
+    /// Zeros before what is read; below zero where it is cut.
+    before: [isize; 2],
+    /// Of an image.
+    tiles: [usize; 2],
+}
+
+impl Tiles {
+    fn new(n: usize, read: [usize; 3], written: [usize; 3], before: [isize; 2], m: usize) -> Self {
+        Tiles { n, read, written, before, tiles: [written[1].div_ceil(m), written[2].div_ceil(m)] }
+    }
+
+    pub fn fwd(s: &Conv2dSpec, m: usize) -> Self {
+        let ([oh, ow], [top, _, left, _]) = (s.out_hw(), s.padding);
+        Self::new(s.n, [s.c, s.h, s.w], [s.oc, oh, ow], [top as isize, left as isize], m)
+    }
+
+    pub fn dgrad(s: &Conv2dSpec, m: usize) -> Self {
+        let ([oh, ow], [top, _, left, _]) = (s.out_hw(), s.padding);
+        Self::new(s.n, [s.oc, oh, ow], [s.c, s.h, s.w], [2 - top as isize, 2 - left as isize], m)
+    }
+
+    fn count(&self) -> usize {
+        self.n * self.tiles[0] * self.tiles[1]
+    }
+
+    /// `struct Tiles`
+    fn problem(&self) -> Arg {
+        let ([c, h, w], [oc, oh, ow], [down, across]) = (self.read, self.written, self.tiles);
+        let [c, h, w, oc, oh, ow, down, across] = [c, h, w, oc, oh, ow, down, across].map(|v| v as i32);
+        Arg::Ints(vec![self.n as i32, c, h, w, oc, oh, ow, self.before[0] as i32, self.before[1] as i32, down, across])
+    }
+
+    /// Numbers of the transformed input and of the products.
+    fn rooms(&self, m: usize) -> [usize; 2] {
+        [self.read[0], self.written[0]].map(|channels| (m + 2) * (m + 2) * channels * self.count())
+    }
+
+    pub fn scratch(&self, m: usize) -> usize {
+        4 * self.rooms(m).iter().sum::<usize>()
+    }
+}
+
+pub(super) fn fits<const M: usize>(s: &Conv2dSpec) -> Result<(), &'static str> {
+    let large = |t: Tiles| t.rooms(M).iter().any(|len| *len >= MOST);
+    match s {
+        _ if s.kernel != [3, 3] || s.stride != [1, 1] || s.dilation != [1, 1] => Err("wants a 3x3 kernel of stride 1"),
+        _ if s.groups != 1 => Err("wants one group"),
+        _ if large(Tiles::fwd(s, M)) || large(Tiles::dgrad(s, M)) => Err("too large for one pass"),
+        _ => Ok(()),
+    }
+}
+
+/// Enough channels for the transforms to pay, and images of several tiles.
+pub(super) fn wins<const M: usize>(s: &Conv2dSpec) -> Result<(), &'static str> {
+    match s {
+        _ if s.c < 32 || s.oc < 32 => Err("few channels"),
+        _ if s.h.min(s.w) < 2 * M => Err("a small image"),
+        _ => Ok(()),
+    }
+}
+
+/// The weight, transformed: `[(m+2)^2, written channels, read channels]`.
+pub(super) fn weight<const M: usize, const TURNED: bool>(s: &Conv2dSpec, w: &Buffer) -> Buffer {
+    let [oc, c] = if TURNED { [s.c, s.oc] } else { [s.oc, s.c] };
+    let mut u = w.like(DType::F32, (M + 2) * (M + 2) * oc * c);
+    let kernel = if M == 2 { "winograd_weight_2" } else { "winograd_weight_4" };
+    launch_each(w, kernel, oc * c, args![w, &mut u, oc, c, TURNED]);
+    u
+}
+
+/// `inputs` are what is convolved and the transformed weight.
+pub(super) fn run<const M: usize>(
+    t: &Tiles,
+    inputs: &[&Buffer],
+    end: [Option<&Buffer>; 2],
+    out: &mut Buffer,
+    relu: bool,
+    accum: Accum,
+) {
+    let [data, result] = match M {
+        2 => ["winograd_data_2", "winograd_result_2"],
+        _ => ["winograd_data_4", "winograd_result_4"],
+    };
+    let (x, u) = (inputs[0], inputs[1]);
+    let ([c, ..], [oc, ..], tiles) = (t.read, t.written, t.count());
+    let [mut v, mut m] = t.rooms(M).map(|len| x.like(DType::F32, len)); // v [places, c, tiles], m [places, oc, tiles]
+    launch_each(x, data, c * tiles, args![t.problem(), x, &mut v]);
+    let grid = [tiles.div_ceil(64), oc.div_ceil(64), (M + 2) * (M + 2)];
+    launch(x, "winograd_product", grid, [256, 1, 1], args![u, &v, &mut m, oc, c, tiles]);
+    let [bias, residual] = end;
+    launch_each(x, result, oc * tiles, args![t.problem(), &m, bias, residual, out, relu, accum]);
+}
