@@ -46,16 +46,23 @@ fn main() {
         let entries: String = names(&text).map(|n| format!("  emu_entry(\"{n}\", {n}),\n")).collect();
         let unit = out.join(format!("unit{i}.cu"));
         let list = format!("extern \"C\" const EmuEntry emu_list_{i}[] = {{\n{entries}  {{nullptr, nullptr, nullptr}}}};\n");
-        fs::write(&unit, format!("#include \"{}\"\n{list}", path.display())).unwrap();
+        // The linker's names for the ends of the section, absent where a file has no shared memory.
+        let [start, end] = ["start", "stop"].map(|end| format!("__{end}_emu_shared_{i}"));
+        let ends = format!("extern \"C\" char {start}[] __attribute__((weak)), {end}[] __attribute__((weak));\n");
+        let range = format!("extern \"C\" const EmuRange emu_range_{i} = {{{start}, {end}}};\n");
+        let section = format!("#define EMU_SHARED \"emu_shared_{i}\"\n");
+        fs::write(&unit, format!("{section}#include \"{}\"\n{list}{ends}{range}", path.display())).unwrap();
         build.file(unit);
     }
     if build.try_compile("cuda_kernels_on_the_host").is_err() {
         // With a compiler, a text that does not compile is a mistake.
         build.cargo_warnings(true).compile("cuda_kernels_on_the_host");
     }
-    let externs: String = (0..found.len()).map(|i| format!("unsafe extern \"C\" {{ static emu_list_{i}: Entry; }}\n")).collect();
-    let lists: String = (0..found.len()).map(|i| format!("&raw const emu_list_{i}, ")).collect();
-    let code = format!("{externs}fn lists() -> Vec<*const Entry> {{ vec![{lists}] }}\n");
+    let externs: String = (0..found.len())
+        .map(|i| format!("unsafe extern \"C\" {{ static emu_list_{i}: Entry; static emu_range_{i}: Range; }}\n"))
+        .collect();
+    let lists: String = (0..found.len()).map(|i| format!("(&raw const emu_list_{i}, &raw const emu_range_{i}), ")).collect();
+    let code = format!("{externs}fn lists() -> Vec<(*const Entry, *const Range)> {{ vec![{lists}] }}\n");
     fs::write(out.join("lists.rs"), code).unwrap();
     println!("cargo:rustc-cfg=emulated");
 }

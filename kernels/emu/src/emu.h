@@ -15,8 +15,8 @@
 #define __forceinline__ inline __attribute__((always_inline))
 #define __launch_bounds__(...)
 #define __align__(n) alignas(n)
-// One block runs at a time. A section of their own, so that all shared memory can be poisoned before a block.
-#define __shared__ static __attribute__((section("emu_shared")))
+// One block runs at a time. A section of their own for each file (build.rs names it), so that shared memory can be poisoned.
+#define __shared__ static __attribute__((section(EMU_SHARED)))
 
 struct emu_uint3 {
   unsigned x, y, z;
@@ -70,6 +70,11 @@ static inline int min(int a, int b) { return a < b ? a : b; }
 static inline int max(int a, int b) { return a > b ? a : b; }
 static inline float __uint_as_float(unsigned u) { float f; memcpy(&f, &u, 4); return f; }
 static inline unsigned __float_as_uint(float f) { unsigned u; memcpy(&u, &f, 4); return u; }
+
+// Where the shared memory of a file's kernels lies.
+struct EmuRange {
+  char *start, *end;
+};
 
 // A kernel that can be called with an array of pointers to its arguments, as the driver's launch takes them, and the kind of each.
 struct EmuEntry {

@@ -26,23 +26,36 @@ struct Entry {
     kinds: *const c_char,
 }
 
+/// Where the shared memory of a file's kernels lies; both null where there is none.
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct Range {
+    start: *mut u8,
+    end: *mut u8,
+}
+
 include!(concat!(env!("OUT_DIR"), "/lists.rs"));
 
 #[derive(Clone, Copy)]
 struct Kernel {
     call: unsafe extern "C" fn(*const *mut c_void),
     kinds: &'static str,
+    /// First word and number of words, of all kernels of its file.
+    shared: (usize, usize),
 }
 
 fn kernels() -> &'static HashMap<&'static str, Kernel> {
     static KERNELS: OnceLock<HashMap<&'static str, Kernel>> = OnceLock::new();
     KERNELS.get_or_init(|| {
         let mut all = HashMap::new();
-        for mut entry in lists() {
+        for (mut entry, range) in lists() {
+            // SAFETY: a constant of the same file.
+            let Range { start, end } = unsafe { *range };
+            let shared = (start as usize, (end as usize - start as usize) / 4);
             // SAFETY: each list is an array of entries that ends with one without a name; its texts live as long as the program.
             while let Some(Entry { name, call: Some(call), kinds }) = unsafe { entry.as_ref() } {
                 let [name, kinds] = [*name, *kinds].map(|p| unsafe { CStr::from_ptr(p) }.to_str().expect("C++ names are ASCII"));
-                assert!(all.insert(name, Kernel { call: *call, kinds }).is_none(), "two kernels are called {name}");
+                assert!(all.insert(name, Kernel { call: *call, kinds, shared }).is_none(), "two kernels are called {name}");
                 entry = unsafe { entry.add(1) };
             }
         }
@@ -109,14 +122,6 @@ extern "C" fn emu_sync(kind: i32) {
     unsafe { (*YIELDER.get()).suspend(if kind == 0 { Wait::Block } else { Wait::Warp }) };
 }
 
-unsafe extern "C" {
-    // The linker's names for the ends of the section of shared memory.
-    #[link_name = "__start_emu_shared"]
-    static mut SHARED_START: u8;
-    #[link_name = "__stop_emu_shared"]
-    static mut SHARED_END: u8;
-}
-
 /// Host memory as a device. One block runs at a time, on the thread that launches it.
 #[derive(Default)]
 pub struct Emulator {
@@ -158,7 +163,7 @@ impl Launches {
         }
         let mut lanes = vec![POISON; threads.next_multiple_of(WARP) * WARP];
         for block in 0..blocks {
-            poison_shared();
+            poison(kernel.shared);
             let mut states: Vec<State> = (0..threads)
                 .map(|t| State {
                     thread: Index::of(t, launch.block),
@@ -243,12 +248,11 @@ fn release(waits: &mut [Wait]) -> bool {
     any
 }
 
-fn poison_shared() {
-    // SAFETY: the section holds the kernels' shared arrays and nothing else, and no kernel is running.
-    unsafe {
-        let (start, end) = (&raw mut SHARED_START, &raw mut SHARED_END);
-        let words = (end as usize - start as usize) / 4;
-        std::slice::from_raw_parts_mut(start.cast::<u32>(), words).fill(POISON);
+/// Shared memory holds nothing that a block may rely on.
+fn poison((start, words): (usize, usize)) {
+    if words > 0 {
+        // SAFETY: the section holds the kernels' shared arrays and nothing else, and no kernel is running.
+        unsafe { std::slice::from_raw_parts_mut(start as *mut u32, words) }.fill(POISON);
     }
 }
 
