@@ -54,8 +54,11 @@ fn kernels() -> &'static HashMap<&'static str, Kernel> {
             let shared = (start as usize, (end as usize - start as usize) / 4);
             // SAFETY: each list is an array of entries that ends with one without a name; its texts live as long as the program.
             while let Some(Entry { name, call: Some(call), kinds }) = unsafe { entry.as_ref() } {
-                let [name, kinds] = [*name, *kinds].map(|p| unsafe { CStr::from_ptr(p) }.to_str().expect("C++ names are ASCII"));
+                // SAFETY: texts that end in a zero.
+                let text = |p: *const c_char| unsafe { CStr::from_ptr(p) }.to_str().expect("C++ names are ASCII");
+                let [name, kinds] = [*name, *kinds].map(text);
                 assert!(all.insert(name, Kernel { call: *call, kinds, shared }).is_none(), "two kernels are called {name}");
+                // SAFETY: this was not the last one.
                 entry = unsafe { entry.add(1) };
             }
         }

@@ -128,14 +128,16 @@ const BLOCK: usize = 256;
 
 /// Starts a kernel on the device of `on`.
 fn launch(on: &Buffer, kernel: &'static str, grid: [usize; 3], block: [usize; 3], args: Vec<Arg>) {
-    on.queue().launch(&Launch { kernel, grid, block, args });
+    // SAFETY: rows start their own kernels on operands whose sizes the table checked, and each row is tested.
+    unsafe { on.queue().launch(&Launch { kernel, grid, block, args }) }
 }
 
 /// Sets all numbers of an f32 buffer.
 pub(crate) fn fill(out: &mut Buffer, value: f64) {
     let (queue, len) = (out.queue(), out.len());
     let args = args![&mut *out, value, len];
-    queue.launch(&Launch { kernel: "fill", grid: [len.div_ceil(BLOCK), 1, 1], block: [BLOCK, 1, 1], args });
+    // SAFETY: `fill` writes `len` numbers.
+    unsafe { queue.launch(&Launch { kernel: "fill", grid: [len.div_ceil(BLOCK), 1, 1], block: [BLOCK, 1, 1], args }) };
 }
 
 /// Starts a kernel of one thread for each of `len` elements.

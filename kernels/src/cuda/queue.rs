@@ -102,16 +102,21 @@ impl Queue {
     }
 
     /// Starts a kernel.
-    pub fn launch(&self, launch: &Launch) {
+    ///
+    /// # Safety
+    /// As [`Driver::launch`].
+    pub unsafe fn launch(&self, launch: &Launch) {
         // Nothing to compute.
         if launch.grid.contains(&0) {
             return;
         }
         let [x, y, z] = launch.grid;
-        // SAFETY: rows make launches of their own kernels for operands whose sizes the table checked, and each row is tested.
-        self.attempt(|driver| match x < 1 << 31 && y < 1 << 16 && z < 1 << 16 {
-            true => unsafe { driver.launch(launch) }.map_err(|e| format!("{}: {e}", launch.kernel)),
-            false => Err(format!("{}: a grid of {x} x {y} x {z} blocks is larger than any device takes", launch.kernel)),
+        self.attempt(|driver| {
+            if x >= 1 << 31 || y >= 1 << 16 || z >= 1 << 16 {
+                return Err(format!("{}: a grid of {x} x {y} x {z} blocks is larger than any device takes", launch.kernel));
+            }
+            // SAFETY: the caller's.
+            unsafe { driver.launch(launch) }.map_err(|e| format!("{}: {e}", launch.kernel))
         });
     }
 }
