@@ -1,4 +1,4 @@
-//! What a CUDA device is asked to do, as plain data, and who does it: NVIDIA's driver ([`super::nvidia`]) or, in tests, an emulation on
+//! What a CUDA device is asked to do, as plain data, and who does it: NVIDIA's driver (`nvidia`) or, in tests, an emulation on
 //! the host. Launchers are the same code for both, so a test under emulation proves them too.
 
 /// One argument of a kernel, as its declaration has it.

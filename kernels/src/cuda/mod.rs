@@ -4,7 +4,7 @@
 //! |---|---|
 //! | [`driver`] | what a device is asked to do, as plain data; the trait of who does it |
 //! | `nvidia` | NVIDIA's driver: probing, context, stream, modules |
-//! | [`queue`] | a device's work in order, its memory for reuse, the first failure |
+//! | [`mod@queue`] | a device's work in order, its memory for reuse, the first failure |
 //! | [`source`] | the `.cu` texts and their PTX |
 //! | [`peak`] | what a device does at best |
 //! | [`precision`] | what the user allows tensor cores to round |

@@ -104,6 +104,9 @@ fn devices_and_kernels() {
     for device in ["gpu", "cuda:x", "cpu0"] {
         sandbox.fails(2, &format!("{predict} --device {device}"), &[device, "auto, cpu or cuda:N"]);
     }
+    // No machine has so many, and one without a driver says that.
+    sandbox.fails(1, &format!("{predict} --device cuda:14"), &["device cuda:14 cannot be used"]);
+    sandbox.fails(2, &format!("{predict} --precision f8"), &["--precision f8", "f32, tf32, f16, bf16"]);
     for (kernel, says) in [
         ("conv2d.fwd=fastest", vec!["conv2d.fwd", "\"fastest\"", "naive"]),
         ("conv.fwd=naive", vec!["\"conv.fwd\"", "conv2d.fwd"]),
