@@ -1,5 +1,5 @@
 //! The CUDA kernels on the host: the same `.cu` text compiled by a C++ compiler, a coroutine for each thread of a block, and
-//! [`Emulator`], a [`Driver`] of host memory that is attached as a CUDA device.
+//! [`Emulator`], a [`convscope_kernels::cuda::driver::Driver`] of host memory that is attached as a CUDA device.
 //!
 //! What is checked beside the numbers: that the launcher's arguments have the kinds and sizes of the kernel's declaration (the C++
 //! compiler tells them); that all threads of a block reach the same barriers; that results do not hang on the order in which threads

@@ -144,3 +144,19 @@ pub(crate) fn fill(out: &mut Buffer, value: f64) {
 fn launch_each(on: &Buffer, kernel: &'static str, len: usize, args: Vec<Arg>) {
     launch(on, kernel, [len.div_ceil(BLOCK), 1, 1], [BLOCK, 1, 1], args);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Without a driver, or with fewer devices than this, there is a reason and no panic.
+    #[test]
+    fn a_device_that_is_not_there_is_an_error_with_a_reason() {
+        let Err(Error::Device { device, reason }) = queue(Device::Cuda(9)).map(|_| ()) else {
+            println!("skipped: this machine has ten devices");
+            return;
+        };
+        assert!(device == Device::Cuda(9) && !reason.is_empty());
+        assert!(queue(Device::Cpu).is_err() && queue(Device::Cuda(200)).is_err());
+    }
+}

@@ -53,3 +53,29 @@ pub fn kernels(text: &str) -> impl Iterator<Item = &str> {
 pub fn of_kernel(name: &str) -> Option<&'static Source> {
     SOURCES.iter().find(|s| kernels(s.text).any(|k| k == name))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    /// What can be told without a compiler: names are unique, headers are known, and the PTX has every kernel of its text.
+    #[test]
+    fn texts_headers_and_ptx_go_together() {
+        let mut names = BTreeSet::new();
+        for source in SOURCES {
+            assert!(kernels(source.text).count() > 0, "{} has no kernels", source.file);
+            for name in kernels(source.text) {
+                assert!(names.insert(name), "two kernels are called {name}");
+                assert_eq!(of_kernel(name).map(|s| s.file), Some(source.file));
+                assert!(source.ptx.contains(&format!(".entry {name}(")), "ptx/{}.ptx lacks {name}", source.file);
+            }
+            assert!(source.ptx.contains(&format!(".target {}", ARCH.replace("compute", "sm"))), "{}", source.file);
+        }
+        let texts = SOURCES.iter().map(|s| s.text).chain(HEADERS.iter().map(|h| h.1));
+        for include in texts.flat_map(str::lines).filter_map(|l| l.strip_prefix("#include \"")) {
+            let name = include.trim_end_matches('"');
+            assert!(name == "emu.h" || HEADERS.iter().any(|h| h.0 == name), "{name} is not among the headers");
+        }
+    }
+}
