@@ -7,6 +7,7 @@ fn every_row_passes_the_oracle_test() {
     if convscope_emu::device().is_none() {
         return;
     }
+    // A part of a name, such as `conv2d.fwd/`, while working on a row.
     let only = std::env::var("ONLY").unwrap_or_default();
     let mut failures = Vec::new();
     for table in tables() {
