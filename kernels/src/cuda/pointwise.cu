@@ -2,7 +2,7 @@
 #include "common.cuh"
 
 // Numbers of the functions and rules, as the launcher counts them.
-enum { RELU, RELU6, LEAKY_RELU, SIGMOID, SCALE };
+enum { RELU, RELU6, LEAKY_RELU, SIGMOID, SCALE, SOFTPLUS };
 enum { PLAIN, GUIDED, DECONV };
 
 // Comparisons are written so that NaN stays NaN.
@@ -12,6 +12,7 @@ __device__ __forceinline__ float value_of(int op, float a, float x) {
     case RELU6: return x < 0.f ? 0.f : x > 6.f ? 6.f : x;
     case LEAKY_RELU: return x < 0.f ? a * x : x;
     case SIGMOID: return 1.f / (1.f + expf(-x));
+    case SOFTPLUS: return fmaxf(x, 0.f) + log1pf(expf(-fabsf(x)));
     default: return a * x;
   }
 }
@@ -27,6 +28,7 @@ __device__ __forceinline__ float gradient_of(int op, int rule, float a, float y,
     }
     case LEAKY_RELU: return y > 0.f ? dout : a * dout;
     case SIGMOID: return dout * y * (1.f - y);
+    case SOFTPLUS: return dout * -expm1f(-y);
     default: return a * dout;
   }
 }

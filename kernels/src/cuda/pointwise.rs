@@ -6,7 +6,7 @@ use crate::pointwise::{Binary, BinarySpec, DropoutSpec, ReluRule, Unary, UnarySp
 use crate::table::{Accum, ROUNDING, Row, TRANSCENDENTAL};
 
 pub(crate) const UNARY_FWD: &[Row<UnarySpec>] = &[Row::cuda("elements_cuda", TRANSCENDENTAL, unary_fwd)];
-pub(crate) const UNARY_BWD: &[Row<UnarySpec>] = &[Row::cuda("elements_cuda", ROUNDING, unary_bwd)];
+pub(crate) const UNARY_BWD: &[Row<UnarySpec>] = &[Row::cuda("elements_cuda", TRANSCENDENTAL, unary_bwd)];
 pub(crate) const BINARY: &[Row<BinarySpec>] = &[Row::cuda("elements_cuda", ROUNDING, binary)];
 pub(crate) const DROPOUT: &[Row<DropoutSpec>] = &[Row::cuda("elements_cuda", ROUNDING, dropout)];
 
@@ -18,6 +18,7 @@ fn function(op: Unary) -> (i32, f64) {
         Unary::LeakyRelu(slope) => (2, slope),
         Unary::Sigmoid => (3, 0.0),
         Unary::Scale(factor) => (4, factor),
+        Unary::Softplus => (5, 0.0),
     }
 }
 
