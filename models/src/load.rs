@@ -2,6 +2,7 @@
 
 use crate::builtin;
 use crate::fill::{Kind, fill_value};
+use crate::keras::KerasModel;
 use crate::model::Model;
 use crate::network::{Network, NetworkError};
 use crate::weights::{
@@ -19,15 +20,17 @@ use std::path::PathBuf;
 pub enum Source {
     /// A file that was opened.
     File(Checkpoint),
+    /// A file that describes its network layer by layer.
+    Keras(Box<KerasModel>),
     /// A closed form ([`crate::fill`]): an untrained network, the same on every machine.
     Random,
 }
 
 impl fmt::Display for Source {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        match self {
-            Source::File(c) => write!(f, "{}", c.path().display()),
-            Source::Random => f.write_str("random"),
+        match self.checkpoint() {
+            Some(c) => write!(f, "{}", c.path().display()),
+            None => f.write_str("random"),
         }
     }
 }
@@ -49,14 +52,25 @@ impl Source {
         } else {
             PathBuf::from(text)
         };
-        Ok(Source::File(Checkpoint::open(path)?))
+        let checkpoint = Checkpoint::open(path)?;
+        Ok(match KerasModel::read(&checkpoint)? {
+            Some(model) => Source::Keras(Box::new(model)),
+            None => Source::File(checkpoint),
+        })
     }
-}
 
-impl Source {
+    /// The file, unless there is none.
+    fn checkpoint(&self) -> Option<&Checkpoint> {
+        match self {
+            Source::File(checkpoint) => Some(checkpoint),
+            Source::Keras(model) => Some(&model.checkpoint),
+            Source::Random => None,
+        }
+    }
+
     /// The scopes of the file that only training uses and no network here has, such as `AuxLogits`.
     pub fn left_out(&self) -> Vec<&'static str> {
-        let Source::File(checkpoint) = self else { return Vec::new() };
+        let Some(checkpoint) = self.checkpoint() else { return Vec::new() };
         let mut scopes: Vec<_> = checkpoint.tensors().iter().filter_map(|t| training_only(&t.name)).collect();
         scopes.sort_unstable();
         scopes.dedup();
@@ -103,13 +117,14 @@ fn expected(network: &Network) -> Vec<Expected> {
     network.params().into_iter().map(|p| Expected { name: p.name, shape: p.shape }).collect()
 }
 
-/// The network that the file of `source` describes (see [`Network::metadata`]).
+/// The network that the file of `source` describes (see [`Network::metadata`] and [`KerasModel`]).
 ///
 /// # Errors
 /// The description is damaged.
 pub fn described_network(source: &Source) -> Result<Option<Network>, LoadError> {
     match source {
         Source::File(checkpoint) => Ok(Network::from_metadata(checkpoint.metadata())?),
+        Source::Keras(model) => Ok(Some(model.network.clone())),
         Source::Random => Ok(None),
     }
 }
@@ -119,7 +134,7 @@ pub fn described_network(source: &Source) -> Result<Option<Network>, LoadError> 
 /// # Errors
 /// None has.
 pub fn guess_network(source: &Source, classes: Option<usize>) -> Result<Network, LoadError> {
-    let Source::File(checkpoint) = source else { return Err(LoadError::NoNetwork) };
+    let Some(checkpoint) = source.checkpoint() else { return Err(LoadError::NoNetwork) };
     for name in families::names() {
         let network = families::build(name, classes)?;
         // Matching explains every difference, which takes long; most networks differ in the number of tensors already.
@@ -163,9 +178,9 @@ pub fn find_weights(network: &Network) -> Result<Source, LoadError> {
 /// # Errors
 /// Tensors are missing, misshapen, unreadable or not finite.
 pub fn load(network: Network, source: &Source) -> Result<Model, LoadError> {
-    let params = match source {
-        Source::Random => random(&network)?,
-        Source::File(checkpoint) => {
+    let params = match source.checkpoint() {
+        None => random(&network)?,
+        Some(checkpoint) => {
             let expected = expected(&network);
             let matched = match_tensors(&network.name, &expected, checkpoint)?;
             matched

@@ -187,6 +187,14 @@ impl Builder {
         self.network.output()
     }
 
+    /// That every layer so far fits.
+    ///
+    /// # Errors
+    /// The first that does not, as [`Builder::finish`] would report it.
+    pub fn check(&self) -> Result<(), NetworkError> {
+        self.error.clone().map_or(Ok(()), Err)
+    }
+
     /// The finished network.
     ///
     /// # Errors

@@ -170,6 +170,8 @@ impl Preprocess {
         // Where the crop lies in the resized image, and what of it is there.
         let (top, left) = (centred(full_h, h), centred(full_w, w));
         let region = Region { x: left.start, y: top.start, w: w.min(full_w), h: h.min(full_h) };
+        let grey = (self.normalization.order == ChannelOrder::Grey).then(|| grey(image));
+        let image = grey.as_ref().unwrap_or(image);
         let seen = resize::resize_region(image, (full_w, full_h), region, self.filter);
         let shown = if (left.border, top.border) == (0, 0) && (region.w, region.h) == (w, h) {
             seen
@@ -180,6 +182,17 @@ impl Preprocess {
         };
         Ok(Prepared { data: self.normalization.apply(&shown), h, w, shown })
     }
+}
+
+/// Each pixel as its luma, rounded as Pillow's `convert("L")` does.
+fn grey(image: &RgbImage) -> RgbImage {
+    let mut grey = image.clone();
+    for pixel in grey.pixels_mut() {
+        let [r, g, b] = pixel.0.map(u32::from);
+        // ITU-R 601-2 in 16-bit fractions; they sum to one, so that white stays white.
+        pixel.0 = [((r * 19_595 + g * 38_470 + b * 7_471 + 0x8000) >> 16) as u8; 3];
+    }
+    grey
 }
 
 /// What a network takes, beside what a person would see of it.

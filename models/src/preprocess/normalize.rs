@@ -11,6 +11,8 @@ pub enum ChannelOrder {
     Rgb,
     /// Blue first: networks that came from Caffe through OpenCV.
     Bgr,
+    /// Three times the luma of Pillow's `convert("L")`, of which a network for grey images takes the first.
+    Grey,
 }
 
 /// `(byte / scale - mean) / std` per channel, computed in f32 in this order: the very steps of torchvision's `ToTensor` and
@@ -44,12 +46,12 @@ impl Normalization {
     /// The byte of a pixel that plane `c` is made of.
     fn channel(&self, c: usize) -> usize {
         match self.order {
-            ChannelOrder::Rgb => c,
+            ChannelOrder::Rgb | ChannelOrder::Grey => c,
             ChannelOrder::Bgr => 2 - c,
         }
     }
 
-    /// The planes `[3, h, w]` of an image.
+    /// The planes `[3, h, w]` of an image, which for [`ChannelOrder::Grey`] is grey already.
     pub fn apply(&self, image: &RgbImage) -> Vec<f32> {
         let mut data = Vec::with_capacity(image.len());
         for c in 0..3 {

@@ -1,4 +1,4 @@
-//! A file of named tensors: safetensors or PyTorch.
+//! A file of named tensors: safetensors, PyTorch or Keras's HDF5.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -22,6 +22,8 @@ pub enum Format {
     Safetensors,
     /// What `torch.save` writes: a pickle with storages, in a zip, legacy or tar container.
     PyTorch,
+    /// What Keras writes as `.h5` or `.hdf5`: whole models and weights.
+    Hdf5,
 }
 
 /// The named tensors of one file, in natural order of their names (`layer1.2` before `layer1.10`).
@@ -37,8 +39,8 @@ pub struct Checkpoint {
 }
 
 impl Checkpoint {
-    /// Opens a safetensors file or a PyTorch checkpoint (`.pth`, `.pt`, `.th`, `.tar`, `.bin`). The content decides
-    /// which it is. Nothing in a pickle is executed.
+    /// Opens a safetensors file, a PyTorch checkpoint (`.pth`, `.pt`, `.th`, `.tar`, `.bin`) or a Keras model in HDF5 (`.h5`,
+    /// `.hdf5`). The content decides which it is. Nothing in a pickle is executed.
     ///
     /// What training scripts wrap around a network (`state_dict`, `model`, `module.`, `_orig_mod.`) is taken off the
     /// names, and what they save beside it (optimizer state, epochs) is left out.
@@ -47,7 +49,7 @@ impl Checkpoint {
     ///
     /// # Errors
     /// One line for each of: missing (with the nearest file name beside it), a folder, empty, unreadable, damaged or
-    /// truncated, no checkpoint at all, a Keras file, no tensors in it.
+    /// truncated, no checkpoint at all, a Keras archive, no tensors in it.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, WeightsError> {
         let path = path.as_ref();
         let map = map_file(path)?;
@@ -58,6 +60,10 @@ impl Checkpoint {
                 (Format::Safetensors, tensors, metadata)
             }
             Content::PyTorch => (Format::PyTorch, read_pytorch(&shared, map.len() as u64)?, BTreeMap::new()),
+            Content::Hdf5 => {
+                let (tensors, metadata) = super::hdf5::read(&shared, FileBytes::Mapped(map))?;
+                (Format::Hdf5, tensors, metadata)
+            }
             Content::Keras => {
                 return Err(WeightsError::Keras { path: path.to_owned() });
             }
@@ -69,10 +75,15 @@ impl Checkpoint {
                 match format {
                     Format::Safetensors => "it is a safetensors file without a tensor",
                     Format::PyTorch => "it is a Python pickle without a tensor in it (nothing in it was executed)",
+                    Format::Hdf5 => "it is an HDF5 file without a tensor where Keras keeps its weights",
                 },
             ));
         }
-        let wrapper = wrapper_prefix(tensors.iter().map(|tensor| tensor.name.as_str()));
+        // A Keras model's layers may bear any name.
+        let wrapper = match format {
+            Format::Hdf5 => String::new(),
+            _ => wrapper_prefix(tensors.iter().map(|tensor| tensor.name.as_str())),
+        };
         if !wrapper.is_empty() {
             tensors.retain_mut(|tensor| match tensor.name.strip_prefix(&wrapper) {
                 Some(name) => {
@@ -95,6 +106,12 @@ impl Checkpoint {
         let (mut tensors, metadata) = read_safetensors(&path, FileBytes::Included(bytes))?;
         tensors.sort_by(|a, b| natural_cmp(&a.name, &b.name));
         Ok(Self { path, format: Format::Safetensors, wrapper: String::new(), tensors, metadata })
+    }
+
+    /// The same file with these tensors, which are made of its own.
+    pub(crate) fn with_tensors(&self, mut tensors: Vec<StoredTensor>) -> Self {
+        tensors.sort_by(|a, b| natural_cmp(&a.name, &b.name));
+        Self { path: self.path.clone(), tensors, metadata: self.metadata.clone(), wrapper: self.wrapper.clone(), ..*self }
     }
 
     /// The file.
@@ -123,7 +140,8 @@ impl Checkpoint {
         Some(&self.tensors[index])
     }
 
-    /// The `__metadata__` of a safetensors file; empty for PyTorch.
+    /// The `__metadata__` of a safetensors file; of a Keras model its architecture under [`KERAS_CONFIG`](super::KERAS_CONFIG);
+    /// empty for PyTorch.
     pub fn metadata(&self) -> &BTreeMap<String, String> {
         &self.metadata
     }
@@ -171,6 +189,7 @@ fn describe_io(path: &Path, error: &std::io::Error) -> String {
 enum Content {
     Safetensors,
     PyTorch,
+    Hdf5,
     Keras,
     Other(String),
 }
@@ -186,7 +205,7 @@ fn sniff(bytes: &[u8]) -> Content {
         return Content::Safetensors;
     }
     if bytes.starts_with(b"\x89HDF\r\n\x1a\n") {
-        return Content::Keras;
+        return Content::Hdf5;
     }
     if bytes.starts_with(b"PK\x03\x04") {
         // The list of names that ends a zip has a `.keras` archive's weights in it.
@@ -206,7 +225,7 @@ fn sniff(bytes: &[u8]) -> Content {
         "it is a web page, not the file itself: download it by the address of its raw content".into()
     } else {
         let first: Vec<String> = bytes.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
-        format!("it is neither safetensors nor a PyTorch checkpoint (it starts with bytes {})", first.join(" "))
+        format!("it is neither safetensors nor a PyTorch checkpoint nor HDF5 (it starts with bytes {})", first.join(" "))
     })
 }
 

@@ -28,9 +28,9 @@ pub enum WeightsError {
         /// What is wrong with its content.
         reason: String,
     },
-    /// The file is Keras's: HDF5, or the `.keras` archive that holds HDF5.
+    /// The file is the archive of Keras 3, `.keras`.
     #[error(
-        "{} is a Keras HDF5 file, which is not yet read: give the weights as safetensors or as a PyTorch checkpoint",
+        "{} is a .keras archive, which is not yet read: save the model as .h5, or the weights as safetensors",
         path.display()
     )]
     Keras {
@@ -124,7 +124,7 @@ impl WeightsError {
         Self::Read { path: path.to_owned(), reason: one_line(reason) }
     }
 
-    pub(super) fn format(path: &Path, reason: impl Display) -> Self {
+    pub(crate) fn format(path: &Path, reason: impl Display) -> Self {
         Self::Format { path: path.to_owned(), reason: one_line(reason) }
     }
 

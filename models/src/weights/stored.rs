@@ -11,7 +11,7 @@ use half::slice::HalfFloatSliceExt;
 use half::{bf16, f16};
 use memmap2::Mmap;
 
-use super::WeightsError;
+use super::{Layout, WeightsError};
 
 /// Element type of a stored tensor. Names are safetensors' in lower case.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -104,6 +104,10 @@ pub(super) enum Data {
     Mapped(Arc<FileBytes>, Range<usize>),
     /// A PyTorch checkpoint reads (and, for a strided view, gathers) when asked. `limit` is what the file can justify.
     PyTorch { tensor: pytorch_reader::Tensor, limit: u64 },
+    /// An HDF5 file reads when asked, with the same limit.
+    Hdf5 { dataset: Arc<hdf5_reader::Dataset>, limit: u64 },
+    /// Another tensor's values in another order.
+    Rearranged(Box<StoredTensor>, Layout),
 }
 
 impl fmt::Debug for StoredTensor {
@@ -121,12 +125,31 @@ impl StoredTensor {
         match &self.data {
             Data::Mapped(map, range) => Ok(Cow::Borrowed(&map[range.clone()])),
             Data::PyTorch { tensor, limit } => {
-                let claimed = tensor.byte_len();
-                if claimed as u64 > *limit {
-                    return Err(self.error(format!("claims {claimed} bytes, more than its whole file ({limit} bytes)")));
-                }
+                self.refuse_excess(tensor.byte_len(), *limit)?;
                 tensor.read().map(Cow::Owned).map_err(|error| self.error(format!("cannot be read: {error}")))
             }
+            Data::Hdf5 { dataset, limit } => {
+                let cannot = |error| self.error(format!("cannot be read: {error}"));
+                self.refuse_excess(dataset.raw_byte_len().map_err(cannot)?, *limit)?;
+                dataset.read_native_bytes().map(Cow::Owned).map_err(cannot)
+            }
+            Data::Rearranged(of, layout) => {
+                let bytes = of.bytes()?;
+                Ok(Cow::Owned(match self.dtype {
+                    StoredType::F64 => rearrange::<f64>(of, layout, bytes, f64::from),
+                    StoredType::F32 => rearrange::<f32>(of, layout, bytes, |value| value),
+                    StoredType::F16 => rearrange::<f16>(of, layout, bytes, f16::from_f32),
+                    StoredType::BF16 => rearrange::<bf16>(of, layout, bytes, bf16::from_f32),
+                    other => return Err(self.error(format!("is stored as {other}, not as a floating-point type"))),
+                }))
+            }
+        }
+    }
+
+    fn refuse_excess(&self, claimed: usize, limit: u64) -> Result<(), WeightsError> {
+        match claimed as u64 > limit {
+            true => Err(self.error(format!("claims {claimed} bytes, more than its whole file can hold ({limit} bytes)"))),
+            false => Ok(()),
         }
     }
 
@@ -194,6 +217,16 @@ impl StoredTensor {
     fn error(&self, reason: impl fmt::Display) -> WeightsError {
         WeightsError::tensor(&self.path, &self.name, reason)
     }
+}
+
+/// The bytes of `of`, values of `T`, in another order.
+fn rearrange<T: bytemuck::AnyBitPattern + bytemuck::NoUninit>(
+    of: &StoredTensor,
+    layout: &Layout,
+    bytes: Cow<'_, [u8]>,
+    filled: impl Fn(f32) -> T,
+) -> Vec<u8> {
+    bytemuck::cast_slice(&layout.apply(&of.shape, &pods::<T>(bytes), filled)).to_vec()
 }
 
 /// Bytes as values of `T`: in place where they are aligned, else copied.

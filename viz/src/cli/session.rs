@@ -86,6 +86,12 @@ impl Session {
         if !left_out.is_empty() && !common.quiet {
             eprintln!("note: {} of {weights} only serves training and is left out", left_out.join(", "));
         }
+        if let Source::Keras(model) = &source
+            && model.assumed_preprocess
+            && !common.quiet
+        {
+            eprintln!("note: {weights} does not tell how photos are prepared; pixels from 0 to 1 are assumed");
+        }
         let device = device::choose(common)?;
         model.device = device.device;
         Ok(Session { model, labels, weights, device, seed: common.seed })
@@ -101,7 +107,7 @@ impl Session {
         let prepared = prepare_file(path, &preprocess)?;
         self.check_size(path, &prepared)?;
         check_memory(self.network(), [prepared.h, prepared.w], 1, pass)?;
-        let tensor = Tensor::from_slice([1, 3, prepared.h, prepared.w], &prepared.data)?;
+        let tensor = planes(self.network(), &prepared)?;
         Ok((prepared, tensor))
     }
 
@@ -154,6 +160,15 @@ impl Session {
         let more = if more.is_empty() { String::new() } else { format!(" · {more}") };
         format!("weights {weights}{more} · {}", convscope_viz::draw::png::SOFTWARE)
     }
+}
+
+/// The planes of a prepared photo that the network takes, `[1, channels, h, w]`: all, or for grey images the first.
+pub fn planes(network: &Network, image: &Prepared) -> Result<Tensor, Problem> {
+    let (channels, plane) = (network.input.channels, image.h * image.w);
+    let data = image.data.get(..channels * plane).ok_or_else(|| {
+        Problem::failure(format!("{} takes {channels} channels, a photo has 3", network.name))
+    })?;
+    Ok(Tensor::from_slice([1, channels, image.h, image.w], data)?)
 }
 
 /// Whether the best five of so many classes say anything.

@@ -1,0 +1,152 @@
+//! Keras's HDF5 files: the tensors by name, and the architecture beside them.
+
+use std::collections::{BTreeMap, HashSet};
+use std::path::Path;
+use std::sync::Arc;
+
+use hdf5_reader::messages::datatype::Datatype;
+use hdf5_reader::error::{Error, Result};
+use hdf5_reader::group::Group;
+use hdf5_reader::{Attribute, Dataset, Hdf5File, OpenOptions};
+
+use super::stored::{Data, FileBytes};
+use super::{StoredTensor, StoredType, WeightsError};
+
+/// Key in the metadata of a checkpoint under which the JSON of a Keras model's architecture stands.
+pub const KERAS_CONFIG: &str = "keras.model_config";
+
+/// The most groups and tensors that are looked at: links may run in circles.
+const MOST_OBJECTS: usize = 100_000;
+/// The deepest nesting of groups.
+const DEEPEST: usize = 32;
+/// Values of a chunked data set may be compressed; trained weights never are to less than this part of their size.
+const MOST_COMPRESSION: u64 = 16;
+
+type Read = (Vec<StoredTensor>, BTreeMap<String, String>);
+
+/// Reads what `model.save` or `model.save_weights` of Keras wrote as HDF5. Tensors are called `layer.variable`, such as
+/// `conv2d_1.kernel`, where the file lists its layers, else by their path with dots.
+pub(super) fn read(path: &Arc<Path>, bytes: FileBytes) -> std::result::Result<Read, WeightsError> {
+    let length = bytes.len() as u64;
+    let limit = length.saturating_mul(MOST_COMPRESSION);
+    let most = usize::try_from(limit).unwrap_or(usize::MAX);
+    let options = OpenOptions::default().with_max_read_bytes(most).with_max_chunk_bytes(most);
+    let damaged = |error: Error| WeightsError::format(path, format!("damaged or truncated HDF5: {error}"));
+    let root = Hdf5File::from_owner(bytes, options).and_then(|file| file.root_group()).map_err(damaged)?;
+    let mut metadata = BTreeMap::new();
+    if let Some(config) = attribute(&root, "model_config").map_err(damaged)? {
+        metadata.insert(KERAS_CONFIG.to_string(), config.read_string().map_err(damaged)?);
+    }
+    let (groups, _) = root.member_names().map_err(damaged)?;
+    let weights = match groups.iter().any(|name| name == "model_weights") {
+        true => root.group("model_weights").map_err(damaged)?,
+        false => root,
+    };
+    let layers = strings(&weights, "layer_names").map_err(damaged)?;
+    let datasets = match layers.is_empty() {
+        true => by_path(&weights).map_err(damaged)?,
+        false => by_layer(&weights, &layers).map_err(damaged)?,
+    };
+    let mut tensors = Vec::with_capacity(datasets.len());
+    for (name, dataset) in datasets {
+        let Some(dtype) = stored_type(dataset.dtype()) else { continue };
+        let shape = dataset.shape().iter().map(|&extent| usize::try_from(extent));
+        let shape = shape.collect::<std::result::Result<Vec<usize>, _>>().map_err(|_| {
+            WeightsError::tensor(path, &name, "has more values than any memory")
+        })?;
+        let limit = if dataset.chunks().is_some() { limit } else { length };
+        let data = Data::Hdf5 { dataset: Arc::new(dataset), limit };
+        tensors.push(StoredTensor { name, dtype, shape, data, path: Arc::clone(path) });
+    }
+    Ok((tensors, metadata))
+}
+
+/// The attribute of that name, `None` if there is none.
+fn attribute(group: &Group, name: &str) -> Result<Option<Attribute>> {
+    Ok(group.attributes()?.into_iter().find(|attribute| attribute.name == name))
+}
+
+/// A list of names in an attribute; Keras splits one that is too long for HDF5 into `name0`, `name1`, ...
+fn strings(group: &Group, name: &str) -> Result<Vec<String>> {
+    let attributes = group.attributes()?;
+    let list = |name: &str| attributes.iter().find(|attribute| attribute.name == name);
+    // Keras writes the empty list of a layer without weights as numbers.
+    let read = |attribute: &Attribute| match attribute.num_elements()? {
+        0 => Ok(Vec::new()),
+        _ => attribute.read_strings(),
+    };
+    if let Some(whole) = list(name) {
+        return read(whole);
+    }
+    let mut all = Vec::new();
+    for part in (0..).map_while(|index| list(&format!("{name}{index}"))) {
+        all.extend(read(part)?);
+    }
+    Ok(all)
+}
+
+/// The weights that each layer's group lists.
+fn by_layer(weights: &Group, layers: &[String]) -> Result<Vec<(String, Dataset)>> {
+    let mut found = Vec::new();
+    let mut taken = HashSet::new();
+    for layer in layers {
+        let group = weights.group(layer)?;
+        for path in strings(&group, "weight_names")? {
+            let mut place = group.clone();
+            let mut steps: Vec<&str> = path.split('/').filter(|step| !step.is_empty()).collect();
+            let Some(last) = steps.pop() else { continue };
+            for step in steps {
+                place = place.group(step)?;
+            }
+            let variable = last.split(':').next().unwrap_or(last);
+            let mut name = format!("{layer}.{variable}");
+            // A model within the model has a variable of this name for each of its layers.
+            if !taken.insert(name.clone()) {
+                name = format!("{layer}.{}", path.replace('/', "."));
+                taken.insert(name.clone());
+            }
+            found.push((name, place.dataset(last)?));
+            if found.len() > MOST_OBJECTS {
+                return Ok(found);
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// Every data set below `root`.
+fn by_path(root: &Group) -> Result<Vec<(String, Dataset)>> {
+    let mut found = Vec::new();
+    let mut waiting = vec![(String::new(), root.clone(), 0)];
+    let mut seen = 0;
+    while let Some((prefix, group, depth)) = waiting.pop() {
+        let (groups, datasets) = group.members()?;
+        seen += 1 + datasets.len();
+        if seen > MOST_OBJECTS {
+            break;
+        }
+        found.extend(datasets.into_iter().map(|dataset| (format!("{prefix}{}", dataset.name()), dataset)));
+        if depth < DEEPEST {
+            waiting.extend(groups.into_iter().map(|inner| (format!("{prefix}{}.", inner.name()), inner, depth + 1)));
+        }
+    }
+    Ok(found)
+}
+
+/// `None` for strings and other types that are no numbers.
+fn stored_type(dtype: &Datatype) -> Option<StoredType> {
+    Some(match dtype {
+        Datatype::FloatingPoint { size: 8, .. } => StoredType::F64,
+        Datatype::FloatingPoint { size: 4, .. } => StoredType::F32,
+        Datatype::FloatingPoint { size: 2, .. } => StoredType::F16,
+        Datatype::FixedPoint { size: 8, signed: true, .. } => StoredType::I64,
+        Datatype::FixedPoint { size: 4, signed: true, .. } => StoredType::I32,
+        Datatype::FixedPoint { size: 2, signed: true, .. } => StoredType::I16,
+        Datatype::FixedPoint { size: 1, signed: true, .. } => StoredType::I8,
+        Datatype::FixedPoint { size: 8, .. } => StoredType::U64,
+        Datatype::FixedPoint { size: 4, .. } => StoredType::U32,
+        Datatype::FixedPoint { size: 2, .. } => StoredType::U16,
+        Datatype::FixedPoint { size: 1, .. } => StoredType::U8,
+        _ => return None,
+    })
+}

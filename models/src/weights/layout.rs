@@ -1,0 +1,116 @@
+//! The orders in which frameworks keep a weight's values, brought to PyTorch's.
+
+use super::{StoredTensor, WeightsError};
+
+/// How a stored tensor becomes a parameter in PyTorch's layout.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Layout {
+    /// As it is stored.
+    Same,
+    /// TensorFlow's convolution `[h, w, in, out]` to `[out, in, h, w]`.
+    Hwio,
+    /// TensorFlow's depthwise convolution `[h, w, channels, multiplier]` to `[channels * multiplier, 1, h, w]`.
+    Hwcm,
+    /// TensorFlow's dense layer `[in, out]` to `[out, in]`. The inputs are the values of these maps `[channels, h, w]`, one map
+    /// after another, which TensorFlow flattens pixel by pixel and PyTorch channel by channel; a plain vector of `n` is `[n, 1, 1]`.
+    Dense(Vec<[usize; 3]>),
+    /// This number in place of each stored one: a parameter that the file leaves out has the shape of one that it has.
+    Filled(f32),
+}
+
+impl Layout {
+    /// The shape after the change; `None` if a tensor of shape `stored` is not what the layout is for.
+    pub(super) fn shape(&self, stored: &[usize]) -> Option<Vec<usize>> {
+        match (self, stored) {
+            (Self::Same | Self::Filled(_), _) => Some(stored.to_vec()),
+            (Self::Hwio, &[h, w, i, o]) => Some(vec![o, i, h, w]),
+            (Self::Hwcm, &[h, w, c, m]) => Some(vec![c.checked_mul(m)?, 1, h, w]),
+            (Self::Dense(maps), &[i, o]) => {
+                let length = |map: &[usize; 3]| map.iter().try_fold(1usize, |n, &extent| n.checked_mul(extent));
+                let total = maps.iter().try_fold(0usize, |sum, map| sum.checked_add(length(map)?))?;
+                (total == i).then(|| vec![o, i])
+            }
+            _ => None,
+        }
+    }
+
+    /// The values of a tensor of shape `stored` in the new order. `values` holds the product of `stored`.
+    pub(super) fn apply<T: Copy>(&self, stored: &[usize], values: &[T], filled: impl Fn(f32) -> T) -> Vec<T> {
+        match (self, stored) {
+            (Self::Filled(value), _) => vec![filled(*value); values.len()],
+            (Self::Hwio, &[h, w, i, o]) => gather([o, i, h, w], [1, o, w * i * o, i * o], values),
+            (Self::Hwcm, &[h, w, c, m]) => gather([c, m, h, w], [m, 1, w * c * m, c * m], values),
+            (Self::Dense(maps), &[_, o]) => {
+                let mut rows = Vec::new();
+                for &[c, h, w] in maps {
+                    let start = rows.len();
+                    rows.extend((0..c).flat_map(|c_| (0..h * w).map(move |pixel| start + pixel * c + c_)));
+                }
+                (0..o).flat_map(|column| rows.iter().map(move |row| values[row * o + column])).collect()
+            }
+            _ => values.to_vec(),
+        }
+    }
+}
+
+/// The values at all places of an array of these extents, each `strides` apart in `values`.
+fn gather<T: Copy>([a, b, c, d]: [usize; 4], strides: [usize; 4], values: &[T]) -> Vec<T> {
+    let mut gathered = Vec::with_capacity(values.len());
+    for i in 0..a {
+        for j in 0..b {
+            for k in 0..c {
+                let start = i * strides[0] + j * strides[1] + k * strides[2];
+                gathered.extend((0..d).map(|l| values[start + l * strides[3]]));
+            }
+        }
+    }
+    gathered
+}
+
+impl StoredTensor {
+    /// This tensor under another name and in PyTorch's layout, still in its file.
+    ///
+    /// # Errors
+    /// The tensor's shape is none that the layout is for.
+    pub fn rearranged(&self, name: String, layout: Layout) -> Result<Self, WeightsError> {
+        let Some(shape) = layout.shape(&self.shape) else {
+            let reason = format!("has the shape {:?}, which does not fit the layer that reads it", self.shape);
+            return Err(WeightsError::tensor(&self.path, &self.name, reason));
+        };
+        let data = super::stored::Data::Rearranged(Box::new(self.clone()), layout);
+        Ok(Self { name, dtype: self.dtype, shape, data, path: self.path.clone() })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The numbers 0, 1, ... in the new order.
+    fn order(layout: &Layout, stored: &[usize]) -> Vec<usize> {
+        let values: Vec<usize> = (0..stored.iter().product()).collect();
+        layout.apply(stored, &values, |_| 7)
+    }
+
+    #[test]
+    fn tensorflow_to_pytorch() {
+        // 1 x 2 pixels, 2 inputs, 3 outputs: value = pixel * 6 + input * 3 + output.
+        assert_eq!(Layout::Hwio.shape(&[1, 2, 2, 3]).unwrap(), [3, 2, 1, 2]);
+        assert_eq!(order(&Layout::Hwio, &[1, 2, 2, 3]), [0, 6, 3, 9, 1, 7, 4, 10, 2, 8, 5, 11]);
+        assert_eq!(Layout::Hwcm.shape(&[1, 2, 2, 3]).unwrap(), [6, 1, 1, 2]);
+        assert_eq!(order(&Layout::Hwcm, &[1, 2, 2, 3]), [0, 6, 1, 7, 2, 8, 3, 9, 4, 10, 5, 11]);
+        // A map of 2 channels and 1 x 2 pixels, then a vector of one.
+        let dense = Layout::Dense(vec![[2, 1, 2], [1, 1, 1]]);
+        assert_eq!(dense.shape(&[5, 2]).unwrap(), [2, 5]);
+        assert_eq!(order(&dense, &[5, 2]), [0, 4, 2, 6, 8, 1, 5, 3, 7, 9]);
+        assert_eq!(order(&Layout::Filled(1.0), &[3]), [7, 7, 7]);
+    }
+
+    #[test]
+    fn what_does_not_fit() {
+        assert_eq!(Layout::Hwio.shape(&[3, 3]), None);
+        assert_eq!(Layout::Dense(vec![[2, 2, 2]]).shape(&[9, 4]), None);
+        assert_eq!(Layout::Dense(vec![[usize::MAX, 2, 2]]).shape(&[9, 4]), None);
+        assert_eq!(Layout::Hwcm.shape(&[1, 1, usize::MAX, 2]), None);
+    }
+}
