@@ -1,0 +1,154 @@
+//! Keras models against Keras, from the numbers that `tests/goldens/keras_models.py` wrote.
+
+use convscope_models::engine::{Tape, Tensor};
+use convscope_models::fill::fill_image;
+use convscope_models::network::Head;
+use convscope_models::preprocess::ChannelOrder;
+use convscope_models::weights::WeightsError;
+use convscope_models::{LoadError, Model, Source, described_network, load};
+use convscope_tests::{golden, root, shared};
+use convscope_viz::predict::input_gradient;
+use safetensors::SafeTensors;
+use std::path::{Path, PathBuf};
+
+fn floats(file: &SafeTensors, name: &str) -> Vec<f32> {
+    let bytes = file.tensor(name).unwrap_or_else(|e| panic!("{name}: {e}")).data().to_vec();
+    bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect()
+}
+
+fn close(what: &str, got: &[f32], want: &[f32], bound: f32) {
+    assert_eq!(got.len(), want.len(), "{what}: lengths");
+    let off = |(g, w): (&f32, &f32)| if (g - w).is_nan() { f32::INFINITY } else { (g - w).abs() };
+    let worst = got.iter().zip(want).map(off).fold(0.0, f32::max);
+    println!("{what}: off by {worst:.2e}, {bound:.2e} allowed");
+    assert!(worst <= bound, "{what}: off by {worst:e}, {bound:e} allowed");
+}
+
+fn fixture(name: &str) -> PathBuf {
+    root().join("tests/goldens/keras").join(name)
+}
+
+fn open(path: &Path) -> Result<Model, LoadError> {
+    let source = Source::parse(path.to_str().unwrap(), &mut ())?;
+    let network = described_network(&source)?.expect("the file describes its network");
+    load(network, &source)
+}
+
+/// Logits, probabilities and the first logit's input gradient of the model in a file.
+fn matches(name: &str, path: &Path) -> Model {
+    let model = open(path).unwrap();
+    let bytes = golden("keras.safetensors");
+    let file = SafeTensors::deserialize(&bytes).unwrap();
+    let want = |what: &str| floats(&file, &format!("{name}.{what}"));
+    let input = &model.network.input;
+    let (c, h, w) = (input.channels, input.height, input.width);
+    let image = Tensor::from_slice([1, c, h, w], &fill_image(&format!("keras.{name}"), 1, c, h, w)).unwrap();
+    let mut tape = Tape::new();
+    let run = model.forward(&mut tape, image.clone()).unwrap();
+    let mut logits = tape.value(run.output()).unwrap().f32().to_vec();
+    let mut probabilities = model.network.head.probabilities(&logits);
+    // Keras has one output for two classes; the second is what it stands for.
+    if want("logits").len() == 1 {
+        (logits, probabilities) = (vec![logits[1]], vec![probabilities[1]]);
+    }
+    close("probabilities", &probabilities, &want("probabilities"), 1e-5);
+    let largest = |v: &[f32]| v.iter().fold(0.0f32, |m, v| m.max(v.abs()));
+    close("logits", &logits, &want("logits"), 1e-5 * largest(&want("logits")).max(1.0));
+    let dx = want("dx");
+    let class = if want("logits").len() == 1 { 1 } else { 0 };
+    let (_, gradient) = input_gradient(&model, &image, Some(class)).unwrap();
+    close("input gradient", gradient.f32(), &dx, 1e-4 * largest(&dx));
+    model
+}
+
+#[test]
+fn small_sequential() {
+    let model = matches("small_sequential", &fixture("small_sequential.h5"));
+    let network = &model.network;
+    assert_eq!((network.name.as_str(), network.head, network.classes.len()), ("small_sequential", Head::Sigmoid, 2));
+    // `Rescaling(1 / 127.5, offset=-1)` is how photos are prepared.
+    let n = network.preprocess.normalization;
+    assert_eq!((n.order, n.scale, n.mean, n.std), (ChannelOrder::Rgb, 127.5, [1.0; 3], [1.0; 3]));
+    // A layer's name is its output, after its activation.
+    let conv = network.select("conv").unwrap().layer;
+    assert_eq!(network[conv].name, "conv.relu");
+    assert_eq!(network[network.select("conv:pre").unwrap().layer].name, "conv.conv");
+}
+
+#[test]
+fn small_functional() {
+    let model = matches("small_functional", &fixture("small_functional.h5"));
+    assert_eq!(model.network.preprocess.normalization.order, ChannelOrder::Grey);
+    assert_eq!(model.network.layers[0].name, "photo");
+    assert_eq!(model.network.head, Head::Softmax);
+}
+
+/// A published file of Keras 2.0.5, as it is.
+#[test]
+fn mini_xception() {
+    let Some(data) = shared("data") else { return };
+    let model = matches("mini_xception", &data.join("weights/fer2013_mini_XCEPTION.102-0.66.hdf5"));
+    // `model.summary()`: 58,423 parameters, of which 1,472 are moving means and variances.
+    assert_eq!(model.network.params().iter().map(|p| p.len()).sum::<usize>(), 58_423);
+    assert_eq!(model.network.parameter_count(), 56_951);
+    assert!(model.network.select("separable_conv2d_8").is_ok());
+}
+
+/// What comes out of opening these bytes: one line.
+fn refusal(bytes: &[u8]) -> Option<String> {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.h5");
+    std::fs::write(&path, bytes).unwrap();
+    let error = open(&path).err()?;
+    assert!(matches!(error, LoadError::Weights(_)), "{error:?}");
+    let text = error.to_string();
+    if !matches!(error, LoadError::Weights(WeightsError::Mismatch(_))) {
+        assert_eq!(text.lines().count(), 1, "{text}");
+    }
+    Some(text)
+}
+
+/// A change of `from` to `to` of the same length, which keeps the file's structure.
+fn edited(bytes: &[u8], from: &str, to: &str) -> Vec<u8> {
+    assert_eq!(from.len(), to.len());
+    let mut edited = bytes.to_vec();
+    let at = bytes.windows(from.len()).position(|window| window == from.as_bytes()).expect("the text is in the file");
+    edited[at..at + to.len()].copy_from_slice(to.as_bytes());
+    edited
+}
+
+#[test]
+fn what_is_wrong_is_named() {
+    let bytes = std::fs::read(fixture("small_functional.h5")).unwrap();
+    let says = |from: &str, to: &str, words: &[&str]| {
+        let text = refusal(&edited(&bytes, from, to)).unwrap_or_else(|| panic!("{to} was taken"));
+        assert!(words.iter().all(|word| text.contains(word)), "{text}");
+    };
+    says("\"class_name\": \"Multiply\"", "\"class_name\": \"Subtract\"", &["product", "Subtract"]);
+    says("\"class_name\": \"Conv2D\"", "\"class_name\": \"Wonv2D\"", &["strided", "Wonv2D", "not known", "layer"]);
+    says("\"activation\": \"relu\"", "\"activation\": \"mish\"", &["separable", "mish", "leaky_relu"]);
+    says("\"max_value\": 6.0", "\"max_value\": 5.0", &["relu6", "max_value"]);
+    says("\"groups\": 2", "\"groups\": 5", &["grouped", "5 groups"]);
+    says("\"units\": 5", "\"units\": 4", &["classes"]);
+    says("\"class_name\": \"Functional\"", "\"class_name\": \"Dysfunctio\"", &["Dysfunctio", "Sequential"]);
+}
+
+#[test]
+fn truncated_and_damaged_files_are_refused() {
+    let bytes = std::fs::read(fixture("small_sequential.h5")).unwrap();
+    for part in 0..32 {
+        let length = bytes.len() * part / 32;
+        assert!(refusal(&bytes[..length]).is_some(), "{length} bytes were taken");
+    }
+    // Damage in a weight goes unseen; nothing may panic.
+    let mut state = 1u64;
+    for _ in 0..300 {
+        let mut damaged = bytes.clone();
+        for _ in 0..8 {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            let place = (state >> 33) as usize % damaged.len();
+            damaged[place] = (state >> 24) as u8;
+        }
+        refusal(&damaged);
+    }
+}
