@@ -208,6 +208,13 @@ pub struct Prepared {
     pub shown: RgbImage,
 }
 
+impl Prepared {
+    /// The first `channels` planes: all three, or the one that a network for grey images takes. `None` if it wants more.
+    pub fn planes(&self, channels: usize) -> Option<&[f32]> {
+        self.data.get(..channels.checked_mul(self.h * self.w)?)
+    }
+}
+
 /// One axis of a centre crop: where it starts in the image, or the width of the border before the image.
 struct Centred {
     start: usize,

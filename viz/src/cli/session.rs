@@ -107,7 +107,7 @@ impl Session {
         let prepared = prepare_file(path, &preprocess)?;
         self.check_size(path, &prepared)?;
         check_memory(self.network(), [prepared.h, prepared.w], 1, pass)?;
-        let tensor = planes(self.network(), &prepared)?;
+        let tensor = images(self.network(), &[&prepared])?;
         Ok((prepared, tensor))
     }
 
@@ -162,13 +162,18 @@ impl Session {
     }
 }
 
-/// The planes of a prepared photo that the network takes, `[1, channels, h, w]`: all, or for grey images the first.
-pub fn planes(network: &Network, image: &Prepared) -> Result<Tensor, Problem> {
-    let (channels, plane) = (network.input.channels, image.h * image.w);
-    let data = image.data.get(..channels * plane).ok_or_else(|| {
-        Problem::failure(format!("{} takes {channels} channels, a photo has 3", network.name))
-    })?;
-    Ok(Tensor::from_slice([1, channels, image.h, image.w], data)?)
+/// Prepared photos of one size as the network takes them, `[n, channels, h, w]`.
+pub fn images(network: &Network, photos: &[&Prepared]) -> Result<Tensor, Problem> {
+    let (h, w) = photos.first().map_or((0, 0), |photo| (photo.h, photo.w));
+    let channels = network.input.channels;
+    let mut data = Vec::with_capacity(photos.len() * channels * h * w);
+    for photo in photos {
+        let planes = photo.planes(channels);
+        data.extend_from_slice(planes.ok_or_else(|| {
+            Problem::failure(format!("{} takes {channels} channels and a photo has 3", network.name))
+        })?);
+    }
+    Ok(Tensor::from_slice([photos.len(), channels, h, w], &data)?)
 }
 
 /// Whether the best five of so many classes say anything.

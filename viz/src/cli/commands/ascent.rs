@@ -7,7 +7,7 @@ use crate::cli::session::{Pass, Session, check_memory, progress, side_lengths};
 use clap::ValueEnum;
 use convscope_models::engine::Tensor;
 use convscope_models::network::{LayerId, Selection};
-use convscope_models::preprocess::{Normalization, Preprocess, Resize, prepare_file};
+use convscope_models::preprocess::{ChannelOrder, Normalization, Preprocess, Resize, prepare_file};
 use convscope_viz::ascent::{self, Ascent, InputSpace, Options, Preset, Shown, Start, StepRule, ascend, best};
 use convscope_viz::draw::deprocess::{Standardize, denormalize};
 use convscope_viz::draw::{Cell, Figure, Grid, Order, Pixels, Theme, tile};
@@ -153,10 +153,17 @@ fn options(session: &Session, args: &AscentArgs, seed: u64) -> Result<Options, P
     }
     if let Some(path) = &args.start {
         let resize = Resize::Exact { h: o.size[0], w: o.size[1] };
-        let to_unit = Preprocess { resize, crop: None, normalization: Normalization::UNIT, ..Preprocess::IMAGENET };
+        // Colours in the order of the picture, whatever the network's.
+        let order = match network.preprocess.normalization.order {
+            ChannelOrder::Grey => ChannelOrder::Grey,
+            ChannelOrder::Rgb | ChannelOrder::Bgr => ChannelOrder::Rgb,
+        };
+        let normalization = Normalization { order, ..Normalization::UNIT };
+        let to_unit = Preprocess { resize, crop: None, normalization, ..Preprocess::IMAGENET };
         let [low, high] = o.range;
-        let values = prepare_file(path, &to_unit)?.data;
-        o.start = Start::Image(values.into_iter().map(|v| low + v * (high - low)).collect());
+        let photo = prepare_file(path, &to_unit)?;
+        let values = photo.planes(network.input.channels).unwrap_or(&photo.data);
+        o.start = Start::Image(values.iter().map(|v| low + v * (high - low)).collect());
     }
     Ok(o)
 }

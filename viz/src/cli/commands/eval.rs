@@ -4,7 +4,7 @@
 use crate::cli::args::{Common, EvalArgs};
 use crate::cli::output::{Output, print};
 use crate::cli::problem::Problem;
-use crate::cli::session::{Session, progress, tells_top5};
+use crate::cli::session::{Session, images, progress, tells_top5};
 use convscope_models::engine::Tensor;
 use convscope_models::preprocess::{ImageError, Prepared, Preprocess, Resize, prepare_file};
 use convscope_models::train::class_folders;
@@ -140,23 +140,23 @@ fn count(
     let bar = progress(all.len() as u64, "eval", quiet);
     for part in all.chunks(usize::from(options.batch)) {
         let read: Vec<Result<Prepared, ImageError>> = part.par_iter().map(|(_, p)| prepare_file(p, &preprocess)).collect();
-        let mut images: Vec<(&(usize, PathBuf), Prepared)> = Vec::new();
+        let mut ready: Vec<(&(usize, PathBuf), Prepared)> = Vec::new();
         for (item, image) in part.iter().zip(read) {
             match image {
                 Ok(image) => {
                     session.check_size(&item.1, &image)?;
-                    images.push((item, image));
+                    ready.push((item, image));
                 }
                 // One broken file does not spoil a thousand answers, but it is named.
                 Err(e) => bar.suspend(|| eprintln!("skipped: {e}")),
             }
         }
         // Images of one size go together.
-        while let Some((h, w)) = images.first().map(|(_, p)| (p.h, p.w)) {
-            let (same, rest): (Vec<_>, Vec<_>) = images.into_iter().partition(|(_, p)| (p.h, p.w) == (h, w));
-            images = rest;
-            let data: Vec<f32> = same.iter().flat_map(|(_, p)| &p.data).copied().collect();
-            let predictions = predict(&model, &Tensor::from_slice([same.len(), 3, h, w], &data)?)?;
+        while let Some((h, w)) = ready.first().map(|(_, p)| (p.h, p.w)) {
+            let (same, rest): (Vec<_>, Vec<_>) = ready.into_iter().partition(|(_, p)| (p.h, p.w) == (h, w));
+            ready = rest;
+            let photos: Vec<&Prepared> = same.iter().map(|(_, photo)| photo).collect();
+            let predictions = predict(&model, &images(&model.network, &photos)?)?;
             for (((class, path), image), p) in same.iter().zip(&predictions) {
                 let mut order = p.top(if among.is_some() { classes } else { 5 });
                 order.retain(|c| among.is_none_or(|among| among.contains(c)));
