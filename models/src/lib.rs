@@ -5,6 +5,7 @@
 //! | [`network`], [`families`] | the list of layers, and builders that read like the papers' tables |
 //! | [`model`], [`fuse`], `head` | a network with its weights, running it, fusing it for inference; what its outputs mean |
 //! | [`weights`], [`load`] | files and hub addresses to named tensors, named tensors to a model |
+//! | [`inspect`] | what a file of weights holds, known network or not |
 //! | [`keras`] | models as Keras saves them, architecture and all, to networks |
 //! | [`builtin`] | a trained network and photos to try things on, within the program |
 //! | [`preprocess`], [`labels`] | photos to tensors as Pillow and torchvision do it; class names |
@@ -18,6 +19,7 @@ pub mod files;
 pub mod fill;
 pub mod fuse;
 mod head;
+pub mod inspect;
 pub mod keras;
 pub mod labels;
 mod load;

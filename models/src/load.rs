@@ -4,9 +4,9 @@ use crate::builtin;
 use crate::fill::{Kind, fill_value};
 use crate::keras::KerasModel;
 use crate::model::Model;
-use crate::network::{Network, NetworkError};
+use crate::network::{Network, NetworkError, Param};
 use crate::weights::{
-    Checkpoint, DownloadProgress, Expected, HubAddress, HubOptions, WeightsError, fetch, match_tensors, training_only,
+    Checkpoint, DownloadProgress, Expected, HubAddress, HubOptions, Mismatch, WeightsError, fetch, match_tensors, training_only,
 };
 use crate::{engine, families};
 use convscope_engine::Tensor;
@@ -94,7 +94,9 @@ pub enum LoadError {
     #[error("{0}")]
     NoWeights(String),
     /// No known network has these tensors.
-    #[error("{file} fits no known network: name the network with -m to see what differs")]
+    #[error(
+        "{file} fits no known network: `convscope inspect {file}` says what it holds, and with -m NAME one sees what differs from a network"
+    )]
     Unknown {
         /// The file.
         file: String,
@@ -113,7 +115,8 @@ impl LoadError {
     }
 }
 
-fn expected(network: &Network) -> Vec<Expected> {
+/// The tensors that a network needs.
+pub(crate) fn expected(network: &Network) -> Vec<Expected> {
     network.params().into_iter().map(|p| Expected { name: p.name, shape: p.shape }).collect()
 }
 
@@ -129,22 +132,46 @@ pub fn described_network(source: &Source) -> Result<Option<Network>, LoadError> 
     }
 }
 
-/// The first known network (with `classes` classes, or its own) that has exactly the tensors of `source`.
+/// The first known network that has exactly the tensors of `source`, with `classes` classes or, without, as many as its last layer
+/// has outputs in the file; in any width.
 ///
 /// # Errors
 /// None has.
 pub fn guess_network(source: &Source, classes: Option<usize>) -> Result<Network, LoadError> {
     let Some(checkpoint) = source.checkpoint() else { return Err(LoadError::NoNetwork) };
+    let counts = |t: &&crate::weights::StoredTensor| t.dtype.is_float() && training_only(&t.name).is_none();
+    let stored = checkpoint.tensors().iter().filter(counts).count();
     for name in families::names() {
         let network = families::build(name, classes)?;
         // Matching explains every difference, which takes long; most networks differ in the number of tensors already.
-        let counts = |t: &&crate::weights::StoredTensor| t.dtype.is_float() && training_only(&t.name).is_none();
-        let stored = checkpoint.tensors().iter().filter(counts).count();
-        if stored == network.params().len() && match_tensors(&network.name, &expected(&network), checkpoint).is_ok() {
-            return Ok(network);
+        if stored != network.params().len() {
+            continue;
+        }
+        let Err(error) = match_tensors(&network.name, &expected(&network), checkpoint) else { return Ok(network) };
+        let WeightsError::Mismatch(mismatch) = error else { continue };
+        if let Some(other) = resized(name, &network, &mismatch, classes)
+            && match_tensors(&other.name, &expected(&other), checkpoint).is_ok()
+        {
+            return Ok(other);
         }
     }
     Err(LoadError::Unknown { file: checkpoint.path().display().to_string() })
+}
+
+/// More classes than any data set has, so that shapes that a file makes up are no network.
+const MOST_CLASSES: usize = 1 << 20;
+
+/// The network in the width, and with the number of classes, of a file that differs from it in nothing but shapes: of the first
+/// convolution and of the last layer.
+fn resized(name: &str, network: &Network, mismatch: &Mismatch, classes: Option<usize>) -> Option<Network> {
+    if !mismatch.missing.is_empty() || !mismatch.unexpected.is_empty() {
+        return None;
+    }
+    let params = network.params();
+    let outputs = |param: &Param| mismatch.misshapen.iter().find(|m| m.name == param.name)?.stored.first().copied();
+    let width = outputs(params.iter().find(|p| p.shape.len() == 4)?);
+    let classes = classes.or_else(|| outputs(params.last()?).filter(|n| (1..=MOST_CLASSES).contains(n)));
+    families::build(&width.map_or_else(|| name.to_string(), |w| format!("{name}-w{w}")), classes).ok()
 }
 
 /// Weights that PyTorch or the hub downloaded earlier, or a message that says where to get them.

@@ -1,6 +1,7 @@
 //! What can go wrong while looking into a network.
 
 use convscope_models::engine;
+use convscope_models::weights::WeightsError;
 
 /// Errors of the methods. Each message is one line.
 #[derive(Debug, thiserror::Error)]
@@ -46,4 +47,15 @@ pub enum VizError {
         /// A layer that works.
         example: String,
     },
+    /// A stored tensor that is no convolution's weight.
+    #[error("{tensor} is {shape:?}: filters have four dimensions, [filters, channels, height, width]")]
+    NotFilters {
+        /// The tensor.
+        tensor: String,
+        /// Its shape.
+        shape: Vec<usize>,
+    },
+    /// A stored tensor cannot be read.
+    #[error(transparent)]
+    Weights(#[from] WeightsError),
 }

@@ -3,12 +3,12 @@
 use crate::error::VizError;
 use convscope_models::Model;
 use convscope_models::network::{LayerId, LayerKind};
+use convscope_models::text::one_line;
+use convscope_models::weights::StoredTensor;
 
 /// The filters of a convolution, `[oc, c, kh, kw]`.
 #[derive(Debug, Clone)]
 pub struct Filters {
-    /// The layer.
-    pub layer: LayerId,
     /// Filters, channels (of a group), height, width.
     pub size: [usize; 4],
     /// The weights.
@@ -42,5 +42,16 @@ pub fn filters(model: &Model, layer: LayerId) -> Result<Filters, VizError> {
         kind: model.network[layer].kind.type_name().to_string(),
         example: first_conv(model).map_or_else(String::new, |id| model.network[id].name.clone()),
     })?;
-    Ok(Filters { layer, size, values: weight.f32().to_vec() })
+    Ok(Filters { size, values: weight.f32().to_vec() })
+}
+
+/// A tensor of a file as filters, of whatever network it is.
+///
+/// # Errors
+/// It has not four dimensions, cannot be read, or holds NaN or infinity.
+pub fn stored_filters(tensor: &StoredTensor) -> Result<Filters, VizError> {
+    let size = tensor.shape[..]
+        .try_into()
+        .map_err(|_| VizError::NotFilters { tensor: one_line(&tensor.name), shape: tensor.shape.clone() })?;
+    Ok(Filters { size, values: tensor.to_f32_checked()? })
 }

@@ -120,6 +120,15 @@ pub enum Command {
         /// Convolution, or LAYER:FILTER for the slices of one filter (default: the first)
         #[arg(short, long, value_name = "LAYER[:FILTER]")]
         layer: Option<String>,
+        /// Four-dimensional tensor of the weights' file instead, or NAME:FILTER; works for any network, known or not
+        #[arg(long, value_name = "NAME[:FILTER]", conflicts_with = "layer")]
+        tensor: Option<String>,
+    },
+    /// What a file of weights holds, known network or not: tensors, statistics, dead and duplicate filters, NaN; a guess at the network
+    Inspect {
+        /// A file of weights or hf:owner/repo[/file] [default: what -w says, or builtin]
+        #[arg(value_name = "FILE|hf:OWNER/REPO")]
+        file: Option<String>,
     },
     /// Feature maps of one layer, several or all
     Features {

@@ -61,6 +61,14 @@ pub fn network_and_weights(common: &Common) -> Result<(Network, Option<Source>),
     Ok((network, given))
 }
 
+/// The weights that were named with `-w`, or those within the program, for `what`, which looks at the file and not at a network.
+pub fn weights(common: &Common, what: &str) -> Result<Source, Problem> {
+    if common.model.is_some() || common.classes.is_some() {
+        return Err(Problem::usage(format!("{what} takes the file as it is, whatever the network: leave out -m and --classes")));
+    }
+    Ok(Source::parse(common.weights.as_deref().unwrap_or(builtin::NAME), &mut Download::new(common.quiet))?)
+}
+
 /// The network that was asked for.
 pub fn network(common: &Common) -> Result<Network, Problem> {
     Ok(network_and_weights(common)?.0)
@@ -156,9 +164,7 @@ impl Session {
 
     /// The line at the bottom of a picture.
     pub fn metadata(&self, more: &str) -> String {
-        let weights = self.weights.rsplit('/').next().unwrap_or_default();
-        let more = if more.is_empty() { String::new() } else { format!(" · {more}") };
-        format!("weights {weights}{more} · {}", convscope_viz::draw::png::SOFTWARE)
+        credit(&self.weights, more)
     }
 }
 
@@ -174,6 +180,13 @@ pub fn images(network: &Network, photos: &[&Prepared]) -> Result<Tensor, Problem
         })?);
     }
     Ok(Tensor::from_slice([photos.len(), channels, h, w], &data)?)
+}
+
+/// The line at the bottom of a picture that these weights are behind.
+pub fn credit(weights: &str, more: &str) -> String {
+    let weights = weights.rsplit('/').next().unwrap_or_default();
+    let more = if more.is_empty() { String::new() } else { format!(" · {more}") };
+    format!("weights {weights}{more} · {}", convscope_viz::draw::png::SOFTWARE)
 }
 
 /// Whether the best five of so many classes say anything.

@@ -1,17 +1,68 @@
 //! `convscope filters`: a convolution's kernels as a picture.
 
 use crate::cli::args::Common;
-use crate::cli::output::{Output, print};
+use crate::cli::output::{Output, facts, print};
 use crate::cli::problem::Problem;
-use crate::cli::session::Session;
+use crate::cli::session::{Session, credit, weights};
+use convscope_models::Source;
 use convscope_models::engine::Tensor;
+use convscope_models::text::{nearest, one_line};
 use convscope_viz::draw::deprocess::signed;
 use convscope_viz::draw::{Cell, Colormap, Figure, Grid, Limits, Pixels, Range, ScaleBar, Scope, Theme};
-use convscope_viz::filters::{Filters, filters, first_conv};
+use convscope_viz::filters::{Filters, filters, first_conv, stored_filters};
 use image::{Rgb, RgbImage};
-use serde_json::json;
+use serde_json::{Map, Value, json};
 
-pub fn run(common: &Common, layer: Option<&str>) -> Result<(), Problem> {
+pub fn run(common: &Common, layer: Option<&str>, tensor: Option<&str>) -> Result<(), Problem> {
+    let Subject { of, kind, name, one, filters: found, credit, facts } = match tensor {
+        Some(text) => of_file(common, text)?,
+        None => of_network(common, layer)?,
+    };
+    let [oc, c, kh, kw] = found.size;
+    let what = one.map(|i| format!(":{i}")).unwrap_or_default();
+    let title = format!("Filters · {of} · {name}{what}");
+    let shown = match one {
+        Some(filter) => format!("the {c} slices of filter {filter} (of {oc}), each {kh}×{kw}"),
+        None => format!("{oc} filters, each {c}×{kh}×{kw}"),
+    };
+    let figure = Figure::new(&title)
+        .subtitle(format!("{shown} · one scale for all, ends at the 99th percentile of |w|"))
+        .metadata(credit)
+        .theme(if common.dark { Theme::dark() } else { Theme::light() });
+    let pages = match one {
+        Some(filter) => slices(&figure, &found, filter)?,
+        None => figure.grid(&Drawn::new(&found)?.grid())?,
+    };
+    let mut output = Output::new(common, facts);
+    for (i, page) in pages.iter().enumerate() {
+        let number = if pages.len() > 1 { (i + 1).to_string() } else { String::new() };
+        output.picture(&["filters", &of, &format!("{name}{what}"), &number], &title, page, &[])?;
+    }
+    let stored_as = if tensor.is_some() { name.clone() } else { format!("{name}.weight") };
+    output.numbers(stored_as, Tensor::from_slice(found.size, &found.values)?);
+    let pictures = output.finish()?;
+    if common.json {
+        print(format!("{:#}", json!({kind: name, "shape": found.size, "pictures": pictures})))?;
+    }
+    Ok(())
+}
+
+/// Filters and where they are from.
+struct Subject {
+    /// The network or the file.
+    of: String,
+    /// What `name` names: `layer` or `tensor`.
+    kind: &'static str,
+    name: String,
+    /// The only filter that is asked for.
+    one: Option<usize>,
+    filters: Filters,
+    credit: String,
+    facts: Map<String, Value>,
+}
+
+/// The filters of a layer, or of the first convolution.
+fn of_network(common: &Common, layer: Option<&str>) -> Result<Subject, Problem> {
     let session = Session::open(common)?;
     let network = session.network();
     let (layer, one) = match layer {
@@ -21,34 +72,38 @@ pub fn run(common: &Common, layer: Option<&str>) -> Result<(), Problem> {
         }
         None => (first_conv(&session.model).ok_or_else(|| Problem::usage(format!("{} has no convolution", network.name)))?, None),
     };
-    let found = filters(&session.model, layer)?;
-    let [oc, c, kh, kw] = found.size;
-    let name = network[layer].name.as_str();
-    let what = one.map(|i| format!(":{i}")).unwrap_or_default();
-    let title = format!("Filters · {} · {name}{what}", network.name);
-    let of = match one {
-        Some(filter) => format!("the {c} slices of filter {filter} (of {oc}), each {kh}×{kw}"),
-        None => format!("{oc} filters, each {c}×{kh}×{kw}"),
+    let (of, name, filters) = (network.name.clone(), network[layer].name.clone(), filters(&session.model, layer)?);
+    let facts = session.facts(&[("layer", json!(name)), ("shape", json!(filters.size))]);
+    Ok(Subject { of, kind: "layer", name, one, filters, credit: session.metadata(""), facts })
+}
+
+/// A tensor of the weights' file, of whatever network.
+fn of_file(common: &Common, text: &str) -> Result<Subject, Problem> {
+    let source = weights(common, "--tensor")?;
+    let Source::File(checkpoint) = &source else {
+        return Err(Problem::usage(format!("--tensor {text}: random weights are in no file; choose a layer with -l")));
     };
-    let figure = Figure::new(&title)
-        .subtitle(format!("{of} · one scale for all, ends at the 99th percentile of |w|"))
-        .metadata(session.metadata(""))
-        .theme(if common.dark { Theme::dark() } else { Theme::light() });
-    let pages = match one {
-        Some(filter) => slices(&figure, &found, filter)?,
-        None => figure.grid(&Drawn::new(&found)?.grid())?,
+    let weights = source.to_string();
+    let named = |name: &str| checkpoint.tensors().iter().find(|t| t.name == name);
+    let one = || {
+        let (name, filter) = text.rsplit_once(':')?;
+        Some((named(name)?, Some(filter.parse::<usize>().ok()?)))
     };
-    let mut output = Output::new(common, session.facts(&[("layer", json!(name)), ("shape", json!(found.size))]));
-    for (i, page) in pages.iter().enumerate() {
-        let number = if pages.len() > 1 { (i + 1).to_string() } else { String::new() };
-        output.picture(&["filters", &network.name, &format!("{name}{what}"), &number], &title, page, &[])?;
+    let (tensor, one) = named(text).map(|t| (t, None)).or_else(one).ok_or_else(|| {
+        let drawable = checkpoint.tensors().iter().filter(|t| t.shape.len() == 4).map(|t| t.name.as_str());
+        let near: Vec<String> = nearest(text, drawable, 3).iter().map(one_line).collect();
+        let hint =
+            if near.is_empty() { "nor any of four dimensions".into() } else { format!("did you mean {}?", near.join(", ")) };
+        Problem::usage(format!("--tensor {text}: {weights} has no such tensor; {hint}"))
+    })?;
+    let filters = stored_filters(tensor)?;
+    let (name, count) = (one_line(&tensor.name), filters.size[0]);
+    if let Some(filter) = one.filter(|filter| *filter >= count) {
+        return Err(Problem::usage(format!("--tensor {text}: {name} has {count} filters, so none is number {filter}")));
     }
-    output.numbers(format!("{name}.weight"), Tensor::from_slice(found.size, &found.values)?);
-    let pictures = output.finish()?;
-    if common.json {
-        print(format!("{:#}", json!({"layer": name, "shape": found.size, "pictures": pictures})))?;
-    }
-    Ok(())
+    let facts = facts(&[("weights", json!(weights)), ("tensor", json!(name)), ("shape", json!(filters.size))]);
+    let of = weights.rsplit('/').next().unwrap_or_default().to_string();
+    Ok(Subject { of, kind: "tensor", name, one, filters, credit: credit(&weights, ""), facts })
 }
 
 /// A picture of each filter, and what its shades stand for.

@@ -8,6 +8,7 @@ mod eval;
 mod features;
 mod filters;
 mod gradcam;
+mod inspect;
 mod models;
 mod predict;
 mod report;
@@ -27,6 +28,7 @@ pub fn run(args: &Args) -> Result<(), Problem> {
         Command::Trace { .. } => Some("trace"),
         Command::Bench { .. } => Some("bench"),
         Command::Models => Some("models"),
+        Command::Inspect { .. } => Some("inspect"),
         Command::Convert { .. } => Some("convert"),
         _ => None,
     };
@@ -42,7 +44,8 @@ pub fn run(args: &Args) -> Result<(), Problem> {
         }
         Command::Train(options) => train::run(common, options),
         Command::Eval(options) => eval::run(common, options),
-        Command::Filters { layer } => filters::run(common, layer.as_deref()),
+        Command::Filters { layer, tensor } => filters::run(common, layer.as_deref(), tensor.as_deref()),
+        Command::Inspect { file } => inspect::run(common, file.as_deref()),
         Command::Features { path, image, layer, sort, scale, preset } => {
             features::run(common, path, image, &features::Look { layer, sort: *sort, scale, preset: *preset })
         }

@@ -1,0 +1,128 @@
+//! Which network a checkpoint may be of, and why one thinks so.
+
+use crate::load::{LoadError, Source, described_network, expected, guess_network};
+use crate::network::Network;
+use crate::weights::{Checkpoint, StoredTensor};
+use crate::{families, text::one_line};
+use std::collections::HashMap;
+
+/// A guess at the network whose weights a file holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Guess {
+    /// The network that the file fits, as [`families::build`] takes it or as the file itself names it.
+    pub network: Option<String>,
+    /// The known network that it is most like, where it fits none.
+    pub nearest: Option<String>,
+    /// Classes.
+    pub classes: Option<usize>,
+    /// What speaks for it, a sentence each.
+    pub why: Vec<String>,
+}
+
+/// Guesses the network of `source` and its number of classes.
+///
+/// # Errors
+/// As [`described_network`]; random weights have no network. That a file fits no network is a result, no error.
+pub fn guess(source: &Source) -> Result<Guess, LoadError> {
+    if let Some(network) = described_network(source)? {
+        return Ok(known(&network, "the file says so itself".into()));
+    }
+    match (guess_network(source, None), source) {
+        (Ok(network), _) => {
+            let tensors = network.params().len();
+            Ok(known(&network, format!("its {tensors} tensors are those of {}, by name and shape", network.name)))
+        }
+        (Err(LoadError::Unknown { .. }), Source::File(checkpoint)) => unknown(checkpoint),
+        (Err(e), _) => Err(e),
+    }
+}
+
+fn known(network: &Network, reason: String) -> Guess {
+    let outputs = network.params().pop().map(|p| format!("{} has {} outputs", p.name, p.shape[0]));
+    Guess {
+        network: Some(network.name.clone()),
+        nearest: None,
+        classes: Some(network.classes.len()),
+        why: std::iter::once(reason).chain(outputs).collect(),
+    }
+}
+
+fn unknown(checkpoint: &Checkpoint) -> Result<Guess, LoadError> {
+    let tensors = checkpoint.tensors();
+    let mut why = vec!["the tensors are those of no known network".to_string()];
+    let nearest = nearest(tensors)?;
+    if let Some((name, shared, all)) = &nearest {
+        why.push(format!("nearest is {name}: {shared} of its {all} tensors are here with its names and shapes"));
+    }
+    why.extend(build(tensors));
+    let classes = match &outputs(tensors)[..] {
+        [] => None,
+        [last] => {
+            why.push(format!("{} has {} outputs, and no layer takes so many inputs", one_line(&last.name), last.shape[0]));
+            Some(last.shape[0])
+        }
+        several => {
+            let list: Vec<String> = several.iter().take(5).map(|t| format!("{} ({})", one_line(&t.name), t.shape[0])).collect();
+            why.push(format!("{} layers could be the last: {}", several.len(), list.join(", ")));
+            None
+        }
+    };
+    Ok(Guess { network: None, nearest: nearest.map(|n| n.0), classes, why })
+}
+
+/// The known network with the largest part of its tensors in the file, by name and shape; how many, and how many it has. None
+/// if it is less than half of them.
+fn nearest(tensors: &[StoredTensor]) -> Result<Option<(String, usize, usize)>, LoadError> {
+    let stored: HashMap<&str, &[usize]> = tensors.iter().map(|t| (t.name.as_str(), &t.shape[..])).collect();
+    let mut best: Option<(String, usize, usize)> = None;
+    for name in families::names() {
+        let needed = expected(&families::build(name, None)?);
+        let shared = needed.iter().filter(|e| stored.get(e.name.as_str()) == Some(&&e.shape[..])).count();
+        let better = best.as_ref().is_none_or(|(_, s, n)| shared * n > s * needed.len());
+        if 2 * shared >= needed.len() && better {
+            best = Some((name.to_string(), shared, needed.len()));
+        }
+    }
+    Ok(best)
+}
+
+/// What the shapes tell of the layers.
+fn build(tensors: &[StoredTensor]) -> Vec<String> {
+    let convolutions: Vec<&StoredTensor> = tensors.iter().filter(|t| t.dtype.is_float() && t.shape.len() == 4).collect();
+    let depthwise = convolutions.iter().filter(|t| t.shape[0] > 1 && t.shape[1] == 1).count();
+    let matrices = tensors.iter().filter(|t| t.dtype.is_float() && t.shape.len() == 2).count();
+    let norms = tensors.iter().filter(|t| t.name.ends_with("running_mean") || t.name.ends_with("moving_mean")).count();
+    let counts = [
+        (convolutions.len(), "four-dimensional tensors, convolutions"),
+        (depthwise, "of them of one channel each, depthwise"),
+        (matrices, "matrices, dense layers"),
+        (norms, "batch-norms"),
+    ];
+    let counted: Vec<String> = counts.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{n} {what}")).collect();
+    let mut lines = if counted.is_empty() { Vec::new() } else { vec![counted.join("; ")] };
+    // Names are in their natural order, not the network's: few layers read as few channels as an image has.
+    let images = |t: &&&StoredTensor| matches!(t.shape[1], 3 | 4) && t.shape[0] > t.shape[1];
+    if let Some(first) = convolutions.iter().find(images) {
+        lines.push(format!("{} reads {} channels, as many as an image has", one_line(&first.name), first.shape[1]));
+    }
+    lines
+}
+
+/// The layers that may be the network's last: nothing takes as many inputs as they have outputs. Dense layers, or else 1x1
+/// convolutions; of several, those that are named as last layers are.
+fn outputs(tensors: &[StoredTensor]) -> Vec<&StoredTensor> {
+    let weights: Vec<&StoredTensor> =
+        tensors.iter().filter(|t| t.dtype.is_float() && matches!(t.shape.len(), 2 | 4) && t.shape[1] > 0).collect();
+    // A dense layer after flattening takes a multiple of the channels.
+    let taken = |outputs: usize| weights.iter().any(|t| t.shape[1] == outputs);
+    let free = |dimensions: usize| -> Vec<&StoredTensor> {
+        let last = |t: &&StoredTensor| t.shape.len() == dimensions && t.shape[2..].iter().all(|&k| k == 1);
+        weights.iter().copied().filter(last).filter(|t| t.shape[0] > 0 && !taken(t.shape[0])).collect()
+    };
+    let dense = free(2);
+    let found = if dense.is_empty() { free(4) } else { dense };
+    let names = ["fc", "classifier", "head", "linear", "output", "logits", "predictions"];
+    let named: Vec<&StoredTensor> =
+        found.iter().copied().filter(|t| t.name.split(['.', '/']).any(|part| names.contains(&part))).collect();
+    if found.len() > 1 && !named.is_empty() { named } else { found }
+}
