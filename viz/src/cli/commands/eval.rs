@@ -20,7 +20,7 @@ const SHOWN: usize = 224;
 
 /// The images of `DIR/CLASS/*` with their classes: a folder is called by a class's name or index. Folders of other classes than
 /// those of `among` do not count.
-fn images(session: &Session, dir: &Path, among: Option<&[usize]>) -> Result<Vec<(usize, PathBuf)>, Problem> {
+fn labelled(session: &Session, dir: &Path, among: Option<&[usize]>) -> Result<Vec<(usize, PathBuf)>, Problem> {
     let mut found = Vec::new();
     for folder in class_folders(dir)? {
         let class = session.class(&folder.name).or_else(|_| session.class(&folder.own_name()));
@@ -106,7 +106,7 @@ impl Tally {
 pub fn run(common: &Common, options: &EvalArgs) -> Result<(), Problem> {
     let session = Session::open(common)?;
     let among = options.among.as_deref().map(|text| session.classes(text)).transpose()?;
-    let all = images(&session, &options.dir, among.as_deref())?;
+    let all = labelled(&session, &options.dir, among.as_deref())?;
     let tally = count(&session, &all, among.as_deref(), options, common.quiet || common.json)?;
     let sum = tally.sum();
     if sum.images == 0 {
