@@ -39,7 +39,7 @@ pub struct Common {
     /// Network, see `convscope models` [builtin, or what the weights are of]
     #[arg(short, long, global = true, value_name = "NAME")]
     pub model: Option<String>,
-    /// Weights: a .safetensors, .pth, .pt or .th file, hf:owner/repo[/file], `builtin` or `random`
+    /// Weights: a .safetensors, .pth, .pt, .th, .h5 or .hdf5 file, hf:owner/repo[/file], `builtin` or `random`
     #[arg(short, long, global = true, value_name = "FILE|hf:OWNER/REPO")]
     pub weights: Option<String>,
     /// Number of classes of the network, or a text file with one name a line

@@ -154,7 +154,7 @@ fn options(session: &Session, args: &AscentArgs, seed: u64) -> Result<Options, P
     if let Some(path) = &args.start {
         let resize = Resize::Exact { h: o.size[0], w: o.size[1] };
         // Colours in the order of the picture, whatever the network's.
-        let order = match network.preprocess.normalization.order {
+        let order = match session.network().preprocess.normalization.order {
             ChannelOrder::Grey => ChannelOrder::Grey,
             ChannelOrder::Rgb | ChannelOrder::Bgr => ChannelOrder::Rgb,
         };
@@ -162,7 +162,7 @@ fn options(session: &Session, args: &AscentArgs, seed: u64) -> Result<Options, P
         let to_unit = Preprocess { resize, crop: None, normalization, ..Preprocess::IMAGENET };
         let [low, high] = o.range;
         let photo = prepare_file(path, &to_unit)?;
-        let values = photo.planes(network.input.channels).unwrap_or(&photo.data);
+        let values = photo.planes(session.network().input.channels).unwrap_or(&photo.data);
         o.start = Start::Image(values.iter().map(|v| low + v * (high - low)).collect());
     }
     Ok(o)
