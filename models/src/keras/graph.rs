@@ -52,7 +52,12 @@ fn spec(index: usize, json: &Value) -> Result<Spec, String> {
     };
     let name = json.get("name").or(config.get("name")).and_then(Value::as_str);
     let name = name.filter(|name| !name.is_empty()).ok_or_else(|| format!("is damaged: layer {index} has no name"))?;
-    Ok(Spec { class: crate::text::one_line(class), name: crate::text::one_line(name), inputs: Vec::new(), config: config.clone() })
+    Ok(Spec {
+        class: crate::text::one_line(class),
+        name: crate::text::one_line(name),
+        inputs: Vec::new(),
+        config: config.clone(),
+    })
 }
 
 fn sequential(config: &Value, list: &[Value]) -> Result<Vec<Spec>, String> {

@@ -22,9 +22,8 @@ fn activation(spec: &Spec) -> Result<Option<LayerKind>, String> {
         "softmax" => LayerKind::Softmax,
         other => {
             let other = crate::text::one_line(other);
-            return Err(spec.error(format!(
-                "has the activation {other:?}; linear, relu, relu6, leaky_relu, sigmoid and softmax are known"
-            )));
+            return Err(spec
+                .error(format!("has the activation {other:?}; linear, relu, relu6, leaky_relu, sigmoid and softmax are known")));
         }
     }))
 }
@@ -93,8 +92,16 @@ impl Translator<'_> {
             }
             "Rescaling" => self.rescaling(place, spec, x),
             // They do something in training only.
-            "GaussianNoise" | "GaussianDropout" | "AlphaDropout" | "ActivityRegularization" | "RandomFlip" | "RandomRotation"
-            | "RandomZoom" | "RandomTranslation" | "RandomContrast" | "RandomBrightness" => Ok((*x).clone()),
+            "GaussianNoise"
+            | "GaussianDropout"
+            | "AlphaDropout"
+            | "ActivityRegularization"
+            | "RandomFlip"
+            | "RandomRotation"
+            | "RandomZoom"
+            | "RandomTranslation"
+            | "RandomContrast"
+            | "RandomBrightness" => Ok((*x).clone()),
             _ => {
                 let last = self.graph.layers.len() - 1;
                 Err(spec.error(format!("is of a kind that is not known here; it is layer {place} of {last} after the input")))
@@ -127,7 +134,12 @@ impl Translator<'_> {
     }
 
     /// Adds `kinds` and the activation, and says which layer is the first and what comes out of the last.
-    fn with_activation(&mut self, spec: &Spec, x: LayerId, mut kinds: Vec<(&str, LayerKind)>) -> Result<(Vec<LayerId>, Value), String> {
+    fn with_activation(
+        &mut self,
+        spec: &Spec,
+        x: LayerId,
+        mut kinds: Vec<(&str, LayerKind)>,
+    ) -> Result<(Vec<LayerId>, Value), String> {
         let activation = self.own_activation(spec)?;
         let rectified = activation.as_ref().is_some_and(rectifies);
         kinds.extend(activation.map(|kind| (activation_name(&kind), kind)));
@@ -323,7 +335,8 @@ impl Translator<'_> {
         let last = if self.net.spatial(x.id).is_some() { 3 } else { 1 };
         match only.unwrap_or(value).as_i64() {
             Some(axis) if axis == -1 || axis == last => Ok(()),
-            _ => Err(spec.error(format!("works along axis {}; only the channels, the last one, are read", crate::text::one_line(value)))),
+            _ => Err(spec
+                .error(format!("works along axis {}; only the channels, the last one, are read", crate::text::one_line(value)))),
         }
     }
 }

@@ -9,7 +9,13 @@ pub(super) type Sides = [usize; 4];
 ///
 /// TensorFlow's `same` makes the output `ceil(extent / stride)` and adds what that takes, the odd pixel at the bottom and right
 /// (<https://www.tensorflow.org/api_docs/python/tf/nn#notes_on_padding_2>).
-pub(super) fn sides(spec: &Spec, size: [usize; 2], kernel: [usize; 2], stride: [usize; 2], dilation: [usize; 2]) -> Result<Sides, String> {
+pub(super) fn sides(
+    spec: &Spec,
+    size: [usize; 2],
+    kernel: [usize; 2],
+    stride: [usize; 2],
+    dilation: [usize; 2],
+) -> Result<Sides, String> {
     match spec.word_or("padding", "valid")?.to_ascii_lowercase().as_str() {
         "valid" => Ok([0; 4]),
         "same" => {

@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
 use std::sync::Arc;
 
-use hdf5_reader::messages::datatype::Datatype;
 use hdf5_reader::error::{Error, Result};
 use hdf5_reader::group::Group;
+use hdf5_reader::messages::datatype::Datatype;
 use hdf5_reader::{Attribute, Dataset, Hdf5File, OpenOptions};
 
 use super::stored::{Data, FileBytes};
@@ -51,9 +51,9 @@ pub(super) fn read(path: &Arc<Path>, bytes: FileBytes) -> std::result::Result<Re
     for (name, dataset) in datasets {
         let Some(dtype) = stored_type(dataset.dtype()) else { continue };
         let shape = dataset.shape().iter().map(|&extent| usize::try_from(extent));
-        let shape = shape.collect::<std::result::Result<Vec<usize>, _>>().map_err(|_| {
-            WeightsError::tensor(path, &name, "has more values than any memory")
-        })?;
+        let shape = shape
+            .collect::<std::result::Result<Vec<usize>, _>>()
+            .map_err(|_| WeightsError::tensor(path, &name, "has more values than any memory"))?;
         let limit = if dataset.chunks().is_some() { limit } else { length };
         let data = Data::Hdf5 { dataset: Arc::new(dataset), limit };
         tensors.push(StoredTensor { name, dtype, shape, data, path: Arc::clone(path) });

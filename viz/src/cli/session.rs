@@ -175,9 +175,9 @@ pub fn images(network: &Network, photos: &[&Prepared]) -> Result<Tensor, Problem
     let mut data = Vec::with_capacity(photos.len() * channels * h * w);
     for photo in photos {
         let planes = photo.planes(channels);
-        data.extend_from_slice(planes.ok_or_else(|| {
-            Problem::failure(format!("{} takes {channels} channels and a photo has 3", network.name))
-        })?);
+        data.extend_from_slice(
+            planes.ok_or_else(|| Problem::failure(format!("{} takes {channels} channels and a photo has 3", network.name)))?,
+        );
     }
     Ok(Tensor::from_slice([photos.len(), channels, h, w], &data)?)
 }
