@@ -56,7 +56,7 @@ impl KerasModel {
             let name = |variable: &&str| format!("{}.{variable}", weight.keras_layer);
             let found = weight.variables.iter().find_map(|variable| checkpoint.get(&name(variable)));
             let stored = found.ok_or_else(|| {
-                let wanted: Vec<String> = weight.variables.iter().map(|variable| name(variable)).collect();
+                let wanted: Vec<String> = weight.variables.iter().map(name).collect();
                 fail(format!("it has no weights {} for its layer {:?}", wanted.join(" or "), weight.keras_layer))
             })?;
             let name = format!("{}.{}", plan.network[weight.layer].name, weight.param);
