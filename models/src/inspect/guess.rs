@@ -58,7 +58,11 @@ fn unknown(checkpoint: &Checkpoint) -> Result<Guess, LoadError> {
     let classes = match &outputs(tensors)[..] {
         [] => None,
         [last] => {
-            why.push(format!("{} has {} outputs, and no layer takes so many inputs", one_line(&last.name), last.shape[0]));
+            why.push(format!(
+                "{} has {} outputs, and no layer like it takes so many inputs",
+                one_line(&last.name),
+                last.shape[0]
+            ));
             Some(last.shape[0])
         }
         several => {
@@ -108,16 +112,16 @@ fn build(tensors: &[StoredTensor]) -> Vec<String> {
     lines
 }
 
-/// The layers that may be the network's last: nothing takes as many inputs as they have outputs. Dense layers, or else 1x1
+/// The layers that may be the network's last: nothing of their kind takes as many inputs as they have outputs. Dense layers, or else 1x1
 /// convolutions; of several, those that are named as last layers are.
 fn outputs(tensors: &[StoredTensor]) -> Vec<&StoredTensor> {
     let weights: Vec<&StoredTensor> =
         tensors.iter().filter(|t| t.dtype.is_float() && matches!(t.shape.len(), 2 | 4) && t.shape[1] > 0).collect();
-    // A dense layer after flattening takes a multiple of the channels.
-    let taken = |outputs: usize| weights.iter().any(|t| t.shape[1] == outputs);
+    // Dense layers follow dense layers: a convolution that takes three channels says nothing of one with three outputs.
+    let taken = |outputs: usize, dimensions: usize| weights.iter().any(|t| t.shape.len() == dimensions && t.shape[1] == outputs);
     let free = |dimensions: usize| -> Vec<&StoredTensor> {
         let last = |t: &&StoredTensor| t.shape.len() == dimensions && t.shape[2..].iter().all(|&k| k == 1);
-        weights.iter().copied().filter(last).filter(|t| t.shape[0] > 0 && !taken(t.shape[0])).collect()
+        weights.iter().copied().filter(last).filter(|t| t.shape[0] > 0 && !taken(t.shape[0], dimensions)).collect()
     };
     let dense = free(2);
     let found = if dense.is_empty() { free(4) } else { dense };

@@ -39,7 +39,7 @@ fn every_command(network: &str, size: usize, layer: &str) {
     assert_eq!(pictures(&sandbox, &format!("filters {net}"), "filters"), 1);
     assert_eq!(pictures(&sandbox, &format!("features {photo} -l {layer}"), "features"), 1);
     assert_eq!(pictures(&sandbox, &format!("ascent {net} -l {layer}:1 --steps 2 --size {size}"), "ascent"), 1);
-    pictures(&sandbox, &format!("gradcam {photo} -c cat"), "gradcam");
+    pictures(&sandbox, &format!("gradcam {photo} -c 281"), "gradcam");
 
     let trace = sandbox.json(&format!("trace {photo} --backward")).to_string();
     assert!(trace.contains(layer), "{network}: {trace}");
