@@ -14,7 +14,7 @@ pub struct Duplicate {
 /// Filters of a convolution that add nothing.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Repeats {
-    /// Filters none of whose weights is more than [`DEAD`] of the tensor's largest, in order.
+    /// Filters none of whose weights is more than `DEAD` of the tensor's largest, in order.
     pub dead: Vec<usize>,
     /// Filters that are a multiple of an earlier one, in order. In a grouped convolution they may still do something else:
     /// each group reads other channels.
