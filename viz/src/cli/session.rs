@@ -115,7 +115,7 @@ impl Session {
         let prepared = prepare_file(path, &preprocess)?;
         self.check_size(path, &prepared)?;
         check_memory(self.network(), [prepared.h, prepared.w], 1, pass)?;
-        let tensor = images(self.network(), &[&prepared])?;
+        let tensor = input(self.network(), &[&prepared])?;
         Ok((prepared, tensor))
     }
 
@@ -169,7 +169,7 @@ impl Session {
 }
 
 /// Prepared photos of one size as the network takes them, `[n, channels, h, w]`.
-pub fn images(network: &Network, photos: &[&Prepared]) -> Result<Tensor, Problem> {
+pub fn input(network: &Network, photos: &[&Prepared]) -> Result<Tensor, Problem> {
     let (h, w) = photos.first().map_or((0, 0), |photo| (photo.h, photo.w));
     let channels = network.input.channels;
     let mut data = Vec::with_capacity(photos.len() * channels * h * w);

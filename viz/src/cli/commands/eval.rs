@@ -4,7 +4,7 @@
 use crate::cli::args::{Common, EvalArgs};
 use crate::cli::output::{Output, print};
 use crate::cli::problem::Problem;
-use crate::cli::session::{Session, images, progress, tells_top5};
+use crate::cli::session::{Session, input, progress, tells_top5};
 use convscope_models::engine::Tensor;
 use convscope_models::preprocess::{ImageError, Prepared, Preprocess, Resize, prepare_file};
 use convscope_models::train::class_folders;
@@ -156,7 +156,7 @@ fn count(
             let (same, rest): (Vec<_>, Vec<_>) = ready.into_iter().partition(|(_, p)| (p.h, p.w) == (h, w));
             ready = rest;
             let photos: Vec<&Prepared> = same.iter().map(|(_, photo)| photo).collect();
-            let predictions = predict(&model, &images(&model.network, &photos)?)?;
+            let predictions = predict(&model, &input(&model.network, &photos)?)?;
             for (((class, path), image), p) in same.iter().zip(&predictions) {
                 let mut order = p.top(if among.is_some() { classes } else { 5 });
                 order.retain(|c| among.is_none_or(|among| among.contains(c)));
