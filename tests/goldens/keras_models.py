@@ -47,7 +47,8 @@ def functional():
     b = L.ReLU(max_value=6.0, name="relu6")(b)
     x = L.Concatenate(name="joined")([L.Add(name="sum")([a, b]), L.Multiply(name="product")([a, b])])
     x = L.Conv2D(8, 3, dilation_rate=2, padding="same", groups=2, name="grouped")(x)
-    x = L.AveragePooling2D(3, strides=2, padding="same", name="mean")(x)
+    # Evenly padded: at odd padding Keras's PyTorch backend repeats the border, which TensorFlow and JAX leave out of the mean.
+    x = L.AveragePooling2D((3, 2), strides=2, padding="same", name="mean")(x)
     x = L.Activation("leaky_relu", name="leaky")(x)
     flat = L.Flatten(name="flat")(x)
     x = L.Concatenate(name="vector")([flat, L.GlobalMaxPooling2D(name="most")(x), L.GlobalAveragePooling2D(name="average")(x)])
