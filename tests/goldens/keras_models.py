@@ -1,6 +1,8 @@
 """Keras models as HDF5 files, and what Keras makes of a closed-form image with them.
 
-Needs Keras 3 (run with KERAS_BACKEND=torch) and h5py. The two small models are committed beside the numbers; of the published one,
+    KERAS_BACKEND=torch python tests/goldens/keras_models.py ../shared
+
+Made with Keras 3.15.1, torch 2.15.0 and h5py 3.16.0, in f32. The two small models are committed beside the numbers; of the published one,
 mini-XCEPTION for FER-2013 (Keras 2.0.5, github.com/oarriaga/face_classification), only the numbers are.
 """
 
