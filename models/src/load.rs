@@ -59,8 +59,8 @@ impl Source {
         })
     }
 
-    /// The file, unless there is none.
-    fn checkpoint(&self) -> Option<&Checkpoint> {
+    /// The file, unless there is none; of a Keras model with its tensors in PyTorch's layout.
+    pub fn checkpoint(&self) -> Option<&Checkpoint> {
         match self {
             Source::File(checkpoint) => Some(checkpoint),
             Source::Keras(model) => Some(&model.checkpoint),

@@ -27,12 +27,12 @@ pub fn guess(source: &Source) -> Result<Guess, LoadError> {
     if let Some(network) = described_network(source)? {
         return Ok(known(&network, "the file says so itself".into()));
     }
-    match (guess_network(source, None), source) {
+    match (guess_network(source, None), source.checkpoint()) {
         (Ok(network), _) => {
             let tensors = network.params().len();
             Ok(known(&network, format!("its {tensors} tensors are those of {}, by name and shape", network.name)))
         }
-        (Err(LoadError::Unknown { .. }), Source::File(checkpoint)) => unknown(checkpoint),
+        (Err(LoadError::Unknown { .. }), Some(checkpoint)) => unknown(checkpoint),
         (Err(e), _) => Err(e),
     }
 }

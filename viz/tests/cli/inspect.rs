@@ -157,3 +157,16 @@ fn typed_wrong() {
     sandbox.fails(1, "filters -w broken.safetensors --tensor stem.kernel", &["stem.kernel", "infin"]);
     assert_eq!(sandbox.json("inspect broken.safetensors")["totals"]["infinite"], 1);
 }
+
+/// A Keras model's tensors are those of its network, in this project's layout.
+#[test]
+fn a_keras_file_is_inspected_and_drawn() {
+    let sandbox = Sandbox::new();
+    sandbox.write("keras.h5", include_bytes!("../../../tests/goldens/keras/small_sequential.h5"));
+    let report = sandbox.json("inspect keras.h5");
+    assert!(report["guess"]["network"].is_string(), "{report}");
+    let of_four = |t: &&Value| t["shape"].as_array().is_some_and(|s| s.len() == 4);
+    let kernel = report["tensors"].as_array().unwrap().iter().find(of_four).unwrap();
+    assert_eq!(kernel["shape"][2], kernel["shape"][3], "height and width come last: {kernel}");
+    sandbox.ok(&format!("filters -w keras.h5 --tensor {}", kernel["name"].as_str().unwrap()));
+}

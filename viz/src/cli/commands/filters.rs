@@ -4,7 +4,6 @@ use crate::cli::args::Common;
 use crate::cli::output::{Output, facts, print};
 use crate::cli::problem::Problem;
 use crate::cli::session::{Session, credit, weights};
-use convscope_models::Source;
 use convscope_models::engine::Tensor;
 use convscope_models::text::{nearest, one_line};
 use convscope_viz::draw::deprocess::signed;
@@ -80,7 +79,7 @@ fn of_network(common: &Common, layer: Option<&str>) -> Result<Subject, Problem> 
 /// A tensor of the weights' file, of whatever network.
 fn of_file(common: &Common, text: &str) -> Result<Subject, Problem> {
     let source = weights(common, "--tensor")?;
-    let Source::File(checkpoint) = &source else {
+    let Some(checkpoint) = source.checkpoint() else {
         return Err(Problem::usage(format!("--tensor {text}: random weights are in no file; choose a layer with -l")));
     };
     let weights = source.to_string();

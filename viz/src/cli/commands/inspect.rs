@@ -4,7 +4,6 @@ use crate::cli::args::Common;
 use crate::cli::output::print;
 use crate::cli::problem::Problem;
 use crate::cli::session::weights;
-use convscope_models::Source;
 use convscope_models::inspect::{Guess, Inspected, guess, inspect};
 use convscope_models::text::{one_line, thousands};
 use serde_json::{Value, json};
@@ -18,7 +17,7 @@ pub fn run(common: &Common, file: Option<&str>) -> Result<(), Problem> {
     }
     let named = file.map(String::from).or(common.weights.clone());
     let source = weights(&Common { weights: named, ..common.clone() }, "inspect")?;
-    let Source::File(checkpoint) = &source else {
+    let Some(checkpoint) = source.checkpoint() else {
         return Err(Problem::usage("random weights are in no file: give a file, hf:owner/repo or builtin"));
     };
     let tensors = inspect(checkpoint)?;

@@ -90,7 +90,7 @@ fn start(common: &Common, options: &TrainArgs, folder: &ImageFolder) -> Result<T
         },
     };
     let mut model = match given {
-        Some((trained, Some(source @ Source::File(_)))) => transfer(network, trained, &source, common.seed)?,
+        Some((trained, Some(source @ (Source::File(_) | Source::Keras(_))))) => transfer(network, trained, &source, common.seed)?,
         _ => draw(network, common.seed)?,
     };
     model.device = device::choose(common)?.device;
