@@ -188,6 +188,7 @@ pub(crate) fn input(o: &Operand, dtype: DType, seed: u64) -> Buffer {
     let mut b = poisoned(o.dtype(dtype), o.len);
     let value = |i: usize| match o.fill {
         Fill::Positive => 0.5 + random::uniform(seed, i as u64),
+        Fill::Wide => 16.0 * random::uniform(seed, i as u64) - 8.0,
         _ => 2.0 * random::uniform(seed, i as u64) - 1.0,
     };
     let chosen = |i: usize, among: usize| random::philox(seed, i as u64)[0] as usize % among.max(1);

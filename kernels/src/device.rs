@@ -106,10 +106,14 @@ pub trait Real:
     fn ln_1p(self) -> Self;
     /// Square root.
     fn sqrt(self) -> Self;
+    /// Hyperbolic tangent.
+    fn tanh(self) -> Self;
+    /// The error function.
+    fn erf(self) -> Self;
 }
 
 macro_rules! real {
-    ($t:ty) => {
+    ($t:ty, $erf:path) => {
         impl Real for $t {
             const ZERO: Self = 0.0;
             const ONE: Self = 1.0;
@@ -135,8 +139,14 @@ macro_rules! real {
             fn sqrt(self) -> Self {
                 self.sqrt()
             }
+            fn tanh(self) -> Self {
+                self.tanh()
+            }
+            fn erf(self) -> Self {
+                $erf(self)
+            }
         }
     };
 }
-real!(f32);
-real!(f64);
+real!(f32, libm::erff);
+real!(f64, libm::erf);

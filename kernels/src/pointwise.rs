@@ -8,9 +8,10 @@ use crate::simd::Vector;
 use crate::stream::{lanes, par_map};
 use crate::table::{Accum, Operand, ROUNDING, Signature, TRANSCENDENTAL, Table, threaded_rows, vector_rows};
 use crate::threads::par_items;
+use std::f64::consts::{FRAC_1_SQRT_2, FRAC_2_SQRT_PI};
 use std::fmt;
 
-/// A function of one number. Gradients are computed from its value, so its argument need not be kept.
+/// A function of one number. Gradients are computed from its value where that says enough (see [`Unary::gradient_reads`]).
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Unary {
     /// `max(x, 0)`
@@ -23,8 +24,42 @@ pub enum Unary {
     Sigmoid,
     /// `ln(1 + exp(x))`, without overflow.
     Softplus,
-    /// `factor * x`
-    Scale(f64),
+    /// `tanh(x)`
+    Tanh,
+    /// `gain * x` where positive, else `gain * alpha * (exp(x) - 1)`: ELU where the gain is 1 (Clevert et al. 2016), else SELU
+    /// (Klambauer et al. 2017). Alpha, then the gain; neither is negative.
+    Elu(f64, f64),
+    /// `x * sigmoid(x)`, also called swish (Ramachandran et al. 2017).
+    Silu,
+    /// `x * Phi(x)` by the error function (Hendrycks & Gimpel 2016).
+    Gelu,
+    /// The same by the `tanh` formula of that paper.
+    GeluTanh,
+    /// `x * tanh(softplus(x))` (Misra 2019).
+    Mish,
+    /// `min(max(slope * x + shift, 0), 1)`; the slope is not negative.
+    HardSigmoid(f64, f64),
+    /// `x * min(max(x + 3, 0), 6) / 6` (Howard et al. 2019).
+    HardSwish,
+    /// `x / (1 + |x|)`
+    Softsign,
+    /// `min(max(x, low), high)`
+    Clip(f64, f64),
+    /// `x` above this, else 0.
+    Threshold(f64),
+    /// `exp(x)`
+    Exp,
+    /// `factor * x + shift`
+    Affine(f64, f64),
+}
+
+/// What a gradient is computed from, beside the gradient that comes in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reads {
+    /// The function's argument.
+    Argument,
+    /// The function's value.
+    Value,
 }
 
 /// What a ReLU does with an incoming gradient `r` at value `y`.
@@ -57,6 +92,48 @@ impl fmt::Display for UnarySpec {
 }
 
 impl Unary {
+    /// Name, as PyTorch spells it where it has one.
+    pub fn name(self) -> &'static str {
+        match self {
+            Unary::Relu => "ReLU",
+            Unary::Relu6 => "ReLU6",
+            Unary::LeakyRelu(_) => "LeakyReLU",
+            Unary::Sigmoid => "Sigmoid",
+            Unary::Softplus => "Softplus",
+            Unary::Tanh => "Tanh",
+            Unary::Elu(_, 1.0) => "ELU",
+            Unary::Elu(..) => "SELU",
+            Unary::Silu => "SiLU",
+            Unary::Gelu | Unary::GeluTanh => "GELU",
+            Unary::Mish => "Mish",
+            Unary::HardSigmoid(..) => "Hardsigmoid",
+            Unary::HardSwish => "Hardswish",
+            Unary::Softsign => "Softsign",
+            Unary::Clip(..) => "Clip",
+            Unary::Threshold(_) => "Threshold",
+            Unary::Exp => "Exp",
+            Unary::Affine(..) => "Affine",
+        }
+    }
+
+    /// Its numbers in a few characters.
+    pub fn settings(self) -> String {
+        match self {
+            Unary::LeakyRelu(a) | Unary::Threshold(a) | Unary::Elu(a, 1.0) | Unary::Affine(a, 0.0) => a.to_string(),
+            Unary::Elu(a, b) | Unary::HardSigmoid(a, b) | Unary::Clip(a, b) | Unary::Affine(a, b) => format!("{a}, {b}"),
+            Unary::GeluTanh => "tanh".to_string(),
+            _ => String::new(),
+        }
+    }
+
+    /// What `unary.bwd` takes as its first input. Functions that take a value twice, and have another slope there, need the argument.
+    pub fn gradient_reads(self) -> Reads {
+        match self {
+            Unary::Silu | Unary::Gelu | Unary::GeluTanh | Unary::Mish | Unary::HardSwish | Unary::Threshold(_) => Reads::Argument,
+            _ => Reads::Value,
+        }
+    }
+
     #[inline(always)]
     fn value<T: Real>(self, x: T) -> T {
         // Comparisons are written so that NaN stays NaN.
@@ -68,15 +145,7 @@ impl Unary {
                     x
                 }
             }
-            Unary::Relu6 => {
-                if x < T::ZERO {
-                    T::ZERO
-                } else if x > T::of(6.0) {
-                    T::of(6.0)
-                } else {
-                    x
-                }
-            }
+            Unary::Relu6 => clip(x, T::ZERO, T::of(6.0)),
             Unary::LeakyRelu(slope) => {
                 if x < T::ZERO {
                     T::of(slope) * x
@@ -84,17 +153,34 @@ impl Unary {
                     x
                 }
             }
-            Unary::Sigmoid => T::ONE / (T::ONE + (-x).exp()),
-            Unary::Softplus => {
-                let (above, below) = if x < T::ZERO { (T::ZERO, x) } else { (x, -x) };
-                above + below.exp().ln_1p()
+            Unary::Sigmoid => sigmoid(x),
+            Unary::Softplus => softplus(x),
+            Unary::Tanh => x.tanh(),
+            Unary::Elu(alpha, gain) => T::of(gain) * if x < T::ZERO { T::of(alpha) * x.exp_m1() } else { x },
+            Unary::Silu => x * sigmoid(x),
+            Unary::Gelu => x * normal(x),
+            Unary::GeluTanh => x * normal_by_tanh(x)[0],
+            Unary::Mish => x * softplus(x).tanh(),
+            Unary::HardSigmoid(slope, shift) => clip(T::of(slope) * x + T::of(shift), T::ZERO, T::ONE),
+            Unary::HardSwish => x * clip(x + T::of(3.0), T::ZERO, T::of(6.0)) / T::of(6.0),
+            Unary::Softsign => x / (T::ONE + if x < T::ZERO { -x } else { x }),
+            Unary::Clip(low, high) => clip(x, T::of(low), T::of(high)),
+            Unary::Threshold(least) => {
+                if x <= T::of(least) {
+                    T::ZERO
+                } else {
+                    x
+                }
             }
-            Unary::Scale(factor) => T::of(factor) * x,
+            Unary::Exp => x.exp(),
+            Unary::Affine(factor, shift) => T::of(factor) * x + T::of(shift),
         }
     }
 
     #[inline(always)]
-    fn gradient<T: Real>(self, rule: ReluRule, y: T, dout: T) -> T {
+    fn gradient<T: Real>(self, rule: ReluRule, read: T, dout: T) -> T {
+        // One of the two, as `gradient_reads` says.
+        let (x, y) = (read, read);
         let gate = |active: bool| {
             let open = match rule {
                 ReluRule::Plain => active,
@@ -116,9 +202,100 @@ impl Unary {
             Unary::Sigmoid => dout * y * (T::ONE - y),
             // The sigmoid of the argument.
             Unary::Softplus => dout * -(-y).exp_m1(),
-            Unary::Scale(factor) => T::of(factor) * dout,
+            Unary::Tanh => dout * (T::ONE - y * y),
+            Unary::Elu(alpha, gain) => dout * if y > T::ZERO { T::of(gain) } else { y + T::of(gain * alpha) },
+            Unary::Silu => {
+                let s = sigmoid(x);
+                dout * s * (T::ONE + x * (T::ONE - s))
+            }
+            Unary::Gelu => {
+                let density = (x * x * T::of(-0.5)).exp() * T::of(0.5 * FRAC_2_SQRT_PI * FRAC_1_SQRT_2);
+                dout * (normal(x) + x * density)
+            }
+            Unary::GeluTanh => {
+                let [value, slope] = normal_by_tanh(x);
+                dout * (value + x * slope)
+            }
+            Unary::Mish => {
+                let t = softplus(x).tanh();
+                dout * (t + x * (T::ONE - t * t) * sigmoid(x))
+            }
+            Unary::HardSigmoid(slope, _) => {
+                if y > T::ZERO && y < T::ONE {
+                    T::of(slope) * dout
+                } else {
+                    T::ZERO
+                }
+            }
+            Unary::HardSwish => {
+                if x <= T::of(-3.0) {
+                    T::ZERO
+                } else if x >= T::of(3.0) {
+                    dout
+                } else {
+                    dout * (x + x + T::of(3.0)) / T::of(6.0)
+                }
+            }
+            Unary::Softsign => {
+                let rest = T::ONE - if y < T::ZERO { -y } else { y };
+                dout * rest * rest
+            }
+            Unary::Clip(low, high) => {
+                if y > T::of(low) && y < T::of(high) {
+                    dout
+                } else {
+                    T::ZERO
+                }
+            }
+            Unary::Threshold(least) => {
+                if x > T::of(least) {
+                    dout
+                } else {
+                    T::ZERO
+                }
+            }
+            Unary::Exp => dout * y,
+            Unary::Affine(factor, _) => T::of(factor) * dout,
         }
     }
+}
+
+// Comparisons are written so that NaN stays NaN.
+#[inline(always)]
+fn clip<T: Real>(x: T, low: T, high: T) -> T {
+    if x < low {
+        low
+    } else if x > high {
+        high
+    } else {
+        x
+    }
+}
+
+#[inline(always)]
+fn sigmoid<T: Real>(x: T) -> T {
+    T::ONE / (T::ONE + (-x).exp())
+}
+
+#[inline(always)]
+fn softplus<T: Real>(x: T) -> T {
+    let (above, below) = if x < T::ZERO { (T::ZERO, x) } else { (x, -x) };
+    above + below.exp().ln_1p()
+}
+
+/// The share of a standard normal distribution below `x`.
+#[inline(always)]
+fn normal<T: Real>(x: T) -> T {
+    T::of(0.5) * (T::ONE + (x * T::of(FRAC_1_SQRT_2)).erf())
+}
+
+/// The same by the formula of `GeluTanh`, and its slope.
+#[inline(always)]
+fn normal_by_tanh<T: Real>(x: T) -> [T; 2] {
+    let (outer, inner) = (T::of(FRAC_2_SQRT_PI * FRAC_1_SQRT_2), T::of(0.044715));
+    let t = (outer * x * (T::ONE + inner * x * x)).tanh();
+    let half = T::of(0.5);
+    [half * (T::ONE + t), half * (T::ONE - t * t) * outer * (T::ONE + T::of(3.0) * inner * x * x)]
 }
 
 /// Runs `f(i)` for every element of `out`, on threads or not.
@@ -132,25 +309,34 @@ fn unary_fwd<T: Real, const THREADS: bool>(s: &UnarySpec, inputs: &[&Buffer], ou
     // One loop per function: the choice stays outside, and the compiler vectorises each.
     macro_rules! all { ($($p:pat => $op:expr),*) => { match s.op { $($p => each::<T, THREADS>(out, accum, |i| $op.value(x[i]))),* } } }
     all!(Unary::Relu => Unary::Relu, Unary::Relu6 => Unary::Relu6, Unary::LeakyRelu(a) => Unary::LeakyRelu(a),
-         Unary::Sigmoid => Unary::Sigmoid, Unary::Softplus => Unary::Softplus, Unary::Scale(a) => Unary::Scale(a));
+         Unary::Sigmoid => Unary::Sigmoid, Unary::Softplus => Unary::Softplus, Unary::Tanh => Unary::Tanh,
+         Unary::Elu(a, b) => Unary::Elu(a, b), Unary::Silu => Unary::Silu, Unary::Gelu => Unary::Gelu,
+         Unary::GeluTanh => Unary::GeluTanh, Unary::Mish => Unary::Mish, Unary::HardSigmoid(a, b) => Unary::HardSigmoid(a, b),
+         Unary::HardSwish => Unary::HardSwish, Unary::Softsign => Unary::Softsign, Unary::Clip(a, b) => Unary::Clip(a, b),
+         Unary::Threshold(a) => Unary::Threshold(a), Unary::Exp => Unary::Exp, Unary::Affine(a, b) => Unary::Affine(a, b));
 }
 
 fn unary_bwd<T: Real, const THREADS: bool>(s: &UnarySpec, inputs: &[&Buffer], outputs: &mut [&mut Buffer], accum: Accum) {
-    let (y, dout) = (inputs[0].as_slice::<T>(), inputs[1].as_slice::<T>());
-    each::<T, THREADS>(outputs[0].as_mut_slice(), accum, |i| s.op.gradient(s.rule, y[i], dout[i]));
+    let (read, dout) = (inputs[0].as_slice::<T>(), inputs[1].as_slice::<T>());
+    each::<T, THREADS>(outputs[0].as_mut_slice(), accum, |i| s.op.gradient(s.rule, read[i], dout[i]));
 }
 
 lanes!(Relu {} V [x] => V::splat(0.0).max(x));
-lanes!(Relu6 {} V [x] => {
-    let y = V::splat(0.0).max(x);
-    V::select(y.above(V::splat(6.0)), V::splat(6.0), y)
+lanes!(Clip { low, high } V [x] => {
+    let y = low.max(x);
+    V::select(y.above(high), high, y)
 });
 lanes!(LeakyRelu { slope } V [x] => V::select(V::splat(0.0).above(x), slope.mul(x), x));
+lanes!(Affine { factor, shift } V [x] => factor.mul(x).add(shift));
 lanes!(Scale { factor } V [x] => factor.mul(x));
 
 // Gradients at value `y`.
 lanes!(ReluGate {} V [y, dout] => V::select(y.above(V::splat(0.0)), dout, V::splat(0.0)));
 lanes!(Relu6Gate {} V [y, dout] => V::select(V::splat(6.0).above(y), ReluGate {}.of([y, dout]), V::splat(0.0)));
+lanes!(ClipGate { low, high } V [y, dout] => {
+    let open = V::select(y.above(low), dout, V::splat(0.0));
+    V::select(high.above(y), open, V::splat(0.0))
+});
 lanes!(LeakyReluGate { slope } V [y, dout] => V::select(y.above(V::splat(0.0)), dout, slope.mul(dout)));
 // Gradients of which only the positive pass.
 lanes!(Positive {} V [dout] => V::select(dout.above(V::splat(0.0)), dout, V::splat(0.0)));
@@ -161,7 +347,10 @@ lanes!(Sum {} V [x, y] => x.add(y));
 lanes!(Product {} V [x, y] => x.mul(y));
 
 fn vector_fits(s: &UnarySpec) -> Result<(), &'static str> {
-    if matches!(s.op, Unary::Sigmoid | Unary::Softplus) { Err("there is no exponential for vectors") } else { Ok(()) }
+    match s.op {
+        Unary::Relu | Unary::Relu6 | Unary::LeakyRelu(_) | Unary::Clip(..) | Unary::Affine(..) => Ok(()),
+        _ => Err("there is no exponential for vectors, and the rest is rare"),
+    }
 }
 
 fn unary_fwd_vector<V: Vector>(s: &UnarySpec, inputs: &[&Buffer], outputs: &mut [&mut Buffer], accum: Accum) {
@@ -170,10 +359,13 @@ fn unary_fwd_vector<V: Vector>(s: &UnarySpec, inputs: &[&Buffer], outputs: &mut 
     unsafe {
         match s.op {
             Unary::Relu => par_map::<V, 1>(Relu {}, [x], out, accum),
-            Unary::Relu6 => par_map::<V, 1>(Relu6 {}, [x], out, accum),
+            Unary::Relu6 => par_map::<V, 1>(Clip { low: 0.0, high: 6.0 }, [x], out, accum),
+            Unary::Clip(low, high) => par_map::<V, 1>(Clip { low: low as f32, high: high as f32 }, [x], out, accum),
             Unary::LeakyRelu(slope) => par_map::<V, 1>(LeakyRelu { slope: slope as f32 }, [x], out, accum),
-            Unary::Scale(factor) => par_map::<V, 1>(Scale { factor: factor as f32 }, [x], out, accum),
-            Unary::Sigmoid | Unary::Softplus => unreachable!("the row takes all others"),
+            Unary::Affine(factor, shift) => {
+                par_map::<V, 1>(Affine { factor: factor as f32, shift: shift as f32 }, [x], out, accum);
+            }
+            _ => unreachable!("the row takes no others"),
         }
     }
 }
@@ -190,26 +382,56 @@ fn unary_bwd_vector<V: Vector>(s: &UnarySpec, inputs: &[&Buffer], outputs: &mut 
             (Unary::Relu6, ReluRule::Guided) => par_map::<V, 2>(GuidedRelu6 {}, [y, dout], dx, accum),
             (Unary::Relu | Unary::Relu6, ReluRule::Deconv) => par_map::<V, 1>(Positive {}, [dout], dx, accum),
             (Unary::LeakyRelu(slope), _) => par_map::<V, 2>(LeakyReluGate { slope: slope as f32 }, [y, dout], dx, accum),
-            (Unary::Scale(factor), _) => par_map::<V, 1>(Scale { factor: factor as f32 }, [dout], dx, accum),
-            (Unary::Sigmoid | Unary::Softplus, _) => unreachable!("the row takes all others"),
+            (Unary::Clip(low, high), _) => {
+                par_map::<V, 2>(ClipGate { low: low as f32, high: high as f32 }, [y, dout], dx, accum);
+            }
+            (Unary::Affine(factor, _), _) => par_map::<V, 1>(Scale { factor: factor as f32 }, [dout], dx, accum),
+            _ => unreachable!("the row takes no others"),
         }
     }
 }
 
 fn unary_cases() -> Vec<UnarySpec> {
     let mut v = Vec::new();
-    for op in [Unary::Relu, Unary::Relu6, Unary::LeakyRelu(0.1), Unary::Sigmoid, Unary::Softplus, Unary::Scale(-2.5)] {
-        for rule in [ReluRule::Plain, ReluRule::Guided, ReluRule::Deconv] {
+    for op in EVERY {
+        let rules = match op {
+            Unary::Relu | Unary::Relu6 => &[ReluRule::Plain, ReluRule::Guided, ReluRule::Deconv][..],
+            _ => &[ReluRule::Plain],
+        };
+        for &rule in rules {
             v.extend([1, 63, 40_000].map(|len| UnarySpec { op, rule, len }));
         }
     }
     v
 }
 
+/// Each function once, with numbers that tests of all of them may use.
+pub const EVERY: [Unary; 19] = [
+    Unary::Relu,
+    Unary::Relu6,
+    Unary::LeakyRelu(0.1),
+    Unary::Sigmoid,
+    Unary::Softplus,
+    Unary::Tanh,
+    Unary::Elu(0.7, 1.0),
+    Unary::Elu(1.6732632423543772, 1.0507009873554805),
+    Unary::Silu,
+    Unary::Gelu,
+    Unary::GeluTanh,
+    Unary::Mish,
+    Unary::HardSigmoid(0.2, 0.5),
+    Unary::HardSwish,
+    Unary::Softsign,
+    Unary::Clip(-0.4, 0.7),
+    Unary::Threshold(0.3),
+    Unary::Exp,
+    Unary::Affine(-2.5, 0.75),
+];
+
 /// `unary.fwd`: input `x`; output `out`.
 pub static UNARY_FWD: Table<UnarySpec> = Table {
     op: "unary.fwd",
-    signature: |s| Signature { inputs: vec![Operand::any("x", s.len)], outputs: vec![Operand::any("out", s.len)] },
+    signature: |s| Signature { inputs: vec![Operand::wide("x", s.len)], outputs: vec![Operand::any("out", s.len)] },
     flops: |s| s.len as u64,
     terms: |_| 1,
     accumulates: true,
@@ -218,11 +440,17 @@ pub static UNARY_FWD: Table<UnarySpec> = Table {
     rows: vector_rows!(unary_fwd_vector if vector_fits, unary_fwd, TRANSCENDENTAL),
 };
 
-/// `unary.bwd`: inputs `out`, `dout`; output `dx`.
+/// `unary.bwd`: inputs `out`, or `x` where [`Unary::gradient_reads`] says so, and `dout`; output `dx`.
 pub static UNARY_BWD: Table<UnarySpec> = Table {
     op: "unary.bwd",
     signature: |s| Signature {
-        inputs: vec![Operand::any("out", s.len), Operand::any("dout", s.len)],
+        inputs: vec![
+            match s.op.gradient_reads() {
+                Reads::Argument => Operand::wide("x", s.len),
+                Reads::Value => Operand::any("out", s.len),
+            },
+            Operand::any("dout", s.len),
+        ],
         outputs: vec![Operand::any("dx", s.len)],
     },
     flops: |s| s.len as u64,
@@ -230,7 +458,7 @@ pub static UNARY_BWD: Table<UnarySpec> = Table {
     accumulates: true,
     cases: unary_cases,
     cuda: cuda::pointwise::UNARY_BWD,
-    rows: vector_rows!(unary_bwd_vector if vector_fits, unary_bwd, ROUNDING),
+    rows: vector_rows!(unary_bwd_vector if vector_fits, unary_bwd, TRANSCENDENTAL),
 };
 
 /// A function of two numbers.

@@ -50,6 +50,8 @@ pub struct Operand {
 pub enum Fill {
     /// Any real number; of the row's type.
     Any,
+    /// Any real numbers from -8 to 8, where saturating functions have long saturated; of the row's type.
+    Wide,
     /// Positive numbers (variances); of the row's type.
     Positive,
     /// `u32` indices into the elements of some other buffer, below this bound.
@@ -62,6 +64,10 @@ impl Operand {
     /// An operand of any real numbers.
     pub const fn any(name: &'static str, len: usize) -> Self {
         Operand { name, len, fill: Fill::Any }
+    }
+    /// An operand of real numbers from -8 to 8.
+    pub const fn wide(name: &'static str, len: usize) -> Self {
+        Operand { name, len, fill: Fill::Wide }
     }
     /// An operand of positive numbers.
     pub const fn positive(name: &'static str, len: usize) -> Self {

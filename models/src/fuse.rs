@@ -9,7 +9,7 @@
 use crate::model::Model;
 use crate::network::{LayerId, LayerKind, Network};
 use convscope_engine::kernels::{Buffer, DType};
-use convscope_engine::{Result, Tensor};
+use convscope_engine::{Result, Tensor, Unary};
 use rayon::prelude::*;
 
 /// Layers of which each is all that reads the one before it.
@@ -51,7 +51,7 @@ impl Network {
                     LayerKind::Add if after.inputs.len() == 2 && alone => {
                         chain.inputs.extend(after.inputs.iter().filter(|i| **i != end));
                     }
-                    LayerKind::Relu => chain.relu = true,
+                    LayerKind::Activation(Unary::Relu) => chain.relu = true,
                     _ => break,
                 }
                 taken[next.0] = true;

@@ -5,8 +5,8 @@ use crate::network::{LayerId, LayerKind, Network, ParamKind, Pool2d};
 use convscope_engine::kernels::pointwise::Binary;
 use convscope_engine::kernels::pool::Windows;
 use convscope_engine::kernels::{DType, Device};
-use convscope_engine::ops::{Activation, Arithmetic, BatchNormTraining, Conv2d, Op, Reshape, Slice};
-use convscope_engine::{Error, Result, Tape, Tensor, Unary, Var};
+use convscope_engine::ops::{Activation, Arithmetic, BatchNormTraining, Conv2d, Op, Reshape, Slice, ZeroPad};
+use convscope_engine::{Error, Result, Tape, Tensor, Var};
 
 /// A network and a tensor for each of [`Network::params`].
 #[derive(Debug, Clone)]
@@ -253,14 +253,15 @@ impl Model {
     }
 }
 
-/// The windows of a pooling layer as kernels take them.
-pub fn windows(pool: &Pool2d, count_padding: bool) -> Windows {
-    let Pool2d { kernel, stride, padding, ceil } = *pool;
+/// The windows of a pooling layer on a map of `[height, width]`, as kernels take them.
+pub fn windows(pool: &Pool2d, size: [usize; 2], count_padding: bool) -> Windows {
+    let Pool2d { kernel, stride, ceil, .. } = *pool;
+    let padding = pool.sides(size);
     Windows::Sliding { kernel, stride, padding, ceil, count_padding }
 }
 
-fn settings(c: &crate::network::Conv2d) -> Conv2d {
-    Conv2d { stride: c.stride, padding: c.padding, dilation: c.dilation, groups: c.groups, ..Conv2d::default() }
+fn settings(c: &crate::network::Conv2d, size: [usize; 2]) -> Conv2d {
+    Conv2d { stride: c.stride, padding: c.sides(size), dilation: c.dilation, groups: c.groups, ..Conv2d::default() }
 }
 
 /// Records one layer, or a chain that begins with this kind: then `x` ends in what is added, and `relu` tells its end.
@@ -268,11 +269,14 @@ fn settings(c: &crate::network::Conv2d) -> Conv2d {
 /// `layer` tells its dropout mask from other layers'.
 fn apply(tape: &mut Tape, kind: &LayerKind, x: &[Var], params: &[Var], mode: Mode, layer: u64, relu: bool) -> Result<Var> {
     let residual = x.get(1).is_some();
+    // What is no map has no size; the operation says so.
+    let [height, width] = tape.value(x[0])?.shape().nchw().map_or([0; 2], |[_, _, h, w]| [h, w]);
+    let size = [height, width];
     let op: Op = match kind {
         LayerKind::Input => return Ok(x[0]),
         LayerKind::Conv2d(c) => {
             let all: Vec<Var> = [&x[..1], params, &x[1..]].concat();
-            return tape.apply(Conv2d { residual, relu, ..settings(c) }.into(), &all);
+            return tape.apply(Conv2d { residual, relu, ..settings(c, size) }.into(), &all);
         }
         LayerKind::Linear { .. } => return tape.linear(x[0], params[0], params.get(1).copied()),
         LayerKind::TwoSided => {
@@ -297,13 +301,25 @@ fn apply(tape: &mut Tape, kind: &LayerKind, x: &[Var], params: &[Var], mode: Mod
                 convscope_engine::ops::Dropout { p: *p, seed }.into()
             }
         },
-        LayerKind::MaxPool2d(pool) => return tape.max_pool(x[0], windows(pool, false)),
-        LayerKind::AvgPool2d { pool, count_include_pad } => return tape.avg_pool(x[0], windows(pool, *count_include_pad)),
+        LayerKind::MaxPool2d(pool) => return tape.max_pool(x[0], windows(pool, size, false)),
+        LayerKind::AvgPool2d { pool, count_include_pad } => {
+            return tape.avg_pool(x[0], windows(pool, size, *count_include_pad));
+        }
         LayerKind::AdaptiveAvgPool2d { output } => return tape.avg_pool(x[0], Windows::Adaptive { out: *output }),
-        LayerKind::Relu => Activation(Unary::Relu).into(),
-        LayerKind::Relu6 => Activation(Unary::Relu6).into(),
-        LayerKind::LeakyRelu { slope } => Activation(Unary::LeakyRelu(*slope)).into(),
-        LayerKind::Sigmoid => Activation(Unary::Sigmoid).into(),
+        LayerKind::AdaptiveMaxPool2d { output } => return tape.max_pool(x[0], Windows::Adaptive { out: *output }),
+        // Windows that share out more pixels than there are hold one pixel each.
+        LayerKind::UpsampleNearest2d([rows, columns]) => {
+            return tape.avg_pool(x[0], Windows::Adaptive { out: [height * rows, width * columns] });
+        }
+        LayerKind::ZeroPad2d(sides) => ZeroPad { sides: *sides }.into(),
+        LayerKind::Crop2d([top, bottom, left, right]) => {
+            let count = tape.value(x[0])?.shape().get(1).copied().unwrap_or(0);
+            let within = [height.saturating_sub(top + bottom), width.saturating_sub(left + right)];
+            Slice { from: 0, count, pad: [0, 0], origin: [*top, *left], size: Some(within), stride: [1, 1] }.into()
+        }
+        LayerKind::Unflatten { shape } => Reshape { shape: shape.to_vec() }.into(),
+        LayerKind::Activation(function) => Activation(*function).into(),
+        LayerKind::PRelu { .. } => return tape.prelu(x[0], params[0]),
         LayerKind::Softmax => return tape.softmax(x[0]),
         LayerKind::Flatten => return tape.flatten(x[0]),
         LayerKind::Add => Arithmetic(Binary::Add).into(),

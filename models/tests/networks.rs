@@ -4,7 +4,7 @@
 
 use convscope_models::families::{self, SmallConfig, resnet, resnet_cifar, small, vgg};
 use convscope_models::network::{
-    Builder, Classes, Conv2d, Head, LayerId, LayerKind, Network, NetworkError, ParamKind, Pool2d, Preprocess, Shape,
+    Builder, Classes, Conv2d, Head, LayerId, LayerKind, Network, NetworkError, Padding, ParamKind, Pool2d, Preprocess, Shape,
 };
 
 fn build(name: &str) -> Network {
@@ -331,7 +331,7 @@ fn windows_are_counted_as_torch_does() {
         in_channels: 4,
         kernel: [3, 5],
         stride: [2, 3],
-        padding: [0, 3, 1, 2],
+        padding: Padding::Sides([0, 3, 1, 2]),
         dilation: [2, 1],
         groups: 2,
         ..Conv2d::new(6, 1)

@@ -1,12 +1,12 @@
-//! Activations: functions of one number, whose gradient is computed from the value.
+//! Activations: functions of one number.
 
-use super::{Exec, Output, Rule, Sink, Step, arity};
+use super::{Arithmetic, Exec, Output, Rule, Sink, Step, arity};
 use crate::error::Result;
 use crate::gradcheck::Case;
 use crate::shape::Shape;
 use crate::tape::{Tape, Var};
 use crate::tensor::Tensor;
-use convscope_kernels::pointwise::{ReluRule, UNARY_BWD, UNARY_FWD, Unary, UnarySpec};
+use convscope_kernels::pointwise::{Binary, EVERY, Reads, ReluRule, UNARY_BWD, UNARY_FWD, Unary, UnarySpec};
 
 /// A function of one number on every element of `x`.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -14,21 +14,11 @@ pub struct Activation(pub Unary);
 
 impl Rule for Activation {
     fn name(&self) -> &'static str {
-        match self.0 {
-            Unary::Relu => "ReLU",
-            Unary::Relu6 => "ReLU6",
-            Unary::LeakyRelu(_) => "LeakyReLU",
-            Unary::Sigmoid => "Sigmoid",
-            Unary::Softplus => "Softplus",
-            Unary::Scale(_) => "Scale",
-        }
+        self.0.name()
     }
 
     fn settings(&self) -> String {
-        match self.0 {
-            Unary::LeakyRelu(v) | Unary::Scale(v) => v.to_string(),
-            _ => String::new(),
-        }
+        self.0.settings()
     }
 
     fn infer(&self, xs: &[&Shape]) -> Result<Shape, String> {
@@ -42,13 +32,15 @@ impl Rule for Activation {
 
     fn backward(&self, exec: &mut Exec, step: &Step, sink: &mut Sink) -> Result<()> {
         let spec = UnarySpec { op: self.0, rule: step.rules.relu, len: step.out.len() };
-        sink.add(0, step.xs[0], |dx, accum| exec.run(&UNARY_BWD, &spec, &[step.out, step.dout], &mut [dx], accum))
+        let read = match self.0.gradient_reads() {
+            Reads::Argument => step.xs[0],
+            Reads::Value => step.out,
+        };
+        sink.add(0, step.xs[0], |dx, accum| exec.run(&UNARY_BWD, &spec, &[read, step.dout], &mut [dx], accum))
     }
 
     fn cases() -> Vec<Case> {
-        [Unary::Relu, Unary::Relu6, Unary::LeakyRelu(0.1), Unary::Sigmoid, Unary::Softplus, Unary::Scale(-1.5)]
-            .map(|op| Case::new(Activation(op), [&[2, 3, 5]]))
-            .to_vec()
+        EVERY.map(|op| Case::new(Activation(op), [&[2, 3, 5]])).to_vec()
     }
 }
 
@@ -63,8 +55,21 @@ impl Tape {
         self.apply(Activation(function).into(), &[x])
     }
 
+    /// `x` where positive, else `slope * x` with a slope for each channel of `x [n,c,h,w]` or `[n,c]`.
+    pub fn prelu(&mut self, x: Var, slope: Var) -> Result<Var> {
+        let above = self.relu(x)?;
+        let minus = self.scale(above, -1.0)?;
+        let below = self.apply(Arithmetic(Binary::Add).into(), &[x, minus])?;
+        // A factor for each channel is a batch-norm that has nothing to subtract.
+        let constant = |of: &Tensor, value| Tensor::full(of.shape().clone(), of.dtype(), value);
+        let [zeros, ones] = [0.0, 1.0].map(|value| self.value(slope).map(|slope| constant(slope, value)));
+        let (zeros, ones) = (self.leaf(zeros?, ""), self.leaf(ones?, ""));
+        let scaled = self.batch_norm(below, slope, zeros, [zeros, ones], 0.0)?;
+        self.apply(Arithmetic(Binary::Add).into(), &[above, scaled])
+    }
+
     /// `factor * x`.
     pub fn scale(&mut self, x: Var, factor: f64) -> Result<Var> {
-        self.apply(Activation(Unary::Scale(factor)).into(), &[x])
+        self.apply(Activation(Unary::Affine(factor, 0.0)).into(), &[x])
     }
 }

@@ -1,6 +1,6 @@
 //! Batch normalisation by given statistics, as at inference.
 
-use super::{Exec, Output, Rule, Sink, Step, arity, images};
+use super::{Exec, Output, Rule, Sink, Step, arity};
 use crate::error::Result;
 use crate::gradcheck::{Case, Input};
 use crate::shape::Shape;
@@ -9,7 +9,7 @@ use crate::tensor::Tensor;
 use convscope_kernels::Accum;
 use convscope_kernels::norm::{INFER_DGRAD, INFER_FWD, NormSpec, PARAM_GRADS};
 
-/// `gamma (x - mean) / sqrt(var + eps) + beta` per channel of `x [n,c,h,w]`, by given statistics.
+/// `gamma (x - mean) / sqrt(var + eps) + beta` per channel of `x [n,c,h,w]` or `[n,c]`, by given statistics.
 ///
 /// Inputs `x, gamma, beta, mean, var`. No gradient flows to a given mean or variance.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -20,7 +20,7 @@ pub struct BatchNorm {
 
 impl BatchNorm {
     fn spec(&self, x: &Shape) -> NormSpec {
-        NormSpec { n: x[0], c: x[1], plane: x[2] * x[3], eps: self.eps }
+        NormSpec { n: x[0], c: x[1], plane: x[2..].iter().product(), eps: self.eps }
     }
 }
 
@@ -35,7 +35,7 @@ impl Rule for BatchNorm {
 
     fn infer(&self, xs: &[&Shape]) -> Result<Shape, String> {
         let [x, params @ ..] = arity::<5>(xs)?;
-        let [_, c, _, _] = images(x)?;
+        let &[_, c, ..] = &x[..] else { return Err("wants an image stack [n,c,h,w] or vectors [n,c]".to_string()) };
         if params.iter().any(|p| p.len() != c) {
             return Err(format!("wants parameters of {c} channels"));
         }

@@ -1,6 +1,6 @@
 //! Batch normalisation in training, with the addition and the ReLU that may follow it.
 
-use super::{Exec, Output, Rule, Sink, Step, images};
+use super::{Exec, Output, Rule, Sink, Step};
 use crate::error::Result;
 use crate::gradcheck::Case;
 use crate::shape::Shape;
@@ -10,7 +10,7 @@ use convscope_kernels::Accum;
 use convscope_kernels::norm::{NormSpec, TRAIN_BWD, TRAIN_FWD, TrainSpec};
 use convscope_kernels::pointwise::{ReluRule, UNARY_BWD, Unary, UnarySpec};
 
-/// `relu(gamma (x - mean) / sqrt(var + eps) + beta + residual)` per channel of `x [n,c,h,w]`, by the batch's own statistics.
+/// `relu(gamma (x - mean) / sqrt(var + eps) + beta + residual)` per channel of `x [n,c,h,w]` or `[n,c]`, by the batch's own statistics.
 ///
 /// Inputs `x, gamma, beta`, and the residual if there is one. The mean and biased variance of the batch are saved, and the gradient
 /// flows through them (see [`Tape::saved`]). The end of a residual block is one operation because each of the three by itself
@@ -27,7 +27,7 @@ pub struct BatchNormTraining {
 
 impl BatchNormTraining {
     fn spec(&self, x: &Shape) -> TrainSpec {
-        let norm = NormSpec { n: x[0], c: x[1], plane: x[2] * x[3], eps: self.eps };
+        let norm = NormSpec { n: x[0], c: x[1], plane: x[2..].iter().product(), eps: self.eps };
         TrainSpec { norm, residual: self.residual, relu: self.relu }
     }
 }
@@ -50,7 +50,7 @@ impl Rule for BatchNormTraining {
         if xs.len() != want {
             return Err(format!("wants {want} inputs, not {}", xs.len()));
         }
-        let [_, c, _, _] = images(xs[0])?;
+        let &[_, c, ..] = &xs[0][..] else { return Err("wants an image stack [n,c,h,w] or vectors [n,c]".to_string()) };
         if xs[1..3].iter().any(|p| p.len() != c) {
             return Err(format!("wants parameters of {c} channels"));
         }

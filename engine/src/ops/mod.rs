@@ -17,6 +17,7 @@ mod reduce;
 mod reshape;
 mod slice;
 mod softmax;
+mod zero_pad;
 
 pub use activation::Activation;
 pub use arithmetic::Arithmetic;
@@ -31,6 +32,7 @@ pub use reduce::Reduce;
 pub use reshape::Reshape;
 pub use slice::Slice;
 pub use softmax::Softmax;
+pub use zero_pad::ZeroPad;
 
 use crate::error::Result;
 use crate::gradcheck::Case;
@@ -147,7 +149,7 @@ impl Sink<'_> {
                 Ok(())
             }
             Some(sum) => {
-                let spec = UnarySpec { op: Unary::Scale(1.0), rule: ReluRule::Plain, len: grad.len() };
+                let spec = UnarySpec { op: Unary::Affine(1.0, 0.0), rule: ReluRule::Plain, len: grad.len() };
                 exec.run(&UNARY_FWD, &spec, &[grad], &mut [Arc::make_mut(sum)], Accum::Add)
             }
         }
@@ -223,4 +225,5 @@ ops!(
     Reshape,
     Slice,
     Softmax,
+    ZeroPad,
 );

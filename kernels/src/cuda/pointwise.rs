@@ -10,31 +10,43 @@ pub(crate) const UNARY_BWD: &[Row<UnarySpec>] = &[Row::cuda("elements_cuda", TRA
 pub(crate) const BINARY: &[Row<BinarySpec>] = &[Row::cuda("elements_cuda", ROUNDING, binary)];
 pub(crate) const DROPOUT: &[Row<DropoutSpec>] = &[Row::cuda("elements_cuda", ROUNDING, dropout)];
 
-/// Number and parameter of a function in the `.cu` text.
-fn function(op: Unary) -> (i32, f64) {
+/// Number and parameters of a function in the `.cu` text.
+fn function(op: Unary) -> (i32, [f64; 2]) {
     match op {
-        Unary::Relu => (0, 0.0),
-        Unary::Relu6 => (1, 0.0),
-        Unary::LeakyRelu(slope) => (2, slope),
-        Unary::Sigmoid => (3, 0.0),
-        Unary::Scale(factor) => (4, factor),
-        Unary::Softplus => (5, 0.0),
+        Unary::Relu => (0, [0.0; 2]),
+        Unary::Relu6 => (1, [0.0; 2]),
+        Unary::LeakyRelu(slope) => (2, [slope, 0.0]),
+        Unary::Sigmoid => (3, [0.0; 2]),
+        Unary::Affine(factor, shift) => (4, [factor, shift]),
+        Unary::Softplus => (5, [0.0; 2]),
+        Unary::Tanh => (6, [0.0; 2]),
+        Unary::Elu(alpha, gain) => (7, [alpha, gain]),
+        Unary::Silu => (8, [0.0; 2]),
+        Unary::Gelu => (9, [0.0; 2]),
+        Unary::GeluTanh => (10, [0.0; 2]),
+        Unary::Mish => (11, [0.0; 2]),
+        Unary::HardSigmoid(slope, shift) => (12, [slope, shift]),
+        Unary::HardSwish => (13, [0.0; 2]),
+        Unary::Softsign => (14, [0.0; 2]),
+        Unary::Clip(low, high) => (15, [low, high]),
+        Unary::Threshold(least) => (16, [least, 0.0]),
+        Unary::Exp => (17, [0.0; 2]),
     }
 }
 
 fn unary_fwd(s: &UnarySpec, inputs: &[&Buffer], outputs: &mut [&mut Buffer], accum: Accum) {
-    let (op, a) = function(s.op);
-    launch_each(inputs[0], "unary_fwd", s.len, args![inputs[0], &mut *outputs[0], s.len, op, a, accum]);
+    let (op, [a, b]) = function(s.op);
+    launch_each(inputs[0], "unary_fwd", s.len, args![inputs[0], &mut *outputs[0], s.len, op, a, b, accum]);
 }
 
 fn unary_bwd(s: &UnarySpec, inputs: &[&Buffer], outputs: &mut [&mut Buffer], accum: Accum) {
-    let (op, a) = function(s.op);
+    let (op, [a, b]) = function(s.op);
     let rule = match s.rule {
         ReluRule::Plain => 0,
         ReluRule::Guided => 1,
         ReluRule::Deconv => 2,
     };
-    let args = args![inputs[0], inputs[1], &mut *outputs[0], s.len, op, rule, a, accum];
+    let args = args![inputs[0], inputs[1], &mut *outputs[0], s.len, op, rule, a, b, accum];
     launch_each(inputs[0], "unary_bwd", s.len, args);
 }
 

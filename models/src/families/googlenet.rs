@@ -2,7 +2,9 @@
 //! paper has 5x5. The two auxiliary classifiers only serve training and are left out.
 
 use super::sized;
-use crate::network::{Builder, Classes, Conv2d, Head, LayerId, NEXT, Network, NetworkError, Pool2d, Preprocess, ScopeKind};
+use crate::network::{
+    Builder, Classes, Conv2d, Head, LayerId, NEXT, Network, NetworkError, Padding, Pool2d, Preprocess, ScopeKind,
+};
 use crate::preprocess::Normalization;
 
 /// Channels of the stem.
@@ -69,7 +71,7 @@ fn inception(net: &mut Builder, x: LayerId, [one, three_in, three, five_in, five
     let b = pair("branch2", three_in, three);
     let c = pair("branch3", five_in, five);
     let d = net.scope(ScopeKind::Sequence, "branch4", x, |net, x| {
-        let x = net.max_pool(NEXT, x, Pool2d { padding: [1; 4], ..ceil(3, 1) });
+        let x = net.max_pool(NEXT, x, Pool2d { padding: Padding::Sides([1; 4]), ..ceil(3, 1) });
         basic(net, NEXT, x, Conv2d::new(pooled, 1))
     });
     net.concat("cat", &[a, b, c, d])

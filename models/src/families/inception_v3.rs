@@ -5,7 +5,7 @@
 
 use super::googlenet::basic;
 use super::sized;
-use crate::network::{Builder, Classes, Conv2d, Head, LayerId, Network, NetworkError, Pool2d, Preprocess, ScopeKind};
+use crate::network::{Builder, Classes, Conv2d, Head, LayerId, Network, NetworkError, Padding, Pool2d, Preprocess, ScopeKind};
 use crate::preprocess::{Normalization, Resize};
 
 /// Channels of the stem.
@@ -146,5 +146,5 @@ impl Module<'_> {
 /// A convolution that keeps the map's size.
 fn conv(channels: usize, kernel: [usize; 2]) -> Conv2d {
     let [v, h] = kernel.map(|k| k / 2);
-    Conv2d { kernel, padding: [v, v, h, h], ..Conv2d::new(channels, 1) }
+    Conv2d { kernel, padding: Padding::Sides([v, v, h, h]), ..Conv2d::new(channels, 1) }
 }

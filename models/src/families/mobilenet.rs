@@ -5,8 +5,9 @@
 //! as in the authors' code; the paper says ReLU.
 
 use super::sized;
-use crate::network::{Builder, Classes, Conv2d, Head, LayerId, LayerKind, NEXT, Network, NetworkError, Preprocess, ScopeKind};
+use crate::network::{Builder, Classes, Conv2d, Head, LayerId, NEXT, Network, NetworkError, Preprocess, ScopeKind};
 use crate::preprocess::{Filter, Normalization};
+use convscope_engine::Unary;
 
 /// Channels of the stem.
 pub(super) const WIDTH: usize = 32;
@@ -55,5 +56,5 @@ fn separable(net: &mut Builder, x: LayerId, width: usize, stride: usize) -> Laye
 /// Batch-norm and the activation that timm has inside it.
 fn norm_act(net: &mut Builder, name: &str, x: LayerId) -> LayerId {
     let x = net.batch_norm(name, x);
-    net.layer(&format!("{name}_act"), LayerKind::Relu6, &[x])
+    net.activation(&format!("{name}_act"), x, Unary::Relu6)
 }

@@ -4,7 +4,8 @@
 //! without an activation ("linear bottleneck"). Where shapes agree, the block's input is added.
 
 use super::sized;
-use crate::network::{Builder, Classes, Conv2d, Head, LayerId, LayerKind, NEXT, Network, NetworkError, Preprocess, ScopeKind};
+use crate::network::{Builder, Classes, Conv2d, Head, LayerId, NEXT, Network, NetworkError, Preprocess, ScopeKind};
+use convscope_engine::Unary;
 
 /// Channels of the stem.
 pub(super) const WIDTH: usize = 32;
@@ -64,7 +65,7 @@ fn residual(net: &mut Builder, mut x: LayerId, expansion: usize, channels: usize
 fn conv_norm_act(net: &mut Builder, x: LayerId, conv: Conv2d) -> LayerId {
     let x = net.conv(NEXT, x, conv.without_bias());
     let x = net.batch_norm(NEXT, x);
-    net.layer(NEXT, LayerKind::Relu6, &[x])
+    net.activation(NEXT, x, Unary::Relu6)
 }
 
 /// `channels / unit` to the nearest multiple of 8, but not less than nine tenths of it, and at least 8.

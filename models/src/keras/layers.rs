@@ -1,11 +1,11 @@
 //! One Keras layer to one layer or a few of a network.
 
 use super::fields::Spec;
-use super::padding::{sides, sum};
 use super::translate::{Translator, Value};
-use crate::network::{Conv2d, Head, LayerId, LayerKind, Pool2d};
+use crate::network::{Conv2d, Head, LayerId, LayerKind, Padding, Pool2d};
 use crate::preprocess::Normalization;
 use crate::weights::Layout;
+use convscope_engine::Unary;
 use serde_json::Value as Json;
 
 /// An activation by Keras's name; `None` for the identity.
@@ -15,10 +15,10 @@ fn activation(spec: &Spec) -> Result<Option<LayerKind>, String> {
     let name = value.as_str().or_else(|| value.get("config")?.as_str()).unwrap_or("of another kind");
     Ok(Some(match name {
         "linear" => return Ok(None),
-        "relu" => LayerKind::Relu,
-        "relu6" => LayerKind::Relu6,
-        "leaky_relu" => LayerKind::LeakyRelu { slope: 0.2 },
-        "sigmoid" => LayerKind::Sigmoid,
+        "relu" => LayerKind::Activation(Unary::Relu),
+        "relu6" => LayerKind::Activation(Unary::Relu6),
+        "leaky_relu" => LayerKind::Activation(Unary::LeakyRelu(0.2)),
+        "sigmoid" => LayerKind::Activation(Unary::Sigmoid),
         "softmax" => LayerKind::Softmax,
         other => {
             let other = crate::text::one_line(other);
@@ -26,21 +26,6 @@ fn activation(spec: &Spec) -> Result<Option<LayerKind>, String> {
                 .error(format!("has the activation {other:?}; linear, relu, relu6, leaky_relu, sigmoid and softmax are known")));
         }
     }))
-}
-
-/// What a layer with an activation names it by.
-fn activation_name(kind: &LayerKind) -> &'static str {
-    match kind {
-        LayerKind::Relu => "relu",
-        LayerKind::Relu6 => "relu6",
-        LayerKind::LeakyRelu { .. } => "leaky_relu",
-        LayerKind::Sigmoid => "sigmoid",
-        _ => "softmax",
-    }
-}
-
-fn rectifies(kind: &LayerKind) -> bool {
-    matches!(kind, LayerKind::Relu | LayerKind::Relu6 | LayerKind::Sigmoid | LayerKind::Softmax)
 }
 
 impl Translator<'_> {
@@ -70,7 +55,7 @@ impl Translator<'_> {
             }
             "LeakyReLU" => {
                 let slope = spec.real_or("negative_slope", spec.real_or("alpha", 0.3)?)?;
-                self.elementwise(spec, x, LayerKind::LeakyRelu { slope })
+                self.elementwise(spec, x, LayerKind::Activation(Unary::LeakyRelu(slope)))
             }
             "Softmax" => {
                 self.last_axis(spec, x)?;
@@ -88,7 +73,8 @@ impl Translator<'_> {
             },
             "ZeroPadding2D" => {
                 spec.channels_last()?;
-                Ok(Value { pad: sum(x.pad, spec.sides("padding")?), ..(*x).clone() })
+                let id = self.net.layer(&spec.name, LayerKind::ZeroPad2d(spec.sides("padding")?), &[x.id]);
+                Ok(Value::map(id))
             }
             "Rescaling" => self.rescaling(place, spec, x),
             // They do something in training only.
@@ -123,7 +109,7 @@ impl Translator<'_> {
     fn is_head(&mut self, spec: &Spec, kind: &LayerKind) -> bool {
         let head = match kind {
             LayerKind::Softmax => Head::Softmax,
-            LayerKind::Sigmoid => Head::Sigmoid,
+            LayerKind::Activation(Unary::Sigmoid) => Head::Sigmoid,
             _ => return false,
         };
         let is_output = self.is_output(spec);
@@ -138,15 +124,16 @@ impl Translator<'_> {
         &mut self,
         spec: &Spec,
         x: LayerId,
-        mut kinds: Vec<(&str, LayerKind)>,
+        kinds: Vec<(&str, LayerKind)>,
     ) -> Result<(Vec<LayerId>, Value), String> {
+        let mut kinds = kinds;
         let activation = self.own_activation(spec)?;
-        let rectified = activation.as_ref().is_some_and(rectifies);
-        kinds.extend(activation.map(|kind| (activation_name(&kind), kind)));
+        let name = activation.as_ref().map(|kind| kind.type_name().to_ascii_lowercase());
+        kinds.extend(activation.map(|kind| (name.as_deref().unwrap_or_default(), kind)));
         let places = self.chain(spec, x, kinds);
         let output = *places.last().unwrap_or(&x);
         let value = match self.net.spatial(output) {
-            Some(_) => Value { rectified, ..Value::map(output) },
+            Some(_) => Value::map(output),
             None => Value::vector(output, self.net.channels(output)),
         };
         Ok((places, value))
@@ -157,9 +144,8 @@ impl Translator<'_> {
         spec.channels_last()?;
         let [kernel, stride] = [spec.pair_or("kernel_size", [0; 2])?, spec.pair_or("strides", [1; 2])?];
         let dilation = spec.pair_or("dilation_rate", [1; 2])?;
-        let [height, width] = self.map_size(spec, x)?;
-        let padded = [height + x.pad[0] + x.pad[1], width + x.pad[2] + x.pad[3]];
-        let padding = sum(x.pad, sides(spec, padded, kernel, stride, dilation)?);
+        let padding = padding(spec)?;
+        self.map_size(spec, x)?;
         let (in_channels, bias) = (self.net.channels(x.id), spec.flag_or("use_bias", true)?);
         Ok(Conv2d { in_channels, out_channels: 0, kernel, stride, padding, dilation, groups: 1, bias })
     }
@@ -219,7 +205,7 @@ impl Translator<'_> {
         let (kind, maps) = match self.net.spatial(x.id) {
             None => (LayerKind::Linear { in_features, out_features: units, bias }, x.maps.clone()),
             Some(_) => {
-                let conv = Conv2d { in_channels: in_features, bias, padding: x.pad, ..Conv2d::new(units, 1) };
+                let conv = Conv2d { in_channels: in_features, bias, ..Conv2d::new(units, 1) };
                 (LayerKind::Conv2d(conv), vec![[in_features, 1, 1]])
             }
         };
@@ -233,7 +219,7 @@ impl Translator<'_> {
 
     fn batch_norm(&mut self, spec: &Spec, x: &Value) -> Result<Value, String> {
         self.last_axis(spec, x)?;
-        let x = x.plain(spec)?;
+        let x = x.id;
         let (eps, momentum) = (spec.real_or("epsilon", 1e-3)?, 1.0 - spec.real_or("momentum", 0.99)?);
         let id = self.net.layer(&spec.name, LayerKind::BatchNorm2d { channels: self.net.channels(x), eps, momentum }, &[x]);
         const MEAN: &[&str] = &["moving_mean", "running_mean"];
@@ -253,29 +239,24 @@ impl Translator<'_> {
     fn pool(&mut self, spec: &Spec, x: &Value) -> Result<Value, String> {
         spec.channels_last()?;
         let is_max = spec.class.starts_with("Max");
-        // Zeros are part of a mean, and of a maximum where they could win it.
-        if !(is_max && x.rectified) {
-            x.plain(spec)?;
-        }
         let kernel = spec.pair_or("pool_size", [2; 2])?;
         let stride = spec.pair_or("strides", kernel)?;
-        let [height, width] = self.map_size(spec, x)?;
-        let padded = [height + x.pad[0] + x.pad[1], width + x.pad[2] + x.pad[3]];
-        let padding = sum(x.pad, sides(spec, padded, kernel, stride, [1; 2])?);
-        let pool = Pool2d { kernel, stride, padding, ceil: false };
+        self.map_size(spec, x)?;
+        let pool = Pool2d { kernel, stride, padding: padding(spec)?, ceil: false };
         let kind = match is_max {
             true => LayerKind::MaxPool2d(pool),
             false => LayerKind::AvgPool2d { pool, count_include_pad: false },
         };
         let id = self.net.layer(&spec.name, kind, &[x.id]);
-        Ok(Value { rectified: x.rectified, ..Value::map(id) })
+        Ok(Value::map(id))
     }
 
     fn global_pool(&mut self, spec: &Spec, x: &Value) -> Result<Value, String> {
         spec.channels_last()?;
-        let (size, channels) = (self.map_size(spec, x)?, self.net.channels(x.id));
+        self.map_size(spec, x)?;
+        let channels = self.net.channels(x.id);
         let pool = match spec.class.contains("Max") {
-            true => LayerKind::MaxPool2d(Pool2d { kernel: size, stride: size, padding: [0; 4], ceil: false }),
+            true => LayerKind::AdaptiveMaxPool2d { output: [1, 1] },
             false => LayerKind::AdaptiveAvgPool2d { output: [1, 1] },
         };
         let mut kinds = vec![("pool", pool)];
@@ -283,9 +264,8 @@ impl Translator<'_> {
         if !keeps_map {
             kinds.push(("flatten", LayerKind::Flatten));
         }
-        let x = x.plain(spec)?;
-        let places = self.chain(spec, x, kinds);
-        let id = *places.last().unwrap_or(&x);
+        let places = self.chain(spec, x.id, kinds);
+        let id = *places.last().unwrap_or(&x.id);
         Ok(if keeps_map { Value::map(id) } else { Value::vector(id, channels) })
     }
 
@@ -293,18 +273,13 @@ impl Translator<'_> {
         if self.is_head(spec, &kind) {
             return Ok(x.clone());
         }
-        // The others leave a zero a zero.
-        if let LayerKind::Sigmoid | LayerKind::Softmax = kind {
-            x.plain(spec)?;
-        }
-        let rectified = rectifies(&kind);
         let id = self.net.layer(&spec.name, kind, &[x.id]);
-        Ok(Value { id, rectified, ..x.clone() })
+        Ok(Value { id, ..x.clone() })
     }
 
     fn flatten(&mut self, spec: &Spec, x: &Value) -> Result<Value, String> {
         spec.channels_last()?;
-        let (id, channels) = (x.plain(spec)?, self.net.channels(x.id));
+        let (id, channels) = (x.id, self.net.channels(x.id));
         Ok(match self.net.spatial(id) {
             None => x.clone(),
             Some([h, w]) => {
@@ -320,7 +295,7 @@ impl Translator<'_> {
         let leads = before.iter().enumerate().skip(1).all(|(i, layer)| layer.inputs == [i - 1])
             && after.iter().all(|layer| layer.inputs.iter().all(|&read| read >= place));
         let (scale, offset) = (spec.real_or("scale", 1.0)?, spec.real_or("offset", 0.0)?);
-        if !leads || x.id != LayerId::INPUT || x.pad != [0; 4] || self.normalization.is_some() || scale == 0.0 {
+        if !leads || x.id != LayerId::INPUT || self.normalization.is_some() || scale == 0.0 {
             return Err(spec.error("is read only once and before all other layers, with a scale other than 0"));
         }
         let normalization = Normalization { scale: (1.0 / scale) as f32, mean: [-offset as f32; 3], ..Normalization::UNIT };
@@ -341,13 +316,22 @@ impl Translator<'_> {
     }
 }
 
+/// What `padding` says.
+fn padding(spec: &Spec) -> Result<Padding, String> {
+    match spec.word_or("padding", "valid")?.to_ascii_lowercase().as_str() {
+        "valid" => Ok(Padding::NONE),
+        "same" => Ok(Padding::Same),
+        other => Err(spec.error(format!("has padding {other:?}, wants valid or same"))),
+    }
+}
+
 fn relu(spec: &Spec) -> Result<LayerKind, String> {
     let [slope, threshold] = [spec.real_or("negative_slope", 0.0)?, spec.real_or("threshold", 0.0)?];
     let max = spec.get("max_value").map(|_| spec.real_or("max_value", 0.0)).transpose()?;
     match (slope, threshold, max) {
-        (0.0, 0.0, None) => Ok(LayerKind::Relu),
-        (0.0, 0.0, Some(6.0)) => Ok(LayerKind::Relu6),
-        (slope, 0.0, None) => Ok(LayerKind::LeakyRelu { slope }),
+        (0.0, 0.0, None) => Ok(LayerKind::Activation(Unary::Relu)),
+        (0.0, 0.0, Some(6.0)) => Ok(LayerKind::Activation(Unary::Relu6)),
+        (slope, 0.0, None) => Ok(LayerKind::Activation(Unary::LeakyRelu(slope))),
         _ => Err(spec.error("has a threshold or a max_value other than 6, which no layer here has")),
     }
 }

@@ -8,13 +8,12 @@ impl Translator<'_> {
     /// `Add`, `Multiply` and `Concatenate`.
     pub fn merge(&mut self, spec: &Spec, inputs: &[&Value]) -> Result<Value, String> {
         let [first, ..] = inputs else { return Err(spec.error("reads no layer")) };
-        let ids: Vec<LayerId> = inputs.iter().map(|x| x.plain(spec)).collect::<Result<_, _>>()?;
-        let rectified = inputs.iter().all(|x| x.rectified);
+        let ids: Vec<LayerId> = inputs.iter().map(|x| x.id).collect();
         if spec.class == "Concatenate" {
             self.last_axis(spec, first)?;
             let id = self.net.layer(&spec.name, LayerKind::Concat, &ids);
             let maps = inputs.iter().flat_map(|x| x.maps.iter().copied()).collect();
-            return Ok(Value { maps, rectified, ..Value::map(id) });
+            return Ok(Value { maps, ..Value::map(id) });
         }
         // Of vectors that were flattened in different ways, other values would meet here than in Keras.
         if inputs.iter().any(|x| x.maps != first.maps) {
@@ -22,6 +21,6 @@ impl Translator<'_> {
         }
         let kind = if spec.class == "Add" { LayerKind::Add } else { LayerKind::Multiply };
         let id = self.net.layer(&spec.name, kind, &ids);
-        Ok(Value { maps: first.maps.clone(), rectified, ..Value::map(id) })
+        Ok(Value { maps: first.maps.clone(), ..Value::map(id) })
     }
 }

@@ -6,23 +6,18 @@
 //! | `fields` | the settings of one layer, typed, with errors that name it |
 //! | `layers` | one Keras layer to one layer or a few of a [`Network`] |
 //! | `merge` | the layers that join several inputs |
-//! | `padding` | `valid`, `same` and `ZeroPadding2D` as numbers |
 //! | `translate` | the walk over the graph: values, weights, the head |
 //!
 //! Layers keep their Keras names. One that is several here, such as a convolution with its activation or a separable convolution, is a
 //! scope of that name, which stands for its output as in Keras.
 //!
-//! Two things follow from what Keras files are:
-//! - Padding `same` is one-sided where it does not divide evenly, and that depends on the input's size. It is computed for the size in
-//!   the file; at other sizes the network is still one, but pads as if it had that size.
-//! - A file does not tell how photos are prepared, unless its first layer is a `Rescaling`. Without one, values from 0 to 1 are
-//!   assumed ([`KerasModel::assumed_preprocess`]).
+//! A file does not tell how photos are prepared, unless its first layer is a `Rescaling`. Without one, values from 0 to 1 are
+//! assumed ([`KerasModel::assumed_preprocess`]).
 
 mod fields;
 mod graph;
 mod layers;
 mod merge;
-mod padding;
 mod translate;
 
 use crate::network::{Network, NetworkError};

@@ -2,7 +2,6 @@
 
 use super::fields::{Spec, image_shape};
 use super::graph::Graph;
-use super::padding::Sides;
 use super::reason;
 use crate::network::{Builder, Classes, Head, LayerId, LayerKind, Network, Preprocess};
 use crate::preprocess::{ChannelOrder, Normalization, Resize};
@@ -36,31 +35,19 @@ pub(super) struct Plan {
 pub(super) struct Value {
     /// The layer here that computes it.
     pub id: LayerId,
-    /// Zeros around the map that `ZeroPadding2D` added and the next layer still has to.
-    pub pad: Sides,
     /// The maps `[channels, height, width]` that a vector was flattened from, in the file's order; empty for a map.
     pub maps: Vec<[usize; 3]>,
-    /// Whether it is never negative, so that zeros around it never win a maximum.
-    pub rectified: bool,
 }
 
 impl Value {
     /// A map.
     pub fn map(id: LayerId) -> Self {
-        Self { id, pad: [0; 4], maps: Vec::new(), rectified: false }
+        Self { id, maps: Vec::new() }
     }
 
     /// A vector of features that were never a map.
     pub fn vector(id: LayerId, features: usize) -> Self {
         Self { maps: vec![[features, 1, 1]], ..Self::map(id) }
-    }
-
-    /// The layer, where no padding is pending.
-    pub fn plain(&self, spec: &Spec) -> Result<LayerId, String> {
-        match self.pad {
-            [0, 0, 0, 0] => Ok(self.id),
-            _ => Err(spec.error("reads a ZeroPadding2D, which here only a convolution can")),
-        }
     }
 }
 
@@ -128,7 +115,7 @@ pub(super) fn translate(graph: &Graph) -> Result<Plan, String> {
         values.push(value);
     }
     let (Some(output), Some(spec)) = (values.last(), graph.layers.last()) else { return Err("has no layers".into()) };
-    let output = output.plain(spec)?;
+    let output = output.id;
     let Translator { mut net, weights, head, normalization, .. } = translator;
     if let Some([h, w]) = net.spatial(output) {
         return Err(spec.error(format!("is the output, a map of {h}x{w}; networks here end in one vector of classes")));

@@ -1,5 +1,7 @@
 //! Writing a network down so that it reads like the paper's table.
 
+use convscope_engine::Unary;
+
 use super::{
     Classes, Conv2d, Head, InputSpec, Layer, LayerId, LayerKind, Network, NetworkError, Pool2d, Preprocess, Scope, ScopeKind,
     Shape,
@@ -118,7 +120,12 @@ impl Builder {
 
     /// ReLU.
     pub fn relu(&mut self, name: &str, x: LayerId) -> LayerId {
-        self.layer(name, LayerKind::Relu, &[x])
+        self.activation(name, x, Unary::Relu)
+    }
+
+    /// A function of one number on every value.
+    pub fn activation(&mut self, name: &str, x: LayerId, function: Unary) -> LayerId {
+        self.layer(name, LayerKind::Activation(function), &[x])
     }
 
     /// Maximum pooling.

@@ -91,17 +91,39 @@ impl LayerKind {
         };
         match self {
             Self::Input => Err("stands where only layer 0 may".into()),
-            Self::Relu | Self::Relu6 | Self::LeakyRelu { .. } => Ok((*input).clone()),
-            Self::Sigmoid | Self::Softmax | Self::Dropout { .. } => Ok((*input).clone()),
+            Self::Activation(_) | Self::Softmax | Self::Dropout { .. } => Ok((*input).clone()),
             Self::Conv2d(conv) => conv.output_shape(map()?),
             Self::MaxPool2d(pool) | Self::AvgPool2d { pool, .. } => pool.output_shape(map()?),
-            Self::BatchNorm2d { channels, .. } => {
-                expect_channels(*channels, map()?[0])?;
+            Self::BatchNorm2d { channels, .. } | Self::PRelu { channels } => {
+                expect_channels(*channels, input.channels())?;
                 Ok((*input).clone())
             }
-            Self::AdaptiveAvgPool2d { output: [height, width] } => {
+            Self::AdaptiveAvgPool2d { output: [height, width] } | Self::AdaptiveMaxPool2d { output: [height, width] } => {
                 positive("output", &[*height, *width])?;
                 Ok(Shape::Map { channels: map()?[0], height: *height, width: *width })
+            }
+            Self::ZeroPad2d([top, bottom, left, right]) => {
+                let [channels, height, width] = map()?;
+                let around = |extent: usize, before: &usize, after: &usize| extent.saturating_add(*before).saturating_add(*after);
+                Ok(Shape::Map { channels, height: around(height, top, bottom), width: around(width, left, right) })
+            }
+            Self::Crop2d([top, bottom, left, right]) => {
+                let [channels, height, width] = map()?;
+                let within = |extent: usize, before: &usize, after: &usize| extent.saturating_sub(*before).saturating_sub(*after);
+                Ok(Shape::Map { channels, height: within(height, top, bottom), width: within(width, left, right) })
+            }
+            Self::UpsampleNearest2d(factors) => {
+                positive("factor", factors)?;
+                let [channels, height, width] = map()?;
+                Ok(Shape::Map { channels, height: product(&[height, factors[0]]), width: product(&[width, factors[1]]) })
+            }
+            Self::Unflatten { shape: [channels, height, width] } => {
+                positive("shape", &[*channels, *height, *width])?;
+                let shape = Shape::Map { channels: *channels, height: *height, width: *width };
+                match input.len() == shape.len() {
+                    true => Ok(shape),
+                    false => Err(format!("makes {shape} of {input}, which has another number of values")),
+                }
             }
             Self::Flatten => Ok(Shape::Vector { features: input.len() }),
             Self::Linear { in_features, out_features, .. } => {
@@ -146,7 +168,7 @@ impl Conv2d {
         }
         expect_channels(self.in_channels, channels)?;
         let span = |axis: usize| product(&[self.dilation[axis], self.kernel[axis] - 1]).saturating_add(1);
-        let [top, bottom, left, right] = self.padding;
+        let [top, bottom, left, right] = self.sides([height, width]);
         Ok(Shape::Map {
             channels: self.out_channels,
             height: windows(height, [top, bottom], span(0), self.stride[0], false),
@@ -160,10 +182,10 @@ impl Pool2d {
         positive("kernel", &self.kernel)?;
         positive("stride", &self.stride)?;
         // A window that lies wholly in the padding would have no maximum and no mean.
-        let [top, bottom, left, right] = self.padding;
+        let sides @ [top, bottom, left, right] = self.sides([height, width]);
         let [kh, kw] = self.kernel;
         if top.max(bottom) >= kh || left.max(right) >= kw {
-            return Err(format!("padding {:?} must be smaller than kernel {:?}", self.padding, self.kernel));
+            return Err(format!("padding {sides:?} must be smaller than kernel {:?}", self.kernel));
         }
         Ok(Shape::Map {
             channels,

@@ -1,8 +1,9 @@
 //! What a layer is: its kind, its numbers, and the shape it makes of its inputs.
 
+use convscope_engine::Unary;
 use std::fmt;
 
-use super::{Shape, product};
+use super::{Padding, Shape, product};
 
 /// A two-dimensional convolution (cross-correlation, as everywhere in deep learning).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,8 +17,8 @@ pub struct Conv2d {
     pub kernel: [usize; 2],
     /// `[vertical, horizontal]` step.
     pub stride: [usize; 2],
-    /// Zeros added at `[top, bottom, left, right]`.
-    pub padding: [usize; 4],
+    /// Zeros around the input.
+    pub padding: Padding,
     /// `[vertical, horizontal]` distance between a filter's taps; 1 is dense.
     pub dilation: [usize; 2],
     /// Groups of channels that do not see each other; 1 is an ordinary convolution.
@@ -34,7 +35,7 @@ impl Conv2d {
             out_channels,
             kernel: [kernel; 2],
             stride: [1; 2],
-            padding: [0; 4],
+            padding: Padding::NONE,
             dilation: [1; 2],
             groups: 1,
             bias: true,
@@ -48,7 +49,17 @@ impl Conv2d {
 
     /// The same padding on all four sides.
     pub fn padding(self, padding: usize) -> Self {
-        Self { padding: [padding; 4], ..self }
+        Self { padding: Padding::Sides([padding; 4]), ..self }
+    }
+
+    /// TensorFlow's padding: see [`Padding::Same`].
+    pub fn same(self) -> Self {
+        Self { padding: Padding::Same, ..self }
+    }
+
+    /// Zeros at `[top, bottom, left, right]` of an input of `[height, width]`.
+    pub fn sides(&self, size: [usize; 2]) -> [usize; 4] {
+        self.padding.sides(size, self.kernel, self.stride, self.dilation)
     }
 
     /// No bias: the batch-norm that follows has one.
@@ -69,8 +80,8 @@ pub struct Pool2d {
     pub kernel: [usize; 2],
     /// `[vertical, horizontal]` step.
     pub stride: [usize; 2],
-    /// Padding at `[top, bottom, left, right]`; it never wins a maximum.
-    pub padding: [usize; 4],
+    /// Padding around the input; it never wins a maximum.
+    pub padding: Padding,
     /// Keep a last window that sticks out at the bottom or right (PyTorch's `ceil_mode`).
     pub ceil: bool,
 }
@@ -78,7 +89,12 @@ pub struct Pool2d {
 impl Pool2d {
     /// Square windows, floor mode.
     pub fn new(kernel: usize, stride: usize, padding: usize) -> Self {
-        Self { kernel: [kernel; 2], stride: [stride; 2], padding: [padding; 4], ceil: false }
+        Self { kernel: [kernel; 2], stride: [stride; 2], padding: Padding::Sides([padding; 4]), ceil: false }
+    }
+
+    /// Padding at `[top, bottom, left, right]` of an input of `[height, width]`.
+    pub fn sides(&self, size: [usize; 2]) -> [usize; 4] {
+        self.padding.sides(size, self.kernel, self.stride, [1; 2])
     }
 }
 
@@ -100,17 +116,13 @@ pub enum LayerKind {
         /// Weight of the new batch in the running mean and variance, as in PyTorch.
         momentum: f64,
     },
-    /// `max(x, 0)`.
-    Relu,
-    /// `min(max(x, 0), 6)`.
-    Relu6,
-    /// `x` where positive, `slope * x` elsewhere.
-    LeakyRelu {
-        /// Slope of the negative half.
-        slope: f64,
+    /// A function of one number on every value, such as ReLU.
+    Activation(Unary),
+    /// `x` where positive, a learned slope per channel times `x` elsewhere (He et al. 2015, "Delving deep into rectifiers").
+    PRelu {
+        /// Channels.
+        channels: usize,
     },
-    /// `1 / (1 + exp(-x))`.
-    Sigmoid,
     /// Softmax over the channels.
     Softmax,
     /// Maximum of each window.
@@ -127,6 +139,22 @@ pub enum LayerKind {
     AdaptiveAvgPool2d {
         /// `[height, width]` of the output.
         output: [usize; 2],
+    },
+    /// Maximum over windows chosen as those of [`LayerKind::AdaptiveAvgPool2d`] are.
+    AdaptiveMaxPool2d {
+        /// `[height, width]` of the output.
+        output: [usize; 2],
+    },
+    /// Zeros around a map, at `[top, bottom, left, right]`.
+    ZeroPad2d([usize; 4]),
+    /// A map without its edge: rows and columns less at `[top, bottom, left, right]`.
+    Crop2d([usize; 4]),
+    /// Each pixel as a block of `[rows, columns]` of its value.
+    UpsampleNearest2d([usize; 2]),
+    /// A vector, or a map of as many values, as a map of this shape.
+    Unflatten {
+        /// `[channels, height, width]` of the output.
+        shape: [usize; 3],
     },
     /// A map as one vector, channel by channel, row by row.
     Flatten,
@@ -169,14 +197,17 @@ impl LayerKind {
             Self::Input => "Input",
             Self::Conv2d(_) => "Conv2d",
             Self::BatchNorm2d { .. } => "BatchNorm2d",
-            Self::Relu => "ReLU",
-            Self::Relu6 => "ReLU6",
-            Self::LeakyRelu { .. } => "LeakyReLU",
-            Self::Sigmoid => "Sigmoid",
+            Self::Activation(function) => function.name(),
+            Self::PRelu { .. } => "PReLU",
             Self::Softmax => "Softmax",
             Self::MaxPool2d(_) => "MaxPool2d",
             Self::AvgPool2d { .. } => "AvgPool2d",
             Self::AdaptiveAvgPool2d { .. } => "AdaptiveAvgPool2d",
+            Self::AdaptiveMaxPool2d { .. } => "AdaptiveMaxPool2d",
+            Self::ZeroPad2d(_) => "ZeroPad2d",
+            Self::Crop2d(_) => "Crop2d",
+            Self::UpsampleNearest2d(_) => "UpsampleNearest2d",
+            Self::Unflatten { .. } => "Unflatten",
             Self::Flatten => "Flatten",
             Self::Linear { .. } => "Linear",
             Self::TwoSided => "TwoSided",
@@ -190,7 +221,7 @@ impl LayerKind {
 
     /// Whether this is an elementwise non-linearity: the layer that `:pre` steps over.
     pub fn is_activation(&self) -> bool {
-        matches!(self, Self::Relu | Self::Relu6 | Self::LeakyRelu { .. } | Self::Sigmoid | Self::Softmax)
+        matches!(self, Self::Activation(_) | Self::PRelu { .. } | Self::Softmax)
     }
 
     /// Multiplications that each come with an addition (MACs) to make one image's `output`:
@@ -236,8 +267,14 @@ impl fmt::Display for LayerKind {
                 write_geometry(f, pool.stride, pool.padding)?;
                 f.write_str(if pool.ceil { ", ceil" } else { "" })
             }
-            Self::AdaptiveAvgPool2d { output } => write!(f, " {}", pair(*output)),
-            Self::LeakyRelu { slope } => write!(f, " {slope}"),
+            Self::AdaptiveAvgPool2d { output } | Self::AdaptiveMaxPool2d { output } => write!(f, " {}", pair(*output)),
+            Self::ZeroPad2d(sides) | Self::Crop2d(sides) => write!(f, " {sides:?}"),
+            Self::UpsampleNearest2d(factors) => write!(f, " {}", pair(*factors)),
+            Self::Unflatten { shape: [c, h, w] } => write!(f, " {c}x{h}x{w}"),
+            Self::Activation(function) => match function.settings() {
+                settings if settings.is_empty() => Ok(()),
+                settings => write!(f, " {settings}"),
+            },
             Self::Linear { out_features, .. } => write!(f, " {out_features}"),
             Self::Dropout { p } => write!(f, " {p}"),
             Self::PadShortcut { stride, out_channels } => write!(f, " {out_channels}, stride {stride}"),
@@ -250,15 +287,16 @@ fn pair([vertical, horizontal]: [usize; 2]) -> String {
     format!("{vertical}x{horizontal}")
 }
 
-fn write_geometry(f: &mut fmt::Formatter<'_>, stride: [usize; 2], padding: [usize; 4]) -> fmt::Result {
+fn write_geometry(f: &mut fmt::Formatter<'_>, stride: [usize; 2], padding: Padding) -> fmt::Result {
     match stride {
         [1, 1] => {}
         [v, h] if v == h => write!(f, ", stride {v}")?,
         both => write!(f, ", stride {}", pair(both))?,
     }
     match padding {
-        [0, 0, 0, 0] => Ok(()),
-        [t, b, l, r] if t == b && b == l && l == r => write!(f, ", pad {t}"),
-        sides => write!(f, ", pad {sides:?}"),
+        Padding::NONE => Ok(()),
+        Padding::Sides([t, b, l, r]) if t == b && b == l && l == r => write!(f, ", pad {t}"),
+        Padding::Sides(sides) => write!(f, ", pad {sides:?}"),
+        Padding::Same => f.write_str(", pad same"),
     }
 }

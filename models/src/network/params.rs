@@ -13,6 +13,8 @@ pub enum ParamKind {
     BnWeight,
     /// Shift of a batch-norm.
     BnBias,
+    /// Slopes of a PReLU.
+    Slope,
     /// Running mean of a batch-norm.
     RunningMean,
     /// Running variance of a batch-norm.
@@ -87,6 +89,7 @@ impl Network {
                     push("running_mean", &[channels], ParamKind::RunningMean, 1);
                     push("running_var", &[channels], ParamKind::RunningVar, 1);
                 }
+                &LayerKind::PRelu { channels } => push("weight", &[channels], ParamKind::Slope, 1),
                 _ => {}
             }
         }

@@ -44,6 +44,8 @@ pub fn draw(network: Network, seed: u64) -> Result<Model> {
             }
             ParamKind::BnWeight if Kind::of(&p.name, &p.shape, |n| names.contains(n)) == Kind::LastNormWeight => constant(0.0),
             ParamKind::BnWeight | ParamKind::RunningVar => constant(1.0),
+            // As PyTorch begins them.
+            ParamKind::Slope => constant(0.25),
             ParamKind::Bias | ParamKind::BnBias | ParamKind::RunningMean => constant(0.0),
         };
         Tensor::from_slice(p.shape.clone(), &values)

@@ -67,7 +67,7 @@ pub fn problems(networks: &[Network], batch: usize, filter: &Filter) -> Result<V
 fn convolution(l: &Conv2d, x: &Shape, n: usize) -> Conv2dSpec {
     let [h, w] = x.spatial().unwrap_or([1, 1]);
     let simple = Conv2dSpec::simple(n, x.channels(), h, w, l.out_channels, 1);
-    let (kernel, stride, padding, dilation) = (l.kernel, l.stride, l.padding, l.dilation);
+    let (kernel, stride, padding, dilation) = (l.kernel, l.stride, l.sides([h, w]), l.dilation);
     Conv2dSpec { kernel, stride, padding, dilation, groups: l.groups, bias: l.bias, ..simple }
 }
 
@@ -162,22 +162,30 @@ impl List {
                 }
             }
             LayerKind::MaxPool2d(l) => {
-                let spec = PoolSpec { planes: n * c, h, w, windows: windows(l, false) };
+                let spec = PoolSpec { planes: n * c, h, w, windows: windows(l, [h, w], false) };
                 self.add(&pool::MAX_FWD, spec, None);
                 self.add(&pool::MAX_BWD, spec, None);
             }
-            LayerKind::AvgPool2d { pool, count_include_pad } => self.average(n * c, [h, w], windows(pool, *count_include_pad)),
+            LayerKind::AvgPool2d { pool, count_include_pad } => {
+                self.average(n * c, [h, w], windows(pool, [h, w], *count_include_pad));
+            }
             LayerKind::AdaptiveAvgPool2d { output } => self.average(n * c, [h, w], Windows::Adaptive { out: *output }),
-            LayerKind::Relu => self.unary(Unary::Relu, len),
-            LayerKind::Relu6 => self.unary(Unary::Relu6, len),
-            LayerKind::LeakyRelu { slope } => self.unary(Unary::LeakyRelu(*slope), len),
-            LayerKind::Sigmoid => self.unary(Unary::Sigmoid, len),
+            LayerKind::AdaptiveMaxPool2d { output } => {
+                let spec = PoolSpec { planes: n * c, h, w, windows: Windows::Adaptive { out: *output } };
+                self.add(&pool::MAX_FWD, spec, None);
+                self.add(&pool::MAX_BWD, spec, None);
+            }
+            LayerKind::UpsampleNearest2d([rows, columns]) => {
+                self.average(n * c, [h, w], Windows::Adaptive { out: [h * rows, w * columns] });
+            }
+            LayerKind::Activation(function) => self.unary(*function, len),
             LayerKind::Dropout { p } => self.add(&pointwise::DROPOUT, DropoutSpec { p: *p, seed: 0, len }, None),
             LayerKind::Add => self.add(&pointwise::BINARY, BinarySpec { op: Binary::Add, len }, None),
             LayerKind::Multiply => self.add(&pointwise::BINARY, BinarySpec { op: Binary::Mul, len }, None),
-            // Copies, names for what is there already, and two numbers an image.
+            // Copies, names for what is there already, two numbers an image, and what is put together from the above.
             LayerKind::Input | LayerKind::Softmax | LayerKind::Flatten | LayerKind::Concat => {}
-            LayerKind::PadShortcut { .. } | LayerKind::TwoSided => {}
+            LayerKind::PadShortcut { .. } | LayerKind::TwoSided | LayerKind::Unflatten { .. } => {}
+            LayerKind::ZeroPad2d(_) | LayerKind::Crop2d(_) | LayerKind::PRelu { .. } => {}
         }
     }
 
