@@ -201,7 +201,7 @@ macro_rules! wgrad_f4 {
     ($isa:literal, $v:ty) => {
         rung!("winograd_f4", $isa, $v, WINOGRAD, winograd::wgrad::run::<$v, winograd::F4, 4, 6>, {
             fits: winograd::fits,
-            wins: winograd::wgrad::wins,
+            wins: winograd::wgrad::wins::<4>,
             scratch: winograd::wgrad::scratch::<4, 6>,
         })
     };

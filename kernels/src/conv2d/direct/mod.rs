@@ -240,19 +240,32 @@ pub(super) fn fits_dgrad(s: &Conv2dSpec) -> Result<(), &'static str> {
     if s.groups == 1 { Ok(()) } else { Err("wants one group") }
 }
 
+/// Whether a product of two matrices, straight into planes, takes less than turning the sums of a convolution of so many channels:
+/// sums are many for their steps, its tiles waste little of a plane, and the output (bytes) stays in cache. Otherwise the direct
+/// rung, which fetches the lines of the output ahead, is faster.
+fn product_wins(s: &Conv2dSpec, [from, to]: [usize; 2], plane: usize) -> bool {
+    let plain = s.kernel == [1, 1] && s.stride == [1, 1] && s.padding == [0; 4];
+    plain && from < to && from <= 256 && plane >= 512 && 4 * s.n * to * plane <= 4 << 20
+}
+
 /// Whether there are steps enough for what turning the sums costs. A product of two matrices has less to gain than a kernel of
 /// several elements, whose inputs would be copied many times.
-fn enough(channels: usize, taps: usize) -> Result<(), &'static str> {
+fn enough(s: &Conv2dSpec, channels: [usize; 2], plane: usize) -> Result<(), &'static str> {
+    let taps = s.kernel[0] * s.kernel[1];
     let few = if taps == 1 { 64 } else { 96 };
-    if channels * taps < few { Err("few steps: turning the sums costs more than it saves") } else { Ok(()) }
+    if channels[0] * taps < few || product_wins(s, channels, plane) {
+        return Err("few steps: turning the sums costs more than it saves");
+    }
+    Ok(())
 }
 
 pub(super) fn wins(s: &Conv2dSpec) -> Result<(), &'static str> {
-    enough(s.c, s.kernel[0] * s.kernel[1])
+    let [oh, ow] = s.out_hw();
+    enough(s, [s.c, s.oc], oh * ow)
 }
 
 pub(super) fn wins_dgrad(s: &Conv2dSpec) -> Result<(), &'static str> {
-    enough(s.oc, s.kernel[0] * s.kernel[1])
+    enough(s, [s.oc, s.c], s.h * s.w)
 }
 
 /// Bytes of the packed weight.

@@ -36,7 +36,11 @@ pub(in crate::conv2d) fn fits<V: Vector>(s: &Conv2dSpec) -> Result<(), &'static 
 }
 
 pub(in crate::conv2d) fn wins(s: &Conv2dSpec) -> Result<(), &'static str> {
-    if s.oc < 16 { Err("few output channels") } else { Ok(()) }
+    let [oh, ow] = s.out_hw();
+    if s.oc < 16 {
+        return Err("few output channels");
+    }
+    if s.n * oh * ow < s.c.min(s.oc) { Err("few pixels: the sums go to memory too often") } else { Ok(()) }
 }
 
 /// Bytes of the copied images, and of the sums.

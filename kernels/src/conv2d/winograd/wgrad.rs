@@ -28,9 +28,14 @@ const ROOM: usize = 16 << 20;
 /// Output channels of a task of products.
 const CHANNELS: usize = 64;
 
-/// Whether channels are many enough.
-pub(in crate::conv2d) fn wins(s: &Conv2dSpec) -> Result<(), &'static str> {
-    if s.c.min(s.oc) >= 16 { Ok(()) } else { Err("few channels: the transforms cost more than they save") }
+/// Whether channels and tiles are many enough.
+pub(in crate::conv2d) fn wins<const M: usize>(s: &Conv2dSpec) -> Result<(), &'static str> {
+    let least = s.c.min(s.oc);
+    if least < 16 {
+        return Err("few channels: the transforms cost more than they save");
+    }
+    // A product of each point is as large as the weight, and is transformed once all tiles are in it.
+    if 16 * Problem::forward(s).count(M) < least { Err("few tiles for so large a weight") } else { Ok(()) }
 }
 
 /// Bytes of the transformed operands and of the products.
