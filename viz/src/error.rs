@@ -1,6 +1,7 @@
 //! What can go wrong while looking into a network.
 
 use convscope_models::engine;
+use convscope_models::network::NetworkError;
 use convscope_models::weights::WeightsError;
 
 /// Errors of the methods. Each message is one line.
@@ -19,6 +20,9 @@ pub enum VizError {
         /// What it is.
         value: f32,
     },
+    /// The network does not fit the method.
+    #[error(transparent)]
+    Network(#[from] NetworkError),
     /// A class beyond the outputs.
     #[error("class {class} does not exist: the network has {classes} classes, 0 to {}", classes.saturating_sub(1))]
     NoSuchClass {

@@ -50,6 +50,7 @@ pub fn predict(model: &Model, images: &Tensor) -> Result<Vec<Prediction>, VizErr
 
 /// The predictions of a run that went to the end.
 pub(crate) fn predictions(model: &Model, tape: &Tape, run: &Run) -> Result<Vec<Prediction>, VizError> {
+    model.network.class_count()?;
     let logits = tape.value(run.output())?;
     finite("the network's output", logits.f32())?;
     let classes = logits.shape()[1..].iter().product::<usize>().max(1);

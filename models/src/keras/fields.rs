@@ -1,24 +1,34 @@
 //! The settings of one layer, typed.
 
+use super::graph::Graph;
 use serde_json::{Map, Value};
 
 /// Numbers above this are damage: no layer is that wide, no photo that high. Products of two still fit in an integer.
 const LARGEST: u64 = 1 << 24;
 
 /// A layer as the file has it.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(super) struct Spec {
     /// Keras's class, such as `Conv2D`.
     pub class: String,
     /// Name within the model.
     pub name: String,
-    /// Places in the list of layers of what it reads.
-    pub inputs: Vec<usize>,
     /// What the constructor was called with.
     pub config: Map<String, Value>,
+    /// Its place in the weights files of Keras 3, with dots: `layers.conv2d_1`.
+    pub path: String,
+    /// The layer of the whole model that it is a part of, if it is in a model within.
+    pub group: Option<String>,
+    /// What it consists of, if it is a model.
+    pub model: Option<Graph>,
 }
 
 impl Spec {
+    /// The input of a model that has no layer for it.
+    pub fn input(config: Map<String, Value>) -> Self {
+        Self { class: "InputLayer".into(), name: "input".into(), config, path: String::new(), group: None, model: None }
+    }
+
     /// A sentence about this layer.
     pub fn error(&self, reason: impl std::fmt::Display) -> String {
         format!("layer {:?} ({}) {reason}", self.name, self.class)
@@ -69,6 +79,18 @@ impl Spec {
         number.as_f64().filter(|n| n.is_finite()).ok_or_else(|| self.wrong(key, value, "a number"))
     }
 
+    /// A number for each of `count` channels, from as many or from one; `None` where it is left out.
+    pub fn reals(&self, key: &str, count: usize) -> Result<Option<Vec<f32>>, String> {
+        let Some(value) = self.get(key) else { return Ok(None) };
+        let mut values = Vec::new();
+        numbers(value, &mut values);
+        match values.len() {
+            1 => Ok(Some(vec![values[0]; count])),
+            n if n == count => Ok(Some(values)),
+            _ => Err(self.wrong(key, value, &format!("one number or {count}"))),
+        }
+    }
+
     /// True or false.
     pub fn flag_or(&self, key: &str, default: bool) -> Result<bool, String> {
         let Some(value) = self.get(key) else { return Ok(default) };
@@ -87,6 +109,15 @@ impl Spec {
             "channels_last" => Ok(()),
             other => Err(self.error(format!("has data_format {other:?}; only channels_last is read"))),
         }
+    }
+}
+
+/// The finite numbers in a value, however deep they lie: Keras keeps arrays of shape `[1, 1, 1, channels]`.
+fn numbers(value: &Value, found: &mut Vec<f32>) {
+    match value {
+        Value::Array(items) => items.iter().for_each(|item| numbers(item, found)),
+        Value::Object(fields) => fields.get("config").and_then(|c| c.get("value")).into_iter().for_each(|v| numbers(v, found)),
+        _ => found.extend(value.as_f64().map(|v| v as f32).filter(|v| v.is_finite())),
     }
 }
 

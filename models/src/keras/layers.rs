@@ -1,82 +1,59 @@
 //! One Keras layer to one layer or a few of a network.
 
+use super::activations;
 use super::fields::Spec;
+use super::graph::Call;
 use super::translate::{Translator, Value};
+use super::weights::{From, Weight};
 use crate::network::{Conv2d, Head, LayerId, LayerKind, Padding, Pool2d};
 use crate::preprocess::Normalization;
 use crate::weights::Layout;
 use convscope_engine::Unary;
-use serde_json::Value as Json;
 
-/// An activation by Keras's name; `None` for the identity.
-fn activation(spec: &Spec) -> Result<Option<LayerKind>, String> {
-    let Some(value) = spec.get("activation") else { return Ok(None) };
-    // Keras 3 has had functions as objects too.
-    let name = value.as_str().or_else(|| value.get("config")?.as_str()).unwrap_or("of another kind");
-    Ok(Some(match name {
-        "linear" => return Ok(None),
-        "relu" => LayerKind::Activation(Unary::Relu),
-        "relu6" => LayerKind::Activation(Unary::Relu6),
-        "leaky_relu" => LayerKind::Activation(Unary::LeakyRelu(0.2)),
-        "sigmoid" => LayerKind::Activation(Unary::Sigmoid),
-        "softmax" => LayerKind::Softmax,
-        other => {
-            let other = crate::text::one_line(other);
-            return Err(spec
-                .error(format!("has the activation {other:?}; linear, relu, relu6, leaky_relu, sigmoid and softmax are known")));
-        }
-    }))
-}
+/// Names of a bias.
+const BIAS: &[&str] = &["bias", "b"];
 
-impl Translator<'_> {
-    /// Adds what the Keras layer at `place` of the graph is.
-    pub fn layer(&mut self, place: usize, spec: &Spec, inputs: &[&Value]) -> Result<Value, String> {
-        if let "Add" | "Multiply" | "Concatenate" = spec.class.as_str() {
+impl Translator {
+    /// Adds what a Keras layer is.
+    pub fn layer(&mut self, call: &Call, inputs: &[&Value]) -> Result<Value, String> {
+        let spec: &Spec = &call.spec;
+        if let "Add" | "Subtract" | "Multiply" | "Average" | "Concatenate" = spec.class.as_str() {
             return self.merge(spec, inputs);
         }
         let [x] = inputs else {
             return Err(spec.error(format!("reads {} layers; a layer of this kind that reads one is known", inputs.len())));
         };
-        match spec.class.as_str() {
-            "Conv2D" | "Convolution2D" => self.conv(spec, x),
-            "DepthwiseConv2D" => self.depthwise(spec, x),
-            "SeparableConv2D" | "SeparableConvolution2D" => self.separable(spec, x),
-            "Dense" => self.dense(spec, x),
-            "BatchNormalization" => self.batch_norm(spec, x),
-            "MaxPooling2D" | "MaxPool2D" | "AveragePooling2D" | "AvgPool2D" => self.pool(spec, x),
-            "GlobalAveragePooling2D" | "GlobalAvgPool2D" | "GlobalMaxPooling2D" | "GlobalMaxPool2D" => self.global_pool(spec, x),
-            "Activation" => match activation(spec)? {
-                Some(kind) => self.elementwise(spec, x, kind),
-                None => Ok((*x).clone()),
-            },
-            "ReLU" => {
-                let kind = relu(spec)?;
-                self.elementwise(spec, x, kind)
-            }
-            "LeakyReLU" => {
-                let slope = spec.real_or("negative_slope", spec.real_or("alpha", 0.3)?)?;
-                self.elementwise(spec, x, LayerKind::Activation(Unary::LeakyRelu(slope)))
-            }
-            "Softmax" => {
+        if let Some(kind) = activations::layer(spec) {
+            let kind = kind?;
+            if kind == LayerKind::Softmax {
                 self.last_axis(spec, x)?;
-                self.elementwise(spec, x, LayerKind::Softmax)
             }
+            return Ok(self.elementwise(spec, x, kind));
+        }
+        match spec.class.as_str() {
+            "Conv2D" => self.conv(call, x),
+            "DepthwiseConv2D" => self.depthwise(call, x),
+            "SeparableConv2D" => self.separable(call, x),
+            "Dense" => self.dense(call, x),
+            "BatchNormalization" => self.batch_norm(call, x),
+            "Normalization" => self.normalization(call, x),
+            "PReLU" => self.prelu(call, x),
+            "MaxPooling2D" | "AveragePooling2D" => self.pool(spec, x),
+            "GlobalAveragePooling2D" | "GlobalMaxPooling2D" => self.global_pool(spec, x),
+            "Activation" => Ok(match activations::activation(spec, self.keras_3)? {
+                Some(kind) => self.elementwise(spec, x, kind),
+                None => (*x).clone(),
+            }),
             "Dropout" | "SpatialDropout2D" => {
-                let p = spec.real_or("rate", spec.real_or("p", 0.5)?)?;
+                let p = spec.real_or("rate", 0.5)?;
                 let id = self.net.dropout(&spec.name, x.id, p);
                 Ok(Value { id, ..(*x).clone() })
             }
             "Flatten" => self.flatten(spec, x),
-            "Reshape" => match spec.get("target_shape").and_then(Json::as_array).map(Vec::len) {
-                Some(1) => self.flatten(spec, x),
-                _ => Err(spec.error("makes another shape than one vector, which no layer here does")),
-            },
-            "ZeroPadding2D" => {
-                spec.channels_last()?;
-                let id = self.net.layer(&spec.name, LayerKind::ZeroPad2d(spec.sides("padding")?), &[x.id]);
-                Ok(Value::map(id))
-            }
-            "Rescaling" => self.rescaling(place, spec, x),
+            "Reshape" => self.reshape(spec, x),
+            "ZeroPadding2D" | "Cropping2D" => self.edge(spec, x),
+            "UpSampling2D" => self.up_sampling(spec, x),
+            "Rescaling" => self.rescaling(spec, x),
             // They do something in training only.
             "GaussianNoise"
             | "GaussianDropout"
@@ -87,36 +64,30 @@ impl Translator<'_> {
             | "RandomZoom"
             | "RandomTranslation"
             | "RandomContrast"
-            | "RandomBrightness" => Ok((*x).clone()),
-            _ => {
-                let last = self.graph.layers.len() - 1;
-                Err(spec.error(format!("is of a kind that is not known here; it is layer {place} of {last} after the input")))
-            }
+            | "RandomBrightness"
+            // A layer that was named for its output.
+            | "InputLayer"
+            | "Identity" => Ok((*x).clone()),
+            _ => Err(spec.error("is of a kind that is not known here")),
         }
-    }
-
-    /// Whether this is the layer whose output is the model's.
-    fn is_output(&self, spec: &Spec) -> bool {
-        self.graph.layers.last().is_some_and(|last| last.name == spec.name)
     }
 
     /// The layer's activation, unless it is the network's head: networks end in logits.
     fn own_activation(&mut self, spec: &Spec) -> Result<Option<LayerKind>, String> {
-        let kind = activation(spec)?;
-        Ok(kind.filter(|kind| !self.is_head(spec, kind)))
+        let kind = activations::activation(spec, self.keras_3)?;
+        Ok(kind.filter(|kind| !self.is_head(kind)))
     }
 
-    fn is_head(&mut self, spec: &Spec, kind: &LayerKind) -> bool {
+    fn is_head(&mut self, kind: &LayerKind) -> bool {
         let head = match kind {
             LayerKind::Softmax => Head::Softmax,
             LayerKind::Activation(Unary::Sigmoid) => Head::Sigmoid,
             _ => return false,
         };
-        let is_output = self.is_output(spec);
-        if is_output {
+        if self.place.ends {
             self.head = Some(head);
         }
-        is_output
+        self.place.ends
     }
 
     /// Adds `kinds` and the activation, and says which layer is the first and what comes out of the last.
@@ -150,18 +121,19 @@ impl Translator<'_> {
         Ok(Conv2d { in_channels, out_channels: 0, kernel, stride, padding, dilation, groups: 1, bias })
     }
 
-    fn map_size(&self, spec: &Spec, x: &Value) -> Result<[usize; 2], String> {
+    pub fn map_size(&self, spec: &Spec, x: &Value) -> Result<[usize; 2], String> {
         self.net.spatial(x.id).ok_or_else(|| spec.error("wants a map but gets a vector"))
     }
 
-    fn conv(&mut self, spec: &Spec, x: &Value) -> Result<Value, String> {
+    fn conv(&mut self, call: &Call, x: &Value) -> Result<Value, String> {
+        let spec: &Spec = &call.spec;
         let (out_channels, groups) = (spec.count("filters")?, spec.count_or("groups", 1)?);
         let conv = Conv2d { out_channels, groups, ..self.geometry(spec, x)? };
         let bias = conv.bias;
         let (places, value) = self.with_activation(spec, x.id, vec![("conv", LayerKind::Conv2d(conv))])?;
-        self.weight(spec, places[0], "weight", &["kernel"], Layout::Hwio);
+        self.weight(call, places[0], "weight", (&["kernel", "W"], 0), Layout::Hwio);
         if bias {
-            self.weight(spec, places[0], "bias", &["bias"], Layout::Same);
+            self.weight(call, places[0], "bias", (BIAS, 1), Layout::Same);
         }
         Ok(value)
     }
@@ -173,33 +145,36 @@ impl Translator<'_> {
         Ok(Conv2d { out_channels, groups: conv.in_channels, ..conv })
     }
 
-    fn depthwise(&mut self, spec: &Spec, x: &Value) -> Result<Value, String> {
+    fn depthwise(&mut self, call: &Call, x: &Value) -> Result<Value, String> {
+        let spec: &Spec = &call.spec;
         let conv = self.channelwise(spec, x)?;
         let bias = conv.bias;
         let (places, value) = self.with_activation(spec, x.id, vec![("conv", LayerKind::Conv2d(conv))])?;
-        self.weight(spec, places[0], "weight", &["depthwise_kernel", "kernel"], Layout::Hwcm);
+        self.weight(call, places[0], "weight", (&["depthwise_kernel", "kernel"], 0), Layout::Hwcm);
         if bias {
-            self.weight(spec, places[0], "bias", &["bias"], Layout::Same);
+            self.weight(call, places[0], "bias", (BIAS, 1), Layout::Same);
         }
         Ok(value)
     }
 
-    fn separable(&mut self, spec: &Spec, x: &Value) -> Result<Value, String> {
+    fn separable(&mut self, call: &Call, x: &Value) -> Result<Value, String> {
+        let spec: &Spec = &call.spec;
         let depthwise = self.channelwise(spec, x)?.without_bias();
         let (filters, bias) = (spec.count("filters")?, spec.flag_or("use_bias", true)?);
         let pointwise = Conv2d { in_channels: depthwise.out_channels, bias, ..Conv2d::new(filters, 1) };
         let kinds = vec![("depthwise", LayerKind::Conv2d(depthwise)), ("pointwise", LayerKind::Conv2d(pointwise))];
         let (places, value) = self.with_activation(spec, x.id, kinds)?;
-        self.weight(spec, places[0], "weight", &["depthwise_kernel"], Layout::Hwcm);
-        self.weight(spec, places[1], "weight", &["pointwise_kernel"], Layout::Hwio);
+        self.weight(call, places[0], "weight", (&["depthwise_kernel"], 0), Layout::Hwcm);
+        self.weight(call, places[1], "weight", (&["pointwise_kernel"], 1), Layout::Hwio);
         if bias {
-            self.weight(spec, places[1], "bias", &["bias"], Layout::Same);
+            self.weight(call, places[1], "bias", (BIAS, 2), Layout::Same);
         }
         Ok(value)
     }
 
     /// A dense layer; on a map, where Keras applies it to each pixel, a 1x1 convolution.
-    fn dense(&mut self, spec: &Spec, x: &Value) -> Result<Value, String> {
+    fn dense(&mut self, call: &Call, x: &Value) -> Result<Value, String> {
+        let spec: &Spec = &call.spec;
         let (units, bias) = (spec.count("units")?, spec.flag_or("use_bias", true)?);
         let in_features = self.net.channels(x.id);
         let (kind, maps) = match self.net.spatial(x.id) {
@@ -210,30 +185,79 @@ impl Translator<'_> {
             }
         };
         let (places, value) = self.with_activation(spec, x.id, vec![("dense", kind)])?;
-        self.weight(spec, places[0], "weight", &["kernel"], Layout::Dense(maps));
+        self.weight(call, places[0], "weight", (&["kernel", "W"], 0), Layout::Dense(maps));
         if bias {
-            self.weight(spec, places[0], "bias", &["bias"], Layout::Same);
+            self.weight(call, places[0], "bias", (BIAS, 1), Layout::Same);
         }
         Ok(value)
     }
 
-    fn batch_norm(&mut self, spec: &Spec, x: &Value) -> Result<Value, String> {
+    fn batch_norm(&mut self, call: &Call, x: &Value) -> Result<Value, String> {
+        let spec: &Spec = &call.spec;
         self.last_axis(spec, x)?;
-        let x = x.id;
         let (eps, momentum) = (spec.real_or("epsilon", 1e-3)?, 1.0 - spec.real_or("momentum", 0.99)?);
-        let id = self.net.layer(&spec.name, LayerKind::BatchNorm2d { channels: self.net.channels(x), eps, momentum }, &[x]);
-        const MEAN: &[&str] = &["moving_mean", "running_mean"];
-        match spec.flag_or("scale", true)? {
-            true => self.weight(spec, id, "weight", &["gamma"], Layout::Same),
-            false => self.weight(spec, id, "weight", MEAN, Layout::Filled(1.0)),
+        let id = self.net.layer(&spec.name, LayerKind::BatchNorm2d { channels: self.net.channels(x.id), eps, momentum }, &[x.id]);
+        // Those that are there are numbered in this order.
+        let (scale, center) = (spec.flag_or("scale", true)?, spec.flag_or("center", true)?);
+        let statistics = usize::from(scale) + usize::from(center);
+        let mean: (&[&str], usize) = (&["moving_mean", "running_mean"], statistics);
+        let layout = self.channelwise_layout(x);
+        match scale {
+            true => self.weight(call, id, "weight", (&["gamma"], 0), layout.clone()),
+            false => self.weight(call, id, "weight", mean, Layout::Filled(1.0)),
         }
-        match spec.flag_or("center", true)? {
-            true => self.weight(spec, id, "bias", &["beta"], Layout::Same),
-            false => self.weight(spec, id, "bias", MEAN, Layout::Filled(0.0)),
+        match center {
+            true => self.weight(call, id, "bias", (&["beta"], usize::from(scale)), layout.clone()),
+            false => self.weight(call, id, "bias", mean, Layout::Filled(0.0)),
         }
-        self.weight(spec, id, "running_mean", MEAN, Layout::Same);
-        self.weight(spec, id, "running_var", &["moving_variance", "running_std"], Layout::Same);
-        Ok(Value::map(id))
+        self.weight(call, id, "running_mean", mean, layout.clone());
+        self.weight(call, id, "running_var", (&["moving_variance", "running_std"], statistics + 1), layout);
+        Ok(Value { id, ..x.clone() })
+    }
+
+    /// The order of one number for each channel of a map or each feature of a vector.
+    fn channelwise_layout(&self, x: &Value) -> Layout {
+        match self.net.spatial(x.id) {
+            Some(_) => Layout::Flat(vec![[self.net.channels(x.id), 1, 1]]),
+            None => Layout::Flat(x.maps.clone()),
+        }
+    }
+
+    /// `(x - mean) / sqrt(variance)`, of the file or of the settings.
+    fn normalization(&mut self, call: &Call, x: &Value) -> Result<Value, String> {
+        let spec: &Spec = &call.spec;
+        self.last_axis(spec, x)?;
+        if spec.flag_or("invert", false)? {
+            return Err(spec.error("is inverted, which no layer here is"));
+        }
+        let channels = self.net.channels(x.id);
+        let given = [spec.reals("mean", channels)?, spec.reals("variance", channels)?];
+        // Keras divides by a deviation of at least 1e-7.
+        let kind = LayerKind::BatchNorm2d { channels, eps: 1e-14, momentum: 0.0 };
+        let id = self.net.layer(&spec.name, kind, &[x.id]);
+        let mut constant = |param, values| self.weights.push(Weight { layer: id, param, from: From::Values(values) });
+        constant("weight", vec![1.0; channels]);
+        constant("bias", vec![0.0; channels]);
+        if let [Some(mean), Some(variance)] = given {
+            constant("running_mean", mean);
+            constant("running_var", variance);
+        } else {
+            let layout = self.channelwise_layout(x);
+            self.weight(call, id, "running_mean", (&["mean"], 0), layout.clone());
+            self.weight(call, id, "running_var", (&["variance"], 1), layout);
+        }
+        Ok(Value { id, ..x.clone() })
+    }
+
+    fn prelu(&mut self, call: &Call, x: &Value) -> Result<Value, String> {
+        let spec: &Spec = &call.spec;
+        let shared = spec.get("shared_axes").map(ToString::to_string);
+        if self.net.spatial(x.id).is_some() && shared.as_deref() != Some("[1,2]") {
+            return Err(spec.error("has a slope for each pixel; with shared_axes [1, 2] it is known"));
+        }
+        let id = self.net.layer(&spec.name, LayerKind::PRelu { channels: self.net.channels(x.id) }, &[x.id]);
+        self.weight(call, id, "weight", (&["alpha", "alphas"], 0), self.channelwise_layout(x));
+        Ok(Value { id, ..x.clone() })
     }
 
     fn pool(&mut self, spec: &Spec, x: &Value) -> Result<Value, String> {
@@ -269,38 +293,44 @@ impl Translator<'_> {
         Ok(if keeps_map { Value::map(id) } else { Value::vector(id, channels) })
     }
 
-    fn elementwise(&mut self, spec: &Spec, x: &Value, kind: LayerKind) -> Result<Value, String> {
-        if self.is_head(spec, &kind) {
-            return Ok(x.clone());
+    fn elementwise(&mut self, spec: &Spec, x: &Value, kind: LayerKind) -> Value {
+        if self.is_head(&kind) {
+            return x.clone();
         }
         let id = self.net.layer(&spec.name, kind, &[x.id]);
-        Ok(Value { id, ..x.clone() })
+        Value { id, ..x.clone() }
     }
 
-    fn flatten(&mut self, spec: &Spec, x: &Value) -> Result<Value, String> {
-        spec.channels_last()?;
-        let (id, channels) = (x.id, self.net.channels(x.id));
-        Ok(match self.net.spatial(id) {
-            None => x.clone(),
-            Some([h, w]) => {
-                let id = self.net.flatten(&spec.name, id);
-                Value { maps: vec![[channels, h, w]], ..Value::map(id) }
-            }
-        })
-    }
-
-    /// The photo's bytes times a number plus another: how photos are prepared, not a layer.
-    fn rescaling(&mut self, place: usize, spec: &Spec, x: &Value) -> Result<Value, String> {
-        let (before, after) = self.graph.layers.split_at(place + 1);
-        let leads = before.iter().enumerate().skip(1).all(|(i, layer)| layer.inputs == [i - 1])
-            && after.iter().all(|layer| layer.inputs.iter().all(|&read| read >= place));
-        let (scale, offset) = (spec.real_or("scale", 1.0)?, spec.real_or("offset", 0.0)?);
-        if !leads || x.id != LayerId::INPUT || self.normalization.is_some() || scale == 0.0 {
-            return Err(spec.error("is read only once and before all other layers, with a scale other than 0"));
+    /// The photo's bytes times a number plus another: how photos are prepared, if it is the first layer.
+    fn rescaling(&mut self, spec: &Spec, x: &Value) -> Result<Value, String> {
+        let channels = self.net.channels(x.id);
+        let [scale, offset] = [("scale", 1.0), ("offset", 0.0)].map(|(key, default)| -> Result<_, String> {
+            Ok(spec.reals(key, channels)?.unwrap_or_else(|| vec![default; channels]))
+        });
+        let (scale, offset) = (scale?, offset?);
+        let uniform = |values: &[f32]| values.iter().all(|v| *v == values[0]);
+        let is_uniform = uniform(&scale) && uniform(&offset);
+        if self.place.leads && self.normalization.is_none() && is_uniform && scale[0] != 0.0 {
+            let scale = (1.0 / f64::from(scale[0])) as f32;
+            self.normalization = Some(Normalization { scale, mean: [-offset[0]; 3], ..Normalization::UNIT });
+            return Ok(x.clone());
         }
-        let normalization = Normalization { scale: (1.0 / scale) as f32, mean: [-offset as f32; 3], ..Normalization::UNIT };
-        self.normalization = Some(normalization);
-        Ok(x.clone())
+        // A network that rescales its input itself takes bytes.
+        if x.id == LayerId::INPUT {
+            self.normalization.get_or_insert(Normalization::BYTES);
+        }
+        let id = if is_uniform {
+            let affine = Unary::Affine(scale[0].into(), offset[0].into());
+            self.net.activation(&spec.name, x.id, affine)
+        } else {
+            let id = self.net.layer(&spec.name, LayerKind::BatchNorm2d { channels, eps: 0.0, momentum: 0.0 }, &[x.id]);
+            let (zeros, ones) = (vec![0.0; channels], vec![1.0; channels]);
+            for (param, values) in [("weight", scale), ("bias", offset), ("running_mean", zeros), ("running_var", ones)] {
+                self.weights.push(Weight { layer: id, param, from: From::Values(values) });
+            }
+            id
+        };
+        Ok(Value { id, ..x.clone() })
     }
 
     /// That a layer with an `axis` works along the channels.
@@ -322,16 +352,5 @@ fn padding(spec: &Spec) -> Result<Padding, String> {
         "valid" => Ok(Padding::NONE),
         "same" => Ok(Padding::Same),
         other => Err(spec.error(format!("has padding {other:?}, wants valid or same"))),
-    }
-}
-
-fn relu(spec: &Spec) -> Result<LayerKind, String> {
-    let [slope, threshold] = [spec.real_or("negative_slope", 0.0)?, spec.real_or("threshold", 0.0)?];
-    let max = spec.get("max_value").map(|_| spec.real_or("max_value", 0.0)).transpose()?;
-    match (slope, threshold, max) {
-        (0.0, 0.0, None) => Ok(LayerKind::Activation(Unary::Relu)),
-        (0.0, 0.0, Some(6.0)) => Ok(LayerKind::Activation(Unary::Relu6)),
-        (slope, 0.0, None) => Ok(LayerKind::Activation(Unary::LeakyRelu(slope))),
-        _ => Err(spec.error("has a threshold or a max_value other than 6, which no layer here has")),
     }
 }

@@ -2,26 +2,40 @@
 //!
 //! | file | holds |
 //! |---|---|
-//! | `graph` | the JSON of a Sequential or Functional model as a list of layers and what each reads |
+//! | `graph` | the JSON of a Sequential or Functional model as a list of calls of layers and what each reads |
 //! | `fields` | the settings of one layer, typed, with errors that name it |
+//! | `legacy` | Keras 1's names for what later versions call otherwise |
 //! | `layers` | one Keras layer to one layer or a few of a [`Network`] |
+//! | `activations` | activations, by name and as layers |
+//! | `shapes` | layers that move values: flattening, reshaping, padding, cropping, up-sampling |
 //! | `merge` | the layers that join several inputs |
-//! | `translate` | the walk over the graph: values, weights, the head |
+//! | `translate` | the walk over the graph: values, the head, how photos are prepared |
+//! | `weights` | which variable of a file fills which parameter |
 //!
 //! Layers keep their Keras names. One that is several here, such as a convolution with its activation or a separable convolution, is a
-//! scope of that name, which stands for its output as in Keras.
+//! scope of that name, which stands for its output as in Keras; so is a model within the model. A layer that is called several times
+//! is as many layers here, with the same weights.
+//!
+//! What depends on a layer that is not known is left out: the network ends before it, has no classes ([`Classes::None`]), and
+//! everything that needs none works on it.
 //!
 //! A file does not tell how photos are prepared, unless its first layer is a `Rescaling`. Without one, values from 0 to 1 are
 //! assumed ([`KerasModel::assumed_preprocess`]).
 
+mod activations;
 mod fields;
 mod graph;
 mod layers;
+mod legacy;
 mod merge;
+mod shapes;
 mod translate;
+mod weights;
 
 use crate::network::{Network, NetworkError};
-use crate::weights::{Checkpoint, KERAS_CONFIG, WeightsError};
+use crate::weights::{Checkpoint, KERAS_CONFIG, StoredTensor, WeightsError};
+use std::path::Path;
+use weights::From;
 
 /// What a file says of a network whose layers it describes.
 #[derive(Debug)]
@@ -32,6 +46,8 @@ pub struct KerasModel {
     pub checkpoint: Checkpoint,
     /// Whether the file leaves open how photos are prepared.
     pub assumed_preprocess: bool,
+    /// The first layer that is not known; the network ends before what depends on it.
+    pub unknown: Option<String>,
 }
 
 impl KerasModel {
@@ -39,27 +55,47 @@ impl KerasModel {
     /// from Keras's, so that a converted one still works.
     ///
     /// # Errors
-    /// [`WeightsError::Format`] with the first layer that is unknown, has settings that are not supported, does not fit its inputs or
-    /// has no weights in the file.
+    /// [`WeightsError::Format`] with the first layer that does not fit its inputs or has no weights in the file.
     pub fn read(checkpoint: &Checkpoint) -> Result<Option<Self>, WeightsError> {
-        let Some(text) = checkpoint.metadata().get(KERAS_CONFIG) else { return Ok(None) };
+        checkpoint.metadata().get(KERAS_CONFIG).map(|text| Self::with(checkpoint, checkpoint.path(), text)).transpose()
+    }
+
+    /// The model whose architecture is `text`, which `model.to_json()` of Keras gave and `file` holds, with the weights of another
+    /// file.
+    ///
+    /// # Errors
+    /// As [`KerasModel::read`].
+    pub fn with(checkpoint: &Checkpoint, file: &Path, text: &str) -> Result<Self, WeightsError> {
+        let plan = plan(file, text)?;
         let fail = |reason: String| WeightsError::format(checkpoint.path(), reason);
-        let graph = graph::Graph::parse(text).map_err(|e| fail(format!("its Keras architecture {e}")))?;
-        let plan = translate::translate(&graph).map_err(|e| fail(format!("Keras model {}: {e}", graph.name)))?;
         let mut tensors = Vec::new();
         for weight in &plan.weights {
-            let name = |variable: &&str| format!("{}.{variable}", weight.keras_layer);
-            let found = weight.variables.iter().find_map(|variable| checkpoint.get(&name(variable)));
-            let stored = found.ok_or_else(|| {
-                let wanted: Vec<String> = weight.variables.iter().map(name).collect();
-                fail(format!("it has no weights {} for its layer {:?}", wanted.join(" or "), weight.keras_layer))
-            })?;
             let name = format!("{}.{}", plan.network[weight.layer].name, weight.param);
-            tensors.push(stored.rearranged(name, weight.layout.clone())?);
+            tensors.push(match &weight.from {
+                From::Variable(call, variable, layout) => {
+                    variable.find(call, checkpoint).map_err(fail)?.rearranged(name, layout.clone())?
+                }
+                From::Values(values) => StoredTensor::of_values(name, values, checkpoint.path()),
+            });
         }
         let checkpoint = checkpoint.with_tensors(tensors);
-        Ok(Some(Self { network: plan.network, checkpoint, assumed_preprocess: plan.assumed_preprocess }))
+        let translate::Plan { network, assumed_preprocess, unknown, .. } = plan;
+        Ok(Self { network, checkpoint, assumed_preprocess, unknown })
     }
+}
+
+/// The network of an architecture alone: `text` is what `model.to_json()` of Keras gave and `file` holds.
+///
+/// # Errors
+/// [`WeightsError::Format`] where there is no network in it.
+pub fn network(file: &Path, text: &str) -> Result<Network, WeightsError> {
+    Ok(plan(file, text)?.network)
+}
+
+fn plan(file: &Path, text: &str) -> Result<translate::Plan, WeightsError> {
+    let fail = |reason: String| WeightsError::format(file, reason);
+    let graph = graph::Graph::parse(text).map_err(|e| fail(format!("its Keras architecture {e}")))?;
+    translate::translate(&graph).map_err(|e| fail(format!("Keras model {}: {e}", graph.name)))
 }
 
 /// A network's error as the reason why a file cannot be used.

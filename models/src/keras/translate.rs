@@ -1,33 +1,25 @@
 //! The walk over the graph.
 
 use super::fields::{Spec, image_shape};
-use super::graph::Graph;
+use super::graph::{Call, Graph, MOST_LAYERS};
 use super::reason;
-use crate::network::{Builder, Classes, Head, LayerId, LayerKind, Network, Preprocess};
+use super::weights::{From, Variable, Weight};
+use crate::network::{Builder, Classes, Head, LayerId, LayerKind, Network, Preprocess, ScopeKind};
 use crate::preprocess::{ChannelOrder, Normalization, Resize};
 use crate::weights::Layout;
+use std::rc::Rc;
 
 /// Side of the input where a file leaves it open: that of the networks for ImageNet.
 const SIDE: usize = 224;
 
-/// A parameter of the network and the variable that fills it.
-#[derive(Debug)]
-pub(super) struct Weight {
-    pub layer: LayerId,
-    /// Last part of the parameter's name, such as `running_mean`.
-    pub param: &'static str,
-    pub keras_layer: String,
-    /// The variable's names in the versions of Keras.
-    pub variables: &'static [&'static str],
-    pub layout: Layout,
-}
-
-/// A model that was understood.
+/// A model that was understood, at least its beginning.
 #[derive(Debug)]
 pub(super) struct Plan {
     pub network: Network,
     pub weights: Vec<Weight>,
     pub assumed_preprocess: bool,
+    /// The first layer that was not.
+    pub unknown: Option<String>,
 }
 
 /// What a Keras layer puts out.
@@ -47,38 +39,53 @@ impl Value {
 
     /// A vector of features that were never a map.
     pub fn vector(id: LayerId, features: usize) -> Self {
-        Self { maps: vec![[features, 1, 1]], ..Self::map(id) }
+        Self { id, maps: vec![[features, 1, 1]] }
     }
 }
 
+/// The layer that is being translated, and where it stands.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Place {
+    /// Whether nothing but the input comes before it, and nothing after it reads that.
+    pub leads: bool,
+    /// Whether its output is the model's.
+    pub ends: bool,
+}
+
 /// What has been built so far.
-pub(super) struct Translator<'a> {
-    pub graph: &'a Graph,
+pub(super) struct Translator {
     pub net: Builder,
     pub weights: Vec<Weight>,
     /// What the last layer's activation says.
     pub head: Option<Head>,
     /// What a leading `Rescaling` says.
     pub normalization: Option<Normalization>,
+    /// Where the layer at hand stands.
+    pub place: Place,
+    /// Whether the file is of Keras 3.
+    pub keras_3: bool,
+    /// The first layer that cannot be translated, and why.
+    unknown: Option<String>,
+    /// Calls so far: models that are called several times within each other soon are many.
+    calls: usize,
 }
 
-impl Translator<'_> {
-    /// Notes which variable of a layer fills a parameter.
+impl Translator {
+    /// Notes which variable of a layer fills a parameter: one of these names, and the `index`-th of the layer.
     pub fn weight(
         &mut self,
-        spec: &Spec,
+        call: &Call,
         layer: LayerId,
         param: &'static str,
-        variables: &'static [&'static str],
+        (names, index): (&'static [&'static str], usize),
         layout: Layout,
     ) {
-        self.weights.push(Weight { layer, param, keras_layer: spec.name.clone(), variables, layout });
+        self.weights.push(Weight { layer, param, from: From::Variable(call.clone(), Variable { names, index }, layout) });
     }
 
     /// Adds layers, each reading the one before: a single one under the Keras layer's name, several in a scope of that name.
     /// Returns their places.
     pub fn chain(&mut self, spec: &Spec, x: LayerId, kinds: Vec<(&str, LayerKind)>) -> Vec<LayerId> {
-        use crate::network::ScopeKind;
         if let [(_, kind)] = &kinds[..] {
             return vec![self.net.layer(&spec.name, kind.clone(), &[x])];
         }
@@ -92,11 +99,49 @@ impl Translator<'_> {
         });
         places
     }
+
+    /// The model's output for `input`; `None` if that depends on a layer that is not known.
+    fn walk(&mut self, graph: &Graph, input: Value, place: Place) -> Result<Option<Value>, String> {
+        let mut values = vec![Some(input)];
+        for (index, call) in graph.calls.iter().enumerate().skip(1) {
+            self.calls += 1;
+            if self.calls > MOST_LAYERS {
+                return Err(format!("has more than {MOST_LAYERS} layers"));
+            }
+            let inputs: Option<Vec<&Value>> = call.inputs.iter().map(|&read| values[read].as_ref()).collect();
+            let Some(inputs) = inputs else {
+                values.push(None);
+                continue;
+            };
+            let (before, after) = graph.calls.split_at(index + 1);
+            let chained = before.iter().enumerate().skip(1).all(|(i, call)| call.inputs == [i - 1]);
+            let apart = after.iter().all(|call| call.inputs.iter().all(|&read| read >= index));
+            let place = Place { leads: place.leads && chained && apart, ends: place.ends && index == graph.output };
+            let value = match (&call.spec.model, &inputs[..]) {
+                (Some(model), [x]) => {
+                    let scope = self.net.open(ScopeKind::Sequence, &call.spec.name, x.id);
+                    let value = self.walk(model, (*x).clone(), place)?;
+                    let output = value.as_ref().map_or(x.id, |value| value.id);
+                    self.net.close(scope, output);
+                    value
+                }
+                _ => {
+                    self.place = place;
+                    let value = self.layer(call, &inputs);
+                    let at = format!("it is layer {index} of {} after the input", graph.calls.len() - 1);
+                    value.map_err(|reason| self.unknown.get_or_insert(format!("{reason}; {at}")).clone()).ok()
+                }
+            };
+            self.net.check().map_err(reason)?;
+            values.push(value);
+        }
+        Ok(values.swap_remove(graph.output))
+    }
 }
 
-/// The network of a graph, or the first thing in it that cannot be.
+/// The network of a graph, up to the layers that are not known.
 pub(super) fn translate(graph: &Graph) -> Result<Plan, String> {
-    let input = &graph.layers[0];
+    let input = Rc::clone(&graph.calls[0].spec);
     let shape = ["batch_input_shape", "batch_shape", "build_input_shape"].iter().find_map(|key| input.get(key));
     let shape = shape.ok_or_else(|| input.error("does not tell the shape of the input"))?;
     let (sides, channels) = image_shape(shape).ok_or_else(|| {
@@ -105,37 +150,48 @@ pub(super) fn translate(graph: &Graph) -> Result<Plan, String> {
     })?;
     let [height, width] = sides.map(|side| side.unwrap_or(SIDE));
     let net = Builder::new(&graph.name, [channels, height, width]);
-    let mut translator = Translator { graph, net, weights: Vec::new(), head: None, normalization: None };
-    translator.net.check().map_err(reason)?;
-    let mut values = vec![Value::map(LayerId::INPUT)];
-    for (place, spec) in graph.layers.iter().enumerate().skip(1) {
-        let inputs: Vec<&Value> = spec.inputs.iter().map(|&read| &values[read]).collect();
-        let value = translator.layer(place, spec, &inputs)?;
-        translator.net.check().map_err(reason)?;
-        values.push(value);
-    }
-    let (Some(output), Some(spec)) = (values.last(), graph.layers.last()) else { return Err("has no layers".into()) };
-    let output = output.id;
-    let Translator { mut net, weights, head, normalization, .. } = translator;
-    if let Some([h, w]) = net.spatial(output) {
-        return Err(spec.error(format!("is the output, a map of {h}x{w}; networks here end in one vector of classes")));
-    }
-    let classes = net.channels(output);
-    let head = match classes {
-        1 => Head::Sigmoid,
-        _ => head.unwrap_or(Head::Softmax),
+    net.check().map_err(reason)?;
+    let mut translator = Translator {
+        net,
+        weights: Vec::new(),
+        head: None,
+        normalization: None,
+        place: Place::default(),
+        keras_3: input.get("batch_shape").is_some(),
+        unknown: None,
+        calls: 0,
     };
-    if classes == 1 {
-        net.layer("two_sided", LayerKind::TwoSided, &[output]);
-    }
+    let output = translator.walk(graph, Value::map(LayerId::INPUT), Place { leads: true, ends: true })?;
+    let Translator { mut net, weights, head, normalization, unknown, .. } = translator;
+    let (classes, head) = match output.map(|value| (value.id, net.spatial(value.id))) {
+        None => {
+            let unknown = unknown.clone().unwrap_or_default();
+            if net.is_empty() {
+                return Err(unknown);
+            }
+            (Classes::None(unknown), Head::Softmax)
+        }
+        Some((_, Some([h, w]))) => {
+            (Classes::None(format!("its output is a map of {h}x{w}, not one vector of classes")), Head::Softmax)
+        }
+        Some((output, None)) => {
+            let classes = net.channels(output);
+            if classes == 1 {
+                net.layer("two_sided", LayerKind::TwoSided, &[output]);
+                (Classes::Count(2), Head::Sigmoid)
+            } else {
+                (Classes::Count(classes), head.unwrap_or(Head::Softmax))
+            }
+        }
+    };
     let order = if channels == 1 { ChannelOrder::Grey } else { ChannelOrder::Rgb };
     let assumed_preprocess = normalization.is_none();
     let normalization = Normalization { order, ..normalization.unwrap_or(Normalization::UNIT) };
     let resize = Resize::Exact { h: height, w: width };
     let preprocess = Preprocess { resize, crop: None, normalization, ..Preprocess::IMAGENET };
-    let mut network = net.finish(Classes::Count(classes.max(2)), head, preprocess).map_err(reason)?;
+    let mut network = net.finish(classes, head, preprocess).map_err(reason)?;
     if network.find(&input.name).is_none() {
         network.layers[0].name = input.name.clone();
     }
-    Ok(Plan { network, weights, assumed_preprocess })
+    Ok(Plan { network, weights, assumed_preprocess, unknown })
 }

@@ -83,6 +83,30 @@ impl Builder {
         self.shapes[x.0].spatial()
     }
 
+    /// Whether there is nothing but the input.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.network.layers.len() == 1
+    }
+
+    /// Opens a scope that reads `x`, for [`Builder::close`].
+    pub(crate) fn open(&mut self, kind: ScopeKind, name: &str, x: LayerId) -> usize {
+        let name = self.full_name(name);
+        let start = self.network.layers.len();
+        let place = self.network.scopes.len();
+        self.network.scopes.push(Scope { name, kind, layers: start..start, output: x });
+        self.open.push((place, 0));
+        place
+    }
+
+    /// Closes the scope at `place`, which was the last to be opened.
+    pub(crate) fn close(&mut self, place: usize, output: LayerId) {
+        self.open.pop();
+        let end = self.network.layers.len();
+        let scope = &mut self.network.scopes[place];
+        scope.layers.end = end;
+        scope.output = output;
+    }
+
     /// Opens a scope, has `build` fill it from `x`, and closes it; what `build` returns is its
     /// output.
     pub fn scope(
@@ -92,17 +116,9 @@ impl Builder {
         x: LayerId,
         build: impl FnOnce(&mut Self, LayerId) -> LayerId,
     ) -> LayerId {
-        let name = self.full_name(name);
-        let start = self.network.layers.len();
-        let place = self.network.scopes.len();
-        self.network.scopes.push(Scope { name, kind, layers: start..start, output: x });
-        self.open.push((place, 0));
+        let place = self.open(kind, name, x);
         let output = build(self, x);
-        self.open.pop();
-        let end = self.network.layers.len();
-        let scope = &mut self.network.scopes[place];
-        scope.layers.end = end;
-        scope.output = output;
+        self.close(place, output);
         output
     }
 
@@ -208,7 +224,7 @@ impl Builder {
     /// No classes, or the first layer that did not fit (one that is left without pixels among them).
     pub fn finish(self, classes: Classes, head: Head, preprocess: Preprocess) -> Result<Network, NetworkError> {
         let Self { mut network, error, .. } = self;
-        if classes.len() == 0 {
+        if classes == Classes::Count(0) || classes == Classes::Named(Vec::new()) {
             let reason = "needs at least one class".into();
             return Err(NetworkError::Config { network: network.name, reason });
         }

@@ -84,6 +84,14 @@ pub enum NetworkError {
         /// What is wrong with it and what would be right.
         reason: String,
     },
+    /// The network does not classify.
+    #[error("{network} has no classes: {reason}")]
+    NoClasses {
+        /// The network's name.
+        network: String,
+        /// Why.
+        reason: String,
+    },
     /// A family cannot be built with these numbers.
     #[error("{network}: {reason}")]
     Config {

@@ -124,10 +124,12 @@ pub enum Classes {
     Named(Vec<String>),
     /// Own classes without names.
     Count(usize),
+    /// None, and why, as the end of a sentence: the network can be looked into, but does not classify.
+    None(String),
 }
 
 impl Classes {
-    /// How many there are.
+    /// How many there are; 0 of a network that has none.
     #[expect(clippy::len_without_is_empty, reason = "no network is built for no class")]
     pub fn len(&self) -> usize {
         match self {
@@ -136,6 +138,7 @@ impl Classes {
             Self::CatsDogs => 2,
             Self::Named(names) => names.len(),
             Self::Count(count) => *count,
+            Self::None(_) => 0,
         }
     }
 }
@@ -184,6 +187,17 @@ impl Network {
     /// The last layer, whose output is the logits.
     pub fn output(&self) -> LayerId {
         LayerId(self.layers.len().saturating_sub(1))
+    }
+
+    /// How many classes the network tells apart.
+    ///
+    /// # Errors
+    /// [`NetworkError::NoClasses`] if it does not classify: see [`Classes::None`].
+    pub fn class_count(&self) -> Result<usize, NetworkError> {
+        match &self.classes {
+            Classes::None(reason) => Err(NetworkError::NoClasses { network: self.name.clone(), reason: reason.clone() }),
+            classes => Ok(classes.len()),
+        }
     }
 
     /// The last layer with weights: the one that a network for other classes has of its own.

@@ -24,6 +24,8 @@ pub enum Format {
     PyTorch,
     /// What Keras writes as `.h5` or `.hdf5`: whole models and weights.
     Hdf5,
+    /// The archive of Keras 3, `.keras`: a zip of the architecture and an HDF5 file.
+    Keras,
 }
 
 /// The named tensors of one file, in natural order of their names (`layer1.2` before `layer1.10`).
@@ -39,7 +41,7 @@ pub struct Checkpoint {
 }
 
 impl Checkpoint {
-    /// Opens a safetensors file, a PyTorch checkpoint (`.pth`, `.pt`, `.th`, `.tar`, `.bin`) or a Keras model in HDF5 (`.h5`,
+    /// Opens a safetensors file, a PyTorch checkpoint (`.pth`, `.pt`, `.th`, `.tar`, `.bin`) or a Keras model (`.keras`, `.h5`,
     /// `.hdf5`). The content decides which it is. Nothing in a pickle is executed.
     ///
     /// What training scripts wrap around a network (`state_dict`, `model`, `module.`, `_orig_mod.`) is taken off the
@@ -49,7 +51,7 @@ impl Checkpoint {
     ///
     /// # Errors
     /// One line for each of: missing (with the nearest file name beside it), a folder, empty, unreadable, damaged or
-    /// truncated, no checkpoint at all, a Keras archive, no tensors in it.
+    /// truncated, no checkpoint at all, no tensors in it.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, WeightsError> {
         let path = path.as_ref();
         let map = map_file(path)?;
@@ -65,7 +67,8 @@ impl Checkpoint {
                 (Format::Hdf5, tensors, metadata)
             }
             Content::Keras => {
-                return Err(WeightsError::Keras { path: path.to_owned() });
+                let (tensors, metadata) = super::keras_archive::read(&shared, &map)?;
+                (Format::Keras, tensors, metadata)
             }
             Content::Other(what) => return Err(WeightsError::format(path, what)),
         };
@@ -75,13 +78,14 @@ impl Checkpoint {
                 match format {
                     Format::Safetensors => "it is a safetensors file without a tensor",
                     Format::PyTorch => "it is a Python pickle without a tensor in it (nothing in it was executed)",
+                    Format::Keras => "it is a .keras archive without a tensor in its model.weights.h5",
                     Format::Hdf5 => "it is an HDF5 file without a tensor where Keras keeps its weights",
                 },
             ));
         }
         // A Keras model's layers may bear any name.
         let wrapper = match format {
-            Format::Hdf5 => String::new(),
+            Format::Hdf5 | Format::Keras => String::new(),
             _ => wrapper_prefix(tensors.iter().map(|tensor| tensor.name.as_str())),
         };
         if !wrapper.is_empty() {

@@ -28,15 +28,6 @@ pub enum WeightsError {
         /// What is wrong with its content.
         reason: String,
     },
-    /// The file is the archive of Keras 3, `.keras`.
-    #[error(
-        "{} is a .keras archive, which is not yet read: save the model as .h5, or the weights as safetensors",
-        path.display()
-    )]
-    Keras {
-        /// The file.
-        path: PathBuf,
-    },
     /// One tensor of an otherwise readable file cannot be used.
     #[error("{}: tensor {name} {reason}", path.display())]
     Tensor {

@@ -20,7 +20,7 @@ const MOST_OBJECTS: usize = 100_000;
 /// The deepest nesting of groups.
 const DEEPEST: usize = 32;
 /// Values of a chunked data set may be compressed; trained weights never are to less than this part of their size.
-const MOST_COMPRESSION: u64 = 16;
+pub(super) const MOST_COMPRESSION: u64 = 16;
 
 type Read = (Vec<StoredTensor>, BTreeMap<String, String>);
 
@@ -88,23 +88,24 @@ fn strings(group: &Group, name: &str) -> Result<Vec<String>> {
 /// The weights that each layer's group lists.
 fn by_layer(weights: &Group, layers: &[String]) -> Result<Vec<(String, Dataset)>> {
     let mut found = Vec::new();
-    let mut taken = HashSet::new();
     for layer in layers {
         let group = weights.group(layer)?;
-        for path in strings(&group, "weight_names")? {
+        let paths = strings(&group, "weight_names")?;
+        // A model within the model has a variable of the same name for each of its layers.
+        let mut variables = HashSet::new();
+        let apart = paths.iter().all(|path| variables.insert(variable(layer, path)));
+        for path in paths {
             let mut place = group.clone();
             let mut steps: Vec<&str> = path.split('/').filter(|step| !step.is_empty()).collect();
             let Some(last) = steps.pop() else { continue };
             for step in steps {
                 place = place.group(step)?;
             }
-            let variable = last.split(':').next().unwrap_or(last);
-            let mut name = format!("{layer}.{variable}");
-            // A model within the model has a variable of this name for each of its layers.
-            if !taken.insert(name.clone()) {
-                name = format!("{layer}.{}", path.replace('/', "."));
-                taken.insert(name.clone());
-            }
+            let within = path.strip_suffix(last).map_or_else(String::new, |folder| folder.replace('/', "."));
+            let name = match apart {
+                true => format!("{layer}.{}", variable(layer, &path)),
+                false => format!("{layer}.{within}{}", variable(layer, &path)),
+            };
             found.push((name, place.dataset(last)?));
             if found.len() > MOST_OBJECTS {
                 return Ok(found);
@@ -112,6 +113,17 @@ fn by_layer(weights: &Group, layers: &[String]) -> Result<Vec<(String, Dataset)>
         }
     }
     Ok(found)
+}
+
+/// The variable's own name: of `conv/kernel:0`, and of Keras 1's `conv_W` and `conv_W_1:0`, what follows the layer's.
+fn variable<'a>(layer: &str, path: &'a str) -> &'a str {
+    let last = path.rsplit('/').next().unwrap_or(path);
+    let last = last.split(':').next().unwrap_or(last);
+    let Some(own) = last.strip_prefix(layer).and_then(|rest| rest.strip_prefix('_')) else { return last };
+    match own.rsplit_once('_') {
+        Some((name, count)) if count.bytes().all(|b| b.is_ascii_digit()) => name,
+        _ => own,
+    }
 }
 
 /// Every data set below `root`.

@@ -14,6 +14,8 @@ pub enum Layout {
     /// TensorFlow's dense layer `[in, out]` to `[out, in]`. The inputs are the values of these maps `[channels, h, w]`, one map
     /// after another, which TensorFlow flattens pixel by pixel and PyTorch channel by channel; a plain vector of `n` is `[n, 1, 1]`.
     Dense(Vec<[usize; 3]>),
+    /// One value for each of the values of these maps, as in [`Layout::Dense`], whatever extents of 1 lie between.
+    Flat(Vec<[usize; 3]>),
     /// This number in place of each stored one: a parameter that the file leaves out has the shape of one that it has.
     Filled(f32),
 }
@@ -25,10 +27,10 @@ impl Layout {
             (Self::Same | Self::Filled(_), _) => Some(stored.to_vec()),
             (Self::Hwio, &[h, w, i, o]) => Some(vec![o, i, h, w]),
             (Self::Hwcm, &[h, w, c, m]) => Some(vec![c.checked_mul(m)?, 1, h, w]),
-            (Self::Dense(maps), &[i, o]) => {
-                let length = |map: &[usize; 3]| map.iter().try_fold(1usize, |n, &extent| n.checked_mul(extent));
-                let total = maps.iter().try_fold(0usize, |sum, map| sum.checked_add(length(map)?))?;
-                (total == i).then(|| vec![o, i])
+            (Self::Dense(maps), &[i, o]) => (values_of(maps)? == i).then(|| vec![o, i]),
+            (Self::Flat(maps), _) => {
+                let total = stored.iter().try_fold(1usize, |n, &extent| n.checked_mul(extent))?;
+                (values_of(maps)? == total).then(|| vec![total])
             }
             _ => None,
         }
@@ -41,16 +43,29 @@ impl Layout {
             (Self::Hwio, &[h, w, i, o]) => gather([o, i, h, w], [1, o, w * i * o, i * o], values),
             (Self::Hwcm, &[h, w, c, m]) => gather([c, m, h, w], [m, 1, w * c * m, c * m], values),
             (Self::Dense(maps), &[_, o]) => {
-                let mut rows = Vec::new();
-                for &[c, h, w] in maps {
-                    let start = rows.len();
-                    rows.extend((0..c).flat_map(|c_| (0..h * w).map(move |pixel| start + pixel * c + c_)));
-                }
+                let rows = by_channel(maps);
                 (0..o).flat_map(|column| rows.iter().map(move |row| values[row * o + column])).collect()
             }
+            (Self::Flat(maps), _) => by_channel(maps).into_iter().map(|at| values[at]).collect(),
             _ => values.to_vec(),
         }
     }
+}
+
+/// Number of values of maps `[channels, h, w]`.
+fn values_of(maps: &[[usize; 3]]) -> Option<usize> {
+    let length = |map: &[usize; 3]| map.iter().try_fold(1usize, |n, &extent| n.checked_mul(extent));
+    maps.iter().try_fold(0usize, |sum, map| sum.checked_add(length(map)?))
+}
+
+/// For each value of maps `[channels, h, w]`, channel by channel, its place where they lie pixel by pixel.
+fn by_channel(maps: &[[usize; 3]]) -> Vec<usize> {
+    let mut places = Vec::new();
+    for &[c, h, w] in maps {
+        let start = places.len();
+        places.extend((0..c).flat_map(|c_| (0..h * w).map(move |pixel| start + pixel * c + c_)));
+    }
+    places
 }
 
 /// The values at all places of an array of these extents, each `strides` apart in `values`.
@@ -104,6 +119,9 @@ mod tests {
         assert_eq!(dense.shape(&[5, 2]).unwrap(), [2, 5]);
         assert_eq!(order(&dense, &[5, 2]), [0, 4, 2, 6, 8, 1, 5, 3, 7, 9]);
         assert_eq!(order(&Layout::Filled(1.0), &[3]), [7, 7, 7]);
+        let flat = Layout::Flat(vec![[2, 1, 2], [1, 1, 1]]);
+        assert_eq!((flat.shape(&[1, 5]).unwrap(), order(&flat, &[1, 5])), (vec![5], vec![0, 2, 1, 3, 4]));
+        assert_eq!(flat.shape(&[4]), None);
     }
 
     #[test]

@@ -15,6 +15,7 @@ mod hdf5;
 mod hub;
 mod hub_address;
 mod hub_download;
+mod keras_archive;
 mod layout;
 mod matching;
 mod names;

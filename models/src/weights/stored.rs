@@ -71,13 +71,15 @@ pub struct StoredTensor {
     pub(super) path: Arc<Path>,
 }
 
-/// A safetensors file in memory.
+/// A file in memory.
 #[derive(Debug)]
 pub enum FileBytes {
     /// A file on the disk.
     Mapped(Mmap),
     /// A part of the program.
     Included(&'static [u8]),
+    /// Taken out of an archive, or made.
+    Owned(Vec<u8>),
 }
 
 impl Deref for FileBytes {
@@ -87,6 +89,7 @@ impl Deref for FileBytes {
         match self {
             Self::Mapped(map) => map,
             Self::Included(bytes) => bytes,
+            Self::Owned(bytes) => bytes,
         }
     }
 }
@@ -117,6 +120,14 @@ impl fmt::Debug for StoredTensor {
 }
 
 impl StoredTensor {
+    /// A vector of these values, as if the file at `path` held it.
+    pub(crate) fn of_values(name: String, values: &[f32], path: &Path) -> Self {
+        let bytes = bytemuck::cast_slice(values).to_vec();
+        let range = 0..bytes.len();
+        let data = Data::Mapped(Arc::new(FileBytes::Owned(bytes)), range);
+        Self { name, dtype: StoredType::F32, shape: vec![values.len()], data, path: path.into() }
+    }
+
     /// The values' bytes in the stored type: borrowed from a mapped file, read from a PyTorch one.
     ///
     /// # Errors

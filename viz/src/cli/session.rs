@@ -4,6 +4,7 @@ use super::args::{Common, ImageArgs};
 use super::device::{self, Choice};
 use super::problem::Problem;
 use convscope_models::engine::Tensor;
+use convscope_models::keras::{self, KerasModel};
 use convscope_models::labels::Labels;
 use convscope_models::network::{Classes, Network, Selection};
 use convscope_models::preprocess::{Prepared, Preprocess, Resize, prepare_file};
@@ -44,6 +45,9 @@ pub fn network_and_weights(common: &Common) -> Result<(Network, Option<Source>),
     let name = common.model.as_ref().filter(|name| *name != builtin::NAME);
     let weights = common.weights.as_deref().or(name.is_none().then_some(builtin::NAME));
     let given = weights.map(|w| Source::parse(w, &mut Download::new(common.quiet))).transpose()?;
+    if let Some(file) = name.filter(|name| name.ends_with(".json")) {
+        return architecture(Path::new(file), given, common);
+    }
     let (count, names) = classes(common)?;
     let described = given.as_ref().map_or(Ok(None), described_network)?;
     let mut network = match (name, &given, described) {
@@ -59,6 +63,25 @@ pub fn network_and_weights(common: &Common) -> Result<(Network, Option<Source>),
         network.classes = Classes::Named(names);
     }
     Ok((network, given))
+}
+
+/// The network of a Keras architecture in a file of its own, with its weights.
+fn architecture(file: &Path, given: Option<Source>, common: &Common) -> Result<(Network, Option<Source>), Problem> {
+    if common.classes.is_some() {
+        return Err(Problem::usage("--classes: an architecture has the classes that it has"));
+    }
+    let text = std::fs::read_to_string(file).map_err(|e| Problem::failure(format!("cannot read {}: {e}", file.display())))?;
+    Ok(match given {
+        Some(Source::File(checkpoint)) => {
+            let model = KerasModel::with(&checkpoint, file, &text)?;
+            (model.network.clone(), Some(Source::Keras(Box::new(model))))
+        }
+        Some(Source::Keras(_)) => {
+            let weights = common.weights.as_deref().unwrap_or_default();
+            return Err(Problem::usage(format!("{weights} has an architecture of its own: leave out -m {}", file.display())));
+        }
+        other => (keras::network(file, &text)?, other),
+    })
 }
 
 /// The weights that were named with `-w`, or those within the program, for `what`, which looks at the file and not at a network.
@@ -87,6 +110,7 @@ impl Session {
             Classes::CatsDogs => Labels::new(["cat", "dog"]),
             Classes::Named(names) => Labels::new(names.iter().cloned()),
             Classes::Count(n) => Labels::new((0..*n).map(|i| format!("class {i}"))),
+            Classes::None(_) => Labels::new([] as [String; 0]),
         };
         let weights = source.to_string();
         let mut model = load(network, &source)?;
@@ -94,11 +118,15 @@ impl Session {
         if !left_out.is_empty() && !common.quiet {
             eprintln!("note: {} of {weights} only serves training and is left out", left_out.join(", "));
         }
-        if let Source::Keras(model) = &source
-            && model.assumed_preprocess
+        if let Source::Keras(keras) = &source
             && !common.quiet
         {
-            eprintln!("note: {weights} does not tell how photos are prepared; pixels from 0 to 1 are assumed");
+            if let Some(unknown) = &keras.unknown {
+                eprintln!("note: {unknown}; the network ends before it");
+            }
+            if keras.assumed_preprocess {
+                eprintln!("note: {weights} does not tell how photos are prepared; pixels from 0 to 1 are assumed");
+            }
         }
         let device = device::choose(common)?;
         model.device = device.device;
@@ -140,11 +168,13 @@ impl Session {
 
     /// A class by index or name.
     pub fn class(&self, text: &str) -> Result<usize, Problem> {
+        self.network().class_count()?;
         Ok(self.labels.find(text)?)
     }
 
     /// Classes separated by commas.
     pub fn classes(&self, text: &str) -> Result<Vec<usize>, Problem> {
+        self.network().class_count()?;
         Ok(self.labels.find_all(text)?)
     }
 

@@ -105,6 +105,7 @@ impl Tally {
 
 pub fn run(common: &Common, options: &EvalArgs) -> Result<(), Problem> {
     let session = Session::open(common)?;
+    session.network().class_count()?;
     let among = options.among.as_deref().map(|text| session.classes(text)).transpose()?;
     let all = labelled(&session, &options.dir, among.as_deref())?;
     let tally = count(&session, &all, among.as_deref(), options, common.quiet || common.json)?;
