@@ -322,8 +322,17 @@ fn apply(tape: &mut Tape, kind: &LayerKind, x: &[Var], params: &[Var], mode: Mod
         LayerKind::PRelu { .. } => return tape.prelu(x[0], params[0]),
         LayerKind::Softmax => return tape.softmax(x[0]),
         LayerKind::Flatten => return tape.flatten(x[0]),
-        LayerKind::Add => Arithmetic(Binary::Add).into(),
-        LayerKind::Multiply => Arithmetic(Binary::Mul).into(),
+        LayerKind::Add => return fold(tape, Binary::Add, x),
+        LayerKind::Multiply => {
+            let size = |tape: &Tape, v: Var| Ok(tape.value(v)?.shape().nchw().map_or([0; 2], |[_, _, h, w]| [h, w]));
+            let sizes = x.iter().map(|v| size(tape, *v)).collect::<Result<Vec<_>>>()?;
+            let out = sizes.iter().copied().max().unwrap_or_default();
+            let mut factors = x.to_vec();
+            for (factor, _) in factors.iter_mut().zip(&sizes).filter(|(_, size)| **size == [1, 1] && out != [1, 1]) {
+                *factor = tape.avg_pool(*factor, Windows::Adaptive { out })?;
+            }
+            return fold(tape, Binary::Mul, &factors);
+        }
         LayerKind::Concat => return tape.concat(x),
         LayerKind::PadShortcut { stride, out_channels } => {
             let count = tape.value(x[0])?.shape().get(1).copied().unwrap_or(0);
@@ -333,4 +342,9 @@ fn apply(tape: &mut Tape, kind: &LayerKind, x: &[Var], params: &[Var], mode: Mod
         }
     };
     tape.apply(op, x)
+}
+
+/// One after another.
+fn fold(tape: &mut Tape, operation: Binary, x: &[Var]) -> Result<Var> {
+    x[1..].iter().try_fold(x[0], |sum, next| tape.apply(Arithmetic(operation).into(), &[sum, *next]))
 }

@@ -1,23 +1,30 @@
-"""Keras models as HDF5 files, and what Keras makes of a closed-form image with them.
+"""Keras models in every kind of file, and what Keras makes of a closed-form image with them.
 
     KERAS_BACKEND=torch python tests/goldens/keras_models.py ../shared
 
-Made with Keras 3.15.1, torch 2.15.0 and h5py 3.16.0, in f32. The two small models are committed beside the numbers; of the published one,
-mini-XCEPTION for FER-2013 (Keras 2.0.5, github.com/oarriaga/face_classification), only the numbers are.
+Made with Keras 3.15.1, torch 2.15.0 and h5py 3.16.0, in f32. The small models are committed beside the numbers; of the published one,
+mini-XCEPTION for FER-2013 (Keras 2.0.5, github.com/oarriaga/face_classification), only the numbers are. The files of Keras 2 come from
+`keras2_models.py`, those of Keras 1 are written here by its rules.
 """
 
+import json
 import pathlib
 import sys
 
+import h5py
 import keras
 import numpy as np
 import torch
 from keras import layers as L
+from keras.src.legacy.saving.legacy_h5_format import save_weights_to_hdf5_group
 
-from common import report, save
-from fill import fill_image, uniform
+from common import save
+from fill import fill_image
+from keras_tutorial import filled, tutorial
 
 MINI_XCEPTION = "data/weights/fer2013_mini_XCEPTION.102-0.66.hdf5"
+ACTIVATIONS = ["relu6", "leaky_relu", "elu", "selu", "sigmoid", "tanh", "softplus", "softsign", "silu", "gelu", "mish", "hard_sigmoid",
+               "hard_silu", "hard_tanh", "exponential"]
 
 
 def sequential():
@@ -57,44 +64,164 @@ def functional():
     return keras.Model(image, L.Dense(5, activation="softmax", name="classes")(x), name="small_functional")
 
 
-def filled(model):
-    for variable in model.weights:
-        if "seed" in variable.path:
-            continue
-        shape = tuple(variable.shape)
-        values = 2 * uniform(f"{model.name}.{variable.path}", 0, int(np.prod(shape))).reshape(shape) - 1
-        fan_in = max(1, int(np.prod(shape[:-1])))
-        positive = "variance" in variable.path or "gamma" in variable.path
-        variable.assign(values * 0.25 + 1 if positive else values * (3 / fan_in) ** 0.5)
-    return model
+def activations():
+    """Each activation by name, and those that are layers, behind a 1x1 convolution each; any input size."""
+    image = L.Input((None, None, 3), name="photo")
+    stem = L.Conv2D(4, 3, strides=2, padding="same", name="stem")(image)
+    branches = [L.Conv2D(2, 1, activation=name, name=f"conv_{name}")(stem) for name in ACTIVATIONS]
+    more = {"layer_elu": L.ELU(0.6), "layer_prelu": L.PReLU(shared_axes=[1, 2]), "layer_clip": L.ReLU(max_value=0.7),
+            "layer_threshold": L.ReLU(threshold=0.2), "layer_slope": L.ReLU(negative_slope=0.3)}
+    for name, layer in more.items():
+        layer.name = name
+        branches.append(layer(L.Conv2D(2, 1, name=f"{name}_conv")(stem)))
+    branches.append(L.Conv2D(2, 1, activation=L.LeakyReLU(0.15), name="object")(stem))
+    x = L.GlobalAveragePooling2D(name="mean")(L.Concatenate(name="joined")(branches))
+    x = L.Softmax(name="layer_softmax")(L.Dense(9, activation="softmax", name="softmax")(x))
+    return keras.Model(image, L.Dense(3, name="logits")(x), name="activations")
 
 
-def run(name, model):
+def shapes():
+    """What moves values, rescales in the middle, joins, is called twice, squeezes and excites; any input size."""
+    x = image = L.Input((None, None, 3), name="photo")
+    x = L.Normalization(name="normal")(x)
+    x = L.Conv2D(5, 3, padding="same", activation="tanh", name="stem")(x)
+    # Zeros around values that are all negative win each maximum that they are in.
+    x = L.ZeroPadding2D(((1, 2), (0, 3)), name="zeros")(L.Rescaling(0.5, offset=-0.75, name="shifted")(x))
+    x = L.MaxPooling2D(2, name="most")(x)
+    x = L.UpSampling2D((2, 3), name="larger")(x)
+    x = L.Cropping2D(((1, 0), (2, 1)), name="smaller")(x)
+    x = L.BatchNormalization(name="norm")(L.ZeroPadding2D(1, name="frame")(x))
+    shared = L.Conv2D(5, 3, padding="same", name="shared")
+    a = shared(x)
+    b = shared(L.Activation("sigmoid", name="gate")(a))
+    x = L.Average(name="average")([L.Subtract(name="difference")([a, b]), a, b])
+    y = L.GlobalAveragePooling2D(name="squeeze")(x)
+    y = L.Reshape((1, 1, 5), name="point")(y)
+    y = L.Conv2D(2, 1, activation="relu", name="narrow")(y)
+    y = L.Conv2D(5, 1, activation="sigmoid", name="wide")(y)
+    x = L.Multiply(name="excite")([x, y])
+    x = L.Dense(4, activation="relu", name="pixels")(x)
+    x = L.GlobalMaxPooling2D(keepdims=True, name="peak")(x)
+    x = L.Reshape((-1,), name="vector")(x)
+    x = L.BatchNormalization(name="vector_norm")(x)
+    return keras.Model(image, L.Dense(3, activation="softmax", name="classes")(x), name="shapes")
+
+
+def nested():
+    """A base of its own within a Sequential within the model, as in transfer learning; the base has a branch and is frozen."""
+    image = L.Input((None, None, 3), name="base_photo")
+    x = L.Conv2D(4, 3, strides=2, padding="same", use_bias=False, name="conv")(image)
+    x = L.BatchNormalization(name="norm")(x)
+    x = L.Add(name="sum")([x, L.Conv2D(4, 1, activation="relu", name="side")(x)])
+    base = keras.Model(image, x, name="base")
+    base.trainable = False
+    top = keras.Sequential([L.Conv2D(6, 3, name="conv"), L.GlobalAveragePooling2D(name="mean"), L.Dropout(0.2, name="drop")], name="top")
+    photo = L.Input((18, 21, 3), name="photo")
+    x = L.Rescaling(1 / 255, name="rescaling")(photo)
+    return keras.Model(photo, L.Dense(2, activation="softmax", name="classes")(top(base(x))), name="nested")
+
+
+def cats_and_dogs():
+    """The four blocks of "Deep learning with Python" (2017, listing 5.5) at an eighth of the width."""
+    blocks = []
+    for i, width in enumerate([4, 8, 16, 16]):
+        blocks += [L.Conv2D(width, 3, activation="relu", name=f"conv2d_{i + 1}"), L.MaxPooling2D(2, name=f"max_pooling2d_{i + 1}")]
+    return keras.Sequential([L.Input((150, 150, 3)), *blocks, L.Flatten(name="flatten_1"), L.Dense(16, activation="relu", name="dense_1"),
+                             L.Dense(1, activation="sigmoid", name="dense_2")], name="cats_and_dogs")
+
+
+def unfinished():
+    """Layers that are not known here, after one that is: one on the way, one beside it."""
+    x = image = L.Input((16, 16, 3), name="photo")
+    x = L.Conv2D(4, 3, activation="relu", name="first")(x)
+    y = L.LayerNormalization(name="strange")(x)
+    x = L.Conv2D(4, 3, name="second")(x)
+    x = L.Flatten(name="flat")(L.Concatenate(name="joined")([x, L.Conv2D(4, 3, name="third")(y)]))
+    return keras.Model(image, L.Dense(2, activation="softmax", name="classes")(x), name="unfinished")
+
+
+def keras_1(out, model):
+    """The tutorial model as Keras 1 would have saved it: its names of classes, settings and variables."""
+    layers = [
+        {"class_name": "Convolution2D", "config": {
+            "name": "conv", "batch_input_shape": [None, 14, 17, 3], "nb_filter": 4, "nb_row": 3, "nb_col": 2, "subsample": [2, 1],
+            "border_mode": "same", "dim_ordering": "tf", "activation": "relu", "bias": True}},
+        {"class_name": "BatchNormalization", "config": {"name": "norm", "axis": -1, "epsilon": 0.002, "momentum": 0.9, "mode": 0}},
+        {"class_name": "MaxPooling2D", "config": {
+            "name": "pool", "pool_size": [2, 2], "strides": [2, 2], "border_mode": "valid", "dim_ordering": "tf"}},
+        {"class_name": "Flatten", "config": {"name": "flat"}},
+        {"class_name": "Dense", "config": {"name": "hidden", "output_dim": 5, "activation": "tanh", "bias": True}},
+        {"class_name": "Dropout", "config": {"name": "drop", "p": 0.5}},
+        {"class_name": "Dense", "config": {"name": "classes", "output_dim": 3, "activation": "softmax", "bias": True}},
+    ]
+    names = {"kernel": "W", "bias": "b", "moving_mean": "running_mean", "moving_variance": "running_std"}
+    with h5py.File(out / "tutorial.keras1.h5", "w") as file:
+        file.attrs["keras_version"] = b"1.2.2"
+        file.attrs["model_config"] = json.dumps({"class_name": "Sequential", "config": layers}).encode()
+        weights = file.create_group("model_weights")
+        weights.attrs["layer_names"] = [layer["config"]["name"].encode() for layer in layers]
+        for layer in layers:
+            name = layer["config"]["name"]
+            group = weights.create_group(name)
+            variables = {f"{name}_{names.get(v.name, v.name)}:0": v for v in model.get_layer(name).weights if "seed" not in v.path}
+            group.attrs["weight_names"] = [key.encode() for key in variables]
+            for key, variable in variables.items():
+                group[key] = variable.detach().cpu().numpy() if hasattr(variable, "detach") else variable.numpy()
+
+
+def run(name, model, size=None, step=1):
+    """Every `step`-th row and column of the gradient."""
     _, h, w, c = model.input_shape
+    (h, w), name = size or (h, w), name if size is None else f"{name}.{size[0]}x{size[1]}"
     x = fill_image(f"keras.{name}", 1, c, h, w).transpose(0, 2, 3, 1)
     probabilities = model(x).detach().cpu().numpy()
     # The activation of the last layer is the network's head.
-    model.layers[-1].activation = keras.activations.linear
+    last, model.layers[-1].activation = model.layers[-1].activation, keras.activations.linear
     leaf = torch.tensor(np.ascontiguousarray(x), requires_grad=True)
     raw = model(leaf)
     dx = torch.autograd.grad(raw[0, 0], leaf)[0]
+    model.layers[-1].activation = last
     return {f"{name}.probabilities": probabilities, f"{name}.logits": raw.detach().cpu().numpy(),
-            f"{name}.dx": dx.cpu().numpy().transpose(0, 3, 1, 2)}
+            f"{name}.dx": dx.cpu().numpy().transpose(0, 3, 1, 2)[:, :, ::step, ::step]}
 
 
 def make(out, shared):
     tensors = {}
-    (out / "keras").mkdir(exist_ok=True)
+    folder = out / "keras"
+    folder.mkdir(exist_ok=True)
     for model in [filled(sequential()), filled(functional())]:
-        path = out / "keras" / f"{model.name}.h5"
-        model.save(path)
-        print(f"wrote {path.name}: {path.stat().st_size:,} bytes")
+        model.save(folder / f"{model.name}.h5")
         # A leading Rescaling is no layer of the network here: its input is what comes out of it.
         inner = model
         if isinstance(model.layers[0], L.Rescaling):
             inner = keras.Sequential([L.Input(model.input_shape[1:]), *model.layers[1:]])
         tensors |= run(model.name, inner)
     tensors |= run("mini_xception", keras.models.load_model(pathlib.Path(shared) / MINI_XCEPTION, compile=False))
+
+    # The same model in each kind of file; the layers beside it in the one that says most.
+    model = filled(tutorial(keras, "tutorial"))
+    model.save(folder / "tutorial.keras3.h5")
+    model.save(folder / "tutorial.keras3.keras")
+    model.save_weights(folder / "tutorial.keras3.weights.h5")
+    (folder / "tutorial.keras3.json").write_text(model.to_json())
+    with h5py.File(folder / "tutorial.keras3.by_layer.h5", "w") as file:
+        save_weights_to_hdf5_group(file, model)
+    keras_1(folder, model)
+    tensors |= run(model.name, model)
+    for model in [filled(activations()), filled(shapes())]:
+        model.save(folder / f"{model.name}.keras")
+        tensors |= run(model.name, model, (21, 16)) | run(model.name, model, (24, 19))
+    model = filled(nested())
+    for kind in ["h5", "keras"]:
+        model.save(folder / f"nested.{kind}")
+    inner = keras.Sequential([L.Input(model.input_shape[1:]), *model.layers[2:]])
+    tensors |= run("nested", inner)
+    model = filled(cats_and_dogs())
+    model.save(folder / "cats_and_dogs.keras")
+    tensors |= run(model.name, model, step=10)
+    filled(unfinished()).save(folder / "unfinished.keras")
+    for path in sorted(folder.iterdir()):
+        print(f"  {path.name}: {path.stat().st_size:,} bytes")
     for name, value in tensors.items():
         if name.endswith("probabilities"):
             print(" ", name, value.round(4))

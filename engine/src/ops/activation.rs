@@ -73,3 +73,22 @@ impl Tape {
         self.apply(Activation(Unary::Affine(factor, 0.0)).into(), &[x])
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::gradcheck::{Input, check_function};
+    use crate::{Tape, Tensor};
+
+    #[test]
+    fn prelu_is_right_and_so_is_its_gradient() {
+        let mut tape = Tape::new();
+        let x = tape.leaf(Tensor::from_slice([1, 2, 1, 2], &[-1.0f64, 2.0, -3.0, 0.0]).unwrap(), "");
+        let slope = tape.leaf(Tensor::from_slice([2], &[0.5f64, -0.25]).unwrap(), "");
+        let y = tape.prelu(x, slope).unwrap();
+        assert_eq!(tape.value(y).unwrap().f64(), [-0.5, 2.0, 0.75, 0.0]);
+        for shape in [&[2, 3, 2, 4][..], &[4, 3]] {
+            let inputs = [Input::any(shape.to_vec()), Input::any([3])];
+            assert!(check_function(&inputs, 9, |t, v| t.prelu(v[0], v[1])).unwrap() < 1e-6);
+        }
+    }
+}

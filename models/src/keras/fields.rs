@@ -80,7 +80,7 @@ impl Spec {
     }
 
     /// A number for each of `count` channels, from as many or from one; `None` where it is left out.
-    pub fn reals(&self, key: &str, count: usize) -> Result<Option<Vec<f32>>, String> {
+    pub fn reals(&self, key: &str, count: usize) -> Result<Option<Vec<f64>>, String> {
         let Some(value) = self.get(key) else { return Ok(None) };
         let mut values = Vec::new();
         numbers(value, &mut values);
@@ -113,11 +113,11 @@ impl Spec {
 }
 
 /// The finite numbers in a value, however deep they lie: Keras keeps arrays of shape `[1, 1, 1, channels]`.
-fn numbers(value: &Value, found: &mut Vec<f32>) {
+fn numbers(value: &Value, found: &mut Vec<f64>) {
     match value {
         Value::Array(items) => items.iter().for_each(|item| numbers(item, found)),
         Value::Object(fields) => fields.get("config").and_then(|c| c.get("value")).into_iter().for_each(|v| numbers(v, found)),
-        _ => found.extend(value.as_f64().map(|v| v as f32).filter(|v| v.is_finite())),
+        _ => found.extend(value.as_f64().filter(|v| v.is_finite())),
     }
 }
 

@@ -28,7 +28,7 @@ impl Translator {
             if kind == LayerKind::Softmax {
                 self.last_axis(spec, x)?;
             }
-            return Ok(self.elementwise(spec, x, kind));
+            return self.elementwise(spec, x, kind);
         }
         match spec.class.as_str() {
             "Conv2D" => self.conv(call, x),
@@ -40,10 +40,10 @@ impl Translator {
             "PReLU" => self.prelu(call, x),
             "MaxPooling2D" | "AveragePooling2D" => self.pool(spec, x),
             "GlobalAveragePooling2D" | "GlobalMaxPooling2D" => self.global_pool(spec, x),
-            "Activation" => Ok(match activations::activation(spec, self.keras_3)? {
+            "Activation" => match activations::activation(spec, self.keras_3)? {
                 Some(kind) => self.elementwise(spec, x, kind),
-                None => (*x).clone(),
-            }),
+                None => Ok((*x).clone()),
+            },
             "Dropout" | "SpatialDropout2D" => {
                 let p = spec.real_or("rate", 0.5)?;
                 let id = self.net.dropout(&spec.name, x.id, p);
@@ -73,9 +73,19 @@ impl Translator {
     }
 
     /// The layer's activation, unless it is the network's head: networks end in logits.
-    fn own_activation(&mut self, spec: &Spec) -> Result<Option<LayerKind>, String> {
-        let kind = activations::activation(spec, self.keras_3)?;
-        Ok(kind.filter(|kind| !self.is_head(kind)))
+    fn own_activation(&mut self, spec: &Spec, x: LayerId) -> Result<Option<LayerKind>, String> {
+        let Some(kind) = activations::activation(spec, self.keras_3)? else { return Ok(None) };
+        Ok(if self.is_head(&kind) { None } else { Some(self.of_vectors(spec, x, kind)?) })
+    }
+
+    /// `kind`, unless that is a softmax over the channels of each pixel.
+    fn of_vectors(&self, spec: &Spec, x: LayerId, kind: LayerKind) -> Result<LayerKind, String> {
+        match kind {
+            LayerKind::Softmax if self.net.spatial(x).is_some() => {
+                Err(spec.error("is a softmax at each pixel, which no layer here is"))
+            }
+            kind => Ok(kind),
+        }
     }
 
     fn is_head(&mut self, kind: &LayerKind) -> bool {
@@ -98,7 +108,7 @@ impl Translator {
         kinds: Vec<(&str, LayerKind)>,
     ) -> Result<(Vec<LayerId>, Value), String> {
         let mut kinds = kinds;
-        let activation = self.own_activation(spec)?;
+        let activation = self.own_activation(spec, x)?;
         let name = activation.as_ref().map(|kind| kind.type_name().to_ascii_lowercase());
         kinds.extend(activation.map(|kind| (name.as_deref().unwrap_or_default(), kind)));
         let places = self.chain(spec, x, kinds);
@@ -293,12 +303,13 @@ impl Translator {
         Ok(if keeps_map { Value::map(id) } else { Value::vector(id, channels) })
     }
 
-    fn elementwise(&mut self, spec: &Spec, x: &Value, kind: LayerKind) -> Value {
+    fn elementwise(&mut self, spec: &Spec, x: &Value, kind: LayerKind) -> Result<Value, String> {
         if self.is_head(&kind) {
-            return x.clone();
+            return Ok(x.clone());
         }
+        let kind = self.of_vectors(spec, x.id, kind)?;
         let id = self.net.layer(&spec.name, kind, &[x.id]);
-        Value { id, ..x.clone() }
+        Ok(Value { id, ..x.clone() })
     }
 
     /// The photo's bytes times a number plus another: how photos are prepared, if it is the first layer.
@@ -308,11 +319,11 @@ impl Translator {
             Ok(spec.reals(key, channels)?.unwrap_or_else(|| vec![default; channels]))
         });
         let (scale, offset) = (scale?, offset?);
-        let uniform = |values: &[f32]| values.iter().all(|v| *v == values[0]);
+        let uniform = |values: &[f64]| values.iter().all(|v| *v == values[0]);
         let is_uniform = uniform(&scale) && uniform(&offset);
-        if self.place.leads && self.normalization.is_none() && is_uniform && scale[0] != 0.0 {
-            let scale = (1.0 / f64::from(scale[0])) as f32;
-            self.normalization = Some(Normalization { scale, mean: [-offset[0]; 3], ..Normalization::UNIT });
+        if self.place.leads && x.id == LayerId::INPUT && self.normalization.is_none() && is_uniform && scale[0] != 0.0 {
+            let (scale, mean) = ((1.0 / scale[0]) as f32, [-offset[0] as f32; 3]);
+            self.normalization = Some(Normalization { scale, mean, ..Normalization::UNIT });
             return Ok(x.clone());
         }
         // A network that rescales its input itself takes bytes.
@@ -320,7 +331,7 @@ impl Translator {
             self.normalization.get_or_insert(Normalization::BYTES);
         }
         let id = if is_uniform {
-            let affine = Unary::Affine(scale[0].into(), offset[0].into());
+            let affine = Unary::Affine(scale[0], offset[0]);
             self.net.activation(&spec.name, x.id, affine)
         } else {
             let id = self.net.layer(&spec.name, LayerKind::BatchNorm2d { channels, eps: 0.0, momentum: 0.0 }, &[x.id]);

@@ -19,7 +19,7 @@ pub(super) enum From {
     /// A variable of a Keras layer, in this layout.
     Variable(Call, Variable, Layout),
     /// The settings of the layer.
-    Values(Vec<f32>),
+    Values(Vec<f64>),
 }
 
 /// A variable of a layer.

@@ -91,7 +91,11 @@ impl LayerKind {
         };
         match self {
             Self::Input => Err("stands where only layer 0 may".into()),
-            Self::Activation(_) | Self::Softmax | Self::Dropout { .. } => Ok((*input).clone()),
+            Self::Activation(_) | Self::Dropout { .. } => Ok((*input).clone()),
+            Self::Softmax => match input {
+                Shape::Map { .. } => Err(format!("wants a vector but gets a map of {input}")),
+                Shape::Vector { .. } => Ok((*input).clone()),
+            },
             Self::Conv2d(conv) => conv.output_shape(map()?),
             Self::MaxPool2d(pool) | Self::AvgPool2d { pool, .. } => pool.output_shape(map()?),
             Self::BatchNorm2d { channels, .. } | Self::PRelu { channels } => {
@@ -238,6 +242,11 @@ fn join(kind: &LayerKind, inputs: &[&Shape]) -> Result<Shape, String> {
                 joined = Shape::Map { channels, height: *height, width: *width };
             }
             (LayerKind::Concat, ..) => return Err(misfit()),
+            // A number for each channel, such as squeeze-and-excitation makes.
+            (LayerKind::Multiply, _, _) if joined.channels() == next.channels() && next.spatial() == Some([1, 1]) => {}
+            (LayerKind::Multiply, _, _) if joined.channels() == next.channels() && joined.spatial() == Some([1, 1]) => {
+                joined = (*next).clone();
+            }
             _ if joined != **next => return Err(misfit()),
             _ => {}
         }

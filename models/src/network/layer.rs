@@ -176,7 +176,7 @@ pub enum LayerKind {
     },
     /// Elementwise sum of its inputs.
     Add,
-    /// Elementwise product of its inputs.
+    /// Elementwise product of its inputs; a map of one pixel multiplies each channel of the others.
     Multiply,
     /// Its inputs one after another along the channels.
     Concat,

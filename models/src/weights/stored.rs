@@ -121,8 +121,9 @@ impl fmt::Debug for StoredTensor {
 
 impl StoredTensor {
     /// A vector of these values, as if the file at `path` held it.
-    pub(crate) fn of_values(name: String, values: &[f32], path: &Path) -> Self {
-        let bytes = bytemuck::cast_slice(values).to_vec();
+    pub(crate) fn of_values(name: String, values: &[f64], path: &Path) -> Self {
+        let values: Vec<f32> = values.iter().map(|v| *v as f32).collect();
+        let bytes = bytemuck::cast_slice(&values).to_vec();
         let range = 0..bytes.len();
         let data = Data::Mapped(Arc::new(FileBytes::Owned(bytes)), range);
         Self { name, dtype: StoredType::F32, shape: vec![values.len()], data, path: path.into() }

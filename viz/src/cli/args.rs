@@ -36,10 +36,10 @@ fn positive(text: &str) -> Result<usize, String> {
 #[derive(ClapArgs, Debug, Clone)]
 #[command(next_help_heading = "Common options")]
 pub struct Common {
-    /// Network, see `convscope models` [builtin, or what the weights are of]
+    /// Network, see `convscope models`, or a Keras architecture (.json) [builtin, or what the weights are of]
     #[arg(short, long, global = true, value_name = "NAME")]
     pub model: Option<String>,
-    /// Weights: a .safetensors, .pth, .pt, .th, .h5 or .hdf5 file, hf:owner/repo[/file], `builtin` or `random`
+    /// Weights: a .safetensors, .pth, .pt, .th, .keras, .h5 or .hdf5 file, hf:owner/repo[/file], `builtin` or `random`
     #[arg(short, long, global = true, value_name = "FILE|hf:OWNER/REPO")]
     pub weights: Option<String>,
     /// Number of classes of the network, or a text file with one name a line

@@ -59,7 +59,8 @@ codes!(
         _ => 1,
     },
     VizError => |e: &VizError| match e {
-        VizError::NoSuchClass { .. } | VizError::NotSpatial { .. } | VizError::NoFilters { .. } | VizError::NotFilters { .. } => 2,
+        VizError::NoSuchClass { .. } | VizError::NotSpatial { .. } | VizError::NoFilters { .. } => 2,
+        VizError::NotFilters { .. } | VizError::Network(_) => 2,
         _ => 1,
     },
 );

@@ -7,6 +7,7 @@ mod browser;
 mod builtin;
 mod images;
 mod inspect;
+mod keras;
 mod names;
 mod outputs;
 mod pictures;

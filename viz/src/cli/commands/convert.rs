@@ -3,9 +3,9 @@
 use crate::cli::args::{Common, SaveAs};
 use crate::cli::output::print;
 use crate::cli::problem::Problem;
-use crate::cli::session::{Download, Session, network};
+use crate::cli::session::{self, Download, Session};
 use convscope_models::weights::{
-    Checkpoint, HubAddress, HubOptions, SaveType, TensorToSave, WeightsError, fetch, write_safetensors,
+    Checkpoint, HubAddress, HubOptions, KERAS_CONFIG, SaveType, TensorToSave, WeightsError, fetch, write_safetensors,
 };
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -18,9 +18,10 @@ pub fn run(common: &Common, from: &str, to: &Path, dtype: SaveAs) -> Result<(), 
     };
     // What is known of the network goes with its weights.
     let mut metadata = BTreeMap::new();
-    // With a network, its names and shapes; without, whatever the file holds.
-    let tensors: Vec<(String, Vec<usize>, Vec<f32>)> = if common.model.is_some() {
-        let network = network(common)?;
+    let architecture = common.model.as_ref().filter(|name| name.ends_with(".json"));
+    // With a network, its names and shapes; without, and with a Keras architecture, whatever the file holds.
+    let tensors: Vec<(String, Vec<usize>, Vec<f32>)> = if common.model.is_some() && architecture.is_none() {
+        let network = session::network(common)?;
         let names: Vec<String> = network.params().into_iter().map(|p| p.name).collect();
         let session = Session::open(&Common { weights: Some(from.to_string()), ..common.clone() })?;
         metadata.extend(session.network().metadata());
@@ -32,6 +33,12 @@ pub fn run(common: &Common, from: &str, to: &Path, dtype: SaveAs) -> Result<(), 
         };
         let checkpoint = Checkpoint::open(path)?;
         metadata.extend(checkpoint.metadata().clone());
+        if let Some(file) = architecture {
+            // That it fits the weights shows now rather than later.
+            session::network(&Common { weights: Some(from.to_string()), ..common.clone() })?;
+            let text = std::fs::read_to_string(file).map_err(|e| Problem::failure(format!("cannot read {file}: {e}")))?;
+            metadata.insert(KERAS_CONFIG.to_string(), text);
+        }
         let floats = checkpoint.tensors().iter().filter(|t| t.dtype.is_float());
         floats.map(|t| Ok((t.name.clone(), t.shape.clone(), t.to_f32_checked()?))).collect::<Result<_, WeightsError>>()?
     };
