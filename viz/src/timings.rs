@@ -3,7 +3,7 @@
 use crate::error::VizError;
 use crate::predict::{one_hot, predictions};
 use convscope_models::Model;
-use convscope_models::engine::kernels::Call;
+use convscope_models::engine::kernels::{Call, cuda};
 use convscope_models::engine::tape::Node;
 use convscope_models::engine::{Rules, Tape, Tensor};
 use convscope_models::network::LayerId;
@@ -46,10 +46,11 @@ pub fn record(model: &Model, images: &Tensor, backward: bool) -> Result<Tape, Vi
 }
 
 /// The times of each operation forward and backward: medians of `passes` passes, after one that is not counted (it packs weights and
-/// touches fresh memory).
+/// touches fresh memory). On a device each kernel is waited for.
 pub fn layer_times(model: &Model, images: &Tensor, passes: usize) -> Result<Vec<LayerTime>, VizError> {
     drop(record(model, images, true)?);
-    let tapes = (0..passes.max(1)).map(|_| record(model, images, true)).collect::<Result<Vec<_>, _>>()?;
+    let record_all = || (0..passes.max(1)).map(|_| record(model, images, true)).collect::<Result<Vec<_>, _>>();
+    let tapes = cuda::waiting_for_each(record_all)?;
     let micros = |calls: &[Call]| calls.iter().map(|c| c.micros).sum::<f64>() + 0.0; // an empty sum of floats is -0
     let times = tapes[0].nodes().iter().enumerate().filter_map(|(i, node)| {
         let op = node.op.as_ref()?.rule().name();

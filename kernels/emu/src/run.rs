@@ -15,6 +15,8 @@ const STACK: usize = 64 << 10;
 const WARP: usize = 32;
 /// Alignment of device memory: the driver gives at least this.
 const ALIGN: usize = 256;
+/// Bytes of device memory.
+const MEMORY: usize = 1 << 30;
 /// Quiet NaNs: what shared memory holds before a block.
 const POISON: u32 = 0x7fc0_dead;
 
@@ -273,7 +275,15 @@ unsafe impl Driver for Emulator {
         4096
     }
 
+    fn free_bytes(&self) -> Result<usize, String> {
+        let state = self.state.lock().unwrap_or_else(|e| e.into_inner());
+        Ok(MEMORY - state.sizes.values().sum::<usize>())
+    }
+
     fn allocate(&self, bytes: usize) -> Result<u64, String> {
+        if bytes > self.free_bytes()? {
+            return Err("the device is out of memory".to_string());
+        }
         // SAFETY: the size is not zero.
         let p = unsafe { alloc(layout(bytes)?) };
         if p.is_null() {

@@ -54,6 +54,16 @@ fn planted_faults_are_noticed() {
     assert!(product("gemm_tile", device, swapped).unwrap_err().contains("p8p8p8p8f4"));
     assert!(product("gemm_nothing", device, same).unwrap_err().contains("no kernel has this name"));
 
+    // More than the device has is a line, and what was there can be allocated afterwards.
+    let queue = convscope_kernels::cuda::queue(device).unwrap();
+    let free = queue.free_bytes().unwrap();
+    let small = Buffer::zeros(DType::F32, 1).on(device).unwrap();
+    drop(small.like(DType::F32, free));
+    let e = queue.check().unwrap_err().to_string();
+    assert!(e.contains("no room for") && e.ends_with("the device is out of memory"), "{e}");
+    drop(small.like(DType::F32, free / 16));
+    queue.check().unwrap();
+
     // After a failure was reported, the device goes on.
     assert_eq!(product("gemm_tile", device, same).unwrap(), right);
 }

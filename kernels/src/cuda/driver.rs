@@ -104,6 +104,9 @@ pub unsafe trait Driver: Send + Sync {
     /// Bytes of its L2.
     fn cache_bytes(&self) -> usize;
 
+    /// Bytes that could still be allocated.
+    fn free_bytes(&self) -> Result<usize, String>;
+
     /// New memory.
     fn allocate(&self, bytes: usize) -> Result<u64, String>;
 

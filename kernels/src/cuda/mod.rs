@@ -82,12 +82,15 @@ pub fn first() -> Result<Device> {
 
 static WAITS: AtomicBool = AtomicBool::new(false);
 
-/// Whether [`crate::table::Table::run`] waits for each kernel, so that its time is that of the work and not of asking for it.
-pub fn wait_for_each(waits: bool) {
-    WAITS.store(waits, Ordering::Relaxed);
+/// Runs `f` while [`crate::table::Table::run`] waits for each kernel, so that its time is that of the work and not of asking for it.
+pub fn waiting_for_each<T>(f: impl FnOnce() -> T) -> T {
+    let before = WAITS.swap(true, Ordering::Relaxed);
+    let result = f();
+    WAITS.store(before, Ordering::Relaxed);
+    result
 }
 
-/// After a kernel was asked for: reports what went wrong, and waits for it if [`wait_for_each`] says so.
+/// After a kernel was asked for: reports what went wrong, and waits for it within [`waiting_for_each`].
 pub(crate) fn after(device: Device) -> Result<()> {
     let queue = queue(device)?;
     if WAITS.load(Ordering::Relaxed) { queue.synchronize() } else { queue.check() }

@@ -154,6 +154,11 @@ unsafe impl Driver for Nvidia {
         self.cache_bytes
     }
 
+    fn free_bytes(&self) -> Result<usize, String> {
+        self.enter()?;
+        result::mem_get_info().map(|(free, _)| free).map_err(say("asking for free memory"))
+    }
+
     fn allocate(&self, bytes: usize) -> Result<u64, String> {
         self.enter()?;
         // SAFETY: the stream lives as long as self.

@@ -47,6 +47,16 @@ impl Queue {
         self.driver.cache_bytes()
     }
 
+    /// Bytes that could still be allocated, with what is kept for reuse.
+    ///
+    /// # Errors
+    /// If the device does not tell.
+    pub fn free_bytes(&self) -> Result<usize> {
+        let kept: usize = self.state().free.iter().map(|(size, blocks)| size * blocks.len()).sum();
+        let free = self.driver.free_bytes().map_err(|reason| Error::Device { device: self.device, reason })?;
+        Ok(free.saturating_add(kept))
+    }
+
     fn state(&self) -> std::sync::MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(|e| e.into_inner())
     }

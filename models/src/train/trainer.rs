@@ -9,6 +9,7 @@ use super::recipe::Recipe;
 use crate::model::{Mode, Model};
 use crate::network::{LayerId, Network, ParamKind};
 use crate::preprocess::ImageError;
+use convscope_engine::kernels::Device;
 use convscope_engine::optim::Optimizer;
 use convscope_engine::{Result, Tape, Tensor};
 use rayon::prelude::*;
@@ -97,6 +98,11 @@ impl Trainer {
     /// The network that learns.
     pub fn network(&self) -> &Network {
         &self.model.network
+    }
+
+    /// Where it learns from now on.
+    pub fn set_device(&mut self, device: Device) {
+        self.model.device = device;
     }
 
     /// Whether all epochs are done.

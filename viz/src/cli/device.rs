@@ -10,9 +10,16 @@ use convscope_models::engine::kernels::{Device, cuda};
 pub struct Choice {
     pub device: Device,
     pub because: Option<String>,
+    /// Whether it may be changed: `auto`.
+    pub auto: bool,
 }
 
 impl Choice {
+    /// Takes the CPU instead.
+    pub fn give_up(&mut self, because: String) {
+        (self.device, self.because) = (Device::Cpu, Some(because));
+    }
+
     /// `computed on cuda:0 (NVIDIA H200)`, or `computed on the CPU, because ..`
     pub fn describe(&self) -> String {
         match (&self.because, cuda::queue(self.device)) {
@@ -26,8 +33,9 @@ impl Choice {
 /// What was typed; a device that cannot be used is an error, except under `auto`.
 pub fn choose(common: &Common) -> Result<Choice, Problem> {
     let text = common.device.as_str();
+    let choice = |device, because| Ok(Choice { device, because, auto: text == "auto" });
     let wanted = match text {
-        "cpu" => return Ok(Choice { device: Device::Cpu, because: None }),
+        "cpu" => return choice(Device::Cpu, None),
         "auto" | "cuda" => Device::Cuda(0),
         _ => match text.strip_prefix("cuda:").and_then(|n| n.parse().ok()) {
             Some(ordinal) => Device::Cuda(ordinal),
@@ -35,13 +43,13 @@ pub fn choose(common: &Common) -> Result<Choice, Problem> {
         },
     };
     match cuda::queue(wanted) {
-        Ok(_) => Ok(Choice { device: wanted, because: None }),
+        Ok(_) => choice(wanted, None),
         Err(e) if text == "auto" => {
             let reason = match e {
                 convscope_models::engine::kernels::Error::Device { reason, .. } => reason,
                 other => other.to_string(),
             };
-            Ok(Choice { device: Device::Cpu, because: Some(reason) })
+            choice(Device::Cpu, Some(reason))
         }
         Err(e) => Err(Problem::failure(format!("--device {text}: {e}"))),
     }

@@ -3,6 +3,7 @@
 pub mod args;
 mod commands;
 mod device;
+mod memory;
 mod output;
 mod problem;
 mod session;

@@ -2,6 +2,7 @@
 
 use super::args::{Common, ImageArgs};
 use super::device::{self, Choice};
+use super::memory::{Pass, check_memory};
 use super::problem::Problem;
 use convscope_models::engine::Tensor;
 use convscope_models::keras::{self, KerasModel};
@@ -138,13 +139,20 @@ impl Session {
     }
 
     /// An image as the network wants it, or as `--size` says.
-    pub fn image(&self, path: &Path, args: &ImageArgs, pass: Pass) -> Result<(Prepared, Tensor), Problem> {
+    pub fn image(&mut self, path: &Path, args: &ImageArgs, pass: Pass) -> Result<(Prepared, Tensor), Problem> {
         let preprocess = self.preprocess(args)?;
         let prepared = prepare_file(path, &preprocess)?;
         self.check_size(path, &prepared)?;
-        check_memory(self.network(), [prepared.h, prepared.w], 1, pass)?;
+        self.make_room([prepared.h, prepared.w], 1, pass)?;
         let tensor = input(self.network(), &[&prepared])?;
         Ok((prepared, tensor))
+    }
+
+    /// That a pass of so many images of this size fits into memory; see [`check_memory`].
+    pub fn make_room(&mut self, size: [usize; 2], images: usize, pass: Pass) -> Result<(), Problem> {
+        check_memory(&mut self.device, &self.model.network, size, images, pass)?;
+        self.model.device = self.device.device;
+        Ok(())
     }
 
     /// That an image is large enough; the shape rule says which layer it is too small for.
@@ -222,47 +230,6 @@ pub fn credit(weights: &str, more: &str) -> String {
 /// Whether the best five of so many classes say anything.
 pub fn tells_top5(classes: usize) -> bool {
     classes > 5
-}
-
-/// What a pass keeps.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Pass {
-    /// Nothing: values are given up after their last use.
-    Inference,
-    /// Every layer's output, for pictures and gradients.
-    Recorded,
-    /// That, and of each parameter a gradient, an optimiser's momentum and a new value.
-    Training,
-}
-
-/// That the layers' outputs for `images` images of this size fit into memory: running out of it would end the program
-/// without a word.
-pub fn check_memory(network: &Network, [h, w]: [usize; 2], images: usize, pass: Pass) -> Result<(), Problem> {
-    let sizes: Vec<usize> = network.shapes(h, w)?.iter().map(|s| s.len()).collect();
-    let largest = sizes.iter().copied().max().unwrap_or(0);
-    let recorded = sizes.iter().sum::<usize>() + 2 * largest;
-    let (an_image, in_all) = match pass {
-        Pass::Inference => (3 * largest, 0),
-        Pass::Recorded => (recorded, 0),
-        Pass::Training => (recorded, 3 * network.parameter_count()),
-    };
-    let need = an_image.saturating_mul(images).saturating_add(in_all).saturating_mul(4);
-    match system_bytes("/proc/meminfo", "MemAvailable") {
-        Some(free) if need > free => Err(Problem::failure(format!(
-            "{images} image(s) of {w}x{h} need about {:.1} GB in {}, and {:.1} GB are free: choose a smaller --size",
-            need as f64 / 1e9,
-            network.name,
-            free as f64 / 1e9
-        ))),
-        _ => Ok(()),
-    }
-}
-
-/// A quantity of memory that Linux tells in a file of lines such as `MemAvailable:   123 kB`; `None` elsewhere.
-pub fn system_bytes(file: &str, name: &str) -> Option<usize> {
-    let text = std::fs::read_to_string(file).ok()?;
-    let value = text.lines().find_map(|l| l.strip_prefix(name)?.strip_prefix(':'))?;
-    value.trim().strip_suffix("kB")?.trim().parse::<usize>().ok()?.checked_mul(1024)
 }
 
 /// A size that was typed.

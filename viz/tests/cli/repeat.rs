@@ -13,6 +13,10 @@ const COMMANDS: [&str; 6] = [
     "report photo.png --steps 2 --channels 2 --no-timings -q -o out --raw out/report.safetensors",
 ];
 
+/// Of the largest number of a tensor: how far a GPU may be from the CPU. Sums in another order, through twenty layers and back, and the
+/// steps of an ascent, each as long whatever its gradient.
+const ON_A_GPU: f32 = 1e-3;
+
 /// What all commands write, by file name, and print.
 fn everything(options: &str) -> BTreeMap<String, Vec<u8>> {
     let sandbox = Sandbox::with_photo();
@@ -74,4 +78,35 @@ fn with_the_plain_kernels() {
     let trace = sandbox.json(&format!("trace photo.png {NET} --kernel conv2d.fwd=naive"));
     let convs = trace.as_array().unwrap().iter().filter(|n| n["forward"][0]["op"] == "conv2d.fwd");
     assert!(convs.clone().count() == 19 && convs.clone().all(|n| n["forward"][0]["kernel"] == "naive"), "{trace}");
+}
+
+#[test]
+fn on_a_gpu() {
+    let sandbox = Sandbox::with_photo();
+    let there = sandbox.run(&format!("predict photo.png {NET} --device cuda"));
+    if !there.status.success() {
+        let why = String::from_utf8_lossy(&there.stderr);
+        println!("skipped: {} commands on a GPU, because {}", COMMANDS.len(), why.trim());
+        return;
+    }
+    let numbers = |options: &str| {
+        let written = everything(options);
+        let files = written.into_iter().filter(|(name, _)| name.ends_with(".safetensors"));
+        let tensors = files.flat_map(|(file, bytes)| {
+            let file_of = safetensors::SafeTensors::deserialize(&bytes).unwrap();
+            let floats =
+                |data: &[u8]| data.chunks_exact(4).map(|b| f32::from_le_bytes(b.try_into().unwrap())).collect::<Vec<_>>();
+            let named = |(name, t): (String, safetensors::tensor::TensorView)| (format!("{file} {name}"), floats(t.data()));
+            file_of.tensors().into_iter().map(named).collect::<Vec<_>>()
+        });
+        tensors.collect::<BTreeMap<_, _>>()
+    };
+    let (want, got) = (numbers("--device cpu"), numbers("--device cuda"));
+    assert_eq!(want.keys().collect::<Vec<_>>(), got.keys().collect::<Vec<_>>());
+    for (name, want) in &want {
+        let largest = want.iter().fold(0.0f32, |m, v| m.max(v.abs()));
+        let off = want.iter().zip(&got[name]).fold(0.0f32, |m, (a, b)| m.max((a - b).abs()));
+        assert!(off <= ON_A_GPU * largest, "{name}: {off} apart where the largest is {largest}");
+    }
+    assert!(everything("--device cuda") == everything("--device cuda"), "the same command gives the same bytes");
 }

@@ -1,9 +1,10 @@
 //! `convscope ascent`: images that excite a layer, a channel or a class.
 
 use crate::cli::args::{AscentArgs, AscentInput, AscentPreset, Common};
+use crate::cli::memory::Pass;
 use crate::cli::output::{Output, print};
 use crate::cli::problem::Problem;
-use crate::cli::session::{Pass, Session, check_memory, progress, side_lengths};
+use crate::cli::session::{Session, progress, side_lengths};
 use clap::ValueEnum;
 use convscope_models::engine::Tensor;
 use convscope_models::network::{LayerId, Selection};
@@ -18,11 +19,11 @@ use serde_json::json;
 const MARGIN: u32 = 5;
 
 pub fn run(common: &Common, args: &AscentArgs) -> Result<(), Problem> {
-    let session = Session::open(common)?;
-    let network = session.network();
+    let mut session = Session::open(common)?;
     let (layer, channels) = target(&session, args)?;
     let options = options(&session, args, common.seed)?;
-    check_memory(session.network(), options.size, options.batch.min(channels.len()), Pass::Recorded)?;
+    session.make_room(options.size, options.batch.min(channels.len()), Pass::Recorded)?;
+    let network = session.network();
     let bar = progress((channels.len() * options.steps) as u64, "ascent", common.quiet || common.json);
     let mut results = ascend(&session.model.fused(&[layer])?, layer, &channels, &options, &mut |p: ascent::Progress| {
         let together = options.batch.min(p.total - p.done_channels);

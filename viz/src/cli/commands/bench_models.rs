@@ -2,9 +2,10 @@
 
 use crate::cli::args::{BenchModelsArgs, Common, Work};
 use crate::cli::device;
+use crate::cli::memory::{Pass, check_memory, system_bytes};
 use crate::cli::output::print;
 use crate::cli::problem::Problem;
-use crate::cli::session::{Pass, check_memory, progress, side_lengths, system_bytes};
+use crate::cli::session::{progress, side_lengths};
 use convscope_models::engine::kernels::{cuda, simd};
 use convscope_models::engine::optim::Optimizer;
 use convscope_models::engine::{Rules, Tape, Tensor};
@@ -32,6 +33,7 @@ pub fn run(common: &Common, options: &BenchModelsArgs) -> Result<(), Problem> {
     let networks = options.names.iter().map(|name| families::build(name, None)).collect::<Result<Vec<_>, _>>()?;
     let cases: Vec<(Work, usize)> =
         options.work.iter().flat_map(|work| options.batch.iter().map(|batch| (*work, usize::from(*batch)))).collect();
+    let mut choice = device::choose(common)?;
     for network in &networks {
         for (work, batch) in &cases {
             let pass = match work {
@@ -39,10 +41,10 @@ pub fn run(common: &Common, options: &BenchModelsArgs) -> Result<(), Problem> {
                 Work::InputGradient => Pass::Recorded,
                 Work::Training => Pass::Training,
             };
-            check_memory(network, size, *batch, pass)?;
+            check_memory(&mut choice, network, size, *batch, pass)?;
         }
     }
-    let device = device::choose(common)?.device;
+    let device = choice.device;
     let bar = progress((networks.len() * cases.len()) as u64, "bench", common.quiet);
     let mut rows = Vec::new();
     for network in networks {

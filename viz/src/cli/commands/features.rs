@@ -1,9 +1,10 @@
 //! `convscope features`: the feature maps of an image.
 
 use crate::cli::args::{Common, FeaturesPreset, ImageArgs, Sort};
+use crate::cli::memory::Pass;
 use crate::cli::output::{Output, print};
 use crate::cli::problem::Problem;
-use crate::cli::session::{Pass, Session};
+use crate::cli::session::Session;
 use convscope_models::network::{LayerId, Selection};
 use convscope_viz::draw::deprocess::Standardize;
 use convscope_viz::draw::{Bar, BarList, Cell, Colormap, Figure, Grid, Limits, Order, Pixels, Scope, Theme, tile};
@@ -23,10 +24,10 @@ pub struct Look<'a> {
 
 pub fn run(common: &Common, path: &Path, size: &ImageArgs, look: &Look) -> Result<(), Problem> {
     let scope: Scope = look.scale.parse().map_err(|e| Problem::usage(format!("--scale {}: {e}", look.scale)))?;
-    let session = Session::open(common)?;
-    let network = session.network();
-    let selected = network.select_many(look.layer)?;
+    let mut session = Session::open(common)?;
+    let selected = session.network().select_many(look.layer)?;
     let (_, image) = session.image(path, size, Pass::Recorded)?;
+    let network = session.network();
     let mut layers: Vec<LayerId> = selected.iter().map(|s| s.layer).collect();
     let mut seen = HashSet::new();
     layers.retain(|layer| seen.insert(*layer));

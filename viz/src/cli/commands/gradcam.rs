@@ -1,9 +1,10 @@
 //! `convscope gradcam`: where the network looks for a class.
 
 use crate::cli::args::{CamPreset, Common, ImageArgs};
+use crate::cli::memory::Pass;
 use crate::cli::output::{Output, print};
 use crate::cli::problem::Problem;
-use crate::cli::session::{Pass, Session};
+use crate::cli::session::Session;
 use convscope_models::engine::Tensor;
 use convscope_models::network::{LayerId, Selection};
 use convscope_viz::draw::{Bar, BarList, Colormap, Figure, Overlay, Panel, Panels, Theme, short};
@@ -26,10 +27,10 @@ pub fn run(
     layer: Option<&str>,
     preset: Option<CamPreset>,
 ) -> Result<(), Problem> {
-    let session = Session::open(common)?;
-    let network = session.network();
+    let mut session = Session::open(common)?;
     let layer = cam_layer(&session, layer)?;
     let (prepared, image) = session.image(path, size, Pass::Recorded)?;
+    let network = session.network();
     let model = session.model.fused(&[layer])?;
     let (prediction, maps) = match target {
         Target::Named(text) => grad_cam(&model, &image, layer, Targets::Classes(&session.classes(text)?))?,

@@ -1,9 +1,10 @@
 //! `convscope predict`: the most probable classes of images.
 
 use crate::cli::args::{Common, ImageArgs};
+use crate::cli::memory::Pass;
 use crate::cli::output::{Output, print};
 use crate::cli::problem::Problem;
-use crate::cli::session::{Pass, Session};
+use crate::cli::session::Session;
 use convscope_models::engine::Tensor;
 use convscope_viz::predict::{Prediction, input_gradient, predict};
 use serde_json::{Value, json};
@@ -20,7 +21,7 @@ pub fn run(
     if gradient.is_some() && common.raw.is_none() {
         return Err(Problem::usage("--input-gradient writes numbers: add --raw FILE.safetensors"));
     }
-    let session = Session::open(common)?;
+    let mut session = Session::open(common)?;
     let model = if images.len() == 1 { session.model.fused_once(&[]) } else { session.model.fused(&[])? };
     let class = gradient.flatten().map(|text| session.class(text)).transpose()?;
     let names: Vec<String> = images.iter().map(|p| p.display().to_string()).collect();

@@ -1,9 +1,10 @@
 //! `convscope trace`: the operations of a run and their times.
 
 use crate::cli::args::{Common, ImageArgs, TraceFormat};
+use crate::cli::memory::Pass;
 use crate::cli::output::print;
 use crate::cli::problem::Problem;
-use crate::cli::session::{Pass, Session};
+use crate::cli::session::Session;
 use convscope_models::engine::kernels::cuda;
 use convscope_models::engine::trace;
 use convscope_viz::timings::record;
@@ -17,14 +18,13 @@ pub fn run(
     fused: bool,
     format: TraceFormat,
 ) -> Result<(), Problem> {
-    let session = Session::open(common)?;
+    let mut session = Session::open(common)?;
     let (_, image) = session.image(path, size, Pass::Recorded)?;
     let model = if fused { session.model.fused(&[])? } else { session.model.clone() };
     // The first pass packs weights and touches fresh memory; the second one is what a user repeats.
     drop(record(&model, &image, backward)?);
     // A device's work is only asked for otherwise, and times would be those of asking.
-    cuda::wait_for_each(true);
-    let tape = record(&model, &image, backward)?;
+    let tape = cuda::waiting_for_each(|| record(&model, &image, backward))?;
     match format {
         TraceFormat::Text if !common.json => print(format!("{}{}\n", trace::text(&tape), session.device.describe())),
         TraceFormat::Dot => print(trace::dot(&tape)),

@@ -2,9 +2,10 @@
 
 use crate::cli::args::{Common, TrainArgs, TrainMethod};
 use crate::cli::device;
+use crate::cli::memory::{Pass, check_memory, system_bytes};
 use crate::cli::output::{Output, facts, print};
 use crate::cli::problem::Problem;
-use crate::cli::session::{Pass, check_memory, network_and_weights, progress, system_bytes, tells_top5};
+use crate::cli::session::{network_and_weights, progress, tells_top5};
 use convscope_models::labels::Labels;
 use convscope_models::network::{Classes, LayerId, Network, Selection};
 use convscope_models::preprocess::Resize;
@@ -37,10 +38,12 @@ pub fn run(common: &Common, options: &TrainArgs) -> Result<(), Problem> {
         start(common, options, &folder)?
     };
     let Recipe { size, start_size, batch, .. } = trainer.recipe;
-    let network = trainer.network();
+    let mut choice = device::choose(common)?;
     for side in [start_size, size] {
-        check_memory(network, [side, side], batch, Pass::Training)?;
+        check_memory(&mut choice, trainer.network(), [side, side], batch, Pass::Training)?;
     }
+    trainer.set_device(choice.device);
+    let network = trainer.network();
     std::fs::create_dir_all(&common.out)
         .map_err(|e| Problem::failure(format!("cannot make the folder {}: {e}", common.out.display())))?;
     let images = read(&folder, network, size, quiet)?;
@@ -89,11 +92,10 @@ fn start(common: &Common, options: &TrainArgs, folder: &ImageFolder) -> Result<T
             _ => return Err(Problem::usage(format!("--freeze {text}: nothing would be left to train"))),
         },
     };
-    let mut model = match given {
+    let model = match given {
         Some((trained, Some(source @ (Source::File(_) | Source::Keras(_))))) => transfer(network, trained, &source, common.seed)?,
         _ => draw(network, common.seed)?,
     };
-    model.device = device::choose(common)?.device;
     Ok(Trainer::new(model, recipe, frozen))
 }
 

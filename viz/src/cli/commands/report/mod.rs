@@ -9,9 +9,10 @@ mod heat;
 mod maps;
 
 use crate::cli::args::{Common, ReportArgs};
+use crate::cli::memory::Pass;
 use crate::cli::output::{Output, command_line, print};
 use crate::cli::problem::Problem;
-use crate::cli::session::{Pass, Session, check_memory, progress};
+use crate::cli::session::{Session, progress};
 use convscope_models::engine::Tensor;
 use convscope_models::preprocess::Prepared;
 use convscope_viz::ascent::{Options, Preset};
@@ -33,9 +34,9 @@ const PASSES: usize = 5;
 const PHOTO: u32 = 480;
 
 pub fn run(common: &Common, args: &ReportArgs) -> Result<(), Problem> {
-    let session = Session::open(common)?;
-    let network = session.network();
+    let mut session = Session::open(common)?;
     let (prepared, image) = session.image(&args.path, &args.image, Pass::Recorded)?;
+    let network = session.network();
     let Prepared { h, w, .. } = prepared;
     let name = args.path.to_string_lossy().into_owned();
     let photo = shown(&prepared.shown)?;
@@ -53,7 +54,8 @@ pub fn run(common: &Common, args: &ReportArgs) -> Result<(), Problem> {
 
     let options = Options { steps: args.steps, seed: common.seed, ..Preset::Default.options(network) };
     let together = options.batch.min(args.channels.max(heat.maps.len()));
-    check_memory(network, options.size, together, Pass::Recorded)?;
+    session.make_room(options.size, together, Pass::Recorded)?;
+    let network = session.network();
     let chosen: Vec<(&features::Features, Vec<usize>)> = stages
         .iter()
         .filter_map(|id| found.iter().find(|f| f.layer == *id))
