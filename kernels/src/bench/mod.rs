@@ -8,7 +8,7 @@ pub mod sample;
 
 use crate::buffer::Buffer;
 use crate::check::{guards_intact, input, muts, poisoned, refs};
-use crate::cuda;
+use crate::cuda::{self, clock::Clock};
 use crate::device::{DType, Device};
 use crate::error::Result;
 use crate::random::philox;
@@ -48,8 +48,8 @@ pub trait AnyProblem {
     fn flops(&self) -> u64;
     /// Bytes of all operands: what must be moved at least.
     fn bytes(&self) -> u64;
-    /// Verifies and times every f32 row of a device, in the table's order. Times on a CUDA device include starting the kernel and
-    /// waiting for it, and its L2 is cold: twice as much was written before.
+    /// Verifies and times every f32 row of a device, in the table's order. Times on a CUDA device are by its own clock, and its L2 is cold:
+    /// twice as much was written before.
     ///
     /// # Errors
     /// If no row takes the problem, one that does not is forced, or the device cannot be used.
@@ -213,24 +213,17 @@ impl<S: Display> Problem<S> {
             Ok(error) => {
                 let mut outputs = muts(&mut outputs);
                 let mut run = || self.table.run_row(row, &self.spec, &inputs, &mut outputs, Accum::Write);
-                let time = match queue {
-                    None => time(|| {}, run),
-                    Some(queue) => {
-                        let mut cold = inputs[0].like(DType::F32, queue.cache_bytes() / 2);
-                        let time = time(
-                            || {
-                                cuda::fill(&mut cold, 0.0);
-                                queue.wait();
-                            },
-                            || {
-                                run();
-                                queue.wait();
-                            },
-                        );
-                        queue.check()?;
-                        time
+                let time = match device {
+                    Device::Cpu => time(|| {
+                        let start = Instant::now();
+                        run();
+                        Ok(start.elapsed().as_secs_f64())
+                    }),
+                    Device::Cuda(_) => {
+                        let mut clock = Clock::new(device)?;
+                        time(|| Ok(clock.seconds(&mut run)?.1))
                     }
-                };
+                }?;
                 Ok(Outcome::Timed { error, bound, scratch: (row.scratch)(&self.spec), time })
             }
         }
@@ -270,19 +263,16 @@ fn error(got: &mut [Buffer], want: &Want) -> Result<f64, String> {
 }
 
 /// Runs for a fifth of a second and at least five times; less often what takes longer than a second in all.
-fn time(mut before: impl FnMut(), mut run: impl FnMut()) -> Time {
+fn time(mut run: impl FnMut() -> Result<f64>) -> Result<Time> {
     const ENOUGH: Duration = Duration::from_millis(200);
     const CAP: Duration = Duration::from_secs(1);
     const MOST: usize = 10_000;
     let (mut seconds, start) = (Vec::new(), Instant::now());
     loop {
-        before();
-        let begin = Instant::now();
-        run();
-        seconds.push(begin.elapsed().as_secs_f64());
+        seconds.push(run()?);
         let total = start.elapsed();
         if total >= CAP || seconds.len() == MOST || (total >= ENOUGH && seconds.len() >= 5) {
-            return quartiles(seconds);
+            return Ok(quartiles(seconds));
         }
     }
 }

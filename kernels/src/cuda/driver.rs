@@ -142,4 +142,7 @@ pub unsafe trait Driver: Send + Sync {
 
     /// Waits for all work.
     fn synchronize(&self) -> Result<(), String>;
+
+    /// Seconds from the start to the end of what `work` asks for, by the device's own clock; waits for the end.
+    fn timed(&self, work: &mut dyn FnMut()) -> Result<f64, String>;
 }

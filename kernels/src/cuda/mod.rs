@@ -5,6 +5,7 @@
 //! | [`driver`] | what a device is asked to do, as plain data; the trait of who does it |
 //! | `nvidia` | NVIDIA's driver: probing, context, stream, modules |
 //! | [`mod@queue`] | a device's work in order, its memory for reuse, the first failure |
+//! | [`clock`] | how long a device works |
 //! | [`source`] | the `.cu` texts and their PTX |
 //! | [`peak`] | what a device does at best |
 //! | [`precision`] | what the user allows tensor cores to round |
@@ -13,6 +14,7 @@
 //! The same `.cu` text runs on a device, is assembled by NVRTC in a test, and runs on the host under an emulation (`kernels/emu`)
 //! through the same launchers: the emulation is another [`driver::Driver`]. See `docs/gpu.md`.
 
+pub mod clock;
 pub mod driver;
 mod nvidia;
 pub mod peak;

@@ -207,6 +207,41 @@ unsafe impl Driver for Nvidia {
         // SAFETY: the stream lives as long as self.
         unsafe { result::stream::synchronize(self.stream) }.map_err(say("a kernel"))
     }
+
+    fn timed(&self, work: &mut dyn FnMut()) -> Result<f64, String> {
+        self.enter()?;
+        let [start, end] = [Event::new()?, Event::new()?];
+        start.record(self.stream)?;
+        work();
+        self.enter()?;
+        end.record(self.stream)?;
+        self.synchronize()?;
+        // SAFETY: both were recorded on one stream, and are over.
+        let ms = unsafe { result::event::elapsed(start.0, end.0) }.map_err(say("reading an event's time"))?;
+        Ok(f64::from(ms) / 1e3)
+    }
+}
+
+/// A place in a stream whose time is taken.
+struct Event(sys::CUevent);
+
+impl Event {
+    fn new() -> Result<Self, String> {
+        let flags = sys::CUevent_flags::CU_EVENT_DEFAULT;
+        result::event::create(flags).map(Event).map_err(say("making an event"))
+    }
+
+    fn record(&self, stream: sys::CUstream) -> Result<(), String> {
+        // SAFETY: the event lives as long as self, the stream as long as the device.
+        unsafe { result::event::record(self.0, stream) }.map_err(say("recording an event"))
+    }
+}
+
+impl Drop for Event {
+    fn drop(&mut self) {
+        // SAFETY: nobody else has it. A failure cannot be acted on.
+        let _ = unsafe { result::event::destroy(self.0) };
+    }
 }
 
 fn words(bytes: &[u8]) -> Vec<u64> {

@@ -7,7 +7,6 @@ use crate::buffer::Buffer;
 use crate::device::{DType, Device};
 use crate::error::Result;
 use crate::peak::Peak;
-use std::time::Instant;
 
 /// Blocks of 256 threads: several for each multiprocessor of any device.
 const BLOCKS: usize = 2048;
@@ -68,10 +67,7 @@ fn best(queue: &Queue, run: &mut dyn FnMut()) -> Result<f64> {
     queue.synchronize()?;
     let mut shortest = f64::INFINITY;
     for _ in 0..TRIES {
-        let start = Instant::now();
-        run();
-        queue.synchronize()?;
-        shortest = shortest.min(start.elapsed().as_secs_f64());
+        shortest = shortest.min(queue.timed(&mut *run)?.1);
     }
     Ok(shortest)
 }

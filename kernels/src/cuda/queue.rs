@@ -86,6 +86,19 @@ impl Queue {
         self.attempt(|driver| driver.synchronize());
     }
 
+    /// Does `work` and tells the seconds from the start to the end of what it asks for, by the device's own clock.
+    ///
+    /// # Errors
+    /// What went wrong on the device.
+    pub fn timed<T>(&self, work: impl FnOnce() -> T) -> Result<(T, f64)> {
+        let (mut work, mut done) = (Some(work), None);
+        let seconds = self.driver.timed(&mut || done = work.take().map(|work| work()));
+        self.check()?;
+        let fail = |reason: String| Error::Device { device: self.device, reason };
+        let seconds = seconds.map_err(fail)?;
+        done.map(|done| (done, seconds)).ok_or_else(|| fail("the work was not asked for".to_string()))
+    }
+
     fn attempt(&self, f: impl FnOnce(&dyn Driver) -> Result<(), String>) {
         if self.state().failure.is_none()
             && let Err(reason) = f(&*self.driver)

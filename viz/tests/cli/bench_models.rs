@@ -3,8 +3,22 @@
 use super::support::Sandbox;
 
 const TINY: &str = "bench models resnet20-cifar --size 32 --repeats 1";
-const KEYS: [&str; 10] =
-    ["model", "work", "batch", "size", "median_ms", "min_ms", "gflops", "peak_memory_bytes", "tape_bytes", "threads"];
+const KEYS: [&str; 14] = [
+    "model",
+    "work",
+    "batch",
+    "size",
+    "median_ms",
+    "min_ms",
+    "gflops",
+    "percent_of_peak",
+    "gb_per_s",
+    "percent_of_memory",
+    "peak_memory_bytes",
+    "tape_bytes",
+    "threads",
+    "isa",
+];
 
 #[test]
 fn json_rows() {
@@ -17,7 +31,7 @@ fn json_rows() {
     for row in rows {
         assert_eq!(row.as_object().unwrap().keys().collect::<Vec<_>>(), KEYS, "{row}");
         assert_eq!((&row["model"], &row["size"], &row["threads"]), (&"resnet20-cifar".into(), &"32x32".into(), &1.into()));
-        for number in ["median_ms", "min_ms", "gflops", "tape_bytes"] {
+        for number in ["median_ms", "min_ms", "gflops", "percent_of_peak", "gb_per_s", "percent_of_memory", "tape_bytes"] {
             assert!(row[number].as_f64().unwrap() > 0.0, "{row}");
         }
         let peak = &row["peak_memory_bytes"];
@@ -39,7 +53,7 @@ fn csv_and_text() {
     assert_eq!(lines[1].split(',').count(), KEYS.len(), "{csv}");
     // Sides as they are named elsewhere: height first.
     let text = sandbox.ok(&format!("{one} --size 32x48").replace(" --size 32 ", " "));
-    for part in ["median of 1 after 2", "GFLOP/s", "peak memory", "resnet20-cifar   training", "32x48"] {
+    for part in ["median of 1 after 2", "GFLOP/s", "% peak", "% memory", "peak memory", "resnet20-cifar   training", "32x48"] {
         assert!(text.contains(part), "{part}: {text}");
     }
 }

@@ -1,12 +1,15 @@
 //! `convscope bench models`: whole networks, how long a pass takes and what memory it wants.
 
+use super::bench::machine;
 use crate::cli::args::{BenchModelsArgs, Common, Work};
 use crate::cli::device;
 use crate::cli::memory::{Pass, check_memory, system_bytes};
 use crate::cli::output::print;
 use crate::cli::problem::Problem;
 use crate::cli::session::{progress, side_lengths};
-use convscope_models::engine::kernels::{cuda, simd};
+use convscope_models::engine::kernels::cuda::{self, clock::Clock};
+use convscope_models::engine::kernels::peak::{self, Peak};
+use convscope_models::engine::kernels::{Call, Device};
 use convscope_models::engine::optim::Optimizer;
 use convscope_models::engine::{Rules, Tape, Tensor};
 use convscope_models::fill::fill_image;
@@ -14,7 +17,7 @@ use convscope_models::network::{LayerId, Network};
 use convscope_models::train::{Gradients, gradients};
 use convscope_models::{Model, Source, families, load};
 use serde_json::{Value, json};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 /// Passes before the timed ones: the first packs weights and touches fresh memory.
 const WARM_UPS: usize = 2;
@@ -61,13 +64,15 @@ pub fn run(common: &Common, options: &BenchModelsArgs) -> Result<(), Problem> {
             bar.inc(1);
         }
     }
+    // Last, for what it allocates stays in the pool.
+    let peak = if device == Device::Cpu { peak::measure() } else { cuda::peak::measure(device)? };
     bar.finish_and_clear();
     if common.json {
-        print(format!("{:#}", rows.iter().map(Row::to_json).collect::<Value>()))
+        print(format!("{:#}", rows.iter().map(|row| row.to_json(&peak)).collect::<Value>()))
     } else if options.csv {
-        print(csv(&rows))
+        print(csv(&rows, &peak))
     } else {
-        print(text(&rows, options.repeats))
+        print(text(&rows, &peak, options.repeats))
     }
 }
 
@@ -79,17 +84,28 @@ struct Case {
     one_hot: Tensor,
     optimizer: Optimizer,
     steps: u64,
+    /// Of the device; `None` on the CPU.
+    clock: Option<Clock>,
 }
 
-/// What one pass took, and the bytes of values and of what operations saved that its tape held at its end.
-type Taken = (Duration, usize);
+/// What one pass took.
+#[derive(Clone, Copy, Default)]
+struct Taken {
+    seconds: f64,
+    /// Bytes of values and of what operations saved that its tape held at its end.
+    kept: usize,
+    /// Bytes of the operands of all kernels: what must be moved if nothing stays in a cache from one to the next.
+    moved: u64,
+}
 
 impl Case {
     fn new(model: Model, [h, w]: [usize; 2], n: usize) -> Result<Self, Problem> {
         let Network { input, classes, .. } = &model.network;
         let (c, classes) = (input.channels, classes.len());
         let one_hot: Vec<f32> = (0..n * classes).map(|i| if i % classes == CLASS { 1.0 } else { 0.0 }).collect();
+        let clock = if model.device == Device::Cpu { None } else { Some(Clock::new(model.device)?) };
         Ok(Case {
+            clock,
             model,
             images: Tensor::from_slice([n, c, h, w], &fill_image("bench", n, c, h, w))?,
             one_hot: Tensor::from_slice([n, classes], &one_hot)?,
@@ -107,44 +123,64 @@ impl Case {
         }
     }
 
-    fn forward(&self) -> Result<Taken, Problem> {
-        let start = Instant::now();
-        let mut tape = Tape::inference();
-        self.model.forward(&mut tape, self.images.clone())?;
-        end(start, tape)
+    fn forward(&mut self) -> Result<Taken, Problem> {
+        let Case { clock, model, images, .. } = self;
+        let pass = || {
+            let mut tape = Tape::inference();
+            model.forward(&mut tape, images.clone())?;
+            Ok((tape, ()))
+        };
+        Ok(taken(clock, pass)?.0)
     }
 
-    fn input_gradient(&self) -> Result<Taken, Problem> {
-        let start = Instant::now();
-        let mut tape = Tape::new();
-        let run = self.model.forward(&mut tape, self.images.clone())?;
-        let image = tape.find(&self.model.network[LayerId::INPUT].name)?;
-        tape.backward(run.output(), Some(self.one_hot.clone()), &[image], &Rules::default())?;
-        end(start, tape)
+    fn input_gradient(&mut self) -> Result<Taken, Problem> {
+        let Case { clock, model, images, one_hot, .. } = self;
+        let pass = || {
+            let mut tape = Tape::new();
+            let run = model.forward(&mut tape, images.clone())?;
+            let image = tape.find(&model.network[LayerId::INPUT].name)?;
+            tape.backward(run.output(), Some(one_hot.clone()), &[image], &Rules::default())?;
+            Ok((tape, ()))
+        };
+        Ok(taken(clock, pass)?.0)
     }
 
     fn training(&mut self) -> Result<Taken, Problem> {
-        let trained = self.model.trained();
-        let start = Instant::now();
-        let images = (LayerId::INPUT, self.images.clone());
-        let Gradients { grads, tape, .. } = gradients(&mut self.model, images, self.one_hot.clone(), &trained, self.steps)?;
-        let taken = end(start, tape)?;
+        let Case { clock, model, images, one_hot, optimizer, steps } = self;
+        let trained = model.trained();
+        let pass = || {
+            let images = (LayerId::INPUT, images.clone());
+            let Gradients { grads, tape, .. } = gradients(model, images, one_hot.clone(), &trained, *steps)?;
+            Ok((tape, grads))
+        };
+        let (taken, grads) = taken(clock, pass)?;
         // Not timed, but done: with the same weights each time, what kernels prepare of them would be found ready.
-        self.optimizer.step(self.model.at_mut(&trained).zip(&grads))?;
-        self.steps += 1;
+        optimizer.step(model.at_mut(&trained).zip(&grads))?;
+        *steps += 1;
         Ok(taken)
     }
 }
 
-/// Stops the clock when the memory is given back, as it is in use.
-fn end(start: Instant, tape: Tape) -> Result<Taken, Problem> {
-    // Leaves are not counted: the weights and images are there without a tape.
-    let kept = tape.nodes().iter().filter(|n| n.op.is_some()).map(|n| n.kept_bytes()).sum();
-    if let Ok(queue) = cuda::queue(tape.device()) {
-        queue.synchronize()?;
-    }
-    drop(tape);
-    Ok((start.elapsed(), kept))
+/// Times a pass until the memory of its tape is given back, as it is in use.
+fn taken<T>(clock: &mut Option<Clock>, pass: impl FnOnce() -> Result<(Tape, T), Problem>) -> Result<(Taken, T), Problem> {
+    let work = || {
+        let (tape, made) = pass()?;
+        // Leaves are not counted: the weights and images are there without a tape.
+        let operations = || tape.nodes().iter().filter(|n| n.op.is_some());
+        let kept = operations().map(|n| n.kept_bytes()).sum();
+        let bytes = |calls: &[Call]| calls.iter().map(|c| c.bytes).sum::<u64>();
+        let moved = operations().map(|n| bytes(&n.forward) + bytes(&n.backward)).sum();
+        Ok::<_, Problem>((kept, moved, made))
+    };
+    let (done, seconds) = match clock {
+        Some(clock) => clock.seconds(work)?,
+        None => {
+            let start = Instant::now();
+            (work(), start.elapsed().as_secs_f64())
+        }
+    };
+    let (kept, moved, made) = done?;
+    Ok((Taken { seconds, kept, moved }, made))
 }
 
 /// What a case took.
@@ -154,6 +190,7 @@ struct Measured {
     /// Most memory that the process held, where the system tells.
     peak: Option<usize>,
     tape: usize,
+    moved: u64,
 }
 
 fn measure(case: &mut Case, work: Work, repeats: usize) -> Result<Measured, Problem> {
@@ -163,13 +200,14 @@ fn measure(case: &mut Case, work: Work, repeats: usize) -> Result<Measured, Prob
         case.pass(work)?;
     }
     let taken = (0..repeats).map(|_| case.pass(work)).collect::<Result<Vec<_>, _>>()?;
-    let mut ms: Vec<f64> = taken.iter().map(|(time, _)| 1e3 * time.as_secs_f64()).collect();
+    let mut ms: Vec<f64> = taken.iter().map(|t| 1e3 * t.seconds).collect();
     ms.sort_by(f64::total_cmp);
     Ok(Measured {
         median_ms: 0.5 * (ms[(repeats - 1) / 2] + ms[repeats / 2]),
         min_ms: ms[0],
         peak: if peak_is_ours { system_bytes("/proc/self/status", "VmHWM") } else { None },
-        tape: taken.iter().map(|(_, kept)| *kept).max().unwrap_or(0),
+        tape: taken.iter().map(|t| t.kept).max().unwrap_or(0),
+        moved: taken.iter().map(|t| t.moved).max().unwrap_or(0),
     })
 }
 
@@ -195,11 +233,16 @@ impl Row {
         2.0 * passes * self.direct as f64 * self.batch as f64 / self.measured.median_ms / 1e6
     }
 
+    /// Bytes of all operands, in billions a second.
+    fn gigabytes(&self) -> f64 {
+        self.measured.moved as f64 / self.measured.median_ms / 1e6
+    }
+
     fn size(&self) -> String {
         format!("{}x{}", self.size[0], self.size[1])
     }
 
-    fn to_json(&self) -> Value {
+    fn to_json(&self, peak: &Peak) -> Value {
         let short = |v: f64| (v * 1e3).round() / 1e3;
         json!({
             "model": self.model,
@@ -209,18 +252,22 @@ impl Row {
             "median_ms": short(self.measured.median_ms),
             "min_ms": short(self.measured.min_ms),
             "gflops": short(self.gflops()),
+            "percent_of_peak": short(1e11 * self.gflops() / peak.flops),
+            "gb_per_s": short(self.gigabytes()),
+            "percent_of_memory": short(1e11 * self.gigabytes() / peak.bandwidth),
             "peak_memory_bytes": self.measured.peak,
             "tape_bytes": self.measured.tape,
-            "threads": rayon::current_num_threads(),
+            "threads": peak.threads,
+            "isa": peak.isa,
         })
     }
 }
 
 /// The objects of the JSON as lines; what is not known is left empty.
-fn csv(rows: &[Row]) -> String {
+fn csv(rows: &[Row], peak: &Peak) -> String {
     let mut lines = Vec::new();
     for row in rows {
-        let Value::Object(fields) = row.to_json() else { continue };
+        let Value::Object(fields) = row.to_json(peak) else { continue };
         if lines.is_empty() {
             lines.push(fields.keys().cloned().collect::<Vec<_>>().join(","));
         }
@@ -234,26 +281,39 @@ fn csv(rows: &[Row]) -> String {
     lines.join("\n")
 }
 
-fn text(rows: &[Row], repeats: u16) -> String {
-    let (threads, isa) = (rayon::current_num_threads(), simd::best());
+fn text(rows: &[Row], peak: &Peak, repeats: u16) -> String {
     let mut lines = vec![
-        format!("{threads} thread(s), {isa}, f32, median of {repeats} after {WARM_UPS} warm-ups"),
+        machine(peak),
+        format!("median of {repeats} after {WARM_UPS} warm-ups"),
         format!(
-            "{:16} {:14} {:>5} {:>9} {:>11} {:>11} {:>9} {:>13} {:>13}",
-            "network", "work", "batch", "size", "median ms", "min ms", "GFLOP/s", "peak memory", "tape keeps"
+            "{:16} {:14} {:>5} {:>9} {:>11} {:>11} {:>9} {:>6} {:>8} {:>8} {:>13} {:>13}",
+            "network",
+            "work",
+            "batch",
+            "size",
+            "median ms",
+            "min ms",
+            "GFLOP/s",
+            "% peak",
+            "GB/s",
+            "% memory",
+            "peak memory",
+            "tape keeps"
         ),
     ];
     let mega = |bytes: usize| format!("{:.1} MB", bytes as f64 / 1e6);
     for row in rows {
-        let Measured { median_ms, min_ms, peak, tape } = &row.measured;
+        let Measured { median_ms, min_ms, peak: most, tape, .. } = &row.measured;
+        let (gflops, gigabytes) = (row.gflops(), row.gigabytes());
         lines.push(format!(
-            "{:16} {:14} {:5} {:>9} {median_ms:11.2} {min_ms:11.2} {:9.1} {:>13} {:>13}",
+            "{:16} {:14} {:5} {:>9} {median_ms:11.2} {min_ms:11.2} {gflops:9.1} {:6.1} {gigabytes:8.1} {:8.1} {:>13} {:>13}",
             row.model,
             row.work.name(),
             row.batch,
             row.size(),
-            row.gflops(),
-            peak.map_or("-".into(), mega),
+            1e11 * gflops / peak.flops,
+            1e11 * gigabytes / peak.bandwidth,
+            most.map_or("-".into(), mega),
             mega(*tape),
         ));
     }

@@ -16,6 +16,7 @@ use convscope_models::files::Pending;
 use convscope_models::network::{Network, NetworkError};
 use problems::{Filter, problems};
 use report::Measured;
+pub use report::machine;
 use serde_json::json;
 use std::path::Path;
 

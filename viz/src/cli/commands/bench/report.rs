@@ -62,8 +62,8 @@ impl Measured {
             format!("{}   {}", self.title(), self.spec),
             format!("  {flops:.3} GFLOP, {bytes:.1} MB, {:.1} FLOP/byte", self.intensity()),
             format!(
-                "    {:width$} {:>9} {:>11} {:>9} {:>7} {:>7} {:>10}",
-                "rung", "error", "median ms", "GFLOP/s", "% peak", "GB/s", "scratch"
+                "    {:width$} {:>9} {:>11} {:>9} {:>7} {:>7} {:>9} {:>10}",
+                "rung", "error", "median ms", "GFLOP/s", "% peak", "GB/s", "% memory", "scratch"
             ),
         ];
         for r in &self.rungs {
@@ -73,10 +73,14 @@ impl Measured {
                 Outcome::Wrong(why) => format!("{name} {:>9}   {why}", "WRONG"),
                 Outcome::Timed { error, scratch, time, .. } => {
                     let rate = self.flops / time.median;
-                    let memory = if memory_bound { format!("{:.1}", self.bytes / time.median / 1e9) } else { String::new() };
+                    let moved = self.bytes / time.median;
+                    let memory = match memory_bound {
+                        true => format!("{:7.1} {:9.1}", moved / 1e9, 100.0 * moved / peak.bandwidth),
+                        false => format!("{:17}", ""),
+                    };
                     let scratch = if *scratch == 0 { "-".to_string() } else { human_bytes(*scratch as f64) };
                     let (share, ms) = (100.0 * rate / peak.flops, 1e3 * time.median);
-                    format!("{name} {error:>9.1e} {ms:>11.4} {:>9.2} {share:>7.1} {memory:>7} {scratch:>10}", rate / 1e9)
+                    format!("{name} {error:>9.1e} {ms:>11.4} {:>9.2} {share:>7.1} {memory} {scratch:>10}", rate / 1e9)
                 }
             });
         }
@@ -117,6 +121,7 @@ impl Measured {
                 ("gflops", json!(rate.map(|r| r / 1e9))),
                 ("percent_of_peak", json!(rate.map(|r| 100.0 * r / peak.flops))),
                 ("gb_per_s", json!(time.map(|t| self.bytes / t.median / 1e9))),
+                ("percent_of_memory", json!(time.map(|t| 100.0 * self.bytes / t.median / peak.bandwidth))),
                 ("scratch_bytes", json!(scratch)),
                 ("isa", json!(peak.isa)),
                 ("threads", json!(peak.threads)),
