@@ -70,6 +70,9 @@ fn pictures_are_those_of_the_cpu() {
         println!("{name:20} at most {:.1e} of the largest number apart", off / largest);
         assert!(largest > 0.0 && off <= tolerance * largest, "{name}: {off} apart where the largest is {largest}");
     }
+    // Steps after the second are the work of the first again.
+    let replays = cuda::queue(device).unwrap().replays();
+    assert!(replays > 0, "an ascent's steps were not started as one");
     // The same again is the same to the bit.
     let again = pictures(&there);
     assert!(got.iter().zip(&again).all(|(a, b)| a.1 == b.1), "a second run differs");

@@ -1,6 +1,6 @@
 //! Blocks of coroutines.
 
-use convscope_kernels::cuda::driver::{Driver, Launch};
+use convscope_kernels::cuda::driver::{Driver, Launch, Work};
 use corosensei::stack::DefaultStack;
 use corosensei::{Coroutine, CoroutineResult, Yielder};
 use std::alloc::{Layout, alloc, dealloc};
@@ -131,6 +131,8 @@ extern "C" fn emu_sync(kind: i32) {
 #[derive(Default)]
 pub struct Emulator {
     state: Mutex<Launches>,
+    /// What was recorded, by number.
+    graphs: Mutex<HashMap<u64, Vec<Work>>>,
 }
 
 #[derive(Default)]
@@ -349,6 +351,24 @@ unsafe impl Driver for Emulator {
 
     fn synchronize(&self) -> Result<(), String> {
         Ok(())
+    }
+
+    unsafe fn record(&self, work: &[Work]) -> Result<u64, String> {
+        let mut graphs = self.graphs.lock().unwrap_or_else(|e| e.into_inner());
+        let number = graphs.keys().max().map_or(0, |last| last + 1);
+        graphs.insert(number, work.to_vec());
+        Ok(number)
+    }
+
+    unsafe fn replay(&self, graph: u64) -> Result<(), String> {
+        let graphs = self.graphs.lock().unwrap_or_else(|e| e.into_inner());
+        let work = graphs.get(&graph).ok_or("no such graph")?;
+        // SAFETY: the caller's.
+        work.iter().try_for_each(|w| unsafe { w.start(self) })
+    }
+
+    unsafe fn forget(&self, graph: u64) {
+        self.graphs.lock().unwrap_or_else(|e| e.into_inner()).remove(&graph);
     }
 
     /// The host's clock, as work is done when it is asked for.

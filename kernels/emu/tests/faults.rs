@@ -24,7 +24,7 @@ fn product(kernel: &'static str, device: Device, args: impl Fn(Vec<Arg>) -> Vec<
     let launch = Launch { kernel, grid: [2, 2, 1], block: [256, 1, 1], args: args(all) };
     let queue = convscope_kernels::cuda::queue(device).unwrap();
     // SAFETY: wrong arguments are refused; faults of the others are missing barriers.
-    unsafe { queue.launch(&launch) };
+    unsafe { queue.launch(launch) };
     queue.synchronize().map_err(|e| e.to_string())?;
     Ok(c.as_slice::<f32>().to_vec())
 }

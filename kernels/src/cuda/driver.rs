@@ -2,7 +2,7 @@
 //! the host. Launchers are the same code for both, so a test under emulation proves them too.
 
 /// One argument of a kernel, as its declaration has it.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub enum Arg {
     /// A pointer into device memory, or null.
     Pointer(u64),
@@ -25,6 +25,19 @@ impl Arg {
             Arg::Float(v) => ('f', v.to_ne_bytes().to_vec()),
             Arg::Long(v) => ('l', v.to_ne_bytes().to_vec()),
             Arg::Ints(v) => ('s', v.iter().flat_map(|v| v.to_ne_bytes()).collect()),
+        }
+    }
+}
+
+/// Whether a kernel could not tell them apart: bit by bit.
+impl PartialEq for Arg {
+    fn eq(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Arg::Pointer(a), Arg::Pointer(b)) | (Arg::Long(a), Arg::Long(b)) => a == b,
+            (Arg::Int(a), Arg::Int(b)) => a == b,
+            (Arg::Float(a), Arg::Float(b)) => a.to_bits() == b.to_bits(),
+            (Arg::Ints(a), Arg::Ints(b)) => a == b,
+            _ => false,
         }
     }
 }
@@ -93,6 +106,37 @@ pub struct Launch {
     pub args: Vec<Arg>,
 }
 
+/// What can be asked for now and done later.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Work {
+    /// A kernel.
+    Launch(Launch),
+    /// So many bytes within the device.
+    Copy {
+        /// Where they go.
+        to: u64,
+        /// Where they lie.
+        from: u64,
+        /// How many.
+        bytes: usize,
+    },
+}
+
+impl Work {
+    /// Asks the driver for it.
+    ///
+    /// # Safety
+    /// As [`Driver::launch`] or [`Driver::copy`].
+    pub unsafe fn start(&self, driver: &dyn Driver) -> Result<(), String> {
+        match self {
+            // SAFETY: the caller's.
+            Work::Launch(launch) => unsafe { driver.launch(launch) }.map_err(|e| format!("{}: {e}", launch.kernel)),
+            // SAFETY: the caller's.
+            Work::Copy { to, from, bytes } => unsafe { driver.copy(*to, *from, *bytes) },
+        }
+    }
+}
+
 /// A device with one queue of work. Everything asked for is done in order; what went wrong comes back as text.
 ///
 /// # Safety
@@ -142,6 +186,24 @@ pub unsafe trait Driver: Send + Sync {
 
     /// Waits for all work.
     fn synchronize(&self) -> Result<(), String>;
+
+    /// Makes one thing of work that is done in this order, and gives it a number. Nothing is done yet. All of it was done before.
+    ///
+    /// # Safety
+    /// As [`Work::start`], whenever it is replayed.
+    unsafe fn record(&self, work: &[Work]) -> Result<u64, String>;
+
+    /// Does what was recorded.
+    ///
+    /// # Safety
+    /// The number is that of a record which was not forgotten, and the memory that its work reaches is allocated.
+    unsafe fn replay(&self, graph: u64) -> Result<(), String>;
+
+    /// Forgets a record.
+    ///
+    /// # Safety
+    /// It came from `record` and is not used any more.
+    unsafe fn forget(&self, graph: u64);
 
     /// Seconds from the start to the end of what `work` asks for, by the device's own clock; waits for the end.
     fn timed(&self, work: &mut dyn FnMut()) -> Result<f64, String>;

@@ -5,6 +5,7 @@
 //! | [`driver`] | what a device is asked to do, as plain data; the trait of who does it |
 //! | `nvidia` | NVIDIA's driver: probing, context, stream, modules |
 //! | [`mod@queue`] | a device's work in order, its memory for reuse, the first failure |
+//! | `graphs` | work that repeats, started as one |
 //! | [`clock`] | how long a device works |
 //! | [`source`] | the `.cu` texts and their PTX |
 //! | [`peak`] | what a device does at best |
@@ -16,6 +17,7 @@
 
 pub mod clock;
 pub mod driver;
+mod graphs;
 mod nvidia;
 pub mod peak;
 pub mod precision;
@@ -82,6 +84,14 @@ pub fn first() -> Result<Device> {
     queue(device).map(|_| device)
 }
 
+/// Does `f`, whose work on a device repeats: see [`Queue::repeating`].
+pub fn repeating<T>(device: Device, f: impl FnOnce() -> T) -> T {
+    match queue(device) {
+        Ok(queue) => queue.repeating(f),
+        Err(_) => f(),
+    }
+}
+
 static WAITS: AtomicBool = AtomicBool::new(false);
 
 /// Runs `f` while [`crate::table::Table::run`] waits for each kernel, so that its time is that of the work and not of asking for it.
@@ -134,7 +144,7 @@ const BLOCK: usize = 256;
 /// Starts a kernel on the device of `on`.
 fn launch(on: &Buffer, kernel: &'static str, grid: [usize; 3], block: [usize; 3], args: Vec<Arg>) {
     // SAFETY: rows start their own kernels on operands whose sizes the table checked, and each row is tested.
-    unsafe { on.queue().launch(&Launch { kernel, grid, block, args }) }
+    unsafe { on.queue().launch(Launch { kernel, grid, block, args }) }
 }
 
 /// Sets all numbers of an f32 buffer.
@@ -142,7 +152,7 @@ pub(crate) fn fill(out: &mut Buffer, value: f64) {
     let (queue, len) = (out.queue(), out.len());
     let args = args![&mut *out, value, len];
     // SAFETY: `fill` writes `len` numbers.
-    unsafe { queue.launch(&Launch { kernel: "fill", grid: [len.div_ceil(BLOCK), 1, 1], block: [BLOCK, 1, 1], args }) };
+    unsafe { queue.launch(Launch { kernel: "fill", grid: [len.div_ceil(BLOCK), 1, 1], block: [BLOCK, 1, 1], args }) };
 }
 
 /// Starts a kernel of one thread for each of `len` elements.

@@ -1,6 +1,6 @@
 //! NVIDIA's driver, found at run time through cudarc. Nothing here is needed to build, and nothing here panics on a machine without it.
 
-use super::driver::{Driver, Launch};
+use super::driver::{Driver, Launch, Work};
 use super::source;
 use cudarc::driver::{DriverError, result, sys};
 use std::collections::HashMap;
@@ -16,6 +16,8 @@ pub(super) struct Nvidia {
     name: String,
     context: sys::CUcontext,
     stream: sys::CUstream,
+    /// On which nothing is done but recorded.
+    recorder: sys::CUstream,
     cache_bytes: usize,
     /// Kernels by name, and which texts were loaded.
     kernels: Mutex<Kernels>,
@@ -90,19 +92,20 @@ impl Nvidia {
             }
             let cache_bytes = ask(CU_DEVICE_ATTRIBUTE_L2_CACHE_SIZE)?.max(0) as usize;
             // SAFETY: calls in the driver's order, each with what the one before gave.
-            let (context, stream) = unsafe {
+            let (context, stream, recorder) = unsafe {
                 let context = result::primary_ctx::retain(device).map_err(say("opening the device"))?;
                 result::ctx::set_current(context).map_err(say("opening the device"))?;
-                let stream = result::stream::create(result::stream::StreamKind::NonBlocking).map_err(say("making a stream"))?;
+                let stream = || result::stream::create(result::stream::StreamKind::NonBlocking).map_err(say("making a stream"));
+                let (stream, recorder) = (stream()?, stream()?);
                 // Memory stays with the process instead of going back at each synchronisation.
                 let pool = result::device::get_default_mem_pool(device).map_err(say("opening the memory pool"))?;
                 let mut threshold = u64::MAX;
                 let all = sys::CUmemPool_attribute::CU_MEMPOOL_ATTR_RELEASE_THRESHOLD;
                 result::mem_pool::set_attribute(pool, all, (&raw mut threshold).cast())
                     .map_err(say("setting up the memory pool"))?;
-                (context, stream)
+                (context, stream, recorder)
             };
-            let nvidia = Nvidia { name, context, stream, cache_bytes, kernels: Mutex::default() };
+            let nvidia = Nvidia { name, context, stream, recorder, cache_bytes, kernels: Mutex::default() };
             // A driver too old for the PTX says so here, not in the middle of a network.
             nvidia.function("fill")?;
             Ok(nvidia)
@@ -141,6 +144,27 @@ impl Nvidia {
         let f = unsafe { result::module::get_function(module, c_name) }.map_err(say("finding the kernel"))?;
         kernels.functions.insert(name, f);
         Ok(f)
+    }
+}
+
+impl Nvidia {
+    /// # Safety
+    /// As [`Driver::launch`].
+    unsafe fn launch_on(&self, stream: sys::CUstream, launch: &Launch) -> Result<(), String> {
+        let f = self.function(launch.kernel)?;
+        // In words of eight bytes, so that each argument lies as aligned as any type wants.
+        let mut args: Vec<Vec<u64>> = launch.args.iter().map(|a| words(&a.bytes().1)).collect();
+        let mut pointers: Vec<*mut c_void> = args.iter_mut().map(|a| a.as_mut_ptr().cast()).collect();
+        let [grid, block] = [launch.grid, launch.block].map(|[x, y, z]| (x as u32, y as u32, z as u32));
+        // SAFETY: the caller's; the driver copies the arguments before it returns.
+        unsafe { result::launch_kernel(f, grid, block, 0, stream, &mut pointers) }.map_err(say("starting the kernel"))
+    }
+
+    /// # Safety
+    /// As [`Driver::copy`].
+    unsafe fn copy_on(&self, stream: sys::CUstream, to: u64, from: u64, bytes: usize) -> Result<(), String> {
+        // SAFETY: the caller's.
+        unsafe { result::memcpy_dtod_async(to, from, bytes, stream) }.map_err(say("copying on the device"))
     }
 }
 
@@ -188,18 +212,49 @@ unsafe impl Driver for Nvidia {
     unsafe fn copy(&self, to: u64, from: u64, bytes: usize) -> Result<(), String> {
         self.enter()?;
         // SAFETY: the caller's.
-        unsafe { result::memcpy_dtod_async(to, from, bytes, self.stream) }.map_err(say("copying on the device"))
+        unsafe { self.copy_on(self.stream, to, from, bytes) }
     }
 
     unsafe fn launch(&self, launch: &Launch) -> Result<(), String> {
         self.enter()?;
-        let f = self.function(launch.kernel)?;
-        // In words of eight bytes, so that each argument lies as aligned as any type wants.
-        let mut args: Vec<Vec<u64>> = launch.args.iter().map(|a| words(&a.bytes().1)).collect();
-        let mut pointers: Vec<*mut c_void> = args.iter_mut().map(|a| a.as_mut_ptr().cast()).collect();
-        let [grid, block] = [launch.grid, launch.block].map(|[x, y, z]| (x as u32, y as u32, z as u32));
-        // SAFETY: the caller's; the driver copies the arguments before it returns.
-        unsafe { result::launch_kernel(f, grid, block, 0, self.stream, &mut pointers) }.map_err(say("starting the kernel"))
+        // SAFETY: the caller's.
+        unsafe { self.launch_on(self.stream, launch) }
+    }
+
+    unsafe fn record(&self, work: &[Work]) -> Result<u64, String> {
+        self.enter()?;
+        without_panic(|| {
+            // SAFETY: a stream of which nobody else knows; the driver's own order of calls.
+            unsafe {
+                result::stream::begin_capture(self.recorder, sys::CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_RELAXED)
+                    .map_err(say("recording"))?;
+                let done = work.iter().try_for_each(|work| match work {
+                    Work::Launch(launch) => self.launch_on(self.recorder, launch),
+                    Work::Copy { to, from, bytes } => self.copy_on(self.recorder, *to, *from, *bytes),
+                });
+                // Also where something failed: the stream is of no use before.
+                let graph = result::stream::end_capture(self.recorder).map_err(say("recording"))?;
+                let made = done.and_then(|()| {
+                    result::graph::instantiate(graph, sys::CUgraphInstantiate_flags(0)).map_err(say("making a graph"))
+                });
+                result::graph::destroy(graph).map_err(say("giving a graph back"))?;
+                made.map(|graph| graph as u64)
+            }
+        })
+    }
+
+    unsafe fn replay(&self, graph: u64) -> Result<(), String> {
+        self.enter()?;
+        // SAFETY: the caller's: `record` made the number of a graph.
+        unsafe { result::graph::launch(graph as sys::CUgraphExec, self.stream) }.map_err(say("starting a graph"))
+    }
+
+    unsafe fn forget(&self, graph: u64) {
+        // It may be under way.
+        if self.synchronize().is_ok() {
+            // SAFETY: the caller's. A failure to give it back cannot be acted on.
+            let _ = unsafe { result::graph::exec_destroy(graph as sys::CUgraphExec) };
+        }
     }
 
     fn synchronize(&self) -> Result<(), String> {

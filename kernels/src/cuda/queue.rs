@@ -2,25 +2,40 @@
 //!
 //! Work on a GPU is asked for now and done later, so a failure has no single place. It is remembered; what is asked for afterwards is
 //! not done; and [`crate::table::Table::run`], which every operation goes through, reports it.
+//!
+//! Work that repeats is held back, see `graphs`.
 
-use super::driver::{Driver, Launch};
+use super::driver::{Driver, Launch, Work};
+use super::graphs::Graphs;
 use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::memory::size_class;
-use std::collections::BTreeMap;
-use std::sync::Mutex;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Mutex, MutexGuard};
 
 /// See the module.
 pub struct Queue {
     device: Device,
     driver: Box<dyn Driver>,
     state: Mutex<State>,
+    /// Locked before `state`, and while the driver is asked for work: what is asked for by several threads keeps its order.
+    held: Mutex<Held>,
+}
+
+/// Work that was asked for and not started.
+#[derive(Default)]
+struct Held {
+    /// How many [`Queue::repeating`] are under way; work is held back while there is one.
+    holding: usize,
+    work: Vec<Work>,
+    graphs: Graphs,
 }
 
 #[derive(Default)]
 struct State {
-    /// Memory that was given back, by size. Work is done in order, so it may be handed out before its last use is over.
-    free: BTreeMap<usize, Vec<u64>>,
+    /// Memory that was given back, by size. Work is done in order, so it may be handed out before its last use is over. The lowest address
+    /// goes first: who asks for the same again, after all was given back, gets the same.
+    free: BTreeMap<usize, BTreeSet<u64>>,
     failure: Option<String>,
 }
 
@@ -34,7 +49,7 @@ pub(crate) struct DeviceBlock {
 
 impl Queue {
     pub(super) fn new(device: Device, driver: Box<dyn Driver>) -> Self {
-        Queue { device, driver, state: Mutex::default() }
+        Queue { device, driver, state: Mutex::default(), held: Mutex::default() }
     }
 
     /// Name of the device, such as `NVIDIA H200`.
@@ -57,8 +72,33 @@ impl Queue {
         Ok(free.saturating_add(kept))
     }
 
-    fn state(&self) -> std::sync::MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(|e| e.into_inner())
+    }
+
+    fn held(&self) -> MutexGuard<'_, Held> {
+        self.held.lock().unwrap_or_else(|e| e.into_inner())
+    }
+
+    /// Does `f`, whose work is held back until its results are wanted: where the same was asked for before, in the same places, it is
+    /// started as one. This pays where `f` is asked for again and again and kernels are short.
+    pub fn repeating<T>(&self, f: impl FnOnce() -> T) -> T {
+        /// Ends also where `f` panics.
+        struct Holding<'a>(&'a Queue);
+        impl Drop for Holding<'_> {
+            fn drop(&mut self) {
+                self.0.attempt(|_| Ok(()));
+                self.0.held().holding -= 1;
+            }
+        }
+        self.held().holding += 1;
+        let _holding = Holding(self);
+        f()
+    }
+
+    /// How often work was started as one.
+    pub fn replays(&self) -> u64 {
+        self.held().graphs.replays
     }
 
     /// What went wrong since the last call, if anything did.
@@ -92,18 +132,46 @@ impl Queue {
     /// What went wrong on the device.
     pub fn timed<T>(&self, work: impl FnOnce() -> T) -> Result<(T, f64)> {
         let (mut work, mut done) = (Some(work), None);
-        let seconds = self.driver.timed(&mut || done = work.take().map(|work| work()));
+        let start_held = || self.attempt(|_| Ok(()));
+        start_held();
+        let seconds = self.driver.timed(&mut || {
+            done = work.take().map(|work| work());
+            start_held();
+        });
         self.check()?;
         let fail = |reason: String| Error::Device { device: self.device, reason };
         let seconds = seconds.map_err(fail)?;
         done.map(|done| (done, seconds)).ok_or_else(|| fail("the work was not asked for".to_string()))
     }
 
-    fn attempt(&self, f: impl FnOnce(&dyn Driver) -> Result<(), String>) {
+    /// Does `f` unless something went wrong before, and remembers what goes wrong.
+    fn guarded(&self, f: impl FnOnce(&dyn Driver) -> Result<(), String>) {
         if self.state().failure.is_none()
             && let Err(reason) = f(&*self.driver)
         {
             self.state().failure = Some(reason);
+        }
+    }
+
+    /// Starts what is held back, then does `f`.
+    fn attempt(&self, f: impl FnOnce(&dyn Driver) -> Result<(), String>) {
+        let mut held = self.held();
+        let work = std::mem::take(&mut held.work);
+        // SAFETY: who asked for it saw to that, and memory is not freed before it is started.
+        self.guarded(|driver| unsafe { held.graphs.start(driver, work) });
+        self.guarded(f);
+    }
+
+    /// Asks for work: at once, or when its results are wanted.
+    ///
+    /// # Safety
+    /// As [`Work::start`].
+    unsafe fn ask(&self, work: Work) {
+        let mut held = self.held();
+        match held.holding {
+            // SAFETY: the caller's.
+            0 => self.guarded(|driver| unsafe { work.start(driver) }),
+            _ => held.work.push(work),
         }
     }
 
@@ -112,7 +180,8 @@ impl Queue {
         let kept = self.state().reuse(size);
         let address = kept.or_else(|| {
             self.driver.allocate(size).ok().or_else(|| {
-                // What is kept for reuse may be what is missing.
+                // What is kept for reuse may be what is missing; what is held back may still use it.
+                self.attempt(|_| Ok(()));
                 for address in std::mem::take(&mut self.state().free).into_values().flatten() {
                     // SAFETY: nobody has it: it was given back.
                     unsafe { self.driver.free(address) }
@@ -128,25 +197,24 @@ impl Queue {
     ///
     /// # Safety
     /// As [`Driver::launch`].
-    pub unsafe fn launch(&self, launch: &Launch) {
+    pub unsafe fn launch(&self, launch: Launch) {
         // Nothing to compute.
         if launch.grid.contains(&0) {
             return;
         }
         let [x, y, z] = launch.grid;
-        self.attempt(|driver| {
-            if x >= 1 << 31 || y >= 1 << 16 || z >= 1 << 16 {
-                return Err(format!("{}: a grid of {x} x {y} x {z} blocks is larger than any device takes", launch.kernel));
-            }
-            // SAFETY: the caller's.
-            unsafe { driver.launch(launch) }.map_err(|e| format!("{}: {e}", launch.kernel))
-        });
+        if x >= 1 << 31 || y >= 1 << 16 || z >= 1 << 16 {
+            let reason = format!("{}: a grid of {x} x {y} x {z} blocks is larger than any device takes", launch.kernel);
+            return self.guarded(|_| Err(reason));
+        }
+        // SAFETY: the caller's.
+        unsafe { self.ask(Work::Launch(launch)) }
     }
 }
 
 impl State {
     fn reuse(&mut self, size: usize) -> Option<u64> {
-        self.free.get_mut(&size)?.pop()
+        self.free.get_mut(&size)?.pop_first()
     }
 }
 
@@ -185,14 +253,14 @@ impl DeviceBlock {
     pub fn copy(&mut self, from: &DeviceBlock) {
         assert!(from.size == self.size);
         // SAFETY: both have this size, or the queue has failed.
-        self.queue.attempt(|driver| unsafe { driver.copy(self.address, from.address, self.size) });
+        unsafe { self.queue.ask(Work::Copy { to: self.address, from: from.address, bytes: self.size }) }
     }
 }
 
 impl Drop for DeviceBlock {
     fn drop(&mut self) {
         if self.address != 0 {
-            self.queue.state().free.entry(self.size).or_default().push(self.address);
+            self.queue.state().free.entry(self.size).or_default().insert(self.address);
         }
     }
 }

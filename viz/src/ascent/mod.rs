@@ -31,6 +31,7 @@ pub use error::AscentError;
 pub use options::{InputSpace, Keep, Normalise, Objective, Options, Parameters, Preset, Shown, Start, StepRule, Wobble};
 
 use convscope_models::Model;
+use convscope_models::engine::kernels::cuda;
 use convscope_models::network::LayerId;
 use plan::Plan;
 
@@ -90,7 +91,8 @@ pub fn ascend(
     for batch in channels.chunks(options.batch) {
         let (done_channels, total, steps) = (results.len(), channels.len(), options.steps);
         let mut report = |step, score| progress(Progress { done_channels, total, step, steps, score });
-        results.extend(plan.run(batch, &mut report)?);
+        // The steps of a batch ask a device for the same work.
+        results.extend(cuda::repeating(model.device, || plan.run(batch, &mut report))?);
     }
     Ok(results)
 }

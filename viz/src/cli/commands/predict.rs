@@ -6,6 +6,7 @@ use crate::cli::output::{Output, print};
 use crate::cli::problem::Problem;
 use crate::cli::session::Session;
 use convscope_models::engine::Tensor;
+use convscope_models::engine::kernels::cuda;
 use convscope_viz::predict::{Prediction, input_gradient, predict};
 use serde_json::{Value, json};
 use std::path::PathBuf;
@@ -30,13 +31,14 @@ pub fn run(
     let pass = if gradient.is_some() { Pass::Recorded } else { Pass::Inference };
     for path in images {
         let (_, image) = session.image(path, size, pass)?;
-        let found = if gradient.is_some() {
-            let (p, d) = input_gradient(&model, &image, class)?;
-            dx.push(d);
-            p
-        } else {
-            predict(&model, &image)?
-        };
+        // Images of one size ask a device for the same work.
+        let found = cuda::repeating(model.device, || match gradient {
+            Some(_) => input_gradient(&model, &image, class).map(|(p, d)| {
+                dx.push(d);
+                p
+            }),
+            None => predict(&model, &image),
+        })?;
         for p in found {
             logits.extend(&p.logits);
             results.push(p);
