@@ -32,6 +32,8 @@ fn cases() -> Vec<Conv2dSpec> {
         Conv2dSpec { padding: [4; 4], ..base(1, 2, 3, 4, 2, 3) },
         // A stride that leaves input pixels unseen.
         Conv2dSpec { stride: [3, 3], ..base(1, 2, 11, 8, 3, 2) },
+        // The same by dilation: the kernel only reaches every second row.
+        Conv2dSpec { stride: [2, 4], dilation: [2, 6], padding: [2; 4], ..base(1, 3, 11, 21, 4, 3) },
         Conv2dSpec { padding: [1; 4], ..base(1, 63, 6, 7, 65, 3) },
         Conv2dSpec { padding: [1; 4], bias: true, ..base(1, 64, 15, 14, 33, 3) },
         Conv2dSpec { padding: [1; 4], ..base(3, 8, 21, 19, 12, 3) },

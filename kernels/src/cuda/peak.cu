@@ -33,7 +33,7 @@ template <Rounding R> __device__ __forceinline__ void peak_tensor(float* out, fl
   for (int w = 0; w < 2; w++) y[w] = R == TF32 ? to_tf32(b) : pack<R>(b, b);
   for (int i = 0; i < rounds; i++)
 #pragma unroll
-    for (int c = 0; c < CHAINS; c++) mma<R>(sums[c], x, y);
+    for (int c = 0; c < CHAINS; c++) mma<R>(sums[c], x, y[0], y[1]);
   float sum = 0.f;
 #pragma unroll
   for (int c = 0; c < CHAINS; c++) sum += sums[c][0] + sums[c][1] + sums[c][2] + sums[c][3];

@@ -1,7 +1,7 @@
-// The product of product.cuh on tensor cores: operands rounded to TF32, f16 or bf16, sums in f32.
+// The product of product.cuh on tensor cores: operands rounded to TF32, sums in f32.
 //
-// Numbers stay f32 until they are in registers, so the same copies serve all three roundings. A tile of each operand goes straight
-// from global into shared memory, in a ring of three: one is multiplied while two are under way.
+// Numbers stay f32 until they are in registers, so a tile of each operand goes straight from global into shared memory, in a ring of three:
+// one is multiplied while two are under way.
 #pragma once
 #include "mma.cuh"
 #include "product.cuh"
@@ -31,24 +31,37 @@ __device__ __forceinline__ void fetch(const Fetch<ROWS, TENSOR_K, S>& part, cons
   }
 }
 
-// What a lane gives to mma() of row (or column) `at`, of half `h` of the steps from k on.
-template <Rounding R, int PITCH> __device__ __forceinline__ unsigned word(const float (*tile)[PITCH], int k, int h, int at) {
-  int t = threadIdx.x % 4;
-  if constexpr (R == TF32) return to_tf32(tile[k + 4 * h + t][at]);
-  else return pack<R>(tile[k + 8 * h + 2 * t][at], tile[k + 8 * h + 2 * t + 1][at]);
-}
+// The sums of a tile of 128 x 64 outputs: eight warps of 32 x 32 each.
+struct TensorSums {
+  float at[2][4][4];
+  // Where those of this warp begin.
+  __device__ __forceinline__ int wi() const { return threadIdx.x / 64 * 32; }
+  __device__ __forceinline__ int wj() const { return threadIdx.x / 32 % 2 * 32; }
 
-// As product(), for a tile of 128 x 64 outputs: eight warps of 32 x 32 each.
-template <Rounding R, class A, class B, class C>
+  template <class C> __device__ __forceinline__ void put(const C& c, int i0, int j0, int m, int n) const {
+    const int g = threadIdx.x % 32 / 4, t = threadIdx.x % 4;
+#pragma unroll
+    for (int i = 0; i < 2; i++)
+#pragma unroll
+      for (int j = 0; j < 4; j++)
+#pragma unroll
+        for (int o = 0; o < 4; o++) {
+          int row = i0 + wi() + 16 * i + g + o / 2 * 8, col = j0 + wj() + 8 * j + 2 * t + o % 2;
+          if (row < m && col < n) c.put(row, col, at[i][j][o]);
+        }
+  }
+};
+
+// As product(), for a tile of 128 x 64 outputs.
+template <class A, class B, class C>
 __device__ __forceinline__ void tensor_product(TensorMemory<A, B>& memory, const A& a, const B& b, const C& c, int i0, int j0, int m, int n, int begin,
                                                int end) {
-  const int lane = threadIdx.x % 32, warp = threadIdx.x / 32, g = lane / 4, t = lane % 4;
-  const int wi = warp / 2 * 32, wj = warp % 2 * 32;
+  const int lane = threadIdx.x % 32, g = lane / 4, t = lane % 4;
   Fetch<TENSOR_M, TENSOR_K, A> fetch_a;
   Fetch<TENSOR_N, TENSOR_K, B> fetch_b;
   fetch_a.begin(a, i0);
   fetch_b.begin(b, j0);
-  float sums[2][4][4] = {};
+  TensorSums sums = {};
 
   auto steps = [&](int tile) {
     int k = begin + tile * TENSOR_K;
@@ -74,32 +87,23 @@ __device__ __forceinline__ void tensor_product(TensorMemory<A, B>& memory, const
     send(tile + 2);
     auto& ta = memory.a[tile % TENSOR_STAGES];
     auto& tb = memory.b[tile % TENSOR_STAGES];
-    const int width = R == TF32 ? 8 : 16;
 #pragma unroll
-    for (int k = 0; k < TENSOR_K; k += width) {
+    for (int k = 0; k < TENSOR_K; k += 8) {
       unsigned x[2][4], y[4][2];
 #pragma unroll
       for (int i = 0; i < 2; i++)
 #pragma unroll
-        for (int w = 0; w < 4; w++) x[i][w] = word<R>(ta, k, w / 2, wi + 16 * i + g + 8 * (w % 2));
+        for (int w = 0; w < 4; w++) x[i][w] = to_tf32(ta[k + w / 2 * 4 + t][sums.wi() + 16 * i + g + 8 * (w % 2)]);
 #pragma unroll
       for (int j = 0; j < 4; j++)
 #pragma unroll
-        for (int w = 0; w < 2; w++) y[j][w] = word<R>(tb, k, w, wj + 8 * j + g);
+        for (int w = 0; w < 2; w++) y[j][w] = to_tf32(tb[k + 4 * w + t][sums.wj() + 8 * j + g]);
 #pragma unroll
       for (int i = 0; i < 2; i++)
 #pragma unroll
-        for (int j = 0; j < 4; j++) mma<R>(sums[i][j], x[i], y[j]);
+        for (int j = 0; j < 4; j++) mma<TF32>(sums.at[i][j], x[i], y[j][0], y[j][1]);
     }
   }
   copy_wait<0>();
-#pragma unroll
-  for (int i = 0; i < 2; i++)
-#pragma unroll
-    for (int j = 0; j < 4; j++)
-#pragma unroll
-      for (int o = 0; o < 4; o++) {
-        int row = i0 + wi + 16 * i + g + o / 2 * 8, col = j0 + wj + 8 * j + 2 * t + o % 2;
-        if (row < m && col < n) c.put(row, col, sums[i][j][o]);
-      }
+  sums.put(c, i0, j0, m, n);
 }

@@ -5,8 +5,8 @@
 // This rung:   the convolution is a product of the weight and of a matrix of patches, whose tiles are gathered from the image when they
 //              are needed; im2col would write it down, nine times the image for a kernel of 3x3. See operands.cuh and product.cuh.
 //              The weight gradient sums over all pixels: it is cut into parts, which are added in a fixed order.
-// Loses when:  groups are narrow: a tile is mostly empty. The input gradient of a strided convolution multiplies zeros, 3/4 of all
-//              products for a stride of 2.
+//              The input gradient of a strided convolution is a product for each residue of the stride, and multiplies no zeros.
+// Loses when:  groups are narrow: a tile is mostly empty.
 #include "conv2d/operands.cuh"
 
 template <class A, class B> using Memory128 = ProductMemory<128, 128, 8, A, B>;

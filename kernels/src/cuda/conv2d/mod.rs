@@ -61,6 +61,18 @@ macro_rules! winograd_dgrad {
     };
 }
 
+/// The weight gradient.
+macro_rules! winograd_wgrad {
+    ($name:literal, $m:literal) => {
+        Row {
+            fits: winograd::fits::<$m>,
+            wins: winograd::wins::<$m>,
+            scratch: winograd::wgrad_scratch::<$m>,
+            ..Row::cuda($name, WINOGRAD, |s, i, o, a| winograd::wgrad::<$m>(s, i, o[0], a))
+        }
+    };
+}
+
 /// As on the CPU.
 const WINOGRAD: Tolerance = Tolerance { ulps: 64.0, reason: "transforms whose factors reach 8" };
 
@@ -104,7 +116,14 @@ pub(crate) const DGRAD: &[Row<Conv2dSpec>] = ladder!(
 );
 /// Rows of `conv2d.wgrad`.
 pub(crate) const WGRAD: &[Row<Conv2dSpec>] =
-    ladder!(wgrad, 2, |s: &Conv2dSpec| [s.oc, s.patch() * parts(s)], naive_wgrad, { scratch: parts_bytes, }, []);
+    ladder!(
+        wgrad,
+        2,
+        |s: &Conv2dSpec| [s.oc, s.patch() * parts(s)],
+        naive_wgrad,
+        { scratch: parts_bytes, },
+        [winograd_wgrad!("winograd_f4_cuda", 4), winograd_wgrad!("winograd_f2_cuda", 2)]
+    );
 
 /// A kernel of a product: its name and the tile of a block along rows i and j.
 struct Product(&'static str, usize, usize);
@@ -185,7 +204,9 @@ fn fwd(s: &Conv2dSpec, inputs: &[&Buffer], outputs: &mut [&mut Buffer], _: Accum
 }
 
 fn dgrad(s: &Conv2dSpec, inputs: &[&Buffer], outputs: &mut [&mut Buffer], accum: Accum, Product(kernel, m, n): &Product) {
-    let grid = [(s.n * s.h * s.w).div_ceil(*n), (s.c / s.groups).div_ceil(*m), s.groups];
+    // Pixels of the largest residue, and residues.
+    let [h, w] = [s.h.div_ceil(s.stride[0]), s.w.div_ceil(s.stride[1])];
+    let grid = [(s.n * h * w).div_ceil(*n), (s.c / s.groups).div_ceil(*m), s.groups * s.stride[0] * s.stride[1]];
     let args = vec![problem(s), inputs[0].into(), inputs[1].into(), (&mut *outputs[0]).into(), accum.into()];
     launch(inputs[0], kernel, grid, [256, 1, 1], args);
 }

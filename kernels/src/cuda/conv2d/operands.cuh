@@ -2,10 +2,11 @@
 //
 //             rows i               rows j                  steps k
 //   fwd       output channels      output pixels           input channel, ky, kx      a: weight   b: input
-//   dgrad     input channels       input pixels            output channel, ky, kx     a: weight   b: gradient
+//   dgrad     input channels       input pixels of a residue  output channel, ky, kx  a: weight   b: gradient
 //   wgrad     output channels      input channel, ky, kx   output pixels              a: gradient b: input
 //
-// Pixels count through all images; channels are those of one group, and blockIdx.z counts groups.
+// Pixels count through all images; channels are those of one group, and blockIdx.z counts groups. The input gradient of a strided
+// convolution falls apart into products of fewer places of the kernel, see Residue; a stride of 1 has one residue.
 #pragma once
 #include "conv2d/problem.cuh"
 #include "product.cuh"
@@ -54,32 +55,46 @@ struct TurnedPatches {
   __device__ __forceinline__ const float* at(const Place& row, const Place& step) const { return of.at(step, row); }
 };
 
-// The output's gradient above an input pixel: rows are input pixels, steps are output channels and places in the kernel.
+// The pixels along an axis whose distance from the padding's start leaves the same rest by the stride: the same places of the kernel reach
+// all of them, and no others do. Pixel `first + i * stride` is seen by place `k0 + a * every` from output pixel `above + i - a * back`.
+struct Residue {
+  int first, stride, pixels, k0, every, places, above, back;
+  __device__ __forceinline__ Residue(int rest, int size, int kernel, int by, int dilation, int before) {
+    first = rest;
+    stride = by;
+    pixels = first < size ? (size - first + stride - 1) / stride : 0;
+    every = 1;
+    while (every * dilation % stride) every++;
+    k0 = 0;
+    while (k0 < kernel && (first + before - k0 * dilation) % stride) k0++;
+    places = (kernel - k0 + every - 1) / every;
+    above = (first + before - k0 * dilation) / stride;
+    back = every * dilation / stride;
+  }
+};
+
+// The output's gradient above an input pixel: rows are input pixels of a residue, steps are output channels and places in the kernel.
 struct Gradients {
   typedef Place Row;
   typedef Place Step;
   Conv s;
   const float* dout;  // first output channel of the group
+  Residue y, x;
   __device__ __forceinline__ bool along_k() const { return false; }
   __device__ __forceinline__ Place row(int j) const {
-    int plane = s.h * s.w;
-    if (j >= s.n * plane) return Place{0, OUTSIDE, 0};
-    return Place{j / plane * s.oc * s.plane(), j % plane / s.w + s.pt, j % s.w + s.pl};
+    int pixels = y.pixels * x.pixels;
+    if (j >= s.n * pixels) return Place{0, OUTSIDE, 0};
+    int n = j / pixels, p = j % pixels, yy = y.above + p / x.pixels, xx = x.above + p % x.pixels;
+    return Place{n * s.oc * s.plane() + yy * s.ow + xx, yy, xx};
   }
   __device__ __forceinline__ Place step(int k, int end) const {
     if (k >= end) return Place{0, OUTSIDE, 0};
-    int r = k % (s.kh * s.kw);
-    return Place{k / (s.kh * s.kw) * s.plane(), -(r / s.kw * s.dh), -(r % s.kw * s.dw)};
+    int places = y.places * x.places, r = k % places, yy = r / x.places * y.back, xx = r % x.places * x.back;
+    return Place{k / places * s.plane() - (yy * s.ow + xx), -yy, -xx};
   }
   __device__ __forceinline__ const float* at(const Place& row, const Place& step) const {
-    int y = row.y + step.y, x = row.x + step.x;
-    if (y < 0 || x < 0) return nullptr;
-    if (s.sh != 1 || s.sw != 1) {
-      if (y % s.sh || x % s.sw) return nullptr;
-      y /= s.sh;
-      x /= s.sw;
-    }
-    return y < s.oh && x < s.ow ? dout + (row.base + step.base + y * s.ow + x) : nullptr;
+    int yy = row.y + step.y, xx = row.x + step.x;
+    return (unsigned)yy < (unsigned)s.oh && (unsigned)xx < (unsigned)s.ow ? dout + (row.base + step.base) : nullptr;
   }
 };
 
@@ -89,10 +104,13 @@ struct TurnedWeight {
   typedef int Step;
   Conv s;
   const float* w;  // first output channel of the group
+  Residue y, x;
   __device__ __forceinline__ bool along_k() const { return true; }
   __device__ __forceinline__ int row(int i) const { return i < s.cg() ? i * s.kh * s.kw : -1; }
   __device__ __forceinline__ int step(int k, int end) const {
-    return k < end ? k / (s.kh * s.kw) * s.patch() + k % (s.kh * s.kw) : -1;
+    if (k >= end) return -1;
+    int places = y.places * x.places, r = k % places;
+    return k / places * s.patch() + (y.k0 + r / x.places * y.every) * s.kw + x.k0 + r % x.places * x.every;
   }
   __device__ __forceinline__ const float* at(int row, int step) const { return row < 0 || step < 0 ? nullptr : w + row + step; }
 };
@@ -126,9 +144,11 @@ struct StoreImage {
   Conv s;
   float* dx;
   int first, add;  // first input channel of the group
+  Residue y, x;
   __device__ __forceinline__ void put(int i, int j, float v) const {
-    int plane = s.h * s.w;
-    ::put(&dx[(j / plane * s.c + first + i) * plane + j % plane], v, add);
+    int pixels = y.pixels * x.pixels, p = j % pixels;
+    int yy = y.first + p / x.pixels * y.stride, xx = x.first + p % x.pixels * x.stride;
+    ::put(&dx[((j / pixels * s.c + first + i) * s.h + yy) * s.w + xx], v, add);
   }
 };
 struct StoreWeight {
@@ -148,13 +168,17 @@ struct StoreWeight {
   PRODUCT(memory, a, b, c, blockIdx.y * M, blockIdx.x * N, s.og(), s.n * s.plane(), 0, s.patch())
 
 #define CONV_DGRAD_ARGS Conv s, const float *dout, const float *w, float *dx, int add
+// A product for each residue of the strides.
 #define CONV_DGRAD(MEMORY, PRODUCT, M, N)                                                                            \
   __shared__ MEMORY<TurnedWeight, Gradients> memory;                                                                 \
-  int group = blockIdx.z;                                                                                            \
-  TurnedWeight a = {s, w + group * s.og() * s.patch()};                                                              \
-  Gradients b = {s, dout + group * s.og() * s.plane()};                                                              \
-  StoreImage c = {s, dx, group * s.cg(), add};                                                                       \
-  PRODUCT(memory, a, b, c, blockIdx.y * M, blockIdx.x * N, s.cg(), s.n * s.h * s.w, 0, s.og() * s.kh * s.kw)
+  int group = blockIdx.z / (s.sh * s.sw), rest = blockIdx.z % (s.sh * s.sw);                                         \
+  Residue y(rest / s.sw, s.h, s.kh, s.sh, s.dh, s.pt), x(rest % s.sw, s.w, s.kw, s.sw, s.dw, s.pl);                  \
+  int pixels = s.n * y.pixels * x.pixels;                                                                            \
+  if ((int)blockIdx.x * N >= pixels) return;                                                                         \
+  TurnedWeight a = {s, w + group * s.og() * s.patch(), y, x};                                                        \
+  Gradients b = {s, dout + group * s.og() * s.plane(), y, x};                                                        \
+  StoreImage c = {s, dx, group * s.cg(), add, y, x};                                                                 \
+  PRODUCT(memory, a, b, c, blockIdx.y * M, blockIdx.x * N, s.cg(), pixels, 0, s.og() * y.places * x.places)
 
 // The pixels are cut into `parts` pieces of `piece`; piece p of a group writes its own dw, `stride` elements after that of p - 1.
 #define CONV_WGRAD_ARGS Conv s, const float *dout, const float *x, float *dw, int parts, int piece, int stride, int add

@@ -2,19 +2,18 @@
 //
 // Computes     what the naive rung does, operands rounded to TF32, f16 or bf16, sums in f32
 // The implicit rung wasted: an instruction for each 32 multiply-adds of a warp.
-// This rung:   the same operands, gathered by asynchronous copies of single numbers straight into shared memory; see tensor.cuh.
+// This rung:   the same operands: TF32 gathered by asynchronous copies of single numbers straight into shared memory (tensor.cuh), f16 and
+//              bf16 rounded on their way (half.cuh).
 // Loses when:  numbers must not be rounded (it runs only where `--precision` allows it), or groups are narrow.
 #include "conv2d/operands.cuh"
-#include "tensor.cuh"
+#include "half.cuh"
 
-#define TENSOR(R) tensor_product<R>
-
-KERNEL conv_fwd_tf32(CONV_FWD_ARGS) { CONV_FWD(TensorMemory, TENSOR(TF32), TENSOR_M, TENSOR_N); }
-KERNEL conv_fwd_f16(CONV_FWD_ARGS) { CONV_FWD(TensorMemory, TENSOR(F16), TENSOR_M, TENSOR_N); }
-KERNEL conv_fwd_bf16(CONV_FWD_ARGS) { CONV_FWD(TensorMemory, TENSOR(BF16), TENSOR_M, TENSOR_N); }
-KERNEL conv_dgrad_tf32(CONV_DGRAD_ARGS) { CONV_DGRAD(TensorMemory, TENSOR(TF32), TENSOR_M, TENSOR_N); }
-KERNEL conv_dgrad_f16(CONV_DGRAD_ARGS) { CONV_DGRAD(TensorMemory, TENSOR(F16), TENSOR_M, TENSOR_N); }
-KERNEL conv_dgrad_bf16(CONV_DGRAD_ARGS) { CONV_DGRAD(TensorMemory, TENSOR(BF16), TENSOR_M, TENSOR_N); }
-KERNEL conv_wgrad_tf32(CONV_WGRAD_ARGS) { CONV_WGRAD(TensorMemory, TENSOR(TF32), TENSOR_M, TENSOR_N); }
-KERNEL conv_wgrad_f16(CONV_WGRAD_ARGS) { CONV_WGRAD(TensorMemory, TENSOR(F16), TENSOR_M, TENSOR_N); }
-KERNEL conv_wgrad_bf16(CONV_WGRAD_ARGS) { CONV_WGRAD(TensorMemory, TENSOR(BF16), TENSOR_M, TENSOR_N); }
+KERNEL conv_fwd_tf32(CONV_FWD_ARGS) { CONV_FWD(TensorMemory, tensor_product, TENSOR_M, TENSOR_N); }
+KERNEL conv_fwd_f16(CONV_FWD_ARGS) { CONV_FWD(HalfMemory, half_product<F16>, TENSOR_M, TENSOR_N); }
+KERNEL conv_fwd_bf16(CONV_FWD_ARGS) { CONV_FWD(HalfMemory, half_product<BF16>, TENSOR_M, TENSOR_N); }
+KERNEL conv_dgrad_tf32(CONV_DGRAD_ARGS) { CONV_DGRAD(TensorMemory, tensor_product, TENSOR_M, TENSOR_N); }
+KERNEL conv_dgrad_f16(CONV_DGRAD_ARGS) { CONV_DGRAD(HalfMemory, half_product<F16>, TENSOR_M, TENSOR_N); }
+KERNEL conv_dgrad_bf16(CONV_DGRAD_ARGS) { CONV_DGRAD(HalfMemory, half_product<BF16>, TENSOR_M, TENSOR_N); }
+KERNEL conv_wgrad_tf32(CONV_WGRAD_ARGS) { CONV_WGRAD(TensorMemory, tensor_product, TENSOR_M, TENSOR_N); }
+KERNEL conv_wgrad_f16(CONV_WGRAD_ARGS) { CONV_WGRAD(HalfMemory, half_product<F16>, TENSOR_M, TENSOR_N); }
+KERNEL conv_wgrad_bf16(CONV_WGRAD_ARGS) { CONV_WGRAD(HalfMemory, half_product<BF16>, TENSOR_M, TENSOR_N); }

@@ -1,9 +1,10 @@
 // conv2d on CUDA, rung for 3x3 kernels of stride 1: Winograd's minimal filtering, F(2x2, 3x3) and F(4x4, 3x3).
 //
-// Computes     what the naive rung does, for fwd and dgrad; see Lavin & Gray, "Fast algorithms for convolutional neural networks", CVPR 2016
+// Computes     what the naive rung does; see Lavin & Gray, "Fast algorithms for convolutional neural networks", CVPR 2016
 // The implicit rung wasted: 36 (144) multiplications for 2x2 (4x4) outputs of a channel where 16 (36) do.
 // This rung:   inputs are cut into overlapping tiles, transformed, multiplied by the transformed weight (a product of matrices for each of
-//              the 16 or 36 places in a tile), and transformed back.
+//              the 16 or 36 places in a tile), and transformed back. The weight gradient is the transpose of this: tiles of the input and of
+//              the output's gradient are multiplied over all tiles, in parts that are added in a fixed order.
 // Loses when:  there are few channels (the transforms cost as much as they save), or the image is smaller than a few tiles.
 //              It rounds more: the factors of F(4x4) reach 8.
 #include "conv2d/problem.cuh"
@@ -69,6 +70,40 @@ template <> __device__ __forceinline__ void result<4>(const float* m, int from, 
   out[to] = q + 2.f * s;
   out[2 * to] = p + 4.f * r;
   out[3 * to] = q + 8.f * s + m[5 * from];
+}
+
+// out = A g: the transpose of result, from M numbers to M + 2.
+template <int M> __device__ __forceinline__ void spread(const float* g, int from, float* out, int to);
+template <> __device__ __forceinline__ void spread<2>(const float* g, int from, float* out, int to) {
+  float a = g[0], b = g[from];
+  out[0] = a;
+  out[to] = a + b;
+  out[2 * to] = a - b;
+  out[3 * to] = -b;
+}
+template <> __device__ __forceinline__ void spread<4>(const float* g, int from, float* out, int to) {
+  float a = g[0], b = g[from], c = g[2 * from], d = g[3 * from];
+  out[0] = a;
+  out[to] = (a + c) + (b + d);
+  out[2 * to] = (a + c) - (b + d);
+  out[3 * to] = (a + 4.f * c) + (2.f * b + 8.f * d);
+  out[4 * to] = (a + 4.f * c) - (2.f * b + 8.f * d);
+  out[5 * to] = d;
+}
+
+// w = G^T u: the transpose of filter, from M + 2 numbers to three.
+template <int M> __device__ __forceinline__ void gather(const float* u, int from, float* w, int to);
+template <> __device__ __forceinline__ void gather<2>(const float* u, int from, float* w, int to) {
+  float p = 0.5f * (u[from] + u[2 * from]);
+  w[0] = u[0] + p;
+  w[to] = 0.5f * (u[from] - u[2 * from]);
+  w[2 * to] = p + u[3 * from];
+}
+template <> __device__ __forceinline__ void gather<4>(const float* u, int from, float* w, int to) {
+  float p = u[from] + u[2 * from], q = u[2 * from] - u[from], r = u[3 * from] + u[4 * from], s = u[3 * from] - u[4 * from];
+  w[0] = u[0] / 4.f - p / 6.f + r / 24.f;
+  w[to] = q / 6.f + s / 12.f;
+  w[2 * to] = (r - p) / 6.f + u[5 * from];
 }
 
 // u [(M+2)^2][oc][c] from w [oc][c][3][3], or with `turned` from w [c][oc][3][3] rotated by half a turn. A thread for each oc and c.
@@ -137,6 +172,44 @@ __device__ __forceinline__ void result_transform(const Tiles& s, const float* m,
       }
 }
 
+// g [(M+2)^2][oc][tiles] from the output's gradient. A thread for each output channel and tile.
+template <int M> __device__ __forceinline__ void gradient_transform(const Tiles& s, const float* dout, float* g) {
+  const int A = M + 2;
+  int i = thread(), tiles = s.count();
+  if (i >= s.oc * tiles) return;
+  int tile = i % tiles, oc = i / tiles, n = tile / (s.down * s.across);
+  int y0 = tile / s.across % s.down * M, x0 = tile % s.across * M;
+  const float* plane = dout + (n * s.oc + oc) * s.oh * s.ow;
+  float d[M * M], rows[A * M], all[A * A];
+#pragma unroll
+  for (int y = 0; y < M; y++)
+#pragma unroll
+    for (int x = 0; x < M; x++) d[M * y + x] = y0 + y < s.oh && x0 + x < s.ow ? plane[(y0 + y) * s.ow + x0 + x] : 0.f;
+#pragma unroll
+  for (int x = 0; x < M; x++) spread<M>(d + x, M, rows + x, M);
+#pragma unroll
+  for (int y = 0; y < A; y++) spread<M>(rows + M * y, 1, all + A * y, 1);
+#pragma unroll
+  for (int k = 0; k < A * A; k++) g[k * s.oc * tiles + i] = all[k];
+}
+
+// dw [oc][c][3][3] from u [parts][(M+2)^2][oc][c]. A thread for each oc and c.
+template <int M> __device__ __forceinline__ void kernel_transform(const float* u, float* dw, int oc, int c, int parts, int add) {
+  const int A = M + 2;
+  int i = thread();
+  if (i >= oc * c) return;
+  float all[A * A] = {}, rows[3 * A], w[9];
+  for (int part = 0; part < parts; part++)
+#pragma unroll
+    for (int k = 0; k < A * A; k++) all[k] += u[(part * A * A + k) * oc * c + i];
+#pragma unroll
+  for (int x = 0; x < A; x++) gather<M>(all + x, A, rows + x, A);
+#pragma unroll
+  for (int y = 0; y < 3; y++) gather<M>(rows + A * y, 1, w + 3 * y, 1);
+#pragma unroll
+  for (int k = 0; k < 9; k++) put(&dw[i * 9 + k], w[k], add);
+}
+
 #define WINOGRAD_DATA Tiles s, const float *x, float *v
 #define WINOGRAD_RESULT Tiles s, const float *m, const float *bias, const float *residual, float *out, int relu, int add
 
@@ -146,6 +219,11 @@ KERNEL winograd_data_2(WINOGRAD_DATA) { data_transform<2>(s, x, v); }
 KERNEL winograd_data_4(WINOGRAD_DATA) { data_transform<4>(s, x, v); }
 KERNEL winograd_result_2(WINOGRAD_RESULT) { result_transform<2>(s, m, bias, residual, out, relu, add); }
 KERNEL winograd_result_4(WINOGRAD_RESULT) { result_transform<4>(s, m, bias, residual, out, relu, add); }
+
+KERNEL winograd_gradient_2(Tiles s, const float* dout, float* g) { gradient_transform<2>(s, dout, g); }
+KERNEL winograd_gradient_4(Tiles s, const float* dout, float* g) { gradient_transform<4>(s, dout, g); }
+KERNEL winograd_kernel_2(const float* u, float* dw, int oc, int c, int parts, int add) { kernel_transform<2>(u, dw, oc, c, parts, add); }
+KERNEL winograd_kernel_4(const float* u, float* dw, int oc, int c, int parts, int add) { kernel_transform<4>(u, dw, oc, c, parts, add); }
 
 // m[z] = u[z] v[z], [oc, tiles] from [oc, c] and [c, tiles]: a product of matrices for each place in a tile.
 struct StoreProduct {
@@ -158,4 +236,14 @@ KERNEL winograd_product(const float* u, const float* v, float* m, int oc, int c,
   int z = blockIdx.z;
   Matrix a = {u + z * oc * c, oc, c, 1}, b = {v + z * c * tiles, tiles, 1, tiles};
   product<64, 64, 16, 4, 4>(memory, a, b, StoreProduct{m + z * oc * tiles, tiles}, blockIdx.y * 64, blockIdx.x * 64, oc, tiles, 0, c);
+}
+
+// u[part][z] = g[z] v[z]^T, [oc, c] from [oc, tiles] and [c, tiles], over the tiles of a part.
+KERNEL winograd_sum(const float* g, const float* v, float* u, int oc, int c, int tiles, int parts, int piece) {
+  __shared__ ProductMemory<64, 64, 16, Matrix, Matrix> memory;
+  int z = blockIdx.z / parts, part = blockIdx.z % parts, places = gridDim.z / parts;
+  Matrix a = {g + z * oc * tiles, oc, tiles, 1}, b = {v + z * c * tiles, c, tiles, 1};
+  StoreProduct to = {u + (part * places + z) * oc * c, c};
+  int begin = part * piece;
+  product<64, 64, 16, 4, 4>(memory, a, b, to, blockIdx.y * 64, blockIdx.x * 64, oc, c, begin, min(begin + piece, tiles));
 }

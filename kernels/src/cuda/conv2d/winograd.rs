@@ -1,5 +1,7 @@
-//! Winograd on CUDA devices: forward, and the input gradient, which is the forward convolution of `dout` by the weight turned around.
+//! Winograd on CUDA devices: forward; the input gradient, which is the forward convolution of `dout` by the weight turned around; and the
+//! weight gradient, the transpose of what forward does with the weight.
 
+use super::DEVICE;
 use crate::buffer::Buffer;
 use crate::conv2d::Conv2dSpec;
 use crate::cuda::driver::Arg;
@@ -106,4 +108,39 @@ pub(super) fn run<const M: usize>(
     launch(x, "winograd_product", grid, [256, 1, 1], args![u, &v, &mut m, oc, c, tiles]);
     let [bias, residual] = end;
     launch_each(x, result, oc * tiles, args![t.problem(), &m, bias, residual, out, relu, accum]);
+}
+
+/// Into how many parts the sum over tiles is cut, so that few channels fill the device.
+fn parts<const M: usize>(s: &Conv2dSpec) -> usize {
+    let blocks = s.oc.div_ceil(64) * s.c.div_ceil(64) * (M + 2) * (M + 2);
+    (2 * DEVICE).div_ceil(blocks).min(Tiles::fwd(s, M).count().div_ceil(256)).max(1)
+}
+
+/// Numbers of the products of all parts.
+fn products<const M: usize>(s: &Conv2dSpec) -> usize {
+    parts::<M>(s) * (M + 2) * (M + 2) * s.oc * s.c
+}
+
+/// Bytes of both transformed operands and of the products.
+pub(super) fn wgrad_scratch<const M: usize>(s: &Conv2dSpec) -> usize {
+    Tiles::fwd(s, M).scratch(M) + 4 * products::<M>(s)
+}
+
+/// `inputs` are the gradient of the output and the input.
+pub(super) fn wgrad<const M: usize>(s: &Conv2dSpec, inputs: &[&Buffer], out: &mut Buffer, accum: Accum) {
+    let [data, gradient, kernel] = match M {
+        2 => ["winograd_data_2", "winograd_gradient_2", "winograd_kernel_2"],
+        _ => ["winograd_data_4", "winograd_gradient_4", "winograd_kernel_4"],
+    };
+    let (t, dout, x, parts) = (Tiles::fwd(s, M), inputs[0], inputs[1], parts::<M>(s));
+    let tiles = t.count();
+    let [mut v, mut g] = t.rooms(M).map(|len| x.like(DType::F32, len)); // v [places, c, tiles], g [places, oc, tiles]
+    let mut u = x.like(DType::F32, products::<M>(s)); // [parts, places, oc, c]
+    launch_each(x, data, s.c * tiles, args![t.problem(), x, &mut v]);
+    launch_each(x, gradient, s.oc * tiles, args![t.problem(), dout, &mut g]);
+    // Whole tiles of 16 steps.
+    let piece = tiles.div_ceil(parts).next_multiple_of(16);
+    let grid = [s.c.div_ceil(64), s.oc.div_ceil(64), (M + 2) * (M + 2) * parts];
+    launch(x, "winograd_sum", grid, [256, 1, 1], args![&g, &v, &mut u, s.oc, s.c, tiles, parts, piece]);
+    launch_each(x, kernel, s.oc * s.c, args![&u, out, s.oc, s.c, parts, accum]);
 }
