@@ -115,15 +115,14 @@ pub(crate) const DGRAD: &[Row<Conv2dSpec>] = ladder!(
     [winograd_dgrad!("winograd_f4_cuda", 4), winograd_dgrad!("winograd_f2_cuda", 2)]
 );
 /// Rows of `conv2d.wgrad`.
-pub(crate) const WGRAD: &[Row<Conv2dSpec>] =
-    ladder!(
-        wgrad,
-        2,
-        |s: &Conv2dSpec| [s.oc, s.patch() * parts(s)],
-        naive_wgrad,
-        { scratch: parts_bytes, },
-        [winograd_wgrad!("winograd_f4_cuda", 4), winograd_wgrad!("winograd_f2_cuda", 2)]
-    );
+pub(crate) const WGRAD: &[Row<Conv2dSpec>] = ladder!(
+    wgrad,
+    2,
+    |s: &Conv2dSpec| [s.oc, s.patch() * parts(s)],
+    naive_wgrad,
+    { scratch: parts_bytes, },
+    [winograd_wgrad!("winograd_f4_cuda", 4), winograd_wgrad!("winograd_f2_cuda", 2)]
+);
 
 /// A kernel of a product: its name and the tile of a block along rows i and j.
 struct Product(&'static str, usize, usize);
