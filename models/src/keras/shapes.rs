@@ -42,7 +42,7 @@ impl Translator {
                 }
                 Ok(Value::map(self.net.layer(&spec.name, LayerKind::Unflatten { shape: [c, h, w] }, &[x.id])))
             }
-            _ => Err(wrong(&format!("the shape {}", crate::text::one_line(&Json::Array(target.clone()))))),
+            _ => Err(wrong(&format!("the shape {}", crate::text::one_line(Json::Array(target.clone()))))),
         }
     }
 

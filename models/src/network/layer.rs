@@ -221,7 +221,11 @@ impl LayerKind {
 
     /// Whether this is an elementwise non-linearity: the layer that `:pre` steps over.
     pub fn is_activation(&self) -> bool {
-        matches!(self, Self::Activation(_) | Self::PRelu { .. } | Self::Softmax)
+        match self {
+            Self::Activation(function) => !matches!(function, Unary::Affine(..)),
+            Self::PRelu { .. } | Self::Softmax => true,
+            _ => false,
+        }
     }
 
     /// Multiplications that each come with an addition (MACs) to make one image's `output`:

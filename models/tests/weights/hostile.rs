@@ -33,7 +33,7 @@ fn what_is_no_file_of_weights() {
         (b"\n<!DOCTYPE html><html>", "web page"),
         (b"version https://git-lfs.github.com/spec/v1\noid sha256:00", "Git LFS pointer"),
         (b"\x89HDF\r\n\x1a\n\0\0\0", "damaged or truncated HDF5"),
-        (b"PK\x03\x04 metadata.json config.json model.weights.h5 PK\x05\x06", ".keras archive .. not yet read .. .h5"),
+        (b"PK\x03\x04 metadata.json config.json model.weights.h5 PK\x05\x06", "damaged or truncated .keras archive"),
         (b"PK\x03\x04 nothing of a zip", "PyTorch"),
         (b"\x80\x02}q\0.", "without a tensor"),
     ] {
