@@ -103,20 +103,30 @@ fn resnet50_is_pytorchs() {
 }
 
 /// Logits and input gradients of torchvision's other networks, from the numbers of `tests/goldens/zoo.py`.
+fn zoo(family: &str) {
+    family_is("zoo.safetensors", family, 2, str::to_owned);
+}
+
+/// Those of a network of keras.applications, from the numbers of `tests/goldens/keras_zoo.py`.
+fn keras_zoo(network: &str, sizes: usize) {
+    family_is("keras_zoo.safetensors", &format!("{network}."), sizes, |name| format!("keras-{name}"));
+}
+
+/// What a file has of the networks whose names begin so, at least at `least` sizes, against the networks of those names here.
 ///
 /// The gradient runs in f64: what is compared is each network's formula, with no unit near its kink to change sides.
-fn zoo(family: &str) {
+fn family_is(file: &str, family: &str, least: usize, ours: impl Fn(&str) -> String) {
     use convscope_models::engine::{Rules, Tape, kernels::DType};
-    let bytes = golden("zoo.safetensors");
+    let bytes = golden(file);
     let file = SafeTensors::deserialize(&bytes).unwrap();
     let mut cases: Vec<&str> =
         file.names().iter().filter_map(|n| n.strip_suffix(".logits")).filter(|c| c.starts_with(family)).collect();
     cases.sort_unstable();
-    assert!(cases.len() >= 2, "{cases:?}");
+    assert!(cases.len() >= least, "{cases:?}");
     for case in cases {
         let (name, size) = case.split_once('.').unwrap();
         let (h, w) = size.split_once('x').map(|(h, w)| (h.parse().unwrap(), w.parse().unwrap())).unwrap();
-        let model = filled(name);
+        let model = filled(&ours(name));
         let image = Tensor::from_slice([1, 3, h, w], &fill_image(&format!("input.{size}"), 1, 3, h, w)).unwrap();
         let class = floats(&file, &format!("{case}.class"))[0].to_bits() as usize;
         let want = floats(&file, &format!("{case}.logits"));
@@ -164,6 +174,48 @@ fn densenets_are_pytorchs() {
 #[test]
 fn mobilenet_v2_is_pytorchs() {
     zoo("mobilenet_v2");
+}
+
+#[test]
+fn keras_vgg_is_kerass() {
+    keras_zoo("VGG16", 1);
+}
+
+#[test]
+fn keras_resnets_are_kerass() {
+    for network in ["ResNet50", "ResNet101", "ResNet152"] {
+        keras_zoo(network, 2);
+    }
+}
+
+#[test]
+fn keras_resnets_v2_are_kerass() {
+    for network in ["ResNet50V2", "ResNet101V2", "ResNet152V2"] {
+        keras_zoo(network, 2);
+    }
+}
+
+#[test]
+fn keras_inception_v3_is_kerass() {
+    keras_zoo("InceptionV3", 2);
+}
+
+#[test]
+fn keras_xception_is_kerass() {
+    keras_zoo("Xception", 2);
+}
+
+#[test]
+fn keras_mobilenets_are_kerass() {
+    keras_zoo("MobileNet", 2);
+    keras_zoo("MobileNetV2", 2);
+}
+
+#[test]
+fn keras_densenets_are_kerass() {
+    for network in ["DenseNet121", "DenseNet169", "DenseNet201"] {
+        keras_zoo(network, 2);
+    }
 }
 
 /// A network whose weights came through the f64 tables gives what f32 gives, to f32's precision.

@@ -2,9 +2,9 @@
 
 use crate::builtin;
 use crate::fill::{Kind, fill_value};
-use crate::keras::KerasModel;
+use crate::keras::{KerasModel, in_order};
 use crate::model::Model;
-use crate::network::{Network, NetworkError, Param};
+use crate::network::{Network, NetworkError, Param, ParamKind};
 use crate::weights::{
     Checkpoint, DownloadProgress, Expected, HubAddress, HubOptions, Mismatch, WeightsError, fetch, match_tensors, training_only,
 };
@@ -140,19 +140,22 @@ pub fn described_network(source: &Source) -> Result<Option<Network>, LoadError> 
 pub fn guess_network(source: &Source, classes: Option<usize>) -> Result<Network, LoadError> {
     let Some(checkpoint) = source.checkpoint() else { return Err(LoadError::NoNetwork) };
     let counts = |t: &&crate::weights::StoredTensor| t.dtype.is_float() && training_only(&t.name).is_none();
-    let stored = checkpoint.tensors().iter().filter(counts).count();
     for name in families::names() {
         let network = families::build(name, classes)?;
+        let ordered = in_order(&network, checkpoint);
+        let checkpoint = ordered.as_ref().unwrap_or(checkpoint);
+        let stored = checkpoint.tensors().iter().filter(counts).count();
         // Matching explains every difference, which takes long; most networks differ in the number of tensors already.
         if stored != network.params().len() {
             continue;
         }
         let Err(error) = match_tensors(&network.name, &expected(&network), checkpoint) else { return Ok(network) };
         let WeightsError::Mismatch(mismatch) = error else { continue };
-        if let Some(other) = resized(name, &network, &mismatch, classes)
-            && match_tensors(&other.name, &expected(&other), checkpoint).is_ok()
-        {
-            return Ok(other);
+        if let Some(other) = resized(name, &network, &mismatch, classes) {
+            let ordered = in_order(&other, checkpoint);
+            if match_tensors(&other.name, &expected(&other), ordered.as_ref().unwrap_or(checkpoint)).is_ok() {
+                return Ok(other);
+            }
         }
     }
     Err(LoadError::Unknown { file: checkpoint.path().display().to_string() })
@@ -174,7 +177,7 @@ fn resized(name: &str, network: &Network, mismatch: &Mismatch, classes: Option<u
     families::build(&width.map_or_else(|| name.to_string(), |w| format!("{name}-w{w}")), classes).ok()
 }
 
-/// Weights that PyTorch or the hub downloaded earlier, or a message that says where to get them.
+/// Weights that PyTorch, the hub or Keras downloaded earlier, or a message that says where to get them.
 ///
 /// # Errors
 /// They are not there, or nobody published any.
@@ -183,11 +186,7 @@ pub fn find_weights(network: &Network) -> Result<Source, LoadError> {
         let name = &network.name;
         return Err(LoadError::NoWeights(format!("nobody published weights for {name}: give a file with -w, or `-w random`")));
     };
-    let folder = std::env::var_os("TORCH_HOME").map(PathBuf::from).unwrap_or_else(|| {
-        let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
-        cache.or_else(|| Some(std::env::home_dir()?.join(".cache"))).unwrap_or_default().join("torch")
-    });
-    let path = folder.join("hub").join("checkpoints").join(&known.file);
+    let path = known.cache.folder().join(&known.file);
     if path.is_file() {
         return Ok(Source::File(Checkpoint::open(path)?));
     }
@@ -209,7 +208,8 @@ pub fn load(network: Network, source: &Source) -> Result<Model, LoadError> {
         None => random(&network)?,
         Some(checkpoint) => {
             let expected = expected(&network);
-            let matched = match_tensors(&network.name, &expected, checkpoint)?;
+            let ordered = in_order(&network, checkpoint);
+            let matched = match_tensors(&network.name, &expected, ordered.as_ref().unwrap_or(checkpoint))?;
             matched
                 .iter()
                 .map(|m| {
@@ -233,7 +233,12 @@ fn random(network: &Network) -> Result<Vec<Tensor>, LoadError> {
     let names: HashSet<&str> = params.iter().map(|p| p.name.as_str()).collect();
     let tensor = |p: &crate::network::Param| {
         let kind = Kind::of(&p.name, &p.shape, |name| names.contains(name));
-        Ok(Tensor::from_slice(p.shape.clone(), &fill_value(&p.name, kind, p.fan_in, p.len()))?)
+        let values = match p.kind {
+            ParamKind::FixedScale => vec![1.0; p.len()],
+            ParamKind::FixedShift => vec![0.0; p.len()],
+            _ => fill_value(&p.name, kind, p.fan_in, p.len()),
+        };
+        Ok(Tensor::from_slice(p.shape.clone(), &values)?)
     };
     params.iter().map(tensor).collect()
 }

@@ -349,7 +349,10 @@ fn layers_that_do_not_fit_say_why() {
         (LayerKind::Conv2d(Conv2d { in_channels: 4, groups: 3, ..Conv2d::new(6, 3) }), "3 groups do not divide 4 input channels"),
         (LayerKind::Conv2d(Conv2d::new(8, 3).stride(0)), "stride must be at least 1"),
         (LayerKind::MaxPool2d(Pool2d::new(2, 2, 2)), "must be smaller than kernel"),
-        (LayerKind::BatchNorm2d { channels: 5, eps: 1e-5, momentum: 0.1 }, "wants 5 channels but gets 4"),
+        (
+            LayerKind::BatchNorm2d { channels: 5, eps: 1e-5, momentum: 0.1, scale: true, shift: true },
+            "wants 5 channels but gets 4",
+        ),
         (LayerKind::Linear { in_features: 4, out_features: 2, bias: true }, "flatten it first"),
         (LayerKind::PadShortcut { stride: 2, out_channels: 7 }, "cannot pad 4 channels to 7"),
         (LayerKind::AdaptiveAvgPool2d { output: [0, 1] }, "output must be at least 1"),

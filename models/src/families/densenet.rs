@@ -11,7 +11,7 @@ use crate::network::{Builder, Classes, Conv2d, Head, LayerId, Network, NetworkEr
 pub(super) const WIDTH: usize = 64;
 
 /// Middle channels of a layer for each channel of the growth rate.
-const BOTTLENECK: usize = 4;
+pub(super) const BOTTLENECK: usize = 4;
 
 /// DenseNet of 121, 169 or 201 layers with `width` channels in the stem, 64 in the paper.
 ///
@@ -19,16 +19,7 @@ const BOTTLENECK: usize = 4;
 /// For another depth, a width below 2 or no classes.
 pub fn densenet(depth: usize, width: usize, classes: Classes) -> Result<Network, NetworkError> {
     let name = sized(format!("densenet{depth}"), width, WIDTH);
-    // Layers in each block.
-    let blocks = match depth {
-        121 => [6, 12, 24, 16],
-        169 => [6, 12, 32, 32],
-        201 => [6, 12, 48, 32],
-        _ => {
-            let reason = format!("DenseNet has 121, 169 or 201 layers, not {depth}");
-            return Err(NetworkError::Config { network: name, reason });
-        }
-    };
+    let blocks = blocks(&name, depth)?;
     let mut net = Builder::new(&name, [3, 224, 224]);
     let x = net.scope(ScopeKind::Sequence, "features", LayerId::INPUT, |net, x| {
         let x = net.conv("conv0", x, Conv2d::new(width, 7).stride(2).padding(3).without_bias());
@@ -48,6 +39,19 @@ pub fn densenet(depth: usize, width: usize, classes: Classes) -> Result<Network,
     let x = net.flatten("flatten", x);
     net.linear("classifier", x, classes.len());
     net.finish(classes, Head::Softmax, Preprocess::IMAGENET)
+}
+
+/// Layers in each block of a DenseNet of this depth.
+pub(super) fn blocks(name: &str, depth: usize) -> Result<[usize; 4], NetworkError> {
+    match depth {
+        121 => Ok([6, 12, 24, 16]),
+        169 => Ok([6, 12, 32, 32]),
+        201 => Ok([6, 12, 48, 32]),
+        _ => {
+            let reason = format!("DenseNet has 121, 169 or 201 layers, not {depth}");
+            Err(NetworkError::Config { network: name.to_owned(), reason })
+        }
+    }
 }
 
 /// `layers` layers of `growth` channels, each reading all before it.

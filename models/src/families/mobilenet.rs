@@ -13,7 +13,7 @@ use convscope_engine::Unary;
 pub(super) const WIDTH: usize = 32;
 
 /// Separable convolutions of each stage, and their output channels in those of the stem.
-const STAGES: [(usize, usize); 5] = [(1, 2), (2, 4), (2, 8), (6, 16), (2, 32)];
+pub(super) const STAGES: [(usize, usize); 5] = [(1, 2), (2, 4), (2, 8), (6, 16), (2, 32)];
 
 /// MobileNet v1 with `width` channels in the stem, 32 in the paper.
 ///

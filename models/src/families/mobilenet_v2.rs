@@ -11,11 +11,11 @@ use convscope_engine::Unary;
 pub(super) const WIDTH: usize = 32;
 
 /// Of each row of table 2: expansion, channels, blocks, stride of the first.
-const ROWS: [(usize, usize, usize, usize); 7] =
+pub(super) const ROWS: [(usize, usize, usize, usize); 7] =
     [(1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1)];
 
 /// Channels before the mean, at least, however narrow the network.
-const LAST: usize = 1280;
+pub(super) const LAST: usize = 1280;
 
 /// MobileNet v2 with `width` channels in the stem, 32 in the paper; all channels are multiples of 8.
 ///
@@ -69,7 +69,7 @@ fn conv_norm_act(net: &mut Builder, x: LayerId, conv: Conv2d) -> LayerId {
 }
 
 /// `channels / unit` to the nearest multiple of 8, but not less than nine tenths of it, and at least 8.
-fn in_eights(channels: usize, unit: usize) -> usize {
+pub(super) fn in_eights(channels: usize, unit: usize) -> usize {
     let rounded = ((channels + 4 * unit) / (8 * unit) * 8).max(8);
     if 10 * rounded * unit < 9 * channels { rounded + 8 } else { rounded }
 }

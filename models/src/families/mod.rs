@@ -5,6 +5,7 @@ mod chollet;
 mod densenet;
 mod googlenet;
 mod inception_v3;
+mod keras;
 mod mobilenet;
 mod mobilenet_v2;
 mod resnet;
@@ -18,6 +19,10 @@ pub use chollet::chollet_convnet;
 pub use densenet::densenet;
 pub use googlenet::googlenet;
 pub use inception_v3::inception_v3;
+pub use keras::{
+    keras_densenet, keras_inception_v3, keras_mobilenet, keras_mobilenet_v2, keras_resnet, keras_resnet_v2, keras_vgg,
+    keras_xception,
+};
 pub use mobilenet::mobilenet_v1;
 pub use mobilenet_v2::mobilenet_v2;
 pub use resnet::resnet;
@@ -28,6 +33,7 @@ pub use vgg::vgg;
 
 use crate::network::{Classes, InputSpec, Network, NetworkError};
 use crate::text::{letters, nearest};
+use std::path::PathBuf;
 
 /// Where weights that others trained for a network are found.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,6 +44,32 @@ pub struct Pretrained {
     pub url: String,
     /// Repository on the Hugging Face hub with the same weights as safetensors, `owner/repo`.
     pub hub: Option<String>,
+    /// Who keeps it where, once it was downloaded.
+    pub cache: Cache,
+}
+
+/// The framework in whose folder of downloads a file is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cache {
+    /// `$TORCH_HOME/hub/checkpoints`, by default in `~/.cache/torch`.
+    PyTorch,
+    /// `$KERAS_HOME/models`, by default in `~/.keras`.
+    Keras,
+}
+
+impl Cache {
+    /// The folder.
+    pub fn folder(self) -> PathBuf {
+        let variable = |name: &str| std::env::var_os(name).map(PathBuf::from);
+        let home = |folder: &str| Some(std::env::home_dir()?.join(folder));
+        match self {
+            Self::PyTorch => {
+                let torch = || variable("XDG_CACHE_HOME").or_else(|| home(".cache")).unwrap_or_default().join("torch");
+                variable("TORCH_HOME").unwrap_or_else(torch).join("hub").join("checkpoints")
+            }
+            Self::Keras => variable("KERAS_HOME").or_else(|| home(".keras")).unwrap_or_default().join("models"),
+        }
+    }
 }
 
 /// A network that [`build`] knows.
@@ -74,6 +106,8 @@ enum Source {
     Torchvision(&'static str),
     /// The same where the file has another name than the network and checksum, or timm has no copy with these tensors.
     TorchvisionFile(&'static str),
+    /// keras.applications: folder and file.
+    Keras(&'static str),
     /// akamaster/pytorch_resnet_cifar10.
     Akamaster(&'static str),
     Nobody,
@@ -86,19 +120,29 @@ impl Entry {
             Source::Torchvision(checksum) => {
                 let file = format!("{name}-{checksum}.pth");
                 let url = format!("https://download.pytorch.org/models/{file}");
-                Some(Pretrained { file, url, hub: Some(format!("timm/{name}.tv_in1k")) })
+                Some(Pretrained { file, url, hub: Some(format!("timm/{name}.tv_in1k")), cache: Cache::PyTorch })
             }
             Source::TorchvisionFile(file) => {
-                Some(Pretrained { file: file.into(), url: format!("https://download.pytorch.org/models/{file}"), hub: None })
+                let url = format!("https://download.pytorch.org/models/{file}");
+                Some(Pretrained { file: file.into(), url, hub: None, cache: Cache::PyTorch })
             }
             Source::Akamaster(checksum) => {
                 let file = format!("{}-{checksum}.th", name.trim_end_matches("-cifar"));
                 let folder = "https://github.com/akamaster/pytorch_resnet_cifar10/raw/master/pretrained_models";
-                Some(Pretrained { url: format!("{folder}/{file}"), file, hub: None })
+                Some(Pretrained { url: format!("{folder}/{file}"), file, hub: None, cache: Cache::PyTorch })
+            }
+            Source::Keras(path) => {
+                let file = path.rsplit('/').next().unwrap_or(path).to_owned();
+                let url = format!("https://storage.googleapis.com/tensorflow/keras-applications/{path}");
+                Some(Pretrained { file, url, hub: None, cache: Cache::Keras })
             }
             Source::Nobody => None,
         }
     }
+}
+
+const fn keras(name: &'static str, path: &'static str, width: usize, build: Build, about: &'static str) -> Entry {
+    Entry { name, about, classes: Classes::ImageNet1k, pretrained: Source::Keras(path), width, build }
 }
 
 /// More channels than anybody gives a first convolution.
@@ -119,7 +163,7 @@ const fn cifar(name: &'static str, checksum: &'static str, build: Build, about: 
 }
 
 #[rustfmt::skip]
-static ENTRIES: [Entry; 30] = [
+static ENTRIES: [Entry; 45] = [
     imagenet("vgg11",          "8a719046", |w, c| vgg(11, false, w, c),      "VGG configuration A, 8 convolutions (Simonyan & Zisserman 2014)"),
     imagenet("vgg11_bn",       "6002323d", |w, c| vgg(11, true, w, c),       "VGG-11 with batch-norm"),
     imagenet("vgg13",          "19584684", |w, c| vgg(13, false, w, c),      "VGG configuration B, 10 convolutions"),
@@ -147,6 +191,21 @@ static ENTRIES: [Entry; 30] = [
     torchvision("densenet169", "densenet169-b2777c0a.pth", densenet::WIDTH, |w, c| densenet(169, w, c), "DenseNet of 82 dense layers"),
     torchvision("densenet201", "densenet201-c1103571.pth", densenet::WIDTH, |w, c| densenet(201, w, c), "DenseNet of 98 dense layers"),
     torchvision("mobilenet_v2", "mobilenet_v2-b0353104.pth", mobilenet_v2::WIDTH, mobilenet_v2, "MobileNet v2, 17 inverted residuals (Sandler et al. 2018)"),
+    keras("keras-vgg16",        "vgg16/vgg16_weights_tf_dim_ordering_tf_kernels.h5", vgg::WIDTH, |w, c| keras_vgg(16, w, c), "VGG-16 of Keras"),
+    keras("keras-vgg19",        "vgg19/vgg19_weights_tf_dim_ordering_tf_kernels.h5", vgg::WIDTH, |w, c| keras_vgg(19, w, c), "VGG-19 of Keras"),
+    keras("keras-resnet50",     "resnet/resnet50_weights_tf_dim_ordering_tf_kernels.h5", resnet::WIDTH, |w, c| keras_resnet(50, w, c), "ResNet-50 of Keras, stride on the first 1x1, with biases"),
+    keras("keras-resnet101",    "resnet/resnet101_weights_tf_dim_ordering_tf_kernels.h5", resnet::WIDTH, |w, c| keras_resnet(101, w, c), "ResNet-101 of Keras"),
+    keras("keras-resnet152",    "resnet/resnet152_weights_tf_dim_ordering_tf_kernels.h5", resnet::WIDTH, |w, c| keras_resnet(152, w, c), "ResNet-152 of Keras"),
+    keras("keras-resnet50v2",   "resnet/resnet50v2_weights_tf_dim_ordering_tf_kernels.h5", resnet::WIDTH, |w, c| keras_resnet_v2(50, w, c), "ResNet-50 v2 of Keras, batch-norm and ReLU before each convolution (He et al. 2016)"),
+    keras("keras-resnet101v2",  "resnet/resnet101v2_weights_tf_dim_ordering_tf_kernels.h5", resnet::WIDTH, |w, c| keras_resnet_v2(101, w, c), "ResNet-101 v2 of Keras"),
+    keras("keras-resnet152v2",  "resnet/resnet152v2_weights_tf_dim_ordering_tf_kernels.h5", resnet::WIDTH, |w, c| keras_resnet_v2(152, w, c), "ResNet-152 v2 of Keras"),
+    keras("keras-inception_v3", "inception_v3/inception_v3_weights_tf_dim_ordering_tf_kernels.h5", inception_v3::WIDTH, keras_inception_v3, "Inception-v3 of Keras, 299x299 images"),
+    keras("keras-xception",     "xception/xception_weights_tf_dim_ordering_tf_kernels.h5", keras::XCEPTION_WIDTH, keras_xception, "Xception, 34 separable convolutions, 299x299 images (Chollet 2016)"),
+    keras("keras-mobilenet",    "mobilenet/mobilenet_1_0_224_tf.h5", mobilenet::WIDTH, keras_mobilenet, "MobileNet v1 of Keras; -w8, -w16 and -w24 are its alpha of 0.25, 0.5 and 0.75"),
+    keras("keras-mobilenet_v2", "mobilenet_v2/mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_224.h5", mobilenet_v2::WIDTH, keras_mobilenet_v2, "MobileNet v2 of Keras"),
+    keras("keras-densenet121",  "densenet/densenet121_weights_tf_dim_ordering_tf_kernels.h5", densenet::WIDTH, |w, c| keras_densenet(121, w, c), "DenseNet-121 of Keras"),
+    keras("keras-densenet169",  "densenet/densenet169_weights_tf_dim_ordering_tf_kernels.h5", densenet::WIDTH, |w, c| keras_densenet(169, w, c), "DenseNet-169 of Keras"),
+    keras("keras-densenet201",  "densenet/densenet201_weights_tf_dim_ordering_tf_kernels.h5", densenet::WIDTH, |w, c| keras_densenet(201, w, c), "DenseNet-201 of Keras"),
     Entry {
         name: "mobilenetv1_100",
         about: "MobileNet v1 at full width, 13 depthwise separable convolutions (Howard et al. 2017)",

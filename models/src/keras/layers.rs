@@ -4,14 +4,12 @@ use super::activations;
 use super::fields::Spec;
 use super::graph::Call;
 use super::translate::{Translator, Value};
+use super::variables::{BIAS, DEPTHWISE, KERNEL, MEAN, POINTWISE, SCALE, SHIFT, VARIANCE};
 use super::weights::{From, Weight};
 use crate::network::{Conv2d, Head, LayerId, LayerKind, Padding, Pool2d};
 use crate::preprocess::Normalization;
 use crate::weights::Layout;
 use convscope_engine::Unary;
-
-/// Names of a bias.
-const BIAS: &[&str] = &["bias", "b"];
 
 impl Translator {
     /// Adds what a Keras layer is.
@@ -141,7 +139,7 @@ impl Translator {
         let conv = Conv2d { out_channels, groups, ..self.geometry(spec, x)? };
         let bias = conv.bias;
         let (places, value) = self.with_activation(spec, x.id, vec![("conv", LayerKind::Conv2d(conv))])?;
-        self.weight(call, places[0], "weight", (&["kernel", "W"], 0), Layout::Hwio);
+        self.weight(call, places[0], "weight", (KERNEL, 0), Layout::Hwio);
         if bias {
             self.weight(call, places[0], "bias", (BIAS, 1), Layout::Same);
         }
@@ -160,7 +158,7 @@ impl Translator {
         let conv = self.channelwise(spec, x)?;
         let bias = conv.bias;
         let (places, value) = self.with_activation(spec, x.id, vec![("conv", LayerKind::Conv2d(conv))])?;
-        self.weight(call, places[0], "weight", (&["depthwise_kernel", "kernel"], 0), Layout::Hwcm);
+        self.weight(call, places[0], "weight", (DEPTHWISE, 0), Layout::Hwcm);
         if bias {
             self.weight(call, places[0], "bias", (BIAS, 1), Layout::Same);
         }
@@ -174,8 +172,8 @@ impl Translator {
         let pointwise = Conv2d { in_channels: depthwise.out_channels, bias, ..Conv2d::new(filters, 1) };
         let kinds = vec![("depthwise", LayerKind::Conv2d(depthwise)), ("pointwise", LayerKind::Conv2d(pointwise))];
         let (places, value) = self.with_activation(spec, x.id, kinds)?;
-        self.weight(call, places[0], "weight", (&["depthwise_kernel"], 0), Layout::Hwcm);
-        self.weight(call, places[1], "weight", (&["pointwise_kernel"], 1), Layout::Hwio);
+        self.weight(call, places[0], "weight", (DEPTHWISE, 0), Layout::Hwcm);
+        self.weight(call, places[1], "weight", (POINTWISE, 1), Layout::Hwio);
         if bias {
             self.weight(call, places[1], "bias", (BIAS, 2), Layout::Same);
         }
@@ -195,7 +193,7 @@ impl Translator {
             }
         };
         let (places, value) = self.with_activation(spec, x.id, vec![("dense", kind)])?;
-        self.weight(call, places[0], "weight", (&["kernel", "W"], 0), Layout::Dense(maps));
+        self.weight(call, places[0], "weight", (KERNEL, 0), Layout::Dense(maps));
         if bias {
             self.weight(call, places[0], "bias", (BIAS, 1), Layout::Same);
         }
@@ -206,22 +204,23 @@ impl Translator {
         let spec: &Spec = &call.spec;
         self.last_axis(spec, x)?;
         let (eps, momentum) = (spec.real_or("epsilon", 1e-3)?, 1.0 - spec.real_or("momentum", 0.99)?);
-        let id = self.net.layer(&spec.name, LayerKind::BatchNorm2d { channels: self.net.channels(x.id), eps, momentum }, &[x.id]);
+        let (scale, shift) = (spec.flag_or("scale", true)?, spec.flag_or("center", true)?);
+        let channels = self.net.channels(x.id);
+        let id = self.net.layer(&spec.name, LayerKind::BatchNorm2d { channels, eps, momentum, scale, shift }, &[x.id]);
         // Those that are there are numbered in this order.
-        let (scale, center) = (spec.flag_or("scale", true)?, spec.flag_or("center", true)?);
-        let statistics = usize::from(scale) + usize::from(center);
-        let mean: (&[&str], usize) = (&["moving_mean", "running_mean"], statistics);
+        let statistics = usize::from(scale) + usize::from(shift);
+        let mean = (MEAN, statistics);
         let layout = self.channelwise_layout(x);
         match scale {
-            true => self.weight(call, id, "weight", (&["gamma"], 0), layout.clone()),
+            true => self.weight(call, id, "weight", (SCALE, 0), layout.clone()),
             false => self.weight(call, id, "weight", mean, Layout::Filled(1.0)),
         }
-        match center {
-            true => self.weight(call, id, "bias", (&["beta"], usize::from(scale)), layout.clone()),
+        match shift {
+            true => self.weight(call, id, "bias", (SHIFT, usize::from(scale)), layout.clone()),
             false => self.weight(call, id, "bias", mean, Layout::Filled(0.0)),
         }
         self.weight(call, id, "running_mean", mean, layout.clone());
-        self.weight(call, id, "running_var", (&["moving_variance", "running_std"], statistics + 1), layout);
+        self.weight(call, id, "running_var", (VARIANCE, statistics + 1), layout);
         Ok(Value { id, ..x.clone() })
     }
 
@@ -243,7 +242,7 @@ impl Translator {
         let channels = self.net.channels(x.id);
         let given = [spec.reals("mean", channels)?, spec.reals("variance", channels)?];
         // Keras divides by a deviation of at least 1e-7.
-        let kind = LayerKind::BatchNorm2d { channels, eps: 1e-14, momentum: 0.0 };
+        let kind = LayerKind::BatchNorm2d { channels, eps: 1e-14, momentum: 0.0, scale: false, shift: false };
         let id = self.net.layer(&spec.name, kind, &[x.id]);
         let mut constant = |param, values| self.weights.push(Weight { layer: id, param, from: From::Values(values) });
         constant("weight", vec![1.0; channels]);

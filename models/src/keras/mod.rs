@@ -30,12 +30,16 @@
 mod activations;
 mod fields;
 mod graph;
+mod in_order;
 mod layers;
 mod legacy;
 mod merge;
 mod shapes;
 mod translate;
+mod variables;
 mod weights;
+
+pub use in_order::in_order;
 
 use crate::network::{Network, NetworkError};
 use crate::weights::{Checkpoint, KERAS_CONFIG, StoredTensor, WeightsError};

@@ -44,6 +44,10 @@ pub struct Builder {
     open: Vec<(usize, usize)>,
     /// What batch-norms add to the variance.
     eps: f64,
+    /// Weight of a new batch in their running statistics.
+    momentum: f64,
+    /// Whether they have a scale of their own.
+    scale: bool,
     error: Option<NetworkError>,
 }
 
@@ -64,12 +68,32 @@ impl Builder {
             head: Head::Softmax,
             preprocess: Preprocess::CIFAR,
         };
-        Self { network, shapes: vec![Shape::Map { channels, height, width }], open: Vec::new(), eps: 1e-5, error }
+        Self {
+            network,
+            shapes: vec![Shape::Map { channels, height, width }],
+            open: Vec::new(),
+            eps: 1e-5,
+            momentum: 0.1,
+            scale: true,
+            error,
+        }
     }
 
     /// From here on batch-norms add `eps` to the variance; PyTorch's default is 1e-5.
     pub fn batch_norm_eps(mut self, eps: f64) -> Self {
         self.eps = eps;
+        self
+    }
+
+    /// From here on batch-norms weigh a new batch by `momentum`; PyTorch's default is 0.1, which Keras writes as 0.9.
+    pub fn batch_norm_momentum(mut self, momentum: f64) -> Self {
+        self.momentum = momentum;
+        self
+    }
+
+    /// From here on batch-norms have no scale of their own, as Keras's with `scale=False`.
+    pub fn batch_norm_without_scale(mut self) -> Self {
+        self.scale = false;
         self
     }
 
@@ -101,6 +125,10 @@ impl Builder {
     /// Closes the scope at `place`, which was the last to be opened.
     pub(crate) fn close(&mut self, place: usize, output: LayerId) {
         self.open.pop();
+        self.end(place, output);
+    }
+
+    fn end(&mut self, place: usize, output: LayerId) {
         let end = self.network.layers.len();
         let scope = &mut self.network.scopes[place];
         scope.layers.end = end;
@@ -122,16 +150,32 @@ impl Builder {
         output
     }
 
+    /// A [scope](Self::scope) whose name is not put before those of the layers within: Keras's are flat.
+    pub fn group(
+        &mut self,
+        kind: ScopeKind,
+        name: &str,
+        x: LayerId,
+        build: impl FnOnce(&mut Self, LayerId) -> LayerId,
+    ) -> LayerId {
+        let place = self.open(kind, name, x);
+        self.open.pop();
+        let output = build(self, x);
+        self.end(place, output);
+        output
+    }
+
     /// Convolution; `conv.in_channels` is filled in.
     pub fn conv(&mut self, name: &str, x: LayerId, conv: Conv2d) -> LayerId {
         let in_channels = self.channels(x);
         self.layer(name, LayerKind::Conv2d(Conv2d { in_channels, ..conv }), &[x])
     }
 
-    /// Batch normalisation with PyTorch's momentum and the epsilon of [`Builder::batch_norm_eps`].
+    /// Batch normalisation, as [`Builder::batch_norm_eps`] and its like say.
     pub fn batch_norm(&mut self, name: &str, x: LayerId) -> LayerId {
-        let (channels, eps) = (self.channels(x), self.eps);
-        self.layer(name, LayerKind::BatchNorm2d { channels, eps, momentum: 0.1 }, &[x])
+        let channels = self.channels(x);
+        let &mut Self { eps, momentum, scale, .. } = self;
+        self.layer(name, LayerKind::BatchNorm2d { channels, eps, momentum, scale, shift: true }, &[x])
     }
 
     /// ReLU.

@@ -92,6 +92,11 @@ impl Pool2d {
         Self { kernel: [kernel; 2], stride: [stride; 2], padding: Padding::Sides([padding; 4]), ceil: false }
     }
 
+    /// TensorFlow's padding: see [`Padding::Same`].
+    pub fn same(self) -> Self {
+        Self { padding: Padding::Same, ..self }
+    }
+
     /// Padding at `[top, bottom, left, right]` of an input of `[height, width]`.
     pub fn sides(&self, size: [usize; 2]) -> [usize; 4] {
         self.padding.sides(size, self.kernel, self.stride, [1; 2])
@@ -115,6 +120,10 @@ pub enum LayerKind {
         eps: f64,
         /// Weight of the new batch in the running mean and variance, as in PyTorch.
         momentum: f64,
+        /// Whether it has a scale of its own; without, it is 1.
+        scale: bool,
+        /// Whether it has a shift of its own; without, it is 0.
+        shift: bool,
     },
     /// A function of one number on every value, such as ReLU.
     Activation(Unary),

@@ -15,6 +15,10 @@ pub enum ParamKind {
     BnBias,
     /// Slopes of a PReLU.
     Slope,
+    /// Scale of a batch-norm that has none of its own: 1.
+    FixedScale,
+    /// Shift of a batch-norm that has none of its own: 0.
+    FixedShift,
     /// Running mean of a batch-norm.
     RunningMean,
     /// Running variance of a batch-norm.
@@ -22,9 +26,14 @@ pub enum ParamKind {
 }
 
 impl ParamKind {
-    /// Whether an optimiser changes it; running statistics are only measured.
+    /// Whether an optimiser changes it; running statistics are only measured, and what is fixed stays.
     pub fn is_trained(self) -> bool {
-        !matches!(self, Self::RunningMean | Self::RunningVar)
+        !self.is_fixed() && !matches!(self, Self::RunningMean | Self::RunningVar)
+    }
+
+    /// Whether it is the same in every file, and so is in none of Keras's.
+    pub fn is_fixed(self) -> bool {
+        matches!(self, Self::FixedScale | Self::FixedShift)
     }
 }
 
@@ -83,9 +92,9 @@ impl Network {
                         push("bias", &[out_features], ParamKind::Bias, in_features);
                     }
                 }
-                &LayerKind::BatchNorm2d { channels, .. } => {
-                    push("weight", &[channels], ParamKind::BnWeight, 1);
-                    push("bias", &[channels], ParamKind::BnBias, 1);
+                &LayerKind::BatchNorm2d { channels, scale, shift, .. } => {
+                    push("weight", &[channels], if scale { ParamKind::BnWeight } else { ParamKind::FixedScale }, 1);
+                    push("bias", &[channels], if shift { ParamKind::BnBias } else { ParamKind::FixedShift }, 1);
                     push("running_mean", &[channels], ParamKind::RunningMean, 1);
                     push("running_var", &[channels], ParamKind::RunningVar, 1);
                 }

@@ -15,6 +15,9 @@ use super::{StoredTensor, StoredType, WeightsError};
 /// Key in the metadata of a checkpoint under which the JSON of a Keras model's architecture stands.
 pub const KERAS_CONFIG: &str = "keras.model_config";
 
+/// Key under which the names of a Keras file's layers stand, one a line in the file's order.
+pub const KERAS_LAYERS: &str = "keras.layer_names";
+
 /// The most groups and tensors that are looked at: links may run in circles.
 const MOST_OBJECTS: usize = 100_000;
 /// The deepest nesting of groups.
@@ -43,6 +46,9 @@ pub(super) fn read(path: &Arc<Path>, bytes: FileBytes) -> std::result::Result<Re
         false => root,
     };
     let layers = strings(&weights, "layer_names").map_err(damaged)?;
+    if !layers.is_empty() {
+        metadata.insert(KERAS_LAYERS.to_string(), layers.join("\n"));
+    }
     let datasets = match layers.is_empty() {
         true => by_path(&weights).map_err(damaged)?,
         false => by_layer(&weights, &layers).map_err(damaged)?,

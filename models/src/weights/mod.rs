@@ -25,7 +25,7 @@ mod wrapper;
 pub use checkpoint::{Checkpoint, Format};
 pub use convert::{SaveType, TensorToSave, write_safetensors};
 pub use error::WeightsError;
-pub use hdf5::KERAS_CONFIG;
+pub use hdf5::{KERAS_CONFIG, KERAS_LAYERS};
 pub use hub::{DownloadProgress, HubOptions, fetch};
 pub use hub_address::HubAddress;
 pub use layout::Layout;

@@ -62,7 +62,10 @@ impl Sandbox {
         for key in ["HF_ENDPOINT", "HF_HUB_OFFLINE", "CONVSCOPE_KERNEL"] {
             command.env_remove(key);
         }
-        command.env("TORCH_HOME", self.path("torch-home")).env("HF_HOME", self.path("hf-home"));
+        command
+            .env("TORCH_HOME", self.path("torch-home"))
+            .env("HF_HOME", self.path("hf-home"))
+            .env("KERAS_HOME", self.path("keras-home"));
         command.envs(self.env.iter().map(|(k, v)| (k, v)));
         command
     }

@@ -1,0 +1,128 @@
+//! Inception-v3 (Szegedy et al. 2015, arXiv:1512.00567, table 1), as in Keras: batch-norms have no scale, and layers no names but
+//! numbers.
+
+use super::{DEFAULT_EPS, TF, builder, global_avg_pool, squeezed};
+use crate::families::inception_v3::WIDTH;
+use crate::network::{Builder, Classes, Conv2d, Head, LayerId, LayerKind, Network, NetworkError, Pool2d, ScopeKind};
+
+/// Inception-v3 with `width` channels in the stem, 32 in the paper.
+///
+/// # Errors
+/// For no width or no classes.
+pub fn keras_inception_v3(width: usize, classes: Classes) -> Result<Network, NetworkError> {
+    let mut net = builder("keras-inception_v3".into(), width, WIDTH, 299, DEFAULT_EPS).batch_norm_without_scale();
+    let (one, three) = ([1, 1], [3, 3]);
+    let mut m = Modules { net: &mut net, width };
+    let x = m.conv(LayerId::INPUT, 32, three, Step::Halve);
+    let x = m.conv(x, 32, three, Step::Within);
+    let x = m.conv(x, 64, three, Step::Keep);
+    let x = m.max_pool(x);
+    let x = m.conv(x, 80, one, Step::Within);
+    let x = m.conv(x, 192, three, Step::Within);
+    let mut x = m.max_pool(x);
+    // Maps of 35x35.
+    x = m.stage("stage1", x, |m, mut x| {
+        for (name, pooled) in [("mixed0", 32), ("mixed1", 64), ("mixed2", 64)] {
+            let a = m.chain(x, &[(64, one)]);
+            let b = m.chain(x, &[(48, one), (64, [5, 5])]);
+            let c = m.chain(x, &[(64, one), (96, three), (96, three)]);
+            let d = m.pooled(x, pooled);
+            x = m.net.concat(name, &[a, b, c, d]);
+        }
+        x
+    });
+    // Of 17x17.
+    x = m.stage("stage2", x, |m, x| {
+        let a = m.conv(x, 384, three, Step::Halve);
+        let b = m.chain(x, &[(64, one), (96, three)]);
+        let b = m.conv(b, 96, three, Step::Halve);
+        let c = m.max_pool(x);
+        let mut x = m.net.concat("mixed3", &[a, b, c]);
+        for (name, n) in [("mixed4", 128), ("mixed5", 160), ("mixed6", 160), ("mixed7", 192)] {
+            let a = m.chain(x, &[(192, one)]);
+            let b = m.chain(x, &[(n, one), (n, [1, 7]), (192, [7, 1])]);
+            let c = m.chain(x, &[(n, one), (n, [7, 1]), (n, [1, 7]), (n, [7, 1]), (192, [1, 7])]);
+            let d = m.pooled(x, 192);
+            x = m.net.concat(name, &[a, b, c, d]);
+        }
+        x
+    });
+    // Of 8x8.
+    x = m.stage("stage3", x, |m, x| {
+        let a = m.chain(x, &[(192, one)]);
+        let a = m.conv(a, 320, three, Step::Halve);
+        let b = m.chain(x, &[(192, one), (192, [1, 7]), (192, [7, 1])]);
+        let b = m.conv(b, 192, three, Step::Halve);
+        let c = m.max_pool(x);
+        let mut x = m.net.concat("mixed8", &[a, b, c]);
+        for (name, fork) in [("mixed9", "mixed9_0"), ("mixed10", "mixed9_1")] {
+            let a = m.chain(x, &[(320, one)]);
+            let b = m.chain(x, &[(384, one)]);
+            let b = m.fork(fork, b);
+            let c = m.chain(x, &[(448, one), (384, three)]);
+            let c = m.fork("concatenate", c);
+            let d = m.pooled(x, 192);
+            x = m.net.concat(name, &[a, b, c, d]);
+        }
+        x
+    });
+    let x = global_avg_pool(&mut net, "avg_pool", x);
+    net.linear("predictions", x, classes.len());
+    net.finish(classes, Head::Softmax, squeezed(299, TF))
+}
+
+/// What a convolution makes of the map's size.
+enum Step {
+    Keep,
+    /// Only windows that lie within the map.
+    Within,
+    /// Those, and every other one of them.
+    Halve,
+}
+
+/// The parts of modules, as long as nobody widens or narrows them.
+struct Modules<'a> {
+    net: &'a mut Builder,
+    width: usize,
+}
+
+impl Modules<'_> {
+    fn stage(&mut self, name: &str, x: LayerId, build: impl FnOnce(&mut Modules, LayerId) -> LayerId) -> LayerId {
+        let width = self.width;
+        self.net.group(ScopeKind::Stage, name, x, |net, x| build(&mut Modules { net, width }, x))
+    }
+
+    fn conv(&mut self, x: LayerId, channels: usize, kernel: [usize; 2], step: Step) -> LayerId {
+        let conv = Conv2d { kernel, ..Conv2d::new((channels * self.width).div_ceil(WIDTH), 1) }.without_bias();
+        let conv = match step {
+            Step::Keep => conv.same(),
+            Step::Within => conv,
+            Step::Halve => conv.stride(2),
+        };
+        let x = self.net.conv("conv2d", x, conv);
+        let x = self.net.batch_norm("batch_normalization", x);
+        self.net.relu("activation", x)
+    }
+
+    /// Convolutions that keep the map's size, one after another.
+    fn chain(&mut self, x: LayerId, convs: &[(usize, [usize; 2])]) -> LayerId {
+        convs.iter().fold(x, |x, &(channels, kernel)| self.conv(x, channels, kernel, Step::Keep))
+    }
+
+    /// A 1x3 and a 3x1 side by side.
+    fn fork(&mut self, name: &str, x: LayerId) -> LayerId {
+        let branches = [[1, 3], [3, 1]].map(|kernel| self.conv(x, 384, kernel, Step::Keep));
+        self.net.concat(name, &branches)
+    }
+
+    fn max_pool(&mut self, x: LayerId) -> LayerId {
+        self.net.max_pool("max_pooling2d", x, Pool2d::new(3, 2, 0))
+    }
+
+    /// The mean of what lies in the map, and a 1x1.
+    fn pooled(&mut self, x: LayerId, channels: usize) -> LayerId {
+        let pool = LayerKind::AvgPool2d { pool: Pool2d::new(3, 1, 0).same(), count_include_pad: false };
+        let x = self.net.layer("average_pooling2d", pool, &[x]);
+        self.conv(x, channels, [1, 1], Step::Keep)
+    }
+}

@@ -1,0 +1,36 @@
+//! VGG (Simonyan & Zisserman 2014, arXiv:1409.1556, table 1, configurations D and E), as in Keras.
+
+use super::{builder, conv_relu, dense_relu, squeezed};
+use crate::network::{Classes, Conv2d, Head, LayerId, Network, NetworkError, Pool2d};
+use crate::preprocess::Normalization;
+
+/// Channels of the five blocks, in those of the first.
+const WIDTHS: [usize; 5] = [1, 2, 4, 8, 8];
+
+/// VGG of 16 or 19 weight layers with `width` channels in the first block, 64 in the paper.
+///
+/// # Errors
+/// For another depth, no width or no classes.
+pub fn keras_vgg(depth: usize, width: usize, classes: Classes) -> Result<Network, NetworkError> {
+    let name = format!("keras-vgg{depth}");
+    let convs = match depth {
+        16 => [2, 2, 3, 3, 3],
+        19 => [2, 2, 4, 4, 4],
+        _ => return Err(NetworkError::Config { network: name, reason: format!("has 16 or 19 layers, not {depth}") }),
+    };
+    let mut net = builder(name, width, super::super::vgg::WIDTH, 224, super::DEFAULT_EPS);
+    let mut x = LayerId::INPUT;
+    for (block, (convs, times)) in (1..).zip(convs.into_iter().zip(WIDTHS)) {
+        for conv in 1..=convs {
+            x = conv_relu(&mut net, &format!("block{block}_conv{conv}"), x, Conv2d::new(times * width, 3).same());
+        }
+        x = net.max_pool(&format!("block{block}_pool"), x, Pool2d::new(2, 2, 0));
+    }
+    // Not in Keras, whose network takes 224x224 only: the identity there, it lets the dense layers take other sizes.
+    let x = net.adaptive_avg_pool("avgpool", x, [7, 7]);
+    let x = net.flatten("flatten", x);
+    let x = dense_relu(&mut net, "fc1", x, 4096);
+    let x = dense_relu(&mut net, "fc2", x, 4096);
+    net.linear("predictions", x, classes.len());
+    net.finish(classes, Head::Softmax, squeezed(224, Normalization::CAFFE))
+}
