@@ -89,6 +89,18 @@ fn totals() {
     }
 }
 
+/// What torchinfo counts, from `fixtures/torchinfo.py`.
+#[test]
+fn totals_are_torchinfos() {
+    let lines: Vec<&str> = include_str!("fixtures/torchinfo.txt").lines().collect();
+    assert!(lines.len() > 20);
+    for line in lines {
+        let net = build(line.split(' ').next().unwrap());
+        let summary = net.summary(net.input.height, net.input.width).unwrap();
+        assert_eq!(format!("{} {} {}", net.name, summary.parameters, summary.torchinfo_multiply_adds), line);
+    }
+}
+
 #[test]
 fn counts_by_kind() {
     // (name, convolutions, of them in shortcuts, dense, stages, blocks, down-sampling blocks)
@@ -100,6 +112,10 @@ fn counts_by_kind() {
         ("resnet101", [104, 4, 1, 4, 33, 4]),
         ("resnet152", [155, 4, 1, 4, 50, 4]),
         ("mobilenetv1_100", [27, 0, 1, 5, 0, 0]),
+        ("keras-vgg19", [16, 0, 3, 0, 0, 0]),
+        ("keras-resnet50", [53, 4, 1, 4, 16, 4]),
+        ("keras-resnet50v2", [53, 4, 1, 4, 16, 7]),
+        ("keras-xception", [74, 4, 1, 0, 12, 4]),
         ("resnet20-cifar", [19, 0, 1, 3, 9, 2]),
         ("resnet110-cifar", [109, 0, 1, 3, 54, 2]),
     ] {

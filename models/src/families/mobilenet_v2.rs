@@ -14,6 +14,9 @@ pub(super) const WIDTH: usize = 32;
 pub(super) const ROWS: [(usize, usize, usize, usize); 7] =
     [(1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1)];
 
+/// Blocks of each row.
+pub(crate) const BLOCKS: [usize; 7] = [ROWS[0].2, ROWS[1].2, ROWS[2].2, ROWS[3].2, ROWS[4].2, ROWS[5].2, ROWS[6].2];
+
 /// Channels before the mean, at least, however narrow the network.
 pub(super) const LAST: usize = 1280;
 

@@ -24,6 +24,7 @@ pub use keras::{
     keras_xception,
 };
 pub use mobilenet::mobilenet_v1;
+pub(crate) use mobilenet_v2::BLOCKS as MOBILENET_V2_BLOCKS;
 pub use mobilenet_v2::mobilenet_v2;
 pub use resnet::resnet;
 pub use resnet_cifar::resnet_cifar;

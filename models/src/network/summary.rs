@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{LayerKind, Network, NetworkError, ScopeKind, Shape};
+use super::{LayerKind, Network, NetworkError, ScopeKind, Shape, product};
 use crate::text::thousands;
 
 /// One line of the table.
@@ -51,6 +51,9 @@ pub struct Summary {
     pub parameters: usize,
     /// Sum of the rows' multiply-adds.
     pub multiply_adds: usize,
+    /// What [torchinfo](https://github.com/TylerYep/torchinfo) calls by that name: with each bias, and once each parameter of a
+    /// batch-norm.
+    pub torchinfo_multiply_adds: usize,
     /// Values that the layers put out for one image, without the input.
     pub activations: usize,
     /// Layers and scopes by kind.
@@ -84,6 +87,10 @@ impl Network {
             network: self.name.clone(),
             parameters: total(&|row| row.parameters),
             multiply_adds: total(&|row| row.multiply_adds),
+            torchinfo_multiply_adds: total(&|row| match (row.kind, row.shape.spatial()) {
+                ("Conv2d", Some([height, width])) => product(&[row.parameters, height, width]),
+                _ => row.parameters,
+            }),
             activations: total(&|row| row.shape.len()),
             counts: self.counts(),
             rows,
@@ -176,6 +183,7 @@ impl Summary {
                 "layers": self.rows.len(),
                 "parameters": self.parameters,
                 "multiply_adds": self.multiply_adds,
+                "torchinfo_multiply_adds": self.torchinfo_multiply_adds,
                 "activations": self.activations,
                 "convolutions": counts.convolutions,
                 "convolutions_in_shortcuts": counts.shortcut_convolutions,

@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::fmt;
 
+use super::aliases::known_names;
 use super::names::nearest_path;
 use super::{Checkpoint, StoredTensor, WeightsError};
 use crate::text::one_line;
@@ -70,10 +71,9 @@ pub struct Mismatch {
 
 /// Finds the stored tensor for each expected one, in the order of `expected`.
 ///
-/// Beside the torchvision names these are understood: timm's VGG head (`pre_logits.fc1`, `pre_logits.fc2`, `head.fc`
-/// for `classifier.0`, `.3`, `.6`), and `linear` for `fc` and the reverse (CIFAR ResNets). A stored shape fits if it is
+/// Beside the torchvision names those of timm and some older files are understood (`aliases`). A stored shape fits if it is
 /// the expected one, or differs only in how trailing dimensions are grouped: \[4096, 512, 7, 7\] fits \[4096, 25088\].
-/// torchvision's DenseNet files say `norm.1` for `norm1`. `num_batches_tracked`, which only training counts, and the auxiliary
+/// `num_batches_tracked`, which only training counts, and the auxiliary
 /// classifiers of GoogLeNet and Inception-v3 ([`training_only`]) are left out of the result and never reported.
 ///
 /// `model` is the network's name, for the message.
@@ -139,34 +139,6 @@ const TRAINING_ONLY: [&str; 3] = ["aux1", "aux2", "AuxLogits"];
 pub fn training_only(name: &str) -> Option<&'static str> {
     let (scope, _) = name.split_once('.')?;
     TRAINING_ONLY.into_iter().find(|known| *known == scope)
-}
-
-/// Scopes that go by another name in some checkpoints: the network's name for it, the file's.
-const SCOPES: [(&str, &str); 5] = [
-    // The CIFAR ResNets of github.com/akamaster/pytorch_resnet_cifar10.
-    ("fc", "linear"),
-    ("linear", "fc"),
-    // VGG in timm, whose head is a convolution.
-    ("classifier.0", "pre_logits.fc1"),
-    ("classifier.3", "pre_logits.fc2"),
-    ("classifier.6", "head.fc"),
-];
-
-/// The names under which a file may hold the tensor, its own first.
-fn known_names(name: &str) -> Vec<String> {
-    let inside = |scope: &str| name.strip_prefix(scope).filter(|rest| rest.starts_with('.'));
-    let others = SCOPES.iter().filter_map(|(scope, other)| Some(format!("{other}{}", inside(scope)?)));
-    std::iter::once(name.to_owned()).chain(others).chain(densenet(name)).collect()
-}
-
-/// The name of a dense layer's parameter in torchvision's files, which are older than its rule that names have no dots:
-/// `denselayer1.norm.1.weight` for `denselayer1.norm1.weight`.
-fn densenet(name: &str) -> Option<String> {
-    let [rest, layer, parameter] =
-        name.rsplitn(3, '.').collect::<Vec<_>>().try_into().map(|[p, l, r]: [&str; 3]| [r, l, p]).ok()?;
-    let number = layer.strip_prefix("norm").or(layer.strip_prefix("conv")).filter(|n| matches!(*n, "1" | "2"))?;
-    let inside = rest.rsplit('.').next()?.starts_with("denselayer");
-    inside.then(|| format!("{rest}.{}.{number}.{parameter}", &layer[..4]))
 }
 
 /// Whether two shapes hold the same elements in the same order and differ only in trailing dimensions being merged,
@@ -271,17 +243,5 @@ mod tests {
             assert_eq!(same_but_for_grouping(a, b), same, "{a:?} {b:?}");
             assert_eq!(same_but_for_grouping(b, a), same, "{b:?} {a:?}");
         }
-    }
-
-    #[test]
-    fn other_names_start_at_the_scope() {
-        assert_eq!(known_names("fc.weight"), ["fc.weight", "linear.weight"]);
-        assert_eq!(known_names("classifier.3.bias"), ["classifier.3.bias", "pre_logits.fc2.bias"]);
-        assert_eq!(known_names("features.0.fc.weight"), ["features.0.fc.weight"]);
-        assert_eq!(known_names("fc1.weight"), ["fc1.weight"]);
-        let (new, old) = ("features.denseblock1.denselayer2.norm1.bias", "features.denseblock1.denselayer2.norm.1.bias");
-        assert_eq!(known_names(new), [new, old]);
-        assert_eq!(known_names("layer1.0.conv1.weight"), ["layer1.0.conv1.weight"]);
-        assert_eq!(known_names("classifier.30.bias"), ["classifier.30.bias"]);
     }
 }

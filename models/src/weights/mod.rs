@@ -8,6 +8,7 @@
 //! The file's content decides its format, never its extension. Nothing stored in a file is executed, and no file
 //! makes the reader reserve memory that its own size does not justify.
 
+mod aliases;
 mod checkpoint;
 mod convert;
 mod error;

@@ -163,3 +163,26 @@ fn torchvisions_files_may_hold_more_and_older_names() {
     let source = convscope_models::Source::File(checkpoint);
     assert_eq!(source.left_out(), ["AuxLogits", "aux1"]);
 }
+
+/// Every tensor of timm's MobileNet v2, from `fixtures/torchinfo.py`, is one of torchvision's.
+#[test]
+fn timms_mobilenet_v2_is_known() {
+    use convscope_models::{Source, families, guess_network, load};
+    let listed: Vec<(&str, Vec<usize>)> = include_str!("../fixtures/timm_mobilenetv2_100.txt")
+        .lines()
+        .map(|line| line.split_once(' ').unwrap())
+        .map(|(name, shape)| (name, shape.split('x').map(|n| n.parse().unwrap()).collect()))
+        .collect();
+    let tensors: Vec<(&str, &[usize])> = listed.iter().map(|(name, shape)| (*name, &shape[..])).collect();
+    let folder = tempfile::tempdir().unwrap();
+    let checkpoint = ramps(folder.path(), "timm.safetensors", &tensors);
+    let network = families::build("mobilenet_v2", None).unwrap();
+    let needed: Vec<Expected> = network.params().into_iter().map(|p| Expected { name: p.name, shape: p.shape }).collect();
+    let matched = match_tensors("mobilenet_v2", &needed, &checkpoint).unwrap();
+    // Both list their tensors in the order in which the image meets them.
+    let names: Vec<&str> = matched.iter().map(|m| m.stored.name.as_str()).collect();
+    assert_eq!(names, listed.iter().map(|(name, _)| *name).collect::<Vec<_>>());
+    let source = Source::File(checkpoint);
+    assert_eq!(guess_network(&source, None).unwrap().name, "mobilenet_v2");
+    load(network, &source).unwrap();
+}

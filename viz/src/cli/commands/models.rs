@@ -19,14 +19,14 @@ pub fn run(common: &Common) -> Result<(), Problem> {
             .collect();
         return print(format!("{:#}", serde_json::Value::Array(rows)));
     }
-    let mut lines = vec![format!("{:16} {:>12}  about", "network", "parameters")];
+    let mut lines = vec![format!("{:18} {:>12}  about", "network", "parameters")];
     for k in &known {
-        lines.push(format!("{:16} {:>12}  {}", k.name, thousands(k.parameters), k.about));
+        lines.push(format!("{:18} {:>12}  {}", k.name, thousands(k.parameters), k.about));
         let weights = match &k.pretrained {
             Some(p) => p.url.clone() + &p.hub.as_ref().map(|h| format!("  or -w hf:{h}")).unwrap_or_default(),
             None => "your own".to_string(),
         };
-        lines.push(format!("{:30}weights: {weights}", ""));
+        lines.push(format!("{:32}weights: {weights}", ""));
     }
     print(lines.join("\n"))
 }
