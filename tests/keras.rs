@@ -207,6 +207,43 @@ fn mini_xception() {
     assert!(model.network.select("separable_conv2d_8").is_ok());
 }
 
+/// A file without an architecture, with Keras 1's names: layers are filled in Keras's order, not by what they are called.
+#[test]
+fn weights_alone_fill_layers_in_order() {
+    use convscope_models::network::{Builder, Conv2d, LayerId, LayerKind, Preprocess, ScopeKind};
+    let mut net = Builder::new("residual_weights", [3, 12, 10]).batch_norm_eps(1e-3);
+    let x = net.scope(ScopeKind::Sequence, "conv1_conv", LayerId::INPUT, |net, x| {
+        let x = net.conv("conv", x, Conv2d::new(4, 3).stride(2).same());
+        net.relu("relu", x)
+    });
+    let a = net.conv("a_conv", x, Conv2d::new(6, 1));
+    let a = net.batch_norm("a_norm", a);
+    let b = net.conv("b_conv", x, Conv2d::new(6, 1));
+    let norm = LayerKind::BatchNorm2d { channels: 6, eps: 1e-3, momentum: 0.01, scale: false, shift: true };
+    let b = net.layer("b_norm", norm, &[b]);
+    let x = net.add("sum", &[b, a]);
+    let x = net.flatten("flat", x);
+    let x = net.scope(ScopeKind::Sequence, "fc1", x, |net, x| {
+        let x = net.linear("dense", x, 7);
+        net.relu("relu", x)
+    });
+    net.linear("predictions", x, 5);
+    let network = net.finish(Classes::Count(5), Head::Softmax, Preprocess::CIFAR).unwrap();
+
+    let source = Source::parse(fixture("residual_weights.h5").to_str().unwrap(), &mut ()).unwrap();
+    assert!(described_network(&source).unwrap().is_none());
+    let model = load(network, &source).unwrap();
+    let image = Tensor::from_slice([1, 3, 12, 10], &fill_image("keras.residual_weights", 1, 3, 12, 10)).unwrap();
+    let bytes = golden("keras_weights.safetensors");
+    let file = SafeTensors::deserialize(&bytes).unwrap();
+    let (logits, gradient) = input_gradient(&model, &image, Some(0)).unwrap();
+    let largest = |v: &[f32]| v.iter().fold(0.0f32, |m, v| m.max(v.abs()));
+    let want = floats(&file, "logits");
+    close("logits", &logits[0].logits, &want, 1e-5 * largest(&want));
+    let want = floats(&file, "dx");
+    close("input gradient", gradient.f32(), &want, 1e-4 * largest(&want));
+}
+
 /// What comes out of opening these bytes, and what is left out if they open: one line.
 fn refusal(bytes: &[u8]) -> Option<String> {
     let folder = tempfile::tempdir().unwrap();
