@@ -140,22 +140,24 @@ pub fn described_network(source: &Source) -> Result<Option<Network>, LoadError> 
 pub fn guess_network(source: &Source, classes: Option<usize>) -> Result<Network, LoadError> {
     let Some(checkpoint) = source.checkpoint() else { return Err(LoadError::NoNetwork) };
     let counts = |t: &&crate::weights::StoredTensor| t.dtype.is_float() && training_only(&t.name).is_none();
+    // Why the file does not fit a network; `None` if they differ in the number of tensors already. Matching explains every difference,
+    // which takes long.
+    let misfit = |network: &Network| {
+        let ordered = in_order(network, checkpoint);
+        let checkpoint = ordered.as_ref().unwrap_or(checkpoint);
+        if checkpoint.tensors().iter().filter(counts).count() != network.params().len() {
+            return Err(None);
+        }
+        match_tensors(&network.name, &expected(network), checkpoint).map(drop).map_err(Some)
+    };
     for name in families::names() {
         let network = families::build(name, classes)?;
-        let ordered = in_order(&network, checkpoint);
-        let checkpoint = ordered.as_ref().unwrap_or(checkpoint);
-        let stored = checkpoint.tensors().iter().filter(counts).count();
-        // Matching explains every difference, which takes long; most networks differ in the number of tensors already.
-        if stored != network.params().len() {
-            continue;
-        }
-        let Err(error) = match_tensors(&network.name, &expected(&network), checkpoint) else { return Ok(network) };
-        let WeightsError::Mismatch(mismatch) = error else { continue };
-        if let Some(other) = resized(name, &network, &mismatch, classes) {
-            let ordered = in_order(&other, checkpoint);
-            if match_tensors(&other.name, &expected(&other), ordered.as_ref().unwrap_or(checkpoint)).is_ok() {
-                return Ok(other);
-            }
+        let Err(error) = misfit(&network) else { return Ok(network) };
+        let Some(WeightsError::Mismatch(mismatch)) = error else { continue };
+        if let Some(other) = resized(name, &network, &mismatch, classes)
+            && misfit(&other).is_ok()
+        {
+            return Ok(other);
         }
     }
     Err(LoadError::Unknown { file: checkpoint.path().display().to_string() })

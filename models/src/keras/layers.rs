@@ -333,7 +333,11 @@ impl Translator {
             let affine = Unary::Affine(scale[0], offset[0]);
             self.net.activation(&spec.name, x.id, affine)
         } else {
-            let id = self.net.layer(&spec.name, LayerKind::BatchNorm2d { channels, eps: 0.0, momentum: 0.0 }, &[x.id]);
+            let id = self.net.layer(
+                &spec.name,
+                LayerKind::BatchNorm2d { channels, eps: 0.0, momentum: 0.0, scale: true, shift: true },
+                &[x.id],
+            );
             let (zeros, ones) = (vec![0.0; channels], vec![1.0; channels]);
             for (param, values) in [("weight", scale), ("bias", offset), ("running_mean", zeros), ("running_var", ones)] {
                 self.weights.push(Weight { layer: id, param, from: From::Values(values) });

@@ -58,6 +58,8 @@ pub struct Summary {
     pub activations: usize,
     /// Layers and scopes by kind.
     pub counts: Counts,
+    /// How photos are prepared, in words.
+    pub photos: String,
 }
 
 impl Network {
@@ -93,6 +95,7 @@ impl Network {
             }),
             activations: total(&|row| row.shape.len()),
             counts: self.counts(),
+            photos: self.preprocess.to_string(),
             rows,
         })
     }
@@ -153,11 +156,12 @@ impl Summary {
         lines.insert(1, rule.clone());
         lines.insert(lines.len() - 1, rule);
         lines.push(self.counts.to_text());
+        lines.push(format!("photos: {}", self.photos));
         lines.join("\n")
     }
 
     /// The table as JSON with stable keys: `network`, `input` (`[c, h, w]`), `layers` (`index`,
-    /// `name`, `type`, `shape` without the batch, `parameters`, `multiply_adds`) and `totals`.
+    /// `name`, `type`, `shape` without the batch, `parameters`, `multiply_adds`) and `totals`; `photos` in words.
     pub fn to_json(&self) -> Value {
         let layers: Vec<Value> = self
             .rows
@@ -177,6 +181,7 @@ impl Summary {
         let counts = &self.counts;
         json!({
             "network": self.network,
+            "photos": self.photos,
             "input": self.rows.first().map(|row| row.shape.dims()),
             "layers": layers,
             "totals": {

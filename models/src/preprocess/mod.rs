@@ -8,6 +8,7 @@ mod jpeg;
 mod normalize;
 mod resize;
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 
 use image::RgbImage;
@@ -127,6 +128,28 @@ pub struct Preprocess {
     pub crop: Option<(usize, usize)>,
     /// From bytes to numbers.
     pub normalization: Normalization,
+}
+
+/// `224x224 whatever the proportions, nearest pixel, BGR 0 to 255, less 103.939, 116.779, 123.68`.
+impl fmt::Display for Preprocess {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.resize {
+            Resize::None => f.write_str("own size")?,
+            Resize::ShortSide(side) => write!(f, "shorter side {side}")?,
+            Resize::Exact { h, w } => write!(f, "{h}x{w} whatever the proportions")?,
+        }
+        if let Some((h, w)) = self.crop {
+            write!(f, ", crop {h}x{w}")?;
+        }
+        let filter = match self.filter {
+            Filter::Nearest => "nearest pixel",
+            Filter::Box => "box",
+            Filter::Bilinear => "bilinear",
+            Filter::Bicubic => "bicubic",
+            Filter::Lanczos => "Lanczos",
+        };
+        write!(f, ", {filter}, {}", self.normalization)
+    }
 }
 
 impl Preprocess {

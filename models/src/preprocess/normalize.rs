@@ -2,6 +2,7 @@
 
 use image::{Rgb, RgbImage};
 use serde::{Deserialize, Serialize};
+use std::fmt;
 
 /// The order of the planes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,6 +28,27 @@ pub struct Normalization {
     pub mean: [f32; 3],
     /// Divided by per channel.
     pub std: [f32; 3],
+}
+
+/// The channels and their range, what is subtracted and what they are divided by: `RGB 0 to 2, less 1`.
+impl fmt::Display for Normalization {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let order = match self.order {
+            ChannelOrder::Rgb => "RGB",
+            ChannelOrder::Bgr => "BGR",
+            ChannelOrder::Grey => "grey",
+        };
+        write!(f, "{order} 0 to {}", 255.0 / self.scale)?;
+        for (word, values, nothing) in [("less", self.mean, 0.0), ("over", self.std, 1.0)] {
+            let [first, second, third] = values;
+            match values.iter().all(|value| *value == first) {
+                true if first == nothing => {}
+                true => write!(f, ", {word} {first}")?,
+                false => write!(f, ", {word} {first}, {second}, {third}")?,
+            }
+        }
+        Ok(())
+    }
 }
 
 impl Normalization {

@@ -10,6 +10,7 @@ use convscope_models::labels::Labels;
 use convscope_models::network::{Classes, Network, Selection};
 use convscope_models::preprocess::{Prepared, Preprocess, Resize, prepare_file};
 use convscope_models::weights::DownloadProgress;
+use convscope_models::weights::KERAS_LAYERS;
 use convscope_models::{LoadError, Model, Source, builtin, described_network, families, find_weights, guess_network, load};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Map, Value, json};
@@ -57,7 +58,15 @@ pub fn network_and_weights(common: &Common) -> Result<(Network, Option<Source>),
             let named = families::build(name, count)?;
             described.filter(|d| d.name == named.name && count.is_none_or(|n| n == d.classes.len())).unwrap_or(named)
         }
-        (None, Some(source), None) => guess_network(source, count)?,
+        (None, Some(source), None) => {
+            let network = guess_network(source, count)?;
+            // Keras prepares photos in a way of its own for each network, and its files are silent about it.
+            let keras = source.checkpoint().is_some_and(|file| file.metadata().contains_key(KERAS_LAYERS));
+            if keras && !common.quiet {
+                eprintln!("note: {source} is taken for {}; photos: {}", network.name, network.preprocess);
+            }
+            network
+        }
         (None, None, None) => return Err(LoadError::NoNetwork.into()),
     };
     if let Some(names) = names {
