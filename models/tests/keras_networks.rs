@@ -166,4 +166,10 @@ fn photos_are_prepared_as_keras_does() {
         assert_eq!(resize, Resize::Exact { h: side, w: side }, "{name}");
     }
     assert_eq!(Normalization::CAFFE.order, ChannelOrder::Bgr);
+    let words = |name: &str| build(name).preprocess.to_string();
+    let caffe = "224x224 whatever the proportions, nearest pixel, BGR 0 to 255, less 103.939, 116.779, 123.68";
+    assert_eq!(words("keras-vgg16"), caffe);
+    assert_eq!(words("keras-xception"), "299x299 whatever the proportions, nearest pixel, RGB -1 to 1");
+    let torchvision = "shorter side 256, crop 224x224, bilinear, RGB 0 to 1, less 0.485, 0.456, 0.406, over 0.229, 0.224, 0.225";
+    assert_eq!(words("resnet50"), torchvision);
 }

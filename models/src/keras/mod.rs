@@ -11,6 +11,8 @@
 //! | `merge` | the layers that join several inputs |
 //! | `translate` | the walk over the graph: values, the head, how photos are prepared |
 //! | `weights` | which variable of a file fills which parameter |
+//! | `variables` | what Keras has called the variables of its layers |
+//! | `in_order` | files of weights without an architecture |
 //!
 //! Layers keep their Keras names. One that is several here, such as a convolution with its activation or a separable convolution, is a
 //! scope of that name, which stands for its output as in Keras; so is a model within the model. A layer that is called several times

@@ -30,7 +30,7 @@ pub struct Normalization {
     pub std: [f32; 3],
 }
 
-/// The channels and their range, what is subtracted and what they are divided by: `RGB 0 to 2, less 1`.
+/// The channels and their range, `RGB -1 to 1`; if it is not the same for all, what is subtracted and what they are divided by.
 impl fmt::Display for Normalization {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let order = match self.order {
@@ -38,13 +38,14 @@ impl fmt::Display for Normalization {
             ChannelOrder::Bgr => "BGR",
             ChannelOrder::Grey => "grey",
         };
-        write!(f, "{order} 0 to {}", 255.0 / self.scale)?;
-        for (word, values, nothing) in [("less", self.mean, 0.0), ("over", self.std, 1.0)] {
-            let [first, second, third] = values;
-            match values.iter().all(|value| *value == first) {
-                true if first == nothing => {}
-                true => write!(f, ", {word} {first}")?,
-                false => write!(f, ", {word} {first}, {second}, {third}")?,
+        let (top, [mean, ..], [std, ..]) = (255.0 / self.scale, self.mean, self.std);
+        if self.mean == [mean; 3] && self.std == [std; 3] {
+            return write!(f, "{order} {} to {}", (0.0 - mean) / std, (top - mean) / std);
+        }
+        write!(f, "{order} 0 to {top}")?;
+        for (word, values, nothing) in [("less", self.mean, [0.0; 3]), ("over", self.std, [1.0; 3])] {
+            if values != nothing {
+                write!(f, ", {word} {}, {}, {}", values[0], values[1], values[2])?;
             }
         }
         Ok(())

@@ -83,6 +83,38 @@ fn mobilenet_v2() {
 }
 
 #[test]
+fn keras_vgg() {
+    every_command("keras-vgg16-w8", 48, "block3_conv2.conv");
+}
+
+#[test]
+fn keras_resnets() {
+    every_command("keras-resnet50-w8", 48, "conv3_block2_2_conv");
+    every_command("keras-resnet50v2-w8", 48, "conv3_block2_2_pad");
+}
+
+#[test]
+fn keras_inception_v3() {
+    every_command("keras-inception_v3-w8", 80, "mixed5");
+}
+
+#[test]
+fn keras_xception() {
+    every_command("keras-xception-w8", 72, "block6_sepconv2.depthwise");
+}
+
+#[test]
+fn keras_mobilenets() {
+    every_command("keras-mobilenet-w8", 48, "conv_dw_4");
+    every_command("keras-mobilenet_v2-w8", 48, "block_4_depthwise");
+}
+
+#[test]
+fn keras_densenet() {
+    every_command("keras-densenet121-w8", 48, "conv3_block3_concat");
+}
+
+#[test]
 fn mobilenet_v1() {
     every_command("mobilenetv1_100-w8", 48, "blocks.2.0.conv_dw");
 }
