@@ -7,6 +7,7 @@
 //! | [`weights`], [`load`] | files and hub addresses to named tensors, named tensors to a model |
 //! | [`inspect`] | what a file of weights holds, known network or not |
 //! | [`keras`] | models as Keras saves them, architecture and all, to networks |
+//! | [`onnx`] | ONNX models, to networks |
 //! | [`builtin`] | a trained network and photos to try things on, within the program |
 //! | [`preprocess`], [`labels`] | photos to tensors as Pillow and torchvision do it; class names |
 //! | [`train`] | image folders, augmentation, the loop, checkpoints |
@@ -25,6 +26,7 @@ pub mod labels;
 mod load;
 pub mod model;
 pub mod network;
+pub mod onnx;
 pub mod preprocess;
 pub mod text;
 pub mod train;

@@ -5,6 +5,7 @@ use crate::fill::{Kind, fill_value};
 use crate::keras::{KerasModel, in_order};
 use crate::model::Model;
 use crate::network::{Network, NetworkError, Param, ParamKind};
+use crate::onnx::OnnxModel;
 use crate::weights::{
     Checkpoint, DownloadProgress, Expected, HubAddress, HubOptions, Mismatch, WeightsError, fetch, match_tensors, training_only,
 };
@@ -22,6 +23,8 @@ pub enum Source {
     File(Checkpoint),
     /// A file that describes its network layer by layer.
     Keras(Box<KerasModel>),
+    /// A file that describes its network operator by operator.
+    Onnx(Box<OnnxModel>),
     /// A closed form ([`crate::fill`]): an untrained network, the same on every machine.
     Random,
 }
@@ -53,6 +56,9 @@ impl Source {
             PathBuf::from(text)
         };
         let checkpoint = Checkpoint::open(path)?;
+        if let Some(model) = OnnxModel::read(&checkpoint)? {
+            return Ok(Source::Onnx(Box::new(model)));
+        }
         Ok(match KerasModel::read(&checkpoint)? {
             Some(model) => Source::Keras(Box::new(model)),
             None => Source::File(checkpoint),
@@ -64,6 +70,7 @@ impl Source {
         match self {
             Source::File(checkpoint) => Some(checkpoint),
             Source::Keras(model) => Some(&model.checkpoint),
+            Source::Onnx(model) => Some(&model.checkpoint),
             Source::Random => None,
         }
     }
@@ -128,6 +135,7 @@ pub fn described_network(source: &Source) -> Result<Option<Network>, LoadError> 
     match source {
         Source::File(checkpoint) => Ok(Network::from_metadata(checkpoint.metadata())?),
         Source::Keras(model) => Ok(Some(model.network.clone())),
+        Source::Onnx(model) => Ok(Some(model.network.clone())),
         Source::Random => Ok(None),
     }
 }

@@ -110,7 +110,7 @@ fn plan(file: &Path, text: &str) -> Result<translate::Plan, WeightsError> {
 }
 
 /// A network's error as the reason why a file cannot be used.
-fn reason(error: NetworkError) -> String {
+pub(crate) fn reason(error: NetworkError) -> String {
     match error {
         NetworkError::Layer { layer, kind, reason, .. } => format!("layer {layer} ({kind}) {reason}"),
         NetworkError::Config { reason, .. } => reason,

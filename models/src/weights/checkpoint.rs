@@ -1,4 +1,4 @@
-//! A file of named tensors: safetensors, PyTorch or Keras's HDF5.
+//! A file of named tensors: safetensors, PyTorch, Keras's HDF5 or ONNX.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -13,6 +13,7 @@ use super::names::natural_cmp;
 use super::stored::{Data, FileBytes};
 use super::wrapper::wrapper_prefix;
 use super::{StoredTensor, StoredType, WeightsError};
+use crate::onnx::proto::looks_like_model;
 use crate::text::distance;
 
 /// The format of a checkpoint, told by its content.
@@ -26,6 +27,8 @@ pub enum Format {
     Hdf5,
     /// The archive of Keras 3, `.keras`: a zip of the architecture and an HDF5 file.
     Keras,
+    /// [ONNX](https://onnx.ai): a graph and its initializers in Protocol Buffers.
+    Onnx,
 }
 
 /// The named tensors of one file, in natural order of their names (`layer1.2` before `layer1.10`).
@@ -38,11 +41,13 @@ pub struct Checkpoint {
     wrapper: String,
     tensors: Vec<StoredTensor>,
     metadata: BTreeMap<String, String>,
+    /// The bytes of an ONNX file, which describe its network.
+    onnx: Option<Arc<FileBytes>>,
 }
 
 impl Checkpoint {
-    /// Opens a safetensors file, a PyTorch checkpoint (`.pth`, `.pt`, `.th`, `.tar`, `.bin`) or a Keras model (`.keras`, `.h5`,
-    /// `.hdf5`). The content decides which it is. Nothing in a pickle is executed.
+    /// Opens a safetensors file, a PyTorch checkpoint (`.pth`, `.pt`, `.th`, `.tar`, `.bin`), a Keras model (`.keras`, `.h5`, `.hdf5`)
+    /// or an ONNX model, whose values may lie in files beside it. The content decides which it is. Nothing in a pickle is executed.
     ///
     /// What training scripts wrap around a network (`state_dict`, `model`, `module.`, `_orig_mod.`) is taken off the
     /// names, and what they save beside it (optimizer state, epochs) is left out.
@@ -56,6 +61,7 @@ impl Checkpoint {
         let path = path.as_ref();
         let map = map_file(path)?;
         let shared: Arc<Path> = path.into();
+        let mut onnx = None;
         let (format, mut tensors, metadata) = match sniff(&map) {
             Content::Safetensors => {
                 let (tensors, metadata) = read_safetensors(&shared, FileBytes::Mapped(map))?;
@@ -65,6 +71,10 @@ impl Checkpoint {
             Content::Hdf5 => {
                 let (tensors, metadata) = super::hdf5::read(&shared, FileBytes::Mapped(map))?;
                 (Format::Hdf5, tensors, metadata)
+            }
+            Content::Onnx => {
+                let file = onnx.insert(Arc::new(FileBytes::Mapped(map)));
+                (Format::Onnx, super::onnx::read(&shared, file)?, BTreeMap::new())
             }
             Content::Keras => {
                 let (tensors, metadata) = super::keras_archive::read(&shared, &map)?;
@@ -80,12 +90,13 @@ impl Checkpoint {
                     Format::PyTorch => "it is a Python pickle without a tensor in it (nothing in it was executed)",
                     Format::Keras => "it is a .keras archive without a tensor in its model.weights.h5",
                     Format::Hdf5 => "it is an HDF5 file without a tensor where Keras keeps its weights",
+                    Format::Onnx => "it is an ONNX model without a tensor",
                 },
             ));
         }
-        // A Keras model's layers may bear any name.
+        // The layers of a file that describes its network may bear any name.
         let wrapper = match format {
-            Format::Hdf5 | Format::Keras => String::new(),
+            Format::Hdf5 | Format::Keras | Format::Onnx => String::new(),
             _ => wrapper_prefix(tensors.iter().map(|tensor| tensor.name.as_str())),
         };
         if !wrapper.is_empty() {
@@ -98,7 +109,7 @@ impl Checkpoint {
             });
         }
         tensors.sort_by(|a, b| natural_cmp(&a.name, &b.name));
-        Ok(Self { path: shared, format, wrapper, tensors, metadata })
+        Ok(Self { path: shared, format, wrapper, tensors, metadata, onnx })
     }
 
     /// A safetensors file that is a part of the program, under a name for messages.
@@ -109,13 +120,19 @@ impl Checkpoint {
         let path: Arc<Path> = Path::new(name).into();
         let (mut tensors, metadata) = read_safetensors(&path, FileBytes::Included(bytes))?;
         tensors.sort_by(|a, b| natural_cmp(&a.name, &b.name));
-        Ok(Self { path, format: Format::Safetensors, wrapper: String::new(), tensors, metadata })
+        Ok(Self { path, format: Format::Safetensors, wrapper: String::new(), tensors, metadata, onnx: None })
     }
 
     /// The same file with these tensors, which are made of its own.
     pub(crate) fn with_tensors(&self, mut tensors: Vec<StoredTensor>) -> Self {
         tensors.sort_by(|a, b| natural_cmp(&a.name, &b.name));
-        Self { path: self.path.clone(), tensors, metadata: self.metadata.clone(), wrapper: self.wrapper.clone(), ..*self }
+        let (path, wrapper, metadata) = (self.path.clone(), self.wrapper.clone(), self.metadata.clone());
+        Self { path, wrapper, metadata, tensors, onnx: self.onnx.clone(), ..*self }
+    }
+
+    /// The bytes of an ONNX file.
+    pub(crate) fn onnx(&self) -> Option<&Arc<FileBytes>> {
+        self.onnx.as_ref()
     }
 
     /// The file.
@@ -151,7 +168,7 @@ impl Checkpoint {
     }
 }
 
-fn map_file(path: &Path) -> Result<Mmap, WeightsError> {
+pub(super) fn map_file(path: &Path) -> Result<Mmap, WeightsError> {
     let cannot = |error: std::io::Error| WeightsError::read(path, describe_io(path, &error));
     let about = fs::metadata(path).map_err(cannot)?;
     if about.is_dir() {
@@ -194,6 +211,7 @@ enum Content {
     Safetensors,
     PyTorch,
     Hdf5,
+    Onnx,
     Keras,
     Other(String),
 }
@@ -222,6 +240,9 @@ fn sniff(bytes: &[u8]) -> Content {
     if tar || bytes.first() == Some(&0x80) || bytes.starts_with(b"L119547037146038801333356") {
         return Content::PyTorch;
     }
+    if looks_like_model(bytes) {
+        return Content::Onnx;
+    }
     let start = String::from_utf8_lossy(&bytes[..bytes.len().min(256)]).trim_start().to_ascii_lowercase();
     Content::Other(if start.starts_with("version https://git-lfs") {
         "it is a Git LFS pointer, not the file itself: run `git lfs pull` where it came from".into()
@@ -229,7 +250,7 @@ fn sniff(bytes: &[u8]) -> Content {
         "it is a web page, not the file itself: download it by the address of its raw content".into()
     } else {
         let first: Vec<String> = bytes.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
-        format!("it is neither safetensors nor a PyTorch checkpoint nor a Keras file (it starts with bytes {})", first.join(" "))
+        format!("it is neither safetensors nor a PyTorch checkpoint nor a Keras file nor ONNX (it starts with bytes {})", first.join(" "))
     })
 }
 

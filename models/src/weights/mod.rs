@@ -20,6 +20,7 @@ mod keras_archive;
 mod layout;
 mod matching;
 mod names;
+mod onnx;
 mod stored;
 mod wrapper;
 
@@ -31,4 +32,5 @@ pub use hub::{DownloadProgress, HubOptions, fetch};
 pub use hub_address::HubAddress;
 pub use layout::Layout;
 pub use matching::{Expected, Matched, Mismatch, Misshapen, Unmatched, match_tensors, training_only};
+pub(crate) use onnx::model as onnx_model;
 pub use stored::{FileBytes, StoredTensor, StoredType};

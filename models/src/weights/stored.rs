@@ -103,12 +103,14 @@ impl AsRef<[u8]> for FileBytes {
 /// Where the bytes are.
 #[derive(Clone)]
 pub(super) enum Data {
-    /// A range of a safetensors file.
+    /// A range of a safetensors or ONNX file, or of one beside it.
     Mapped(Arc<FileBytes>, Range<usize>),
     /// A PyTorch checkpoint reads (and, for a strided view, gathers) when asked. `limit` is what the file can justify.
     PyTorch { tensor: pytorch_reader::Tensor, limit: u64 },
     /// An HDF5 file reads when asked, with the same limit.
     Hdf5 { dataset: Arc<hdf5_reader::Dataset>, limit: u64 },
+    /// Values that are no range of a file.
+    Made(Arc<[u8]>),
     /// Another tensor's values in another order.
     Rearranged(Box<StoredTensor>, Layout),
 }
@@ -136,6 +138,7 @@ impl StoredTensor {
     pub fn bytes(&self) -> Result<Cow<'_, [u8]>, WeightsError> {
         match &self.data {
             Data::Mapped(map, range) => Ok(Cow::Borrowed(&map[range.clone()])),
+            Data::Made(bytes) => Ok(Cow::Borrowed(bytes)),
             Data::PyTorch { tensor, limit } => {
                 self.refuse_excess(tensor.byte_len(), *limit)?;
                 tensor.read().map(Cow::Owned).map_err(|error| self.error(format!("cannot be read: {error}")))

@@ -1,0 +1,72 @@
+//! The same numbers in another shape.
+
+use super::super::constant::{axis, squeezed, target, unsqueezed};
+use super::super::node::{Node, short};
+use super::super::translate::{Translator, Value};
+use crate::network::LayerKind;
+
+impl Translator<'_> {
+    /// `Flatten`, `Reshape`, `Squeeze` and `Unsqueeze`.
+    pub(super) fn reshape(&mut self, place: usize, node: &Node) -> Result<Value, String> {
+        let x = self.value(node, 0)?;
+        let shape: Vec<usize> = std::iter::once(1).chain(x.dims.iter().copied()).collect();
+        let given = match (node.ints("axes"), self.constant(node, 1)?) {
+            (Some(axes), _) => Some(axes.to_vec()),
+            (None, Some(constant)) => Some(constant.ints().map_err(|reason| node.error(reason))?),
+            (None, None) => None,
+        };
+        let list = given.as_deref().unwrap_or_default();
+        let made = match node.op.as_str() {
+            "Flatten" => {
+                let along = axis(node.int_or("axis", 1), shape.len() + 1).map_err(|reason| node.error(reason))?;
+                Ok(vec![shape[..along].iter().product(), shape[along..].iter().product()])
+            }
+            "Squeeze" => squeezed(&shape, given.is_some(), list),
+            "Unsqueeze" => unsqueezed(&shape, list),
+            _ => target(&shape, list),
+        };
+        let made = made.map_err(|reason| node.error(reason))?;
+        match made.split_first() {
+            Some((1, dims)) => self.view(place, node, x, dims),
+            _ => Err(node.error(format!("makes {} of one image; its batch must stay the first extent", short(&made)))),
+        }
+    }
+
+    /// `x` as one image of the extents `dims`, which are as many numbers.
+    fn view(&mut self, place: usize, node: &Node, x: Value, dims: &[usize]) -> Result<Value, String> {
+        if x.dims == dims {
+            return Ok(x);
+        }
+        match (x.extents(), dims) {
+            (Some([c, h, w]), [_]) => {
+                let name = self.name(place);
+                let id = self.net.flatten(&name, x.id);
+                let maps = if x.last { vec![[c, h, w]] } else { vec![[c * h * w, 1, 1]] };
+                let pixel = (h * w == 1).then_some(x.id);
+                Ok(Value { maps, pixel, ..Value::vector(id, c * h * w) })
+            }
+            // One pixel lies the same in either order.
+            (Some([c, 1, 1]), &[channels, 1, 1]) if c == channels => Ok(Value::map(x.id, [c, 1, 1], false)),
+            (Some([c, 1, 1]), &[1, 1, channels]) if c == channels => Ok(Value::map(x.id, [c, 1, 1], true)),
+            (None, &[c, 1, 1] | &[1, 1, c])
+                if let Some(pixel) = x.pixel
+                    && c == x.channels() =>
+            {
+                Ok(Value::map(pixel, [c, 1, 1], dims[0] == 1 && c != 1))
+            }
+            _ => Err(node.error(format!("makes the shape {} of {:?}, which no layer here does", short(dims), x.dims))),
+        }
+    }
+
+    /// Channels first or last: these are only ways to see a map.
+    pub(super) fn transpose(&mut self, node: &Node) -> Result<Value, String> {
+        let x = self.value(node, 0)?;
+        let order = node.ints("perm").unwrap_or_default();
+        match (x.extents(), order, x.last) {
+            (Some(extents), [0, 3, 1, 2], true) => Ok(Value::map(x.id, extents, false)),
+            (Some(extents), [0, 2, 3, 1], false) => Ok(Value::map(x.id, extents, true)),
+            (Some(_), [0, 1, 2, 3], _) | (None, [0, 1], _) => Ok(x),
+            _ => Err(node.error(format!("puts {:?} in the order {}; channels first or last are read", x.dims, short(order)))),
+        }
+    }
+}

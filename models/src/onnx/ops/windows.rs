@@ -1,0 +1,213 @@
+//! Convolution, pooling, padding.
+
+use super::super::constant::axis;
+use super::super::node::{Node, short, size, sizes};
+use super::super::translate::{Translator, Value};
+use crate::network::{Conv2d, LayerId, LayerKind, Padding, Pool2d};
+
+/// What windows over a map are.
+struct Windows {
+    kernel: [usize; 2],
+    stride: [usize; 2],
+    dilation: [usize; 2],
+    padding: Padding,
+}
+
+impl Translator<'_> {
+    pub(super) fn conv(&mut self, place: usize, node: &Node) -> Result<Value, String> {
+        let (x, [in_channels, height, width]) = self.map(node, 0)?;
+        let weight = self.needed(node, 1)?.clone();
+        let &[out_channels, _, kh, kw] = weight.shape() else {
+            return Err(
+                node.error(format!("has a weight of the shape {}; 2-dimensional convolutions are read", short(weight.shape())))
+            );
+        };
+        if node.sizes_or("kernel_shape", [kh, kw])? != [kh, kw] {
+            return Err(node.error(format!("has another kernel_shape than its weight, which is {}", short(weight.shape()))));
+        }
+        let Windows { kernel, stride, dilation, padding } = windows(node, [height, width], [kh, kw])?;
+        let groups = size(node.int_or("group", 1)).unwrap_or(0);
+        let mut bias = self.constant(node, 2)?.cloned();
+        let kind =
+            |bias| LayerKind::Conv2d(Conv2d { in_channels, out_channels, kernel, stride, padding, dilation, groups, bias });
+        let output = Value::map(x.id, [out_channels, 0, 0], false);
+        if bias.is_none()
+            && let Some(values) = self.bias_after(place, &output)
+        {
+            bias = Some(super::super::constant::Constant::list(values.into_iter().map(f64::from)));
+        }
+        let name = self.name(place);
+        let id = self.net.layer(&name, kind(bias.is_some()), &[x.id]);
+        self.stored(id, "weight", &weight, weight.shape().to_vec());
+        if let Some(bias) = bias {
+            self.stored(id, "bias", &bias, bias.shape().to_vec());
+        }
+        Ok(self.seen(id, false))
+    }
+
+    /// The map that a layer puts out, its channels first or last.
+    pub(super) fn seen(&self, id: LayerId, last: bool) -> Value {
+        let [h, w] = self.net.spatial(id).unwrap_or([1, 1]);
+        Value::map(id, [self.net.channels(id), h, w], last)
+    }
+
+    pub(super) fn pool(&mut self, place: usize, node: &Node) -> Result<Value, String> {
+        let (x, [_, height, width]) = self.map(node, 0)?;
+        if !node.has("kernel_shape") {
+            return Err(node.error("has no kernel_shape"));
+        }
+        let kernel = node.sizes_or("kernel_shape", [1; 2])?;
+        let Windows { stride, padding, dilation, .. } = windows(node, [height, width], kernel)?;
+        if dilation != [1; 2] {
+            return Err(node.error(format!("has dilations {}; dense windows are read", short(&dilation))));
+        }
+        let pool = Pool2d { kernel, stride, padding, ceil: node.int_or("ceil_mode", 0) != 0 };
+        let kind = match node.op.as_str() {
+            "MaxPool" => LayerKind::MaxPool2d(pool),
+            _ => LayerKind::AvgPool2d { pool, count_include_pad: node.int_or("count_include_pad", 0) != 0 },
+        };
+        let name = self.name(place);
+        let id = self.net.layer(&name, kind, &[x.id]);
+        Ok(self.seen(id, false))
+    }
+
+    pub(super) fn global_pool(&mut self, place: usize, node: &Node) -> Result<Value, String> {
+        let (x, _) = self.map(node, 0)?;
+        let name = self.name(place);
+        let id = self.net.layer(&name, whole(node.op.contains("Max")), &[x.id]);
+        Ok(self.seen(id, false))
+    }
+
+    /// `Pad` with zeros around a map.
+    pub(super) fn pad(&mut self, place: usize, node: &Node) -> Result<Value, String> {
+        let x = self.value(node, 0)?;
+        let filling = match self.constant(node, 2)? {
+            Some(constant) => constant.scalar().map_err(|reason| node.error(reason))?,
+            None => node.float_or("value", 0.0)?,
+        };
+        if node.word_or("mode", "constant") != "constant" || filling != 0.0 {
+            return Err(node.error("pads with something else than zeros"));
+        }
+        // An input since the operators' version 11, and the axes one since 18.
+        let numbers = |place: usize| match self.constant(node, place)? {
+            Some(constant) => constant.ints().map(Some).map_err(|reason| node.error(reason)),
+            None => Ok(None),
+        };
+        let pads = match node.ints("pads") {
+            Some(pads) => pads.to_vec(),
+            None => numbers(1)?.unwrap_or_default(),
+        };
+        let rank = x.dims.len() + 1;
+        let axes = numbers(3)?.unwrap_or((0..rank as i64).collect());
+        let wrong = || node.error(format!("has pads {} of the axes {}; height and width are read", short(&pads), short(&axes)));
+        if pads.len() != 2 * axes.len() || x.extents().is_none() {
+            return Err(wrong());
+        }
+        let rows = if x.last { 1 } else { 2 };
+        let mut sides = [0; 4];
+        for (i, &along) in axes.iter().enumerate() {
+            let along = axis(along, rank).map_err(|reason| node.error(reason))?;
+            for (end, &pad) in [pads[i], pads[axes.len() + i]].iter().enumerate() {
+                match size(pad) {
+                    Some(0) => {}
+                    Some(n) if along == rows || along == rows + 1 => sides[2 * (along - rows) + end] = n,
+                    _ => return Err(wrong()),
+                }
+            }
+        }
+        let name = self.name(place);
+        let id = self.net.layer(&name, LayerKind::ZeroPad2d(sides), &[x.id]);
+        Ok(self.seen(id, x.last))
+    }
+
+    /// `Upsample` and `Resize`: the nearest pixel, by whole factors.
+    pub(super) fn resize(&mut self, place: usize, node: &Node) -> Result<Value, String> {
+        let x = self.value(node, 0)?;
+        let Some([_, height, width]) = x.extents() else {
+            return Err(node.error(format!("reads the shape {:?}, wants a map", x.dims)));
+        };
+        if node.word_or("mode", "nearest") != "nearest" {
+            return Err(node.error(format!("has the mode {:?}; nearest is read", node.word_or("mode", ""))));
+        }
+        let numbers = |place: usize| match self.constant(node, place)? {
+            Some(constant) => constant.numbers().map(Some).map_err(|reason| node.error(reason)),
+            None => Ok(None),
+        };
+        // Resize took only scales before version 11, and a region of interest before them since.
+        let scales_at = if node.op == "Resize" && self.graph.opset >= 11 { 2 } else { 1 };
+        let scales = match node.floats("scales") {
+            Some(scales) => scales.iter().map(|&s| f64::from(s)).collect(),
+            None => numbers(scales_at)?.unwrap_or_default(),
+        };
+        let sizes = if scales.is_empty() { numbers(3)?.unwrap_or_default() } else { Vec::new() };
+        let batched = [&[1.0], x.dims.iter().map(|&n| n as f64).collect::<Vec<_>>().as_slice()].concat();
+        let factors: Vec<f64> = match sizes.is_empty() {
+            true => scales,
+            false => sizes.iter().zip(&batched).map(|(size, extent)| size / extent).collect(),
+        };
+        let whole: Option<Vec<usize>> = factors.iter().map(|&f| size(f as i64).filter(|&n| n > 0 && n as f64 == f)).collect();
+        let factors = match (whole.as_deref(), x.last) {
+            (Some(&[1, 1, rows, columns]), false) | (Some(&[1, rows, columns, 1]), true) => [rows, columns],
+            _ => return Err(node.error(format!("scales {height}x{width} by {}; whole factors are read", short(&factors)))),
+        };
+        let name = self.name(place);
+        let id = self.net.layer(&name, LayerKind::UpsampleNearest2d(factors), &[x.id]);
+        Ok(self.seen(id, x.last))
+    }
+
+    /// The mean or maximum over height and width.
+    pub(super) fn reduce(&mut self, place: usize, node: &Node) -> Result<Value, String> {
+        let x = self.value(node, 0)?;
+        let Some([channels, _, _]) = x.extents() else {
+            return Err(node.error(format!("reads the shape {:?}, wants a map", x.dims)));
+        };
+        // An input since the operators' version 18 (of a maximum: 13 took an attribute too).
+        let axes = match (node.ints("axes"), self.constant(node, 1)?) {
+            (Some(axes), _) => axes.to_vec(),
+            (None, Some(axes)) => axes.ints().map_err(|reason| node.error(reason))?,
+            (None, None) => Vec::new(),
+        };
+        let mut places: Vec<i64> = axes.iter().map(|&axis| if axis < 0 { axis.saturating_add(4) } else { axis }).collect();
+        places.sort_unstable();
+        if places != if x.last { [1, 2] } else { [2, 3] } {
+            return Err(node.error(format!("works along the axes {}; height and width are read", short(&axes))));
+        }
+        let kind = whole(node.op == "ReduceMax");
+        let name = self.name(place);
+        if node.int_or("keepdims", 1) != 0 {
+            let id = self.net.layer(&name, kind, &[x.id]);
+            return Ok(Value::map(id, [channels, 1, 1], x.last));
+        }
+        let places = self.chain(&name, x.id, vec![("pool", kind), ("flatten", LayerKind::Flatten)]);
+        Ok(Value { pixel: places.first().copied(), ..Value::vector(*places.last().unwrap_or(&x.id), channels) })
+    }
+}
+
+/// A pooling over the whole map.
+fn whole(maximum: bool) -> LayerKind {
+    match maximum {
+        true => LayerKind::AdaptiveMaxPool2d { output: [1, 1] },
+        false => LayerKind::AdaptiveAvgPool2d { output: [1, 1] },
+    }
+}
+
+/// The windows of a node over a map of `size`.
+fn windows(node: &Node, size: [usize; 2], kernel: [usize; 2]) -> Result<Windows, String> {
+    let (stride, dilation) = (node.sizes_or("strides", [1; 2])?, node.sizes_or("dilations", [1; 2])?);
+    let [top, left, bottom, right] = match node.ints("pads") {
+        None => [0; 4],
+        Some(pads) => sizes(pads).ok_or_else(|| node.error(format!("has pads {}, wants 4 from 0 on", short(pads))))?,
+    };
+    let padding = match node.word_or("auto_pad", "NOTSET").as_str() {
+        "NOTSET" | "" => Padding::Sides([top, bottom, left, right]),
+        "VALID" => Padding::NONE,
+        "SAME_UPPER" => Padding::Same,
+        // The odd pixel goes to the top and left.
+        "SAME_LOWER" => {
+            let [top, bottom, left, right] = Padding::Same.sides(size, kernel, stride, dilation);
+            Padding::Sides([bottom, top, right, left])
+        }
+        other => return Err(node.error(format!("has auto_pad {other:?}"))),
+    };
+    Ok(Windows { kernel, stride, dilation, padding })
+}
