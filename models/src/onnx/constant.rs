@@ -102,7 +102,9 @@ pub(super) fn fold(node: &Node, opset: i64, inputs: &[Option<&Constant>]) -> Res
             }
             _ => x.clone(),
         },
-        "Shape" => Constant::list(x.shape().iter().map(|&n| n as f64)),
+        "CastLike" => x.clone(),
+        "Shape" => shape_of(node, x.shape()),
+        "Expand" => expand(x, &input(1)?.ints()?)?,
         "Unsqueeze" => x.reshaped(unsqueezed(x.shape(), &axes(&[])?)?),
         "Squeeze" => x.reshaped(squeezed(x.shape(), node.has("axes") || inputs.len() > 1, &axes(&[])?)?),
         "Reshape" => x.reshaped(target(x.shape(), &input(1)?.ints()?)?),
@@ -124,15 +126,9 @@ pub(super) fn fold(node: &Node, opset: i64, inputs: &[Option<&Constant>]) -> Res
         }
         "Slice" => slice(node, opset, x, inputs)?,
         "ConstantOfShape" => {
-            let shape: Option<Vec<usize>> = x.ints()?.into_iter().map(super::node::size).collect();
-            let count = |shape: &Vec<usize>| shape.iter().try_fold(1usize, |n, &extent| n.checked_mul(extent));
-            let shape =
-                shape.filter(|shape| count(shape).is_some_and(|n| n <= MOST_NUMBERS)).ok_or("makes too large a constant")?;
-            let value = match node.tensor("value") {
-                None => 0.0,
-                Some(bytes) => filling(bytes)?,
-            };
-            Constant::Numbers { values: vec![value; count(&shape).unwrap_or(0)], shape }
+            let shape = small(&x.ints()?)?;
+            let value = node.tensor("value").map_or(Ok(0.0), filling)?;
+            Constant::Numbers { values: vec![value; shape.iter().product()], shape }
         }
         "Add" => arithmetic(x, input(1)?, |a, b| a + b)?,
         "Sub" => arithmetic(x, input(1)?, |a, b| a - b)?,
@@ -144,6 +140,31 @@ pub(super) fn fold(node: &Node, opset: i64, inputs: &[Option<&Constant>]) -> Res
         "Neg" => unary(x, |v| -v)?,
         _ => return Ok(None),
     }))
+}
+
+/// `Shape`, whole or in part.
+pub(super) fn shape_of(node: &Node, shape: &[usize]) -> Constant {
+    let rank = shape.len() as i64;
+    let end = |key: &str, default| {
+        let place = node.int_or(key, default);
+        (if place < 0 { place.saturating_add(rank) } else { place }).clamp(0, rank) as usize
+    };
+    let part = shape.get(end("start", 0)..end("end", rank)).unwrap_or_default();
+    Constant::list(part.iter().map(|&n| n as f64))
+}
+
+/// `Expand` of one number.
+fn expand(x: &Constant, wanted: &[i64]) -> Result<Constant, String> {
+    let shape = small(wanted)?;
+    let value = x.scalar()?;
+    Ok(Constant::Numbers { values: vec![value; shape.iter().product()], shape })
+}
+
+/// A shape of few numbers.
+fn small(wanted: &[i64]) -> Result<Vec<usize>, String> {
+    let shape: Option<Vec<usize>> = wanted.iter().map(|&n| super::node::size(n)).collect();
+    let count = |shape: &Vec<usize>| shape.iter().try_fold(1usize, |n, &extent| n.checked_mul(extent));
+    shape.filter(|shape| count(shape).is_some_and(|n| n <= MOST_NUMBERS)).ok_or_else(|| "makes too large a constant".into())
 }
 
 fn unary(x: &Constant, f: impl Fn(f64) -> f64) -> Result<Constant, String> {

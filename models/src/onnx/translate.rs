@@ -1,6 +1,6 @@
 //! The walk over the graph: values, weights, the head.
 
-use super::constant::{Constant, fold};
+use super::constant::{Constant, fold, shape_of};
 use super::graph::Graph;
 use super::names::{Names, scopes};
 use super::node::Node;
@@ -223,7 +223,9 @@ impl Translator<'_> {
                 None => inputs.push(None),
             }
         }
-        if inputs.len() == node.inputs.len()
+        // The second input of CastLike only tells a type.
+        let constant = inputs.len() == node.inputs.len() || node.op == "CastLike" && !inputs.is_empty();
+        if constant
             && let Some(constant) = fold(node, graph.opset, &inputs).map_err(|reason| node.error(reason))?
         {
             return Ok(Named::Constant(constant));
@@ -238,14 +240,8 @@ impl Translator<'_> {
         if node.op == "Shape" {
             // One image at a time: what is computed from the shape holds for any number of them.
             let x = self.value(node, 0)?;
-            let dims: Vec<f64> = std::iter::once(1).chain(x.dims).map(|n| n as f64).collect();
-            let rank = dims.len() as i64;
-            let end = |key: &str, default| {
-                let place = node.int_or(key, default);
-                (if place < 0 { place.saturating_add(rank) } else { place }).clamp(0, rank) as usize
-            };
-            let range = end("start", 0)..end("end", rank);
-            return Ok(Named::Constant(Constant::list(dims.get(range).unwrap_or_default().to_vec())));
+            let shape: Vec<usize> = std::iter::once(1).chain(x.dims).collect();
+            return Ok(Named::Constant(shape_of(node, &shape)));
         }
         let value = self.layer(place, node)?;
         self.net.check().map_err(reason)?;

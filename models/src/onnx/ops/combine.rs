@@ -36,13 +36,24 @@ impl Translator<'_> {
         for i in 0..node.inputs.len() {
             values.push(self.value(node, i)?);
         }
-        let first = values[0].clone();
+        // The largest decides; what is one pixel in each channel, as a gate of squeeze-and-excitation is, is spread over the others.
+        let length = |v: &&Value| v.dims.iter().product::<usize>();
+        let Some(first) = values.iter().rev().max_by_key(length).cloned() else { return Err(node.error("joins nothing")) };
+        let name = self.name(place);
+        for value in &mut values {
+            if let (Some([c, h, w]), Some([channels, 1, 1])) = (first.extents(), value.extents())
+                && (c == channels && first.dims != value.dims)
+                && (first.last == value.last || c == 1)
+            {
+                let id = self.net.layer(&format!("{name}.spread"), LayerKind::UpsampleNearest2d([h, w]), &[value.id]);
+                *value = Value { id, ..first.clone() };
+            }
+        }
         // Of vectors that were flattened in different ways, other numbers would meet here than in the file.
         if let Some(other) = values.iter().find(|v| v.dims != first.dims || v.last != first.last || v.maps != first.maps) {
             return Err(node.error(format!("joins the shapes {:?} and {:?}; equal ones are read", first.dims, other.dims)));
         }
         let mut ids: Vec<LayerId> = values.iter().map(|v| v.id).collect();
-        let name = self.name(place);
         let id = match node.op.as_str() {
             "Mul" => self.net.layer(&name, LayerKind::Multiply, &ids),
             "Sub" => {

@@ -45,7 +45,7 @@ impl Translator<'_> {
                 let id = self.net.layer(&name, LayerKind::Dropout { p: p.clamp(0.0, 1.0) }, &[x.id]);
                 Ok(Value { id, ..x })
             }
-            "Identity" | "Cast" => self.value(node, 0),
+            "Identity" | "Cast" | "CastLike" => self.value(node, 0),
             "Flatten" | "Reshape" | "Squeeze" | "Unsqueeze" => self.reshape(place, node),
             "Transpose" => self.transpose(node),
             _ => {

@@ -3,7 +3,7 @@
 use super::super::constant::{axis, squeezed, target, unsqueezed};
 use super::super::node::{Node, short};
 use super::super::translate::{Translator, Value};
-use crate::network::LayerKind;
+use crate::network::{LayerId, LayerKind};
 
 impl Translator<'_> {
     /// `Flatten`, `Reshape`, `Squeeze` and `Unsqueeze`.
@@ -48,14 +48,24 @@ impl Translator<'_> {
             // One pixel lies the same in either order.
             (Some([c, 1, 1]), &[channels, 1, 1]) if c == channels => Ok(Value::map(x.id, [c, 1, 1], false)),
             (Some([c, 1, 1]), &[1, 1, channels]) if c == channels => Ok(Value::map(x.id, [c, 1, 1], true)),
-            (None, &[c, 1, 1] | &[1, 1, c])
-                if let Some(pixel) = x.pixel
-                    && c == x.channels() =>
-            {
-                Ok(Value::map(pixel, [c, 1, 1], dims[0] == 1 && c != 1))
+            (None, &[c, 1, 1] | &[1, 1, c]) if c == x.channels() => {
+                let id = match x.pixel {
+                    Some(pixel) => pixel,
+                    None => self.unflatten(place, &x, [c, 1, 1]),
+                };
+                Ok(Value::map(id, [c, 1, 1], dims[0] == 1 && c != 1))
+            }
+            // Numbers that were a map with its channels last lie in another order here.
+            (None, &[c, h, w]) if x.maps.iter().all(|&[_, h, w]| h * w == 1) => {
+                Ok(Value::map(self.unflatten(place, &x, [c, h, w]), [c, h, w], false))
             }
             _ => Err(node.error(format!("makes the shape {} of {:?}, which no layer here does", short(dims), x.dims))),
         }
+    }
+
+    fn unflatten(&mut self, place: usize, x: &Value, shape: [usize; 3]) -> LayerId {
+        let name = self.name(place);
+        self.net.layer(&name, LayerKind::Unflatten { shape }, &[x.id])
     }
 
     /// Channels first or last: these are only ways to see a map.

@@ -1,6 +1,6 @@
 //! Convolution, pooling, padding.
 
-use super::super::constant::axis;
+use super::super::constant::{Constant, axis};
 use super::super::node::{Node, short, size, sizes};
 use super::super::translate::{Translator, Value};
 use crate::network::{Conv2d, LayerId, LayerKind, Padding, Pool2d};
@@ -28,13 +28,16 @@ impl Translator<'_> {
         let Windows { kernel, stride, dilation, padding } = windows(node, [height, width], [kh, kw])?;
         let groups = size(node.int_or("group", 1)).unwrap_or(0);
         let mut bias = self.constant(node, 2)?.cloned();
+        // Exporters write zeros where there is no bias.
+        let zeros = |bias: &Constant| matches!(bias, Constant::Numbers { values, .. } if values.iter().all(|&v| v == 0.0));
+        bias = bias.filter(|bias| !zeros(bias));
         let kind =
             |bias| LayerKind::Conv2d(Conv2d { in_channels, out_channels, kernel, stride, padding, dilation, groups, bias });
         let output = Value::map(x.id, [out_channels, 0, 0], false);
         if bias.is_none()
             && let Some(values) = self.bias_after(place, &output)
         {
-            bias = Some(super::super::constant::Constant::list(values.into_iter().map(f64::from)));
+            bias = Some(Constant::list(values.into_iter().map(f64::from)));
         }
         let name = self.name(place);
         let id = self.net.layer(&name, kind(bias.is_some()), &[x.id]);
