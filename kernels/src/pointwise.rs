@@ -8,11 +8,13 @@ use crate::simd::Vector;
 use crate::stream::{lanes, par_map};
 use crate::table::{Accum, Operand, ROUNDING, Signature, TRANSCENDENTAL, Table, threaded_rows, vector_rows};
 use crate::threads::par_items;
+use serde::{Deserialize, Serialize};
 use std::f64::consts::{FRAC_1_SQRT_2, FRAC_2_SQRT_PI};
 use std::fmt;
 
 /// A function of one number. Gradients are computed from its value where that says enough (see [`Unary::gradient_reads`]).
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Unary {
     /// `max(x, 0)`
     Relu,

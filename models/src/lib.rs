@@ -6,8 +6,7 @@
 //! | [`model`], [`fuse`], `head` | a network with its weights, running it, fusing it for inference; what its outputs mean |
 //! | [`weights`], [`load`] | files and hub addresses to named tensors, named tensors to a model |
 //! | [`inspect`] | what a file of weights holds, known network or not |
-//! | [`keras`] | models as Keras saves them, architecture and all, to networks |
-//! | [`onnx`] | ONNX models, to networks |
+//! | [`keras`], [`onnx`], [`Described`] | models as Keras saves them and ONNX models, architecture and all, to networks |
 //! | [`builtin`] | a trained network and photos to try things on, within the program |
 //! | [`preprocess`], [`labels`] | photos to tensors as Pillow and torchvision do it; class names |
 //! | [`train`] | image folders, augmentation, the loop, checkpoints |
@@ -15,6 +14,7 @@
 //! | [`fill`] | closed-form weights, for tests and for trying things without a download |
 
 pub mod builtin;
+mod described;
 pub mod families;
 pub mod files;
 pub mod fill;
@@ -33,5 +33,6 @@ pub mod train;
 pub mod weights;
 
 pub use convscope_engine as engine;
+pub use described::Described;
 pub use load::{LoadError, Source, described_network, find_weights, guess_network, load};
 pub use model::{Mode, Model, Run};

@@ -1,15 +1,15 @@
 //! From a file, a hub address or a rule to a model.
 
 use crate::builtin;
+use crate::described::Described;
 use crate::fill::{Kind, fill_value};
-use crate::keras::{KerasModel, in_order};
+use crate::keras::in_order;
 use crate::model::Model;
 use crate::network::{Network, NetworkError, Param, ParamKind};
-use crate::onnx::OnnxModel;
 use crate::weights::{
     Checkpoint, DownloadProgress, Expected, HubAddress, HubOptions, Mismatch, WeightsError, fetch, match_tensors, training_only,
 };
-use crate::{engine, families};
+use crate::{engine, families, keras, onnx};
 use convscope_engine::Tensor;
 use convscope_engine::kernels::{Buffer, DType};
 use std::collections::HashSet;
@@ -22,9 +22,7 @@ pub enum Source {
     /// A file that was opened.
     File(Checkpoint),
     /// A file that describes its network layer by layer.
-    Keras(Box<KerasModel>),
-    /// A file that describes its network operator by operator.
-    Onnx(Box<OnnxModel>),
+    Described(Box<Described>),
     /// A closed form ([`crate::fill`]): an untrained network, the same on every machine.
     Random,
 }
@@ -56,21 +54,21 @@ impl Source {
             PathBuf::from(text)
         };
         let checkpoint = Checkpoint::open(path)?;
-        if let Some(model) = OnnxModel::read(&checkpoint)? {
-            return Ok(Source::Onnx(Box::new(model)));
-        }
-        Ok(match KerasModel::read(&checkpoint)? {
-            Some(model) => Source::Keras(Box::new(model)),
+        let described = match onnx::read(&checkpoint)? {
+            None => keras::read(&checkpoint)?,
+            described => described,
+        };
+        Ok(match described {
+            Some(described) => Source::Described(Box::new(described)),
             None => Source::File(checkpoint),
         })
     }
 
-    /// The file, unless there is none; of a Keras model with its tensors in PyTorch's layout.
+    /// The file, unless there is none; of one that describes its network with the network's tensors.
     pub fn checkpoint(&self) -> Option<&Checkpoint> {
         match self {
             Source::File(checkpoint) => Some(checkpoint),
-            Source::Keras(model) => Some(&model.checkpoint),
-            Source::Onnx(model) => Some(&model.checkpoint),
+            Source::Described(file) => Some(&file.checkpoint),
             Source::Random => None,
         }
     }
@@ -127,15 +125,14 @@ pub(crate) fn expected(network: &Network) -> Vec<Expected> {
     network.params().into_iter().map(|p| Expected { name: p.name, shape: p.shape }).collect()
 }
 
-/// The network that the file of `source` describes (see [`Network::metadata`] and [`KerasModel`]).
+/// The network that the file of `source` describes (see [`Network::metadata`] and [`Described`]).
 ///
 /// # Errors
 /// The description is damaged.
 pub fn described_network(source: &Source) -> Result<Option<Network>, LoadError> {
     match source {
         Source::File(checkpoint) => Ok(Network::from_metadata(checkpoint.metadata())?),
-        Source::Keras(model) => Ok(Some(model.network.clone())),
-        Source::Onnx(model) => Ok(Some(model.network.clone())),
+        Source::Described(file) => Ok(Some(file.network.clone())),
         Source::Random => Ok(None),
     }
 }

@@ -27,7 +27,7 @@
 //! everything that needs none works on it.
 //!
 //! A file does not tell how photos are prepared, unless its first layer is a `Rescaling`. Without one, values from 0 to 1 are
-//! assumed ([`KerasModel::assumed_preprocess`]).
+//! assumed ([`Described::assumed_preprocess`]).
 
 mod activations;
 mod fields;
@@ -43,56 +43,42 @@ mod weights;
 
 pub use in_order::in_order;
 
+use crate::described::Described;
 use crate::network::{Network, NetworkError};
 use crate::weights::{Checkpoint, KERAS_CONFIG, StoredTensor, WeightsError};
 use std::path::Path;
 use weights::From;
 
-/// What a file says of a network whose layers it describes.
-#[derive(Debug)]
-pub struct KerasModel {
-    /// The layers.
-    pub network: Network,
-    /// The weights under the network's names and in its layout.
-    pub checkpoint: Checkpoint,
-    /// Whether the file leaves open how photos are prepared.
-    pub assumed_preprocess: bool,
-    /// The first layer that is not known; the network ends before what depends on it.
-    pub unknown: Option<String>,
+/// The model whose architecture is in the metadata of `checkpoint`; `None` if there is none. Files of any format do that are made
+/// from Keras's, so that a converted one still works.
+///
+/// # Errors
+/// [`WeightsError::Format`] with the first layer that does not fit its inputs or has no weights in the file.
+pub fn read(checkpoint: &Checkpoint) -> Result<Option<Described>, WeightsError> {
+    checkpoint.metadata().get(KERAS_CONFIG).map(|text| with(checkpoint, checkpoint.path(), text)).transpose()
 }
 
-impl KerasModel {
-    /// The model whose architecture is in the metadata of `checkpoint`; `None` if there is none. Files of any format do that are made
-    /// from Keras's, so that a converted one still works.
-    ///
-    /// # Errors
-    /// [`WeightsError::Format`] with the first layer that does not fit its inputs or has no weights in the file.
-    pub fn read(checkpoint: &Checkpoint) -> Result<Option<Self>, WeightsError> {
-        checkpoint.metadata().get(KERAS_CONFIG).map(|text| Self::with(checkpoint, checkpoint.path(), text)).transpose()
+/// The model whose architecture is `text`, which `model.to_json()` of Keras gave and `file` holds, with the weights of another
+/// file.
+///
+/// # Errors
+/// As [`read`].
+pub fn with(checkpoint: &Checkpoint, file: &Path, text: &str) -> Result<Described, WeightsError> {
+    let plan = plan(file, text)?;
+    let fail = |reason: String| WeightsError::format(checkpoint.path(), reason);
+    let mut tensors = Vec::new();
+    for weight in &plan.weights {
+        let name = format!("{}.{}", plan.network[weight.layer].name, weight.param);
+        tensors.push(match &weight.from {
+            From::Variable(call, variable, layout) => {
+                variable.find(call, checkpoint).map_err(fail)?.rearranged(name, layout.clone())?
+            }
+            From::Values(values) => StoredTensor::of_values(name, values, checkpoint.path()),
+        });
     }
-
-    /// The model whose architecture is `text`, which `model.to_json()` of Keras gave and `file` holds, with the weights of another
-    /// file.
-    ///
-    /// # Errors
-    /// As [`KerasModel::read`].
-    pub fn with(checkpoint: &Checkpoint, file: &Path, text: &str) -> Result<Self, WeightsError> {
-        let plan = plan(file, text)?;
-        let fail = |reason: String| WeightsError::format(checkpoint.path(), reason);
-        let mut tensors = Vec::new();
-        for weight in &plan.weights {
-            let name = format!("{}.{}", plan.network[weight.layer].name, weight.param);
-            tensors.push(match &weight.from {
-                From::Variable(call, variable, layout) => {
-                    variable.find(call, checkpoint).map_err(fail)?.rearranged(name, layout.clone())?
-                }
-                From::Values(values) => StoredTensor::of_values(name, values, checkpoint.path()),
-            });
-        }
-        let checkpoint = checkpoint.with_tensors(tensors);
-        let translate::Plan { network, assumed_preprocess, unknown, .. } = plan;
-        Ok(Self { network, checkpoint, assumed_preprocess, unknown })
-    }
+    let checkpoint = checkpoint.with_tensors(tensors);
+    let translate::Plan { network, assumed_preprocess, unknown, .. } = plan;
+    Ok(Described { network, checkpoint, assumed_preprocess, unknown })
 }
 
 /// The network of an architecture alone: `text` is what `model.to_json()` of Keras gave and `file` holds.

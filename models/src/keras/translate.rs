@@ -17,7 +17,7 @@ const SIDE: usize = 224;
 pub(super) struct Plan {
     pub network: Network,
     pub weights: Vec<Weight>,
-    pub assumed_preprocess: bool,
+    pub assumed_preprocess: Option<&'static str>,
     /// The first layer that was not.
     pub unknown: Option<String>,
 }
@@ -185,7 +185,7 @@ pub(super) fn translate(graph: &Graph) -> Result<Plan, String> {
         }
     };
     let order = if channels == 1 { ChannelOrder::Grey } else { ChannelOrder::Rgb };
-    let assumed_preprocess = normalization.is_none();
+    let assumed_preprocess = normalization.is_none().then_some("pixels from 0 to 1 are assumed");
     let normalization = Normalization { order, ..normalization.unwrap_or(Normalization::UNIT) };
     let resize = Resize::Exact { h: height, w: width };
     let preprocess = Preprocess { resize, crop: None, normalization, ..Preprocess::IMAGENET };

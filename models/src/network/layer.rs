@@ -1,12 +1,13 @@
 //! What a layer is: its kind, its numbers, and the shape it makes of its inputs.
 
 use convscope_engine::Unary;
+use serde::{Deserialize, Serialize};
 use std::fmt;
 
 use super::{Padding, Shape, product};
 
 /// A two-dimensional convolution (cross-correlation, as everywhere in deep learning).
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Conv2d {
     /// Channels of the input. [`Builder::conv`](super::Builder::conv) fills it in from the layer it
     /// reads.
@@ -74,7 +75,7 @@ impl Conv2d {
 }
 
 /// The windows of a pooling layer.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pool2d {
     /// `[height, width]` of a window.
     pub kernel: [usize; 2],
@@ -106,7 +107,8 @@ impl Pool2d {
 /// The kind of a layer with its hyperparameters. Pairs are `[vertical, horizontal]`, paddings
 /// `[top, bottom, left, right]`. Weights are elsewhere: see
 /// [`Network::params`](super::Network::params).
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum LayerKind {
     /// The image batch. Always and only layer 0.
     Input,

@@ -52,7 +52,7 @@ pub use summary::{Counts, Row, Summary};
 use shape::product;
 
 /// Place of a layer in [`Network::layers`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct LayerId(pub usize);
 
 impl LayerId {
@@ -61,7 +61,7 @@ impl LayerId {
 }
 
 /// One layer.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Layer {
     /// Unique name, such as `layer1.0.conv1`.
     pub name: String,
@@ -72,7 +72,8 @@ pub struct Layer {
 }
 
 /// What a scope stands for in its family.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum ScopeKind {
     /// Blocks that work at one resolution, such as `layer3` of a ResNet (the paper's `conv4_x`).
     Stage,
@@ -85,7 +86,7 @@ pub enum ScopeKind {
 }
 
 /// A named run of layers. Scopes nest.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Scope {
     /// Full name, such as `layer3.0.downsample`.
     pub name: String,
@@ -98,7 +99,7 @@ pub struct Scope {
 }
 
 /// The images that a network takes.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct InputSpec {
     /// Channels: 3 for RGB.
     pub channels: usize,

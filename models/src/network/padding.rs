@@ -1,7 +1,10 @@
 //! Padding, and what it comes to around a map of a given size.
 
+use serde::{Deserialize, Serialize};
+
 /// What a convolution or pooling adds around its input.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Padding {
     /// As much at `[top, bottom, left, right]`, whatever the input's size.
     Sides([usize; 4]),

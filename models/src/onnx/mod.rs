@@ -7,7 +7,9 @@
 //! | `constant` | weights, and the small numbers that exporters compute shapes with |
 //! | `names` | what layers and scopes are called: as in the framework that the graph was exported from |
 //! | `translate` | the walk over the graph: values, weights, the head |
-//! | `ops` | one operator to one layer or a few of a [`Network`] |
+//! | `ops` | one operator to one layer or a few of a network |
+//!
+//! What depends on an operator that is not known is left out, as of Keras models ([`keras`](crate::keras)).
 //!
 //! Values stay in the file, mapped, until they are asked for.
 //!
@@ -15,7 +17,7 @@
 //! - Sizes that a graph has computed from the image's (`Shape` and what follows it, `SAME` padding, a pooling over the whole map) are
 //!   those of the size in the file; at other sizes the network is still one, but with these numbers.
 //! - A file does not tell how photos are prepared. With the 1000 classes of ImageNet, torchvision's way is assumed, else values from 0
-//!   to 1 ([`OnnxModel::assumed_preprocess`]).
+//!   to 1 ([`Described::assumed_preprocess`]).
 //! - What multiplies or shifts whole channels by constants is a batch-norm of mean 0 and variance 1 here.
 
 mod constant;
@@ -26,38 +28,26 @@ mod ops;
 pub(crate) mod proto;
 mod translate;
 
-use crate::network::Network;
+use crate::described::Described;
 use crate::weights::{Checkpoint, WeightsError, onnx_model};
 use std::collections::HashSet;
 
-/// What a file says of a network whose operators it describes.
-#[derive(Debug)]
-pub struct OnnxModel {
-    /// The layers.
-    pub network: Network,
-    /// The weights under the network's names and in its layout.
-    pub checkpoint: Checkpoint,
-    /// How photos are assumed to be prepared.
-    pub assumed_preprocess: &'static str,
-}
-
-impl OnnxModel {
-    /// The model of an ONNX file; `None` if `checkpoint` is of another format.
-    ///
-    /// # Errors
-    /// [`WeightsError::Format`] with the first node that is unknown, has attributes that are not supported or does not fit its inputs.
-    pub fn read(checkpoint: &Checkpoint) -> Result<Option<Self>, WeightsError> {
-        let Some(file) = checkpoint.onnx() else { return Ok(None) };
-        let fail = |reason: String| WeightsError::format(checkpoint.path(), reason);
-        let (model, graph) = onnx_model(file).map_err(fail)?;
-        let constants: HashSet<&str> = checkpoint.tensors().iter().map(|t| t.name.as_str()).collect();
-        let wrong = |reason: String| fail(format!("its ONNX graph: {reason}"));
-        let graph = graph::Graph::new(&model, &graph, &constants).map_err(wrong)?;
-        let stem = checkpoint.path().file_stem().unwrap_or_default().to_string_lossy();
-        let safe = |c: char| if c.is_ascii_alphanumeric() || "-_.".contains(c) { c } else { '_' };
-        let name: String = stem.chars().take(80).map(safe).collect();
-        let plan = translate::translate(&graph, &name, checkpoint).map_err(wrong)?;
-        let checkpoint = checkpoint.with_tensors(plan.tensors);
-        Ok(Some(Self { network: plan.network, checkpoint, assumed_preprocess: plan.assumed_preprocess }))
-    }
+/// The model of an ONNX file; `None` if `checkpoint` is of another format.
+///
+/// # Errors
+/// [`WeightsError::Format`] where there is no graph from one image to one output, or with the first node that does not fit its inputs.
+pub fn read(checkpoint: &Checkpoint) -> Result<Option<Described>, WeightsError> {
+    let Some(file) = checkpoint.onnx() else { return Ok(None) };
+    let fail = |reason: String| WeightsError::format(checkpoint.path(), reason);
+    let (model, graph) = onnx_model(file).map_err(fail)?;
+    let constants: HashSet<&str> = checkpoint.tensors().iter().map(|t| t.name.as_str()).collect();
+    let wrong = |reason: String| fail(format!("its ONNX graph: {reason}"));
+    let graph = graph::Graph::new(&model, &graph, &constants).map_err(wrong)?;
+    let stem = checkpoint.path().file_stem().unwrap_or_default().to_string_lossy();
+    let safe = |c: char| if c.is_ascii_alphanumeric() || "-_.".contains(c) { c } else { '_' };
+    let name: String = stem.chars().take(80).map(safe).collect();
+    let plan = translate::translate(&graph, &name, checkpoint).map_err(wrong)?;
+    let checkpoint = checkpoint.with_tensors(plan.tensors);
+    let translate::Plan { network, assumed_preprocess, unknown, .. } = plan;
+    Ok(Some(Described { network, checkpoint, assumed_preprocess: Some(assumed_preprocess), unknown }))
 }

@@ -225,9 +225,7 @@ impl Translator<'_> {
         }
         // The second input of CastLike only tells a type.
         let constant = inputs.len() == node.inputs.len() || node.op == "CastLike" && !inputs.is_empty();
-        if constant
-            && let Some(constant) = fold(node, graph.opset, &inputs).map_err(|reason| node.error(reason))?
-        {
+        if constant && let Some(constant) = fold(node, graph.opset, &inputs).map_err(|reason| node.error(reason))? {
             return Ok(Named::Constant(constant));
         }
         if self.merged.contains(&place) {

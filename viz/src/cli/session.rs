@@ -5,7 +5,7 @@ use super::device::{self, Choice};
 use super::memory::{Pass, check_memory};
 use super::problem::Problem;
 use convscope_models::engine::Tensor;
-use convscope_models::keras::{self, KerasModel};
+use convscope_models::keras;
 use convscope_models::labels::Labels;
 use convscope_models::network::{Classes, Network, Selection};
 use convscope_models::preprocess::{Prepared, Preprocess, Resize, prepare_file};
@@ -83,10 +83,10 @@ fn architecture(file: &Path, given: Option<Source>, common: &Common) -> Result<(
     let text = std::fs::read_to_string(file).map_err(|e| Problem::failure(format!("cannot read {}: {e}", file.display())))?;
     Ok(match given {
         Some(Source::File(checkpoint)) => {
-            let model = KerasModel::with(&checkpoint, file, &text)?;
-            (model.network.clone(), Some(Source::Keras(Box::new(model))))
+            let model = keras::with(&checkpoint, file, &text)?;
+            (model.network.clone(), Some(Source::Described(Box::new(model))))
         }
-        Some(Source::Keras(_)) => {
+        Some(Source::Described(_)) => {
             let weights = common.weights.as_deref().unwrap_or_default();
             return Err(Problem::usage(format!("{weights} has an architecture of its own: leave out -m {}", file.display())));
         }
@@ -128,15 +128,10 @@ impl Session {
         if !left_out.is_empty() && !common.quiet {
             eprintln!("note: {} of {weights} only serves training and is left out", left_out.join(", "));
         }
-        if let Source::Keras(keras) = &source
+        if let Source::Described(file) = &source
             && !common.quiet
         {
-            if let Some(unknown) = &keras.unknown {
-                eprintln!("note: {unknown}; the network ends before it");
-            }
-            if keras.assumed_preprocess {
-                eprintln!("note: {weights} does not tell how photos are prepared; pixels from 0 to 1 are assumed");
-            }
+            file.notes(&weights).into_iter().for_each(|note| eprintln!("note: {note}"));
         }
         let device = device::choose(common)?;
         model.device = device.device;

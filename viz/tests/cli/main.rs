@@ -9,6 +9,7 @@ mod images;
 mod inspect;
 mod keras;
 mod names;
+mod onnx;
 mod outputs;
 mod pictures;
 mod repeat;

@@ -15,7 +15,9 @@ impl Translator<'_> {
             "Sigmoid" => Unary::Sigmoid,
             "Tanh" => Unary::Tanh,
             "Elu" => Unary::Elu(node.float_or("alpha", 1.0)?, 1.0),
-            "Selu" => Unary::Elu(node.float_or("alpha", 1.673_263_192_176_818_8)?, node.float_or("gamma", 1.050_700_902_938_842_8)?),
+            "Selu" => {
+                Unary::Elu(node.float_or("alpha", 1.673_263_192_176_818_8)?, node.float_or("gamma", 1.050_700_902_938_842_8)?)
+            }
             "HardSigmoid" => Unary::HardSigmoid(node.float_or("alpha", 0.2)?, node.float_or("beta", 0.5)?),
             "HardSwish" => Unary::HardSwish,
             "Softplus" => Unary::Softplus,

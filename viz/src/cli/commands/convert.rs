@@ -4,6 +4,7 @@ use crate::cli::args::{Common, SaveAs};
 use crate::cli::output::print;
 use crate::cli::problem::Problem;
 use crate::cli::session::{self, Download, Session};
+use convscope_models::onnx;
 use convscope_models::weights::{
     Checkpoint, HubAddress, HubOptions, KERAS_CONFIG, SaveType, TensorToSave, WeightsError, fetch, write_safetensors,
 };
@@ -19,7 +20,8 @@ pub fn run(common: &Common, from: &str, to: &Path, dtype: SaveAs) -> Result<(), 
     // What is known of the network goes with its weights.
     let mut metadata = BTreeMap::new();
     let architecture = common.model.as_ref().filter(|name| name.ends_with(".json"));
-    // With a network, its names and shapes; without, and with a Keras architecture, whatever the file holds.
+    // With a network, its names and shapes; without, and with a Keras architecture, whatever the file holds; of an ONNX
+    // graph, the network that it is.
     let tensors: Vec<(String, Vec<usize>, Vec<f32>)> = if common.model.is_some() && architecture.is_none() {
         let network = session::network(common)?;
         let names: Vec<String> = network.params().into_iter().map(|p| p.name).collect();
@@ -31,13 +33,20 @@ pub fn run(common: &Common, from: &str, to: &Path, dtype: SaveAs) -> Result<(), 
             true => fetch(&from.parse()?, &HubOptions::from_env(), &mut Download::new(common.quiet))?,
             false => PathBuf::from(from),
         };
-        let checkpoint = Checkpoint::open(path)?;
+        let mut checkpoint = Checkpoint::open(path)?;
         metadata.extend(checkpoint.metadata().clone());
         if let Some(file) = architecture {
             // That it fits the weights shows now rather than later.
             session::network(&Common { weights: Some(from.to_string()), ..common.clone() })?;
             let text = std::fs::read_to_string(file).map_err(|e| Problem::failure(format!("cannot read {file}: {e}")))?;
             metadata.insert(KERAS_CONFIG.to_string(), text);
+        }
+        if let Some(file) = onnx::read(&checkpoint)? {
+            if !common.quiet {
+                file.notes(from).into_iter().for_each(|note| eprintln!("note: {note}"));
+            }
+            metadata.extend(file.network.metadata());
+            checkpoint = file.checkpoint;
         }
         let floats = checkpoint.tensors().iter().filter(|t| t.dtype.is_float());
         floats.map(|t| Ok((t.name.clone(), t.shape.clone(), t.to_f32_checked()?))).collect::<Result<_, WeightsError>>()?
