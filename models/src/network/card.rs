@@ -47,7 +47,8 @@ impl Architecture {
             if name != layer.name || name.is_empty() || !names.insert(&layer.name) {
                 return Err(format!("has two layers called {name:?}, or a name that is none"));
             }
-            if is_input != (place == 0) || is_input != layer.inputs.is_empty() || layer.inputs.iter().any(|read| read.0 >= place) {
+            if is_input != (place == 0) || is_input != layer.inputs.is_empty() || layer.inputs.iter().any(|read| read.0 >= place)
+            {
                 return Err(format!("has layer {name:?} where it cannot stand: each reads layers before it, the input none"));
             }
             if let LayerKind::Dropout { p } = layer.kind
@@ -64,6 +65,7 @@ impl Architecture {
         let InputSpec { height, width, .. } = network.input;
         let shapes = network.shapes(height, width).map_err(|e| e.to_string())?;
         match shapes.last() {
+            _ if matches!(network.classes, Classes::None(_)) => {}
             Some(Shape::Vector { features }) if *features == network.classes.len() => {}
             _ => return Err(format!("does not end in a vector of its {} classes", network.classes.len())),
         }

@@ -61,7 +61,7 @@ impl Constant {
             Self::Stored(tensor) => with_shape(tensor.clone(), shape),
             Self::Numbers { values, .. } => {
                 let values: Vec<f32> = values.iter().map(|&v| v as f32).collect();
-                StoredTensor::made(path, "", shape, &values)
+                with_shape(StoredTensor::of_values(String::new(), &values, path), shape)
             }
         }
     }

@@ -3,7 +3,7 @@
 use super::constant::{Constant, fold, shape_of};
 use super::graph::Graph;
 use super::names::{Names, scopes};
-use super::node::Node;
+use super::node::{Node, short};
 use crate::keras::reason;
 use crate::network::{Builder, Classes, Head, LayerId, LayerKind, Network, Preprocess};
 use crate::preprocess::{ChannelOrder, Normalization, Resize};
@@ -18,6 +18,9 @@ const SIDE: usize = 224;
 /// The most channels for which numbers are made that the file has not.
 const MOST_CHANNELS: usize = 1 << 20;
 
+/// The most numbers that are computed for shapes and sizes, all together: a node of a few bytes may ask for many.
+const MOST_COMPUTED: usize = 1 << 21;
+
 /// A model that was understood.
 #[derive(Debug)]
 pub(super) struct Plan {
@@ -26,6 +29,8 @@ pub(super) struct Plan {
     pub tensors: Vec<StoredTensor>,
     /// How photos are assumed to be prepared.
     pub assumed_preprocess: &'static str,
+    /// The first node that cannot be translated, and why.
+    pub unknown: Option<String>,
 }
 
 /// What a node puts out that depends on the image.
@@ -81,6 +86,8 @@ impl Value {
 enum Named {
     Constant(Constant),
     Value(Value),
+    /// What depends on a node that is not known.
+    Unknown,
 }
 
 /// What has been built so far.
@@ -91,6 +98,10 @@ pub(super) struct Translator<'a> {
     weights: Vec<(LayerId, &'static str, StoredTensor)>,
     named: HashMap<String, Named>,
     names: Names,
+    /// Numbers that were computed so far.
+    numbers: usize,
+    /// The first node that cannot be translated, and why.
+    unknown: Option<String>,
     /// Nodes that were understood with the one before.
     merged: HashSet<usize>,
     /// What the last node's activation says.
@@ -166,9 +177,21 @@ impl Translator<'_> {
         self.weight(layer, param, tensor);
     }
 
-    /// Notes that computed numbers fill a parameter of `shape`.
-    pub fn computed(&mut self, layer: LayerId, param: &'static str, shape: Vec<usize>, values: &[f32]) {
-        self.weight(layer, param, StoredTensor::made(&self.path, param, shape, values));
+    /// Notes that computed numbers fill a parameter.
+    pub fn computed(&mut self, layer: LayerId, param: &'static str, values: &[f32]) {
+        self.weight(layer, param, StoredTensor::of_values(String::new(), values, &self.path));
+    }
+
+    /// Counts numbers that are computed and not in the file.
+    ///
+    /// # Errors
+    /// There are too many.
+    pub fn count(&mut self, node: &Node, numbers: usize) -> Result<(), String> {
+        self.numbers = self.numbers.saturating_add(numbers);
+        match self.numbers > MOST_COMPUTED {
+            true => Err(node.error(format!("and the nodes before it compute more than {MOST_COMPUTED} numbers"))),
+            false => Ok(()),
+        }
     }
 
     /// A constant that is combined with `x` elementwise, as one number for each channel; `None` if it differs within a channel.
@@ -219,13 +242,17 @@ impl Translator<'_> {
         for name in &node.inputs {
             match self.named.get(name) {
                 Some(Named::Constant(constant)) => inputs.push(Some(constant)),
-                Some(Named::Value(_)) => break,
+                Some(Named::Value(_) | Named::Unknown) => break,
                 None => inputs.push(None),
             }
         }
         // The second input of CastLike only tells a type.
         let constant = inputs.len() == node.inputs.len() || node.op == "CastLike" && !inputs.is_empty();
         if constant && let Some(constant) = fold(node, graph.opset, &inputs).map_err(|reason| node.error(reason))? {
+            if let Constant::Numbers { values, .. } = &constant {
+                let computed = values.len();
+                self.count(node, computed)?;
+            }
             return Ok(Named::Constant(constant));
         }
         if self.merged.contains(&place) {
@@ -241,9 +268,7 @@ impl Translator<'_> {
             let shape: Vec<usize> = std::iter::once(1).chain(x.dims).collect();
             return Ok(Named::Constant(shape_of(node, &shape)));
         }
-        let value = self.layer(place, node)?;
-        self.net.check().map_err(reason)?;
-        Ok(Named::Value(value))
+        Ok(Named::Value(self.layer(place, node)?))
     }
 }
 
@@ -268,9 +293,17 @@ pub(super) fn translate(graph: &Graph, name: &str, checkpoint: &Checkpoint) -> R
     let names = Names::new(&graph.nodes);
     let path: Arc<Path> = checkpoint.path().into();
     let (weights, merged) = (Vec::new(), HashSet::new());
-    let mut translator = Translator { graph, net, path, weights, named, names, merged, head: None };
+    let mut translator = Translator { graph, net, path, weights, named, names, numbers: 0, unknown: None, merged, head: None };
     for (place, node) in graph.nodes.iter().enumerate() {
-        let made = translator.node(place)?;
+        let unknown = |name: &String| matches!(translator.named.get(name), Some(Named::Unknown));
+        let made = match node.inputs.iter().any(unknown) {
+            true => Named::Unknown,
+            false => translator.node(place).unwrap_or_else(|reason| {
+                translator.unknown.get_or_insert(format!("{reason}; it is node {} of {}", place + 1, graph.nodes.len()));
+                Named::Unknown
+            }),
+        };
+        translator.net.check().map_err(reason)?;
         if let Some(name) = node.outputs.first() {
             translator.named.insert(name.clone(), made);
         }
@@ -281,25 +314,35 @@ pub(super) fn translate(graph: &Graph, name: &str, checkpoint: &Checkpoint) -> R
 impl Translator<'_> {
     fn finish(mut self, channels: usize) -> Result<Plan, String> {
         let output = match self.named.get(&self.graph.output) {
-            Some(Named::Value(value)) => value.clone(),
+            Some(Named::Value(value)) => Some(value.clone()),
+            Some(Named::Unknown) if !self.net.is_empty() => None,
+            Some(Named::Unknown) => return Err(self.unknown.unwrap_or_default()),
             _ => return Err("has an output that does not depend on the image".into()),
         };
-        let id = match (output.extents(), output.pixel) {
-            (Some([_, 1, 1]), _) => self.net.flatten("flatten", output.id),
-            (Some([_, h, w]), _) => {
-                return Err(format!("puts out a map of {h}x{w}; networks here end in one vector of classes"));
+        let pixels = |value: &Value| value.extents().is_some_and(|[_, h, w]| h * w > 1);
+        let (classes, head) = match output {
+            None => (Classes::None(self.unknown.clone().unwrap_or_default()), Head::Softmax),
+            Some(map) if pixels(&map) => {
+                let reason = format!("its output is a map of {}, not one vector of classes", short(&map.dims));
+                (Classes::None(reason), Head::Softmax)
             }
-            (None, _) => output.id,
+            Some(mut output) => {
+                if output.extents().is_some() {
+                    output.id = self.net.flatten("flatten", output.id);
+                }
+                match self.net.channels(output.id) {
+                    1 => {
+                        self.net.layer("two_sided", LayerKind::TwoSided, &[output.id]);
+                        (Classes::Count(2), Head::Sigmoid)
+                    }
+                    1000 if channels == 3 => (Classes::ImageNet1k, self.head.unwrap_or(Head::Softmax)),
+                    classes => (Classes::Count(classes), self.head.unwrap_or(Head::Softmax)),
+                }
+            }
         };
-        let Translator { mut net, weights, head, .. } = self;
-        let classes = net.channels(id);
-        let head = if classes == 1 { Head::Sigmoid } else { head.unwrap_or(Head::Softmax) };
-        if classes == 1 {
-            net.layer("two_sided", LayerKind::TwoSided, &[id]);
-        }
+        let Translator { net, weights, unknown, .. } = self;
         let [h, w] = net.spatial(LayerId::INPUT).unwrap_or([SIDE; 2]);
-        let photos = classes == 1000 && channels == 3;
-        let (preprocess, assumed_preprocess) = if photos {
+        let (preprocess, assumed_preprocess) = if classes == Classes::ImageNet1k {
             // ImageNet's recipe: the shorter side an eighth longer than what is cut out.
             let resize = Resize::ShortSide(h.max(w) * 8 / 7);
             let recipe = Preprocess { resize, crop: Some((h, w)), ..Preprocess::IMAGENET };
@@ -311,7 +354,6 @@ impl Translator<'_> {
             let recipe = Preprocess { resize, crop: None, normalization, ..Preprocess::IMAGENET };
             (recipe, "pixels from 0 to 1 are assumed")
         };
-        let classes = if photos { Classes::ImageNet1k } else { Classes::Count(classes.max(2)) };
         let mut network = net.finish(classes, head, preprocess).map_err(reason)?;
         network.scopes = scopes(&network);
         let named = |(layer, param, mut tensor): (LayerId, &str, StoredTensor)| {
@@ -319,7 +361,7 @@ impl Translator<'_> {
             tensor
         };
         let tensors = weights.into_iter().map(named).collect();
-        Ok(Plan { network, tensors, assumed_preprocess })
+        Ok(Plan { network, tensors, assumed_preprocess, unknown })
     }
 }
 

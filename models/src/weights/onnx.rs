@@ -97,7 +97,7 @@ impl Reader<'_> {
             is_length(fixed.len())?;
             return Ok(match self.range(fixed) {
                 Some(range) => Data::Mapped(Arc::clone(self.file), range),
-                None => Data::Made(fixed.as_ref().into()),
+                None => made(fixed.to_vec()),
             });
         }
         let ints = &tensor.int32_data;
@@ -114,7 +114,7 @@ impl Reader<'_> {
             StoredType::F32 | StoredType::F64 => Vec::new(),
         };
         is_length(bytes.len())?;
-        Ok(Data::Made(bytes.into()))
+        Ok(made(bytes))
     }
 
     /// Where in the file these bytes are.
@@ -168,6 +168,12 @@ impl Reader<'_> {
     }
 }
 
+/// Values that are no range of a file.
+fn made(bytes: Vec<u8>) -> Data {
+    let range = 0..bytes.len();
+    Data::Mapped(Arc::new(FileBytes::Owned(bytes)), range)
+}
+
 /// `TensorProto.DataType`.
 fn stored_type(code: i32) -> Result<StoredType, String> {
     Ok(match code {
@@ -216,11 +222,5 @@ impl StoredTensor {
             StoredType::I8 => all::<i8>(&bytes, f64::from),
             StoredType::U8 | StoredType::Bool => all::<u8>(&bytes, f64::from),
         }))
-    }
-
-    /// Values that were computed from others of the file of `path`.
-    pub(crate) fn made(path: &Arc<Path>, name: &str, shape: Vec<usize>, values: &[f32]) -> Self {
-        let data = Data::Made(bytemuck::cast_slice(values).into());
-        Self { name: name.to_owned(), dtype: StoredType::F32, shape, data, path: Arc::clone(path) }
     }
 }

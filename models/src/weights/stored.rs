@@ -109,8 +109,6 @@ pub(super) enum Data {
     PyTorch { tensor: pytorch_reader::Tensor, limit: u64 },
     /// An HDF5 file reads when asked, with the same limit.
     Hdf5 { dataset: Arc<hdf5_reader::Dataset>, limit: u64 },
-    /// Values that are no range of a file.
-    Made(Arc<[u8]>),
     /// Another tensor's values in another order.
     Rearranged(Box<StoredTensor>, Layout),
 }
@@ -138,7 +136,6 @@ impl StoredTensor {
     pub fn bytes(&self) -> Result<Cow<'_, [u8]>, WeightsError> {
         match &self.data {
             Data::Mapped(map, range) => Ok(Cow::Borrowed(&map[range.clone()])),
-            Data::Made(bytes) => Ok(Cow::Borrowed(bytes)),
             Data::PyTorch { tensor, limit } => {
                 self.refuse_excess(tensor.byte_len(), *limit)?;
                 tensor.read().map(Cow::Owned).map_err(|error| self.error(format!("cannot be read: {error}")))

@@ -6,6 +6,9 @@ use super::super::translate::{Translator, Value};
 use crate::network::{LayerId, LayerKind};
 use convscope_engine::Unary;
 
+/// The most maps that a vector is made of: a graph that joins a vector with itself again and again doubles them each time.
+const MOST_MAPS: usize = 1 << 12;
+
 impl Translator<'_> {
     /// `Add`, `Sum`, `Sub`, `Mul` and `Div`.
     pub(super) fn combine(&mut self, place: usize, node: &Node) -> Result<Value, String> {
@@ -78,7 +81,7 @@ impl Translator<'_> {
         let value = self.elementwise(place, x, LayerKind::BatchNorm2d { channels, eps: 0.0, momentum: 0.1 });
         let (zeros, ones) = (vec![0.0; channels], vec![1.0; channels]);
         for (param, values) in [("weight", scale), ("bias", shift), ("running_mean", &zeros), ("running_var", &ones)] {
-            self.computed(value.id, param, vec![channels], values);
+            self.computed(value.id, param, values);
         }
         value
     }
@@ -124,6 +127,9 @@ impl Translator<'_> {
         Ok(match first.extents() {
             Some([_, h, w]) => Value::map(id, [self.net.channels(id), h, w], first.last),
             None => {
+                if values.iter().map(|v| v.maps.len()).sum::<usize>() > MOST_MAPS {
+                    return Err(node.error(format!("joins more than {MOST_MAPS} flattened maps")));
+                }
                 let maps = values.into_iter().flat_map(|v| v.maps).collect();
                 Value { maps, ..Value::vector(id, self.net.channels(id)) }
             }

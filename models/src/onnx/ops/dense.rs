@@ -23,7 +23,7 @@ impl Translator<'_> {
                         node.error(format!("adds the shape {} to {} features", short(bias.shape()), output.channels()))
                     })?;
                     let scaled: Vec<f32> = values.into_iter().map(|v| beta * v).collect();
-                    self.computed(id, "bias", vec![scaled.len()], &scaled);
+                    self.computed(id, "bias", &scaled);
                 }
             }
         }
@@ -38,7 +38,7 @@ impl Translator<'_> {
         let bias = self.bias_after(place, &Value::vector(LayerId::INPUT, features));
         let (id, output) = self.linear(place, node, false, 1.0, bias.is_some())?;
         if let Some(bias) = bias {
-            self.computed(id, "bias", vec![bias.len()], &bias);
+            self.computed(id, "bias", &bias);
         }
         Ok(output)
     }
@@ -54,9 +54,9 @@ impl Translator<'_> {
             (&[i, o], false) | (&[o, i], true) => (i, o),
             (shape, _) => return Err(node.error(format!("multiplies by the shape {}; matrices are read", short(shape)))),
         };
-        let name = self.name(place);
-        let id = self.net.layer(&name, LayerKind::Linear { in_features, out_features, bias }, &[x.id]);
-        self.net.check().map_err(crate::keras::reason)?;
+        if in_features != x.channels() {
+            return Err(node.error(format!("multiplies {} features by the shape {}", x.channels(), short(weight.shape()))));
+        }
         let mut tensor = self.as_tensor(&weight);
         // Nothing is done to what lies in the file as it is wanted: a large matrix is then not copied.
         let in_order = x.maps.iter().all(|&[_, h, w]| h * w == 1);
@@ -66,12 +66,14 @@ impl Translator<'_> {
         } else if !in_order {
             tensor = lay(lay(tensor, vec![[out_features, 1, 1]])?, x.maps)?;
         }
-        if alpha == 1.0 {
-            self.weight(id, "weight", tensor);
-        } else {
+        if alpha != 1.0 {
             let scaled: Vec<f32> = tensor.to_f32().map_err(|e| node.error(e))?.into_iter().map(|v| alpha * v).collect();
-            self.computed(id, "weight", vec![out_features, in_features], &scaled);
+            tensor = StoredTensor::of_values(String::new(), &scaled, self.path());
+            tensor.shape = vec![out_features, in_features];
         }
+        let name = self.name(place);
+        let id = self.net.layer(&name, LayerKind::Linear { in_features, out_features, bias }, &[x.id]);
+        self.weight(id, "weight", tensor);
         Ok((id, Value::vector(id, out_features)))
     }
 

@@ -52,8 +52,7 @@ impl Translator<'_> {
                 if let Some(function) = self.function(node)? {
                     return self.activation(place, node, function);
                 }
-                let nodes = self.graph.nodes.len();
-                Err(node.error(format!("is an operator that is not known here; it is node {} of {nodes}", place + 1)))
+                Err(node.error("is an operator that is not known here"))
             }
         }
     }

@@ -117,8 +117,13 @@ impl Translator<'_> {
         let slopes = self.per_channel(&slopes, &x).ok_or_else(|| {
             node.error(format!("has slopes of the shape {}, wants one for each of {channels} channels", short(slopes.shape())))
         })?;
+        // One slope for all channels is a layer without weights, where it is not negative.
+        if let Some(&slope) = slopes.first().filter(|slope| **slope >= 0.0 && slopes.iter().all(|other| other == *slope)) {
+            return Ok(self.elementwise(place, &x, LayerKind::Activation(Unary::LeakyRelu(f64::from(slope)))));
+        }
+        self.count(node, channels)?;
         let value = self.elementwise(place, &x, LayerKind::PRelu { channels });
-        self.computed(value.id, "weight", vec![channels], &slopes);
+        self.computed(value.id, "weight", &slopes);
         Ok(value)
     }
 }

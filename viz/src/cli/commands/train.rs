@@ -93,7 +93,9 @@ fn start(common: &Common, options: &TrainArgs, folder: &ImageFolder) -> Result<T
         },
     };
     let model = match given {
-        Some((trained, Some(source @ (Source::File(_) | Source::Described(_))))) => transfer(network, trained, &source, common.seed)?,
+        Some((trained, Some(source @ (Source::File(_) | Source::Described(_))))) => {
+            transfer(network, trained, &source, common.seed)?
+        }
         _ => draw(network, common.seed)?,
     };
     Ok(Trainer::new(model, recipe, frozen))
