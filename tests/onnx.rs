@@ -237,6 +237,18 @@ fn refusal(bytes: &[u8]) -> Option<String> {
     Some(text)
 }
 
+/// What is said of these bytes: why they are refused, or what is left out of the network.
+fn said(bytes: &[u8]) -> String {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.onnx");
+    std::fs::write(&path, bytes).unwrap();
+    match Source::parse(path.to_str().unwrap(), &mut ()) {
+        Err(error) => error.to_string(),
+        Ok(Source::Described(file)) => format!("{:?} {:?}", file.unknown, file.network.classes),
+        Ok(other) => panic!("{other} describes no network"),
+    }
+}
+
 /// `from` as `to`, of the same length, which keeps the file's structure.
 fn edited(bytes: &[u8], from: &[u8], to: &[u8]) -> Vec<u8> {
     assert_eq!(from.len(), to.len());
@@ -252,7 +264,7 @@ fn what_is_wrong_is_named() {
     let last = std::fs::read(fixture("channels_last.onnx")).unwrap();
     let beside = std::fs::read(fixture("beside.onnx")).unwrap();
     let says = |bytes: &[u8], from: &[u8], to: &[u8], words: &[&str]| {
-        let text = refusal(&edited(bytes, from, to)).unwrap_or_else(|| panic!("{} was taken", String::from_utf8_lossy(to)));
+        let text = said(&edited(bytes, from, to));
         assert!(words.iter().all(|word| text.contains(word)), "{text}");
     };
     says(&old, b"\x22\x03Elu", b"\x22\x03Erf", &["net/elu/Elu", "Erf", "not known", "node 10 of 18"]);
@@ -266,6 +278,32 @@ fn what_is_wrong_is_named() {
     says(&beside, b"beside.onnx.data", b"../../etc/passwd", &["../../etc/passwd", "own folder"]);
     says(&beside, b"beside.onnx.data", b"/etc/passwd/////", &["own folder"]);
     assert!(refusal(&beside).unwrap().contains("no such file"));
+}
+
+/// What comes before an operator that is not known works, and only that is missing which needs classes.
+#[test]
+fn a_network_ends_before_what_is_not_known() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("part.onnx");
+    let bytes = std::fs::read(fixture("old.onnx")).unwrap();
+    std::fs::write(&path, edited(&bytes, b"\x22\x03Elu", b"\x22\x03Erf")).unwrap();
+    let part = open(&path).unwrap();
+    let whole = open(&fixture("old.onnx")).unwrap();
+    assert!(
+        matches!(&part.network.classes, Classes::None(reason) if reason.contains("net/elu/Elu")),
+        "{:?}",
+        part.network.classes
+    );
+    let last = part.network.layers.last().unwrap();
+    assert_eq!(last, &whole.network.layers[part.network.layers.len() - 1]);
+    assert_eq!(last.name, "c2");
+    let image = image("onnx.old", [15, 18]);
+    let (mut tape, mut other) = (Tape::inference(), Tape::inference());
+    let x = other.leaf(image.clone(), "x");
+    let until = whole.network.find("c2").unwrap();
+    let run = part.forward(&mut tape, image).unwrap();
+    let same = whole.run(&mut other, LayerId::INPUT, x, until, convscope_models::Mode::Inference).unwrap();
+    assert_eq!(tape.value(run.output()).unwrap().f32(), other.value(same.output()).unwrap().f32());
 }
 
 #[test]
@@ -315,7 +353,7 @@ fn hostile_files_are_refused() {
     let tensor = |dims: &[u8], rest: &[u8]| field(5, &[dims, &[16, 1], &field(8, b"w"), rest].concat());
     let huge = [8, 255, 255, 255, 255, 255, 255, 255, 127];
     let says = |graph: &[u8], words: &str| {
-        let text = refusal(&model(graph)).unwrap_or_else(|| panic!("{words}: taken"));
+        let text = said(&model(graph));
         assert!(text.contains(words), "{text}");
     };
     says(&tensor(&[huge, huge].concat(), &[]), "impossible shape");

@@ -4,8 +4,8 @@
     python tests/goldens/make.py [fill] [preprocess] [networks] [zoo] [onnx] [ascent] [cifar]     # all without an argument
 
 Made with Python 3.11, torch 2.15.0, torchvision 0.29.2, grad-cam 1.5.7, opencv 5.0.0, Pillow 13.0.0, numpy 2.4.6,
-safetensors 0.8.0, onnx 1.23.2, onnxruntime 1.32.0, onnxscript 0.7.2, on two x86-64 cores. Networks run in f64 and are stored as f32; the distance of PyTorch's own f32
-run is printed beside each golden. `cifar` needs the checkpoints and photos in `../shared/data`; it stores numbers only.
+safetensors 0.8.0, onnx 1.23.2, onnxruntime 1.32.0, onnxscript 0.7.2, on two x86-64 cores. Networks run in f64 and are
+stored as f32; the distance of PyTorch's own f32 run is printed beside each golden. `cifar` needs the checkpoints and photos in `../shared/data`; it stores numbers only.
 """
 
 import pathlib

@@ -59,10 +59,7 @@ impl Constant {
     pub fn tensor(&self, path: &Arc<Path>, shape: Vec<usize>) -> StoredTensor {
         match self {
             Self::Stored(tensor) => with_shape(tensor.clone(), shape),
-            Self::Numbers { values, .. } => {
-                let values: Vec<f32> = values.iter().map(|&v| v as f32).collect();
-                with_shape(StoredTensor::of_values(String::new(), &values, path), shape)
-            }
+            Self::Numbers { values, .. } => with_shape(StoredTensor::of_values(String::new(), values, path), shape),
         }
     }
 

@@ -179,7 +179,8 @@ impl Translator<'_> {
 
     /// Notes that computed numbers fill a parameter.
     pub fn computed(&mut self, layer: LayerId, param: &'static str, values: &[f32]) {
-        self.weight(layer, param, StoredTensor::of_values(String::new(), values, &self.path));
+        let values: Vec<f64> = values.iter().copied().map(f64::from).collect();
+        self.weight(layer, param, StoredTensor::of_values(String::new(), &values, &self.path));
     }
 
     /// Counts numbers that are computed and not in the file.

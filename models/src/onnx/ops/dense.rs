@@ -67,7 +67,8 @@ impl Translator<'_> {
             tensor = lay(lay(tensor, vec![[out_features, 1, 1]])?, x.maps)?;
         }
         if alpha != 1.0 {
-            let scaled: Vec<f32> = tensor.to_f32().map_err(|e| node.error(e))?.into_iter().map(|v| alpha * v).collect();
+            let scaled = tensor.to_f32().map_err(|e| node.error(e))?.into_iter().map(|v| f64::from(alpha * v));
+            let scaled: Vec<f64> = scaled.collect();
             tensor = StoredTensor::of_values(String::new(), &scaled, self.path());
             tensor.shape = vec![out_features, in_features];
         }
