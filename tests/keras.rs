@@ -2,7 +2,7 @@
 
 use convscope_models::engine::{Tape, Tensor};
 use convscope_models::fill::fill_image;
-use convscope_models::keras::KerasModel;
+use convscope_models::keras;
 use convscope_models::network::{Classes, Head};
 use convscope_models::preprocess::ChannelOrder;
 use convscope_models::weights::{Checkpoint, WeightsError};
@@ -85,8 +85,8 @@ fn agrees(name: &str, model: &Model, [h, w]: [usize; 2], numbers: &str, step: us
 fn with_architecture(architecture: &str, weights: &str) -> Model {
     let text = std::fs::read_to_string(fixture(architecture)).unwrap();
     let checkpoint = Checkpoint::open(fixture(weights)).unwrap();
-    let model = KerasModel::with(&checkpoint, &fixture(architecture), &text).unwrap();
-    load(model.network.clone(), &Source::Keras(Box::new(model))).unwrap()
+    let model = keras::with(&checkpoint, &fixture(architecture), &text).unwrap();
+    load(model.network.clone(), &Source::Described(Box::new(model))).unwrap()
 }
 
 /// One model in each kind of file of each version.
@@ -156,7 +156,7 @@ fn cats_and_dogs() {
 #[test]
 fn an_unknown_layer_is_named_and_the_rest_works() {
     let source = Source::parse(fixture("unfinished.keras").to_str().unwrap(), &mut ()).unwrap();
-    let Source::Keras(keras) = &source else { panic!("no Keras model") };
+    let Source::Described(keras) = &source else { panic!("no Keras model") };
     let unknown = keras.unknown.clone().unwrap();
     for word in ["strange", "LayerNormalization", "layer 2 of 7"] {
         assert!(unknown.contains(word), "{unknown}");

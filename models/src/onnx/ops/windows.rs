@@ -28,9 +28,13 @@ impl Translator<'_> {
         let Windows { kernel, stride, dilation, padding } = windows(node, [height, width], [kh, kw])?;
         let groups = size(node.int_or("group", 1)).unwrap_or(0);
         let mut bias = self.constant(node, 2)?.cloned();
-        // Exporters write zeros where there is no bias.
-        let zeros = |bias: &Constant| matches!(bias, Constant::Numbers { values, .. } if values.iter().all(|&v| v == 0.0));
-        bias = bias.filter(|bias| !zeros(bias));
+        if let Some(bias) = bias.as_ref().filter(|bias| bias.shape() != [out_channels]) {
+            return Err(node.error(format!("adds the shape {} to {out_channels} channels", short(bias.shape()))));
+        }
+        // Exporters write zeros where there is no bias; one that a module has is called so.
+        let own = node.input(2).is_some_and(|name| name.ends_with(".bias"));
+        let zeros = |bias: &Constant| bias.numbers().is_ok_and(|values| values.iter().all(|&v| v == 0.0));
+        bias = bias.filter(|bias| own || !zeros(bias));
         let kind =
             |bias| LayerKind::Conv2d(Conv2d { in_channels, out_channels, kernel, stride, padding, dilation, groups, bias });
         let output = Value::map(x.id, [out_channels, 0, 0], false);
@@ -64,7 +68,12 @@ impl Translator<'_> {
         if dilation != [1; 2] {
             return Err(node.error(format!("has dilations {}; dense windows are read", short(&dilation))));
         }
-        let pool = Pool2d { kernel, stride, padding, ceil: node.int_or("ceil_mode", 0) != 0 };
+        let ceil = node.int_or("ceil_mode", 0) != 0;
+        let padding = match padding {
+            Padding::Sides(sides) if !ceil => Padding::Sides(reached(sides, [height, width], kernel, stride)),
+            other => other,
+        };
+        let pool = Pool2d { kernel, stride, padding, ceil };
         let kind = match node.op.as_str() {
             "MaxPool" => LayerKind::MaxPool2d(pool),
             _ => LayerKind::AvgPool2d { pool, count_include_pad: node.int_or("count_include_pad", 0) != 0 },
@@ -192,6 +201,21 @@ fn whole(maximum: bool) -> LayerKind {
         true => LayerKind::AdaptiveMaxPool2d { output: [1, 1] },
         false => LayerKind::AdaptiveAvgPool2d { output: [1, 1] },
     }
+}
+
+/// `sides` without what is below and right of the last window: old graphs say `ceil_mode` by more padding than windows reach.
+fn reached(sides: [usize; 4], size: [usize; 2], kernel: [usize; 2], stride: [usize; 2]) -> [usize; 4] {
+    let mut reached = sides;
+    for axis in 0..2 {
+        let [before, after] = [sides[2 * axis], sides[2 * axis + 1]];
+        let padded = size[axis].saturating_add(before).saturating_add(after);
+        if after >= kernel[axis] && kernel[axis] > 0 && padded >= kernel[axis] {
+            let windows = (padded - kernel[axis]) / stride[axis].max(1);
+            let end = windows.saturating_mul(stride[axis]).saturating_add(kernel[axis]);
+            reached[2 * axis + 1] = end.saturating_sub(size[axis].saturating_add(before));
+        }
+    }
+    reached
 }
 
 /// The windows of a node over a map of `size`.
