@@ -377,7 +377,7 @@ fn hostile_files_are_refused() {
     says(&[&weight[..], &image(&[9]), &out, &node(b"Relu", &[b"y"], b"y")].concat(), "circle");
     says(&[&weight[..], &image(&[9]), &out, &node(b"Relu", &[], b"y")].concat(), "input 0");
     says(&[&weight[..], &image(&[9]), &out, &node(b"Sum", &[], b"y")].concat(), "joins nothing");
-    says(&[&weight[..], &image(&[9]), &out, &node(b"Relu", &[b"x"], b"y")].concat(), "map of 9x9");
+    says(&[&weight[..], &image(&[9]), &out, &node(b"Relu", &[b"x"], b"y")].concat(), "map of [3, 9, 9]");
     // Channels that double in each of 60 nodes, and a constant for each of them.
     let mut doubling: Vec<u8> = [&weight[..], &image(&[9]), &out].concat();
     let axis = field(5, &[&field(1, b"axis")[..], &[24, 1]].concat());

@@ -262,12 +262,13 @@ fn transposed(node: &Node, x: &Constant) -> Result<Constant, String> {
     match node.ints("perm") {
         Some([0, 1]) => Ok(x.clone()),
         None | Some([1, 0]) => match x {
-            Constant::Stored(tensor) => {
+            Constant::Stored(tensor) if tensor.dtype.is_float() => {
                 let turned = tensor.rearranged(tensor.name.clone(), Layout::Dense(vec![[rows, 1, 1]]));
                 Ok(Constant::Stored(turned.map_err(|e| e.to_string())?))
             }
-            Constant::Numbers { values, .. } => {
-                let turned = (0..columns).flat_map(|c| (0..rows).map(move |r| values[r * columns + c])).collect();
+            small => {
+                let values = small.numbers()?;
+                let turned = (0..columns).flat_map(|c| values.iter().skip(c).step_by(columns).copied()).collect();
                 Ok(Constant::Numbers { shape: vec![columns, rows], values: turned })
             }
         },
@@ -286,23 +287,43 @@ fn gather(node: &Node, x: &Constant, indices: &Constant) -> Result<Constant, Str
     Ok(Constant::Numbers { shape: indices.shape().to_vec(), values })
 }
 
-/// `Slice` of a list.
+/// `Slice` of a few numbers, along any axes and backwards too.
 fn slice(node: &Node, opset: i64, x: &Constant, inputs: &[Option<&Constant>]) -> Result<Constant, String> {
     let part = |key: &str, place: usize| match inputs.get(place).copied().flatten() {
-        Some(input) if opset >= 10 => Ok(Some(input.ints()?)),
-        _ => Ok::<_, String>(node.ints(key).map(<[i64]>::to_vec)),
+        Some(input) if opset >= 10 => input.ints().map(Some),
+        _ => Ok(node.ints(key).map(<[i64]>::to_vec)),
     };
-    let (starts, ends, steps) = (part("starts", 1)?, part("ends", 2)?, part("steps", 4)?);
-    let (1, Some([start]), Some([end])) = (x.shape().len(), starts.as_deref(), ends.as_deref()) else {
-        return Err(format!("cuts a constant of the shape {}; lists are read", short(x.shape())));
-    };
-    if steps.is_some_and(|steps| steps != [1]) {
-        return Err("has steps other than 1".into());
+    let (starts, ends) = (part("starts", 1)?.unwrap_or_default(), part("ends", 2)?.unwrap_or_default());
+    let axes = part("axes", 3)?.unwrap_or((0..starts.len() as i64).collect());
+    let steps = part("steps", 4)?.unwrap_or(vec![1; starts.len()]);
+    let count = starts.len();
+    if [ends.len(), axes.len(), steps.len()] != [count; 3] || count > x.shape().len() || steps.contains(&0) {
+        return Err(format!("cuts the shape {} from {} to {}", short(x.shape()), short(&starts), short(&ends)));
     }
-    let list = x.numbers()?;
-    let length = list.len() as i64;
-    let place = |i: i64| (if i < 0 { i.saturating_add(length) } else { i }).clamp(0, length) as usize;
-    Ok(Constant::list(list.get(place(*start)..place(*end)).unwrap_or_default().to_vec()))
+    let (mut shape, mut values) = (x.shape().to_vec(), x.numbers()?);
+    for i in 0..count {
+        let along = axis(axes[i], shape.len())?;
+        let length = shape[along] as i64;
+        // Backwards, the end may lie before the first.
+        let (least, most) = if steps[i] > 0 { (0, length) } else { (-1, length - 1) };
+        let place = |at: i64| (if at < 0 { at.saturating_add(length) } else { at }).clamp(least, most);
+        let (mut at, end) = (place(starts[i]), place(ends[i]));
+        let mut kept = Vec::new();
+        while if steps[i] > 0 { at < end } else { at > end } {
+            kept.push(at as usize);
+            at = at.saturating_add(steps[i]);
+        }
+        let inner: usize = shape[along + 1..].iter().product();
+        let outer: usize = shape[..along].iter().product();
+        let row = |o: usize, k: usize| {
+            let start = (o * shape[along] + k) * inner;
+            values[start..start + inner].iter().copied()
+        };
+        let cut = (0..outer).flat_map(|o| kept.iter().flat_map(move |&k| row(o, k)).collect::<Vec<f64>>()).collect();
+        shape[along] = kept.len();
+        values = cut;
+    }
+    Ok(Constant::Numbers { shape, values })
 }
 
 /// Elementwise; of two shapes one may be a single number, or they are the same.

@@ -17,7 +17,7 @@ impl Translator<'_> {
     pub(super) fn conv(&mut self, place: usize, node: &Node) -> Result<Value, String> {
         let (x, [in_channels, height, width]) = self.map(node, 0)?;
         let weight = self.needed(node, 1)?.clone();
-        let &[out_channels, _, kh, kw] = weight.shape() else {
+        let &[out_channels, seen, kh, kw] = weight.shape() else {
             return Err(
                 node.error(format!("has a weight of the shape {}; 2-dimensional convolutions are read", short(weight.shape())))
             );
@@ -27,6 +27,10 @@ impl Translator<'_> {
         }
         let Windows { kernel, stride, dilation, padding } = windows(node, [height, width], [kh, kw])?;
         let groups = size(node.int_or("group", 1)).unwrap_or(0);
+        if seen.checked_mul(groups) != Some(in_channels) {
+            let shape = short(weight.shape());
+            return Err(node.error(format!("has a weight of the shape {shape} for {in_channels} channels in {groups} groups")));
+        }
         let mut bias = self.constant(node, 2)?.cloned();
         if let Some(bias) = bias.as_ref().filter(|bias| bias.shape() != [out_channels]) {
             return Err(node.error(format!("adds the shape {} to {out_channels} channels", short(bias.shape()))));
