@@ -36,7 +36,8 @@ impl Features {
     }
 }
 
-/// The outputs of `layers` for an image `[1,c,h,w]`; with the prediction if the network had to be run to its end anyway.
+/// The outputs of `layers` for an image `[1,c,h,w]`; with the prediction if the network has classes and had to be run to
+/// its end anyway.
 pub fn features(model: &Model, image: &Tensor, layers: &[LayerId]) -> Result<(Vec<Features>, Option<Prediction>), VizError> {
     let mut tape = Tape::new();
     let deepest = layers.iter().copied().max().unwrap_or(LayerId::INPUT);
@@ -56,6 +57,7 @@ pub fn features(model: &Model, image: &Tensor, layers: &[LayerId]) -> Result<(Ve
             Ok(Features { layer, values })
         })
         .collect::<Result<Vec<_>, VizError>>()?;
-    let prediction = if run.layer(end).is_some() { predictions(model, &tape, &run)?.pop() } else { None };
+    let predicts = run.layer(end).is_some() && model.network.class_count().is_ok();
+    let prediction = if predicts { predictions(model, &tape, &run)?.pop() } else { None };
     Ok((found, prediction))
 }
