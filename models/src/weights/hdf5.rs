@@ -95,7 +95,9 @@ fn strings(group: &Group, name: &str) -> Result<Vec<String>> {
 fn by_layer(weights: &Group, layers: &[String]) -> Result<Vec<(String, Dataset)>> {
     let mut found = Vec::new();
     for layer in layers {
-        let group = weights.group(layer)?;
+        // A name with a slash, as DenseNet's `conv1/conv`, is a group in a group.
+        let group =
+            layer.split('/').filter(|step| !step.is_empty()).try_fold(weights.clone(), |group, step| group.group(step))?;
         let paths = strings(&group, "weight_names")?;
         // A model within the model has a variable of the same name for each of its layers.
         let mut variables = HashSet::new();
