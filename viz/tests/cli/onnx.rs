@@ -11,7 +11,7 @@ fn sandbox() -> Sandbox {
 #[test]
 fn every_command_takes_an_onnx_model() {
     let sandbox = sandbox();
-    let summary = sandbox.ok("summary -w small.onnx");
+    let summary = sandbox.ok("summary -w small.onnx -q");
     assert!(summary.contains("depthwise") && summary.contains("gate"), "{summary}");
     for command in [
         "predict photo.png",
@@ -24,7 +24,7 @@ fn every_command_takes_an_onnx_model() {
         "report photo.png",
         "inspect small.onnx",
     ] {
-        let weights = if command.starts_with("inspect") { "" } else { " -w small.onnx" };
+        let weights = if command.starts_with("inspect") { " -q" } else { " -w small.onnx -q" };
         sandbox.ok(&format!("{command}{weights}"));
     }
     let (code, _, err) = super::support::read(sandbox.run("predict photo.png -w small.onnx"));
@@ -35,8 +35,8 @@ fn every_command_takes_an_onnx_model() {
 #[test]
 fn a_converted_model_works_alone() {
     let sandbox = sandbox();
-    sandbox.ok("convert small.onnx small.safetensors");
-    let from_onnx = sandbox.json("predict photo.png -w small.onnx");
+    sandbox.ok("convert small.onnx small.safetensors -q");
+    let from_onnx = sandbox.json("predict photo.png -w small.onnx -q");
     std::fs::remove_file(sandbox.path("small.onnx")).unwrap();
     let converted = sandbox.json("predict photo.png -w small.safetensors");
     let predictions = |json: &serde_json::Value| json.to_string().replace("small.onnx", "small.safetensors");
@@ -54,6 +54,6 @@ fn what_is_wrong_is_one_line() {
     sandbox.write("short.onnx", &bytes[..bytes.len() / 2]);
     sandbox.fails(1, "predict photo.png -w short.onnx", &["short.onnx cannot be used as weights", "ONNX"]);
     sandbox.fails(1, "convert short.onnx out.safetensors", &["short.onnx cannot be used as weights", "ONNX"]);
-    sandbox.fails(2, "gradcam photo.png -w small.onnx -l rihgt", &["rihgt", "right"]);
+    sandbox.fails(2, "gradcam photo.png -w small.onnx -q -l rihgt", &["rihgt", "right"]);
     assert!(!sandbox.path("out.safetensors").exists());
 }
