@@ -24,14 +24,23 @@ fn main() {
     let out = PathBuf::from(std::env::var("OUT_DIR").unwrap());
     let mut found = Vec::new();
     texts(&kernels, &mut found);
-    // Beside the texts as they are, one with a barrier taken out: a test sees to it that this is noticed.
+    // Beside the texts as they are, some with a barrier or a wait taken out: a test sees to it that this is noticed.
     let tile = fs::read_to_string(kernels.join("gemm/tile.cu")).unwrap();
-    let faulty = out.join("faulty.cu");
     let without = tile.replacen("__syncthreads();", "", 1).replace("gemm_tile", "faulty_without_barrier");
     let divergent =
         tile.replacen("__syncthreads();", "if (threadIdx.x != 3) __syncthreads();", 1).replace("gemm_tile", "faulty_divergent");
-    fs::write(&faulty, without + &divergent).unwrap();
-    found.push(faulty);
+    let hopper = fs::read_to_string(kernels.join("gemm/hopper.cu")).unwrap();
+    let without_wait = |wait: &str, name: &str| {
+        assert!(hopper.contains(wait), "{wait} is not in gemm/hopper.cu");
+        hopper.replace(wait, "").replace("KERNEL gemm", &format!("KERNEL {name}"))
+    };
+    let unwaited = without_wait("barrier_wait(&here[place], block / HOPPER_STAGES % 2);", "faulty_unwaited");
+    let overwritten = without_wait("barrier_wait(&used[before], (block - 1) / HOPPER_STAGES % 2);", "faulty_overwritten");
+    for (name, text) in [("barriers", without + &divergent), ("unwaited", unwaited), ("overwritten", overwritten)] {
+        let faulty = out.join(format!("faulty_{name}.cu"));
+        fs::write(&faulty, text).unwrap();
+        found.push(faulty);
+    }
 
     let mut build = cc::Build::new();
     build.cpp(true).std("c++17").opt_level(2).flag("-x").flag("c++").define("CUDA_EMU", None).warnings(false);

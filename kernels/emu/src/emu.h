@@ -25,9 +25,10 @@ extern "C" {
 struct emu_state {
   emu_uint3 thread, block, block_size, grid_size;
   unsigned exchanges;
+  unsigned shared;  // bytes of dynamic shared memory
 };
 emu_state* emu_current(void);             // of the running thread
-void emu_sync(int kind);                  // waits at a barrier: 0 of the block, 1 of the warp
+void emu_sync(int kind);                  // waits: 0 at the block's barrier, 1 at the warp's, 2 for another thread; 3 is the end: too little shared memory
 uint32_t* emu_lanes(void);                // 32 words for each lane of the running warp, in two halves
 }
 #define threadIdx (emu_current()->thread)

@@ -17,6 +17,8 @@ const WARP: usize = 32;
 const ALIGN: usize = 256;
 /// Bytes of device memory.
 const MEMORY: usize = 1 << 30;
+/// How often in a row all threads may find that what they wait for has not happened.
+const PATIENCE: usize = 100;
 /// Quiet NaNs: what shared memory holds before a block.
 const POISON: u32 = 0x7fc0_dead;
 
@@ -93,6 +95,8 @@ struct State {
     grid_size: Index,
     /// How often its warp has exchanged numbers.
     exchanges: u32,
+    /// Bytes of dynamic shared memory.
+    shared: u32,
 }
 
 #[derive(Clone, Copy, PartialEq, Debug)]
@@ -100,6 +104,10 @@ enum Wait {
     Ready,
     Block,
     Warp,
+    /// For what another thread does: to be asked again.
+    Other,
+    /// It has less shared memory than it wants.
+    Refused,
     Done,
 }
 
@@ -124,7 +132,7 @@ extern "C" fn emu_lanes() -> *mut u32 {
 #[unsafe(no_mangle)]
 extern "C" fn emu_sync(kind: i32) {
     // SAFETY: only kernels call this, on a coroutine whose yielder was set before it was resumed.
-    unsafe { (*YIELDER.get()).suspend(if kind == 0 { Wait::Block } else { Wait::Warp }) };
+    unsafe { (*YIELDER.get()).suspend([Wait::Block, Wait::Warp, Wait::Other, Wait::Refused][kind as usize]) };
 }
 
 /// Host memory as a device. One block runs at a time, on the thread that launches it.
@@ -178,6 +186,7 @@ impl Launches {
                     block_size: sizes(launch.block),
                     grid_size: sizes(launch.grid),
                     exchanges: 0,
+                    shared: launch.shared as u32,
                 })
                 .collect();
             let (call, args) = (kernel.call, args.as_ptr());
@@ -194,7 +203,9 @@ impl Launches {
                 })
                 .collect();
             let mut waits = vec![Wait::Ready; threads];
+            let mut idle = 0;
             let result = loop {
+                let mut moved = false;
                 for &t in &order {
                     if waits[t] != Wait::Ready {
                         continue;
@@ -212,16 +223,25 @@ impl Launches {
                         }
                         CoroutineResult::Return(()) => Wait::Done,
                     };
+                    moved |= waits[t] != Wait::Other;
+                }
+                if waits.contains(&Wait::Refused) {
+                    break Err(format!("{} bytes of shared memory are not what the kernel wants", launch.shared));
                 }
                 if waits.iter().all(|w| *w == Wait::Done) {
                     break Ok(());
                 }
-                if !release(&mut waits) {
+                moved |= release(&mut waits);
+                // What another thread waited for may have happened.
+                waits.iter_mut().filter(|w| **w == Wait::Other).for_each(|w| *w = Wait::Ready);
+                idle = if moved { 0 } else { idle + 1 };
+                if idle == PATIENCE || !waits.contains(&Wait::Ready) {
                     let count = |kind| waits.iter().filter(|w| **w == kind).count();
                     break Err(format!(
-                        "a barrier that not all threads reach: {} wait for their block, {} for their warp, {} are done",
+                        "a barrier that not all threads reach: {} wait for their block, {} for their warp, {} for others, {} are done",
                         count(Wait::Block),
                         count(Wait::Warp),
+                        count(Wait::Ready),
                         count(Wait::Done)
                     ));
                 }
@@ -275,6 +295,11 @@ unsafe impl Driver for Emulator {
 
     fn cache_bytes(&self) -> usize {
         4096
+    }
+
+    /// Hopper's, so that its rows run too.
+    fn capability(&self) -> (i32, i32) {
+        (9, 0)
     }
 
     fn free_bytes(&self) -> Result<usize, String> {

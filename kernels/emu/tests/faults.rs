@@ -21,9 +21,36 @@ fn product(kernel: &'static str, device: Device, args: impl Fn(Vec<Arg>) -> Vec<
         false.into(),
         false.into(),
     ];
-    let launch = Launch { kernel, grid: [2, 2, 1], block: [256, 1, 1], args: args(all) };
+    let launch = Launch { kernel, grid: [2, 2, 1], block: [256, 1, 1], shared: 0, args: args(all) };
     let queue = convscope_kernels::cuda::queue(device).unwrap();
     // SAFETY: wrong arguments are refused; faults of the others are missing barriers.
+    unsafe { queue.launch(launch) };
+    queue.synchronize().map_err(|e| e.to_string())?;
+    Ok(c.as_slice::<f32>().to_vec())
+}
+
+/// `gemm_hopper_f16`, or a copy with a fault, on a product of seven tiles along k, more than the ring holds.
+fn hopper(kernel: &'static str, device: Device, shared: usize) -> Result<Vec<f32>, String> {
+    let (m, n, blocks) = (70, 20, 7);
+    let k = 64 * blocks;
+    let queue = convscope_kernels::cuda::queue(device).unwrap();
+    let packed = |rows: usize, tile: usize| {
+        let numbers: Vec<f32> = (0..rows * k).map(|i| (i % 7) as f32 - 3.0).collect();
+        let from = Buffer::from_slice(&numbers).on(device).unwrap();
+        let units = tile * blocks * 8;
+        let mut to = from.like(DType::F32, 4 * units);
+        let sizes = [rows, k, k, 1, tile, blocks].map(Arg::from);
+        let args = [(&*from).into(), (&mut to).into()].into_iter().chain(sizes).collect();
+        let launch = Launch { kernel: "gemm_pack_f16", grid: [units.div_ceil(256), 1, 1], block: [256, 1, 1], shared: 0, args };
+        // SAFETY: the operand ends where `rows` and `k` say, and `to` has room for all units.
+        unsafe { queue.launch(launch) };
+        to
+    };
+    let (a, b) = (packed(m, 128), packed(n, 256));
+    let mut c = a.like(DType::F32, m * n);
+    let args = [(&a).into(), (&b).into(), Arg::Pointer(0), (&mut c).into(), m.into(), n.into(), blocks.into(), false.into()];
+    let launch = Launch { kernel, grid: [1, 1, 1], block: [256, 1, 1], shared, args: args.to_vec() };
+    // SAFETY: as in `product`.
     unsafe { queue.launch(launch) };
     queue.synchronize().map_err(|e| e.to_string())?;
     Ok(c.as_slice::<f32>().to_vec())
@@ -53,6 +80,17 @@ fn planted_faults_are_noticed() {
     };
     assert!(product("gemm_tile", device, swapped).unwrap_err().contains("p8p8p8p8f4"));
     assert!(product("gemm_nothing", device, same).unwrap_err().contains("no kernel has this name"));
+
+    // A copy that is not waited for, a place of the ring that is taken too early, and too little shared memory.
+    let shared = 4 * ((128 + 256) * 128 + 16);
+    let right_hopper = hopper("gemm_hopper_f16", device, shared).unwrap();
+    assert!(right_hopper.iter().all(|v| v.is_finite()));
+    for kernel in ["faulty_unwaited_hopper_f16", "faulty_overwritten_hopper_f16"] {
+        let noticed = (0..6).any(|_| hopper(kernel, device, shared) != Ok(right_hopper.clone()));
+        assert!(noticed, "{kernel} was not noticed");
+    }
+    let e = hopper("gemm_hopper_f16", device, shared - 16).unwrap_err();
+    assert!(e.contains("bytes of shared memory are not what the kernel wants"), "{e}");
 
     // More than the device has is a line, and what was there can be allocated afterwards.
     let queue = convscope_kernels::cuda::queue(device).unwrap();

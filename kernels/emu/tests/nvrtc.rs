@@ -111,7 +111,8 @@ fn every_text_is_assembled_without_spills_and_its_ptx_is_in_the_repository() {
     let mut table =
         String::from("# Registers and bytes of shared memory of each kernel, as tests/nvrtc.sh --write found them.\n");
     for arch in ASSEMBLED {
-        for source in SOURCES {
+        // What is made for one architecture is of no use on others.
+        for source in SOURCES.iter().filter(|s| s.arch == ARCH || s.arch.replace("compute", "sm") == arch) {
             match compile(source, arch) {
                 Err(e) => failures.push(e),
                 Ok((_, log)) => {
@@ -135,7 +136,7 @@ fn every_text_is_assembled_without_spills_and_its_ptx_is_in_the_repository() {
     let compared = version == NVRTC;
     if compared {
         for source in SOURCES {
-            let ptx = match compile(source, ARCH) {
+            let ptx = match compile(source, source.arch) {
                 Ok((ptx, _)) => ptx,
                 Err(e) => {
                     failures.push(e);

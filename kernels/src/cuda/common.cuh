@@ -7,6 +7,15 @@
 // Blocks have at most 256 threads, so that each may have 255 registers.
 #define KERNEL extern "C" __global__ void __launch_bounds__(256)
 
+// Shared memory beyond the 48 KiB that a kernel has anyway; the launcher gives as many bytes.
+#ifdef CUDA_EMU
+#define DYNAMIC_SHARED(name, bytes)                     \
+  __align__(128) __shared__ unsigned char name[bytes]; \
+  if (emu_current()->shared != bytes) emu_sync(3)
+#else
+#define DYNAMIC_SHARED(name, bytes) extern __shared__ __align__(128) unsigned char name[]
+#endif
+
 // Index of this thread among all of a one-dimensional grid.
 __device__ __forceinline__ int thread() { return blockIdx.x * blockDim.x + threadIdx.x; }
 

@@ -102,6 +102,8 @@ pub struct Launch {
     pub grid: [usize; 3],
     /// Threads of a block along x, y, z.
     pub block: [usize; 3],
+    /// Bytes of dynamic shared memory.
+    pub shared: usize,
     /// In the order of the declaration.
     pub args: Vec<Arg>,
 }
@@ -147,6 +149,9 @@ pub unsafe trait Driver: Send + Sync {
 
     /// Bytes of its L2.
     fn cache_bytes(&self) -> usize;
+
+    /// Its compute capability, such as 9.0.
+    fn capability(&self) -> (i32, i32);
 
     /// Bytes that could still be allocated.
     fn free_bytes(&self) -> Result<usize, String>;

@@ -33,7 +33,8 @@ static inline unsigned emu_half(float f) {  // round to nearest even
 }
 static inline float emu_from_half(unsigned h) {
   unsigned e = h >> 10 & 31, m = h & 0x3ff;
-  float a = e == 0 ? m / 16777216.f : e == 31 ? (m ? NAN : INFINITY) : ldexpf(1024 + m, (int)e - 25);
+  // Exponents are 112 less than those of f32; also where both are zero, of subnormals.
+  float a = e == 31 ? (m ? NAN : INFINITY) : __uint_as_float((h & 0x7fff) << 13) * 0x1p112f;
   return h & 0x8000u ? -a : a;
 }
 static inline unsigned emu_bf16(float f) {

@@ -113,6 +113,11 @@ fn here() -> bool {
     first().is_ok()
 }
 
+/// Whether the device has Hopper's own instructions: they are of this capability and no later one.
+fn hopper() -> bool {
+    first().and_then(queue).is_ok_and(|q| q.capability() == (9, 0))
+}
+
 impl<S> Row<S> {
     /// A CUDA row that fits every problem and needs no scratch.
     pub(crate) const fn cuda(name: &'static str, tolerance: Tolerance, run: Run<S>) -> Self {
@@ -143,8 +148,13 @@ const BLOCK: usize = 256;
 
 /// Starts a kernel on the device of `on`.
 fn launch(on: &Buffer, kernel: &'static str, grid: [usize; 3], block: [usize; 3], args: Vec<Arg>) {
+    launch_with(on, kernel, grid, block, 0, args);
+}
+
+/// The same with dynamic shared memory.
+fn launch_with(on: &Buffer, kernel: &'static str, grid: [usize; 3], block: [usize; 3], shared: usize, args: Vec<Arg>) {
     // SAFETY: rows start their own kernels on operands whose sizes the table checked, and each row is tested.
-    unsafe { on.queue().launch(Launch { kernel, grid, block, args }) }
+    unsafe { on.queue().launch(Launch { kernel, grid, block, shared, args }) }
 }
 
 /// Sets all numbers of an f32 buffer.
@@ -152,7 +162,7 @@ pub(crate) fn fill(out: &mut Buffer, value: f64) {
     let (queue, len) = (out.queue(), out.len());
     let args = args![&mut *out, value, len];
     // SAFETY: `fill` writes `len` numbers.
-    unsafe { queue.launch(Launch { kernel: "fill", grid: [len.div_ceil(BLOCK), 1, 1], block: [BLOCK, 1, 1], args }) };
+    unsafe { queue.launch(Launch { kernel: "fill", grid: [len.div_ceil(BLOCK), 1, 1], block: [BLOCK, 1, 1], shared: 0, args }) };
 }
 
 /// Starts a kernel of one thread for each of `len` elements.

@@ -11,6 +11,9 @@ use std::sync::Mutex;
 /// The oldest devices that the kernels' PTX is made for: Ampere.
 const OLDEST: (i32, i32) = (8, 0);
 
+/// Bytes of shared memory that a kernel gets without asking.
+const USUAL_SHARED: usize = 48 << 10;
+
 /// A device with its primary context and one stream.
 pub(super) struct Nvidia {
     name: String,
@@ -19,6 +22,7 @@ pub(super) struct Nvidia {
     /// On which nothing is done but recorded.
     recorder: sys::CUstream,
     cache_bytes: usize,
+    capability: (i32, i32),
     /// Kernels by name, and which texts were loaded.
     kernels: Mutex<Kernels>,
 }
@@ -105,7 +109,7 @@ impl Nvidia {
                     .map_err(say("setting up the memory pool"))?;
                 (context, stream, recorder)
             };
-            let nvidia = Nvidia { name, context, stream, recorder, cache_bytes, kernels: Mutex::default() };
+            let nvidia = Nvidia { name, context, stream, recorder, cache_bytes, capability, kernels: Mutex::default() };
             // A driver too old for the PTX says so here, not in the middle of a network.
             nvidia.function("fill")?;
             Ok(nvidia)
@@ -156,8 +160,15 @@ impl Nvidia {
         let mut args: Vec<Vec<u64>> = launch.args.iter().map(|a| words(&a.bytes().1)).collect();
         let mut pointers: Vec<*mut c_void> = args.iter_mut().map(|a| a.as_mut_ptr().cast()).collect();
         let [grid, block] = [launch.grid, launch.block].map(|[x, y, z]| (x as u32, y as u32, z as u32));
+        if launch.shared > USUAL_SHARED {
+            let most = sys::CUfunction_attribute::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES;
+            // SAFETY: a kernel of a module that is never unloaded.
+            unsafe { result::function::set_function_attribute(f, most, launch.shared as i32) }
+                .map_err(say("asking for shared memory"))?;
+        }
         // SAFETY: the caller's; the driver copies the arguments before it returns.
-        unsafe { result::launch_kernel(f, grid, block, 0, stream, &mut pointers) }.map_err(say("starting the kernel"))
+        unsafe { result::launch_kernel(f, grid, block, launch.shared as u32, stream, &mut pointers) }
+            .map_err(say("starting the kernel"))
     }
 
     /// # Safety
@@ -176,6 +187,10 @@ unsafe impl Driver for Nvidia {
 
     fn cache_bytes(&self) -> usize {
         self.cache_bytes
+    }
+
+    fn capability(&self) -> (i32, i32) {
+        self.capability
     }
 
     fn free_bytes(&self) -> Result<usize, String> {

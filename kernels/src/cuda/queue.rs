@@ -62,6 +62,11 @@ impl Queue {
         self.driver.cache_bytes()
     }
 
+    /// The device's compute capability.
+    pub fn capability(&self) -> (i32, i32) {
+        self.driver.capability()
+    }
+
     /// Bytes that could still be allocated, with what is kept for reuse.
     ///
     /// # Errors

@@ -10,6 +10,8 @@ pub struct Source {
     pub file: &'static str,
     /// Its text.
     pub text: &'static str,
+    /// The virtual architecture of its PTX.
+    pub arch: &'static str,
     /// The same for the driver.
     pub ptx: &'static str,
 }
@@ -18,14 +20,15 @@ pub struct Source {
 pub const OLDEST_DRIVER: &str = "550";
 /// Version of the NVRTC that writes the PTX.
 pub const NVRTC: (i32, i32) = (12, 4);
-/// Virtual architecture of the PTX.
+/// Virtual architecture of the PTX that any device takes.
 pub const ARCH: &str = "compute_80";
 
 macro_rules! sources {
-    ($($file:literal)*) => {
+    ($($file:literal $(for $arch:literal)?)*) => {
         /// Every file with kernels.
         pub const SOURCES: &[Source] = &[$(Source {
             file: $file,
+            arch: [ARCH $(, $arch)?][[ARCH $(, $arch)?].len() - 1],
             text: include_str!(concat!($file, ".cu")),
             ptx: include_str!(concat!("ptx/", $file, ".ptx")),
         }),*];
@@ -39,10 +42,10 @@ macro_rules! headers {
 }
 
 sources!(
-    "memory" "gemm/naive" "gemm/tile" "gemm/register" "gemm/rows" "gemm/tensor" "conv2d/naive" "conv2d/implicit" "conv2d/tensor" "conv2d/winograd" "norm"
+    "memory" "gemm/naive" "gemm/tile" "gemm/register" "gemm/rows" "gemm/tensor" "gemm/hopper" for "compute_90a" "conv2d/naive" "conv2d/implicit" "conv2d/tensor" "conv2d/winograd" "norm"
     "optim" "peak" "place" "pointwise" "pool" "reduce" "softmax"
 );
-headers!("common.cuh" "product.cuh" "mma.cuh" "tensor.cuh" "half.cuh" "gemm/store.cuh" "conv2d/problem.cuh" "conv2d/operands.cuh");
+headers!("common.cuh" "product.cuh" "mma.cuh" "tensor.cuh" "half.cuh" "hopper.cuh" "gemm/store.cuh" "conv2d/problem.cuh" "conv2d/operands.cuh");
 
 /// Names of the kernels of a text.
 pub fn kernels(text: &str) -> impl Iterator<Item = &str> {
@@ -70,7 +73,7 @@ mod tests {
                 assert_eq!(of_kernel(name).map(|s| s.file), Some(source.file));
                 assert!(source.ptx.contains(&format!(".entry {name}(")), "ptx/{}.ptx lacks {name}", source.file);
             }
-            assert!(source.ptx.contains(&format!(".target {}", ARCH.replace("compute", "sm"))), "{}", source.file);
+            assert!(source.ptx.contains(&format!(".target {}", source.arch.replace("compute", "sm"))), "{}", source.file);
         }
         let texts = SOURCES.iter().map(|s| s.text).chain(HEADERS.iter().map(|h| h.1));
         for include in texts.flat_map(str::lines).filter_map(|l| l.strip_prefix("#include \"")) {

@@ -2,8 +2,9 @@
 
 use super::driver::Arg;
 use super::precision::Precision;
-use super::{BF16_ROUNDING, F16_ROUNDING, TF32_ROUNDING, args, launch, rounds_to};
+use super::{BF16_ROUNDING, F16_ROUNDING, TF32_ROUNDING, args, hopper, launch, launch_each, launch_with, rounds_to};
 use crate::buffer::Buffer;
+use crate::device::DType;
 use crate::gemm::{Bias, GemmSpec};
 use crate::table::{Accum, ROUNDING, Row};
 
@@ -17,9 +18,24 @@ macro_rules! tensor {
     };
 }
 
+/// The same with Hopper's instructions; `$each` numbers are 16 bytes.
+macro_rules! hopper {
+    ($name:literal, $precision:ident, $tolerance:ident, $pack:literal, $kernel:literal, $each:literal) => {
+        Row {
+            here: hopper,
+            wins: |s| rounds_to(Precision::$precision).and_then(|()| many_tiles(s)),
+            scratch: |s| 4 * Tiled::both(s, $each).map(|t| t.words()).iter().sum::<usize>(),
+            ..Row::cuda($name, $tolerance, |s, i, o, a| tiled(s, i, o, a, [$pack, $kernel], $each))
+        }
+    };
+}
+
 /// Rows of `gemm`, best first.
 pub(crate) const GEMM: &[Row<GemmSpec>] = &[
     Row { fits: rows_fit, ..Row::cuda("rows_cuda", ROUNDING, rows) },
+    hopper!("hopper_tf32_cuda", Tf32, TF32_ROUNDING, "gemm_pack_tf32", "gemm_hopper_tf32", 4),
+    hopper!("hopper_f16_cuda", F16, F16_ROUNDING, "gemm_pack_f16", "gemm_hopper_f16", 8),
+    hopper!("hopper_bf16_cuda", Bf16, BF16_ROUNDING, "gemm_pack_bf16", "gemm_hopper_bf16", 8),
     tensor!("tf32_cuda", Tf32, TF32_ROUNDING, "gemm_tf32"),
     tensor!("f16_cuda", F16, F16_ROUNDING, "gemm_f16"),
     tensor!("bf16_cuda", Bf16, BF16_ROUNDING, "gemm_bf16"),
@@ -80,4 +96,67 @@ fn rows(s: &GemmSpec, inputs: &[&Buffer], outputs: &mut [&mut Buffer], accum: Ac
         true => launch(inputs[0], "gemm_rows_dot", [s.n, 1, 1], [128, 1, 1], args),
         false => launch(inputs[0], "gemm_rows_update", [s.n.div_ceil(32), 1, 1], [256, 1, 1], args),
     }
+}
+
+/// Rows of a tile of each operand in the `hopper` rung, and of 16 bytes those along k.
+const TILES: [usize; 2] = [128, 256];
+const UNITS: usize = 8;
+/// `HOPPER_SHARED` of `hopper.cu`: four places of a tile of each operand with two barriers.
+const SHARED: usize = 4 * ((TILES[0] + TILES[1]) * UNITS * 16 + 16);
+
+/// Whether tiles fill a device, and sums are long enough for what is written down first to pay.
+fn many_tiles(s: &GemmSpec) -> Result<(), &'static str> {
+    match s {
+        _ if s.m.div_ceil(TILES[0]) * s.n.div_ceil(TILES[1]) < 96 => Err("too few outputs for large tiles"),
+        _ if s.k < 512 => Err("short sums"),
+        _ => Ok(()),
+    }
+}
+
+/// An operand written down in tiles.
+struct Tiled {
+    rows: usize,
+    k: usize,
+    /// Elements between neighbours along rows and along k.
+    pitch: [usize; 2],
+    tile: usize,
+    /// Tiles along k.
+    blocks: usize,
+}
+
+impl Tiled {
+    /// Rows of op(a), and columns of op(b); 16 bytes hold `each` numbers.
+    fn both(s: &GemmSpec, each: usize) -> [Tiled; 2] {
+        let blocks = s.k.div_ceil(UNITS * each);
+        let [a, b] = [if s.ta { [1, s.m] } else { [s.k, 1] }, if s.tb { [s.k, 1] } else { [1, s.n] }];
+        [(s.m, a, TILES[0]), (s.n, b, TILES[1])].map(|(rows, pitch, tile)| Tiled { rows, k: s.k, pitch, tile, blocks })
+    }
+
+    /// Of four bytes.
+    fn words(&self) -> usize {
+        self.rows.next_multiple_of(self.tile) * self.blocks * UNITS * 4
+    }
+
+    fn pack(&self, from: &Buffer, kernel: &'static str) -> Buffer {
+        let mut to = from.like(DType::F32, self.words());
+        let args = args![from, &mut to, self.rows, self.k, self.pitch[0], self.pitch[1], self.tile, self.blocks];
+        launch_each(from, kernel, self.words() / 4, args);
+        to
+    }
+}
+
+fn tiled(
+    s: &GemmSpec,
+    inputs: &[&Buffer],
+    outputs: &mut [&mut Buffer],
+    accum: Accum,
+    [pack, kernel]: [&'static str; 2],
+    each: usize,
+) {
+    let [a, b] = Tiled::both(s, each);
+    let blocks = a.blocks;
+    let [a, b] = [a.pack(inputs[0], pack), b.pack(inputs[1], pack)];
+    let grid = [s.n.div_ceil(TILES[1]), s.m.div_ceil(TILES[0]), 1];
+    let args = args![&a, &b, bias(s, inputs), &mut *outputs[0], s.m, s.n, blocks, accum];
+    launch_with(inputs[0], kernel, grid, [256, 1, 1], SHARED, args);
 }

@@ -1,0 +1,106 @@
+// gemm on CUDA, rung 4: Hopper's products of four warps, fed by bulk copies. For sm_90a alone.
+//
+// Computes     c[i,j] (+)= sum_k op(a)[i,k] op(b)[k,j] (+ bias[j]), operands rounded to TF32, f16 or bf16, sums in f32
+// The tensor rung wasted: registers and instructions on carrying operands from global through registers into shared memory and on to the
+//              tensor cores, in tiles too small for them.
+// This rung:   first writes both operands down rounded, in tiles as wgmma reads them, with zeros where they end (gemm_pack). Then a tile is
+//              one bulk copy, which one thread asks for, in a ring of four; two groups of four warps multiply 64 x 256 each, straight from
+//              shared memory. Barriers say when a tile is here and when its place is free.
+// Loses when:  there are fewer tiles of 128 x 256 than multiprocessors, or k is short: writing operands down then costs more than it saves.
+#include "gemm/store.cuh"
+#include "hopper.cuh"
+
+#define HOPPER_M 128
+#define HOPPER_N GROUP_N
+// Bytes along k of a tile, and tiles of the ring.
+#define HOPPER_K 128
+#define HOPPER_STAGES 4
+#define HOPPER_A (HOPPER_M * HOPPER_K)
+#define HOPPER_B (HOPPER_N * HOPPER_K)
+// Shared memory: the ring, and two barriers for each of its places.
+#define HOPPER_SHARED (HOPPER_STAGES * (HOPPER_A + HOPPER_B + 16))
+
+// out [rows / tile][k blocks][8][tile] units of 16 bytes along k, from p[row * row_pitch + k * step_pitch]. A thread for each unit.
+template <Rounding R>
+__device__ __forceinline__ void pack_units(const float* p, unsigned* out, int rows, int k, int row_pitch, int step_pitch, int tile, int blocks) {
+  const int each = R == TF32 ? 4 : 8;
+  int i = thread(), units = (rows + tile - 1) / tile * blocks * 8 * tile;
+  if (i >= units) return;
+  int row = i / (8 * tile * blocks) * tile + i % tile, k0 = (i / (8 * tile) % blocks * 8 + i / tile % 8) * each;
+  auto at = [&](int q) { return row < rows && k0 + q < k ? p[row * row_pitch + (k0 + q) * step_pitch] : 0.f; };
+  unsigned words[4];
+#pragma unroll
+  for (int w = 0; w < 4; w++) {
+    if constexpr (R == TF32) words[w] = to_tf32(at(w));
+    else words[w] = pack<R>(at(2 * w), at(2 * w + 1));
+  }
+#pragma unroll
+  for (int w = 0; w < 4; w++) out[4 * i + w] = words[w];
+}
+
+#define PACK_ARGS const float *p, unsigned *out, int rows, int k, int row_pitch, int step_pitch, int tile, int blocks
+KERNEL gemm_pack_tf32(PACK_ARGS) { pack_units<TF32>(p, out, rows, k, row_pitch, step_pitch, tile, blocks); }
+KERNEL gemm_pack_f16(PACK_ARGS) { pack_units<F16>(p, out, rows, k, row_pitch, step_pitch, tile, blocks); }
+KERNEL gemm_pack_bf16(PACK_ARGS) { pack_units<BF16>(p, out, rows, k, row_pitch, step_pitch, tile, blocks); }
+
+template <Rounding R>
+__device__ __forceinline__ void hopper_product(unsigned char* memory, const unsigned char* a, const unsigned char* b, const Store& c, int m, int n,
+                                               int blocks) {
+  unsigned char *as = memory, *bs = memory + HOPPER_STAGES * HOPPER_A;
+  Barrier* here = (Barrier*)(bs + HOPPER_STAGES * HOPPER_B);
+  Barrier* used = here + HOPPER_STAGES;
+  const int group = threadIdx.x / 128, lane = threadIdx.x % 32;
+  a += (size_t)blockIdx.y * blocks * HOPPER_A;
+  b += (size_t)blockIdx.x * blocks * HOPPER_B;
+
+  auto send = [&](int block) {
+    int place = block % HOPPER_STAGES;
+    barrier_expect(&here[place], HOPPER_A + HOPPER_B);
+    copy_bulk(as + place * HOPPER_A, a + (size_t)block * HOPPER_A, HOPPER_A, &here[place]);
+    copy_bulk(bs + place * HOPPER_B, b + (size_t)block * HOPPER_B, HOPPER_B, &here[place]);
+  };
+  if (threadIdx.x == 0) {
+    for (int place = 0; place < HOPPER_STAGES; place++) {
+      barrier_init(&here[place], 1);
+      barrier_init(&used[place], 8);  // warps
+    }
+    barriers_are_made();
+    for (int block = 0; block < min(blocks, HOPPER_STAGES); block++) send(block);
+  }
+  __syncthreads();
+
+  float sums[GROUP_SUMS] = {};
+  for (int block = 0; block < blocks; block++) {
+    int place = block % HOPPER_STAGES;
+    barrier_wait(&here[place], block / HOPPER_STAGES % 2);
+    group_begin();
+#pragma unroll
+    for (int k = 0; k < HOPPER_K / GROUP_K; k++)
+      group_mma<R, HOPPER_M>(sums, as + place * HOPPER_A + group * 64 * 16 + k * 2 * HOPPER_M * 16, bs + place * HOPPER_B + k * 2 * HOPPER_N * 16);
+    group_commit();
+    // The block before is multiplied; its place is taken next.
+    group_wait<R, HOPPER_M, 1>(sums);
+    int before = (block + HOPPER_STAGES - 1) % HOPPER_STAGES;
+    if (block > 0 && lane == 0) barrier_arrive(&used[before]);
+    if (block > 0 && threadIdx.x == 0 && block - 1 + HOPPER_STAGES < blocks) {
+      barrier_wait(&used[before], (block - 1) / HOPPER_STAGES % 2);
+      send(block - 1 + HOPPER_STAGES);
+    }
+    __syncwarp();
+  }
+  group_wait<R, HOPPER_M, 0>(sums);
+  int i = blockIdx.y * HOPPER_M + threadIdx.x / 32 * 16 + lane / 4, j = blockIdx.x * HOPPER_N + lane % 4 * 2;
+#pragma unroll
+  for (int o = 0; o < GROUP_SUMS; o++) {
+    int row = i + o / 2 % 2 * 8, col = j + o / 4 * 8 + o % 2;
+    if (row < m && col < n) c.put(row, col, sums[o]);
+  }
+}
+
+#define HOPPER_ARGS const unsigned char *a, const unsigned char *b, const float *bias, float *c, int m, int n, int blocks, int add
+#define HOPPER(R)                        \
+  DYNAMIC_SHARED(memory, HOPPER_SHARED); \
+  hopper_product<R>(memory, a, b, GEMM_C, m, n, blocks)
+KERNEL gemm_hopper_tf32(HOPPER_ARGS) { HOPPER(TF32); }
+KERNEL gemm_hopper_f16(HOPPER_ARGS) { HOPPER(F16); }
+KERNEL gemm_hopper_bf16(HOPPER_ARGS) { HOPPER(BF16); }
