@@ -23,7 +23,7 @@
 //! `ThresholdedReLU`, `Softmax` of vectors, `Add`, `Subtract`, `Multiply`, `Average`, `Concatenate`, `ZeroPadding2D`, `Cropping2D`,
 //! `UpSampling2D` (nearest), `Flatten`, `Reshape`, models as layers, and what does something in training only. Channels come last.
 //!
-//! What depends on a layer that is not known is left out: the network ends before it, has no classes ([`Classes::None`]), and
+//! What depends on a layer that is not known is left out: the network ends before it, has no classes ([`Classes::None`](crate::network::Classes::None)), and
 //! everything that needs none works on it.
 //!
 //! A file does not tell how photos are prepared, unless its first layer is a `Rescaling`. Without one, values from 0 to 1 are

@@ -15,8 +15,8 @@
 //!
 //! Three things follow from what ONNX files are:
 //! - Sizes that a graph has computed from the image's (`Shape` and what follows it, `SAME_LOWER` padding) are those of the size in the
-//!   file; at other sizes the network is still one, but with these numbers. A gate of one pixel a channel is spread over the map of
-//!   that size: such a network takes no other.
+//!   file; at other sizes the network is still one, but with these numbers. So is the map over which one pixel a channel is spread
+//!   before it is added.
 //! - A file does not tell how photos are prepared. With the 1000 classes of ImageNet, torchvision's way is assumed, else values from 0
 //!   to 1 ([`Described::assumed_preprocess`]).
 //! - What multiplies or shifts whole channels by constants is a batch-norm of mean 0 and variance 1 here.

@@ -217,7 +217,9 @@ mod tests {
             input: vec!["x".into(), weight.into()],
             ..Default::default()
         };
-        Node { scopes: scopes.map(String::from), ..Node::new(proto).unwrap() }
+        let mut node = Node::new(proto).unwrap();
+        node.scopes = scopes.map(String::from);
+        node
     }
 
     fn names(nodes: &[Node]) -> Vec<String> {

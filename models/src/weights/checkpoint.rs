@@ -250,7 +250,10 @@ fn sniff(bytes: &[u8]) -> Content {
         "it is a web page, not the file itself: download it by the address of its raw content".into()
     } else {
         let first: Vec<String> = bytes.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
-        format!("it is neither safetensors nor a PyTorch checkpoint nor a Keras file nor ONNX (it starts with bytes {})", first.join(" "))
+        format!(
+            "it is neither safetensors nor a PyTorch checkpoint nor a Keras file nor ONNX (it starts with bytes {})",
+            first.join(" ")
+        )
     })
 }
 

@@ -18,16 +18,14 @@ fn every_command_takes_an_onnx_model() {
         "features photo.png -l stem,right",
         "gradcam photo.png",
         "gradcam photo.png -l left --class 2",
+        "report photo.png",
+        "ascent -l stem:1 --steps 2",
         "filters -l depthwise",
         "inspect small.onnx",
     ] {
         let weights = if command.starts_with("inspect") { " -q" } else { " -w small.onnx -q" };
         sandbox.ok(&format!("{command}{weights}"));
     }
-    // Ascent and the report that has one run at sizes of its own, at which a gate that is spread over the map of the size in the file does not fit.
-    sandbox.write("old.onnx", include_bytes!("../../../tests/goldens/onnx/old.onnx"));
-    sandbox.ok("report photo.png -w old.onnx -q");
-    sandbox.ok("ascent -l net.c2:1 --steps 2 -w old.onnx -q");
     let (code, _, err) = super::support::read(sandbox.run("predict photo.png -w small.onnx"));
     assert_eq!(code, Some(0));
     assert!(err.contains("does not tell how photos are prepared; pixels from 0 to 1 are assumed"), "{err}");

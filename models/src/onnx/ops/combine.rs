@@ -39,7 +39,8 @@ impl Translator<'_> {
         for i in 0..node.inputs.len() {
             values.push(self.value(node, i)?);
         }
-        // The largest decides; what is one pixel in each channel, as a gate of squeeze-and-excitation is, is spread over the others.
+        // The largest decides; what is one pixel in each channel, as a gate of squeeze-and-excitation is, is spread over the others;
+        // a product does so by itself.
         let length = |v: &&Value| v.dims.iter().product::<usize>();
         let Some(first) = values.iter().rev().max_by_key(length).cloned() else { return Err(node.error("joins nothing")) };
         let name = self.name(place);
@@ -48,7 +49,10 @@ impl Translator<'_> {
                 && (c == channels && first.dims != value.dims)
                 && (first.last == value.last || c == 1)
             {
-                let id = self.net.layer(&format!("{name}.spread"), LayerKind::UpsampleNearest2d([h, w]), &[value.id]);
+                let id = match node.op.as_str() {
+                    "Mul" => value.id,
+                    _ => self.net.layer(&format!("{name}.spread"), LayerKind::UpsampleNearest2d([h, w]), &[value.id]),
+                };
                 *value = Value { id, ..first.clone() };
             }
         }
@@ -78,7 +82,8 @@ impl Translator<'_> {
             return self.elementwise(place, x, LayerKind::Activation(function));
         }
         let channels = scale.len();
-        let value = self.elementwise(place, x, LayerKind::BatchNorm2d { channels, eps: 0.0, momentum: 0.1 });
+        let value =
+            self.elementwise(place, x, LayerKind::BatchNorm2d { channels, eps: 0.0, momentum: 0.1, scale: true, shift: true });
         let (zeros, ones) = (vec![0.0; channels], vec![1.0; channels]);
         for (param, values) in [("weight", scale), ("bias", shift), ("running_mean", &zeros), ("running_var", &ones)] {
             self.computed(value.id, param, values);
@@ -102,7 +107,7 @@ impl Translator<'_> {
             }
             constants.push((param, constant));
         }
-        let value = self.elementwise(place, &x, LayerKind::BatchNorm2d { channels, eps, momentum });
+        let value = self.elementwise(place, &x, LayerKind::BatchNorm2d { channels, eps, momentum, scale: true, shift: true });
         for (param, constant) in constants {
             self.stored(value.id, param, &constant, vec![channels]);
         }
