@@ -1,5 +1,7 @@
 //! What the tests of this folder share.
 
+pub mod parsers;
+
 use std::path::{Path, PathBuf};
 
 /// The root of the repository.

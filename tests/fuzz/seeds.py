@@ -1,0 +1,186 @@
+"""Makes the valid files that the fuzz targets begin from: `python seeds.py` (torch 2, h5py 3, safetensors). Files of the goldens and of
+the tests of weights are seeds too and are not repeated here."""
+
+import json
+import struct
+from collections import OrderedDict
+from pathlib import Path
+
+import h5py
+import numpy as np
+import torch
+
+HERE = Path(__file__).parent
+KERAS = HERE.parent / "goldens" / "keras"
+
+
+def place(kind, name):
+    folder = HERE / "corpus" / kind
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder / f"seed_{name}"
+
+
+def ramp(*shape, dtype=np.float32):
+    return (np.arange(int(np.prod(shape)), dtype=np.float32) * 0.25 - 1).reshape(shape).astype(dtype)
+
+
+def safetensors(path, tensors, metadata=None):
+    header, values, at = {}, b"", 0
+    if metadata is not None:
+        header["__metadata__"] = metadata
+    for name, (dtype, shape, data) in tensors.items():
+        header[name] = {"dtype": dtype, "shape": shape, "data_offsets": [at, at + len(data)]}
+        values, at = values + data, at + len(data)
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    path.write_bytes(struct.pack("<Q", len(text)) + text + values)
+
+
+def make_safetensors():
+    f32 = ramp(4, 3, 2, 2).tobytes()
+    every = {}
+    sizes = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "I64": 8, "I32": 4, "I16": 2, "I8": 1, "U64": 8, "U32": 4, "U16": 2, "U8": 1, "BOOL": 1}
+    for dtype, size in sizes.items():
+        every[dtype.lower()] = (dtype, [2, 3], bytes(range(6 * size)))
+    safetensors(place("safetensors", "types"), every)
+    safetensors(place("safetensors", "conv"), {"conv.weight": ("F32", [4, 3, 2, 2], f32), "conv.bias": ("F32", [4], f32[:16])})
+    safetensors(place("safetensors", "metadata"), {"module.w": ("F32", [4, 4], f32[:64]), "module.s": ("F32", [], f32[:4])}, {"format": "pt"})
+    safetensors(place("safetensors", "empty_tensor"), {"w": ("F32", [0, 3], b""), "v": ("F16", [2], f32[:4])})
+    fp8 = {"w": ("F8_E4M3", [4], f32[:4])}
+    safetensors(place("safetensors", "fp8"), fp8)
+    sequential = keras_config("small_sequential")
+    safetensors(place("safetensors", "keras"), {"conv.kernel": ("F32", [2, 2, 3, 4], f32)}, {"keras.model_config": sequential})
+
+
+class Net(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv = torch.nn.Conv2d(3, 2, 2)
+        self.norm = torch.nn.BatchNorm2d(2)
+
+
+def fill(tensor):
+    return torch.from_numpy(ramp(*tensor.shape)).to(tensor.dtype)
+
+
+def make_torch():
+    net = Net()
+    net.load_state_dict({name: fill(value) for name, value in net.state_dict().items()})
+    shared = torch.from_numpy(ramp(6, 4))
+    states = {
+        "state": net.state_dict(),
+        "module": net,
+        "views": {"whole": shared, "row": shared[2], "turned": shared.t(), "half": shared.half(), "inner": {"list": [shared[0], 3, "text"]}},
+        "types": {str(t).split(".")[1]: torch.ones(3, dtype=t) for t in (torch.float64, torch.int64, torch.int32, torch.int8, torch.uint8, torch.bool, torch.bfloat16)},
+        "parameter": OrderedDict(w=torch.nn.Parameter(shared)),
+    }
+    for name, state in states.items():
+        torch.save(state, place("pth", name))
+        torch.save(state, place("legacy", name), _use_new_zipfile_serialization=False)
+        torch.save(state, place("legacy", f"{name}_protocol4"), _use_new_zipfile_serialization=False, pickle_protocol=4)
+
+
+def keras_config(name):
+    with h5py.File(KERAS / f"{name}.h5") as file:
+        return file.attrs["model_config"]
+
+
+def make_hdf5():
+    kernel, bias = ramp(2, 2, 3, 4), ramp(4)
+    config = {
+        "class_name": "Sequential",
+        "config": {
+            "name": "tiny",
+            "layers": [
+                {"class_name": "InputLayer", "config": {"name": "in", "batch_input_shape": [None, 6, 5, 3]}},
+                {"class_name": "Conv2D", "config": {"name": "conv", "filters": 4, "kernel_size": [2, 2], "activation": "relu"}},
+                {"class_name": "GlobalAveragePooling2D", "config": {"name": "pool"}},
+                {"class_name": "Dense", "config": {"name": "fc", "units": 2, "activation": "softmax"}},
+            ],
+        },
+    }
+    for version in ("earliest", "latest"):
+        with h5py.File(place("hdf5", f"{version}_model"), "w", libver=version) as file:
+            file.attrs["model_config"] = json.dumps(config)
+            weights = file.create_group("model_weights")
+            weights.attrs["layer_names"] = [b"in", b"conv", b"fc"]
+            weights.create_group("in").attrs["weight_names"] = np.array([], dtype=np.float64)
+            for layer, values in {"conv": {"kernel:0": kernel, "bias:0": bias}, "fc": {"kernel:0": ramp(4, 2), "bias:0": ramp(2)}}.items():
+                group = weights.create_group(layer)
+                group.attrs["weight_names"] = [f"{layer}/{name}".encode() for name in values]
+                for name, value in values.items():
+                    group.create_dataset(f"{layer}/{name}", data=value)
+        with h5py.File(place("hdf5", f"{version}_layouts"), "w", libver=version) as file:
+            file.create_dataset("plain", data=kernel)
+            file.create_dataset("scalar", data=np.float32(1.5))
+            file.create_dataset("text", data="text")
+            file.create_dataset("half", data=kernel.astype(np.float16))
+            file.create_dataset("big_endian", data=kernel.astype(">f4"))
+            file.create_dataset("doubles", data=kernel.astype(np.float64), chunks=(1, 2, 3, 2))
+            file.create_dataset("integers", data=np.arange(12, dtype=np.int16), chunks=(5,), scaleoffset=0)
+            file.create_dataset("deflate", data=ramp(40, 8), chunks=(16, 8), compression="gzip", shuffle=True)
+            file.create_dataset("checked", data=ramp(30), chunks=(8,), fletcher32=True)
+            file.create_dataset("growing", data=ramp(9), chunks=(4,), maxshape=(None,))
+            file.create_dataset("growing2", data=ramp(6, 3), chunks=(4, 2), maxshape=(None, None))
+            file.create_dataset("never", shape=(50,), dtype=np.float32, fillvalue=2.5, chunks=(10,))
+            file["soft"] = h5py.SoftLink("/plain")
+            file["round"] = h5py.SoftLink("/round")
+            file["hard"] = file["plain"]
+            file.create_group("circle")["up"] = file["/"]
+        with h5py.File(place("hdf5", f"{version}_many"), "w", libver=version) as file:
+            group = file.create_group("layer", track_order=True)
+            for i in range(20):
+                group.create_dataset(f"variable_{i}", data=ramp(2))
+                group.attrs[f"attribute_{i}"] = f"value {i}"
+            file.attrs["layer_names0"] = [b"layer"]
+            group.attrs["weight_names0"] = [b"variable_1"]
+            group.attrs["weight_names1"] = ["variable_2"]
+    dims = h5py.File(place("hdf5", "compact"), "w", libver="latest")
+    with dims as file:
+        plist = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+        plist.set_layout(h5py.h5d.COMPACT)
+        space = h5py.h5s.create_simple((2, 3))
+        data = h5py.h5d.create(file.id, b"compact", h5py.h5t.IEEE_F32LE, space, plist)
+        data.write(h5py.h5s.ALL, h5py.h5s.ALL, ramp(2, 3))
+
+
+def make_json():
+    for name in ("small_sequential", "small_functional"):
+        place("keras_json", name).write_text(keras_config(name))
+    layers = {
+        "input": ("InputLayer", {"batch_shape": [None, 12, 10, 3]}),
+        "pad": ("ZeroPadding2D", {"padding": [[0, 1], [1, 0]]}),
+        "conv": ("Conv2D", {"filters": 4, "kernel_size": [3, 3], "strides": [2, 2], "padding": "valid", "dilation_rate": [1, 1], "groups": 1, "use_bias": False}),
+        "norm": ("BatchNormalization", {"axis": 3, "epsilon": 0.001}),
+        "act": ("Activation", {"activation": "relu"}),
+        "depthwise": ("DepthwiseConv2D", {"kernel_size": 3, "strides": 1, "padding": "same", "depth_multiplier": 2}),
+        "separable": ("SeparableConv2D", {"filters": 8, "kernel_size": 3, "padding": "same", "activation": "relu"}),
+        "leaky": ("LeakyReLU", {"negative_slope": 0.1}),
+        "max": ("MaxPooling2D", {"pool_size": 2, "strides": None, "padding": "valid"}),
+        "drop": ("Dropout", {"rate": 0.5}),
+        "flatten": ("Flatten", {}),
+        "fc": ("Dense", {"units": 3, "activation": "softmax"}),
+    }
+    specs = []
+    for name, (kind, config) in layers.items():
+        specs.append({"class_name": kind, "config": {"name": name, **config}})
+    place("keras_json", "layers").write_text(json.dumps({"class_name": "Sequential", "config": {"name": "net", "layers": specs}}))
+
+
+def make_card():
+    normalization = {"order": "rgb", "scale": 1.0, "mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}
+    preprocess = {"resize": {"short_side": 256}, "filter": "bilinear", "crop": [224, 224], "normalization": normalization}
+    card = {"name": "resnet18", "classes": "image_net1k", "head": "softmax", "preprocess": preprocess}
+    place("card", "resnet18").write_text(json.dumps(card))
+    preprocess = {**preprocess, "resize": {"exact": {"h": 40, "w": 30}}, "crop": None}
+    card = {"name": "resnet20-cifar-w4", "classes": {"named": ["cat", "dog"]}, "head": "sigmoid", "preprocess": preprocess}
+    place("card", "named").write_text(json.dumps(card))
+    card = {**card, "classes": {"count": 7}, "preprocess": {**preprocess, "resize": "none"}}
+    place("card", "count").write_text(json.dumps(card))
+
+
+make_safetensors()
+make_torch()
+make_hdf5()
+make_json()
+make_card()

@@ -1,0 +1,182 @@
+//! Every parser of files that come from outside, each followed by what the program does with what it has read: tensors are read and
+//! inspected, networks built, weights fitted, small networks run. The fuzz targets in `tests/fuzz` and the test `hostile` go through
+//! the same functions.
+
+use convscope_models::engine::{Tape, Tensor};
+use convscope_models::inspect::{guess, inspect};
+use convscope_models::network::{LayerId, METADATA, Network};
+use convscope_models::train::Resumed;
+use convscope_models::{Model, Source, described_network, guess_network, keras, load, preprocess};
+use std::collections::BTreeMap;
+use std::fmt::Display;
+use std::path::{Path, PathBuf};
+
+/// A kind of file.
+#[derive(Debug)]
+pub struct Parser {
+    /// Name of its fuzz target, and of its folder in `tests/fuzz/corpus`.
+    pub name: &'static str,
+    /// Other valid files of this kind and folders of such, from the root of the repository.
+    pub seeds: &'static [&'static str],
+    /// How much memory one byte of a file may justify, see [`Parser::allowance`].
+    pub factor: usize,
+    parse: fn(&[u8]) -> Result<(), String>,
+}
+
+/// All kinds.
+pub const ALL: [&Parser; 9] = [&SAFETENSORS, &PTH, &LEGACY, &HDF5, &KERAS_JSON, &CARD, &TRAINING, &JPEG, &PNG];
+
+/// A JSON header and raw values.
+pub const SAFETENSORS: Parser = Parser { name: "safetensors", seeds: &[], factor: 64, parse: any_network };
+/// `torch.save` of today: a pickle and storages in a zip.
+pub const PTH: Parser = Parser {
+    name: "pth",
+    seeds: &["models/tests/weights/fixtures/zip.pth", "models/tests/weights/fixtures/expanded.pth"],
+    factor: 64,
+    parse: weights,
+};
+/// `torch.save` of PyTorch before 1.6: pickles and storages, one after another.
+pub const LEGACY: Parser =
+    Parser { name: "legacy", seeds: &["models/tests/weights/fixtures/legacy.th"], factor: 64, parse: weights };
+/// Whole Keras models, and weights alone.
+pub const HDF5: Parser = Parser { name: "hdf5", seeds: &["tests/goldens/keras"], factor: 64, parse: weights };
+/// The architecture within a Keras file.
+pub const KERAS_JSON: Parser = Parser { name: "keras_json", seeds: &[], factor: 4096, parse: keras_json };
+/// What a safetensors file of this project says of its network.
+pub const CARD: Parser = Parser { name: "card", seeds: &[], factor: 64, parse: card };
+/// The state that a training run goes on from.
+pub const TRAINING: Parser = Parser { name: "training", seeds: &[], factor: 64, parse: training };
+/// A block of 8 x 8 pixels may take one bit: 128 bytes of coefficients, as many of samples before and after enlarging, and pixels.
+pub const JPEG: Parser = Parser { name: "jpeg", seeds: &["tests/goldens/jpeg"], factor: 8 * 1024, parse: image };
+/// Deflate makes 1032 bytes of one, a byte may be eight pixels, a pixel four bytes, and then three more.
+pub const PNG: Parser = Parser { name: "png", seeds: &["tests/goldens/png"], factor: 1032 * 8 * 7, parse: image };
+
+/// Memory that any file may take: tables of a decoder, the known networks that a file is compared with, a small network's run.
+const CONSTANT: usize = 24 << 20;
+
+impl Parser {
+    /// Parses a file. The error is what the program would say.
+    ///
+    /// # Errors
+    /// The file is damaged or of no use.
+    ///
+    /// # Panics
+    /// The message is not one clear line, or a parser is at fault.
+    pub fn run(&self, file: &[u8]) -> Result<(), String> {
+        let result = (self.parse)(file);
+        if let Err(message) = &result {
+            assert!(!message.is_empty() && !message.contains(char::is_control), "{}: not one line: {message:?}", self.name);
+        }
+        result
+    }
+
+    /// The most memory, in bytes, that parsing a file of this length may take at a time.
+    pub fn allowance(&self, length: usize) -> usize {
+        CONSTANT + self.factor * length
+    }
+}
+
+/// A file of its own for each thread, since files are mapped. With `TMPDIR` in memory that costs little.
+fn saved(name: &str, file: &[u8]) -> PathBuf {
+    thread_local!(static FOLDER: tempfile::TempDir = tempfile::tempdir().expect("a temporary folder"));
+    let path = FOLDER.with(|folder| folder.path().join(name));
+    std::fs::write(&path, file).expect("a file in the temporary folder");
+    path
+}
+
+/// The first line: a list of tensors that differ from a network's follows it.
+fn text(error: impl Display) -> String {
+    error.to_string().lines().next().unwrap_or_default().to_string()
+}
+
+/// `inspect`, and loading the network that the file describes.
+fn weights(file: &[u8]) -> Result<(), String> {
+    run_described(&inspected(file)?)
+}
+
+/// The same, and looking for a known network that the file may be of: by names and shapes, which are the same whatever the format.
+fn any_network(file: &[u8]) -> Result<(), String> {
+    let source = inspected(file)?;
+    run_described(&source)?;
+    match guess(&source).map_err(text)?.network {
+        Some(_) => run(&load(guess_network(&source, None).map_err(text)?, &source).map_err(text)?),
+        None => Ok(()),
+    }
+}
+
+fn run_described(source: &Source) -> Result<(), String> {
+    match described_network(source).map_err(text)? {
+        Some(network) => run(&load(network, source).map_err(text)?),
+        None => Ok(()),
+    }
+}
+
+fn inspected(file: &[u8]) -> Result<Source, String> {
+    let path = saved("weights", file);
+    let source = Source::parse(&path.to_string_lossy(), &mut ()).map_err(text)?;
+    let checkpoint = source.checkpoint().ok_or("no checkpoint")?;
+    for tensor in checkpoint.tensors() {
+        let _ = (tensor.check_finite(), tensor.mapped(), tensor.to_f32_checked());
+    }
+    inspect(checkpoint).map_err(text)?;
+    Ok(source)
+}
+
+fn keras_json(file: &[u8]) -> Result<(), String> {
+    let network = keras::network(Path::new("file"), &String::from_utf8_lossy(file)).map_err(text)?;
+    describe(&network)?;
+    // Only a file as large as its weights could bring them.
+    let values: usize = network.params().iter().map(|p| p.len()).fold(0, usize::saturating_add);
+    if values > SMALL {
+        return Ok(());
+    }
+    run(&load(network, &Source::Random).map_err(text)?)
+}
+
+fn card(file: &[u8]) -> Result<(), String> {
+    let metadata = BTreeMap::from([(METADATA.to_string(), String::from_utf8_lossy(file).into_owned())]);
+    match Network::from_metadata(&metadata).map_err(text)? {
+        Some(network) => describe(&network),
+        None => Ok(()),
+    }
+}
+
+fn training(file: &[u8]) -> Result<(), String> {
+    let path = saved(convscope_models::train::STATE, file);
+    let folder = path.parent().ok_or("no folder")?;
+    Resumed::open(folder).map(drop).map_err(text)
+}
+
+fn image(file: &[u8]) -> Result<(), String> {
+    preprocess::decode(file, "image").map(drop).map_err(text)
+}
+
+/// Values and multiply-adds of a network that is run, so that a file takes milliseconds.
+const SMALL: usize = 1 << 18;
+
+/// What `summary` and the pictures of a network need, at the size that the file says.
+fn describe(network: &Network) -> Result<(), String> {
+    let summary = network.summary(network.input.height, network.input.width).map_err(text)?;
+    let _ = (summary.to_text(), summary.to_json(), network.cam_layer(), network.last_conv());
+    Ok(())
+}
+
+/// Runs a small network at its smallest size.
+fn run(model: &Model) -> Result<(), String> {
+    let network = &model.network;
+    describe(network)?;
+    let [h, w] = network.input.min_size;
+    let summary = network.summary(h, w).map_err(text)?;
+    if summary.activations.max(summary.multiply_adds) > SMALL {
+        return Ok(());
+    }
+    let mut tape = Tape::inference();
+    let image = Tensor::from_slice([1, network.input.channels, h, w], &vec![0.5f32; network.input.channels * h * w]);
+    let run =
+        model.forward(&mut tape, image.map_err(text)?).unwrap_or_else(|e| panic!("the shapes fit, but it does not run: {e}"));
+    for (id, shape) in network.shapes(h, w).map_err(text)?.iter().enumerate() {
+        let value = run.layer(LayerId(id)).and_then(|node| tape.value(node).ok());
+        assert!(value.is_none_or(|v| v.shape()[1..] == shape.dims()[..]), "layer {id} is not of the shape {shape}");
+    }
+    Ok(())
+}
