@@ -64,8 +64,26 @@ fn decode_png(bytes: &[u8], name: String) -> Result<RgbImage, ImageError> {
     if u64::from(w) * u64::from(h) > MAX_PIXELS {
         return Err(ImageError::TooLarge { name, w, h });
     }
+    if filtered_bytes(bytes, w, h) > MOST_DEFLATE * bytes.len() as u64 {
+        return Err(ImageError::Damaged { name, reason: format!("{} bytes cannot hold {w} x {h} pixels", bytes.len()) });
+    }
     let decoded = DynamicImage::from_decoder(decoder).map_err(damaged)?;
     Ok(to_rgb(decoded, is_grey(bytes)))
+}
+
+/// The most bytes that deflate makes of one.
+const MOST_DEFLATE: u64 = 1032;
+
+/// What is compressed in a PNG, at least: its rows and a byte before each. Interlacing only adds to it.
+fn filtered_bytes(png: &[u8], w: u32, h: u32) -> u64 {
+    let [depth, colour] = [24, 25].map(|place| png.get(place).copied().unwrap_or(0));
+    let samples = match colour {
+        2 => 3,
+        4 => 2,
+        6 => 4,
+        _ => 1, // grey, or a place in a palette
+    };
+    u64::from(h) * (1 + (u64::from(w) * samples * u64::from(depth)).div_ceil(8))
 }
 
 /// Whether a PNG has neither colour nor an alpha channel of its own (the colour type in its header is 0). The decoder makes alpha

@@ -104,7 +104,7 @@ pub(super) fn decode(file: &[u8]) -> Result<RgbImage, JpegError> {
         rest = &rest[length..];
         match marker {
             0xC0..=0xC2 if frame.is_some() => return Err("a second frame".into()),
-            0xC0..=0xC2 => frame = Some(Frame::read(segment, marker == 0xC2)?),
+            0xC0..=0xC2 => frame = Some(Frame::read(segment, marker == 0xC2, file.len())?),
             0xC4 => tables.read_huffman(segment)?,
             0xC3 | 0xC5..=0xCF => return Err("only Huffman-coded sequential and progressive JPEG is supported".into()),
             0xDA => {
@@ -143,7 +143,8 @@ fn word(segment: &[u8], at: usize) -> Result<u16, JpegError> {
 }
 
 impl Frame {
-    fn read(segment: &[u8], progressive: bool) -> Result<Self, JpegError> {
+    /// Memory for it is taken only if a file of `length` bytes can hold the picture.
+    fn read(segment: &[u8], progressive: bool, length: usize) -> Result<Self, JpegError> {
         if byte(segment, 0)? != 8 {
             return Err("only 8 bits a sample are supported".into());
         }
@@ -165,26 +166,30 @@ impl Frame {
             (h_max, v_max) = (h_max.max(ch), v_max.max(cv));
         }
         let (units_w, units_h) = (w.div_ceil(8 * h_max), h.div_ceil(8 * v_max));
-        let component = |i: usize| {
+        // Each block takes one bit at least, its DC's.
+        let mut blocks_left = length.saturating_mul(8);
+        let mut component = |i: usize| {
             let (ch, cv) = factors(i)?;
             if ch == 0 || cv == 0 || ch > 4 || cv > 4 || h_max % ch != 0 || v_max % cv != 0 {
                 return Err("unsupported sampling factors".into());
             }
             let (blocks_w, blocks_h) = (units_w * ch, units_h * cv);
+            let (samples_w, samples_h) = ((w * ch).div_ceil(h_max), (h * cv).div_ceil(v_max));
+            blocks_left = blocks_left.checked_sub(samples_w.div_ceil(8) * samples_h.div_ceil(8)).ok_or(TRUNCATED)?;
             Ok(Component {
                 id: byte(segment, 6 + 3 * i)?,
                 h: ch,
                 v: cv,
                 table: usize::from(byte(segment, 8 + 3 * i)?),
                 quantisation: None,
-                samples_w: (w * ch).div_ceil(h_max),
-                samples_h: (h * cv).div_ceil(v_max),
+                samples_w,
+                samples_h,
                 blocks_w,
                 blocks_h,
                 coefficients: vec![[0; 64]; blocks_w * blocks_h],
             })
         };
-        let components = (0..count).map(component).collect::<Result<_, JpegError>>()?;
+        let components = (0..count).map(&mut component).collect::<Result<_, JpegError>>()?;
         Ok(Self { w, h, progressive, h_max, v_max, components })
     }
 }
