@@ -24,7 +24,8 @@ pub struct Parser {
 }
 
 /// All kinds.
-pub const ALL: [&Parser; 9] = [&SAFETENSORS, &PTH, &LEGACY, &HDF5, &KERAS_JSON, &CARD, &TRAINING, &JPEG, &PNG];
+pub const ALL: [&Parser; 11] =
+    [&SAFETENSORS, &PTH, &LEGACY, &HDF5, &KERAS_ZIP, &KERAS_JSON, &ONNX, &CARD, &TRAINING, &JPEG, &PNG];
 
 /// A JSON header and raw values.
 pub const SAFETENSORS: Parser = Parser { name: "safetensors", seeds: &[], factor: 64, parse: any_network };
@@ -40,6 +41,10 @@ pub const LEGACY: Parser =
     Parser { name: "legacy", seeds: &["models/tests/weights/fixtures/legacy.th"], factor: 64, parse: weights };
 /// Whole Keras models, and weights alone.
 pub const HDF5: Parser = Parser { name: "hdf5", seeds: &["tests/goldens/keras"], factor: 64, parse: weights };
+/// Keras 3's archive: an architecture and HDF5 in a zip, which may be compressed.
+pub const KERAS_ZIP: Parser = Parser { name: "keras_zip", seeds: &[], factor: 512, parse: weights };
+/// A graph and its initializers in Protocol Buffers.
+pub const ONNX: Parser = Parser { name: "onnx", seeds: &[], factor: 512, parse: weights };
 /// The architecture within a Keras file.
 pub const KERAS_JSON: Parser = Parser { name: "keras_json", seeds: &[], factor: 4096, parse: keras_json };
 /// What a safetensors file of this project says of its network.

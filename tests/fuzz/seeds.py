@@ -1,14 +1,17 @@
-"""Makes the valid files that the fuzz targets begin from: `python seeds.py` (torch 2, h5py 3, safetensors). Files of the goldens and of
+"""Makes the valid files that the fuzz targets begin from: `python seeds.py` (torch 2, h5py 3, onnx). Files of the goldens and of
 the tests of weights are seeds too and are not repeated here."""
 
 import json
 import struct
+import zipfile
 from collections import OrderedDict
 from pathlib import Path
 
 import h5py
 import numpy as np
+import onnx
 import torch
+from onnx import TensorProto, helper, numpy_helper
 
 HERE = Path(__file__).parent
 KERAS = HERE.parent / "goldens" / "keras"
@@ -179,7 +182,96 @@ def make_card():
     place("card", "count").write_text(json.dumps(card))
 
 
+def make_keras_zip():
+    layers = [
+        {"class_name": "InputLayer", "config": {"name": "in", "batch_shape": [None, 6, 5, 3]}},
+        {"class_name": "Conv2D", "config": {"name": "conv", "filters": 4, "kernel_size": [2, 2], "activation": "relu"}},
+        {"class_name": "GlobalAveragePooling2D", "config": {"name": "pool"}},
+        {"class_name": "Dense", "config": {"name": "fc", "units": 2, "activation": "softmax"}},
+    ]
+    config = json.dumps({"class_name": "Sequential", "config": {"name": "tiny", "layers": layers}})
+    file = HERE / "model.weights.h5"
+    with h5py.File(file, "w", libver="latest") as weights:
+        for layer, values in {"conv2d": [ramp(2, 2, 3, 4), ramp(4)], "dense": [ramp(4, 2), ramp(2)]}.items():
+            group = weights.create_group(f"layers/{layer}/vars")
+            for i, value in enumerate(values):
+                group.create_dataset(str(i), data=value)
+    for name, method in {"stored": zipfile.ZIP_STORED, "deflated": zipfile.ZIP_DEFLATED}.items():
+        with zipfile.ZipFile(place("keras_zip", name), "w", method) as archive:
+            archive.writestr(zipfile.ZipInfo("metadata.json"), '{"keras_version": "3.0.0"}')
+            archive.writestr(zipfile.ZipInfo("config.json"), config, method)
+            archive.writestr(zipfile.ZipInfo("model.weights.h5"), file.read_bytes(), method)
+    file.unlink()
+
+
+def make_onnx():
+    def save(name, nodes, weights, shape=("n", 3, 8, 6), opset=17, outputs=1):
+        tensors = [numpy_helper.from_array(value, name) for name, value in weights.items()]
+        ends = [helper.make_tensor_value_info(nodes[-1].output[0], TensorProto.FLOAT, None) for _ in range(outputs)]
+        graph = helper.make_graph(nodes, name, [helper.make_tensor_value_info("x", TensorProto.FLOAT, shape)], ends, tensors)
+        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=8)
+        place("onnx", name).write_bytes(model.SerializeToString())
+
+    def node(kind, inputs, output, **attributes):
+        return helper.make_node(kind, inputs.split(), [output], name=f"/net/{output}/{kind}", **attributes)
+
+    f32 = np.float32
+    weights = {"conv.weight": ramp(4, 3, 3, 3), "conv.bias": ramp(4), "fc.weight": ramp(2, 4), "fc.bias": ramp(2)}
+    weights |= {f"bn.{part}": np.abs(ramp(4)) for part in ("weight", "bias", "running_mean", "running_var")}
+    save(
+        "plain",
+        [
+            node("Conv", "x conv.weight conv.bias", "c", kernel_shape=[3, 3], pads=[1, 1, 1, 1], strides=[2, 1]),
+            node("BatchNormalization", "c bn.weight bn.bias bn.running_mean bn.running_var", "b", epsilon=1e-3),
+            node("Relu", "b", "r"),
+            node("MaxPool", "r", "m", kernel_shape=[2, 2], strides=[2, 2], ceil_mode=1),
+            node("GlobalAveragePool", "m", "g"),
+            node("Flatten", "g", "f"),
+            node("Gemm", "f fc.weight fc.bias", "y", transB=1),
+        ],
+        weights,
+    )
+    weights = {"dw": ramp(6, 1, 3, 3), "one": ramp(4, 6, 1, 1), "scale": ramp(4, 1, 1), "top": ramp(48, 3).astype(f32), "axes": np.array([2, 3])}
+    weights |= {"pads": np.array([0, 0, 1, 0, 0, 0, 1, 1]), "half": np.array(0.5, f32), "sizes": np.array([1, 1, 2, 2], f32), "minus": np.array([-1])}
+    save(
+        "graph",
+        [
+            node("Pad", "x pads half", "p", mode="constant"),
+            node("Conv", "x dw", "d", group=3, dilations=[2, 1], auto_pad="SAME_UPPER"),
+            node("Clip", "d", "k"),
+            node("Conv", "k one", "o"),
+            node("Mul", "o scale", "s"),
+            node("LeakyRelu", "s", "l", alpha=0.2),
+            node("Add", "l o", "a"),
+            node("Concat", "a l", "j", axis=1),
+            node("AveragePool", "j", "v", kernel_shape=[2, 2], strides=[2, 2], count_include_pad=1),
+            node("Shape", "v", "h"),
+            helper.make_node("Constant", [], ["zero"], value=numpy_helper.from_array(np.array(0, np.int64))),
+            node("Gather", "h zero", "n", axis=0),
+            node("Unsqueeze", "n zero0", "u"),
+            node("Concat", "u minus", "t", axis=0),
+            node("Reshape", "v t", "q"),
+            node("MatMul", "q top2", "z"),
+            node("Softmax", "z", "y", axis=1),
+        ],
+        weights | {"zero0": np.array([0]), "top2": ramp(96, 3)},
+    )
+    tensor = helper.make_tensor("w", TensorProto.BFLOAT16, [2, 3, 1, 1], ramp(6).tolist())
+    packed = [tensor, helper.make_tensor("i", TensorProto.INT64, [2], [1, 2]), helper.make_tensor("f", TensorProto.FLOAT, [3], [1, 2, 3])]
+    outside = TensorProto(name="e", data_type=TensorProto.FLOAT, dims=[4], data_location=TensorProto.EXTERNAL)
+    for key, value in {"location": "weights.bin", "offset": "0", "length": "16"}.items():
+        outside.external_data.add(key=key, value=value)
+    x = [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 3, 4, 4])]
+    y = [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)]
+    nodes = [node("Conv", "x w", "c"), node("GlobalMaxPool", "c", "g"), node("Squeeze", "g i", "y")]
+    for name, tensors in {"types": packed, "external": [*packed, outside]}.items():
+        model = helper.make_model(helper.make_graph(nodes, name, x, y, tensors), opset_imports=[helper.make_opsetid("", 13)], ir_version=7)
+        place("onnx", name).write_bytes(model.SerializeToString())
+
+
 make_safetensors()
+make_keras_zip()
+make_onnx()
 make_torch()
 make_hdf5()
 make_json()
