@@ -1,9 +1,10 @@
-"""Makes the valid files that the fuzz targets begin from: `python seeds.py` (torch 2, h5py 3, onnx). Files of the goldens and of
-the tests of weights are seeds too and are not repeated here."""
+"""Makes the files that the fuzz targets begin from: valid ones (`seed_*`), and ones made up to take much memory or time (`bomb_*`). Files
+of the goldens and of the tests of weights are seeds too and are not repeated here. `python seeds.py` (torch 2, h5py 3, onnx)."""
 
 import json
 import struct
 import zipfile
+import zlib
 from collections import OrderedDict
 from pathlib import Path
 
@@ -17,10 +18,14 @@ HERE = Path(__file__).parent
 KERAS = HERE.parent / "goldens" / "keras"
 
 
-def place(kind, name):
+def place(kind, name, of="seed"):
     folder = HERE / "corpus" / kind
     folder.mkdir(parents=True, exist_ok=True)
-    return folder / f"seed_{name}"
+    return folder / f"{of}_{name}"
+
+
+def bomb(kind, name, content):
+    place(kind, name, "bomb").write_bytes(content)
 
 
 def ramp(*shape, dtype=np.float32):
@@ -269,10 +274,113 @@ def make_onnx():
         place("onnx", name).write_bytes(model.SerializeToString())
 
 
-make_safetensors()
-make_keras_zip()
-make_onnx()
-make_torch()
-make_hdf5()
-make_json()
-make_card()
+
+def jpeg(*segments):
+    whole = [struct.pack(">BBH", 0xFF, marker, len(content) + 2) + content for marker, content in segments]
+    return b"\xff\xd8" + b"".join(whole)
+
+
+def png(*chunks):
+    whole = [struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)) for kind, data in chunks]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(whole)
+
+
+def zipped(entries):
+    path = HERE / "bomb.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
+        for name, content in entries.items():
+            archive.writestr(zipfile.ZipInfo(name), content, zipfile.ZIP_DEFLATED)
+    content = path.read_bytes()
+    path.unlink()
+    return content
+
+
+def keras_bomb(name, *layers, count=1, shape=(None, 12, 10, 3)):
+    first = {"class_name": "InputLayer", "config": {"name": "input", "batch_shape": list(shape)}}
+    specs = [{"class_name": kind, "config": {"name": f"{kind}", **config}} for kind, config in layers] * count
+    bomb("keras_json", name, json.dumps({"class_name": "Sequential", "config": {"name": "net", "layers": [first, *specs]}}).encode())
+
+
+def make_bombs():
+    frame = struct.pack(">BHHB", 8, 9000, 9900, 3) + bytes([1, 0x11, 0, 2, 0x11, 0, 3, 0x11, 0])
+    bomb("jpeg", "size", jpeg((0xC0, frame)))
+    # Scans of one bit a coefficient, all zero blocks.
+    tables = [(0xDB, bytes([0]) + bytes([1] * 64)), (0xC4, bytes([0x10, 1] + [0] * 15 + [0xE0])), (0xC4, bytes([0x00, 1] + [0] * 15 + [0]))]
+    scan = [(0xDA, bytes([1, 1, 0x00, 1, 63, 0]) + b"\x7f")]
+    bomb("jpeg", "scans", jpeg((0xC2, struct.pack(">BHHB", 8, 4000, 4000, 1) + bytes([1, 0x11, 0])), *tables, *scan * 499) + b"\xff\xd9")
+    header = struct.pack(">IIBBBBB", 9000, 9900, 16, 6, 0, 0, 0)
+    bomb("png", "size", png((b"IHDR", header), (b"IDAT", zlib.compress(b"")), (b"IEND", b"")))
+    small = struct.pack(">IIBBBBB", 1, 1, 8, 0, 0, 0, 0)
+    zeros = zlib.compress(bytes(1 << 24), 9)
+    bomb("png", "text", png((b"IHDR", small), (b"zTXt", b"a\0\0" + zeros), (b"iCCP", b"a\0\0" + zeros), (b"IDAT", zlib.compress(b"\0\0")), (b"IEND", b"")))
+    bomb("png", "data", png((b"IHDR", small), (b"IDAT", zeros), (b"IEND", b"")))
+    zeros = bytes(1 << 24)
+    bomb("pth", "pickle", zipped({"a/data.pkl": zeros, "a/version": b"3"}))
+    bomb("pth", "storage", zipped({"a/data.pkl": b"\x80\x02}.", "a/version": zeros, "a/byteorder": zeros}))
+    bomb("keras_zip", "weights", zipped({"config.json": b"{}", "model.weights.h5": zeros}))
+    bomb("keras_zip", "config", zipped({"config.json": b" " * (1 << 24), "model.weights.h5": b""}))
+    # Each level holds the one below twice.
+    laughs = b"".join(b"h%ch%c\x86q%c" % (i, i, i + 1) for i in range(60))
+    for kind, levels in {"pairs": laughs, "lists": laughs.replace(b"\x86", b"\x86]q\xfah<e")}.items():
+        bomb("legacy", kind, b"\x80\x02}X\x01\0\0\0a]q\0" + levels + b"s.")
+    bomb("legacy", "deep", b"\x80\x02" + b"]" * 30000 + b"a" * 29999 + b".")
+    bomb("legacy", "tuples", b"\x80\x02)" + b"\x85" * 30000 + b".")
+    bomb("legacy", "marks", b"\x80\x02" + b"(" * 20000 + b"t" * 20000 + b".")
+    bomb("legacy", "memo", b"\x80\x02]r\xff\xff\xff\xff.")
+    keras_bomb("dilation", ("Conv2D", {"filters": 4, "kernel_size": 3, "dilation_rate": 1 << 24, "padding": "same"}))
+    keras_bomb("zero_padding", ("ZeroPadding2D", {"padding": 1 << 24}), ("Conv2D", {"filters": 1, "kernel_size": 1}))
+    keras_bomb("pool", ("MaxPooling2D", {"pool_size": 1 << 24, "padding": "same", "strides": 1}))
+    keras_bomb("up", ("UpSampling2D", {"size": 1 << 10}), ("UpSampling2D", {"size": 1 << 10}), ("GlobalAveragePooling2D", {}))
+    keras_bomb("same_name", ("Dropout", {"rate": 0.1}), count=800)
+    keras_bomb("input", ("Flatten", {}), shape=(None, 1 << 20, 1 << 20, 3))
+    bomb("keras_json", "deep", b'{"class_name":"Sequential","config":' + b"[" * 30000)
+    nested = {"class_name": "Dropout", "config": {"name": "d", "rate": 0.5}}
+    for i in range(60):
+        nested = {"class_name": "Sequential", "config": {"name": f"n{i}", "layers": [nested]}}
+    bomb("keras_json", "nested", json.dumps(nested).encode())
+    model = {"class_name": "Sequential", "config": {"name": "m", "layers": [{"class_name": "Dropout", "config": {"name": "d", "rate": 0.5}}]}}
+    for i in range(8):
+        inner = {**model, "config": {**model["config"], "name": f"a{i}"}}, {**model, "config": {**model["config"], "name": f"b{i}"}}
+        model = {"class_name": "Sequential", "config": {"name": "m", "layers": list(inner)}}
+    model["config"]["layers"].insert(0, {"class_name": "InputLayer", "config": {"name": "input", "batch_shape": [None, 4, 4, 3]}})
+    bomb("keras_json", "tree", json.dumps(model).encode())
+
+    def onnx_bomb(name, nodes, tensors=()):
+        x = [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 3, 8, 8])]
+        y = [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)]
+        graph = helper.make_graph(nodes, name, x, y, [numpy_helper.from_array(value, key) for key, value in dict(tensors).items()])
+        bomb("onnx", name, helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=7).SerializeToString())
+
+    node = helper.make_node
+    constants = [node("ConstantOfShape", ["s"], [f"c{i}"]) for i in range(1000)]
+    sums = [node("Add", [f"a{i}", f"c{i}"], [f"a{i + 1}"]) for i in range(1000)]
+    onnx_bomb("constants", [*constants, node("Identity", ["c0"], ["a0"]), *sums, node("Reshape", ["x", "a1000"], ["y"])], {"s": np.array([65536])})
+    chain = [node("Relu", [f"v{i}" if i else "x"], [f"v{i + 1}"]) for i in range(3000)]
+    onnx_bomb("chain", [*chain, node("Relu", ["v3000"], ["y"])], {"w": ramp(1)})
+    double = [node("Add", [f"v{i}" if i else "x"] * 2, [f"v{i + 1}"]) for i in range(60)]
+    onnx_bomb("doubled", [*double, node("Relu", ["v60"], ["y"])], {"w": ramp(1)})
+    wide = [node("Concat", [f"v{i}" if i else "x"] * 2, [f"v{i + 1}"], axis=1) for i in range(60)]
+    onnx_bomb("wide", [*wide, node("Relu", ["v60"], ["y"])], {"w": ramp(1)})
+    onnx_bomb("loop", [node("Add", ["x", "b"], ["a"]), node("Relu", ["a"], ["b"]), node("Relu", ["b"], ["y"])], {"w": ramp(1)})
+    onnx_bomb("pads", [node("Conv", ["x", "w"], ["y"], pads=[1 << 40] * 4)], {"w": ramp(1, 3, 1, 1)})
+    onnx_bomb("minus", [node("Conv", ["x", "w"], ["c"], pads=[-9] * 4, strides=[0, -1], group=-3), node("Relu", ["c"], ["y"])], {"w": ramp(1, 3, 1, 1)})
+
+    header = b"".join(b'"%d":{"dtype":"F32","shape":[0],"data_offsets":[0,0]},' % i for i in range(1000))[:-1]
+    bomb("safetensors", "many", struct.pack("<Q", len(header) + 2) + b"{" + header + b"}")
+    header = b'{"w":{"dtype":"F32","shape":[0,18446744073709551615,18446744073709551615],"data_offsets":[0,0]}}'
+    bomb("safetensors", "shape", struct.pack("<Q", len(header)) + header)
+    header = b'{"w":{"dtype":"F32","shape":[4294967296,1,1,0],"data_offsets":[0,0]}}'
+    bomb("safetensors", "filters", struct.pack("<Q", len(header)) + header)
+    header = b'{"__metadata__":' + b'{"a":' * 6000
+    bomb("safetensors", "deep", struct.pack("<Q", len(header)) + header)
+
+
+if __name__ == "__main__":
+    make_safetensors()
+    make_torch()
+    make_hdf5()
+    make_keras_zip()
+    make_json()
+    make_onnx()
+    make_card()
+    make_bombs()

@@ -4,7 +4,7 @@ use convscope_engine::Unary;
 
 use super::{
     Classes, Conv2d, Head, InputSpec, Layer, LayerId, LayerKind, Network, NetworkError, Pool2d, Preprocess, Scope, ScopeKind,
-    Shape,
+    Shape, product,
 };
 
 /// Name of a layer or scope that is called by its place in the scope around it, as in
@@ -48,6 +48,8 @@ pub struct Builder {
     momentum: f64,
     /// Whether they have a scale of their own.
     scale: bool,
+    /// Values of the layers so far.
+    held: usize,
     error: Option<NetworkError>,
 }
 
@@ -68,6 +70,7 @@ impl Builder {
             head: Head::Softmax,
             preprocess: Preprocess::CIFAR,
         };
+        let held = product(&[channels, height, width]);
         Self {
             network,
             shapes: vec![Shape::Map { channels, height, width }],
@@ -75,6 +78,7 @@ impl Builder {
             eps: 1e-5,
             momentum: 0.1,
             scale: true,
+            held,
             error,
         }
     }
@@ -243,7 +247,10 @@ impl Builder {
         let layer = Layer { name, kind, inputs: inputs.to_vec() };
         let shape = self.network.layer_shape(&layer, &self.shapes).and_then(|shape| match shape.spatial() {
             Some([h, w]) if h == 0 || w == 0 => Err(self.too_deep(&layer, [h, w])),
-            _ => Ok(shape),
+            _ => {
+                self.held = self.network.held_with(&layer, &self.shapes, &shape, self.held)?;
+                Ok(shape)
+            }
         });
         let shape = shape.unwrap_or_else(|error| {
             self.error.get_or_insert(error);

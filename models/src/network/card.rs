@@ -100,7 +100,9 @@ impl Network {
             return architecture.network(crate::text::one_line(name), classes, head, preprocess).map(Some).map_err(wrong);
         }
         let network = families::build(&name, Some(classes.len()))?;
-        Ok(Some(Network { classes, head, ..network }.seeing(preprocess)))
+        let network = Network { classes, head, ..network }.seeing(preprocess);
+        network.check_memory()?;
+        Ok(Some(network))
     }
 
     /// The same network for images that are prepared in this way.

@@ -6,6 +6,10 @@ use super::{Conv2d, Layer, LayerKind, Network, NetworkError, Pool2d, Shape, prod
 /// over a network's layers within a 64-bit integer.
 const MOST_VALUES: usize = 1 << 40;
 
+/// More values than this in all layers together, at the size that a network is designed for, are no network: 4 GiB of f32. A few bytes
+/// of a file can ask for any padding and enlargement.
+const MOST_DESIGNED: usize = 1 << 30;
+
 impl Network {
     /// Shape of every layer's output, in the order of [`Network::layers`], for an image of
     /// `height` x `width`.
@@ -56,6 +60,36 @@ impl Network {
             true => Err(fail(format!("would hold {values} values, more than any memory"))),
             false => Ok(shape),
         }
+    }
+
+    /// That all layers together, of which this is one, hold no more values than any memory has at the size that the network is designed
+    /// for; `held` is what those before it hold. Returns what is held with it.
+    pub(super) fn held_with(&self, layer: &Layer, shapes: &[Shape], shape: &Shape, held: usize) -> Result<usize, NetworkError> {
+        let padded = match (&layer.kind, layer.inputs.first().and_then(|input| shapes.get(input.0))) {
+            (LayerKind::Conv2d(conv), Some(&Shape::Map { channels, height, width })) => {
+                let [top, bottom, left, right] = conv.sides([height, width]);
+                let around = |extent: usize, before: usize, after: usize| extent.saturating_add(before).saturating_add(after);
+                product(&[channels, around(height, top, bottom), around(width, left, right)])
+            }
+            _ => 0,
+        };
+        let held = held.saturating_add(shape.len().max(padded));
+        match held > MOST_DESIGNED {
+            true => Err(NetworkError::Layer {
+                network: self.name.clone(),
+                layer: layer.name.clone(),
+                kind: layer.kind.type_name(),
+                reason: format!("and the layers before it would hold {held} values, more than the {MOST_DESIGNED} that are run"),
+            }),
+            false => Ok(held),
+        }
+    }
+
+    /// [`Network::held_with`] for all layers at the size that the network is designed for.
+    pub(super) fn check_memory(&self) -> Result<(), NetworkError> {
+        let shapes = self.shapes(self.input.height, self.input.width)?;
+        let mut layers = self.layers.iter().zip(&shapes);
+        layers.try_fold(0, |held, (layer, shape)| self.held_with(layer, &shapes, shape, held)).map(drop)
     }
 
     /// The smallest `[height, width]` for which every layer has an output, at most `default`.

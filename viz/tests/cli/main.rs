@@ -5,6 +5,7 @@ mod bench;
 mod bench_models;
 mod browser;
 mod builtin;
+mod hostile;
 mod images;
 mod inspect;
 mod keras;
