@@ -18,8 +18,9 @@ pub const KERAS_CONFIG: &str = "keras.model_config";
 /// Key under which the names of a Keras file's layers stand, one a line in the file's order.
 pub const KERAS_LAYERS: &str = "keras.layer_names";
 
-/// The most groups and tensors that are looked at: links may run in circles.
-const MOST_OBJECTS: usize = 100_000;
+/// The most tensors of a file, and the least bytes of the file that each is named with: lists may name the same one again and again.
+const MOST_TENSORS: usize = 100_000;
+const LEAST_BYTES: usize = 8;
 /// The deepest nesting of groups.
 const DEEPEST: usize = 32;
 /// Values of a chunked data set may be compressed; trained weights never are to less than this part of their size.
@@ -49,9 +50,10 @@ pub(super) fn read(path: &Arc<Path>, bytes: FileBytes) -> std::result::Result<Re
     if !layers.is_empty() {
         metadata.insert(KERAS_LAYERS.to_string(), layers.join("\n"));
     }
+    let most = MOST_TENSORS.min(usize::try_from(length).unwrap_or(usize::MAX) / LEAST_BYTES);
     let datasets = match layers.is_empty() {
-        true => by_path(&weights).map_err(damaged)?,
-        false => by_layer(&weights, &layers).map_err(damaged)?,
+        true => by_path(&weights, most).map_err(damaged)?,
+        false => by_layer(&weights, &layers, most).map_err(damaged)?,
     };
     let mut tensors = Vec::with_capacity(datasets.len());
     for (name, dataset) in datasets {
@@ -92,7 +94,7 @@ fn strings(group: &Group, name: &str) -> Result<Vec<String>> {
 }
 
 /// The weights that each layer's group lists.
-fn by_layer(weights: &Group, layers: &[String]) -> Result<Vec<(String, Dataset)>> {
+fn by_layer(weights: &Group, layers: &[String], most: usize) -> Result<Vec<(String, Dataset)>> {
     let mut found = Vec::new();
     for layer in layers {
         // A name with a slash, as DenseNet's `conv1/conv`, is a group in a group.
@@ -115,9 +117,7 @@ fn by_layer(weights: &Group, layers: &[String]) -> Result<Vec<(String, Dataset)>
                 false => format!("{layer}.{within}{}", variable(layer, &path)),
             };
             found.push((name, place.dataset(last)?));
-            if found.len() > MOST_OBJECTS {
-                return Ok(found);
-            }
+            within_most(found.len(), most)?;
         }
     }
     Ok(found)
@@ -134,23 +134,30 @@ fn variable<'a>(layer: &str, path: &'a str) -> &'a str {
     }
 }
 
-/// Every data set below `root`.
-fn by_path(root: &Group) -> Result<Vec<(String, Dataset)>> {
+/// Every data set below `root`. Links may run in circles: each group is visited once.
+fn by_path(root: &Group, most: usize) -> Result<Vec<(String, Dataset)>> {
     let mut found = Vec::new();
+    let mut visited = HashSet::new();
     let mut waiting = vec![(String::new(), root.clone(), 0)];
-    let mut seen = 0;
     while let Some((prefix, group, depth)) = waiting.pop() {
-        let (groups, datasets) = group.members()?;
-        seen += 1 + datasets.len();
-        if seen > MOST_OBJECTS {
-            break;
+        if !visited.insert(group.address()) {
+            continue;
         }
+        let (groups, datasets) = group.members()?;
+        within_most(visited.len() + found.len() + datasets.len(), most)?;
         found.extend(datasets.into_iter().map(|dataset| (format!("{prefix}{}", dataset.name()), dataset)));
         if depth < DEEPEST {
             waiting.extend(groups.into_iter().map(|inner| (format!("{prefix}{}.", inner.name()), inner, depth + 1)));
         }
     }
     Ok(found)
+}
+
+fn within_most(tensors: usize, most: usize) -> Result<()> {
+    match tensors > most {
+        true => Err(Error::InvalidData(format!("it names more than {most} tensors"))),
+        false => Ok(()),
+    }
 }
 
 /// `None` for strings and other types that are no numbers.

@@ -106,6 +106,22 @@ mod tests {
         }
     }
 
+    /// Damaged anywhere: an answer or one line.
+    #[test]
+    fn damaged_files_are_refused_in_one_line() {
+        let m = measured("a", vec![timed("fast", true, 2.0), timed("slow", false, 4.0)]);
+        let text = json!(m.json(&PEAK)).to_string();
+        assert!((0..text.len()).all(|end| read(&text[..end]).is_err()), "a part was read as a whole");
+        let damages = ["", "0", "-1", "1e400", "1e-320", "null", "[", "]", "{", "\"", "\\u0000", "\n"];
+        for (at, damage) in (0..text.len()).flat_map(|at| damages.iter().map(move |damage| (at, damage))) {
+            match read(&format!("{}{damage}{}", &text[..at], &text[at + 1..])) {
+                Ok(rows) => drop(changes(&rows, std::slice::from_ref(&m), &PEAK)),
+                Err(message) => assert!(!message.contains(char::is_control), "{message:?}"),
+            }
+        }
+        assert!(read(&"[".repeat(100_000)).unwrap_err().contains("recursion limit"));
+    }
+
     #[test]
     fn changes_beyond_noise_are_named_with_ratios() {
         let before = measured("a", vec![timed("x", true, 2.0), timed("y", false, 4.0), timed("z", false, 1.0)]);
