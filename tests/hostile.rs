@@ -32,31 +32,10 @@ fn corpus(parser: &Parser) -> Vec<PathBuf> {
     files(&folder).into_iter().chain(seeds).collect()
 }
 
-/// Bytes that the process has had in memory at most since [`forget_resident`], where the system counts them: kernels map memory of
-/// their own.
-fn most_resident() -> usize {
-    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    line.and_then(|l| l.split_whitespace().next()?.parse().ok()).map_or(0, |kib: usize| kib * 1024)
-}
-
-fn forget_resident() {
-    // What cannot be reset only stays higher: then there is no difference to see.
-    let _ = fs::write("/proc/self/clear_refs", "5");
-}
-
-/// Runs a parser on one file, within its memory. `what` is for messages.
+/// [`Parser::check`]; `what` is for messages.
 fn check(parser: &Parser, file: &[u8], what: &dyn std::fmt::Display) -> Result<(), String> {
-    let before = MEMORY.current_usage();
-    MEMORY.reset_peak_usage();
-    forget_resident();
-    let resident = most_resident();
-    let result = std::panic::catch_unwind(|| parser.run(file));
-    let peak = MEMORY.peak_usage().saturating_sub(before).max(most_resident().saturating_sub(resident));
-    let result = result.unwrap_or_else(|_| panic!("{}: {what} made it panic", parser.name));
-    let allowed = parser.allowance(file.len());
-    assert!(peak <= allowed, "{}: {what}, {} bytes, took {peak} bytes of memory; {allowed} are allowed", parser.name, file.len());
-    result
+    let result = std::panic::catch_unwind(|| parser.check(file, &MEMORY));
+    result.unwrap_or_else(|_| panic!("{}: {what}, {} bytes", parser.name, file.len()))
 }
 
 /// Numbers without a pattern, the same in each run.

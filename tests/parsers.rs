@@ -7,6 +7,7 @@ use convscope_models::inspect::{guess, inspect};
 use convscope_models::network::{LayerId, METADATA, Network};
 use convscope_models::train::Resumed;
 use convscope_models::{Model, Source, described_network, guess_network, keras, load, preprocess};
+use peak_alloc::PeakAlloc;
 use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::path::{Path, PathBuf};
@@ -18,7 +19,7 @@ pub struct Parser {
     pub name: &'static str,
     /// Other valid files of this kind and folders of such, from the root of the repository.
     pub seeds: &'static [&'static str],
-    /// How much memory one byte of a file may justify, see [`Parser::allowance`].
+    /// How many bytes of memory one byte of a file may justify, see [`Parser::check`].
     pub factor: usize,
     parse: fn(&[u8]) -> Result<(), String>,
 }
@@ -61,25 +62,40 @@ pub const PNG: Parser = Parser { name: "png", seeds: &["tests/goldens/png"], fac
 const CONSTANT: usize = 24 << 20;
 
 impl Parser {
-    /// Parses a file. The error is what the program would say.
+    /// Parses a file; `memory` is the program's allocator. The error is what the program would say.
     ///
     /// # Errors
     /// The file is damaged or of no use.
     ///
     /// # Panics
-    /// The message is not one clear line, or a parser is at fault.
-    pub fn run(&self, file: &[u8]) -> Result<(), String> {
+    /// A parser panicked, said more or less than one clear line, or took more memory than `factor` times the file's length and a constant.
+    pub fn check(&self, file: &[u8], memory: &PeakAlloc) -> Result<(), String> {
+        let before = memory.current_usage();
+        memory.reset_peak_usage();
+        forget_resident();
+        let resident = most_resident();
         let result = (self.parse)(file);
+        let taken = memory.peak_usage().saturating_sub(before).max(most_resident().saturating_sub(resident));
+        let allowed = CONSTANT + self.factor * file.len();
+        assert!(taken <= allowed, "{} took {taken} bytes of memory, of which {allowed} are allowed: {result:?}", self.name);
         if let Err(message) = &result {
             assert!(!message.is_empty() && !message.contains(char::is_control), "{}: not one line: {message:?}", self.name);
         }
         result
     }
+}
 
-    /// The most memory, in bytes, that parsing a file of this length may take at a time.
-    pub fn allowance(&self, length: usize) -> usize {
-        CONSTANT + self.factor * length
-    }
+/// Bytes that the process has had in memory at most since [`forget_resident`], where the system counts them: kernels map memory of
+/// their own.
+fn most_resident() -> usize {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    line.and_then(|l| l.split_whitespace().next()?.parse().ok()).map_or(0, |kib: usize| kib * 1024)
+}
+
+fn forget_resident() {
+    // Where it cannot be reset it only stays higher: then there is no difference to see.
+    let _ = std::fs::write("/proc/self/clear_refs", "5");
 }
 
 /// A file of its own for each thread, since files are mapped. With `TMPDIR` in memory that costs little.

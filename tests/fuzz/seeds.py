@@ -345,6 +345,14 @@ def make_bombs():
     model["config"]["layers"].insert(0, {"class_name": "InputLayer", "config": {"name": "input", "batch_shape": [None, 4, 4, 3]}})
     bomb("keras_json", "tree", json.dumps(model).encode())
 
+    layers = [{"class_name": "InputLayer", "name": "v0", "config": {"name": "v0", "batch_shape": [None, 1, 1, 1]}, "inbound_nodes": []}]
+    layers.append({"class_name": "Flatten", "name": "v1", "config": {"name": "v1"}, "inbound_nodes": [[["v0", 0, 0, {}]]]})
+    for i in range(2, 40):
+        twice = [[f"v{i - 1}", 0, 0, {}]] * 2
+        layers.append({"class_name": "Concatenate", "name": f"v{i}", "config": {"name": f"v{i}"}, "inbound_nodes": [twice]})
+    config = {"name": "net", "layers": layers, "input_layers": [["v0", 0, 0]], "output_layers": [["v39", 0, 0]]}
+    bomb("keras_json", "doubled", json.dumps({"class_name": "Functional", "config": config}).encode())
+
     def onnx_bomb(name, nodes, tensors=()):
         x = [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 3, 8, 8])]
         y = [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)]
@@ -361,6 +369,9 @@ def make_bombs():
     onnx_bomb("doubled", [*double, node("Relu", ["v60"], ["y"])], {"w": ramp(1)})
     wide = [node("Concat", [f"v{i}" if i else "x"] * 2, [f"v{i + 1}"], axis=1) for i in range(60)]
     onnx_bomb("wide", [*wide, node("Relu", ["v60"], ["y"])], {"w": ramp(1)})
+    flat = [node("Flatten", ["x"], ["v0"])]
+    flat += [node("Concat", [f"v{i}", f"v{i}"], [f"v{i + 1}"], axis=1) for i in range(40)]
+    onnx_bomb("flat", [*flat, node("Relu", ["v40"], ["y"])], {"w": ramp(1)})
     onnx_bomb("loop", [node("Add", ["x", "b"], ["a"]), node("Relu", ["a"], ["b"]), node("Relu", ["b"], ["y"])], {"w": ramp(1)})
     onnx_bomb("pads", [node("Conv", ["x", "w"], ["y"], pads=[1 << 40] * 4)], {"w": ramp(1, 3, 1, 1)})
     onnx_bomb("minus", [node("Conv", ["x", "w"], ["c"], pads=[-9] * 4, strides=[0, -1], group=-3), node("Relu", ["c"], ["y"])], {"w": ramp(1, 3, 1, 1)})

@@ -5,6 +5,9 @@ use super::translate::{Translator, Value};
 use crate::network::{LayerId, LayerKind, ScopeKind};
 use convscope_engine::Unary;
 
+/// The most maps that a vector is made of: a model that joins a vector with itself again and again doubles them each time.
+const MOST_MAPS: usize = 1 << 12;
+
 impl Translator {
     /// `Add`, `Subtract`, `Multiply`, `Average` and `Concatenate`.
     pub fn merge(&mut self, spec: &Spec, inputs: &[&Value]) -> Result<Value, String> {
@@ -13,6 +16,9 @@ impl Translator {
         if spec.class == "Concatenate" {
             self.last_axis(spec, first)?;
             let id = self.net.layer(&spec.name, LayerKind::Concat, &ids);
+            if inputs.iter().map(|x| x.maps.len()).sum::<usize>() > MOST_MAPS {
+                return Err(spec.error(format!("joins more than {MOST_MAPS} flattened maps")));
+            }
             let maps = inputs.iter().flat_map(|x| x.maps.iter().copied()).collect();
             return Ok(Value { maps, ..Value::map(id) });
         }

@@ -1,6 +1,7 @@
 //! Writing a network down so that it reads like the paper's table.
 
 use convscope_engine::Unary;
+use std::collections::HashMap;
 
 use super::{
     Classes, Conv2d, Head, InputSpec, Layer, LayerId, LayerKind, Network, NetworkError, Pool2d, Preprocess, Scope, ScopeKind,
@@ -50,6 +51,8 @@ pub struct Builder {
     scale: bool,
     /// Values of the layers so far.
     held: usize,
+    /// Names of layers and scopes, each with how many more have asked for it.
+    names: HashMap<String, usize>,
     error: Option<NetworkError>,
 }
 
@@ -71,6 +74,7 @@ impl Builder {
             preprocess: Preprocess::CIFAR,
         };
         let held = product(&[channels, height, width]);
+        let names = HashMap::from([(network.layers[0].name.clone(), 0)]);
         Self {
             network,
             shapes: vec![Shape::Map { channels, height, width }],
@@ -79,6 +83,7 @@ impl Builder {
             momentum: 0.1,
             scale: true,
             held,
+            names,
             error,
         }
     }
@@ -312,16 +317,13 @@ impl Builder {
             *members += 1;
         }
         let full = format!("{prefix}{own}");
-        let taken = |name: &String| {
-            self.network.layers.iter().any(|layer| layer.name == *name)
-                || self.network.scopes.iter().any(|scope| scope.name == *name)
-        };
         let mut unique = full.clone();
-        let mut uses = 0;
-        while taken(&unique) {
-            uses += 1;
+        while self.names.contains_key(&unique) {
+            let uses = self.names.entry(full.clone()).or_default();
+            *uses += 1;
             unique = format!("{full}_{uses}");
         }
+        self.names.insert(unique.clone(), 0);
         unique
     }
 }

@@ -1,3 +1,6 @@
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|file: &[u8]| drop(convscope_tests::parsers::TRAINING.run(file)));
+#[global_allocator]
+static MEMORY: peak_alloc::PeakAlloc = peak_alloc::PeakAlloc;
+
+libfuzzer_sys::fuzz_target!(|file: &[u8]| drop(convscope_tests::parsers::TRAINING.check(file, &MEMORY)));
