@@ -132,19 +132,23 @@ fn corpus_and_mutations() {
             }
         }
         let replay = start.elapsed();
-        let mut dice = Dice(1);
-        for round in 0..MUTANTS {
+        let (mutants, mut dice) = (setting("CONVSCOPE_MUTANTS", MUTANTS), Dice(setting("CONVSCOPE_SEED", 1) as u64));
+        for round in 0..mutants {
             let (path, file) = &seeds[round % seeds.len()];
             let (mutant, what) = mutated(file, &mut dice);
             let _ = check(parser, &mutant, &format!("{} {what}", path.display()));
         }
         println!(
-            "{:12} {good:4} read, {bad:4} refused, {replay:?}; {MUTANTS} mutants {:?}",
+            "{:12} {good:4} read, {bad:4} refused, {replay:?}; {mutants} mutants {:?}",
             parser.name,
             start.elapsed() - replay
         );
     }
 }
 
-/// Files made of each parser's by [`mutated`].
+/// Files made of each parser's by [`mutated`]; more with `CONVSCOPE_MUTANTS`, and others with `CONVSCOPE_SEED`.
 const MUTANTS: usize = 1000;
+
+fn setting(name: &str, default: usize) -> usize {
+    std::env::var(name).map_or(default, |text| text.parse().unwrap_or_else(|e| panic!("{name}={text}: {e}")))
+}

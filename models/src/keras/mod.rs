@@ -49,6 +49,11 @@ use crate::weights::{Checkpoint, KERAS_CONFIG, StoredTensor, WeightsError};
 use std::path::Path;
 use weights::From;
 
+/// How often a model may use the weights of its file, which each time are brought into PyTorch's layout anew.
+const MOST_USES: usize = 64;
+/// Values of a model that may stand in the settings of its layers.
+const MOST_MADE: usize = 1 << 20;
+
 /// The model whose architecture is in the metadata of `checkpoint`; `None` if there is none. Files of any format do that are made
 /// from Keras's, so that a converted one still works.
 ///
@@ -75,6 +80,13 @@ pub fn with(checkpoint: &Checkpoint, file: &Path, text: &str) -> Result<Describe
             }
             From::Values(values) => StoredTensor::of_values(name, values, checkpoint.path()),
         });
+    }
+    let values = |tensors: &[StoredTensor]| {
+        let length = |t: &StoredTensor| t.shape.iter().fold(1usize, |n, &extent| n.saturating_mul(extent));
+        tensors.iter().map(length).fold(0, usize::saturating_add)
+    };
+    if values(&tensors) > values(checkpoint.tensors()).saturating_mul(MOST_USES).saturating_add(MOST_MADE) {
+        return Err(fail(format!("its layers use its weights more than {MOST_USES} times")));
     }
     let checkpoint = checkpoint.with_tensors(tensors);
     let translate::Plan { network, assumed_preprocess, unknown, .. } = plan;

@@ -56,12 +56,18 @@ pub(super) fn read(path: &Arc<Path>, bytes: FileBytes) -> std::result::Result<Re
         false => by_layer(&weights, &layers, most).map_err(damaged)?,
     };
     let mut tensors = Vec::with_capacity(datasets.len());
+    let mut claimed = 0u64;
     for (name, dataset) in datasets {
         let Some(dtype) = stored_type(dataset.dtype()) else { continue };
         let shape = dataset.shape().iter().map(|&extent| usize::try_from(extent));
         let shape = shape
             .collect::<std::result::Result<Vec<usize>, _>>()
             .map_err(|_| WeightsError::tensor(path, &name, "has more values than any memory"))?;
+        // Of the same values there may be many names.
+        claimed = claimed.saturating_add(dataset.raw_byte_len().map_err(damaged)? as u64);
+        if claimed > limit {
+            return Err(WeightsError::format(path, format!("its tensors claim more than the {limit} bytes that it can hold")));
+        }
         let limit = if dataset.chunks().is_some() { limit } else { length };
         let data = Data::Hdf5 { dataset: Arc::new(dataset), limit };
         tensors.push(StoredTensor { name, dtype, shape, data, path: Arc::clone(path) });

@@ -38,6 +38,10 @@ impl Layout {
 
     /// The values of a tensor of shape `stored` in the new order. `values` holds the product of `stored`.
     pub(super) fn apply<T: Copy>(&self, stored: &[usize], values: &[T], filled: impl Fn(f32) -> T) -> Vec<T> {
+        // Where one extent is 0 the others may be any number.
+        if values.is_empty() {
+            return Vec::new();
+        }
         match (self, stored) {
             (Self::Filled(value), _) => vec![filled(*value); values.len()],
             (Self::Hwio, &[h, w, i, o]) => gather([o, i, h, w], [1, o, w * i * o, i * o], values),
@@ -103,7 +107,8 @@ mod tests {
 
     /// The numbers 0, 1, ... in the new order.
     fn order(layout: &Layout, stored: &[usize]) -> Vec<usize> {
-        let values: Vec<usize> = (0..stored.iter().product()).collect();
+        let length = if stored.contains(&0) { 0 } else { stored.iter().product() };
+        let values: Vec<usize> = (0..length).collect();
         layout.apply(stored, &values, |_| 7)
     }
 
@@ -122,6 +127,13 @@ mod tests {
         let flat = Layout::Flat(vec![[2, 1, 2], [1, 1, 1]]);
         assert_eq!((flat.shape(&[1, 5]).unwrap(), order(&flat, &[1, 5])), (vec![5], vec![0, 2, 1, 3, 4]));
         assert_eq!(flat.shape(&[4]), None);
+    }
+
+    #[test]
+    fn nothing_stays_nothing() {
+        let huge = 1 << 40;
+        assert_eq!(order(&Layout::Hwio, &[0, huge, huge, huge]), []);
+        assert_eq!(order(&Layout::Dense(vec![[huge, 1, 1]]), &[huge, 0]), []);
     }
 
     #[test]
