@@ -32,10 +32,22 @@ fn corpus(parser: &Parser) -> Vec<PathBuf> {
     files(&folder).into_iter().chain(seeds).collect()
 }
 
-/// [`Parser::check`]; `what` is for messages.
-fn check(parser: &Parser, file: &[u8], what: &dyn std::fmt::Display) -> Result<(), String> {
-    let result = std::panic::catch_unwind(|| parser.check(file, &MEMORY));
-    result.unwrap_or_else(|_| panic!("{}: {what}, {} bytes", parser.name, file.len()))
+/// Files at which a parser is at fault, kept for who looks into it.
+#[derive(Default)]
+struct Faults(Vec<String>);
+
+impl Faults {
+    /// [`Parser::check`]; `what` is the file in words.
+    fn check(&mut self, parser: &Parser, file: &[u8], what: &dyn std::fmt::Display) -> Result<(), String> {
+        let result = std::panic::catch_unwind(|| parser.check(file, &MEMORY));
+        result.unwrap_or_else(|reason| {
+            let kept = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{}-{}", parser.name, self.0.len()));
+            fs::write(&kept, file).unwrap();
+            let reason = reason.downcast_ref::<String>().map_or("a panic", String::as_str);
+            self.0.push(format!("{what}, kept as {}: {reason}", kept.display()));
+            Err("at fault".into())
+        })
+    }
 }
 
 /// Numbers without a pattern, the same in each run.
@@ -115,12 +127,13 @@ fn mutated(file: &[u8], dice: &mut Dice) -> (Vec<u8>, String) {
 /// One at a time, so that each is measured alone.
 #[test]
 fn corpus_and_mutations() {
+    let mut faults = Faults::default();
     for parser in ALL {
         let start = Instant::now();
         let (mut seeds, mut good, mut bad) = (Vec::new(), 0, 0);
         for path in corpus(parser) {
             let file = fs::read(&path).unwrap();
-            match check(parser, &file, &path.display()) {
+            match faults.check(parser, &file, &path.display()) {
                 Ok(()) => good += 1,
                 Err(message) => {
                     println!("{}: {message}", path.display());
@@ -136,7 +149,7 @@ fn corpus_and_mutations() {
         for round in 0..mutants {
             let (path, file) = &seeds[round % seeds.len()];
             let (mutant, what) = mutated(file, &mut dice);
-            let _ = check(parser, &mutant, &format!("{} {what}", path.display()));
+            let _ = faults.check(parser, &mutant, &format!("{} {what}", path.display()));
         }
         println!(
             "{:12} {good:4} read, {bad:4} refused, {replay:?}; {mutants} mutants {:?}",
@@ -144,6 +157,7 @@ fn corpus_and_mutations() {
             start.elapsed() - replay
         );
     }
+    assert!(faults.0.is_empty(), "{} faults:\n{}", faults.0.len(), faults.0.join("\n"));
 }
 
 /// Files made of each parser's by [`mutated`]; more with `CONVSCOPE_MUTANTS`, and others with `CONVSCOPE_SEED`.

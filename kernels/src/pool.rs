@@ -59,8 +59,9 @@ impl PoolSpec {
                     if lo >= k || hi >= k || i == 0 {
                         return None;
                     }
-                    let room = (i + lo + hi).checked_sub(k)?;
-                    let out = if ceil { room.div_ceil(s) } else { room / s } + 1;
+                    // The window that hangs over may be the only one.
+                    let over = if ceil { s - 1 } else { 0 };
+                    let out = (i + lo + hi + over).checked_sub(k)? / s + 1;
                     // PyTorch: the last window must start inside the input or its leading padding.
                     Some(if ceil && (out - 1) * s >= i + lo { out - 1 } else { out })
                 };

@@ -10,6 +10,12 @@ const MOST_VALUES: usize = 1 << 40;
 /// of a file can ask for any padding and enlargement.
 const MOST_DESIGNED: usize = 1 << 30;
 
+/// The most zeros around one layer's input, for the same reason.
+const MOST_PADDING: usize = 1 << 22;
+
+/// The largest step of a window or between its taps. Kernels lay out rows for several windows at a time.
+const MOST_STEP: usize = 1 << 10;
+
 impl Network {
     /// Shape of every layer's output, in the order of [`Network::layers`], for an image of
     /// `height` x `width`.
@@ -65,22 +71,29 @@ impl Network {
     /// That all layers together, of which this is one, hold no more values than any memory has at the size that the network is designed
     /// for; `held` is what those before it hold. Returns what is held with it.
     pub(super) fn held_with(&self, layer: &Layer, shapes: &[Shape], shape: &Shape, held: usize) -> Result<usize, NetworkError> {
-        let padded = match (&layer.kind, layer.inputs.first().and_then(|input| shapes.get(input.0))) {
+        let padding = match (&layer.kind, layer.inputs.first().and_then(|input| shapes.get(input.0))) {
             (LayerKind::Conv2d(conv), Some(&Shape::Map { channels, height, width })) => {
                 let [top, bottom, left, right] = conv.sides([height, width]);
                 let around = |extent: usize, before: usize, after: usize| extent.saturating_add(before).saturating_add(after);
                 product(&[channels, around(height, top, bottom), around(width, left, right)])
+                    - product(&[channels, height, width])
             }
             _ => 0,
         };
-        let held = held.saturating_add(shape.len().max(padded));
+        let fail = |reason: String| NetworkError::Layer {
+            network: self.name.clone(),
+            layer: layer.name.clone(),
+            kind: layer.kind.type_name(),
+            reason,
+        };
+        if padding > MOST_PADDING {
+            return Err(fail(format!("would put {padding} zeros around its input, more than the {MOST_PADDING} that are run")));
+        }
+        let held = held.saturating_add(shape.len());
         match held > MOST_DESIGNED {
-            true => Err(NetworkError::Layer {
-                network: self.name.clone(),
-                layer: layer.name.clone(),
-                kind: layer.kind.type_name(),
-                reason: format!("and the layers before it would hold {held} values, more than the {MOST_DESIGNED} that are run"),
-            }),
+            true => Err(fail(format!(
+                "and the layers before it would hold {held} values, more than the {MOST_DESIGNED} that are run"
+            ))),
             false => Ok(held),
         }
     }
@@ -196,8 +209,8 @@ impl Conv2d {
     fn output_shape(&self, [channels, height, width]: [usize; 3]) -> Result<Shape, String> {
         positive("out_channels", &[self.out_channels])?;
         positive("kernel", &self.kernel)?;
-        positive("stride", &self.stride)?;
-        positive("dilation", &self.dilation)?;
+        step("stride", &self.stride)?;
+        step("dilation", &self.dilation)?;
         positive("groups", &[self.groups])?;
         for (what, channels) in [("input", self.in_channels), ("output", self.out_channels)] {
             if !channels.is_multiple_of(self.groups) {
@@ -218,7 +231,7 @@ impl Conv2d {
 impl Pool2d {
     fn output_shape(&self, [channels, height, width]: [usize; 3]) -> Result<Shape, String> {
         positive("kernel", &self.kernel)?;
-        positive("stride", &self.stride)?;
+        step("stride", &self.stride)?;
         // A window that lies wholly in the padding would have no maximum and no mean.
         let sides @ [top, bottom, left, right] = self.sides([height, width]);
         let [kh, kw] = self.kernel;
@@ -237,6 +250,14 @@ fn positive(what: &str, numbers: &[usize]) -> Result<(), String> {
     match numbers.contains(&0) {
         true => Err(format!("{what} must be at least 1")),
         false => Ok(()),
+    }
+}
+
+fn step(what: &str, numbers: &[usize]) -> Result<(), String> {
+    positive(what, numbers)?;
+    match numbers.iter().find(|&&n| n > MOST_STEP) {
+        Some(n) => Err(format!("{what} {n} is above {MOST_STEP}, the largest that is run")),
+        None => Ok(()),
     }
 }
 
