@@ -161,7 +161,7 @@ fn corpus_and_mutations() {
 }
 
 /// Files made of each parser's by [`mutated`]; more with `CONVSCOPE_MUTANTS`, and others with `CONVSCOPE_SEED`.
-const MUTANTS: usize = 1000;
+const MUTANTS: usize = 300;
 
 fn setting(name: &str, default: usize) -> usize {
     std::env::var(name).map_or(default, |text| text.parse().unwrap_or_else(|e| panic!("{name}={text}: {e}")))

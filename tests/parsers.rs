@@ -38,6 +38,7 @@ pub const PTH: Parser = Parser {
     name: "pth",
     seeds: &["models/tests/weights/fixtures/zip.pth", "models/tests/weights/fixtures/expanded.pth"],
     factor: 64,
+    constant: CONSTANT + COPIES,
     parse: weights,
 };
 /// `torch.save` of PyTorch before 1.6: pickles and storages, one after another.
@@ -45,7 +46,7 @@ pub const LEGACY: Parser = Parser {
     name: "legacy",
     seeds: &["models/tests/weights/fixtures/legacy.th"],
     factor: 64,
-    constant: CONSTANT + COPIES + COPIES,
+    constant: CONSTANT + COPIES,
     parse: weights,
 };
 /// Whole Keras models, and weights alone.
@@ -55,7 +56,7 @@ pub const KERAS_ZIP: Parser = Parser { name: "keras_zip", seeds: &[], factor: 51
 /// A graph and its initializers in Protocol Buffers.
 pub const ONNX: Parser = Parser { name: "onnx", seeds: &[], factor: 512, constant: CONSTANT, parse: weights };
 /// The architecture within a Keras file.
-pub const KERAS_JSON: Parser = Parser { name: "keras_json", seeds: &[], factor: 4096, constant: CONSTANT, parse: keras_json };
+pub const KERAS_JSON: Parser = Parser { name: "keras_json", seeds: &[], factor: 512, constant: CONSTANT, parse: keras_json };
 /// What a safetensors file of this project says of its network.
 pub const CARD: Parser = Parser { name: "card", seeds: &[], factor: 64, constant: CONSTANT, parse: card };
 /// The state that a training run goes on from.
