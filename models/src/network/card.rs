@@ -95,12 +95,16 @@ impl Network {
             NetworkError::Config { network: format!("the file's {METADATA}"), reason }
         };
         let Card { name, classes, head, preprocess, architecture } = serde_json::from_str(text).map_err(damaged)?;
-        if let Some(architecture) = architecture {
-            let wrong = |reason| NetworkError::Config { network: format!("the file's {METADATA}"), reason };
-            return architecture.network(crate::text::one_line(name), classes, head, preprocess).map(Some).map_err(wrong);
-        }
-        let network = families::build(&name, Some(classes.len()))?;
-        let network = Network { classes, head, ..network }.seeing(preprocess);
+        let network = match architecture {
+            Some(architecture) => {
+                let wrong = |reason| NetworkError::Config { network: format!("the file's {METADATA}"), reason };
+                architecture.network(crate::text::one_line(name), classes, head, preprocess).map_err(wrong)?
+            }
+            None => {
+                let network = families::build(&name, Some(classes.len()))?;
+                Network { classes, head, ..network }.seeing(preprocess)
+            }
+        };
         network.check_memory()?;
         Ok(Some(network))
     }
