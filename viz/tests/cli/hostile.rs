@@ -8,8 +8,12 @@ use std::path::{Path, PathBuf};
 const STEP: usize = 5;
 
 /// What is done with files of weights and with images; `FILE` stands for the file.
-const WEIGHTS: [&str; 4] =
-    ["inspect FILE -q", "predict photo.png -w FILE -q", "convert FILE out.safetensors -q", "filters -w FILE --tensor conv.weight -q"];
+const WEIGHTS: [&str; 4] = [
+    "inspect FILE -q",
+    "predict photo.png -w FILE -q",
+    "convert FILE out.safetensors -q",
+    "filters -w FILE --tensor conv.weight -q",
+];
 const IMAGES: [&str; 1] = ["predict FILE -q"];
 
 fn corpus(kind: &str) -> Vec<PathBuf> {
