@@ -289,6 +289,19 @@ fn what_is_wrong_is_named() {
     says("\"class_name\": \"Functional\"", "\"class_name\": \"Dysfunctio\"", &["Dysfunctio", "Sequential"]);
 }
 
+/// Its kernels would be taken the wrong way around.
+#[test]
+fn a_file_of_theanos_is_refused() {
+    let mut file = std::fs::read(fixture("tutorial.keras2.h5")).unwrap();
+    assert_eq!(refusal(&file), None);
+    let backend = b"tensorflow";
+    while let Some(at) = file.windows(backend.len()).position(|bytes| bytes == backend) {
+        file[at..at + backend.len()].copy_from_slice(b"theano\0\0\0\0");
+    }
+    let reason = refusal(&file).unwrap();
+    assert!(reason.contains("Theano"), "{reason}");
+}
+
 #[test]
 fn truncated_and_damaged_files_are_refused() {
     for name in ["small_sequential.h5", "tutorial.keras3.keras", "nested.h5"] {

@@ -46,6 +46,13 @@ pub(super) fn read(path: &Arc<Path>, bytes: FileBytes) -> std::result::Result<Re
         true => root.group("model_weights").map_err(damaged)?,
         false => root,
     };
+    // Theano's convolutions turned their kernels around; Keras turns them again when it loads such a file elsewhere.
+    if let Some(backend) = attribute(&weights, "backend").map_err(damaged)?
+        && backend.read_string().map_err(damaged)?.trim_end_matches('\0') == "theano"
+    {
+        let reason = "Keras on Theano wrote it, whose kernels are turned around: load and save it with Keras on TensorFlow first";
+        return Err(WeightsError::format(path, reason));
+    }
     let layers = strings(&weights, "layer_names").map_err(damaged)?;
     if !layers.is_empty() {
         metadata.insert(KERAS_LAYERS.to_string(), layers.join("\n"));

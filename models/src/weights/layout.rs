@@ -132,8 +132,8 @@ mod tests {
     #[test]
     fn nothing_stays_nothing() {
         let huge = 1 << 40;
-        assert_eq!(order(&Layout::Hwio, &[0, huge, huge, huge]), []);
-        assert_eq!(order(&Layout::Dense(vec![[huge, 1, 1]]), &[huge, 0]), []);
+        assert!(order(&Layout::Hwio, &[0, huge, huge, huge]).is_empty());
+        assert!(order(&Layout::Dense(vec![[huge, 1, 1]]), &[huge, 0]).is_empty());
     }
 
     #[test]

@@ -39,7 +39,7 @@ pub struct Common {
     /// Network, see `convscope models`, or a Keras architecture (.json) [builtin, or what the weights are of]
     #[arg(short, long, global = true, value_name = "NAME")]
     pub model: Option<String>,
-    /// Weights: a .safetensors, .pth, .pt, .th, .keras, .h5 or .hdf5 file, hf:owner/repo[/file], `builtin` or `random`
+    /// Weights: a .safetensors, .pth, .pt, .th, .keras, .h5, .hdf5 or .onnx file, hf:owner/repo[/file], `builtin` or `random`
     #[arg(short, long, global = true, value_name = "FILE|hf:OWNER/REPO")]
     pub weights: Option<String>,
     /// Number of classes of the network, or a text file with one name a line
