@@ -389,5 +389,5 @@ fn hostile_files_are_refused() {
         name = output;
     }
     doubling.extend(node(b"Mul", &[&name, b"w"], b"y"));
-    says(&doubling, "values, more than any memory");
+    says(&doubling, "values, more than the");
 }
