@@ -161,7 +161,7 @@ impl Reader<'_> {
     fn beside(&self, location: &str) -> Result<PathBuf, String> {
         let relative = Path::new(location);
         let inside = relative.components().all(|c| matches!(c, Component::Normal(_) | Component::CurDir));
-        match inside && !location.is_empty() {
+        match inside && !location.is_empty() && !location.contains(char::is_control) {
             true => Ok(self.path.parent().unwrap_or(Path::new("")).join(relative)),
             false => Err(format!("has its values in {location:?}: only files in the model's own folder are read")),
         }
