@@ -9,17 +9,12 @@ use convscope_models::fill::{fill_image, uniform};
 use convscope_models::network::LayerId;
 use convscope_models::preprocess::prepare_file;
 use convscope_models::{Mode, Model, Source, families, load};
-use convscope_tests::{golden, shared};
+use convscope_tests::{close, floats, golden, largest, shared};
 use convscope_viz::ascent::{InputSpace, Preset, Shown, Start, ascend};
 use convscope_viz::draw::deprocess::Standardize;
 use convscope_viz::gradcam::{Targets, grad_cam};
 use convscope_viz::predict::{input_gradient, predict};
 use safetensors::SafeTensors;
-
-fn floats(file: &SafeTensors, name: &str) -> Vec<f32> {
-    let bytes = file.tensor(name).unwrap_or_else(|e| panic!("{name}: {e}")).data().to_vec();
-    bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect()
-}
 
 /// Runs `f` with convolutions as plain sums. A gradient changes where rounding carries a unit over its kink (a ReLU at zero), and
 /// Winograd's rounding is ten times larger: each rung's own error is tested in `tests/kernels.rs`, the network's formulas here.
@@ -29,18 +24,6 @@ fn plainly<R>(f: impl FnOnce() -> R) -> R {
 }
 
 /// Fails unless every `got` is within `bound` of `want`; NaN fails too.
-fn close(what: &str, got: &[f32], want: &[f32], bound: f32) {
-    assert_eq!(got.len(), want.len(), "{what}: lengths");
-    let worst =
-        got.iter().zip(want).map(|(g, w)| if (g - w).is_nan() { f32::INFINITY } else { (g - w).abs() }).fold(0.0, f32::max);
-    println!("{what}: off by {worst:.2e}, {bound:.2e} allowed");
-    assert!(worst <= bound, "{what}: off by {worst:e}, {bound:e} allowed");
-}
-
-fn largest(v: &[f32]) -> f32 {
-    v.iter().fold(0.0, |m, v| m.max(v.abs()))
-}
-
 fn filled(name: &str) -> Model {
     load(families::build(name, None).unwrap(), &Source::Random).unwrap()
 }

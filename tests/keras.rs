@@ -7,32 +7,13 @@ use convscope_models::network::{Classes, Head};
 use convscope_models::preprocess::ChannelOrder;
 use convscope_models::weights::{Checkpoint, WeightsError};
 use convscope_models::{LoadError, Model, Source, described_network, load};
-use convscope_tests::{golden, root, shared};
+use convscope_tests::{close, floats, golden, open, root, shared};
 use convscope_viz::predict::input_gradient;
 use safetensors::SafeTensors;
 use std::path::{Path, PathBuf};
 
-fn floats(file: &SafeTensors, name: &str) -> Vec<f32> {
-    let bytes = file.tensor(name).unwrap_or_else(|e| panic!("{name}: {e}")).data().to_vec();
-    bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect()
-}
-
-fn close(what: &str, got: &[f32], want: &[f32], bound: f32) {
-    assert_eq!(got.len(), want.len(), "{what}: lengths");
-    let off = |(g, w): (&f32, &f32)| if (g - w).is_nan() { f32::INFINITY } else { (g - w).abs() };
-    let worst = got.iter().zip(want).map(off).fold(0.0, f32::max);
-    println!("{what}: off by {worst:.2e}, {bound:.2e} allowed");
-    assert!(worst <= bound, "{what}: off by {worst:e}, {bound:e} allowed");
-}
-
 fn fixture(name: &str) -> PathBuf {
     root().join("tests/goldens/keras").join(name)
-}
-
-fn open(path: &Path) -> Result<Model, LoadError> {
-    let source = Source::parse(path.to_str().unwrap(), &mut ())?;
-    let network = described_network(&source)?.expect("the file describes its network");
-    load(network, &source)
 }
 
 /// Logits, probabilities and the first logit's input gradient of the model in a file.

@@ -4,36 +4,13 @@ use convscope_models::engine::kernels::DType;
 use convscope_models::engine::{Rules, Tape, Tensor};
 use convscope_models::fill::fill_image;
 use convscope_models::network::{Classes, Head, LayerId, LayerKind, Network, ScopeKind};
-use convscope_models::{LoadError, Model, Source, described_network, families, load};
-use convscope_tests::{golden, root};
+use convscope_models::{LoadError, Model, Source, families, load};
+use convscope_tests::{close, floats, golden, largest, open, root};
 use safetensors::SafeTensors;
-use std::path::{Path, PathBuf};
-
-fn floats(file: &SafeTensors, name: &str) -> Vec<f32> {
-    let bytes = file.tensor(name).unwrap_or_else(|e| panic!("{name}: {e}")).data().to_vec();
-    bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect()
-}
-
-fn largest(values: &[f32]) -> f32 {
-    values.iter().fold(0.0, |m, v| m.max(v.abs()))
-}
-
-fn close(what: &str, got: &[f32], want: &[f32], bound: f32) {
-    assert_eq!(got.len(), want.len(), "{what}: lengths");
-    let off = |(g, w): (&f32, &f32)| if (g - w).is_nan() { f32::INFINITY } else { (g - w).abs() };
-    let worst = got.iter().zip(want).map(off).fold(0.0, f32::max);
-    println!("{what}: off by {worst:.2e}, {bound:.2e} allowed");
-    assert!(worst <= bound, "{what}: off by {worst:e}, {bound:e} allowed");
-}
+use std::path::PathBuf;
 
 fn fixture(name: &str) -> PathBuf {
     root().join("tests/goldens/onnx").join(name)
-}
-
-fn open(path: &Path) -> Result<Model, LoadError> {
-    let source = Source::parse(path.to_str().unwrap(), &mut ())?;
-    let network = described_network(&source)?.expect("the file describes its network");
-    load(network, &source)
 }
 
 fn image(name: &str, [h, w]: [usize; 2]) -> Tensor {

@@ -2,6 +2,8 @@
 
 pub mod parsers;
 
+use convscope_models::{LoadError, Model, Source, described_network, load};
+use safetensors::SafeTensors;
 use std::path::{Path, PathBuf};
 
 /// The root of the repository.
@@ -26,4 +28,43 @@ pub fn shared(name: &str) -> Option<PathBuf> {
     }
     println!("skipped: there is no {}", path.display());
     None
+}
+
+/// The numbers of a golden's tensor.
+///
+/// # Panics
+/// If it is not there.
+pub fn floats(file: &SafeTensors, name: &str) -> Vec<f32> {
+    let bytes = file.tensor(name).unwrap_or_else(|e| panic!("{name}: {e}")).data().to_vec();
+    bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect()
+}
+
+/// The largest magnitude.
+pub fn largest(values: &[f32]) -> f32 {
+    values.iter().fold(0.0, |m, v| m.max(v.abs()))
+}
+
+/// Asserts that no number is further off than `bound`.
+///
+/// # Panics
+/// If one is, or is not a number.
+pub fn close(what: &str, got: &[f32], want: &[f32], bound: f32) {
+    assert_eq!(got.len(), want.len(), "{what}: lengths");
+    let off = |(g, w): (&f32, &f32)| if (g - w).is_nan() { f32::INFINITY } else { (g - w).abs() };
+    let worst = got.iter().zip(want).map(off).fold(0.0, f32::max);
+    println!("{what}: off by {worst:.2e}, {bound:.2e} allowed");
+    assert!(worst <= bound, "{what}: off by {worst:e}, {bound:e} allowed");
+}
+
+/// The model of a file that brings its network along.
+///
+/// # Errors
+/// What is wrong with the file.
+///
+/// # Panics
+/// If it describes no network.
+pub fn open(path: &Path) -> Result<Model, LoadError> {
+    let source = Source::parse(&path.to_string_lossy(), &mut ())?;
+    let network = described_network(&source)?.expect("the file describes its network");
+    load(network, &source)
 }
