@@ -4,7 +4,7 @@ mod bench;
 mod report;
 mod train;
 
-pub use bench::{BenchCommand, BenchKernelsArgs, BenchModelsArgs, Work};
+pub use bench::{BenchCommand, BenchKernelsArgs, BenchModelsArgs, By, Work};
 pub use report::ReportArgs;
 pub use train::{TrainArgs, TrainMethod};
 

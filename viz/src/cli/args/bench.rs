@@ -57,9 +57,21 @@ pub struct BenchModelsArgs {
     /// Timed passes of which the median is taken, after two that are not timed
     #[arg(long, default_value_t = 7, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub repeats: u16,
+    /// Also say where the time of each case goes, the slowest first (CPU only)
+    #[arg(long, value_enum, value_name = "KEY", conflicts_with = "csv")]
+    pub by: Option<By>,
     /// Print comma-separated values instead of text
     #[arg(long, conflicts_with = "json")]
     pub csv: bool,
+}
+
+/// What times are summed over.
+#[derive(ValueEnum, Debug, Clone, Copy, PartialEq, Eq)]
+pub enum By {
+    /// The calls of one kernel
+    Kernel,
+    /// Those within one layer
+    Layer,
 }
 
 #[derive(ValueEnum, Debug, Clone, Copy, PartialEq, Eq)]

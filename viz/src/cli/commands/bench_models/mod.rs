@@ -1,12 +1,15 @@
 //! `convscope bench models`: whole networks, how long a pass takes and what memory it wants.
 
+mod calls;
+
 use super::bench::machine;
-use crate::cli::args::{BenchModelsArgs, Common, Work};
+use crate::cli::args::{BenchModelsArgs, By, Common, Work};
 use crate::cli::device;
 use crate::cli::memory::{Pass, check_memory, system_bytes};
 use crate::cli::output::print;
 use crate::cli::problem::Problem;
 use crate::cli::session::{progress, side_lengths};
+use calls::{Calls, Sums};
 use convscope_models::engine::kernels::cuda::{self, clock::Clock};
 use convscope_models::engine::kernels::peak::{self, Peak};
 use convscope_models::engine::kernels::{Call, Device};
@@ -48,6 +51,9 @@ pub fn run(common: &Common, options: &BenchModelsArgs) -> Result<(), Problem> {
         }
     }
     let device = choice.device;
+    if options.by.is_some() && device != Device::Cpu {
+        return Err(Problem::usage("--by: a GPU's kernels are not timed one by one; `trace` waits for each"));
+    }
     let bar = progress((networks.len() * cases.len()) as u64, "bench", common.quiet);
     let mut rows = Vec::new();
     for network in networks {
@@ -59,7 +65,7 @@ pub fn run(common: &Common, options: &BenchModelsArgs) -> Result<(), Problem> {
             bar.set_message(format!("{} {} of {batch}", model.network.name, work.name()));
             // What predict and ascent run; training fuses in its own way.
             let form = if *work == Work::Training { &model } else { &fused };
-            let measured = measure(&mut Case::new(form.clone(), size, *batch)?, *work, usize::from(options.repeats))?;
+            let measured = measure(&mut Case::new(form.clone(), size, *batch, options.by)?, *work, usize::from(options.repeats))?;
             rows.push(Row { model: model.network.name.clone(), work: *work, batch: *batch, size, direct, measured });
             bar.inc(1);
         }
@@ -84,28 +90,34 @@ struct Case {
     one_hot: Tensor,
     optimizer: Optimizer,
     steps: u64,
+    meter: Meter,
+}
+
+/// How passes are measured.
+struct Meter {
     /// Of the device; `None` on the CPU.
     clock: Option<Clock>,
+    by: Option<By>,
 }
 
 /// What one pass took.
-#[derive(Clone, Copy, Default)]
 struct Taken {
     seconds: f64,
     /// Bytes of values and of what operations saved that its tape held at its end.
     kept: usize,
     /// Bytes of the operands of all kernels: what must be moved if nothing stays in a cache from one to the next.
     moved: u64,
+    calls: Option<Sums>,
 }
 
 impl Case {
-    fn new(model: Model, [h, w]: [usize; 2], n: usize) -> Result<Self, Problem> {
+    fn new(model: Model, [h, w]: [usize; 2], n: usize, by: Option<By>) -> Result<Self, Problem> {
         let Network { input, classes, .. } = &model.network;
         let (c, classes) = (input.channels, classes.len());
         let one_hot: Vec<f32> = (0..n * classes).map(|i| if i % classes == CLASS { 1.0 } else { 0.0 }).collect();
         let clock = if model.device == Device::Cpu { None } else { Some(Clock::new(model.device)?) };
         Ok(Case {
-            clock,
+            meter: Meter { clock, by },
             model,
             images: Tensor::from_slice([n, c, h, w], &fill_image("bench", n, c, h, w))?,
             one_hot: Tensor::from_slice([n, classes], &one_hot)?,
@@ -124,17 +136,17 @@ impl Case {
     }
 
     fn forward(&mut self) -> Result<Taken, Problem> {
-        let Case { clock, model, images, .. } = self;
+        let Case { meter, model, images, .. } = self;
         let pass = || {
             let mut tape = Tape::inference();
             model.forward(&mut tape, images.clone())?;
             Ok((tape, ()))
         };
-        Ok(taken(clock, pass)?.0)
+        Ok(meter.taken(pass)?.0)
     }
 
     fn input_gradient(&mut self) -> Result<Taken, Problem> {
-        let Case { clock, model, images, one_hot, .. } = self;
+        let Case { meter, model, images, one_hot, .. } = self;
         let pass = || {
             let mut tape = Tape::new();
             let run = model.forward(&mut tape, images.clone())?;
@@ -142,18 +154,18 @@ impl Case {
             tape.backward(run.output(), Some(one_hot.clone()), &[image], &Rules::default())?;
             Ok((tape, ()))
         };
-        Ok(taken(clock, pass)?.0)
+        Ok(meter.taken(pass)?.0)
     }
 
     fn training(&mut self) -> Result<Taken, Problem> {
-        let Case { clock, model, images, one_hot, optimizer, steps } = self;
+        let Case { meter, model, images, one_hot, optimizer, steps } = self;
         let trained = model.trained();
         let pass = || {
             let images = (LayerId::INPUT, images.clone());
             let Gradients { grads, tape, .. } = gradients(model, images, one_hot.clone(), &trained, *steps)?;
             Ok((tape, grads))
         };
-        let (taken, grads) = taken(clock, pass)?;
+        let (taken, grads) = meter.taken(pass)?;
         // Not timed, but done: with the same weights each time, what kernels prepare of them would be found ready.
         optimizer.step(model.at_mut(&trained).zip(&grads))?;
         *steps += 1;
@@ -161,26 +173,30 @@ impl Case {
     }
 }
 
-/// Times a pass until the memory of its tape is given back, as it is in use.
-fn taken<T>(clock: &mut Option<Clock>, pass: impl FnOnce() -> Result<(Tape, T), Problem>) -> Result<(Taken, T), Problem> {
-    let work = || {
-        let (tape, made) = pass()?;
-        // Leaves are not counted: the weights and images are there without a tape.
-        let operations = || tape.nodes().iter().filter(|n| n.op.is_some());
-        let kept = operations().map(|n| n.kept_bytes()).sum();
-        let bytes = |calls: &[Call]| calls.iter().map(|c| c.bytes).sum::<u64>();
-        let moved = operations().map(|n| bytes(&n.forward) + bytes(&n.backward)).sum();
-        Ok::<_, Problem>((kept, moved, made))
-    };
-    let (done, seconds) = match clock {
-        Some(clock) => clock.seconds(work)?,
-        None => {
-            let start = Instant::now();
-            (work(), start.elapsed().as_secs_f64())
-        }
-    };
-    let (kept, moved, made) = done?;
-    Ok((Taken { seconds, kept, moved }, made))
+impl Meter {
+    /// Times a pass until the memory of its tape is given back, as it is in use.
+    fn taken<T>(&mut self, pass: impl FnOnce() -> Result<(Tape, T), Problem>) -> Result<(Taken, T), Problem> {
+        let by = self.by;
+        let work = || {
+            let (tape, made) = pass()?;
+            // Leaves are not counted: the weights and images are there without a tape.
+            let operations = || tape.nodes().iter().filter(|n| n.op.is_some());
+            let kept = operations().map(|n| n.kept_bytes()).sum();
+            let bytes = |calls: &[Call]| calls.iter().map(|c| c.bytes).sum::<u64>();
+            let moved = operations().map(|n| bytes(&n.forward) + bytes(&n.backward)).sum();
+            let calls = by.map(|by| calls::sums(&tape, by));
+            Ok::<_, Problem>((Taken { seconds: 0.0, kept, moved, calls }, made))
+        };
+        let (done, seconds) = match &mut self.clock {
+            Some(clock) => clock.seconds(work)?,
+            None => {
+                let start = Instant::now();
+                (work(), start.elapsed().as_secs_f64())
+            }
+        };
+        let (taken, made) = done?;
+        Ok((Taken { seconds, ..taken }, made))
+    }
 }
 
 /// What a case took.
@@ -191,6 +207,13 @@ struct Measured {
     peak: Option<usize>,
     tape: usize,
     moved: u64,
+    calls: Option<Calls>,
+}
+
+/// Middle of some numbers, which it sorts; the mean of both where two are in the middle.
+fn median(numbers: &mut [f64]) -> f64 {
+    numbers.sort_by(f64::total_cmp);
+    0.5 * (numbers[(numbers.len() - 1) / 2] + numbers[numbers.len() / 2])
 }
 
 fn measure(case: &mut Case, work: Work, repeats: usize) -> Result<Measured, Problem> {
@@ -207,13 +230,14 @@ fn measure(case: &mut Case, work: Work, repeats: usize) -> Result<Measured, Prob
     // As in use: one image after the other, or the steps of an ascent.
     let taken = if repeating { cuda::repeating(device, passes) } else { passes() }?;
     let mut ms: Vec<f64> = taken.iter().map(|t| 1e3 * t.seconds).collect();
-    ms.sort_by(f64::total_cmp);
+    let sums: Option<Vec<Sums>> = taken.iter().map(|t| t.calls.clone()).collect();
     Ok(Measured {
-        median_ms: 0.5 * (ms[(repeats - 1) / 2] + ms[repeats / 2]),
+        median_ms: median(&mut ms),
         min_ms: ms[0],
         peak: if peak_is_ours { system_bytes("/proc/self/status", "VmHWM") } else { None },
         tape: taken.iter().map(|t| t.kept).max().unwrap_or(0),
         moved: taken.iter().map(|t| t.moved).max().unwrap_or(0),
+        calls: sums.map(|sums| Calls::new(&sums)),
     })
 }
 
@@ -250,7 +274,7 @@ impl Row {
 
     fn to_json(&self, peak: &Peak) -> Value {
         let short = |v: f64| (v * 1e3).round() / 1e3;
-        json!({
+        let mut fields = json!({
             "model": self.model,
             "work": self.work.name(),
             "batch": self.batch,
@@ -265,7 +289,11 @@ impl Row {
             "tape_bytes": self.measured.tape,
             "threads": peak.threads,
             "isa": peak.isa,
-        })
+        });
+        if let Some(calls) = &self.measured.calls {
+            fields["kernels"] = calls.to_json();
+        }
+        fields
     }
 }
 
@@ -322,6 +350,12 @@ fn text(rows: &[Row], peak: &Peak, repeats: u16) -> String {
             most.map_or("-".into(), mega),
             mega(*tape),
         ));
+    }
+    for row in rows {
+        if let Some(calls) = &row.measured.calls {
+            lines.push(format!("\n{} {}, batch {}: {:.2} ms", row.model, row.work.name(), row.batch, row.measured.median_ms));
+            lines.push(calls.text(row.measured.median_ms));
+        }
     }
     if rows.iter().any(|row| row.measured.peak.is_none()) {
         lines.push("peak memory is left out: this system does not tell it, or not of one case alone".into());
