@@ -4,17 +4,22 @@
 //! stream through weights and activations of many megabytes: with pages of 4 KiB, finding the next page costs time, most of
 //! all in a virtual machine. Large blocks therefore are mappings that ask for huge pages, and smaller ones are
 //! cut from such mappings.
+//!
+//! Each thread keeps what it gave back itself and takes that first: it lies in this core's cache. Memory that another core wrote
+//! last has to be fetched from there, and where the two share no cache that takes as long as from main memory.
 
 use memmap2::MmapMut;
 use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
 use std::collections::BTreeMap;
 use std::ptr::NonNull;
-use std::sync::{Mutex, OnceLock};
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::{Mutex, MutexGuard};
 
 /// Alignment of every owned buffer: a cache line, and an AVX-512 register.
 pub const ALIGN: usize = 64;
-/// Bytes the pool keeps at most for reuse, beside what was cut from chunks.
-const POOL_LIMIT: usize = 4 << 30;
+/// Bytes that are kept at most for reuse, beside what was cut from chunks.
+const LIMIT: usize = 4 << 30;
+const POOLS_AT_MOST: usize = 64;
 /// Bytes of a huge page.
 const HUGE: usize = 2 << 20;
 /// Bytes of a mapping that blocks are cut from.
@@ -42,19 +47,26 @@ unsafe impl Send for Block {}
 // SAFETY: shared access only reads.
 unsafe impl Sync for Block {}
 
+/// What a thread keeps, or some threads that share it where there are more of them than pools.
 #[derive(Default)]
 struct Pool {
     /// By size; no list is empty.
     free: BTreeMap<usize, Vec<Block>>,
-    kept: usize,
     /// What is left of the last chunk.
     rest: &'static mut [u8],
 }
 
-fn pool() -> &'static Mutex<Pool> {
-    static POOL: OnceLock<Mutex<Pool>> = OnceLock::new();
-    POOL.get_or_init(Mutex::default)
+/// The pools, this thread's first. Threads outside of rayon's pool share the first.
+fn pools() -> impl Iterator<Item = MutexGuard<'static, Pool>> {
+    static POOLS: [Mutex<Pool>; POOLS_AT_MOST] =
+        [const { Mutex::new(Pool { free: BTreeMap::new(), rest: &mut [] }) }; POOLS_AT_MOST];
+    let count = rayon::current_num_threads().min(POOLS_AT_MOST);
+    let mine = rayon::current_thread_index().unwrap_or(0);
+    (mine..mine + count).map(move |i| POOLS[i % count].lock().unwrap_or_else(|e| e.into_inner()))
 }
+
+/// Bytes of all blocks that are kept, without what was cut from chunks.
+static KEPT: AtomicUsize = AtomicUsize::new(0);
 
 /// Rounds up to a quarter of a power of two, so that near sizes share blocks and at most a fifth is wasted.
 pub(crate) fn size_class(size: usize) -> usize {
@@ -81,7 +93,7 @@ impl Pool {
         if blocks.is_empty() {
             self.free.remove(&found);
         }
-        self.kept -= if block.is_cut() { 0 } else { found };
+        KEPT.fetch_sub(if block.is_cut() { 0 } else { found }, Relaxed);
         Some(block)
     }
 
@@ -104,16 +116,13 @@ impl Block {
 
     pub fn take(size: usize) -> Block {
         let size = size_class(size);
+        if let Some(block) = pools().find_map(|mut pool| pool.reuse(size)) {
+            return block;
+        }
+        if (CUT..HUGE).contains(&size)
+            && let Some(block) = pools().next().and_then(|mut pool| pool.cut(size))
         {
-            let mut pool = pool().lock().unwrap_or_else(|e| e.into_inner());
-            if let Some(block) = pool.reuse(size) {
-                return block;
-            }
-            if (CUT..HUGE).contains(&size)
-                && let Some(block) = pool.cut(size)
-            {
-                return block;
-            }
+            return block;
         }
         if size >= HUGE
             && let Some((mut map, start)) = map(size)
@@ -147,15 +156,17 @@ impl AsRef<[u8]> for Block {
 
 impl Drop for Block {
     fn drop(&mut self) {
-        let mut pool = pool().lock().unwrap_or_else(|e| e.into_inner());
         let counts = if self.is_cut() { 0 } else { self.size };
-        if pool.kept + counts <= POOL_LIMIT {
-            pool.kept += counts;
+        if KEPT.fetch_add(counts, Relaxed) + counts <= LIMIT
+            && let Some(mut pool) = pools().next()
+        {
             let source = std::mem::replace(&mut self.source, Source::Chunk);
             pool.free.entry(self.size).or_default().push(Block { ptr: self.ptr, size: self.size, source });
-        } else if let Source::Heap = self.source {
-            drop(pool);
-            // SAFETY: allocated in take with the same layout, and not handed to the pool.
+            return;
+        }
+        KEPT.fetch_sub(counts, Relaxed);
+        if let Source::Heap = self.source {
+            // SAFETY: allocated in take with the same layout, and not handed to a pool.
             unsafe { dealloc(self.ptr.as_ptr(), Self::layout(self.size)) }
         }
     }

@@ -44,6 +44,15 @@ pub(super) struct Group {
     pub end: usize,
 }
 
+/// What is fetched of later input. It comes from memory or from another core, in rows too short for the processor to foresee them.
+#[derive(Clone, Copy)]
+pub(super) struct Ahead {
+    /// Its first channel, where tiles read it as they read `x`: any address.
+    pub x: *const f32,
+    /// Tiles whose input earlier passes fetched.
+    pub tiles: usize,
+}
+
 /// Some steps of the sums of one panel of output channels, over all pixels of a band.
 pub(super) struct Pass<'a> {
     /// Pixels of a group: those of [`group`], or 3 with a pitch of 1; only the latter in 16 registers.
@@ -63,6 +72,8 @@ pub(super) struct Pass<'a> {
     pub vectors: usize,
     /// What the next pass will read as `w`: fetched meanwhile.
     pub next: *const f32,
+    /// Input channels that will be read later, as `x`: some tiles' are fetched meanwhile.
+    pub ahead: Option<Ahead>,
     /// `[slot, panel]`
     pub sums: *mut f32,
     /// What the sums start from, `[panel]`; null where `sums` holds those of earlier steps.
@@ -132,24 +143,35 @@ impl Pass<'_> {
     unsafe fn all<V: Vector, const P: usize, const W: usize, const S: usize, const G: usize>(&self) {
         // SAFETY: the caller's.
         unsafe {
-            let mut next = self.next;
             let (tiles, rest) = self.groups.as_chunks::<G>();
-            for tile in tiles {
-                self.tile::<V, P, W, S, G>(*tile, next);
-                next = next.wrapping_add(self.channels * self.taps.len() * V::LANES);
+            for (i, tile) in tiles.iter().enumerate() {
+                let later =
+                    self.ahead.and_then(|ahead| Some(ahead.x.wrapping_add(tiles.get(ahead.tiles + i.checked_sub(W)?)?[0].x)));
+                match later {
+                    Some(x) => self.tile::<V, P, W, S, G>(*tile, x, self.channel_stride),
+                    None => self.tile::<V, P, W, S, G>(*tile, self.weights_of::<V>(i), V::LANES),
+                }
             }
             for last in rest {
-                self.tile::<V, P, W, S, 1>([*last], next);
+                self.tile::<V, P, W, S, 1>([*last], self.weights_of::<V>(tiles.len()), V::LANES);
             }
         }
     }
 
+    /// What tile `i` fetches of the next weights: a line a step, so the first `W` tiles fetch all.
+    #[inline(always)]
+    fn weights_of<V: Vector>(&self, i: usize) -> *const f32 {
+        self.next.wrapping_add(i * self.channels * self.taps.len() * V::LANES)
+    }
+
+    /// Fetches a line a step from `next` on, each `apart` numbers from the one before.
     #[inline(always)]
     #[allow(clippy::needless_range_loop)] // Indices are what unrolls.
     unsafe fn tile<V: Vector, const P: usize, const W: usize, const S: usize, const G: usize>(
         &self,
         groups: [Group; G],
         next: *const f32,
+        apart: usize,
     ) {
         // SAFETY: the caller's.
         unsafe {
@@ -199,7 +221,7 @@ impl Pass<'_> {
                         }
                     }
                     w = w.add(step);
-                    next = next.wrapping_add(V::LANES);
+                    next = next.wrapping_add(apart);
                 }
                 for x in &mut x {
                     *x = x.wrapping_add(self.channel_stride);

@@ -16,7 +16,7 @@ pub(super) mod wgrad;
 use super::Conv2dSpec;
 use super::gemm::{Residue, TransposedWeight, residues};
 use super::store::{Output, Store};
-use super::tile::{GROUPS, Group, LONGEST, Pass, group, panel};
+use super::tile::{Ahead, GROUPS, Group, LONGEST, Pass, group, panel};
 use crate::buffer::Buffer;
 use crate::device::DType;
 use crate::gemm::packed::{Lanes, Matrix, pack_panel};
@@ -111,6 +111,9 @@ impl Band {
     }
 }
 
+/// A band of an image by some output channels.
+type Task<'a> = (&'a Band, usize, Range<usize>);
+
 /// What all tasks of a problem share.
 struct Work<'a> {
     p: &'a Problem,
@@ -122,8 +125,14 @@ struct Work<'a> {
 }
 
 impl Work<'_> {
-    /// One band of an image by some output channels.
-    fn task<V: Vector>(&self, band: &Band, image: usize, channels: Range<usize>) {
+    /// Where the first pixel of a band sees an image; any address, for fetching ahead.
+    fn first_seen(&self, (band, image, _): &Task) -> *const f32 {
+        self.x.as_ptr().wrapping_add(image * self.p.c * self.frame.channel + band.groups.first().map_or(0, |g| g.x))
+    }
+
+    /// `follower` is what this thread is likely to do next.
+    fn task<V: Vector>(&self, this: &Task, follower: Option<&Task>) {
+        let (band, image, channels) = this.clone();
         let Work { p, w, output, .. } = *self;
         let frame = band.own.as_ref().unwrap_or(self.frame);
         let (width, taps, steps) = (panel::<V>(), p.taps.len(), p.steps());
@@ -158,6 +167,18 @@ impl Work<'_> {
                 if let Some(bias) = output.bias {
                     start[..channels.len()].copy_from_slice(&bias[channels.clone()]);
                 }
+                let vectors = channels.len().div_ceil(V::LANES);
+                // Only where the image is read in place: copies are made from whole rows, and lie in L2.
+                let seen = |x: *const f32| Ahead { x, tiles: i * (band.groups.len() / GROUPS).saturating_sub(vectors) };
+                let ahead = match follower {
+                    _ if taps > 1 || band.own.is_some() => None,
+                    _ if !last => Some(seen(x.as_ptr().wrapping_add(some * frame.channel))),
+                    Some(task) => {
+                        let from_group = self.first_seen(task).wrapping_sub(band.groups.first().map_or(0, |g| g.x));
+                        Some(seen(from_group))
+                    }
+                    None => None,
+                };
                 let pass = Pass {
                     pixels: band.pixels,
                     pitch: p.step[1],
@@ -167,8 +188,9 @@ impl Work<'_> {
                     channel_stride: frame.channel,
                     taps: &frame.taps,
                     w: at(*panel, c0),
-                    vectors: channels.len().div_ceil(V::LANES),
+                    vectors,
                     next,
+                    ahead,
                     soon: if last {
                         [Some(output.out.get().wrapping_add(at_out).cast_const()), output.residual.map(|r| r[at_out..].as_ptr())]
                     } else {
@@ -223,7 +245,7 @@ fn run<V: Vector>(p: &Problem, x: &[f32], w: &[f32], output: &Output) {
     }
     let x = copied.as_ref().map_or(x, |all| all.as_slice());
     let work = Work { p, x, frame: &frame, w, output };
-    tasks.into_par_iter().with_max_len(1).for_each(|(band, image, channels)| work.task::<V>(band, image, channels));
+    tasks.par_iter().enumerate().with_max_len(1).for_each(|(i, task)| work.task::<V>(task, tasks.get(i + 1)));
 }
 
 pub(super) fn fits(s: &Conv2dSpec) -> Result<(), &'static str> {

@@ -161,6 +161,7 @@ impl Work<'_> {
                     w: turned.as_ptr(),
                     vectors: outputs.div_ceil(V::LANES),
                     next: turned.as_ptr(),
+                    ahead: None,
                     sums: sums.as_mut_ptr(),
                     start: if i == 0 { zeros.as_ptr() } else { std::ptr::null() },
                     relu: false,

@@ -76,6 +76,7 @@ impl<T: Transform<M, A>, const M: usize, const A: usize> Multiply<'_, T, M, A> {
                     w: self.u[at..].as_ptr(),
                     vectors: (p.oc - self.panel * wide).min(wide).div_ceil(V::LANES),
                     next: self.u.as_ptr().wrapping_add(if k0 + k < p.c { at + k * wide } else { start + per_point }),
+                    ahead: None,
                     sums: to[e * point..].as_mut_ptr(),
                     start: if k0 == 0 { zeros.as_ptr() } else { std::ptr::null() },
                     relu: false,
