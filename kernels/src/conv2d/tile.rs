@@ -7,7 +7,7 @@
 
 use crate::simd::{Kernel, Vector};
 
-/// Groups of a whole tile, but for groups of three in 32 registers, of which there are four.
+/// Groups of a whole tile, but for groups of three in 32 registers.
 pub(super) const GROUPS: usize = 2;
 /// Pixels of a group at most, with any vector.
 pub(super) const LONGEST: usize = 7;
@@ -27,6 +27,11 @@ pub(super) fn group<V: Vector>(length: usize) -> usize {
     lengths.min_by_key(|pixels| length.div_ceil(*pixels) * (2 * pixels + 1)).unwrap_or(LONGEST)
 }
 
+/// Whole tiles of so many groups.
+pub(super) fn whole_tiles<V: Vector>(pixels: usize, groups: usize) -> usize {
+    groups / if many::<V>() && pixels == 3 { 2 * GROUPS } else { GROUPS }
+}
+
 /// Output channels in a panel of the weight.
 pub(super) const fn panel<V: Vector>() -> usize {
     WIDE * V::LANES
@@ -44,13 +49,13 @@ pub(super) struct Group {
     pub end: usize,
 }
 
-/// What is fetched of later input. It comes from memory or from another core, in rows too short for the processor to foresee them.
+/// Cache lines that are fetched while a tile computes, one a step, from a place on that may be any.
 #[derive(Clone, Copy)]
-pub(super) struct Ahead {
-    /// Its first channel, where tiles read it as they read `x`: any address.
-    pub x: *const f32,
-    /// Tiles whose input earlier passes fetched.
-    pub tiles: usize,
+pub(super) enum Fetch {
+    /// Lines that follow each other, such as a weight's.
+    Run(*const f32),
+    /// One of each channel, for a kernel of one element.
+    Channels(*const f32),
 }
 
 /// Some steps of the sums of one panel of output channels, over all pixels of a band.
@@ -70,10 +75,9 @@ pub(super) struct Pass<'a> {
     pub w: *const f32,
     /// Vectors of the panel that hold output channels.
     pub vectors: usize,
-    /// What the next pass will read as `w`: fetched meanwhile.
-    pub next: *const f32,
-    /// Input channels that will be read later, as `x`: some tiles' are fetched meanwhile.
-    pub ahead: Option<Ahead>,
+    /// What whole tile `i` of the band fetches meanwhile for later passes: what comes from memory or another core, in runs too
+    /// short for the processor to foresee them.
+    pub fetch: &'a dyn Fn(usize) -> Fetch,
     /// `[slot, panel]`
     pub sums: *mut f32,
     /// What the sums start from, `[panel]`; null where `sums` holds those of earlier steps.
@@ -145,33 +149,27 @@ impl Pass<'_> {
         unsafe {
             let (tiles, rest) = self.groups.as_chunks::<G>();
             for (i, tile) in tiles.iter().enumerate() {
-                let later =
-                    self.ahead.and_then(|ahead| Some(ahead.x.wrapping_add(tiles.get(ahead.tiles + i.checked_sub(W)?)?[0].x)));
-                match later {
-                    Some(x) => self.tile::<V, P, W, S, G>(*tile, x, self.channel_stride),
-                    None => self.tile::<V, P, W, S, G>(*tile, self.weights_of::<V>(i), V::LANES),
+                // The distance to the next line is a constant where it can be: the tile has no register to spare.
+                match (self.fetch)(i) {
+                    Fetch::Run(from) => self.tile::<V, P, W, S, G, true>(*tile, from),
+                    Fetch::Channels(from) => self.tile::<V, P, W, S, G, false>(*tile, from),
                 }
             }
-            for last in rest {
-                self.tile::<V, P, W, S, 1>([*last], self.weights_of::<V>(tiles.len()), V::LANES);
+            for (i, last) in rest.iter().enumerate() {
+                match (self.fetch)(tiles.len() + i) {
+                    Fetch::Run(from) => self.tile::<V, P, W, S, 1, true>([*last], from),
+                    Fetch::Channels(from) => self.tile::<V, P, W, S, 1, false>([*last], from),
+                }
             }
         }
     }
 
-    /// What tile `i` fetches of the next weights: a line a step, so the first `W` tiles fetch all.
-    #[inline(always)]
-    fn weights_of<V: Vector>(&self, i: usize) -> *const f32 {
-        self.next.wrapping_add(i * self.channels * self.taps.len() * V::LANES)
-    }
-
-    /// Fetches a line a step from `next` on, each `apart` numbers from the one before.
     #[inline(always)]
     #[allow(clippy::needless_range_loop)] // Indices are what unrolls.
-    unsafe fn tile<V: Vector, const P: usize, const W: usize, const S: usize, const G: usize>(
+    unsafe fn tile<V: Vector, const P: usize, const W: usize, const S: usize, const G: usize, const RUN: bool>(
         &self,
         groups: [Group; G],
-        next: *const f32,
-        apart: usize,
+        fetch: *const f32,
     ) {
         // SAFETY: the caller's.
         unsafe {
@@ -203,7 +201,7 @@ impl Pass<'_> {
             }
             let mut x = groups.map(|g| self.x.add(g.x));
             let pitch = if S == 0 { self.pitch } else { S };
-            let (mut w, mut next) = (self.w, next);
+            let (mut w, mut next) = (self.w, fetch);
             for _ in 0..self.channels {
                 for tap in self.taps {
                     let mut weights = [V::splat(0.0); W];
@@ -221,7 +219,7 @@ impl Pass<'_> {
                         }
                     }
                     w = w.add(step);
-                    next = next.wrapping_add(apart);
+                    next = next.wrapping_add(if RUN { V::LANES } else { self.channel_stride });
                 }
                 for x in &mut x {
                     *x = x.wrapping_add(self.channel_stride);

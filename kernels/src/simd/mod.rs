@@ -140,6 +140,16 @@ pub(crate) trait Vector: Copy + Send + Sync + 'static {
     unsafe fn max(self, o: Self) -> Self;
     /// `self * b + c`
     unsafe fn mul_add(self, b: Self, c: Self) -> Self;
+    /// Stores a whole cache line past the caches, where a vector is one; `p` is aligned to it. [`Vector::fence`] must follow before
+    /// another thread reads it.
+    #[inline(always)]
+    unsafe fn stream(self, p: *mut f32) {
+        // SAFETY: as the caller's.
+        unsafe { self.store(p) }
+    }
+    /// Orders streamed stores before all later ones.
+    #[inline(always)]
+    unsafe fn fence() {}
     /// Asks for the cache line at `p`, which may be any address.
     unsafe fn prefetch(p: *const f32);
     /// Every second number of `a` followed by `b`: those at even places, those at odd places.

@@ -217,6 +217,14 @@ impl Vector for Avx512 {
         Avx512(_mm512_fmadd_ps(self.0, b.0, c.0))
     }
     #[inline(always)]
+    unsafe fn stream(self, p: *mut f32) {
+        _mm512_stream_ps(p, self.0);
+    }
+    #[inline(always)]
+    unsafe fn fence() {
+        _mm_sfence();
+    }
+    #[inline(always)]
     unsafe fn prefetch(p: *const f32) {
         _mm_prefetch::<_MM_HINT_T0>(p.cast());
     }

@@ -16,7 +16,7 @@ pub(super) mod wgrad;
 use super::Conv2dSpec;
 use super::gemm::{Residue, TransposedWeight, residues};
 use super::store::{Output, Store};
-use super::tile::{Ahead, GROUPS, Group, LONGEST, Pass, group, panel};
+use super::tile::{Fetch, GROUPS, Group, LONGEST, Pass, group, panel, whole_tiles};
 use crate::buffer::Buffer;
 use crate::device::DType;
 use crate::gemm::packed::{Lanes, Matrix, pack_panel};
@@ -40,6 +40,9 @@ const FEW_PIXELS: usize = 56;
 const MAX_PANEL: usize = 32;
 /// Tasks that a problem is cut into at least, where it is large enough.
 const MIN_TASKS: usize = 16;
+
+/// Bytes of a weight that stays in L2 while band after band passes.
+const SMALL_WEIGHT: usize = 640 << 10;
 
 /// How a problem is cut: bands of each image's output by ranges of output channels.
 struct Plan {
@@ -168,16 +171,22 @@ impl Work<'_> {
                     start[..channels.len()].copy_from_slice(&bias[channels.clone()]);
                 }
                 let vectors = channels.len().div_ceil(V::LANES);
-                // Only where the image is read in place: copies are made from whole rows, and lie in L2.
-                let seen = |x: *const f32| Ahead { x, tiles: i * (band.groups.len() / GROUPS).saturating_sub(vectors) };
+                // Input is fetched only where the image is read in place: copies are made from whole rows, and lie in L2.
                 let ahead = match follower {
                     _ if taps > 1 || band.own.is_some() => None,
-                    _ if !last => Some(seen(x.as_ptr().wrapping_add(some * frame.channel))),
-                    Some(task) => {
-                        let from_group = self.first_seen(task).wrapping_sub(band.groups.first().map_or(0, |g| g.x));
-                        Some(seen(from_group))
-                    }
+                    _ if !last => Some(x.as_ptr().wrapping_add(some * frame.channel)),
+                    Some(task) => Some(self.first_seen(task).wrapping_sub(band.groups.first().map_or(0, |g| g.x))),
                     None => None,
+                };
+                // The first tiles fetch the weights, a line a step and as many as there are vectors; the others, over all panels, the
+                // input of one tile each.
+                let tiles = whole_tiles::<V>(band.pixels, band.groups.len());
+                let fetch = |tile: usize| {
+                    let seen = tile.checked_sub(vectors).map(|t| t + i * tiles.saturating_sub(vectors)).filter(|t| *t < tiles);
+                    match (ahead, seen) {
+                        (Some(x), Some(t)) => Fetch::Channels(x.wrapping_add(band.groups[t * GROUPS].x)),
+                        _ => Fetch::Run(next.wrapping_add(tile * some * taps * V::LANES)),
+                    }
                 };
                 let pass = Pass {
                     pixels: band.pixels,
@@ -189,10 +198,12 @@ impl Work<'_> {
                     taps: &frame.taps,
                     w: at(*panel, c0),
                     vectors,
-                    next,
-                    ahead,
+                    fetch: &fetch,
                     soon: if last {
-                        [Some(output.out.get().wrapping_add(at_out).cast_const()), output.residual.map(|r| r[at_out..].as_ptr())]
+                        [
+                            Some(output.out.get().wrapping_add(at_out).cast_const()).filter(|_| !output.streams::<V>(plane)),
+                            output.residual.map(|r| r[at_out..].as_ptr()),
+                        ]
                     } else {
                         [None; 2]
                     },
@@ -237,10 +248,14 @@ fn run<V: Vector>(p: &Problem, x: &[f32], w: &[f32], output: &Output) {
         Band { own: Some(frame), ..band }
     });
     let bands: Vec<Band> = bands.collect();
-    let mut tasks = Vec::new();
+    let channels = || (0..p.oc).step_by(plan.channels).map(|c0| c0..p.oc.min(c0 + plan.channels));
+    let mut tasks: Vec<Task> = Vec::new();
     for image in 0..p.n {
-        for c0 in (0..p.oc).step_by(plan.channels) {
-            tasks.extend(bands.iter().map(|band| (band, image, c0..p.oc.min(c0 + plan.channels))));
+        if 4 * w.len() <= SMALL_WEIGHT {
+            // Halves of the tasks are halves of the image, as in the layer before: what a core reads, it wrote.
+            tasks.extend(bands.iter().flat_map(|band| channels().map(move |some| (band, image, some))));
+        } else {
+            tasks.extend(channels().flat_map(|some| bands.iter().map(move |band| (band, image, some.clone()))));
         }
     }
     let x = copied.as_ref().map_or(x, |all| all.as_slice());

@@ -12,7 +12,7 @@ use super::{MAX_PANEL, MIN_TASKS, SUMS};
 use crate::buffer::Buffer;
 use crate::conv2d::Conv2dSpec;
 use crate::conv2d::store::{Output, Store};
-use crate::conv2d::tile::{Group, LONGEST, Pass, SHORTEST, group, many, panel};
+use crate::conv2d::tile::{Fetch, Group, LONGEST, Pass, SHORTEST, group, many, panel};
 use crate::device::DType;
 use crate::simd::{self, Vector};
 use crate::table::Accum;
@@ -160,8 +160,7 @@ impl Work<'_> {
                     taps: &taps,
                     w: turned.as_ptr(),
                     vectors: outputs.div_ceil(V::LANES),
-                    next: turned.as_ptr(),
-                    ahead: None,
+                    fetch: &|tile| Fetch::Run(turned.as_ptr().wrapping_add(tile * count * V::LANES)),
                     sums: sums.as_mut_ptr(),
                     start: if i == 0 { zeros.as_ptr() } else { std::ptr::null() },
                     relu: false,

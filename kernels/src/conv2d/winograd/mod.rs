@@ -38,8 +38,12 @@ use transform::{Input, Transform};
 /// Groups of tiles in a block, where there are many tiles: the longest groups, whose number is even, for two make a register tile.
 /// A block's transformed input of 128 channels, and the weights that pass it by, stay in L2.
 const BLOCK: usize = 4;
-/// Blocks a thread below which the input is transformed first, by all threads, and then the output channels are shared out too.
+/// Blocks a thread from which on they are shared out as threads are free.
 const MIN_BLOCKS: usize = 4;
+/// Tiles a thread from which on it may as well take fewer blocks, all of one part of the image,
+const MIN_TILES: usize = 12;
+/// where the transformed weight has at most so many bytes: each thread reads all of it.
+const LARGE_WEIGHT: usize = 4 << 20;
 
 /// A 3x3 convolution of stride 1, forward or as the gradient of one.
 #[derive(Clone, Copy)]
@@ -91,11 +95,32 @@ impl Problem {
     }
 }
 
-/// Tiles in blocks; a last block of less than a group joins the one before, for it would read the whole weight for little.
-fn cut<V: Vector>(tiles: usize) -> impl Iterator<Item = Range<usize>> {
-    let group = group::<V>(LONGEST);
-    let blocks = (tiles + group * (BLOCK - 1)) / (group * BLOCK);
-    (0..blocks.max(1)).map(move |i| i * group * BLOCK..if i + 1 < blocks { (i + 1) * group * BLOCK } else { tiles })
+/// How the tiles of a problem are shared out.
+struct Cut {
+    blocks: Vec<Range<usize>>,
+    /// Whether a block's input is transformed by who multiplies it. Otherwise all input is transformed first, by all threads, and
+    /// then the output channels are shared out too.
+    alone: bool,
+}
+
+/// Blocks of at most so many tiles: groups of the longest.
+fn longest_block<V: Vector>() -> usize {
+    group::<V>(LONGEST) * BLOCK
+}
+
+fn cut<V: Vector>(p: &Problem, [m, a]: [usize; 2]) -> Cut {
+    let (tiles, threads, most) = (p.count(m), rayon::current_num_threads(), longest_block::<V>());
+    let parts = |range: Range<usize>, size: usize| range.clone().step_by(size.max(1)).map(move |i| i..range.end.min(i + size));
+    // A last block of less than a group joins the one before, for it would read the whole weight for little.
+    let count = ((tiles + most - group::<V>(LONGEST)) / most).max(1);
+    if count < MIN_BLOCKS * threads && tiles >= MIN_TILES * threads && 4 * a * a * p.c * p.oc <= LARGE_WEIGHT {
+        // Each thread has its part of the image, as in the layer before: what a core reads, it wrote.
+        let share = tiles.div_ceil(threads);
+        let size = share.div_ceil(share.div_ceil(most)).next_multiple_of(group::<V>(LONGEST));
+        return Cut { blocks: parts(0..tiles, share).flat_map(|share| parts(share, size)).collect(), alone: true };
+    }
+    let blocks = (0..count).map(|i| i * most..if i + 1 < count { (i + 1) * most } else { tiles }).collect();
+    Cut { blocks, alone: count >= MIN_BLOCKS * threads }
 }
 
 /// Whether this rung takes the problem.
@@ -132,7 +157,8 @@ pub(super) fn scratch<const M: usize, const A: usize>(s: &Conv2dSpec) -> usize {
 
 fn run<V: Vector, T: Transform<M, A>, const M: usize, const A: usize>(p: &Problem, x: &[f32], u: &[f32], output: &Output) {
     assert!(simd::here::<V>() && x.len() >= p.n * p.c * p.h * p.w && output.residual.is_none_or(|r| r.len() == output.len));
-    let blocks: Vec<Block> = cut::<V>(p.count(M)).map(|tiles| Block::new(tiles, p.tiles(M), V::LANES)).collect();
+    let Cut { blocks, alone } = cut::<V>(p, [M, A]);
+    let blocks: Vec<Block> = blocks.into_iter().map(|tiles| Block::new(tiles, p.tiles(M), V::LANES)).collect();
     let panels = p.oc.div_ceil(panel::<V>());
     let transform = |block: &Block, channels: Range<usize>, to: *mut f32| {
         let point = block.point(p.c);
@@ -148,7 +174,7 @@ fn run<V: Vector, T: Transform<M, A>, const M: usize, const A: usize>(p: &Proble
     let room = |block: &Block| A * A * block.point(p.c);
 
     // How the work is shared out changes no sum.
-    if blocks.len() >= MIN_BLOCKS * rayon::current_num_threads() {
+    if alone {
         blocks.par_iter().with_max_len(1).for_each(|block| {
             let mut v = Buffer::new(DType::F32, room(block));
             transform(block, 0..p.c, v.as_mut_slice::<f32>().as_mut_ptr());

@@ -6,7 +6,7 @@ use super::transform::{Transform, two_axes};
 use super::weight::apart;
 use crate::buffer::Buffer;
 use crate::conv2d::store::{Output, Store};
-use crate::conv2d::tile::{Group, LONGEST, Pass, group, panel};
+use crate::conv2d::tile::{Fetch, Group, LONGEST, Pass, group, panel};
 use crate::device::DType;
 use crate::simd::{Kernel, Vector};
 use std::marker::PhantomData;
@@ -65,6 +65,8 @@ impl<T: Transform<M, A>, const M: usize, const A: usize> Multiply<'_, T, M, A> {
             for k0 in (0..p.c).step_by(KC) {
                 let k = KC.min(p.c - k0);
                 let at = start + k0 * wide;
+                let next = self.u.as_ptr().wrapping_add(if k0 + k < p.c { at + k * wide } else { start + per_point });
+                let fetch = |tile: usize| Fetch::Run(next.wrapping_add(tile * k * V::LANES));
                 let pass = Pass {
                     pixels,
                     pitch: 1,
@@ -75,8 +77,7 @@ impl<T: Transform<M, A>, const M: usize, const A: usize> Multiply<'_, T, M, A> {
                     taps: &[0],
                     w: self.u[at..].as_ptr(),
                     vectors: (p.oc - self.panel * wide).min(wide).div_ceil(V::LANES),
-                    next: self.u.as_ptr().wrapping_add(if k0 + k < p.c { at + k * wide } else { start + per_point }),
-                    ahead: None,
+                    fetch: &fetch,
                     sums: to[e * point..].as_mut_ptr(),
                     start: if k0 == 0 { zeros.as_ptr() } else { std::ptr::null() },
                     relu: false,
