@@ -40,7 +40,11 @@ pub(in crate::conv2d) fn wins(s: &Conv2dSpec) -> Result<(), &'static str> {
     if s.oc < 16 {
         return Err("few output channels");
     }
-    if s.n * oh * ow < s.c.min(s.oc) { Err("few pixels: the sums go to memory too often") } else { Ok(()) }
+    let least = s.c.min(s.oc);
+    if s.kernel == [1, 1] && (least >= 512 || least >= 256 && s.stride != [1, 1]) {
+        return Err("a large product of two matrices: packing both costs less than sums in L2");
+    }
+    if s.n * oh * ow < least { Err("few pixels: the sums go to memory too often") } else { Ok(()) }
 }
 
 /// Bytes of the copied images, and of the sums.
