@@ -44,7 +44,9 @@ pub(in crate::conv2d) fn wins(s: &Conv2dSpec) -> Result<(), &'static str> {
     if s.kernel == [1, 1] && (least >= 512 || least >= 256 && s.stride != [1, 1]) {
         return Err("a large product of two matrices: packing both costs less than sums in L2");
     }
-    if s.n * oh * ow < least { Err("few pixels: the sums go to memory too often") } else { Ok(()) }
+    // A kernel of several elements is worth more: its rung would copy the input as many times.
+    let few = if s.kernel == [1, 1] { least } else { least / 2 };
+    if s.n * oh * ow < few { Err("few pixels: the sums go to memory too often") } else { Ok(()) }
 }
 
 /// Bytes of the copied images, and of the sums.
