@@ -5,6 +5,7 @@ use crate::device::DType;
 use crate::simd::{self, Kernel, Vector};
 use rayon::prelude::*;
 use std::hint::black_box;
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// How long one measurement runs, and of how many the best counts.
@@ -12,6 +13,8 @@ const WINDOW: Duration = Duration::from_millis(50);
 const TRIES: usize = 5;
 /// Numbers that are read: a quarter of a GiB, more than any cache that a process has for itself.
 const READ: usize = 1 << 26;
+/// Numbers that are handed over: they stay in the L2 of the core that wrote them.
+const HANDED: usize = 1 << 16;
 /// Sums that do not wait for each other: at least latency times units of any multiply-adder, and few enough for the registers.
 const CHAINS: usize = 12;
 
@@ -28,6 +31,11 @@ pub struct Peak {
     pub flops: f64,
     /// Bytes a second that all threads read from memory.
     pub bandwidth: f64,
+    /// Bytes a second that the last thread reads of what the first has just written; `None` where there is one, or on a device.
+    ///
+    /// Cores that share no cache have less than half of what others have, and a virtual machine may be moved from the ones to the
+    /// others: compare times only where this is alike.
+    pub between: Option<f64>,
 }
 
 /// Measures for about a second.
@@ -47,6 +55,7 @@ pub fn measure() -> Peak {
             black_box(sum);
             (READ * DType::F32.size()) as f64 / start.elapsed().as_secs_f64()
         }),
+        between: (rayon::current_num_threads() > 1).then(|| best(&hand_over)),
     }
 }
 
@@ -57,6 +66,27 @@ fn sum(x: &[f32]) -> f32 {
         sums.iter_mut().zip(x).for_each(|(s, x)| *s += x);
     }
     sums.iter().sum()
+}
+
+/// Bytes a second that the last thread reads of what the first wrote.
+fn hand_over() -> f64 {
+    let numbers = Mutex::new(vec![0.0f32; HANDED]);
+    let numbers = || numbers.lock().unwrap_or_else(PoisonError::into_inner);
+    let last = rayon::current_num_threads() - 1;
+    rayon::broadcast(|thread| {
+        if thread.index() == 0 {
+            numbers().fill(1.0)
+        }
+    });
+    let rates = rayon::broadcast(|thread| {
+        if thread.index() != last {
+            return 0.0;
+        }
+        let (numbers, start) = (numbers(), Instant::now());
+        black_box(sum(&numbers));
+        (HANDED * DType::F32.size()) as f64 / start.elapsed().as_secs_f64()
+    });
+    rates.into_iter().fold(0.0, f64::max)
 }
 
 /// Operations a second of this thread over one window.

@@ -42,6 +42,7 @@ fn measure_with(device: Device, rounds: usize, copied: usize, blocks: usize) -> 
         one_thread: 0.0,
         flops: (blocks * 256 * rounds * CHAINS * each) as f64 / compute,
         bandwidth: 2.0 * (copied * DType::F32.size()) as f64 / moved,
+        between: None,
     })
 }
 

@@ -127,6 +127,7 @@ impl Measured {
                 ("threads", json!(peak.threads)),
                 ("peak_gflops", json!(peak.flops / 1e9)),
                 ("memory_gb_per_s", json!(peak.bandwidth / 1e9)),
+                ("core_to_core_gb_per_s", json!(peak.between.map(|rate| rate / 1e9))),
             ]
             .into_iter()
             .map(|(k, v)| (k.to_string(), v))
@@ -141,7 +142,8 @@ pub fn machine(peak: &Peak) -> String {
     let threads = if peak.threads == 1 { "1 thread".to_string() } else { format!("{} threads", peak.threads) };
     let (all, one, memory) = (peak.flops / 1e9, peak.one_thread / 1e9, peak.bandwidth / 1e9);
     let one = if peak.threads == 1 { String::new() } else { format!(" (one thread {one:.1})") };
-    format!("{}, {threads}: measured peak {all:.1} GFLOP/s{one}, memory {memory:.1} GB/s", peak.isa)
+    let between = peak.between.map_or(String::new(), |rate| format!(", from core to core {:.1} GB/s", rate / 1e9));
+    format!("{}, {threads}: measured peak {all:.1} GFLOP/s{one}, memory {memory:.1} GB/s{between}", peak.isa)
 }
 
 /// Rows of [`Measured::json`] under a line of their keys.
@@ -169,7 +171,8 @@ pub mod tests {
     use super::*;
     use convscope_models::engine::kernels::simd::Isa;
 
-    pub const PEAK: Peak = Peak { isa: Isa::Avx2.name(), threads: 2, one_thread: 5e10, flops: 1e11, bandwidth: 2e10 };
+    pub const PEAK: Peak =
+        Peak { isa: Isa::Avx2.name(), threads: 2, one_thread: 5e10, flops: 1e11, bandwidth: 2e10, between: Some(1e10) };
 
     pub fn timed(kernel: &'static str, picked: bool, ms: f64) -> Rung {
         let time = Time { median: ms / 1e3, low: 0.99 * ms / 1e3, high: 1.01 * ms / 1e3, runs: 5 };

@@ -285,6 +285,7 @@ impl Row {
             "percent_of_peak": short(1e11 * self.gflops() / peak.flops),
             "gb_per_s": short(self.gigabytes()),
             "percent_of_memory": short(1e11 * self.gigabytes() / peak.bandwidth),
+            "core_to_core_gb_per_s": peak.between.map(|rate| short(rate / 1e9)),
             "peak_memory_bytes": self.measured.peak,
             "tape_bytes": self.measured.tape,
             "threads": peak.threads,
