@@ -19,7 +19,7 @@ use std::sync::{Mutex, MutexGuard};
 pub const ALIGN: usize = 64;
 /// Bytes that are kept at most for reuse, beside what was cut from chunks.
 const LIMIT: usize = 4 << 30;
-const POOLS_AT_MOST: usize = 64;
+const POOLS: usize = 64;
 /// Bytes of a huge page.
 const HUGE: usize = 2 << 20;
 /// Bytes of a mapping that blocks are cut from.
@@ -47,7 +47,7 @@ unsafe impl Send for Block {}
 // SAFETY: shared access only reads.
 unsafe impl Sync for Block {}
 
-/// What a thread keeps, or some threads that share it where there are more of them than pools.
+/// What a thread keeps; threads share it where they are more than the pools.
 #[derive(Default)]
 struct Pool {
     /// By size; no list is empty.
@@ -58,11 +58,9 @@ struct Pool {
 
 /// The pools, this thread's first. Threads outside of rayon's pool share the first.
 fn pools() -> impl Iterator<Item = MutexGuard<'static, Pool>> {
-    static POOLS: [Mutex<Pool>; POOLS_AT_MOST] =
-        [const { Mutex::new(Pool { free: BTreeMap::new(), rest: &mut [] }) }; POOLS_AT_MOST];
-    let count = rayon::current_num_threads().min(POOLS_AT_MOST);
+    static ALL: [Mutex<Pool>; POOLS] = [const { Mutex::new(Pool { free: BTreeMap::new(), rest: &mut [] }) }; POOLS];
     let mine = rayon::current_thread_index().unwrap_or(0);
-    (mine..mine + count).map(move |i| POOLS[i % count].lock().unwrap_or_else(|e| e.into_inner()))
+    (mine..mine + POOLS).map(|i| ALL[i % POOLS].lock().unwrap_or_else(|e| e.into_inner()))
 }
 
 /// Bytes of all blocks that are kept, without what was cut from chunks.
