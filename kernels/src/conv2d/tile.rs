@@ -155,11 +155,10 @@ impl Pass<'_> {
                     Fetch::Channels(from) => self.tile::<V, P, W, S, G, false>(*tile, from),
                 }
             }
-            for (i, last) in rest.iter().enumerate() {
-                match (self.fetch)(tiles.len() + i) {
-                    Fetch::Run(from) => self.tile::<V, P, W, S, 1, true>([*last], from),
-                    Fetch::Channels(from) => self.tile::<V, P, W, S, 1, false>([*last], from),
-                }
+            for last in rest {
+                // As a run, whatever it is: groups that no tile holds are few, and not worth a second loop.
+                let (Fetch::Run(from) | Fetch::Channels(from)) = (self.fetch)(tiles.len());
+                self.tile::<V, P, W, S, 1, true>([*last], from);
             }
         }
     }
