@@ -119,7 +119,8 @@ pub struct BarList {
     pub heading: String,
     /// The bars, from the top.
     pub bars: Vec<Bar>,
-    /// The value of a full bar: 1 for probabilities.
+    /// The value of a full bar: 1 for probabilities. With a negative value in the list zero is in the middle, and bars go from there to
+    /// `-full` on the left and `full` on the right.
     pub full: f32,
 }
 
@@ -167,20 +168,25 @@ impl Block for BarList {
         y += (theme.caption().line_height() + theme.px(6)) as i32;
         let bar_x = x + (labels + theme.px(GAP)) as i32;
         let number_x = bar_x + theme.px(BAR_LENGTH + GAP) as i32;
+        let zero = if self.bars.iter().any(|b| b.value < 0.0) { theme.px(BAR_LENGTH) / 2 } else { 0 };
         let centred = |height: u32| theme.px(ROW).saturating_sub(height) as i32 / 2;
         for bar in &self.bars {
             let (body, mut figures) = (Self::label_style(bar, theme), theme.figures());
             if bar.target {
                 figures.color = theme.ink;
             }
-            let fraction = (bar.value / self.full).clamp(0.0, 1.0);
-            let filled = if fraction.is_nan() { 0 } else { (fraction * theme.px(BAR_LENGTH) as f32).round() as u32 };
+            let fraction = if bar.value.is_nan() { 0.0 } else { (bar.value.abs() / self.full).min(1.0) };
+            let filled = (fraction * (theme.px(BAR_LENGTH) - zero) as f32).round() as u32;
+            let from = if bar.value < 0.0 { zero - filled } else { zero };
             let text = body.ellipsize(&bar.label, labels.max(1));
             canvas.text(x, y + centred(body.line_height()), &text, &body, Align::Left);
             let bar_y = y + centred(theme.px(THICKNESS));
             canvas.fill(bar_x, bar_y, theme.px(BAR_LENGTH), theme.px(THICKNESS), theme.rule);
             let color = if bar.target { theme.accent } else { theme.bar };
-            canvas.fill(bar_x, bar_y, filled, theme.px(THICKNESS), color);
+            canvas.fill(bar_x + from as i32, bar_y, filled, theme.px(THICKNESS), color);
+            if zero > 0 {
+                canvas.fill(bar_x + zero as i32, bar_y - theme.px(2) as i32, theme.zoom, theme.px(THICKNESS + 4), theme.muted);
+            }
             let number = Self::number(bar.value);
             canvas.text(number_x, y + centred(figures.line_height()), &number, &figures, Align::Left);
             y += theme.px(ROW) as i32;
@@ -213,12 +219,33 @@ mod tests {
     #[test]
     fn the_target_is_accented_and_odd_values_do_not_break_the_list() {
         let bar = |label: &str, value, target| Bar { label: label.into(), value, target };
-        let bars = vec![bar("cat", 0.5, true), bar("dog", f32::NAN, false), bar("ox", -3.0, false), bar("", 9.0, false)];
+        let bars = vec![bar("cat", 0.5, true), bar("dog", f32::NAN, false), bar("", 9.0, false)];
         let image = drawn(&BarList { heading: "Top".into(), bars, full: 1.0 });
         let theme = Theme::light();
         let accent = image.pixels().filter(|p| p.0 == theme.accent).count();
         assert_eq!(accent as u32, theme.px(BAR_LENGTH) / 2 * theme.px(THICKNESS));
         let others = image.pixels().filter(|p| p.0 == theme.bar).count();
         assert_eq!(others as u32, theme.px(BAR_LENGTH) * theme.px(THICKNESS));
+    }
+
+    #[test]
+    fn negative_bars_go_left_of_zero() {
+        let bar = |value| Bar { label: String::new(), value, target: false };
+        let bars = vec![bar(2.0), bar(-4.0), bar(-1.0)];
+        let list = BarList { heading: String::new(), bars, full: 4.0 };
+        let (image, theme) = (drawn(&list), Theme::light());
+        // Columns of the bar's colour in each row of the list, as ends.
+        let top = image.height() - theme.px(ROW) * 3;
+        let ends = |row: u32| {
+            let y = top + theme.px(ROW) * row + theme.px(ROW) / 2;
+            let columns: Vec<u32> = (0..image.width()).filter(|&x| image.get_pixel(x, y).0 == theme.bar).collect();
+            (columns[0], columns[columns.len() - 1] + 1)
+        };
+        let (start, half) = (list.columns(&theme).0 + theme.px(GAP), theme.px(BAR_LENGTH) / 2);
+        let zero = start + half;
+        // The line at zero lies on the first pixels of bars to the right.
+        assert_eq!(ends(0), (zero + theme.zoom, zero + half / 2));
+        assert_eq!(ends(1), (start, zero));
+        assert_eq!(ends(2), (zero - half / 4, zero));
     }
 }
