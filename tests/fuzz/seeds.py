@@ -316,6 +316,7 @@ def make_bombs():
     bomb("png", "data", png((b"IHDR", small), (b"IDAT", zeros), (b"IEND", b"")))
     zeros = bytes(1 << 24)
     bomb("pth", "pickle", zipped({"a/data.pkl": zeros, "a/version": b"3"}))
+    bomb("pth", "objects", zipped({"a/data.pkl": b"\x80\x02" + b"N" * (1 << 23) + b".", "a/version": b"3"}))
     bomb("pth", "storage", zipped({"a/data.pkl": b"\x80\x02}.", "a/version": zeros, "a/byteorder": zeros}))
     bomb("keras_zip", "weights", zipped({"config.json": b"{}", "model.weights.h5": zeros}))
     bomb("keras_zip", "config", zipped({"config.json": b" " * (1 << 24), "model.weights.h5": b""}))

@@ -2,12 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
+use std::io::Cursor;
 use std::path::Path;
 use std::sync::Arc;
 
 use memmap2::Mmap;
 use pytorch_reader::PytorchReader;
 use safetensors::{Dtype, SafeTensorError, SafeTensors};
+use zip::ZipArchive;
 
 use super::names::natural_cmp;
 use super::stored::{Data, FileBytes};
@@ -67,7 +69,7 @@ impl Checkpoint {
                 let (tensors, metadata) = read_safetensors(&shared, FileBytes::Mapped(map))?;
                 (Format::Safetensors, tensors, metadata)
             }
-            Content::PyTorch => (Format::PyTorch, read_pytorch(&shared, map.len() as u64)?, BTreeMap::new()),
+            Content::PyTorch => (Format::PyTorch, read_pytorch(&shared, &map)?, BTreeMap::new()),
             Content::Hdf5 => {
                 let (tensors, metadata) = super::hdf5::read(&shared, FileBytes::Mapped(map))?;
                 (Format::Hdf5, tensors, metadata)
@@ -311,9 +313,15 @@ fn stored_type(dtype: Dtype) -> Option<StoredType> {
     })
 }
 
-fn read_pytorch(path: &Arc<Path>, file_length: u64) -> Result<Vec<StoredTensor>, WeightsError> {
-    let reader = PytorchReader::new(path)
-        .map_err(|error| WeightsError::format(path, format!("damaged or unsupported PyTorch checkpoint: {error}")))?;
+fn read_pytorch(path: &Arc<Path>, bytes: &[u8]) -> Result<Vec<StoredTensor>, WeightsError> {
+    let damaged = |reason: String| WeightsError::format(path, format!("damaged or unsupported PyTorch checkpoint: {reason}"));
+    let file_length = bytes.len() as u64;
+    // Each byte of a pickle may become an object of a hundred bytes, and each byte of a file a thousand of a compressed pickle.
+    // torch.save does not compress.
+    if let Some(claimed) = zipped_pickle(bytes).filter(|&claimed| claimed > file_length) {
+        return Err(damaged(format!("its data.pkl claims {claimed} bytes, the whole file has {file_length}")));
+    }
+    let reader = PytorchReader::new(path).map_err(|error| damaged(error.to_string()))?;
     let stored = |tensor: pytorch_reader::Tensor| StoredTensor {
         name: tensor.name.clone(),
         dtype: torch_type(tensor.dtype()),
@@ -323,6 +331,16 @@ fn read_pytorch(path: &Arc<Path>, file_length: u64) -> Result<Vec<StoredTensor>,
         path: Arc::clone(path),
     };
     Ok(reader.into_tensors().into_values().map(stored).collect())
+}
+
+/// Bytes that the pickle in a zip claims to have, the most if there are several. What is no zip, or a damaged one, the reader refuses.
+fn zipped_pickle(bytes: &[u8]) -> Option<u64> {
+    let mut archive = ZipArchive::new(Cursor::new(bytes)).ok()?;
+    let claims = (0..archive.len()).filter_map(|index| {
+        let entry = archive.by_index_raw(index).ok()?;
+        entry.name().ok()?.ends_with("data.pkl").then(|| entry.size())
+    });
+    claims.max()
 }
 
 fn torch_type(dtype: pytorch_reader::DType) -> StoredType {
