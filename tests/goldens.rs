@@ -3,12 +3,13 @@
 //! Weights are filled by a closed form on both sides, so full-size networks need no weight file. The reference ran in f64;
 //! bounds are those of the issue, an order above what PyTorch's own f32 run differs by (1e-6 logits and gradients, 6e-6 maps).
 
-use convscope_models::engine::Tensor;
+use convscope_models::engine::kernels::DType;
 use convscope_models::engine::kernels::table::{parse_choices, with_forced};
+use convscope_models::engine::{Rules, Tape, Tensor};
 use convscope_models::fill::{fill_image, uniform};
-use convscope_models::network::LayerId;
+use convscope_models::network::{Layer, LayerId, LayerKind, Network};
 use convscope_models::preprocess::prepare_file;
-use convscope_models::{Mode, Model, Source, families, load};
+use convscope_models::{Mode, Model, Run, Source, families, load};
 use convscope_tests::{close, floats, golden, largest, shared};
 use convscope_viz::ascent::{InputSpace, Preset, Shown, Start, ascend};
 use convscope_viz::draw::deprocess::Standardize;
@@ -23,9 +24,96 @@ fn plainly<R>(f: impl FnOnce() -> R) -> R {
     with_forced(&choices, f)
 }
 
-/// Fails unless every `got` is within `bound` of `want`; NaN fails too.
 fn filled(name: &str) -> Model {
     load(families::build(name, None).unwrap(), &Source::Random).unwrap()
+}
+
+/// A recorded pass through a network.
+struct Pass {
+    tape: Tape,
+    run: Run,
+}
+
+impl Pass {
+    fn forward(model: &Model, image: &Tensor, dtype: DType) -> Self {
+        let mut tape = Tape::new();
+        let model = if dtype == DType::F32 { model } else { &model.cast(dtype) };
+        let run = model.forward(&mut tape, image.cast(dtype)).unwrap();
+        Self { tape, run }
+    }
+
+    /// What `layer` puts out, as f32.
+    fn value(&self, layer: LayerId) -> Vec<f32> {
+        self.tape.value(self.run.layer(layer).unwrap()).unwrap().cast(DType::F32).f32().to_vec()
+    }
+
+    /// The gradient of a logit with respect to the image, computed in the pass's type.
+    fn gradient(&mut self, class: usize) -> Vec<f32> {
+        let logits = self.tape.value(self.run.output()).unwrap();
+        let mut upstream = vec![0.0f32; logits.len()];
+        upstream[class] = 1.0;
+        let upstream = Tensor::from_slice(logits.shape().clone(), &upstream).unwrap().cast(logits.dtype());
+        let x = self.run.layer(LayerId::INPUT).unwrap();
+        let grads = self.tape.backward(self.run.output(), Some(upstream), &[x], &Rules::default()).unwrap();
+        grads.of(x).unwrap().cast(DType::F32).f32().to_vec()
+    }
+
+    /// How many units of ReLUs and maxima of windows are decided otherwise than in `other`.
+    fn changed(&self, other: &Self, network: &Network) -> usize {
+        let sides = |pass: &Self, (id, layer): (LayerId, &Layer)| -> Vec<u32> {
+            match &layer.kind {
+                // At 0 and, of ReLU6, at 6 the function is flat.
+                kind if kind.is_activation() => pass.value(id).iter().map(|v| u32::from(*v == 0.0 || *v == 6.0)).collect(),
+                LayerKind::MaxPool2d(_) | LayerKind::AdaptiveMaxPool2d { .. } => {
+                    pass.tape.saved(pass.run.layer(id).unwrap())[0].buffer().as_slice::<u32>().to_vec()
+                }
+                _ => Vec::new(),
+            }
+        };
+        let changed = |layer| sides(self, layer).iter().zip(sides(other, layer)).filter(|(a, b)| *a != b).count();
+        network.ids().map(changed).sum()
+    }
+}
+
+/// That the network in f32, with the kernels that anyone gets, is the reference: logits, and of the image's gradient the part that
+/// `want` has.
+///
+/// A gradient jumps where a unit is on the other side of its kink (a ReLU at zero, two equal maxima of a window). Of the millions of units
+/// of a network one often lies within f32's rounding of it, so that no f32 engine has the reference's gradient: PyTorch's own differs
+/// from its f64 in the same way. Where no unit has changed sides, the gradient is within 1e-4 of the largest. Where some have, it is within that
+/// of the gradient which f64 makes of this very forward pass, and within 10% in the norm of the reference's. Every layer's values
+/// are those of f64 to 1e-4: only units as near to their kink change sides.
+#[expect(clippy::too_many_arguments, reason = "a case of a golden file")]
+fn holds_in_f32(
+    case: &str,
+    model: &Model,
+    image: &Tensor,
+    class: usize,
+    exact: &Pass,
+    logits: &[f32],
+    part: impl Fn(&[f32]) -> Vec<f32>,
+    want: &[f32],
+) {
+    let mut single = Pass::forward(model, image, DType::F32);
+    let output = model.network.output();
+    close(&format!("{case} logits"), &single.value(output), logits, 1e-4 * largest(logits));
+    let off = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max) / largest(b);
+    for (id, layer) in model.network.ids() {
+        let off = off(&single.value(id), &exact.value(id));
+        assert!(off <= 1e-4, "{case}: {} is off by {off:e} of its largest", layer.name);
+    }
+    let dx = single.gradient(class);
+    match single.changed(exact, &model.network) {
+        0 => close(&format!("{case} f32 dx"), &part(&dx), want, 1e-4 * largest(want)),
+        changed => {
+            let decided_alike = Pass { tape: single.tape.cast(DType::F64), run: single.run }.gradient(class);
+            close(&format!("{case} f32 dx, decided alike"), &dx, &decided_alike, 1e-4 * largest(&decided_alike));
+            let norm = |values: &mut dyn Iterator<Item = f32>| values.map(|v| f64::from(v).powi(2)).sum::<f64>().sqrt();
+            let off = norm(&mut part(&dx).iter().zip(want).map(|(a, b)| a - b)) / norm(&mut want.iter().copied());
+            println!("{case} f32 dx: off by {off:.2e} in the norm, {changed} units changed sides");
+            assert!(off <= 0.1, "{case}: dx is off by {off:e} in the norm");
+        }
+    }
 }
 
 /// Logits, the input gradient, inner means and Grad-CAM of a network, at every size its file has.
@@ -41,12 +129,12 @@ fn network(name: &str) {
         let image = Tensor::from_slice([1, 3, h, w], &fill_image(&format!("input.{case}"), 1, 3, h, w)).unwrap();
         let class = floats(&file, &format!("{case}.class"))[0].to_bits() as usize;
 
-        let predictions = predict(&model, &image).unwrap();
         let (_, dx) = plainly(|| input_gradient(&model, &image, Some(class))).unwrap();
-        let want = floats(&file, &format!("{case}.logits"));
-        close(&format!("{name} {case} logits"), &predictions[0].logits, &want, 1e-4 * largest(&want));
         let want = floats(&file, &format!("{case}.dx"));
         close(&format!("{name} {case} dx"), dx.f32(), &want, 1e-4 * largest(&want));
+        let exact = Pass::forward(&model, &image, DType::F64);
+        let logits = floats(&file, &format!("{case}.logits"));
+        holds_in_f32(&format!("{name} {case}"), &model, &image, class, &exact, &logits, <[f32]>::to_vec, &want);
 
         for key in file.names() {
             if let Some(layer) = key.strip_prefix(&format!("{case}.mean.")) {
@@ -96,10 +184,7 @@ fn keras_zoo(network: &str, sizes: usize) {
 }
 
 /// What a file has of the networks whose names begin so, at least at `least` sizes, against the networks of those names here.
-///
-/// The gradient runs in f64: what is compared is each network's formula, with no unit near its kink to change sides.
 fn family_is(file: &str, family: &str, least: usize, ours: impl Fn(&str) -> String) {
-    use convscope_models::engine::{Rules, Tape, kernels::DType};
     let bytes = golden(file);
     let file = SafeTensors::deserialize(&bytes).unwrap();
     let mut cases: Vec<&str> =
@@ -111,25 +196,19 @@ fn family_is(file: &str, family: &str, least: usize, ours: impl Fn(&str) -> Stri
         let (h, w) = size.split_once('x').map(|(h, w)| (h.parse().unwrap(), w.parse().unwrap())).unwrap();
         let model = filled(&ours(name));
         let image = Tensor::from_slice([1, 3, h, w], &fill_image(&format!("input.{size}"), 1, 3, h, w)).unwrap();
-        let class = floats(&file, &format!("{case}.class"))[0].to_bits() as usize;
-        let want = floats(&file, &format!("{case}.logits"));
-        let logits = &predict(&model, &image).unwrap()[0].logits;
-        close(&format!("{case} logits"), logits, &want, 1e-4 * largest(&want));
-        let mut tape = Tape::new();
-        let run = model.cast(DType::F64).forward(&mut tape, image.cast(DType::F64)).unwrap();
-        let upstream: Vec<f64> = (0..logits.len()).map(|i| f64::from(u8::from(i == class))).collect();
-        let upstream = Tensor::from_slice([1, logits.len()], &upstream).unwrap();
-        let x = tape.find(&model.network[LayerId::INPUT].name).unwrap();
-        let grads = tape.backward(run.output(), Some(upstream), &[x], &Rules::default()).unwrap();
-        let dx = grads.of(x).unwrap().cast(DType::F32);
-        let planes: Vec<&[f32]> = dx.f32().chunks_exact(h * w).collect();
-        let part: Vec<f32> =
-            planes.iter().flat_map(|p| p.chunks_exact(w).step_by(5).flat_map(|row| row.iter().step_by(5))).copied().collect();
-        let want = floats(&file, &format!("{case}.dx.part"));
-        close(&format!("{case} dx"), &part, &want, 1e-4 * largest(&want));
-        let sums: Vec<f32> = planes.iter().map(|p| p.iter().map(|v| v.abs()).sum()).collect();
-        let want = floats(&file, &format!("{case}.dx.sums"));
-        close(&format!("{case} dx sums"), &sums, &want, 1e-4 * largest(&want));
+        let want = |what: &str| floats(&file, &format!("{case}.{what}"));
+        let class = want("class")[0].to_bits() as usize;
+        let part = |dx: &[f32]| {
+            let rows = dx.chunks_exact(h * w).flat_map(|plane| plane.chunks_exact(w).step_by(5));
+            rows.flat_map(|row| row.iter().step_by(5).copied()).collect::<Vec<f32>>()
+        };
+        // In f64 no unit is so near its kink that it changes sides: this compares the network's formula.
+        let mut exact = Pass::forward(&model, &image, DType::F64);
+        let dx = exact.gradient(class);
+        close(&format!("{case} dx"), &part(&dx), &want("dx.part"), 1e-4 * largest(&want("dx.part")));
+        let sums: Vec<f32> = dx.chunks_exact(h * w).map(|plane| plane.iter().map(|v| v.abs()).sum()).collect();
+        close(&format!("{case} dx sums"), &sums, &want("dx.sums"), 1e-4 * largest(&want("dx.sums")));
+        holds_in_f32(case, &model, &image, class, &exact, &want("logits"), |dx| part(dx), &want("dx.part"));
     }
 }
 
@@ -204,7 +283,6 @@ fn keras_densenets_are_kerass() {
 /// A network whose weights came through the f64 tables gives what f32 gives, to f32's precision.
 #[test]
 fn f64_and_f32_agree() {
-    use convscope_models::engine::{Tape, kernels::DType};
     let model = filled("resnet20-cifar");
     let image = Tensor::from_slice([2, 3, 32, 24], &fill_image("x", 2, 3, 32, 24)).unwrap();
     let run = |model: &Model, x: Tensor| {
@@ -219,7 +297,6 @@ fn f64_and_f32_agree() {
 /// Running the head from a middle layer is running the whole.
 #[test]
 fn a_run_can_start_in_the_middle() {
-    use convscope_models::engine::Tape;
     let model = filled("resnet18");
     let image = Tensor::from_slice([1, 3, 64, 64], &fill_image("x", 1, 3, 64, 64)).unwrap();
     let mut tape = Tape::new();

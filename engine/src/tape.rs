@@ -9,7 +9,7 @@ use crate::ops::{Exec, Op, Sink, Step};
 use crate::shape::Shape;
 use crate::tensor::Tensor;
 use convscope_kernels::pointwise::ReluRule;
-use convscope_kernels::{Buffer, Call, Device};
+use convscope_kernels::{Buffer, Call, DType, Device};
 use std::sync::Arc;
 
 /// A node of a tape, by its position.
@@ -24,7 +24,7 @@ impl Var {
 }
 
 /// One recorded operation, or a leaf.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Node {
     /// What was done; `None` for a leaf (an image, a weight).
     pub op: Option<Op>,
@@ -98,6 +98,18 @@ impl Tape {
 
     fn value_here(&self, var: Var) -> Result<Tensor> {
         self.value(var)?.on(self.device)
+    }
+
+    /// The same recording with its values in another real type: a backward pass over it computes, in that type, the gradient of
+    /// this forward pass, with each maximum and each ReLU decided as it was here.
+    pub fn cast(&self, dtype: DType) -> Self {
+        let cast = |t: &Tensor| if t.dtype() == DType::U32 { t.clone() } else { t.cast(dtype) };
+        let node = |node: &Node| Node {
+            value: node.value.as_ref().map(cast),
+            saved: node.saved.iter().map(cast).collect(),
+            ..node.clone()
+        };
+        Tape { nodes: self.nodes.iter().map(node).collect(), ..*self }
     }
 
     /// The nodes, in order.
