@@ -18,10 +18,12 @@ from safetensors.numpy import load_file
 from common import save
 from fill import fill_image, fill_value
 
-# Xception and Inception-v3 take 71x71 and 75x75 at least; VGG's dense layers take one size.
-SIZES = {"VGG16": [(224, 224)], "Xception": [(71, 71), (72, 97)], "InceptionV3": [(75, 75), (80, 111)]}
-NETWORKS = ["VGG16", "ResNet50", "ResNet101", "ResNet152", "ResNet50V2", "ResNet101V2", "ResNet152V2", "InceptionV3", "Xception", "MobileNet",
-            "MobileNetV2", "DenseNet121", "DenseNet169", "DenseNet201"]
+# Xception and Inception-v3 take 71x71 and 75x75 at least; VGG's dense layers take one size. At that size f64 takes minutes in the tests:
+# they compare the gradients of narrow ones, with 16 channels in the first block, and those in f32 of the whole.
+VGGS = ["VGG16", "VGG19", "VGG16-w16", "VGG19-w16"]
+SIZES = {name: [(224, 224)] for name in VGGS} | {"Xception": [(71, 71), (72, 97)], "InceptionV3": [(75, 75), (80, 111)]}
+NETWORKS = [*VGGS, "ResNet50", "ResNet101", "ResNet152", "ResNet50V2", "ResNet101V2", "ResNet152V2", "InceptionV3", "Xception",
+            "MobileNet", "MobileNetV2", "DenseNet121", "DenseNet169", "DenseNet201"]
 # Every STEP-th row and column of the gradient is kept; the sums over each plane's magnitudes see the rest.
 STEP = 5
 PARAMS = {"kernel": "weight", "bias": "bias", "gamma": "weight", "beta": "bias", "moving_mean": "running_mean",
@@ -30,7 +32,16 @@ PARAMS = {"kernel": "weight", "bias": "bias", "gamma": "weight", "beta": "bias",
 
 def architecture(network, h, w):
     settings = {"weights": None, "input_shape": (h, w, 3), "classifier_activation": None}
-    return getattr(keras.applications, network)(**settings)
+    network, _, width = network.partition("-w")
+    model = getattr(keras.applications, network)(**settings)
+    if not width:
+        return model
+    config = model.get_config()
+    for layer in config["layers"]:
+        layer.pop("build_config", None)  # The shapes of the weights that it had.
+        if layer["class_name"] == "Conv2D":
+            layer["config"]["filters"] = layer["config"]["filters"] * int(width) // 64
+    return keras.Model.from_config(config)
 
 
 def parameters(model):
