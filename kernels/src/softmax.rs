@@ -1,4 +1,4 @@
-//! Softmax and log-softmax over the rows of a matrix.
+//! Softmax and log-softmax over the middle one of three dimensions: the classes of an image, or of each of its pixels.
 
 use crate::buffer::Buffer;
 use crate::cuda;
@@ -6,62 +6,81 @@ use crate::device::{DType, Real};
 use crate::table::{Accum, Operand, Row, Signature, TRANSCENDENTAL, Table};
 use std::fmt;
 
-/// A softmax problem.
+/// A softmax problem: `rows * inner` independent ones of `cols` numbers each, which lie `inner` apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SoftmaxSpec {
-    /// Independent rows.
+    /// Images.
     pub rows: usize,
-    /// Elements of a row.
+    /// Numbers that sum to one.
     pub cols: usize,
+    /// Pixels; 1 of a matrix.
+    pub inner: usize,
     /// Whether the logarithm is wanted.
     pub log: bool,
 }
 
+impl SoftmaxSpec {
+    fn len(&self) -> usize {
+        self.rows * self.cols * self.inner
+    }
+}
+
 impl fmt::Display for SoftmaxSpec {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        write!(f, "{}x{}{}", self.rows, self.cols, if self.log { " log" } else { "" })
+        let SoftmaxSpec { rows, cols, inner, log } = self;
+        write!(f, "{rows}x{cols}")?;
+        if *inner != 1 {
+            write!(f, "x{inner}")?;
+        }
+        f.write_str(if *log { " log" } else { "" })
     }
 }
 
 fn fwd<T: Real>(s: &SoftmaxSpec, inputs: &[&Buffer], outputs: &mut [&mut Buffer], accum: Accum) {
-    let (x, out) = (inputs[0].as_slice::<T>(), outputs[0].as_mut_slice::<T>()); // [rows,cols]
-    for (x, out) in x.chunks_exact(s.cols.max(1)).zip(out.chunks_exact_mut(s.cols.max(1))) {
-        // The largest is subtracted so that no exponential overflows.
-        let max = x.iter().fold(T::NEG_INF, |m, v| if *v > m { *v } else { m });
-        let sum: T = x.iter().map(|v| (*v - max).exp()).sum();
-        let log_sum = sum.ln();
-        for (x, o) in x.iter().zip(out) {
-            accum.put(o, if s.log { *x - max - log_sum } else { (*x - max).exp() / sum });
+    let (x, out) = (inputs[0].as_slice::<T>(), outputs[0].as_mut_slice::<T>()); // [rows,cols,inner]
+    let SoftmaxSpec { cols, inner, log, .. } = *s;
+    let row = (cols * inner).max(1);
+    for (x, out) in x.chunks_exact(row).zip(out.chunks_exact_mut(row)) {
+        for i in 0..inner {
+            let x = || x[i..].iter().step_by(inner);
+            // The largest is subtracted so that no exponential overflows.
+            let max = x().fold(T::NEG_INF, |m, v| if *v > m { *v } else { m });
+            let sum: T = x().map(|v| (*v - max).exp()).sum();
+            let log_sum = sum.ln();
+            for (x, o) in x().zip(out[i..].iter_mut().step_by(inner)) {
+                accum.put(o, if log { *x - max - log_sum } else { (*x - max).exp() / sum });
+            }
         }
     }
 }
 
 fn bwd<T: Real>(s: &SoftmaxSpec, inputs: &[&Buffer], outputs: &mut [&mut Buffer], accum: Accum) {
     let (y, dout) = (inputs[0].as_slice::<T>(), inputs[1].as_slice::<T>());
-    let cols = s.cols.max(1);
-    let rows = y.chunks_exact(cols).zip(dout.chunks_exact(cols));
-    for ((y, dout), dx) in rows.zip(outputs[0].as_mut_slice::<T>().chunks_exact_mut(cols)) {
-        // softmax: dx = y (dout - sum(y dout));  log-softmax: dx = dout - exp(y) sum(dout)
-        let sum: T = if s.log { dout.iter().copied().sum() } else { y.iter().zip(dout).map(|(y, d)| *y * *d).sum() };
-        for ((y, d), dx) in y.iter().zip(dout).zip(dx) {
-            accum.put(dx, if s.log { *d - y.exp() * sum } else { *y * (*d - sum) });
+    let SoftmaxSpec { cols, inner, log, .. } = *s;
+    let row = (cols * inner).max(1);
+    let rows = y.chunks_exact(row).zip(dout.chunks_exact(row));
+    for ((y, dout), dx) in rows.zip(outputs[0].as_mut_slice::<T>().chunks_exact_mut(row)) {
+        for i in 0..inner {
+            let pairs = || y[i..].iter().step_by(inner).zip(dout[i..].iter().step_by(inner));
+            // softmax: dx = y (dout - sum(y dout));  log-softmax: dx = dout - exp(y) sum(dout)
+            let sum: T = pairs().map(|(y, d)| if log { *d } else { *y * *d }).sum();
+            for ((y, d), dx) in pairs().zip(dx[i..].iter_mut().step_by(inner)) {
+                accum.put(dx, if log { *d - y.exp() * sum } else { *y * (*d - sum) });
+            }
         }
     }
 }
 
 fn cases() -> Vec<SoftmaxSpec> {
-    let sizes = [(1, 1), (3, 10), (2, 1000)];
-    sizes.into_iter().flat_map(|(rows, cols)| [false, true].map(|log| SoftmaxSpec { rows, cols, log })).collect()
+    let sizes = [(1, 1, 1), (3, 10, 1), (2, 1000, 1), (2, 21, 35), (1, 3, 300)];
+    sizes.into_iter().flat_map(|(rows, cols, inner)| [false, true].map(|log| SoftmaxSpec { rows, cols, inner, log })).collect()
 }
 
 /// `softmax.fwd`: input `x`; output `out`.
 pub static FWD: Table<SoftmaxSpec> = Table {
     op: "softmax.fwd",
-    signature: |s| Signature {
-        inputs: vec![Operand::any("x", s.rows * s.cols)],
-        outputs: vec![Operand::any("out", s.rows * s.cols)],
-    },
-    flops: |s| 5 * (s.rows * s.cols) as u64,
+    signature: |s| Signature { inputs: vec![Operand::any("x", s.len())], outputs: vec![Operand::any("out", s.len())] },
+    flops: |s| 5 * s.len() as u64,
     terms: |s| s.cols,
     accumulates: true,
     cases,
@@ -73,10 +92,10 @@ pub static FWD: Table<SoftmaxSpec> = Table {
 pub static BWD: Table<SoftmaxSpec> = Table {
     op: "softmax.bwd",
     signature: |s| Signature {
-        inputs: vec![Operand::any("out", s.rows * s.cols), Operand::any("dout", s.rows * s.cols)],
-        outputs: vec![Operand::any("dx", s.rows * s.cols)],
+        inputs: vec![Operand::any("out", s.len()), Operand::any("dout", s.len())],
+        outputs: vec![Operand::any("dx", s.len())],
     },
-    flops: |s| 4 * (s.rows * s.cols) as u64,
+    flops: |s| 4 * s.len() as u64,
     terms: |s| s.cols,
     accumulates: true,
     cases,

@@ -311,6 +311,7 @@ fn apply(tape: &mut Tape, kind: &LayerKind, x: &[Var], params: &[Var], mode: Mod
         LayerKind::UpsampleNearest2d([rows, columns]) => {
             return tape.avg_pool(x[0], Windows::Adaptive { out: [height * rows, width * columns] });
         }
+        LayerKind::UpsampleBilinear2d([rows, columns]) => return tape.bilinear(x[0], [height * rows, width * columns]),
         LayerKind::ZeroPad2d(sides) => ZeroPad { sides: *sides }.into(),
         LayerKind::Crop2d([top, bottom, left, right]) => {
             let count = tape.value(x[0])?.shape().get(1).copied().unwrap_or(0);

@@ -7,6 +7,7 @@ mod activation;
 mod arithmetic;
 mod batch_norm;
 mod batch_norm_training;
+mod bilinear;
 mod concat;
 mod conv2d;
 mod dropout;
@@ -23,6 +24,7 @@ pub use activation::Activation;
 pub use arithmetic::Arithmetic;
 pub use batch_norm::BatchNorm;
 pub use batch_norm_training::BatchNormTraining;
+pub use bilinear::Bilinear;
 pub use concat::Concat;
 pub use conv2d::Conv2d;
 pub use dropout::Dropout;
@@ -216,6 +218,7 @@ ops!(
     AvgPool,
     BatchNorm,
     BatchNormTraining,
+    Bilinear,
     Concat,
     Conv2d,
     Dropout,

@@ -1,4 +1,4 @@
-//! Softmax and log-softmax over the last of two dimensions.
+//! Softmax and log-softmax over the second dimension: the classes, or the channels of each pixel.
 
 use super::{Exec, Output, Rule, Sink, Step, arity};
 use crate::error::Result;
@@ -8,7 +8,7 @@ use crate::tape::{Tape, Var};
 use crate::tensor::Tensor;
 use convscope_kernels::softmax::{BWD, FWD, SoftmaxSpec};
 
-/// `x [n,k]` -> probabilities of each row, or their logarithms.
+/// `x [n,k,...]` -> probabilities along `k`, or their logarithms.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Softmax {
     /// Whether the logarithm is wanted.
@@ -17,7 +17,7 @@ pub struct Softmax {
 
 impl Softmax {
     fn spec(&self, x: &Shape) -> SoftmaxSpec {
-        SoftmaxSpec { rows: x[0], cols: x[1], log: self.log }
+        SoftmaxSpec { rows: x[0], cols: x[1], inner: x[2..].iter().product(), log: self.log }
     }
 }
 
@@ -32,7 +32,10 @@ impl Rule for Softmax {
 
     fn infer(&self, xs: &[&Shape]) -> Result<Shape, String> {
         let [x] = arity(xs)?;
-        x.matrix().map(|_| x.clone()).ok_or_else(|| "wants [n,classes]".to_string())
+        match x[..] {
+            [_, _, ..] => Ok(x.clone()),
+            _ => Err("wants [n,classes] or [n,channels,h,w]".to_string()),
+        }
     }
 
     fn forward(&self, exec: &mut Exec, xs: &[&Tensor], shape: &Shape) -> Result<Output> {
@@ -45,17 +48,18 @@ impl Rule for Softmax {
     }
 
     fn cases() -> Vec<Case> {
-        [false, true].map(|log| Case::new(Softmax { log }, [&[3, 7]])).to_vec()
+        let case = |log| [Case::new(Softmax { log }, [&[3, 7]]), Case::new(Softmax { log }, [&[2, 3, 2, 2]])];
+        [false, true].into_iter().flat_map(case).collect()
     }
 }
 
 impl Tape {
-    /// Probabilities of each row.
+    /// Probabilities along the second dimension.
     pub fn softmax(&mut self, x: Var) -> Result<Var> {
         self.apply(Softmax { log: false }.into(), &[x])
     }
 
-    /// Logarithms of the probabilities of each row.
+    /// Logarithms of the probabilities along the second dimension.
     pub fn log_softmax(&mut self, x: Var) -> Result<Var> {
         self.apply(Softmax { log: true }.into(), &[x])
     }

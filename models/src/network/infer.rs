@@ -138,11 +138,7 @@ impl LayerKind {
         };
         match self {
             Self::Input => Err("stands where only layer 0 may".into()),
-            Self::Activation(_) | Self::Dropout { .. } => Ok((*input).clone()),
-            Self::Softmax => match input {
-                Shape::Map { .. } => Err(format!("wants a vector but gets a map of {input}")),
-                Shape::Vector { .. } => Ok((*input).clone()),
-            },
+            Self::Activation(_) | Self::Softmax | Self::Dropout { .. } => Ok((*input).clone()),
             Self::Conv2d(conv) => conv.output_shape(map()?),
             Self::MaxPool2d(pool) | Self::AvgPool2d { pool, .. } => pool.output_shape(map()?),
             Self::BatchNorm2d { channels, .. } | Self::PRelu { channels } => {
@@ -163,7 +159,7 @@ impl LayerKind {
                 let within = |extent: usize, before: &usize, after: &usize| extent.saturating_sub(*before).saturating_sub(*after);
                 Ok(Shape::Map { channels, height: within(height, top, bottom), width: within(width, left, right) })
             }
-            Self::UpsampleNearest2d(factors) => {
+            Self::UpsampleNearest2d(factors) | Self::UpsampleBilinear2d(factors) => {
                 positive("factor", factors)?;
                 let [channels, height, width] = map()?;
                 Ok(Shape::Map { channels, height: product(&[height, factors[0]]), width: product(&[width, factors[1]]) })

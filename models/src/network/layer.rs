@@ -134,7 +134,7 @@ pub enum LayerKind {
         /// Channels.
         channels: usize,
     },
-    /// Softmax over the channels.
+    /// Softmax over the features of a vector, or over the channels of each pixel.
     Softmax,
     /// Maximum of each window.
     MaxPool2d(Pool2d),
@@ -162,6 +162,8 @@ pub enum LayerKind {
     Crop2d([usize; 4]),
     /// Each pixel as a block of `[rows, columns]` of its value.
     UpsampleNearest2d([usize; 2]),
+    /// A map of `[rows, columns]` as many pixels, interpolated between the centres of the old ones.
+    UpsampleBilinear2d([usize; 2]),
     /// A vector, or a map of as many values, as a map of this shape.
     Unflatten {
         /// `[channels, height, width]` of the output.
@@ -218,6 +220,7 @@ impl LayerKind {
             Self::ZeroPad2d(_) => "ZeroPad2d",
             Self::Crop2d(_) => "Crop2d",
             Self::UpsampleNearest2d(_) => "UpsampleNearest2d",
+            Self::UpsampleBilinear2d(_) => "UpsampleBilinear2d",
             Self::Unflatten { .. } => "Unflatten",
             Self::Flatten => "Flatten",
             Self::Linear { .. } => "Linear",
@@ -284,7 +287,7 @@ impl fmt::Display for LayerKind {
             }
             Self::AdaptiveAvgPool2d { output } | Self::AdaptiveMaxPool2d { output } => write!(f, " {}", pair(*output)),
             Self::ZeroPad2d(sides) | Self::Crop2d(sides) => write!(f, " {sides:?}"),
-            Self::UpsampleNearest2d(factors) => write!(f, " {}", pair(*factors)),
+            Self::UpsampleNearest2d(factors) | Self::UpsampleBilinear2d(factors) => write!(f, " {}", pair(*factors)),
             Self::Unflatten { shape: [c, h, w] } => write!(f, " {c}x{h}x{w}"),
             Self::Activation(function) => match function.settings() {
                 settings if settings.is_empty() => Ok(()),

@@ -117,7 +117,7 @@ impl List {
             }
         }
         if network.head == Head::Softmax {
-            let spec = SoftmaxSpec { rows: n, cols: network.classes.len(), log: false };
+            let spec = SoftmaxSpec { rows: n, cols: network.classes.len(), inner: 1, log: false };
             self.add(&softmax::FWD, spec, None);
             self.add(&softmax::BWD, spec, None);
         }
@@ -185,7 +185,7 @@ impl List {
             // Copies, names for what is there already, two numbers an image, and what is put together from the above.
             LayerKind::Input | LayerKind::Softmax | LayerKind::Flatten | LayerKind::Concat => {}
             LayerKind::PadShortcut { .. } | LayerKind::TwoSided | LayerKind::Unflatten { .. } => {}
-            LayerKind::ZeroPad2d(_) | LayerKind::Crop2d(_) | LayerKind::PRelu { .. } => {}
+            LayerKind::ZeroPad2d(_) | LayerKind::Crop2d(_) | LayerKind::PRelu { .. } | LayerKind::UpsampleBilinear2d(_) => {}
         }
     }
 

@@ -1,0 +1,115 @@
+//! Bilinear interpolation.
+//!
+//! It is linear in the image and separable: `A_h x A_w^T` for each plane `x`, with two numbers other than zero in each row of the matrices. So it
+//! is computed, by the kernels of products: along the rows as a dense layer, along the columns as a 1x1 convolution whose channels are the
+//! rows of a plane. Its gradient is that of the same products, `A_h^T dout A_w`.
+
+use super::{Exec, Output, Rule, Sink, Step, arity, images};
+use crate::error::Result;
+use crate::gradcheck::Case;
+use crate::shape::Shape;
+use crate::tape::{Tape, Var};
+use crate::tensor::Tensor;
+use convscope_kernels::conv2d::{Conv2dSpec, DGRAD, FWD};
+use convscope_kernels::gemm::{Bias, GEMM, GemmSpec};
+
+/// `x [n,c,h,w]` -> `[n,c,oh,ow]`, each pixel between its neighbours as its centre lies between theirs (half-pixel centres; PyTorch's
+/// `align_corners=False`, TensorFlow 2's `resize` without antialiasing); beyond the outermost centres the border's value.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Bilinear {
+    /// Height and width of the output.
+    pub out: [usize; 2],
+}
+
+/// The weights of `from` pixels in each of `to`, `[to,from]`.
+fn weights(to: usize, from: usize) -> Vec<f64> {
+    let mut weights = vec![0.0; to * from];
+    for (i, row) in weights.chunks_exact_mut(from).enumerate() {
+        let last = (from - 1) as f64;
+        let at = ((i as f64 + 0.5) * from as f64 / to as f64 - 0.5).clamp(0.0, last);
+        let (below, share) = (at.floor() as usize, at.fract());
+        row[below] = 1.0 - share;
+        // At the last pixel there is no next one, and its share is 0.
+        row[(below + 1).min(from - 1)] += share;
+    }
+    weights
+}
+
+/// [`weights`] of the type and on the device of `like`.
+fn matrix(to: usize, from: usize, shape: impl Into<Shape>, like: &Tensor) -> Result<Tensor> {
+    Tensor::from_slice(shape, &weights(to, from))?.cast(like.dtype()).on(like.device())
+}
+
+/// The sizes of `x`, and the problem of the product along the columns.
+fn columns(x: &Shape, [oh, ow]: [usize; 2]) -> ([usize; 4], Conv2dSpec) {
+    let sizes @ [n, c, h, _] = x.nchw().expect("infer accepted this shape");
+    (sizes, Conv2dSpec::simple(n * c, h, 1, ow, oh, 1))
+}
+
+/// A product of the rows of a matrix `[m,k]` with `A` or its transpose.
+fn rows(m: usize, n: usize, k: usize, tb: bool) -> GemmSpec {
+    GemmSpec { m, n, k, ta: false, tb, bias: Bias::None }
+}
+
+impl Rule for Bilinear {
+    fn name(&self) -> &'static str {
+        "Bilinear"
+    }
+
+    fn settings(&self) -> String {
+        format!("to {}x{}", self.out[0], self.out[1])
+    }
+
+    fn infer(&self, xs: &[&Shape]) -> Result<Shape, String> {
+        let [x] = arity(xs)?;
+        let [n, c, h, w] = images(x)?;
+        match h * w == 0 || self.out.contains(&0) {
+            true => Err("wants at least one pixel and makes as many".to_string()),
+            false => Ok([n, c, self.out[0], self.out[1]].into()),
+        }
+    }
+
+    fn forward(&self, exec: &mut Exec, xs: &[&Tensor], shape: &Shape) -> Result<Output> {
+        let x = xs[0];
+        let ([n, c, h, w], spec) = columns(x.shape(), self.out);
+        let [oh, ow] = self.out;
+        let (along, across) = (matrix(ow, w, [ow, w], x)?, matrix(oh, h, [oh, h, 1, 1], x)?);
+        let wide = exec.make(&GEMM, &rows(n * c * h, ow, w, true), &[x, &along], &[n, c, h, ow].into())?;
+        Ok(Output { value: exec.make(&FWD, &spec, &[&wide, &across], shape)?, saved: vec![along, across] })
+    }
+
+    fn backward(&self, exec: &mut Exec, step: &Step, sink: &mut Sink) -> Result<()> {
+        let x = step.xs[0];
+        let ([n, c, h, w], spec) = columns(x.shape(), self.out);
+        let [_, ow] = self.out;
+        let (along, across) = (&step.saved[0], &step.saved[1]);
+        let wide = exec.make(&DGRAD, &spec, &[step.dout, across], &[n, c, h, ow].into())?;
+        sink.add(0, x, |dx, accum| exec.run(&GEMM, &rows(n * c * h, w, ow, false), &[&wide, along], &mut [dx], accum))
+    }
+
+    fn cases() -> Vec<Case> {
+        let case = |out, x: &[usize; 4]| Case::new(Bilinear { out }, [x]);
+        vec![case([4, 9], &[2, 3, 2, 3]), case([3, 5], &[1, 2, 1, 1]), case([5, 2], &[1, 2, 3, 5]), case([3, 4], &[1, 1, 3, 4])]
+    }
+}
+
+impl Tape {
+    /// Planes of another size, see [`Bilinear`].
+    pub fn bilinear(&mut self, x: Var, out: [usize; 2]) -> Result<Var> {
+        self.apply(Bilinear { out }.into(), &[x])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::weights;
+
+    /// `torch.nn.functional.interpolate` of the rows of a unit matrix.
+    #[test]
+    fn weights_are_pytorchs() {
+        assert_eq!(weights(4, 2), [1.0, 0.0, 0.75, 0.25, 0.25, 0.75, 0.0, 1.0]);
+        assert_eq!(weights(2, 4), [0.5, 0.5, 0.0, 0.0, 0.0, 0.0, 0.5, 0.5]);
+        assert_eq!(weights(3, 1), [1.0; 3]);
+        assert_eq!(weights(1, 3), [0.0, 1.0, 0.0]);
+    }
+}
