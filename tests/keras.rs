@@ -105,6 +105,36 @@ fn shapes_joins_and_shared_layers() {
 }
 
 #[test]
+fn pixels_of_classes() {
+    let model = matches_at_two_sizes("pixels", &fixture("pixels.keras"), "keras.safetensors");
+    assert_eq!(model.network[model.network.select("larger").unwrap().layer].kind.to_string(), "UpsampleBilinear2d 2x3");
+    // A map has no head: its probabilities are the network's output.
+    let model = open(&fixture("segments.keras")).unwrap();
+    assert!(matches!(&model.network.classes, Classes::None(why) if why.contains("map of 9x12")));
+    let image = Tensor::from_slice([1, 3, 9, 12], &fill_image("keras.segments", 1, 3, 9, 12)).unwrap();
+    let mut tape = Tape::new();
+    let run = model.forward(&mut tape, image).unwrap();
+    let bytes = golden("keras.safetensors");
+    let want = floats(&SafeTensors::deserialize(&bytes).unwrap(), "segments.output");
+    close("pixels", tape.value(run.output()).unwrap().f32(), &want, 1e-6);
+}
+
+#[test]
+fn channels_first() {
+    for name in ["first.h5", "first.keras"] {
+        println!("{name}");
+        matches("first", &fixture(name));
+    }
+    agrees("first", &with_architecture("first.json", "first.weights.h5"), [13, 10], "keras.safetensors", 1);
+    let refused = |from: &str, to: &str, words: &[&str]| {
+        let text = refusal(&edited(&std::fs::read(fixture("first.h5")).unwrap(), from, to)).unwrap();
+        assert!(words.iter().all(|word| text.contains(word)), "{text}");
+    };
+    refused("\"axis\": 1", "\"axis\": 2", &["works along axis 2", "axis 1"]);
+    refused("\"channels_first\"", "\"channels_fist\" ", &["channels_fist", "channels_first"]);
+}
+
+#[test]
 fn models_within_models() {
     for name in ["nested.h5", "nested.keras"] {
         let model = matches("nested", &fixture(name));

@@ -107,6 +107,48 @@ def shapes():
     return keras.Model(image, L.Dense(3, activation="softmax", name="classes")(x), name="shapes")
 
 
+def pixels():
+    """Bilinear up-sampling by unlike factors, a softmax at each pixel as activation and as layer; any input size."""
+    x = image = L.Input((None, None, 3), name="photo")
+    x = L.Conv2D(4, 3, strides=2, padding="same", activation="tanh", name="stem")(x)
+    x = L.UpSampling2D((2, 3), interpolation="bilinear", name="larger")(x)
+    x = L.Conv2D(5, 3, activation="softmax", name="kinds")(x)
+    x = L.UpSampling2D(3, interpolation="bilinear", name="still_larger")(L.Rescaling(4.0, name="spread")(x))
+    x = L.Softmax(name="kinds_again")(x)
+    x = L.GlobalMaxPooling2D(name="most")(L.Conv2D(4, 3, strides=2, name="last")(x))
+    return keras.Model(image, L.Dense(3, activation="softmax", name="classes")(x), name="pixels")
+
+
+def segments():
+    """A map of classes for each pixel."""
+    return keras.Sequential([
+        L.Input((9, 12, 3)),
+        L.Conv2D(4, 3, strides=3, padding="same", activation="relu", name="stem"),
+        L.UpSampling2D(3, interpolation="bilinear", name="larger"),
+        L.Conv2D(3, 1, activation="softmax", name="kinds"),
+    ], name="segments")
+
+
+def first():
+    """Channels first in all layers; flattened as they lie and, as `Flatten` does when told, with the channels last."""
+    order = {"data_format": "channels_first"}
+    image = L.Input((3, 13, 10), name="photo")
+    x = L.Conv2D(6, (3, 2), strides=2, padding="same", activation="relu", name="conv", **order)(image)
+    x = L.BatchNormalization(axis=1, name="norm")(x)
+    y = L.DepthwiseConv2D(3, padding="same", name="depthwise", **order)(x)
+    y = L.PReLU(shared_axes=[2, 3], name="slopes")(y)
+    x = L.Concatenate(axis=1, name="joined")([x, L.ZeroPadding2D(((0, 1), (1, 0)), name="zeros", **order)(L.Cropping2D(((1, 0), (0, 1)), name="crop", **order)(y))])
+    x = L.Softmax(axis=1, name="shares")(x)
+    x = L.UpSampling2D(2, interpolation="bilinear", name="larger", **order)(x)
+    x = L.MaxPooling2D(3, name="pool", **order)(x)
+    as_it_lies = L.Flatten(data_format="channels_last", name="as_it_lies")(x)
+    turned = L.Flatten(name="turned", **order)(x)
+    y = L.Reshape((4, 3, 5), name="map")(L.Dense(60, activation="tanh", name="spread")(turned))
+    y = L.GlobalAveragePooling2D(name="mean", **order)(L.Conv2D(3, 2, name="second", **order)(y))
+    x = L.Concatenate(name="vector")([as_it_lies, L.Reshape((-1,), name="rows")(x), y])
+    return keras.Model(image, L.Dense(3, activation="softmax", name="classes")(x), name="first")
+
+
 def nested():
     """A base of its own within a Sequential within the model, as in transfer learning; the base has a branch and is frozen."""
     image = L.Input((None, None, 3), name="base_photo")
@@ -169,11 +211,11 @@ def keras_1(out, model):
                 group[key] = variable.detach().cpu().numpy() if hasattr(variable, "detach") else variable.numpy()
 
 
-def run(name, model, size=None, step=1):
-    """Every `step`-th row and column of the gradient."""
-    _, h, w, c = model.input_shape
+def run(name, model, size=None, step=1, to_last=(0, 2, 3, 1)):
+    """Every `step`-th row and column of the gradient; `to_last` is the order of the model's axes."""
+    h, w, c = [model.input_shape[to_last.index(axis)] for axis in (2, 3, 1)]
     (h, w), name = size or (h, w), name if size is None else f"{name}.{size[0]}x{size[1]}"
-    x = fill_image(f"keras.{name}", 1, c, h, w).transpose(0, 2, 3, 1)
+    x = fill_image(f"keras.{name}", 1, c, h, w).transpose(to_last)
     probabilities = model(x).detach().cpu().numpy()
     # The activation of the last layer is the network's head.
     last, model.layers[-1].activation = model.layers[-1].activation, keras.activations.linear
@@ -182,7 +224,7 @@ def run(name, model, size=None, step=1):
     dx = torch.autograd.grad(raw[0, 0], leaf)[0]
     model.layers[-1].activation = last
     return {f"{name}.probabilities": probabilities, f"{name}.logits": raw.detach().cpu().numpy(),
-            f"{name}.dx": dx.cpu().numpy().transpose(0, 3, 1, 2)[:, :, ::step, ::step]}
+            f"{name}.dx": dx.cpu().numpy().transpose(np.argsort(to_last))[:, :, ::step, ::step]}
 
 
 def make(out, shared):
@@ -208,9 +250,18 @@ def make(out, shared):
         save_weights_to_hdf5_group(file, model)
     keras_1(folder, model)
     tensors |= run(model.name, model)
-    for model in [filled(activations()), filled(shapes())]:
+    for model in [filled(activations()), filled(shapes()), filled(pixels())]:
         model.save(folder / f"{model.name}.keras")
         tensors |= run(model.name, model, (21, 16)) | run(model.name, model, (24, 19))
+    model = filled(first())
+    for kind in ["h5", "keras", "weights.h5"]:
+        (model.save_weights if kind == "weights.h5" else model.save)(folder / f"first.{kind}")
+    (folder / "first.json").write_text(model.to_json())
+    tensors |= run(model.name, model, to_last=(0, 1, 2, 3))
+    model = filled(segments())
+    model.save(folder / "segments.keras")
+    x = fill_image("keras.segments", 1, 3, 9, 12).transpose(0, 2, 3, 1)
+    tensors["segments.output"] = model(x).detach().cpu().numpy().transpose(0, 3, 1, 2)
     model = filled(nested())
     for kind in ["h5", "keras"]:
         model.save(folder / f"nested.{kind}")

@@ -103,11 +103,12 @@ impl Spec {
         value.as_str().ok_or_else(|| self.wrong(key, value, "a word"))
     }
 
-    /// That the channels come last.
-    pub fn channels_last(&self) -> Result<(), String> {
+    /// Whether the channels of the maps it reads come first.
+    pub fn channels_first(&self) -> Result<bool, String> {
         match self.word_or("data_format", "channels_last")? {
-            "channels_last" => Ok(()),
-            other => Err(self.error(format!("has data_format {other:?}; only channels_last is read"))),
+            "channels_last" => Ok(false),
+            "channels_first" => Ok(true),
+            other => Err(self.error(format!("has data_format {other:?}, wants channels_last or channels_first"))),
         }
     }
 }
@@ -133,9 +134,12 @@ fn pair(value: &Value) -> Option<[usize; 2]> {
     }
 }
 
-/// `[height, width, channels]` of a shape with the batch in front; a side that is left open is `None`.
-pub(super) fn image_shape(value: &Value) -> Option<([Option<usize>; 2], usize)> {
-    let [_, height, width, channels] = value.as_array()?.as_slice() else { return None };
+/// Sides and channels of a shape with the batch in front; a side that is left open is `None`.
+pub(super) fn image_shape(value: &Value, channels_first: bool) -> Option<([Option<usize>; 2], usize)> {
+    let (height, width, channels) = match (value.as_array()?.as_slice(), channels_first) {
+        ([_, channels, height, width], true) | ([_, height, width, channels], false) => (height, width, channels),
+        _ => return None,
+    };
     let side = |value: &Value| if value.is_null() { Some(None) } else { size(value).map(Some) };
     Some(([side(height)?, side(width)?], size(channels)?))
 }

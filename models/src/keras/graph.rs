@@ -49,6 +49,15 @@ impl Graph {
         Self::model(&json, &Home::default())
     }
 
+    /// Whether channels come first: what the first layer says that works on maps. `Flatten` turns them around by its own setting.
+    pub fn channels_first(&self) -> Option<bool> {
+        self.calls.iter().find_map(|call| match &call.spec.model {
+            Some(model) => model.channels_first(),
+            None if call.spec.class == "Flatten" => None,
+            None => call.spec.get("data_format").map(|format| format == "channels_first"),
+        })
+    }
+
     fn model(json: &Value, home: &Home) -> Result<Self, String> {
         if home.depth > DEEPEST {
             return Err(format!("has models within models, more than {DEEPEST} deep"));

@@ -24,7 +24,7 @@ impl Translator {
         if let Some(kind) = activations::layer(spec) {
             let kind = kind?;
             if kind == LayerKind::Softmax {
-                self.last_axis(spec, x)?;
+                self.channel_axis(spec, x.id)?;
             }
             return self.elementwise(spec, x, kind);
         }
@@ -39,7 +39,12 @@ impl Translator {
             "MaxPooling2D" | "AveragePooling2D" => self.pool(spec, x),
             "GlobalAveragePooling2D" | "GlobalMaxPooling2D" => self.global_pool(spec, x),
             "Activation" => match activations::activation(spec, self.keras_3)? {
-                Some(kind) => self.elementwise(spec, x, kind),
+                Some(kind) => {
+                    if kind == LayerKind::Softmax {
+                        self.channel_axis(spec, x.id)?;
+                    }
+                    self.elementwise(spec, x, kind)
+                }
                 None => Ok((*x).clone()),
             },
             "Dropout" | "SpatialDropout2D" => {
@@ -73,29 +78,25 @@ impl Translator {
     /// The layer's activation, unless it is the network's head: networks end in logits.
     fn own_activation(&mut self, spec: &Spec, x: LayerId) -> Result<Option<LayerKind>, String> {
         let Some(kind) = activations::activation(spec, self.keras_3)? else { return Ok(None) };
-        Ok(if self.is_head(&kind) { None } else { Some(self.of_vectors(spec, x, kind)?) })
-    }
-
-    /// `kind`, unless that is a softmax over the channels of each pixel.
-    fn of_vectors(&self, spec: &Spec, x: LayerId, kind: LayerKind) -> Result<LayerKind, String> {
-        match kind {
-            LayerKind::Softmax if self.net.spatial(x).is_some() => {
-                Err(spec.error("is a softmax at each pixel, which no layer here is"))
-            }
-            kind => Ok(kind),
+        if kind == LayerKind::Softmax {
+            self.channel_axis(spec, x)?;
         }
+        Ok(if self.is_head(x, &kind) { None } else { Some(kind) })
     }
 
-    fn is_head(&mut self, kind: &LayerKind) -> bool {
+    /// Whether an activation of what is made of `x` turns logits into probabilities, which is left to the network's head. What ends in a map
+    /// has no head.
+    fn is_head(&mut self, x: LayerId, kind: &LayerKind) -> bool {
         let head = match kind {
             LayerKind::Softmax => Head::Softmax,
             LayerKind::Activation(Unary::Sigmoid) => Head::Sigmoid,
             _ => return false,
         };
-        if self.place.ends {
+        let ends = self.place.ends && self.net.spatial(x).is_none();
+        if ends {
             self.head = Some(head);
         }
-        self.place.ends
+        ends
     }
 
     /// Adds `kinds` and the activation, and says which layer is the first and what comes out of the last.
@@ -120,7 +121,6 @@ impl Translator {
 
     /// A convolution with the settings that all kinds share; it still lacks its filters.
     fn geometry(&self, spec: &Spec, x: &Value) -> Result<Conv2d, String> {
-        spec.channels_last()?;
         let [kernel, stride] = [spec.pair_or("kernel_size", [0; 2])?, spec.pair_or("strides", [1; 2])?];
         let dilation = spec.pair_or("dilation_rate", [1; 2])?;
         let padding = padding(spec)?;
@@ -129,7 +129,12 @@ impl Translator {
         Ok(Conv2d { in_channels, out_channels: 0, kernel, stride, padding, dilation, groups: 1, bias })
     }
 
+    /// Height and width of the map that a layer with a `data_format` reads.
     pub fn map_size(&self, spec: &Spec, x: &Value) -> Result<[usize; 2], String> {
+        if spec.channels_first()? != self.channels_first {
+            let format = spec.word_or("data_format", "channels_last")?;
+            return Err(spec.error(format!("has data_format {format:?}, unlike the layers before it")));
+        }
         self.net.spatial(x.id).ok_or_else(|| spec.error("wants a map but gets a vector"))
     }
 
@@ -183,6 +188,9 @@ impl Translator {
     /// A dense layer; on a map, where Keras applies it to each pixel, a 1x1 convolution.
     fn dense(&mut self, call: &Call, x: &Value) -> Result<Value, String> {
         let spec: &Spec = &call.spec;
+        if self.channels_first && self.net.spatial(x.id).is_some() {
+            return Err(spec.error("works along the rows of a map whose channels come first"));
+        }
         let (units, bias) = (spec.count("units")?, spec.flag_or("use_bias", true)?);
         let in_features = self.net.channels(x.id);
         let (kind, maps) = match self.net.spatial(x.id) {
@@ -202,7 +210,7 @@ impl Translator {
 
     fn batch_norm(&mut self, call: &Call, x: &Value) -> Result<Value, String> {
         let spec: &Spec = &call.spec;
-        self.last_axis(spec, x)?;
+        self.channel_axis(spec, x.id)?;
         let (eps, momentum) = (spec.real_or("epsilon", 1e-3)?, 1.0 - spec.real_or("momentum", 0.99)?);
         let (scale, shift) = (spec.flag_or("scale", true)?, spec.flag_or("center", true)?);
         let channels = self.net.channels(x.id);
@@ -235,7 +243,7 @@ impl Translator {
     /// `(x - mean) / sqrt(variance)`, of the file or of the settings.
     fn normalization(&mut self, call: &Call, x: &Value) -> Result<Value, String> {
         let spec: &Spec = &call.spec;
-        self.last_axis(spec, x)?;
+        self.channel_axis(spec, x.id)?;
         if spec.flag_or("invert", false)? {
             return Err(spec.error("is inverted, which no layer here is"));
         }
@@ -261,8 +269,9 @@ impl Translator {
     fn prelu(&mut self, call: &Call, x: &Value) -> Result<Value, String> {
         let spec: &Spec = &call.spec;
         let shared = spec.get("shared_axes").map(ToString::to_string);
-        if self.net.spatial(x.id).is_some() && shared.as_deref() != Some("[1,2]") {
-            return Err(spec.error("has a slope for each pixel; with shared_axes [1, 2] it is known"));
+        let pixels = if self.channels_first { "[2,3]" } else { "[1,2]" };
+        if self.net.spatial(x.id).is_some() && shared.as_deref() != Some(pixels) {
+            return Err(spec.error(format!("has a slope for each pixel; with shared_axes {pixels} it is known")));
         }
         let id = self.net.layer(&spec.name, LayerKind::PRelu { channels: self.net.channels(x.id) }, &[x.id]);
         self.weight(call, id, "weight", (&["alpha", "alphas"], 0), self.channelwise_layout(x));
@@ -270,7 +279,6 @@ impl Translator {
     }
 
     fn pool(&mut self, spec: &Spec, x: &Value) -> Result<Value, String> {
-        spec.channels_last()?;
         let is_max = spec.class.starts_with("Max");
         let kernel = spec.pair_or("pool_size", [2; 2])?;
         let stride = spec.pair_or("strides", kernel)?;
@@ -285,7 +293,6 @@ impl Translator {
     }
 
     fn global_pool(&mut self, spec: &Spec, x: &Value) -> Result<Value, String> {
-        spec.channels_last()?;
         self.map_size(spec, x)?;
         let channels = self.net.channels(x.id);
         let pool = match spec.class.contains("Max") {
@@ -303,10 +310,9 @@ impl Translator {
     }
 
     fn elementwise(&mut self, spec: &Spec, x: &Value, kind: LayerKind) -> Result<Value, String> {
-        if self.is_head(&kind) {
+        if self.is_head(x.id, &kind) {
             return Ok(x.clone());
         }
-        let kind = self.of_vectors(spec, x.id, kind)?;
         let id = self.net.layer(&spec.name, kind, &[x.id]);
         Ok(Value { id, ..x.clone() })
     }
@@ -320,6 +326,9 @@ impl Translator {
         let (scale, offset) = (scale?, offset?);
         let uniform = |values: &[f64]| values.iter().all(|v| *v == values[0]);
         let is_uniform = uniform(&scale) && uniform(&offset);
+        if self.channels_first && !is_uniform {
+            return Err(spec.error("has numbers along the rows of a map whose channels come first"));
+        }
         if self.place.leads && x.id == LayerId::INPUT && self.normalization.is_none() && is_uniform && scale[0] != 0.0 {
             let (scale, mean) = ((1.0 / scale[0]) as f32, [-offset[0] as f32; 3]);
             self.normalization = Some(Normalization { scale, mean, ..Normalization::UNIT });
@@ -347,15 +356,23 @@ impl Translator {
         Ok(Value { id, ..x.clone() })
     }
 
-    /// That a layer with an `axis` works along the channels.
-    pub fn last_axis(&self, spec: &Spec, x: &Value) -> Result<(), String> {
-        let Some(value) = spec.get("axis") else { return Ok(()) };
+    /// That a layer with an `axis`, the last one where it is left out, works along the channels.
+    pub fn channel_axis(&self, spec: &Spec, x: LayerId) -> Result<(), String> {
+        let last = serde_json::Value::from(-1);
+        let value = spec.get("axis").unwrap_or(&last);
         let only = value.as_array().and_then(|list| if let [only] = &list[..] { Some(only) } else { None });
-        let last = if self.net.spatial(x.id).is_some() { 3 } else { 1 };
+        let channels = match self.net.spatial(x) {
+            Some(_) if self.channels_first => [1, -3],
+            Some(_) => [3, -1],
+            None => [1, -1],
+        };
         match only.unwrap_or(value).as_i64() {
-            Some(axis) if axis == -1 || axis == last => Ok(()),
-            _ => Err(spec
-                .error(format!("works along axis {}; only the channels, the last one, are read", crate::text::one_line(value)))),
+            Some(axis) if channels.contains(&axis) => Ok(()),
+            _ => {
+                let [axis, _] = channels;
+                let found = crate::text::one_line(value);
+                Err(spec.error(format!("works along axis {found}; only the channels, axis {axis}, are read")))
+            }
         }
     }
 }

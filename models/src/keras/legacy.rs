@@ -43,7 +43,7 @@ pub(super) fn modern(class: &str, mut config: Map<String, Value>) -> (String, Ma
     if let Some(value) = config.remove("dim_ordering") {
         let order = match value.as_str() {
             Some("tf") => "channels_last".into(),
-            Some("th") => "channels_first".into(),
+            // "th" orders the filters in another way too, and is refused as it is.
             _ => value,
         };
         config.entry("data_format").or_insert(order);

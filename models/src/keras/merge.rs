@@ -14,7 +14,7 @@ impl Translator {
         let [first, ..] = inputs else { return Err(spec.error("reads no layer")) };
         let ids: Vec<LayerId> = inputs.iter().map(|x| x.id).collect();
         if spec.class == "Concatenate" {
-            self.last_axis(spec, first)?;
+            self.channel_axis(spec, first.id)?;
             let id = self.net.layer(&spec.name, LayerKind::Concat, &ids);
             if inputs.iter().map(|x| x.maps.len()).sum::<usize>() > MOST_MAPS {
                 return Err(spec.error(format!("joins more than {MOST_MAPS} flattened maps")));

@@ -20,8 +20,9 @@
 //!
 //! Known are `Conv2D`, `DepthwiseConv2D`, `SeparableConv2D`, `Dense`, `BatchNormalization`, `Normalization`, `Rescaling`, the poolings
 //! and their global forms, `Activation` with the functions of Keras, `ReLU`, `LeakyReLU`, `ELU`, `PReLU` (one slope a channel),
-//! `ThresholdedReLU`, `Softmax` of vectors, `Add`, `Subtract`, `Multiply`, `Average`, `Concatenate`, `ZeroPadding2D`, `Cropping2D`,
-//! `UpSampling2D` (nearest), `Flatten`, `Reshape`, models as layers, and what does something in training only. Channels come last.
+//! `ThresholdedReLU`, `Softmax` along the channels, `Add`, `Subtract`, `Multiply`, `Average`, `Concatenate`, `ZeroPadding2D`, `Cropping2D`,
+//! `UpSampling2D` (nearest and bilinear), `Flatten`, `Reshape`, models as layers, and what does something in training only. Channels come last,
+//! or first in all layers.
 //!
 //! What depends on a layer that is not known is left out: the network ends before it, has no classes ([`Classes::None`](crate::network::Classes::None)), and
 //! everything that needs none works on it.

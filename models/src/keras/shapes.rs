@@ -8,15 +8,22 @@ use serde_json::Value as Json;
 impl Translator {
     /// `Flatten`.
     pub fn flatten(&mut self, spec: &Spec, x: &Value) -> Result<Value, String> {
-        spec.channels_last()?;
+        let Some([h, w]) = self.net.spatial(x.id) else { return Ok(x.clone()) };
+        // `channels_first` means that they are put last before it flattens.
+        match (spec.channels_first()?, self.channels_first) {
+            (true, false) => return Err(spec.error("has data_format \"channels_first\", unlike the layers before it")),
+            (false, true) => return Ok(self.flatten_as_it_lies(spec, x)),
+            _ => {}
+        }
         let channels = self.net.channels(x.id);
-        Ok(match self.net.spatial(x.id) {
-            None => x.clone(),
-            Some([h, w]) => {
-                let id = self.net.flatten(&spec.name, x.id);
-                Value { maps: vec![[channels, h, w]], ..Value::map(id) }
-            }
-        })
+        let id = self.net.flatten(&spec.name, x.id);
+        Ok(Value { maps: vec![[channels, h, w]], ..Value::map(id) })
+    }
+
+    /// A map with its channels first as a vector of the same order.
+    fn flatten_as_it_lies(&mut self, spec: &Spec, x: &Value) -> Value {
+        let id = self.net.flatten(&spec.name, x.id);
+        Value::vector(id, self.net.channels(id))
     }
 
     /// `Reshape` to a vector, or to a map whose values come in the same order channel by channel as pixel by pixel.
@@ -33,11 +40,17 @@ impl Translator {
         let product = product.filter(|n| *n <= total).ok_or_else(|| wrong("another number of values"))?;
         let extent = |value: &Json| if value.as_i64() == Some(-1) { Some(total / product) } else { known(value) };
         match target.iter().map(extent).collect::<Option<Vec<usize>>>().as_deref() {
+            Some([_]) if self.net.spatial(x.id).is_none() => Ok(x.clone()),
+            Some([_]) if self.channels_first => Ok(self.flatten_as_it_lies(spec, x)),
             Some([_]) => self.flatten(spec, x),
-            Some(&[h, w, c]) => {
-                let same_channels = matches!(old[..], [[channels, ..]] if channels == c);
-                let no_pixels = h * w == 1 && old.iter().all(|[_, h, w]| h * w == 1);
-                if !same_channels && !no_pixels {
+            Some(&[first, second, third]) => {
+                let [c, h, w] = if self.channels_first { [first, second, third] } else { [third, first, second] };
+                let old_pixels = old.iter().any(|[_, h, w]| h * w != 1);
+                let fits = match self.channels_first {
+                    true => self.net.spatial(x.id).is_some() || !old_pixels,
+                    false => matches!(old[..], [[channels, ..]] if channels == c) || h * w == 1 && !old_pixels,
+                };
+                if !fits {
                     return Err(wrong("pixels of channels or channels of pixels"));
                 }
                 Ok(Value::map(self.net.layer(&spec.name, LayerKind::Unflatten { shape: [c, h, w] }, &[x.id])))
@@ -48,7 +61,6 @@ impl Translator {
 
     /// `ZeroPadding2D` and `Cropping2D`.
     pub fn edge(&mut self, spec: &Spec, x: &Value) -> Result<Value, String> {
-        spec.channels_last()?;
         self.map_size(spec, x)?;
         let kind = match spec.class.as_str() {
             "Cropping2D" => LayerKind::Crop2d(spec.sides("cropping")?),
@@ -59,12 +71,13 @@ impl Translator {
 
     /// `UpSampling2D`.
     pub fn up_sampling(&mut self, spec: &Spec, x: &Value) -> Result<Value, String> {
-        spec.channels_last()?;
         self.map_size(spec, x)?;
         let factors = spec.pair_or("size", [2; 2])?;
-        match spec.word_or("interpolation", "nearest")? {
-            "nearest" => Ok(Value::map(self.net.layer(&spec.name, LayerKind::UpsampleNearest2d(factors), &[x.id]))),
-            other => Err(spec.error(format!("has the interpolation {other:?}; nearest is known"))),
-        }
+        let kind = match spec.word_or("interpolation", "nearest")? {
+            "nearest" => LayerKind::UpsampleNearest2d(factors),
+            "bilinear" => LayerKind::UpsampleBilinear2d(factors),
+            other => return Err(spec.error(format!("has the interpolation {other:?}; nearest and bilinear are known"))),
+        };
+        Ok(Value::map(self.net.layer(&spec.name, kind, &[x.id])))
     }
 }

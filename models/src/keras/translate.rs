@@ -27,7 +27,7 @@ pub(super) struct Plan {
 pub(super) struct Value {
     /// The layer here that computes it.
     pub id: LayerId,
-    /// The maps `[channels, height, width]` that a vector was flattened from, in the file's order; empty for a map.
+    /// The maps `[channels, height, width]` that a vector was flattened from, which in the file lie pixel by pixel; empty for a map.
     pub maps: Vec<[usize; 3]>,
 }
 
@@ -64,6 +64,8 @@ pub(super) struct Translator {
     pub place: Place,
     /// Whether the file is of Keras 3.
     pub keras_3: bool,
+    /// Whether maps have their channels first in the file, as they have here.
+    pub channels_first: bool,
     /// The first layer that cannot be translated, and why.
     unknown: Option<String>,
     /// Calls so far: models that are called several times within each other soon are many.
@@ -144,9 +146,11 @@ pub(super) fn translate(graph: &Graph) -> Result<Plan, String> {
     let input = Rc::clone(&graph.calls[0].spec);
     let shape = ["batch_input_shape", "batch_shape", "build_input_shape"].iter().find_map(|key| input.get(key));
     let shape = shape.ok_or_else(|| input.error("does not tell the shape of the input"))?;
-    let (sides, channels) = image_shape(shape).ok_or_else(|| {
+    let channels_first = graph.channels_first().unwrap_or(false);
+    let (sides, channels) = image_shape(shape, channels_first).ok_or_else(|| {
         let shape = crate::text::one_line(shape);
-        input.error(format!("takes the shape {shape}; images of [batch, height, width, channels] are read"))
+        let wanted = if channels_first { "channels, height, width" } else { "height, width, channels" };
+        input.error(format!("takes the shape {shape}; images of [batch, {wanted}] are read"))
     })?;
     let [height, width] = sides.map(|side| side.unwrap_or(SIDE));
     let net = Builder::new(&graph.name, [channels, height, width]);
@@ -158,6 +162,7 @@ pub(super) fn translate(graph: &Graph) -> Result<Plan, String> {
         normalization: None,
         place: Place::default(),
         keras_3: input.get("batch_shape").is_some(),
+        channels_first,
         unknown: None,
         calls: 0,
     };
