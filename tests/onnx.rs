@@ -177,13 +177,14 @@ fn graphs_by_hand_are_onnx_runtimes() {
         ("old", "old", Head::Softmax),
         ("channels_last", "channels_last", Head::Sigmoid),
         ("beside", "channels_last", Head::Sigmoid),
+        ("operators", "operators", Head::Softmax),
     ] {
         let model = open(&fixture(&format!("{name}.onnx"))).unwrap();
         let input = &model.network.input;
         let (c, h, w) = (input.channels, input.height, input.width);
         // The file may have its channels last, as the numbers of its image then are.
         let numbers = match golden {
-            "old" => fill_image("onnx.old", 1, c, h, w),
+            "old" | "operators" => fill_image(&format!("onnx.{golden}"), 1, c, h, w),
             _ => {
                 let last = fill_image("onnx.channels_last", 1, h, w, c);
                 (0..c).flat_map(|plane| last.iter().skip(plane).step_by(c).copied().collect::<Vec<_>>()).collect()

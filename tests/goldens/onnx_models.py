@@ -37,7 +37,8 @@ def fill(model):
 
 
 def narrow_vgg():
-    """VGG-11 for small images: what its classifier reads is 2x2 instead of 7x7, and its dense layers have 16 features."""
+    """Not torchvision's VGG-11 but one for small images: what its classifier reads is 2x2 instead of 7x7, and its dense layers have 16
+    features, so that the numbers of the whole can be compared without half a gigabyte of weights."""
     model = torchvision.models.vgg11(weights=None, num_classes=10)
     model.avgpool = nn.AdaptiveAvgPool2d(2)
     model.classifier[0] = nn.Linear(512 * 2 * 2, 16)
@@ -248,6 +249,30 @@ def channels_last(opset=18):
     return graph("channels_last", nodes, tensors, [1, 5, 7, 3], opset, 3)
 
 
+def operators(opset=20):
+    """Each activation that PyTorch's exporters take apart, as channels of its own; linear resizing and slices."""
+    functions = [("Selu", {}), ("Selu", {"alpha": 1.2, "gamma": 0.9}), ("Softplus", {}), ("Softsign", {}), ("Exp", {}), ("Gelu", {}),
+                 ("Gelu", {"approximate": "tanh"}), ("ThresholdedRelu", {"alpha": 0.3}), ("ThresholdedRelu", {})]
+    tensors = [
+        stored("scales", np.array([1, 1, 2, 3], np.float32)),
+        stored("starts", np.array([1, -13]), TensorProto.INT64),
+        stored("ends", np.array([-2, 9999]), TensorProto.INT64),
+        stored("axes", np.array([2, -1]), TensorProto.INT64),
+        *[stored(f"kernel{i}", random(2, 3, 3, 3, name=f"operators.kernel{i}") * np.float32(0.15)) for i in range(len(functions))],
+    ]
+    nodes = [
+        *[node("Conv", ["x", f"kernel{i}"], f"c{i}") for i in range(len(functions))],
+        *[node(op, [f"c{i}"], f"f{i}", **settings) for i, (op, settings) in enumerate(functions)],
+        node("Concat", [f"f{i}" for i in range(len(functions))], "joined", axis=1),
+        node("Resize", ["joined", "", "scales"], "larger", mode="linear"),
+        node("Slice", ["larger", "starts", "ends", "axes"], "smaller"),
+        node("GlobalAveragePool", ["smaller"], "mean"),
+        node("Flatten", ["mean"], "logits"),
+        node("Softmax", ["logits"], "y"),
+    ]
+    return graph("operators", nodes, tensors, [1, 3, 9, 8], opset, 2 * len(functions))
+
+
 def beside(model, folder, name):
     """Moves the weights into one file beside the model, one after another."""
     onnx.save(model, folder / name, save_as_external_data=True, location=f"{name}.data", size_threshold=64)
@@ -292,7 +317,7 @@ def make(out):
     ]:
         write(without_notes(export(small, x, exporter, **settings)), folder / f"{name}.onnx")
 
-    for name, model in [("old", old()), ("channels_last", channels_last())]:
+    for name, model in [("old", old()), ("channels_last", channels_last()), ("operators", operators())]:
         shape = [d.dim_value for d in model.graph.input[0].type.tensor_type.shape.dim]
         x = fill_image(f"onnx.{name}", *shape)
         y, logits = before_activation(model).run(["y", "logits"], {"x": x})

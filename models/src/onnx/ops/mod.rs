@@ -2,7 +2,7 @@
 //!
 //! | file | holds |
 //! |---|---|
-//! | `windows` | convolution, pooling, padding, up-sampling |
+//! | `windows` | convolution, pooling, padding, cropping, up-sampling |
 //! | `dense` | matrix products |
 //! | `pointwise` | activations |
 //! | `combine` | sums and products, of two values or of one with a constant; batch-norm, concatenation |
@@ -26,6 +26,7 @@ impl Translator<'_> {
             "MaxPool" | "AveragePool" => self.pool(place, node),
             "GlobalAveragePool" | "GlobalMaxPool" => self.global_pool(place, node),
             "Pad" => self.pad(place, node),
+            "Slice" => self.slice(place, node),
             "Upsample" | "Resize" => self.resize(place, node),
             "ReduceMean" | "ReduceMax" => self.reduce(place, node),
             "Gemm" => self.gemm(place, node),

@@ -41,7 +41,7 @@ impl Translator<'_> {
         {
             return Err(node.error(format!("has alpha {slope}, wants one that is not negative")));
         }
-        if function == Unary::Sigmoid && self.is_head(place) {
+        if function == Unary::Sigmoid && self.is_head(place, &x) {
             self.head = Some(Head::Sigmoid);
             return Ok(x);
         }
@@ -51,7 +51,7 @@ impl Translator<'_> {
     pub(super) fn softmax(&mut self, place: usize, node: &Node) -> Result<Value, String> {
         let x = self.value(node, 0)?;
         self.softmax_axis(node, &x)?;
-        if self.is_head(place) {
+        if self.is_head(place, &x) {
             self.head = Some(Head::Softmax);
             return Ok(x);
         }
@@ -61,8 +61,12 @@ impl Translator<'_> {
         }
     }
 
-    /// Whether the output of this node is the model's, perhaps in another shape: networks here end in logits.
-    fn is_head(&self, place: usize) -> bool {
+    /// Whether the output of this node, which reads `x`, is the model's, perhaps in another shape: networks here end in logits. What ends
+    /// in a map has no head.
+    fn is_head(&self, place: usize, x: &Value) -> bool {
+        if x.extents().is_some_and(|[_, h, w]| h * w > 1) {
+            return false;
+        }
         let graph = self.graph;
         let mut name = graph.nodes[place].outputs.first();
         while let Some(made) = name {

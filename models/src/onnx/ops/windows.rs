@@ -136,15 +136,72 @@ impl Translator<'_> {
         Ok(self.seen(id, x.last))
     }
 
-    /// `Upsample` and `Resize`: the nearest pixel, by whole factors.
+    /// `Slice` of rows and columns, each in its place.
+    pub(super) fn slice(&mut self, place: usize, node: &Node) -> Result<Value, String> {
+        let x = self.value(node, 0)?;
+        let Some([_, height, width]) = x.extents() else {
+            return Err(node.error(format!("reads the shape {:?}, wants a map", x.dims)));
+        };
+        // Inputs since the operators' version 10.
+        let numbers = |key: &str, place: usize| match (node.ints(key), self.constant(node, place)?) {
+            (Some(list), _) => Ok(Some(list.to_vec())),
+            (None, Some(constant)) => constant.ints().map(Some).map_err(|reason| node.error(reason)),
+            (None, None) => Ok(None),
+        };
+        let [starts, ends] = [numbers("starts", 1)?.unwrap_or_default(), numbers("ends", 2)?.unwrap_or_default()];
+        let axes = numbers("axes", 3)?.unwrap_or((0..starts.len() as i64).collect());
+        let steps = numbers("steps", 4)?.unwrap_or(vec![1; starts.len()]);
+        let wrong = || {
+            node.error(format!(
+                "takes {} to {} of the axes {}; height and width are read",
+                short(&starts),
+                short(&ends),
+                short(&axes)
+            ))
+        };
+        if [ends.len(), axes.len(), steps.len()] != [starts.len(); 3] || steps.iter().any(|&step| step != 1) {
+            return Err(wrong());
+        }
+        let rows = if x.last { 1 } else { 2 };
+        let mut sides = [0; 4];
+        for ((&start, &end), &along) in starts.iter().zip(&ends).zip(&axes) {
+            let along = axis(along, 4).map_err(|reason| node.error(reason))?;
+            let extent = match along.checked_sub(rows) {
+                Some(0) => height,
+                Some(1) => width,
+                _ => return Err(wrong()),
+            };
+            // From the end where negative, and no further than there is.
+            let extent = i64::try_from(extent).unwrap_or(i64::MAX);
+            let at = |n: i64| if n < 0 { n.saturating_add(extent).max(0) } else { n.min(extent) };
+            let (start, end) = (at(start), at(end));
+            if start >= end {
+                return Err(wrong());
+            }
+            let cut = [start, extent - end].map(|n| usize::try_from(n).unwrap_or(0));
+            sides[2 * (along - rows)..][..2].copy_from_slice(&cut);
+        }
+        let name = self.name(place);
+        let id = self.net.layer(&name, LayerKind::Crop2d(sides), &[x.id]);
+        Ok(self.seen(id, x.last))
+    }
+
+    /// `Upsample` and `Resize` by whole factors: the nearest pixel, or between the centres of pixels.
     pub(super) fn resize(&mut self, place: usize, node: &Node) -> Result<Value, String> {
         let x = self.value(node, 0)?;
         let Some([_, height, width]) = x.extents() else {
             return Err(node.error(format!("reads the shape {:?}, wants a map", x.dims)));
         };
-        if node.word_or("mode", "nearest") != "nearest" {
-            return Err(node.error(format!("has the mode {:?}; nearest is read", node.word_or("mode", ""))));
-        }
+        let mode = node.word_or("mode", "nearest");
+        // Before version 11 there was no other way to count than from the corners.
+        let counted = if self.graph.opset >= 11 { "half_pixel" } else { "asymmetric" };
+        let counted = node.word_or("coordinate_transformation_mode", counted);
+        let linear = match (mode.as_str(), counted.as_str()) {
+            ("nearest", _) => false,
+            ("linear", "half_pixel" | "pytorch_half_pixel") => true,
+            ("linear", _) => return Err(node.error(format!("counts {counted:?}; between pixels half_pixel is read"))),
+            _ => return Err(node.error(format!("has the mode {mode:?}; nearest and linear are read"))),
+        };
         let numbers = |place: usize| match self.constant(node, place)? {
             Some(constant) => constant.numbers().map(Some).map_err(|reason| node.error(reason)),
             None => Ok(None),
@@ -167,7 +224,8 @@ impl Translator<'_> {
             _ => return Err(node.error(format!("scales {height}x{width} by {}; whole factors are read", short(&factors)))),
         };
         let name = self.name(place);
-        let id = self.net.layer(&name, LayerKind::UpsampleNearest2d(factors), &[x.id]);
+        let kind = if linear { LayerKind::UpsampleBilinear2d(factors) } else { LayerKind::UpsampleNearest2d(factors) };
+        let id = self.net.layer(&name, kind, &[x.id]);
         Ok(self.seen(id, x.last))
     }
 
