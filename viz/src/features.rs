@@ -2,9 +2,9 @@
 
 use crate::error::VizError;
 use crate::predict::{Prediction, finite, predictions};
-use convscope_models::Model;
 use convscope_models::engine::{Tape, Tensor};
 use convscope_models::network::LayerId;
+use convscope_models::{Model, Run};
 
 /// The output of one layer for one image.
 #[derive(Debug, Clone)]
@@ -43,21 +43,51 @@ pub fn features(model: &Model, image: &Tensor, layers: &[LayerId]) -> Result<(Ve
     let deepest = layers.iter().copied().max().unwrap_or(LayerId::INPUT);
     let end = model.network.output();
     let x = tape.leaf(image.clone(), &model.network[LayerId::INPUT].name);
-    // Layers of parallel branches are all read by something deeper, except in the branch of the deepest one: run to the end then.
-    let mut run = model.run(&mut tape, LayerId::INPUT, x, deepest, convscope_models::Mode::Inference)?;
-    if layers.iter().any(|id| run.layer(*id).is_none()) {
-        run = model.run(&mut tape, LayerId::INPUT, x, end, convscope_models::Mode::Inference)?;
+    // Layers of parallel branches are all read by something deeper, except in the branch of the deepest one: run to the end then. Where a
+    // network was cut before a layer that is not known, what the end does not read has a pass of its own.
+    let mut until = |layer| model.run(&mut tape, LayerId::INPUT, x, layer, convscope_models::Mode::Inference);
+    let mut runs = vec![until(deepest)?];
+    let var = |runs: &[Run], layer| runs.iter().find_map(|run| run.layer(layer));
+    for layer in layers {
+        for end in [end, *layer] {
+            if var(&runs, *layer).is_none() {
+                runs.push(until(end)?);
+            }
+        }
     }
     let found = layers
         .iter()
-        .filter_map(|id| run.layer(*id).map(|var| (*id, var)))
+        .filter_map(|id| var(&runs, *id).map(|var| (*id, var)))
         .map(|(layer, var)| {
             let values = tape.value(var)?.clone();
             finite(&format!("the output of {}", model.network[layer].name), values.f32())?;
             Ok(Features { layer, values })
         })
         .collect::<Result<Vec<_>, VizError>>()?;
-    let predicts = run.layer(end).is_some() && model.network.class_count().is_ok();
-    let prediction = if predicts { predictions(model, &tape, &run)?.pop() } else { None };
+    let whole = runs.iter().find(|run| run.layer(end).is_some()).filter(|_| model.network.class_count().is_ok());
+    let prediction = whole.map(|run| predictions(model, &tape, run)).transpose()?.and_then(|mut all| all.pop());
     Ok((found, prediction))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use convscope_models::network::{Builder, Classes, Conv2d, Head, Preprocess};
+    use convscope_models::{Source, load};
+
+    /// A network that ends before a layer that would have joined its branches.
+    #[test]
+    fn branches_that_nothing_reads_are_seen() {
+        let mut net = Builder::new("cut", [3, 8, 8]);
+        let stem = net.conv("stem", LayerId::INPUT, Conv2d::new(4, 3));
+        let [left, middle, right] = ["left", "middle", "right"].map(|name| net.conv(name, stem, Conv2d::new(2, 1)));
+        let network = net.finish(Classes::None("it was cut".into()), Head::Softmax, Preprocess::CIFAR).unwrap();
+        let model = load(network, &Source::Random).unwrap();
+        let image = Tensor::from_slice([1, 3, 8, 8], &[0.5; 192]).unwrap();
+        for layers in [&[stem, left, middle][..], &[left, right], &[middle, stem]] {
+            let (found, prediction) = features(&model, &image, layers).unwrap();
+            assert_eq!(found.iter().map(|f| f.layer).collect::<Vec<_>>(), layers);
+            assert!(prediction.is_none());
+        }
+    }
 }
