@@ -83,7 +83,7 @@ mod tests {
         let [left, middle, right] = ["left", "middle", "right"].map(|name| net.conv(name, stem, Conv2d::new(2, 1)));
         let network = net.finish(Classes::None("it was cut".into()), Head::Softmax, Preprocess::CIFAR).unwrap();
         let model = load(network, &Source::Random).unwrap();
-        let image = Tensor::from_slice([1, 3, 8, 8], &[0.5; 192]).unwrap();
+        let image = Tensor::from_slice([1, 3, 8, 8], &[0.5f32; 192]).unwrap();
         for layers in [&[stem, left, middle][..], &[left, right], &[middle, stem]] {
             let (found, prediction) = features(&model, &image, layers).unwrap();
             assert_eq!(found.iter().map(|f| f.layer).collect::<Vec<_>>(), layers);
