@@ -13,7 +13,7 @@
 //! | [`mod@bench`], [`peak`] | rows verified and timed on a problem; what the machine could do at best |
 //! | [`simd`], `stream`, [`finite`] | vectors of any instruction set, and loops over numbers in memory |
 //! | [`cuda`] | the same tables on NVIDIA GPUs |
-//! | [`gemm`], [`conv2d`] | the products: naive, packed, im2col, Winograd, direct, depthwise, col2im |
+//! | [`gemm`], [`conv2d`] | the products: naive, packed, im2col, Winograd, direct, depthwise, grouped, col2im |
 //! | [`pool`], [`pointwise`], [`softmax`], [`norm`], [`reduce`], [`place`], [`optim`] | everything else a CNN needs |
 
 pub mod bench;

@@ -8,6 +8,8 @@ mod depthwise;
 mod depthwise_grad;
 mod direct;
 mod gemm;
+mod grouped;
+mod grouped_grad;
 mod naive;
 mod store;
 mod tables;

@@ -1,6 +1,6 @@
 //! The tables of the convolution: its rungs in the order in which they are taken.
 
-use super::{Conv2dSpec, col2im, depthwise, depthwise_grad, direct, gemm, naive, winograd};
+use super::{Conv2dSpec, col2im, depthwise, depthwise_grad, direct, gemm, grouped, grouped_grad, naive, winograd};
 use crate::buffer::Buffer;
 use crate::cuda;
 use crate::device::DType;
@@ -28,6 +28,14 @@ fn cases() -> Vec<Conv2dSpec> {
         Conv2dSpec { groups: 3, padding: [0, 1, 0, 1], stride: [2, 2], ..base(2, 3, 14, 40, 6, 3) },
         Conv2dSpec { groups: 2, padding: [4, 0, 1, 2], dilation: [2, 3], stride: [3, 1], ..base(1, 2, 12, 19, 4, 5) },
         Conv2dSpec { groups: 2, padding: [2; 4], stride: [3, 4], ..base(1, 2, 8, 11, 2, 2) },
+        // Groups of several channels: short rows and long ones, more and fewer channels than are summed at a time, strides, dilation.
+        Conv2dSpec { groups: 4, padding: [1; 4], bias: true, residual: true, relu: true, ..base(3, 16, 7, 7, 16, 3) },
+        Conv2dSpec { groups: 2, padding: [1; 4], stride: [2, 2], bias: true, ..base(2, 8, 29, 38, 14, 3) },
+        Conv2dSpec { groups: 3, padding: [4, 0, 1, 2], dilation: [2, 3], stride: [3, 2], ..base(2, 15, 13, 19, 9, 5) },
+        Conv2dSpec { groups: 2, kernel: [1, 5], padding: [0, 0, 2, 2], relu: true, ..base(1, 10, 5, 33, 6, 1) },
+        Conv2dSpec { groups: 2, stride: [2, 2], ..base(2, 36, 9, 8, 34, 1) },
+        Conv2dSpec { groups: 2, padding: [1; 4], bias: true, ..base(2, 32, 6, 9, 66, 3) },
+        Conv2dSpec { groups: 2, padding: [1; 4], ..base(3, 8, 61, 64, 6, 3) },
         // Padding wider than the kernel: whole rows of zeros.
         Conv2dSpec { padding: [4; 4], ..base(1, 2, 3, 4, 2, 3) },
         // A stride that leaves input pixels unseen.
@@ -110,6 +118,28 @@ macro_rules! wgrad_depthwise {
     };
 }
 
+/// For groups of a few channels.
+macro_rules! grouped {
+    ($isa:literal, $v:ty, $room:ident::$run:ident) => {
+        rung!("grouped", $isa, $v, ROUNDING, $room::$run::<$v>, { fits: grouped::fits, scratch: grouped::scratch, })
+    };
+}
+macro_rules! fwd_grouped {
+    ($isa:literal, $v:ty) => {
+        grouped!($isa, $v, grouped::fwd)
+    };
+}
+macro_rules! dgrad_grouped {
+    ($isa:literal, $v:ty) => {
+        grouped!($isa, $v, grouped_grad::dgrad)
+    };
+}
+macro_rules! wgrad_grouped {
+    ($isa:literal, $v:ty) => {
+        grouped!($isa, $v, grouped_grad::wgrad)
+    };
+}
+
 macro_rules! fwd_winograd {
     ($name:literal, $isa:literal, $v:ty, $t:ident, $m:literal, $a:literal) => {
         rung!($name, $isa, $v, WINOGRAD, winograd::fwd::<$v, winograd::$t, $m, $a>, {
@@ -183,7 +213,6 @@ macro_rules! dgrad_f2 {
 macro_rules! dgrad_direct {
     ($isa:literal, $v:ty) => {
         rung!("direct", $isa, $v, ROUNDING, direct::dgrad::<$v>, {
-            fits: direct::fits_dgrad,
             wins: direct::wins_dgrad,
             scratch: direct::scratch_dgrad::<$v>,
             prepare: weight(dgrad_key, direct::pack_dgrad::<$v>),
@@ -246,7 +275,7 @@ pub static FWD: Table<Conv2dSpec> = Table {
     accumulates: false,
     cases,
     cuda: cuda::conv2d::FWD,
-    rows: ladder!(fwd: fwd_depthwise fwd_f4 fwd_f2 fwd_direct fwd_im2col),
+    rows: ladder!(fwd: fwd_depthwise fwd_grouped fwd_f4 fwd_f2 fwd_direct fwd_im2col),
 };
 
 /// `conv2d.dgrad`: inputs `dout`, `w`; output `dx`.
@@ -261,7 +290,7 @@ pub static DGRAD: Table<Conv2dSpec> = Table {
     accumulates: true,
     cases,
     cuda: cuda::conv2d::DGRAD,
-    rows: ladder!(dgrad: dgrad_depthwise dgrad_col2im dgrad_f4 dgrad_f2 dgrad_direct dgrad_im2col),
+    rows: ladder!(dgrad: dgrad_depthwise dgrad_grouped dgrad_col2im dgrad_f4 dgrad_f2 dgrad_direct dgrad_im2col),
 };
 
 /// `conv2d.wgrad`: inputs `dout`, `x`; output `dw`.
@@ -276,5 +305,5 @@ pub static WGRAD: Table<Conv2dSpec> = Table {
     accumulates: true,
     cases,
     cuda: cuda::conv2d::WGRAD,
-    rows: ladder!(wgrad: wgrad_depthwise wgrad_f4 wgrad_direct wgrad_im2col),
+    rows: ladder!(wgrad: wgrad_depthwise wgrad_grouped wgrad_f4 wgrad_direct wgrad_im2col),
 };

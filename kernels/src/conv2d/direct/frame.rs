@@ -10,11 +10,17 @@ use rayon::prelude::*;
 use std::ops::Range;
 
 /// `out[oc, y, x] = sum of w[oc, c, tap] * in[c, y * step + dy, x * step + dx]`, zero outside of the input.
+///
+/// The groups of an image lie one behind the other, in and out, so each counts as an image of its own here.
 pub(super) struct Problem {
+    /// Images, of which number `i` has the weights and biases of group `i % groups`.
     pub n: usize,
+    pub groups: usize,
+    /// Input channels of a group.
     pub c: usize,
     pub h: usize,
     pub w: usize,
+    /// Output channels of a group.
     pub oc: usize,
     /// Rows and columns of the output.
     pub size: [usize; 2],
@@ -25,14 +31,17 @@ pub(super) struct Problem {
 
 impl Problem {
     pub fn forward(s: &Conv2dSpec) -> Self {
-        Problem { n: s.n, c: s.c, h: s.h, w: s.w, oc: s.oc, size: s.out_hw(), step: s.stride, taps: forward_taps(s) }.flat()
+        let (groups, [c, oc]) = (s.groups, [s.c, s.oc].map(|channels| channels / s.groups));
+        let (n, size, taps) = (s.n * groups, s.out_hw(), forward_taps(s));
+        Problem { n, groups, c, h: s.h, w: s.w, oc, size, step: s.stride, taps }.flat()
     }
 
     /// The part of `dx` that a residue of the stride is, from `dout`.
     pub fn backward(s: &Conv2dSpec, residue: &Residue) -> Self {
         let [h, w] = s.out_hw();
+        let (groups, [c, oc]) = (s.groups, [s.oc, s.c].map(|channels| channels / s.groups));
         let taps = residue.taps.iter().map(|t| t.1).collect();
-        Problem { n: s.n, c: s.oc, h, w, oc: s.c, size: residue.size, step: [1, 1], taps }.flat()
+        Problem { n: s.n * groups, groups, c, h, w, oc, size: residue.size, step: [1, 1], taps }.flat()
     }
 
     /// A 1x1 convolution without stride is a matrix product: its images are one row.

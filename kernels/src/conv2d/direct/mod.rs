@@ -10,7 +10,7 @@
 //! Run:           CONVSCOPE_KERNEL=conv2d.fwd=direct_avx2
 
 mod frame;
-mod mosaic;
+pub(super) mod mosaic;
 pub(super) mod wgrad;
 
 use super::Conv2dSpec;
@@ -138,7 +138,8 @@ impl Work<'_> {
         let (band, image, channels) = this.clone();
         let Work { p, w, output, .. } = *self;
         let frame = band.own.as_ref().unwrap_or(self.frame);
-        let (width, taps, steps) = (panel::<V>(), p.taps.len(), p.steps());
+        let (width, taps, steps, group) = (panel::<V>(), p.taps.len(), p.steps(), image % p.groups);
+        let w = &w[group * packed_len::<V>(p.oc, steps)..];
         let blocks = p.c.div_ceil((STEPS / taps).max(1)).max(1);
         let each = p.c.div_ceil(blocks).max(1);
         let panels: Vec<usize> = (channels.start / width..channels.end.div_ceil(width)).collect();
@@ -168,7 +169,7 @@ impl Work<'_> {
                 let (last, at_out) = (c0 + some == p.c, (image * p.oc + channels.start) * plane + band.start);
                 let mut start = [0.0; MAX_PANEL];
                 if let Some(bias) = output.bias {
-                    start[..channels.len()].copy_from_slice(&bias[channels.clone()]);
+                    start[..channels.len()].copy_from_slice(&bias[group * p.oc..][channels.clone()]);
                 }
                 let vectors = channels.len().div_ceil(V::LANES);
                 // Input is fetched only where the image is read in place: copies are made from whole rows, and lie in L2.
@@ -231,7 +232,7 @@ fn run<V: Vector>(p: &Problem, x: &[f32], w: &[f32], output: &Output) {
         return;
     }
     assert!(simd::here::<V>() && output.residual.is_none_or(|r| r.len() == output.len));
-    assert!(x.len() >= p.n * p.c * p.h * p.w && w.len() >= packed_len::<V>(p.oc, p.steps()));
+    assert!(x.len() >= p.n * p.c * p.h * p.w && w.len() >= p.groups * packed_len::<V>(p.oc, p.steps()));
     let plan = plan::<V>(p);
     // Where each band has one task, tasks copy for themselves what they see: it stays in their L2. Otherwise it is copied once.
     let image = Frame::image(p);
@@ -264,24 +265,14 @@ fn run<V: Vector>(p: &Problem, x: &[f32], w: &[f32], output: &Output) {
 }
 
 pub(super) fn fits(s: &Conv2dSpec) -> Result<(), &'static str> {
-    if s.groups != 1 {
-        return Err("wants one group");
-    }
-    if s.stride[1] > 2 {
-        return Err("wants a horizontal stride of 1 or 2");
-    }
-    Ok(())
-}
-
-pub(super) fn fits_dgrad(s: &Conv2dSpec) -> Result<(), &'static str> {
-    if s.groups == 1 { Ok(()) } else { Err("wants one group") }
+    if s.stride[1] <= 2 { Ok(()) } else { Err("wants a horizontal stride of 1 or 2") }
 }
 
 /// Whether a product of two matrices, straight into planes, takes less than turning the sums of a convolution of so many channels:
 /// sums are many for their steps, its tiles waste little of a plane, and the output (bytes) stays in cache. Otherwise the direct
 /// rung, which fetches the lines of the output ahead, is faster.
 fn product_wins(s: &Conv2dSpec, [from, to]: [usize; 2], plane: usize) -> bool {
-    let plain = s.kernel == [1, 1] && s.stride == [1, 1] && s.padding == [0; 4];
+    let plain = s.kernel == [1, 1] && s.stride == [1, 1] && s.padding == [0; 4] && s.groups == 1;
     plain && from < to && from <= 256 && plane >= 512 && 4 * s.n * to * plane <= 4 << 20
 }
 
@@ -290,6 +281,7 @@ fn product_wins(s: &Conv2dSpec, [from, to]: [usize; 2], plane: usize) -> bool {
 fn enough(s: &Conv2dSpec, channels: [usize; 2], plane: usize) -> Result<(), &'static str> {
     let taps = s.kernel[0] * s.kernel[1];
     let few = if taps == 1 { 64 } else { 96 };
+    let channels = channels.map(|channels| channels / s.groups);
     if channels[0] * taps < few || product_wins(s, channels, plane) {
         return Err("few steps: turning the sums costs more than it saves");
     }
@@ -307,13 +299,13 @@ pub(super) fn wins_dgrad(s: &Conv2dSpec) -> Result<(), &'static str> {
 
 /// Bytes of the packed weight.
 pub(super) fn scratch<V: Vector>(s: &Conv2dSpec) -> usize {
-    4 * packed_len::<V>(s.oc, s.patch())
+    4 * s.groups * packed_len::<V>(s.oc / s.groups, s.patch())
 }
 
 /// Bytes of the packed weight, and of the residues of a stride.
 pub(super) fn scratch_dgrad<V: Vector>(s: &Conv2dSpec) -> usize {
     let parts = if s.stride == [1, 1] { 0 } else { s.in_len() };
-    4 * (packed_len::<V>(s.c, s.oc * s.kernel[0] * s.kernel[1]) + parts)
+    4 * (s.groups * packed_len::<V>(s.c / s.groups, s.oc / s.groups * s.kernel[0] * s.kernel[1]) + parts)
 }
 
 /// Numbers of a weight of `m` output channels in panels.
@@ -327,24 +319,31 @@ fn pack<V: Vector>(lanes: &dyn Lanes, m: usize, steps: usize, out: &mut [f32]) {
     panels.for_each(|(i, panel)| pack_panel(lanes, i * width..m.min((i + 1) * width), 0..steps, width, panel));
 }
 
-/// The weight in panels of output channels: `[panel][c][tap][lane]`.
+/// The weight in panels of a group's output channels: `[group][panel][c][tap][lane]`.
 pub(super) fn pack_fwd<V: Vector>(s: &Conv2dSpec, w: &Buffer) -> Buffer {
-    let mut all = Buffer::new(DType::F32, packed_len::<V>(s.oc, s.patch()));
-    let weight = Matrix { data: w.as_slice(), lane_stride: s.patch(), k_stride: 1 };
-    pack::<V>(&weight, s.oc, s.patch(), all.as_mut_slice());
+    let (og, patch) = (s.oc / s.groups, s.patch());
+    let len = packed_len::<V>(og, patch);
+    let mut all = Buffer::new(DType::F32, s.groups * len);
+    for (g, part) in all.as_mut_slice::<f32>().chunks_exact_mut(len.max(1)).enumerate() {
+        let weight = Matrix { data: &w.as_slice()[g * og * patch..], lane_stride: patch, k_stride: 1 };
+        pack::<V>(&weight, og, patch, part);
+    }
     all
 }
 
-/// The transposed weight in panels of input channels, `[panel][oc][tap][lane]`, of each residue one after the other.
+/// The transposed weight in panels of a group's input channels, `[group][panel][oc][tap][lane]`, of each residue one after the other.
 pub(super) fn pack_dgrad<V: Vector>(s: &Conv2dSpec, w: &Buffer) -> Buffer {
-    let residues = residues(s);
-    let len = |residue: &Residue| packed_len::<V>(s.c, s.oc * residue.taps.len());
-    let mut all = Buffer::new(DType::F32, residues.iter().map(len).sum());
+    let (residues, [cg, og]) = (residues(s), [s.c, s.oc].map(|channels| channels / s.groups));
+    let len = |residue: &Residue| packed_len::<V>(cg, og * residue.taps.len());
+    let mut all = Buffer::new(DType::F32, s.groups * residues.iter().map(len).sum::<usize>());
     let mut rest = all.as_mut_slice::<f32>();
     for residue in &residues {
-        let (part, tail) = rest.split_at_mut(len(residue));
-        rest = tail;
-        pack::<V>(&TransposedWeight { s, w: w.as_slice(), residue }, s.c, s.oc * residue.taps.len(), part);
+        for g in 0..s.groups {
+            let (part, tail) = rest.split_at_mut(len(residue));
+            rest = tail;
+            let w = &w.as_slice()[g * og * s.patch()..];
+            pack::<V>(&TransposedWeight { s, w, residue }, cg, og * residue.taps.len(), part);
+        }
     }
     all
 }
@@ -363,7 +362,7 @@ pub(super) fn dgrad<V: Vector>(s: &Conv2dSpec, inputs: &[&Buffer], outputs: &mut
     let mut each = |residue: &Residue, out: &mut [f32], accum: Accum| {
         let p = Problem::backward(s, residue);
         let output = Output { out: Shared(out.as_mut_ptr()), len: out.len(), bias: None, residual: None, relu: false, accum };
-        let (mine, rest) = w.split_at(packed_len::<V>(s.c, p.steps()));
+        let (mine, rest) = w.split_at(p.groups * packed_len::<V>(p.oc, p.steps()));
         w = rest;
         run::<V>(&p, dout, mine, &output);
     };

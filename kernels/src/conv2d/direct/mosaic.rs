@@ -5,7 +5,7 @@ use crate::simd::{Kernel, Vector};
 use crate::table::Accum;
 
 /// Puts a plane of `dx` together from the residues of its stride.
-pub(super) struct Mosaic<'a> {
+pub(in crate::conv2d) struct Mosaic<'a> {
     pub s: &'a Conv2dSpec,
     /// For each residue, row by row, its plane (null: zeros) and the length of its rows.
     pub parts: &'a [(*const f32, usize)],
