@@ -279,6 +279,11 @@ fn densenets_are_pytorchs() {
 }
 
 #[test]
+fn resnexts_are_pytorchs() {
+    zoo("resnext");
+}
+
+#[test]
 fn mobilenet_v2_is_pytorchs() {
     zoo("mobilenet_v2");
 }

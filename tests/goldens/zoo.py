@@ -10,7 +10,7 @@ from fill import fill_image, fill_value
 # Inception-v3 leaves nothing of smaller images.
 SIZES = {"inception_v3": [(79, 79), (80, 111)]}
 NETWORKS = ["alexnet", "squeezenet1_0", "squeezenet1_1", "googlenet", "inception_v3", "densenet121", "densenet169",
-            "densenet201", "mobilenet_v2"]
+            "densenet201", "mobilenet_v2", "resnext50_32x4d", "resnext101_32x8d"]
 # Every STEP-th row and column of the gradient is kept; the sums over each plane's magnitudes see the rest.
 STEP = 5
 

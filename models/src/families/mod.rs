@@ -26,7 +26,7 @@ pub use keras::{
 pub use mobilenet::mobilenet_v1;
 pub(crate) use mobilenet_v2::BLOCKS as MOBILENET_V2_BLOCKS;
 pub use mobilenet_v2::mobilenet_v2;
-pub use resnet::resnet;
+pub use resnet::{resnet, resnext};
 pub use resnet_cifar::resnet_cifar;
 pub use small::{SmallConfig, small};
 pub use squeezenet::{SqueezeNet, squeezenet};
@@ -164,7 +164,7 @@ const fn cifar(name: &'static str, checksum: &'static str, build: Build, about: 
 }
 
 #[rustfmt::skip]
-static ENTRIES: [Entry; 45] = [
+static ENTRIES: [Entry; 47] = [
     imagenet("vgg11",          "8a719046", |w, c| vgg(11, false, w, c),      "VGG configuration A, 8 convolutions (Simonyan & Zisserman 2014)"),
     imagenet("vgg11_bn",       "6002323d", |w, c| vgg(11, true, w, c),       "VGG-11 with batch-norm"),
     imagenet("vgg13",          "19584684", |w, c| vgg(13, false, w, c),      "VGG configuration B, 10 convolutions"),
@@ -178,6 +178,8 @@ static ENTRIES: [Entry; 45] = [
     imagenet("resnet50",       "0676ba61", |w, c| resnet(50, w, c),          "ResNet of 16 bottleneck blocks, stride on the 3x3 (v1.5)"),
     imagenet("resnet101",      "63fe2227", |w, c| resnet(101, w, c),         "ResNet of 33 bottleneck blocks"),
     imagenet("resnet152",      "394f9c45", |w, c| resnet(152, w, c),         "ResNet of 50 bottleneck blocks"),
+    imagenet("resnext50_32x4d",  "7cdf4587", |w, c| resnext(50, 4, w, c),  "ResNeXt of 16 bottleneck blocks, 3x3 in 32 groups of 4 channels and more (Xie et al. 2016)"),
+    imagenet("resnext101_32x8d", "8ba56ff5", |w, c| resnext(101, 8, w, c), "ResNeXt of 33 bottleneck blocks, 32 groups of 8 channels and more"),
     cifar("resnet20-cifar",    "12fca82f", |w, c| resnet_cifar(20, w, c),    "ResNet for CIFAR-10, 9 basic blocks (He et al. 2015, section 4.2)"),
     cifar("resnet32-cifar",    "d509ac18", |w, c| resnet_cifar(32, w, c),    "ResNet for CIFAR-10, 15 basic blocks"),
     cifar("resnet44-cifar",    "014dd654", |w, c| resnet_cifar(44, w, c),    "ResNet for CIFAR-10, 21 basic blocks"),

@@ -3,12 +3,17 @@
 //! A 7x7 stem, four stages of residual blocks, a mean over the map, one dense layer. The first
 //! block of a stage halves the map (not in stage 1) and widens it, and so has a projection on its
 //! shortcut ("option B").
+//!
+//! ResNeXt (Xie et al. 2016, arXiv:1611.05431, table 1) cuts the 3x3 of each bottleneck into groups, and so can have it wider.
 
 use super::sized;
 use crate::network::{Builder, Classes, Conv2d, Head, LayerId, NEXT, Network, NetworkError, Pool2d, Preprocess, ScopeKind};
 
 /// Channels of the stem and the first stage.
 pub(super) const WIDTH: usize = 64;
+
+/// Groups of ResNeXt's 3x3 convolutions ("cardinality").
+const GROUPS: usize = 32;
 
 /// Output channels of a bottleneck block for each channel of its middle.
 const EXPANSION: usize = 4;
@@ -21,17 +26,45 @@ const EXPANSION: usize = 4;
 pub fn resnet(depth: usize, width: usize, classes: Classes) -> Result<Network, NetworkError> {
     let name = sized(format!("resnet{depth}"), width, WIDTH);
     // Blocks in each stage.
-    let (block, blocks): (Block, _) = match depth {
-        18 => (basic, [2, 2, 2, 2]),
-        34 => (basic, [3, 4, 6, 3]),
-        50 => (bottleneck, [3, 4, 6, 3]),
-        101 => (bottleneck, [3, 4, 23, 3]),
-        152 => (bottleneck, [3, 8, 36, 3]),
+    let (block, blocks): (&Block, _) = match depth {
+        18 => (&basic, [2, 2, 2, 2]),
+        34 => (&basic, [3, 4, 6, 3]),
+        50 => (&dense, [3, 4, 6, 3]),
+        101 => (&dense, [3, 4, 23, 3]),
+        152 => (&dense, [3, 8, 36, 3]),
         _ => {
             let reason = format!("ResNet has 18, 34, 50, 101 or 152 layers, not {depth}");
             return Err(NetworkError::Config { network: name, reason });
         }
     };
+    stages(name, width, classes, block, blocks)
+}
+
+/// ResNeXt of 50 or 101 layers whose 3x3 convolutions have 32 groups of `channels` in the first stage, twice as many in each
+/// that follows; with another `width` than 64 in the stem, so many groups in proportion.
+///
+/// # Errors
+/// For another depth, no width, no channels or no classes.
+pub fn resnext(depth: usize, channels: usize, width: usize, classes: Classes) -> Result<Network, NetworkError> {
+    let name = sized(format!("resnext{depth}_{GROUPS}x{channels}d"), width, WIDTH);
+    let blocks = match depth {
+        50 => [3, 4, 6, 3],
+        101 => [3, 4, 23, 3],
+        _ => {
+            let reason = format!("ResNeXt has 50 or 101 layers, not {depth}");
+            return Err(NetworkError::Config { network: name, reason });
+        }
+    };
+    let groups = (GROUPS * width / WIDTH).max(1);
+    let grouped = |net: &mut Builder, entry: LayerId, wide: usize, stride: usize| {
+        let middle = Conv2d { groups, ..conv3x3(groups * channels * wide / width) };
+        bottleneck(net, entry, wide, middle.stride(stride))
+    };
+    stages(name, width, classes, &grouped, blocks)
+}
+
+/// A network of four stages of so many blocks.
+fn stages(name: String, width: usize, classes: Classes, block: &Block, blocks: [usize; 4]) -> Result<Network, NetworkError> {
     let mut net = Builder::new(&name, [3, 224, 224]);
     let x = net.conv("conv1", LayerId::INPUT, Conv2d::new(width, 7).stride(2).padding(3).without_bias());
     let x = net.batch_norm("bn1", x);
@@ -54,7 +87,7 @@ pub fn resnet(depth: usize, width: usize, classes: Classes) -> Result<Network, N
 }
 
 /// Adds a block of `width` whose 3x3 convolution has `stride`.
-type Block = fn(&mut Builder, LayerId, usize, usize) -> LayerId;
+type Block = dyn Fn(&mut Builder, LayerId, usize, usize) -> LayerId;
 
 /// Two 3x3 convolutions.
 fn basic(net: &mut Builder, entry: LayerId, width: usize, stride: usize) -> LayerId {
@@ -66,13 +99,19 @@ fn basic(net: &mut Builder, entry: LayerId, width: usize, stride: usize) -> Laye
     close(net, entry, x, stride)
 }
 
-/// 1x1 to a narrow middle, 3x3, 1x1 to four times the width. The stride is on the 3x3 ("v1.5",
+/// A bottleneck whose middle is as wide as the block, in one group.
+fn dense(net: &mut Builder, entry: LayerId, width: usize, stride: usize) -> LayerId {
+    bottleneck(net, entry, width, conv3x3(width).stride(stride))
+}
+
+/// 1x1 to a narrow `middle`, 3x3, 1x1 to four times the width. The stride is on the 3x3 ("v1.5",
 /// torchvision and NVIDIA); the paper has it on the first 1x1.
-fn bottleneck(net: &mut Builder, entry: LayerId, width: usize, stride: usize) -> LayerId {
-    let x = net.conv("conv1", entry, conv1x1(width));
+fn bottleneck(net: &mut Builder, entry: LayerId, width: usize, middle: Conv2d) -> LayerId {
+    let stride = middle.stride[0];
+    let x = net.conv("conv1", entry, conv1x1(middle.out_channels));
     let x = net.batch_norm("bn1", x);
     let x = net.relu("relu", x);
-    let x = net.conv("conv2", x, conv3x3(width).stride(stride));
+    let x = net.conv("conv2", x, middle);
     let x = net.batch_norm("bn2", x);
     let x = net.relu("relu", x);
     let x = net.conv("conv3", x, conv1x1(EXPANSION * width));

@@ -70,7 +70,7 @@ pub fn run(common: &Common, options: &BenchKernelsArgs) -> Result<(), Problem> {
 
 /// The network of `-m`, or those that kernels are usually judged by.
 fn networks(model: Option<&str>) -> Result<Vec<Network>, NetworkError> {
-    let usual = |name: &&str| ["vgg16", "resnet50"].contains(name) || name.starts_with("mobilenet");
+    let usual = |name: &&str| ["vgg16", "resnet50", "resnext50_32x4d"].contains(name) || name.starts_with("mobilenet");
     match model {
         Some(name) => Ok(vec![families::build(name, None)?]),
         None => families::names().filter(usual).map(|name| families::build(name, None)).collect(),
