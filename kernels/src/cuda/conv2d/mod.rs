@@ -34,6 +34,28 @@ macro_rules! implicit {
         Row { wins: shared, $($column)* ..Row::cuda("implicit_64_cuda", ROUNDING, $run) }
     };
 }
+/// A row for groups of one input channel.
+macro_rules! depthwise {
+    ($run:expr, { $($column:tt)* }) => {
+        Row {
+            fits: |s| if s.c == s.groups { Ok(()) } else { Err("wants groups of one input channel") },
+            $($column)*
+            ..Row::cuda("depthwise_cuda", ROUNDING, $run)
+        }
+    };
+}
+/// A row for narrow groups of `$channels` in all, of which a thread has as many as the name says in registers; it wins from `$least` of a
+/// group on.
+macro_rules! grouped {
+    ($name:literal, $least:literal, |$s:ident| $channels:expr, $run:expr, { $($column:tt)* }) => {
+        Row {
+            fits: |s| if s.groups > 1 { Ok(()) } else { Err("wants several groups") },
+            wins: |$s| narrow($least, $channels / $s.groups),
+            $($column)*
+            ..Row::cuda($name, ROUNDING, $run)
+        }
+    };
+}
 /// A row of Winograd's algorithm, with tiles of `$m` by `$m` outputs: forward.
 macro_rules! winograd_fwd {
     ($name:literal, $m:literal) => {
@@ -83,8 +105,10 @@ fn weight_key(s: &Conv2dSpec) -> String {
 
 /// The rungs of a direction: `$run` with the kernels of place `$d`, `$outputs` rows and columns of its product.
 macro_rules! ladder {
-    ($run:ident, $d:literal, $outputs:expr, $naive:ident, { $($column:tt)* }, [$($winograd:expr),*]) => {
+    ($run:ident, $d:literal, $outputs:expr, $naive:ident, { $($column:tt)* }, [$($grouped:expr),*], [$($winograd:expr),*]) => {
         &[
+            depthwise!(|s, i, o, a| $run(s, i, o, a, &DEPTHWISE[$d]), { $($column)* }),
+            $($grouped,)*
             tensor!("tf32_cuda", Tf32, TF32_ROUNDING, |s, i, o, a| $run(s, i, o, a, &TF32[$d]), { $($column)* }),
             tensor!("f16_cuda", F16, F16_ROUNDING, |s, i, o, a| $run(s, i, o, a, &F16[$d]), { $($column)* }),
             tensor!("bf16_cuda", Bf16, BF16_ROUNDING, |s, i, o, a| $run(s, i, o, a, &BF16[$d]), { $($column)* }),
@@ -103,6 +127,10 @@ pub(crate) const FWD: &[Row<Conv2dSpec>] = ladder!(
     |s: &Conv2dSpec| [s.oc, pixels(s)],
     naive_fwd,
     {},
+    [
+        grouped!("grouped_8_cuda", 5, |s| s.oc, |s, i, o, a| fwd(s, i, o, a, &GROUPED_8[0]), {}),
+        grouped!("grouped_4_cuda", 1, |s| s.oc, |s, i, o, a| fwd(s, i, o, a, &GROUPED_4[0]), {})
+    ],
     [winograd_fwd!("winograd_f4_cuda", 4), winograd_fwd!("winograd_f2_cuda", 2)]
 );
 /// Rows of `conv2d.dgrad`.
@@ -112,6 +140,10 @@ pub(crate) const DGRAD: &[Row<Conv2dSpec>] = ladder!(
     |s: &Conv2dSpec| [s.c, s.n * s.h * s.w],
     naive_dgrad,
     {},
+    [
+        grouped!("grouped_8_cuda", 5, |s| s.c, |s, i, o, a| dgrad(s, i, o, a, &GROUPED_8[1]), {}),
+        grouped!("grouped_4_cuda", 1, |s| s.c, |s, i, o, a| dgrad(s, i, o, a, &GROUPED_4[1]), {})
+    ],
     [winograd_dgrad!("winograd_f4_cuda", 4), winograd_dgrad!("winograd_f2_cuda", 2)]
 );
 /// Rows of `conv2d.wgrad`.
@@ -121,6 +153,7 @@ pub(crate) const WGRAD: &[Row<Conv2dSpec>] = ladder!(
     |s: &Conv2dSpec| [s.oc, s.patch() * parts(s)],
     naive_wgrad,
     { scratch: parts_bytes, },
+    [grouped!("grouped_4_cuda", 1, |s| s.oc, |s, i, o, a| wgrad(s, i, o, a, &GROUPED_4[2]), { scratch: parts_bytes, })],
     [winograd_wgrad!("winograd_f4_cuda", 4), winograd_wgrad!("winograd_f2_cuda", 2)]
 );
 
@@ -145,6 +178,15 @@ products! {
     BF16: "bf16", 128 x 64;
 }
 
+/// The kernels of fwd, dgrad and wgrad for groups of one channel.
+const DEPTHWISE: [Product; 3] =
+    [Product("conv_fwd_depthwise", 1, 256), Product("conv_dgrad_depthwise", 1, 256), Product("conv_wgrad_depthwise", 1, 9)];
+/// Those for narrow groups.
+const GROUPED_4: [Product; 3] =
+    [Product("conv_fwd_grouped_4", 4, 256), Product("conv_dgrad_grouped_4", 4, 256), Product("conv_wgrad_grouped_4", 4, 9)];
+/// Those of fwd and dgrad for more channels.
+const GROUPED_8: [Product; 2] = [Product("conv_fwd_grouped_8", 8, 256), Product("conv_dgrad_grouped_8", 8, 256)];
+
 /// Blocks that a large device runs at a time.
 const DEVICE: usize = 128;
 
@@ -155,6 +197,15 @@ fn pixels(s: &Conv2dSpec) -> usize {
 /// Groups of one channel share nothing that a tile could keep.
 fn shared(s: &Conv2dSpec) -> Result<(), &'static str> {
     if s.c == s.groups || s.oc == s.groups { Err("groups of one channel") } else { Ok(()) }
+}
+
+/// Whether a thread's registers have few empty places, and tiles of 64 channels many.
+fn narrow(least: usize, channels: usize) -> Result<(), &'static str> {
+    match channels {
+        32.. => Err("groups that fill tiles"),
+        _ if channels < least => Err("fewer channels in a group than a thread takes"),
+        _ => Ok(()),
+    }
 }
 
 /// Whether tiles of 128 by 128 fill the device; `i` counts channels of all groups.

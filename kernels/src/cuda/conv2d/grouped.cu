@@ -1,0 +1,25 @@
+// conv2d on CUDA, rung 1 for groups of few channels, and of one (depthwise).
+//
+// Computes     what the naive rung does
+// The naive rung wasted: each input pixel is read from global memory by each output channel of its group, and each gradient by each weight.
+// This rung:   the operands of operands.cuh in the products of narrow.cuh: a thread has all channels of a pixel that fit its registers,
+//              and the weights of a group lie in shared memory. The weight gradient has a block for four output channels and nine places
+//              of the kernel, whose pixels its threads share out.
+// Loses when:  groups fill the tiles of the implicit rung, where input too is shared between threads.
+#include "conv2d/operands.cuh"
+#include "narrow.cuh"
+
+template <class A, class B> using Memory1 = NarrowMemory<1, A, B>;
+template <class A, class B> using Memory4 = NarrowMemory<4, A, B>;
+template <class A, class B> using Memory8 = NarrowMemory<8, A, B>;
+#define DOTS_1 dots<1, 9>
+#define DOTS_4 dots<4, 9>
+
+KERNEL conv_fwd_depthwise(CONV_FWD_ARGS) { CONV_FWD(Memory1, narrow_product, 1, NARROW_THREADS); }
+KERNEL conv_fwd_grouped_4(CONV_FWD_ARGS) { CONV_FWD(Memory4, narrow_product, 4, NARROW_THREADS); }
+KERNEL conv_fwd_grouped_8(CONV_FWD_ARGS) { CONV_FWD(Memory8, narrow_product, 8, NARROW_THREADS); }
+KERNEL conv_dgrad_depthwise(CONV_DGRAD_ARGS) { CONV_DGRAD(Memory1, narrow_product, 1, NARROW_THREADS); }
+KERNEL conv_dgrad_grouped_4(CONV_DGRAD_ARGS) { CONV_DGRAD(Memory4, narrow_product, 4, NARROW_THREADS); }
+KERNEL conv_dgrad_grouped_8(CONV_DGRAD_ARGS) { CONV_DGRAD(Memory8, narrow_product, 8, NARROW_THREADS); }
+KERNEL conv_wgrad_depthwise(CONV_WGRAD_ARGS) { CONV_WGRAD(DotsMemory, DOTS_1, 1, 9); }
+KERNEL conv_wgrad_grouped_4(CONV_WGRAD_ARGS) { CONV_WGRAD(DotsMemory, DOTS_4, 4, 9); }
