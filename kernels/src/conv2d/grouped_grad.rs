@@ -22,9 +22,8 @@ pub(super) fn dgrad<V: Vector>(s: &Conv2dSpec, inputs: &[&Buffer], outputs: &mut
     let padded = Padded::gradient(s, &residues);
     let [cg, og] = [s.c / s.groups, s.oc / s.groups];
     let steps = |residue: &Residue| -> Vec<Step> {
-        let of = |oc: usize| {
-            residue.taps.iter().map(move |(k, at)| (oc, *k, [0, 1].map(|a| (at[a] + padded.before[a]) as usize)))
-        };
+        let of =
+            |oc: usize| residue.taps.iter().map(move |(k, at)| (oc, *k, [0, 1].map(|a| (at[a] + padded.before[a]) as usize)));
         let step = |(oc, k, at): (usize, usize, [usize; 2])| Step {
             seen: oc * padded.len() + padded.offset(at),
             weight: oc * s.patch() + k,

@@ -56,7 +56,7 @@ pub fn resnext(depth: usize, channels: usize, width: usize, classes: Classes) ->
         }
     };
     let groups = (GROUPS * width / WIDTH).max(1);
-    let grouped = |net: &mut Builder, entry: LayerId, wide: usize, stride: usize| {
+    let grouped = move |net: &mut Builder, entry: LayerId, wide: usize, stride: usize| {
         let middle = Conv2d { groups, ..conv3x3(groups * channels * wide / width) };
         bottleneck(net, entry, wide, middle.stride(stride))
     };
