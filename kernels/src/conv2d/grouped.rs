@@ -28,6 +28,21 @@ pub(super) fn fits(s: &Conv2dSpec) -> Result<(), &'static str> {
     if s.groups > 1 { Ok(()) } else { Err("wants several groups") }
 }
 
+/// Output channels of a group that fill the lanes of products.
+const FULL: usize = 32;
+
+fn narrow(channels: usize) -> Result<(), &'static str> {
+    if channels < FULL { Ok(()) } else { Err("groups that fill the lanes of products") }
+}
+
+pub(super) fn wins(s: &Conv2dSpec) -> Result<(), &'static str> {
+    narrow(s.oc / s.groups)
+}
+
+pub(super) fn wins_dgrad(s: &Conv2dSpec) -> Result<(), &'static str> {
+    narrow(s.c / s.groups)
+}
+
 /// Bytes of the planes of a group with their zeros and of the sums, for one thread.
 pub(super) fn scratch(s: &Conv2dSpec) -> usize {
     let (input, gradient) = (Padded::input(s), Padded::gradient(s, &residues(s)));

@@ -120,23 +120,27 @@ macro_rules! wgrad_depthwise {
 
 /// For groups of a few channels.
 macro_rules! grouped {
-    ($isa:literal, $v:ty, $room:ident::$run:ident) => {
-        rung!("grouped", $isa, $v, ROUNDING, $room::$run::<$v>, { fits: grouped::fits, scratch: grouped::scratch, })
+    ($isa:literal, $v:ty, $room:ident::$run:ident, $wins:ident) => {
+        rung!("grouped", $isa, $v, ROUNDING, $room::$run::<$v>, {
+            fits: grouped::fits,
+            wins: grouped::$wins,
+            scratch: grouped::scratch,
+        })
     };
 }
 macro_rules! fwd_grouped {
     ($isa:literal, $v:ty) => {
-        grouped!($isa, $v, grouped::fwd)
+        grouped!($isa, $v, grouped::fwd, wins)
     };
 }
 macro_rules! dgrad_grouped {
     ($isa:literal, $v:ty) => {
-        grouped!($isa, $v, grouped_grad::dgrad)
+        grouped!($isa, $v, grouped_grad::dgrad, wins_dgrad)
     };
 }
 macro_rules! wgrad_grouped {
     ($isa:literal, $v:ty) => {
-        grouped!($isa, $v, grouped_grad::wgrad)
+        grouped!($isa, $v, grouped_grad::wgrad, wins)
     };
 }
 
