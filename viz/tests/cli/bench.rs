@@ -20,7 +20,7 @@ fn rows_as_text_json_and_csv() {
         assert_eq!(keys[..9], ["op", "network", "layer", "count", "spec", "flops", "bytes", "kernel", "picked"]);
         assert_eq!(keys[9..17], ["status", "reason", "error", "bound", "ms", "ms_low", "ms_high", "runs"]);
         assert_eq!(keys[17..22], ["gflops", "percent_of_peak", "gb_per_s", "percent_of_memory", "scratch_bytes"]);
-        assert_eq!(keys[22..], ["isa", "threads", "peak_gflops", "memory_gb_per_s"]);
+        assert_eq!(keys[22..], ["isa", "threads", "peak_gflops", "memory_gb_per_s", "core_to_core_gb_per_s"]);
         match row["status"].as_str() {
             Some("ok") => assert!(row["error"].as_f64() <= row["bound"].as_f64() && row["ms"].as_f64() > Some(0.0), "{row}"),
             Some("not run") => assert!(row["reason"].is_string() && row["ms"].is_null(), "{row}"),

@@ -3,7 +3,7 @@
 use super::support::Sandbox;
 
 const TINY: &str = "bench models resnet20-cifar --size 32 --repeats 1";
-const KEYS: [&str; 14] = [
+const KEYS: [&str; 15] = [
     "model",
     "work",
     "batch",
@@ -14,6 +14,7 @@ const KEYS: [&str; 14] = [
     "percent_of_peak",
     "gb_per_s",
     "percent_of_memory",
+    "core_to_core_gb_per_s",
     "peak_memory_bytes",
     "tape_bytes",
     "threads",
@@ -97,4 +98,17 @@ fn help() {
     ] {
         assert!(text.split_whitespace().collect::<Vec<_>>().join(" ").contains(part), "{part}: {text}");
     }
+}
+
+#[test]
+fn where_the_time_goes() {
+    let sandbox = Sandbox::new();
+    let one = format!("{TINY} --batch 1 --work training");
+    let text = sandbox.ok(&format!("{one} --by kernel"));
+    assert!(text.contains("conv2d.wgrad/") && text.contains("between kernels"), "{text}");
+    let rows = sandbox.json(&format!("{one} --by layer"));
+    let kernels = rows[0]["kernels"].as_array().unwrap();
+    assert!(kernels.iter().any(|k| k["layer"].as_str().unwrap().starts_with("conv1 [") && k["calls"] == 1), "{rows}");
+    assert!(kernels.iter().all(|k| k["median_ms"].as_f64().unwrap() >= 0.0 && k["bytes"].as_u64() > Some(0)), "{rows}");
+    sandbox.fails(2, &format!("{one} --by layer --csv"), &["--by", "--csv"]);
 }
