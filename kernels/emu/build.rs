@@ -36,7 +36,22 @@ fn main() {
     };
     let unwaited = without_wait("barrier_wait(&here[place], block / HOPPER_STAGES % 2);", "faulty_unwaited");
     let overwritten = without_wait("barrier_wait(&used[before], (block - 1) / HOPPER_STAGES % 2);", "faulty_overwritten");
-    for (name, text) in [("barriers", without + &divergent), ("unwaited", unwaited), ("overwritten", overwritten)] {
+    let misdescribed = hopper.replace("HOPPER_M * 16)", "HOPPER_N * 16)").replace("KERNEL gemm", "KERNEL faulty_misdescribed");
+    let conv = fs::read_to_string(kernels.join("conv2d/hopper.cu")).unwrap();
+    let gathered = "#include \"gathered.cuh\"";
+    // By another name: of templates with one name the linker keeps one.
+    let no_fence =
+        format!("#include \"hopper.cuh\"\n#define units_are_put()\n#define gathered_product unfenced_product\n{gathered}");
+    let unfenced = conv.replace(gathered, &no_fence).replace("KERNEL conv", "KERNEL faulty_unfenced");
+    assert!(hopper.contains("HOPPER_M * 16)") && conv.contains(gathered), "a fault has no place in its text");
+    let faults = [
+        ("barriers", without + &divergent),
+        ("unwaited", unwaited),
+        ("overwritten", overwritten),
+        ("misdescribed", misdescribed),
+        ("unfenced", unfenced),
+    ];
+    for (name, text) in faults {
         let faulty = out.join(format!("faulty_{name}.cu"));
         fs::write(&faulty, text).unwrap();
         found.push(faulty);

@@ -56,6 +56,24 @@ fn hopper(kernel: &'static str, device: Device, shared: usize) -> Result<Vec<f32
     Ok(c.as_slice::<f32>().to_vec())
 }
 
+/// `conv_fwd_hopper_f16`, or a copy with a fault, on two images of 130 channels.
+fn conv(kernel: &'static str, device: Device) -> Result<Vec<f32>, String> {
+    let (n, c, side, oc) = (2, 130, 5, 3);
+    let numbers = |len: usize| Buffer::from_slice(&(0..len).map(|i| (i % 7) as f32 - 3.0).collect::<Vec<_>>());
+    let [x, w] = [n * c * side * side, oc * c * 9].map(|len| numbers(len).on(device).unwrap());
+    let mut out = x.like(DType::F32, n * oc * side * side);
+    // Kernels of 3 by 3, a stride, padding and dilation of 1, one group.
+    let problem = [n, c, side, side, oc, side, side, 3, 3, 1, 1, 1, 1, 1, 1, 1].map(|v| v as i32);
+    let operands = [Arg::Ints(problem.to_vec()), (&*x).into(), (&*w).into(), Arg::Pointer(0), Arg::Pointer(0)];
+    let args = operands.into_iter().chain([(&mut out).into(), false.into()]).collect();
+    let shared = 3 * 128 * (128 + 256) + 2 * 2 * 64 * 12;
+    let queue = convscope_kernels::cuda::queue(device).unwrap();
+    // SAFETY: the problem is that of the operands.
+    unsafe { queue.launch(Launch { kernel, grid: [1, 1, 1], block: [256, 1, 1], shared, args }) };
+    queue.synchronize().map_err(|e| e.to_string())?;
+    Ok(out.as_slice::<f32>().to_vec())
+}
+
 /// One test, for the queue is one: failures of others would be reported here.
 #[test]
 fn planted_faults_are_noticed() {
@@ -85,12 +103,18 @@ fn planted_faults_are_noticed() {
     let shared = 4 * ((128 + 256) * 128 + 16);
     let right_hopper = hopper("gemm_hopper_f16", device, shared).unwrap();
     assert!(right_hopper.iter().all(|v| v.is_finite()));
-    for kernel in ["faulty_unwaited_hopper_f16", "faulty_overwritten_hopper_f16"] {
+    // Nor one whose operand is described with the other one's distance along k.
+    for kernel in ["faulty_unwaited_hopper_f16", "faulty_overwritten_hopper_f16", "faulty_misdescribed_hopper_f16"] {
         let noticed = (0..6).any(|_| hopper(kernel, device, shared) != Ok(right_hopper.clone()));
         assert!(noticed, "{kernel} was not noticed");
     }
     let e = hopper("gemm_hopper_f16", device, shared - 16).unwrap_err();
     assert!(e.contains("bytes of shared memory are not what the kernel wants"), "{e}");
+
+    // Operands that are written without a fence before they are multiplied.
+    let right_conv = conv("conv_fwd_hopper_f16", device).unwrap();
+    assert!(right_conv.iter().all(|v| v.is_finite()));
+    assert_ne!(conv("faulty_unfenced_fwd_hopper_f16", device), Ok(right_conv), "a missing fence was not noticed");
 
     // More than the device has is a line, and what was there can be allocated afterwards.
     let queue = convscope_kernels::cuda::queue(device).unwrap();

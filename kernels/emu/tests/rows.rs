@@ -1,10 +1,17 @@
-//! Every CUDA row against the f64 oracle, on the emulated device.
+//! Every CUDA row against the f64 oracle, on the emulated device, or on a GPU where `CONVSCOPE_GPU` is set (see `tests/gpu.sh`).
 
 use convscope_kernels::{Device, tables};
 
 #[test]
 fn every_row_passes_the_oracle_test() {
-    if convscope_emu::device().is_none() {
+    let gpu = std::env::var_os("CONVSCOPE_GPU").is_some();
+    if gpu {
+        if let Err(e) = convscope_kernels::cuda::first() {
+            let rows = tables().iter().flat_map(|t| t.rows()).filter(|r| r.device != Device::Cpu).count();
+            println!("skipped {rows} rows on a real GPU: {e}");
+            return;
+        }
+    } else if convscope_emu::device().is_none() {
         return;
     }
     // A part of a name, such as `conv2d.fwd/`, while working on a row.
@@ -17,6 +24,10 @@ fn every_row_passes_the_oracle_test() {
         for (i, row) in cuda {
             let name = format!("{}/{}", table.op(), row.name);
             if !name.contains(&only) {
+                continue;
+            }
+            if !row.here {
+                println!("{name:40} skipped: this device lacks its instructions");
                 continue;
             }
             let start = std::time::Instant::now();
@@ -32,6 +43,8 @@ fn every_row_passes_the_oracle_test() {
             }
         }
     }
-    println!("skipped: all of these on a real GPU");
+    if !gpu {
+        println!("skipped: all of these on a real GPU");
+    }
     assert!(failures.is_empty(), "{} rows failed:\n{}", failures.len(), failures.join("\n"));
 }

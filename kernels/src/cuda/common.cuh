@@ -9,8 +9,10 @@
 
 // Shared memory beyond the 48 KiB that a kernel has anyway; the launcher gives as many bytes.
 #ifdef CUDA_EMU
+static unsigned char* emu_dynamic;
 #define DYNAMIC_SHARED(name, bytes)                     \
   __align__(128) __shared__ unsigned char name[bytes]; \
+  emu_dynamic = name;                                   \
   if (emu_current()->shared != bytes) emu_sync(3)
 #else
 #define DYNAMIC_SHARED(name, bytes) extern __shared__ __align__(128) unsigned char name[]

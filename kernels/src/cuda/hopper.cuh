@@ -2,7 +2,10 @@
 // shared memory (wgmma), copies of whole pieces of memory (bulk copies), and the barriers on which they are waited for (mbarrier).
 //
 // An operand lies in shared memory as core matrices: 8 rows of 16 bytes along k, one after the other. Neighbours along rows follow each
-// other; those along k are a tile's rows apart: 16 bytes of row r lie at `(k16 * rows + r) * 16`.
+// other; those along k are a tile's rows apart: 16 bytes of row r lie at `(k16 * rows + r) * 16`. Both operands are K-major, the only order
+// that TF32 has; nothing is swizzled, for eight rows of 16 bytes are all banks once.
+//
+// What says so: sections of "Asynchronous Warpgroup Level Matrix Instructions" of the PTX ISA, named where they settle something.
 #pragma once
 #include "mma.cuh"
 
@@ -11,6 +14,26 @@
 #define GROUP_N 256
 // Numbers of it that a thread holds: of row 16 w + g (w the warp of four, lane 4 g + t) columns 8 j + 2t, 8 j + 2t + 1, then of row + 8.
 #define GROUP_SUMS (GROUP_N / 2)
+
+// 16 bytes along k of a row of an operand.
+struct __align__(16) Unit {
+  unsigned words[4];
+};
+// Numbers of a unit.
+template <Rounding R> __device__ __forceinline__ constexpr int unit_numbers() { return R == TF32 ? 4 : 8; }
+// One of the numbers at(0), at(1), ..., rounded to the nearest: wgmma itself would cut TF32 off.
+template <Rounding R, class At> __device__ __forceinline__ Unit unit_of(const At& at) {
+  float v[unit_numbers<R>()];
+#pragma unroll
+  for (int q = 0; q < unit_numbers<R>(); q++) v[q] = at(q);
+  Unit unit;
+#pragma unroll
+  for (int w = 0; w < 4; w++) {
+    if constexpr (R == TF32) unit.words[w] = to_tf32(v[w]);
+    else unit.words[w] = pack<R>(v[2 * w], v[2 * w + 1]);
+  }
+  return unit;
+}
 
 #ifdef CUDA_EMU
 #include <map>
@@ -52,40 +75,72 @@ static inline void barrier_wait(Barrier* b, int phase) {
 }
 static inline void copy_bulk(void* shared, const void* global, int bytes, Barrier* b) { emu_barriers[b].copies.push_back({shared, global, bytes}); }
 
+// A write is seen by products only after the fence.
+static std::vector<std::pair<Unit*, Unit>> emu_units[1024];
+static inline void put_unit(Unit* shared, Unit unit) { emu_units[emu_thread()].push_back({shared, unit}); }
+static inline void units_are_put() {
+  for (auto& [to, unit] : emu_units[emu_thread()]) *to = unit;
+  emu_units[emu_thread()].clear();
+}
+
+// Shared memory begins somewhere above zero, at an address as aligned as it is declared to be and no more.
+static const unsigned emu_shared_begin = 1024 + 128;
+static inline unsigned shared_address(const void* p) { return (unsigned)((const unsigned char*)p - emu_dynamic) + emu_shared_begin; }
+
+// The byte that a descriptor means: `byte` along k of a row, of an operand that is K-major. Swizzling exchanges units of 16 bytes: the bits of
+// the address from 4 on with those from 7 on, as many as the width has. Null for what the hardware does not define.
+static inline const unsigned char* emu_operand(unsigned long long descriptor, int row, int byte) {
+  auto field = [&](int first, int bits) { return (unsigned)(descriptor >> first & ((1u << bits) - 1)); };
+  unsigned start = field(0, 14) << 4, leading = field(16, 14) << 4, stride = field(32, 14) << 4, mode = field(62, 2);
+  unsigned unused = field(14, 2) | field(30, 2) | field(46, 3) | field(52, 10), base = field(49, 3);
+  unsigned width = mode ? 256 >> mode : 16, address;
+  // A pattern repeats after eight rows; one that begins elsewhere would want a base offset, which none of ours has.
+  if (unused || base || (mode && start / 128 % 8 * 128 % (8 * width))) return nullptr;
+  if (mode == 0) address = start + row / 8 * stride + byte / 16 * leading + row % 8 * 16 + byte % 16;
+  else {
+    address = start + row / 8 * stride + row % 8 * width + byte;
+    address ^= (address >> 7 & (width / 16 - 1)) << 4;
+  }
+  if (address < emu_shared_begin || address - emu_shared_begin >= emu_current()->shared) return nullptr;
+  return emu_dynamic + (address - emu_shared_begin);
+}
+template <Rounding R> static inline float emu_element(unsigned long long descriptor, int row, int i) {
+  const unsigned char* p = emu_operand(descriptor, row, i * (R == TF32 ? 4 : 2));
+  if (!p) return NAN;
+  // TF32 is what is left of f32 without its last 13 bits.
+  if (R == TF32) return __uint_as_float(*(const unsigned*)p & ~0x1fffu);
+  unsigned half = *(const unsigned short*)p;
+  return R == F16 ? emu_from_half(half) : __uint_as_float(half << 16);
+}
+
 // Products are done when they are waited for.
 struct EmuProduct {
   float* d;
-  const unsigned char *a, *b;
+  unsigned long long a, b;
 };
 static std::vector<std::vector<EmuProduct>> emu_products[1024];
 static inline void group_begin() {
   if (emu_products[emu_thread()].empty()) emu_products[emu_thread()].push_back({});
 }
 static inline void group_commit() { emu_products[emu_thread()].push_back({}); }
-template <Rounding R> static inline float emu_element(const unsigned char* p, int rows, int row, int i) {
-  const int size = R == TF32 ? 4 : 2, each = 16 / size;
-  p += (i / each * rows + row) * 16 + i % each * size;
-  if (R == TF32) return *(const float*)p;
-  unsigned half = *(const unsigned short*)p;
-  return R == F16 ? emu_from_half(half) : __uint_as_float(half << 16);
-}
-template <Rounding R, int ROWS> static inline void group_mma(float (&d)[GROUP_SUMS], const unsigned char* a, const unsigned char* b) {
+template <Rounding R> static inline void group_mma(float (&d)[GROUP_SUMS], unsigned long long a, unsigned long long b) {
   emu_products[emu_thread()].back().push_back({d, a, b});
 }
-template <Rounding R, int ROWS, int PENDING> static inline void group_wait(float (&)[GROUP_SUMS]) {
+template <Rounding R, int PENDING> static inline void group_wait(float (&)[GROUP_SUMS]) {
   auto& groups = emu_products[emu_thread()];
   int warp = emu_thread() / 32 % 4, g = emu_lane() / 4, t = emu_lane() % 4;
+  const int count = GROUP_K / (R == TF32 ? 4 : 2);
   while ((int)groups.size() > PENDING + 1) {
-    for (auto& p : groups.front())
-      for (int half = 0; half < 2; half++) {
-        const int count = GROUP_K / (R == TF32 ? 4 : 2);
-        float a[count], b[count];
-        for (int i = 0; i < count; i++) a[i] = emu_element<R>(p.a, ROWS, 16 * warp + g + 8 * half, i);
-        for (int o = 2 * half; o < GROUP_SUMS; o += o % 2 ? 3 : 1) {
-          for (int i = 0; i < count; i++) b[i] = emu_element<R>(p.b, GROUP_N, o / 4 * 8 + 2 * t + o % 2, i);
-          for (int i = 0; i < count; i++) p.d[o] = fmaf(a[i], b[i], p.d[o]);
+    for (auto& p : groups.front()) {
+      float a[2][count];
+      for (int half = 0; half < 2; half++)
+        for (int i = 0; i < count; i++) a[half][i] = emu_element<R>(p.a, 16 * warp + g + 8 * half, i);
+      for (int o = 0; o < GROUP_SUMS; o += o % 2 ? 3 : 1)
+        for (int i = 0; i < count; i++) {
+          float b = emu_element<R>(p.b, o / 4 * 8 + 2 * t + o % 2, i);
+          for (int half = 0; half < 2; half++) p.d[o + 2 * half] = fmaf(a[half][i], b, p.d[o + 2 * half]);
         }
-      }
+    }
     groups.erase(groups.begin());
   }
   // The next block begins anew.
@@ -101,8 +156,11 @@ __device__ __forceinline__ unsigned shared_address(const void* p) { return (unsi
 __device__ __forceinline__ void barrier_init(Barrier* b, int count) {
   asm volatile("mbarrier.init.shared::cta.b64 [%0], %1;" ::"r"(shared_address(b)), "r"(count) : "memory");
 }
-// After the last one, by the same thread; others may use them after __syncthreads().
-__device__ __forceinline__ void barriers_are_made() { asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory"); }
+// After the last one, by the same thread; others may use them after __syncthreads(). Bulk copies, which this thread may ask for at once, see
+// barriers through the async proxy: "Async proxy" wants a proxy fence between that and what the generic proxy wrote.
+__device__ __forceinline__ void barriers_are_made() {
+  asm volatile("fence.mbarrier_init.release.cluster; fence.proxy.async.shared::cta;" ::: "memory");
+}
 __device__ __forceinline__ void barrier_arrive(Barrier* b) {
   asm volatile("mbarrier.arrive.shared::cta.b64 _, [%0];" ::"r"(shared_address(b)) : "memory");
 }
@@ -127,12 +185,13 @@ __device__ __forceinline__ void copy_bulk(void* shared, const void* global, int 
                : "memory");
 }
 
-// How an operand lies: bytes between core matrices along k, and 128 between those along rows.
-__device__ __forceinline__ unsigned long long describe(const unsigned char* p, int along_k) {
-  return (unsigned long long)(shared_address(p) >> 4 & 0x3fff) | (unsigned long long)(along_k >> 4) << 16 | (unsigned long long)(128 >> 4) << 32;
-}
+// Writes a unit of an operand; products see it after units_are_put() by the thread that wrote, and a barrier.
+__device__ __forceinline__ void put_unit(Unit* shared, Unit unit) { *shared = unit; }
+// wgmma reads shared memory through the async proxy: "wgmma.mma_async" and "Async proxy" want this between it and ordinary stores.
+__device__ __forceinline__ void units_are_put() { asm volatile("fence.proxy.async.shared::cta;" ::: "memory"); }
 
-// Before the first product of a group: registers are ready.
+// "Register Fragments and Shared Memory Matrix Layouts" and "wgmma.fence": before the first product, and after registers were written.
+// Before the products of a group: registers are ready.
 __device__ __forceinline__ void group_begin() { asm volatile("wgmma.fence.sync.aligned;" ::: "memory"); }
 // Ends a group of products.
 __device__ __forceinline__ void group_commit() { asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory"); }
@@ -148,18 +207,35 @@ __device__ __forceinline__ void group_commit() { asm volatile("wgmma.commit_grou
                "%92,%93,%94,%95,%96,%97,%98,%99,%100,%101,%102,%103,%104,%105,%106,%107,%108,%109,%110,%111,%112,%113,%114,%115,%116,"     \
                "%117,%118,%119,%120,%121,%122,%123,%124,%125,%126,%127}, %128, %129, p, 1, 1" more "; }"                             \
                : F128                                                                                                                \
-               : "l"(describe(a, ROWS * 16)), "l"(describe(b, GROUP_N * 16)))
-// d += a b^T for 64 of the ROWS rows of a's tile and 256 rows of b's, over 32 bytes along k. Each of four warps has 16 rows. Nothing may
-// touch d before it is waited for.
-template <Rounding R, int ROWS> __device__ __forceinline__ void group_mma(float (&d)[GROUP_SUMS], const unsigned char* a, const unsigned char* b) {
+               : "l"(a), "l"(b))
+// d += a b^T for 64 rows of a and 256 of b, which are described, over 32 bytes along k. Each of four warps has 16 rows. Nothing may touch d
+// before it is waited for. The last numbers: neither operand is negated, and (halves) neither is transposed, that is both are K-major.
+template <Rounding R> __device__ __forceinline__ void group_mma(float (&d)[GROUP_SUMS], unsigned long long a, unsigned long long b) {
   if (R == TF32) GROUP_MMA("m64n256k8", "tf32.tf32", "");
   else if (R == F16) GROUP_MMA("m64n256k16", "f16.f16", ", 0, 0");
   else GROUP_MMA("m64n256k16", "bf16.bf16", ", 0, 0");
 }
 // Waits until at most so many groups of products are under way; with none left, d may be read.
-template <Rounding R, int ROWS, int PENDING> __device__ __forceinline__ void group_wait(float (&d)[GROUP_SUMS]) {
+template <Rounding R, int PENDING> __device__ __forceinline__ void group_wait(float (&d)[GROUP_SUMS]) {
   if (PENDING) asm volatile("wgmma.wait_group.sync.aligned %0;" ::"n"(PENDING) : "memory");
   else asm volatile("wgmma.wait_group.sync.aligned %128;" : F128 : "n"(PENDING) : "memory");
 }
 
 #endif
+
+// How an operand lies, "Matrix Descriptor Format": its address in bits 0-13, the leading byte offset (of K-major operands without swizzling the
+// bytes between core matrices along k, "Leading dimension byte offset") in 16-29, the stride byte offset (between those along rows, 128) in
+// 32-45, each without its last four bits; no base offset (49-51), for that is of swizzled patterns, and mode 0 (62-63), no swizzling.
+__device__ __forceinline__ unsigned long long describe(const void* p, int along_k) {
+  return (unsigned long long)(shared_address(p) >> 4 & 0x3fff) | (unsigned long long)(along_k >> 4) << 16 | (unsigned long long)(128 >> 4) << 32;
+}
+
+// Gives the sums of a block, whose groups of warps have 64 rows each, to c.put(i, j, value).
+template <class C> __device__ __forceinline__ void put_group_sums(const float (&sums)[GROUP_SUMS], const C& c, int i0, int j0, int m, int n) {
+  int i = i0 + threadIdx.x / 32 * 16 + threadIdx.x % 32 / 4, j = j0 + threadIdx.x % 4 * 2;
+#pragma unroll
+  for (int o = 0; o < GROUP_SUMS; o++) {
+    int row = i + o / 2 % 2 * 8, col = j + o / 4 * 8 + o % 2;
+    if (row < m && col < n) c.put(row, col, sums[o]);
+  }
+}

@@ -9,17 +9,18 @@
 #include "conv2d/operands.cuh"
 #include "narrow.cuh"
 
-template <class A, class B> using Memory1 = NarrowMemory<1, A, B>;
-template <class A, class B> using Memory4 = NarrowMemory<4, A, B>;
-template <class A, class B> using Memory8 = NarrowMemory<8, A, B>;
+#define MEMORY_1(A, B) __shared__ NarrowMemory<1, A, B> memory
+#define MEMORY_4(A, B) __shared__ NarrowMemory<4, A, B> memory
+#define MEMORY_8(A, B) __shared__ NarrowMemory<8, A, B> memory
+#define DOTS_MEMORY(A, B) __shared__ DotsMemory<A, B> memory
 #define DOTS_1 dots<1, 9>
 #define DOTS_4 dots<4, 9>
 
-KERNEL conv_fwd_depthwise(CONV_FWD_ARGS) { CONV_FWD(Memory1, narrow_product, 1, NARROW_THREADS); }
-KERNEL conv_fwd_grouped_4(CONV_FWD_ARGS) { CONV_FWD(Memory4, narrow_product, 4, NARROW_THREADS); }
-KERNEL conv_fwd_grouped_8(CONV_FWD_ARGS) { CONV_FWD(Memory8, narrow_product, 8, NARROW_THREADS); }
-KERNEL conv_dgrad_depthwise(CONV_DGRAD_ARGS) { CONV_DGRAD(Memory1, narrow_product, 1, NARROW_THREADS); }
-KERNEL conv_dgrad_grouped_4(CONV_DGRAD_ARGS) { CONV_DGRAD(Memory4, narrow_product, 4, NARROW_THREADS); }
-KERNEL conv_dgrad_grouped_8(CONV_DGRAD_ARGS) { CONV_DGRAD(Memory8, narrow_product, 8, NARROW_THREADS); }
-KERNEL conv_wgrad_depthwise(CONV_WGRAD_ARGS) { CONV_WGRAD(DotsMemory, DOTS_1, 1, 9); }
-KERNEL conv_wgrad_grouped_4(CONV_WGRAD_ARGS) { CONV_WGRAD(DotsMemory, DOTS_4, 4, 9); }
+KERNEL conv_fwd_depthwise(CONV_FWD_ARGS) { CONV_FWD(MEMORY_1, narrow_product, 1, NARROW_THREADS); }
+KERNEL conv_fwd_grouped_4(CONV_FWD_ARGS) { CONV_FWD(MEMORY_4, narrow_product, 4, NARROW_THREADS); }
+KERNEL conv_fwd_grouped_8(CONV_FWD_ARGS) { CONV_FWD(MEMORY_8, narrow_product, 8, NARROW_THREADS); }
+KERNEL conv_dgrad_depthwise(CONV_DGRAD_ARGS) { CONV_DGRAD(MEMORY_1, narrow_product, 1, NARROW_THREADS); }
+KERNEL conv_dgrad_grouped_4(CONV_DGRAD_ARGS) { CONV_DGRAD(MEMORY_4, narrow_product, 4, NARROW_THREADS); }
+KERNEL conv_dgrad_grouped_8(CONV_DGRAD_ARGS) { CONV_DGRAD(MEMORY_8, narrow_product, 8, NARROW_THREADS); }
+KERNEL conv_wgrad_depthwise(CONV_WGRAD_ARGS) { CONV_WGRAD(DOTS_MEMORY, DOTS_1, 1, 9); }
+KERNEL conv_wgrad_grouped_4(CONV_WGRAD_ARGS) { CONV_WGRAD(DOTS_MEMORY, DOTS_4, 4, 9); }

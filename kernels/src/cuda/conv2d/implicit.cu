@@ -9,14 +9,14 @@
 // Loses when:  groups are narrow: a tile is mostly empty.
 #include "conv2d/operands.cuh"
 
-template <class A, class B> using Memory128 = ProductMemory<128, 128, 8, A, B>;
-template <class A, class B> using Memory64 = ProductMemory<64, 64, 16, A, B>;
+#define MEMORY_128(A, B) __shared__ ProductMemory<128, 128, 8, A, B> memory
+#define MEMORY_64(A, B) __shared__ ProductMemory<64, 64, 16, A, B> memory
 #define PRODUCT_128 product<128, 128, 8, 8, 8>
 #define PRODUCT_64 product<64, 64, 16, 4, 4>
 
-KERNEL conv_fwd_128(CONV_FWD_ARGS) { CONV_FWD(Memory128, PRODUCT_128, 128, 128); }
-KERNEL conv_fwd_64(CONV_FWD_ARGS) { CONV_FWD(Memory64, PRODUCT_64, 64, 64); }
-KERNEL conv_dgrad_128(CONV_DGRAD_ARGS) { CONV_DGRAD(Memory128, PRODUCT_128, 128, 128); }
-KERNEL conv_dgrad_64(CONV_DGRAD_ARGS) { CONV_DGRAD(Memory64, PRODUCT_64, 64, 64); }
-KERNEL conv_wgrad_128(CONV_WGRAD_ARGS) { CONV_WGRAD(Memory128, PRODUCT_128, 128, 128); }
-KERNEL conv_wgrad_64(CONV_WGRAD_ARGS) { CONV_WGRAD(Memory64, PRODUCT_64, 64, 64); }
+KERNEL conv_fwd_128(CONV_FWD_ARGS) { CONV_FWD(MEMORY_128, PRODUCT_128, 128, 128); }
+KERNEL conv_fwd_64(CONV_FWD_ARGS) { CONV_FWD(MEMORY_64, PRODUCT_64, 64, 64); }
+KERNEL conv_dgrad_128(CONV_DGRAD_ARGS) { CONV_DGRAD(MEMORY_128, PRODUCT_128, 128, 128); }
+KERNEL conv_dgrad_64(CONV_DGRAD_ARGS) { CONV_DGRAD(MEMORY_64, PRODUCT_64, 64, 64); }
+KERNEL conv_wgrad_128(CONV_WGRAD_ARGS) { CONV_WGRAD(MEMORY_128, PRODUCT_128, 128, 128); }
+KERNEL conv_wgrad_64(CONV_WGRAD_ARGS) { CONV_WGRAD(MEMORY_64, PRODUCT_64, 64, 64); }

@@ -4,7 +4,7 @@ mod winograd;
 
 use super::driver::Arg;
 use super::precision::Precision;
-use super::{BF16_ROUNDING, F16_ROUNDING, TF32_ROUNDING, launch, launch_each, rounds_to};
+use super::{BF16_ROUNDING, F16_ROUNDING, TF32_ROUNDING, hopper, launch, launch_each, launch_with, rounds_to};
 use crate::buffer::Buffer;
 use crate::conv2d::Conv2dSpec;
 use crate::device::DType;
@@ -21,11 +21,22 @@ macro_rules! tensor {
         }
     };
 }
+/// The same with Hopper's instructions, where their tiles are full and fill the device.
+macro_rules! hopper {
+    ($name:literal, $precision:ident, $tolerance:ident, $run:expr, $outputs:expr, { $($column:tt)* }) => {
+        Row {
+            here: hopper,
+            wins: |s| rounds_to(Precision::$precision).and_then(|()| shared(s)).and_then(|()| many($outputs(s), s.groups, 256)),
+            $($column)*
+            ..Row::cuda($name, $tolerance, $run)
+        }
+    };
+}
 /// A row of a product in f32: with tiles of 128 by 128 outputs where there are enough of them.
 macro_rules! implicit {
     ("128", $run:expr, $outputs:expr, { $($column:tt)* }) => {
         Row {
-            wins: |s| shared(s).and_then(|()| many($outputs(s), s.groups)),
+            wins: |s| shared(s).and_then(|()| many($outputs(s), s.groups, 128)),
             $($column)*
             ..Row::cuda("implicit_128_cuda", ROUNDING, $run)
         }
@@ -109,6 +120,9 @@ macro_rules! ladder {
         &[
             depthwise!(|s, i, o, a| $run(s, i, o, a, &DEPTHWISE[$d]), { $($column)* }),
             $($grouped,)*
+            hopper!("hopper_tf32_cuda", Tf32, TF32_ROUNDING, |s, i, o, a| $run(s, i, o, a, &HOPPER_TF32[$d]), $outputs, { $($column)* }),
+            hopper!("hopper_f16_cuda", F16, F16_ROUNDING, |s, i, o, a| $run(s, i, o, a, &HOPPER_F16[$d]), $outputs, { $($column)* }),
+            hopper!("hopper_bf16_cuda", Bf16, BF16_ROUNDING, |s, i, o, a| $run(s, i, o, a, &HOPPER_BF16[$d]), $outputs, { $($column)* }),
             tensor!("tf32_cuda", Tf32, TF32_ROUNDING, |s, i, o, a| $run(s, i, o, a, &TF32[$d]), { $($column)* }),
             tensor!("f16_cuda", F16, F16_ROUNDING, |s, i, o, a| $run(s, i, o, a, &F16[$d]), { $($column)* }),
             tensor!("bf16_cuda", Bf16, BF16_ROUNDING, |s, i, o, a| $run(s, i, o, a, &BF16[$d]), { $($column)* }),
@@ -157,35 +171,47 @@ pub(crate) const WGRAD: &[Row<Conv2dSpec>] = ladder!(
     [winograd_wgrad!("winograd_f4_cuda", 4), winograd_wgrad!("winograd_f2_cuda", 2)]
 );
 
-/// A kernel of a product: its name and the tile of a block along rows i and j.
-struct Product(&'static str, usize, usize);
+/// A kernel of a product: its name, the tile of a block along rows i and j, and its bytes of dynamic shared memory.
+struct Product(&'static str, usize, usize, usize);
 
 /// The kernels of fwd, dgrad and wgrad.
 macro_rules! products {
-    ($($set:ident: $suffix:literal, $m:literal x $n:literal;)*) => {
+    ($($set:ident: $suffix:literal, $m:literal x $n:literal, $shared:expr;)*) => {
         $(const $set: [Product; 3] = [
-            Product(concat!("conv_fwd_", $suffix), $m, $n),
-            Product(concat!("conv_dgrad_", $suffix), $m, $n),
-            Product(concat!("conv_wgrad_", $suffix), $m, $n),
+            Product(concat!("conv_fwd_", $suffix), $m, $n, $shared),
+            Product(concat!("conv_dgrad_", $suffix), $m, $n, $shared),
+            Product(concat!("conv_wgrad_", $suffix), $m, $n, $shared),
         ];)*
     };
 }
 products! {
-    LARGE: "128", 128 x 128;
-    SMALL: "64", 64 x 64;
-    TF32: "tf32", 128 x 64;
-    F16: "f16", 128 x 64;
-    BF16: "bf16", 128 x 64;
+    LARGE: "128", 128 x 128, 0;
+    SMALL: "64", 64 x 64, 0;
+    TF32: "tf32", 128 x 64, 0;
+    F16: "f16", 128 x 64, 0;
+    BF16: "bf16", 128 x 64, 0;
+    HOPPER_TF32: "hopper_tf32", 128 x 256, GATHERED;
+    HOPPER_F16: "hopper_f16", 128 x 256, GATHERED;
+    HOPPER_BF16: "hopper_bf16", 128 x 256, GATHERED;
 }
 
 /// The kernels of fwd, dgrad and wgrad for groups of one channel.
-const DEPTHWISE: [Product; 3] =
-    [Product("conv_fwd_depthwise", 1, 256), Product("conv_dgrad_depthwise", 1, 256), Product("conv_wgrad_depthwise", 1, 9)];
+const DEPTHWISE: [Product; 3] = [
+    Product("conv_fwd_depthwise", 1, 256, 0),
+    Product("conv_dgrad_depthwise", 1, 256, 0),
+    Product("conv_wgrad_depthwise", 1, 9, 0),
+];
 /// Those for narrow groups.
-const GROUPED_4: [Product; 3] =
-    [Product("conv_fwd_grouped_4", 4, 256), Product("conv_dgrad_grouped_4", 4, 256), Product("conv_wgrad_grouped_4", 4, 9)];
+const GROUPED_4: [Product; 3] = [
+    Product("conv_fwd_grouped_4", 4, 256, 0),
+    Product("conv_dgrad_grouped_4", 4, 256, 0),
+    Product("conv_wgrad_grouped_4", 4, 9, 0),
+];
 /// Those of fwd and dgrad for more channels.
-const GROUPED_8: [Product; 2] = [Product("conv_fwd_grouped_8", 8, 256), Product("conv_dgrad_grouped_8", 8, 256)];
+const GROUPED_8: [Product; 2] = [Product("conv_fwd_grouped_8", 8, 256, 0), Product("conv_dgrad_grouped_8", 8, 256, 0)];
+
+/// `GATHERED_SHARED` of `gathered.cuh`: three tiles of 128 bytes along k of each operand, and two times the steps of each.
+const GATHERED: usize = 3 * 128 * (128 + 256) + 2 * 2 * 64 * 12;
 
 /// Blocks that a large device runs at a time.
 const DEVICE: usize = 128;
@@ -208,10 +234,10 @@ fn narrow(least: usize, channels: usize) -> Result<(), &'static str> {
     }
 }
 
-/// Whether tiles of 128 by 128 fill the device; `i` counts channels of all groups.
-fn many([i, j]: [usize; 2], groups: usize) -> Result<(), &'static str> {
+/// Whether tiles of 128 by `n` fill the device; `i` counts channels of all groups.
+fn many([i, j]: [usize; 2], groups: usize, n: usize) -> Result<(), &'static str> {
     let i = i / groups;
-    match i >= 96 && j.div_ceil(128) * i.div_ceil(128) * groups >= DEVICE {
+    match i >= 96 && j.div_ceil(n) * i.div_ceil(128) * groups >= DEVICE {
         true => Ok(()),
         false => Err("too few outputs for large tiles"),
     }
@@ -248,17 +274,17 @@ fn naive_wgrad(s: &Conv2dSpec, inputs: &[&Buffer], outputs: &mut [&mut Buffer], 
     launch(inputs[0], "conv_wgrad_naive", [s.weight_len(), 1, 1], [64, 1, 1], args);
 }
 
-fn fwd(s: &Conv2dSpec, inputs: &[&Buffer], outputs: &mut [&mut Buffer], _: Accum, Product(kernel, m, n): &Product) {
+fn fwd(s: &Conv2dSpec, inputs: &[&Buffer], outputs: &mut [&mut Buffer], _: Accum, Product(kernel, m, n, shared): &Product) {
     let grid = [pixels(s).div_ceil(*n), (s.oc / s.groups).div_ceil(*m), s.groups];
-    launch(inputs[0], kernel, grid, [256, 1, 1], fwd_args(s, inputs, outputs));
+    launch_with(inputs[0], kernel, grid, [256, 1, 1], *shared, fwd_args(s, inputs, outputs));
 }
 
-fn dgrad(s: &Conv2dSpec, inputs: &[&Buffer], outputs: &mut [&mut Buffer], accum: Accum, Product(kernel, m, n): &Product) {
+fn dgrad(s: &Conv2dSpec, inputs: &[&Buffer], outputs: &mut [&mut Buffer], accum: Accum, Product(kernel, m, n, shared): &Product) {
     // Pixels of the largest residue, and residues.
     let [h, w] = [s.h.div_ceil(s.stride[0]), s.w.div_ceil(s.stride[1])];
     let grid = [(s.n * h * w).div_ceil(*n), (s.c / s.groups).div_ceil(*m), s.groups * s.stride[0] * s.stride[1]];
     let args = vec![problem(s), inputs[0].into(), inputs[1].into(), (&mut *outputs[0]).into(), accum.into()];
-    launch(inputs[0], kernel, grid, [256, 1, 1], args);
+    launch_with(inputs[0], kernel, grid, [256, 1, 1], *shared, args);
 }
 
 /// Into how many parts the sum over pixels is cut: so many that small weights fill the device, and each is long enough.
@@ -272,7 +298,7 @@ fn parts_bytes(s: &Conv2dSpec) -> usize {
     if parts(s) == 1 { 0 } else { 4 * parts(s) * s.weight_len() }
 }
 
-fn wgrad(s: &Conv2dSpec, inputs: &[&Buffer], outputs: &mut [&mut Buffer], accum: Accum, Product(kernel, m, n): &Product) {
+fn wgrad(s: &Conv2dSpec, inputs: &[&Buffer], outputs: &mut [&mut Buffer], accum: Accum, Product(kernel, m, n, shared): &Product) {
     let parts = parts(s);
     // Whole tiles of 16 steps.
     let piece = pixels(s).div_ceil(parts).next_multiple_of(16);
@@ -281,9 +307,9 @@ fn wgrad(s: &Conv2dSpec, inputs: &[&Buffer], outputs: &mut [&mut Buffer], accum:
         vec![problem(s), inputs[0].into(), inputs[1].into(), dw, parts.into(), piece.into(), s.weight_len().into(), accum.into()]
     };
     if parts == 1 {
-        return launch(inputs[0], kernel, grid, [256, 1, 1], args((&mut *outputs[0]).into(), accum));
+        return launch_with(inputs[0], kernel, grid, [256, 1, 1], *shared, args((&mut *outputs[0]).into(), accum));
     }
     let mut all = inputs[0].like(DType::F32, parts * s.weight_len()); // [parts, weight]
-    launch(inputs[0], kernel, grid, [256, 1, 1], args((&mut all).into(), Accum::Write));
+    launch_with(inputs[0], kernel, grid, [256, 1, 1], *shared, args((&mut all).into(), Accum::Write));
     super::reduce::columns(&all, outputs[0], [parts, s.weight_len()], 1.0, accum);
 }

@@ -157,10 +157,11 @@ struct StoreWeight {
   __device__ __forceinline__ void put(int i, int j, float v) const { ::put(&dw[i * patch + j], v, add); }
 };
 
-// One kernel of each direction, for a product of M x N tiles: PRODUCT(memory, a, b, c, i0, j0, m, n, begin, end).
+// One kernel of each direction, for a product of M x N tiles: MEMORY(A, B) declares the shared `memory` of its operands, and it is
+// PRODUCT(memory, a, b, c, i0, j0, m, n, begin, end).
 #define CONV_FWD_ARGS Conv s, const float *x, const float *w, const float *bias, const float *residual, float *out, int relu
 #define CONV_FWD(MEMORY, PRODUCT, M, N)                                                                              \
-  __shared__ MEMORY<Matrix, Patches> memory;                                                                         \
+  MEMORY(Matrix, Patches);                                                                                           \
   int group = blockIdx.z;                                                                                            \
   Matrix a = {w + group * s.og() * s.patch(), s.og(), s.patch(), 1};                                                 \
   Patches b = {s, x + group * s.cg() * s.h * s.w};                                                                   \
@@ -170,7 +171,7 @@ struct StoreWeight {
 #define CONV_DGRAD_ARGS Conv s, const float *dout, const float *w, float *dx, int add
 // A product for each residue of the strides.
 #define CONV_DGRAD(MEMORY, PRODUCT, M, N)                                                                            \
-  __shared__ MEMORY<TurnedWeight, Gradients> memory;                                                                 \
+  MEMORY(TurnedWeight, Gradients);                                                                                   \
   int group = blockIdx.z / (s.sh * s.sw), rest = blockIdx.z % (s.sh * s.sw);                                         \
   Residue y(rest / s.sw, s.h, s.kh, s.sh, s.dh, s.pt), x(rest % s.sw, s.w, s.kw, s.sw, s.dw, s.pl);                  \
   int pixels = s.n * y.pixels * x.pixels;                                                                            \
@@ -183,7 +184,7 @@ struct StoreWeight {
 // The pixels are cut into `parts` pieces of `piece`; piece p of a group writes its own dw, `stride` elements after that of p - 1.
 #define CONV_WGRAD_ARGS Conv s, const float *dout, const float *x, float *dw, int parts, int piece, int stride, int add
 #define CONV_WGRAD(MEMORY, PRODUCT, M, N)                                                                            \
-  __shared__ MEMORY<Channels, TurnedPatches> memory;                                                                 \
+  MEMORY(Channels, TurnedPatches);                                                                                   \
   int group = blockIdx.z / parts, part = blockIdx.z % parts;                                                         \
   Channels a = {s, dout + group * s.og() * s.plane()};                                                               \
   TurnedPatches b = {Patches{s, x + group * s.cg() * s.h * s.w}};                                                    \

@@ -8,12 +8,15 @@
 #include "conv2d/operands.cuh"
 #include "half.cuh"
 
-KERNEL conv_fwd_tf32(CONV_FWD_ARGS) { CONV_FWD(TensorMemory, tensor_product, TENSOR_M, TENSOR_N); }
-KERNEL conv_fwd_f16(CONV_FWD_ARGS) { CONV_FWD(HalfMemory, half_product<F16>, TENSOR_M, TENSOR_N); }
-KERNEL conv_fwd_bf16(CONV_FWD_ARGS) { CONV_FWD(HalfMemory, half_product<BF16>, TENSOR_M, TENSOR_N); }
-KERNEL conv_dgrad_tf32(CONV_DGRAD_ARGS) { CONV_DGRAD(TensorMemory, tensor_product, TENSOR_M, TENSOR_N); }
-KERNEL conv_dgrad_f16(CONV_DGRAD_ARGS) { CONV_DGRAD(HalfMemory, half_product<F16>, TENSOR_M, TENSOR_N); }
-KERNEL conv_dgrad_bf16(CONV_DGRAD_ARGS) { CONV_DGRAD(HalfMemory, half_product<BF16>, TENSOR_M, TENSOR_N); }
-KERNEL conv_wgrad_tf32(CONV_WGRAD_ARGS) { CONV_WGRAD(TensorMemory, tensor_product, TENSOR_M, TENSOR_N); }
-KERNEL conv_wgrad_f16(CONV_WGRAD_ARGS) { CONV_WGRAD(HalfMemory, half_product<F16>, TENSOR_M, TENSOR_N); }
-KERNEL conv_wgrad_bf16(CONV_WGRAD_ARGS) { CONV_WGRAD(HalfMemory, half_product<BF16>, TENSOR_M, TENSOR_N); }
+#define TENSOR_MEMORY(A, B) __shared__ TensorMemory<A, B> memory
+#define HALF_MEMORY(A, B) __shared__ HalfMemory<A, B> memory
+
+KERNEL conv_fwd_tf32(CONV_FWD_ARGS) { CONV_FWD(TENSOR_MEMORY, tensor_product, TENSOR_M, TENSOR_N); }
+KERNEL conv_fwd_f16(CONV_FWD_ARGS) { CONV_FWD(HALF_MEMORY, half_product<F16>, TENSOR_M, TENSOR_N); }
+KERNEL conv_fwd_bf16(CONV_FWD_ARGS) { CONV_FWD(HALF_MEMORY, half_product<BF16>, TENSOR_M, TENSOR_N); }
+KERNEL conv_dgrad_tf32(CONV_DGRAD_ARGS) { CONV_DGRAD(TENSOR_MEMORY, tensor_product, TENSOR_M, TENSOR_N); }
+KERNEL conv_dgrad_f16(CONV_DGRAD_ARGS) { CONV_DGRAD(HALF_MEMORY, half_product<F16>, TENSOR_M, TENSOR_N); }
+KERNEL conv_dgrad_bf16(CONV_DGRAD_ARGS) { CONV_DGRAD(HALF_MEMORY, half_product<BF16>, TENSOR_M, TENSOR_N); }
+KERNEL conv_wgrad_tf32(CONV_WGRAD_ARGS) { CONV_WGRAD(TENSOR_MEMORY, tensor_product, TENSOR_M, TENSOR_N); }
+KERNEL conv_wgrad_f16(CONV_WGRAD_ARGS) { CONV_WGRAD(HALF_MEMORY, half_product<F16>, TENSOR_M, TENSOR_N); }
+KERNEL conv_wgrad_bf16(CONV_WGRAD_ARGS) { CONV_WGRAD(HALF_MEMORY, half_product<BF16>, TENSOR_M, TENSOR_N); }

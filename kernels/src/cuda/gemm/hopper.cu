@@ -23,19 +23,12 @@
 // out [rows / tile][k blocks][8][tile] units of 16 bytes along k, from p[row * row_pitch + k * step_pitch]. A thread for each unit.
 template <Rounding R>
 __device__ __forceinline__ void pack_units(const float* p, unsigned* out, int rows, int k, int row_pitch, int step_pitch, int tile, int blocks) {
-  const int each = R == TF32 ? 4 : 8;
+  const int each = unit_numbers<R>();
   int i = thread(), units = (rows + tile - 1) / tile * blocks * 8 * tile;
   if (i >= units) return;
   int row = i / (8 * tile * blocks) * tile + i % tile, k0 = (i / (8 * tile) % blocks * 8 + i / tile % 8) * each;
   auto at = [&](int q) { return row < rows && k0 + q < k ? p[row * row_pitch + (k0 + q) * step_pitch] : 0.f; };
-  unsigned words[4];
-#pragma unroll
-  for (int w = 0; w < 4; w++) {
-    if constexpr (R == TF32) words[w] = to_tf32(at(w));
-    else words[w] = pack<R>(at(2 * w), at(2 * w + 1));
-  }
-#pragma unroll
-  for (int w = 0; w < 4; w++) out[4 * i + w] = words[w];
+  ((Unit*)out)[i] = unit_of<R>(at);
 }
 
 #define PACK_ARGS const float *p, unsigned *out, int rows, int k, int row_pitch, int step_pitch, int tile, int blocks
@@ -76,10 +69,11 @@ __device__ __forceinline__ void hopper_product(unsigned char* memory, const unsi
     group_begin();
 #pragma unroll
     for (int k = 0; k < HOPPER_K / GROUP_K; k++)
-      group_mma<R, HOPPER_M>(sums, as + place * HOPPER_A + group * 64 * 16 + k * 2 * HOPPER_M * 16, bs + place * HOPPER_B + k * 2 * HOPPER_N * 16);
+      group_mma<R>(sums, describe(as + place * HOPPER_A + group * 64 * 16 + k * 2 * HOPPER_M * 16, HOPPER_M * 16),
+                   describe(bs + place * HOPPER_B + k * 2 * HOPPER_N * 16, HOPPER_N * 16));
     group_commit();
     // The block before is multiplied; its place is taken next.
-    group_wait<R, HOPPER_M, 1>(sums);
+    group_wait<R, 1>(sums);
     int before = (block + HOPPER_STAGES - 1) % HOPPER_STAGES;
     if (block > 0 && lane == 0) barrier_arrive(&used[before]);
     if (block > 0 && threadIdx.x == 0 && block - 1 + HOPPER_STAGES < blocks) {
@@ -88,13 +82,8 @@ __device__ __forceinline__ void hopper_product(unsigned char* memory, const unsi
     }
     __syncwarp();
   }
-  group_wait<R, HOPPER_M, 0>(sums);
-  int i = blockIdx.y * HOPPER_M + threadIdx.x / 32 * 16 + lane / 4, j = blockIdx.x * HOPPER_N + lane % 4 * 2;
-#pragma unroll
-  for (int o = 0; o < GROUP_SUMS; o++) {
-    int row = i + o / 2 % 2 * 8, col = j + o / 4 * 8 + o % 2;
-    if (row < m && col < n) c.put(row, col, sums[o]);
-  }
+  group_wait<R, 0>(sums);
+  put_group_sums(sums, c, blockIdx.y * HOPPER_M, blockIdx.x * HOPPER_N, m, n);
 }
 
 #define HOPPER_ARGS const unsigned char *a, const unsigned char *b, const float *bias, float *c, int m, int n, int blocks, int add
