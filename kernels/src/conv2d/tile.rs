@@ -15,6 +15,10 @@ pub(super) const LONGEST: usize = 7;
 pub(super) const SHORTEST: usize = 4;
 /// Vectors of output channels in a panel of the weight.
 const WIDE: usize = 2;
+/// Instead of a pitch: that of pixels whose channels fill a vector each.
+const LANED: usize = usize::MAX;
+/// Instead of a pitch: any.
+const ANY: usize = 0;
 
 /// Whether there are 32 registers; else there are 16.
 pub(super) const fn many<V: Vector>() -> bool {
@@ -112,20 +116,25 @@ impl Pass<'_> {
     unsafe fn of_width<V: Vector, const W: usize>(&self) {
         // SAFETY: the caller's.
         unsafe {
-            match (self.pixels, self.pitch) {
-                (3, _) => self.all::<V, 3, W, 1, 4>(),
-                (7, 1) => self.all::<V, 7, W, 1, 2>(),
-                (6, 1) => self.all::<V, 6, W, 1, 2>(),
-                (5, 1) => self.all::<V, 5, W, 1, 2>(),
-                (_, 1) => self.all::<V, 4, W, 1, 2>(),
-                (7, 2) => self.all::<V, 7, W, 2, 2>(),
-                (6, 2) => self.all::<V, 6, W, 2, 2>(),
-                (5, 2) => self.all::<V, 5, W, 2, 2>(),
-                (_, 2) => self.all::<V, 4, W, 2, 2>(),
-                (7, _) => self.all::<V, 7, W, 0, 2>(),
-                (6, _) => self.all::<V, 6, W, 0, 2>(),
-                (5, _) => self.all::<V, 5, W, 0, 2>(),
-                (_, _) => self.all::<V, 4, W, 0, 2>(),
+            match self.pitch {
+                _ if self.pixels == 3 => self.all::<V, 3, W, 1, 4>(),
+                1 => self.of_pitch::<V, W, 1>(),
+                2 => self.of_pitch::<V, W, 2>(),
+                pitch if pitch == V::LANES => self.of_pitch::<V, W, LANED>(),
+                _ => self.of_pitch::<V, W, ANY>(),
+            }
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn of_pitch<V: Vector, const W: usize, const S: usize>(&self) {
+        // SAFETY: the caller's.
+        unsafe {
+            match self.pixels {
+                7 => self.all::<V, 7, W, S, 2>(),
+                6 => self.all::<V, 6, W, S, 2>(),
+                5 => self.all::<V, 5, W, S, 2>(),
+                _ => self.all::<V, 4, W, S, 2>(),
             }
         }
     }
@@ -137,12 +146,13 @@ impl Pass<'_> {
             match self.pitch {
                 1 => self.all::<V, 3, W, 1, 2>(),
                 2 => self.all::<V, 3, W, 2, 2>(),
-                _ => self.all::<V, 3, W, 0, 2>(),
+                pitch if pitch == V::LANES => self.all::<V, 3, W, LANED, 2>(),
+                _ => self.all::<V, 3, W, ANY, 2>(),
             }
         }
     }
 
-    /// For a pitch of `S`, or any where that is 0.
+    /// For a pitch of `S`, where that is none of [`LANED`] and [`ANY`].
     #[inline(always)]
     unsafe fn all<V: Vector, const P: usize, const W: usize, const S: usize, const G: usize>(&self) {
         // SAFETY: the caller's.
@@ -199,7 +209,11 @@ impl Pass<'_> {
                 }
             }
             let mut x = groups.map(|g| self.x.add(g.x));
-            let pitch = if S == 0 { self.pitch } else { S };
+            let pitch = match S {
+                LANED => V::LANES,
+                ANY => self.pitch,
+                _ => S,
+            };
             let (mut w, mut next) = (self.w, fetch);
             for _ in 0..self.channels {
                 for tap in self.taps {

@@ -404,6 +404,7 @@ fn multiply<V: Vector>(
             let tile = Tile {
                 k: ks.len(),
                 a: a.as_ptr(),
+                a_step: V::ROWS,
                 b: b.as_ptr(),
                 b_step: nr,
                 rows: rows.len(),

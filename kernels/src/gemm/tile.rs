@@ -25,8 +25,9 @@ const LINE: usize = 16;
 pub(crate) struct Tile {
     /// Steps.
     pub k: usize,
-    /// `[k, ROWS]`
+    /// `[k, a_step]`, of which `ROWS` are read.
     pub a: *const f32,
+    pub a_step: usize,
     /// `[k, b_step]`, of which `columns`, rounded up to whole vectors, are read.
     pub b: *const f32,
     pub b_step: usize,
@@ -115,16 +116,16 @@ impl Tile {
             // Four steps at a time: what a loop costs beside multiplying is a tenth of a single step.
             for _ in 0..self.k / UNROLL {
                 for line in 0..UNROLL * R / LINE {
-                    V::prefetch(a.wrapping_add(AHEAD * R + line * LINE));
+                    V::prefetch(a.wrapping_add(AHEAD * self.a_step + line * LINE));
                 }
                 for _ in 0..UNROLL {
                     step::<V, R, W>(&mut sums, a, b);
-                    (a, b) = (a.add(R), b.add(self.b_step));
+                    (a, b) = (a.add(self.a_step), b.add(self.b_step));
                 }
             }
             for _ in 0..self.k % UNROLL {
                 step::<V, R, W>(&mut sums, a, b);
-                (a, b) = (a.add(R), b.add(self.b_step));
+                (a, b) = (a.add(self.a_step), b.add(self.b_step));
             }
             if self.rows == R && self.columns == W * V::LANES {
                 self.put_whole::<V, R, W>(sums);

@@ -68,10 +68,6 @@ impl Vector for Neon {
         [Neon(v.0), Neon(v.1)]
     }
     #[inline(always)]
-    unsafe fn shift_in(self, next: f32) -> Self {
-        Neon(vextq_f32::<1>(self.0, vdupq_n_f32(next)))
-    }
-    #[inline(always)]
     unsafe fn transpose(from: *const f32, from_stride: usize, to: *mut f32, to_stride: usize) {
         let [a, b, c, d] = [0, 1, 2, 3].map(|i| vld1q_f32(from.add(i * from_stride)));
         let (ab, cd) = (vtrnq_f32(a, b), vtrnq_f32(c, d));

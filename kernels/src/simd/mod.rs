@@ -160,34 +160,6 @@ pub(crate) trait Vector: Copy + Send + Sync + 'static {
         // SAFETY: as the caller's.
         unsafe { Self::unzip(Self::load(p), Self::load(p.add(Self::LANES))) }
     }
-    /// Every fourth of the numbers of four vectors: those at places 0, 4, .., at 1, 5, .., and so on.
-    #[inline(always)]
-    unsafe fn unzip4([a, b, c, d]: [Self; 4]) -> [Self; 4] {
-        // SAFETY: as the caller's.
-        unsafe {
-            let ([even, odd], [even2, odd2]) = (Self::unzip(a, b), Self::unzip(c, d));
-            let ([p, r], [q, s]) = (Self::unzip(even, even2), Self::unzip(odd, odd2));
-            [p, q, r, s]
-        }
-    }
-    /// The lanes moved down by one, and `next` in the last.
-    unsafe fn shift_in(self, next: f32) -> Self;
-    /// `LANES` numbers from place `x` of a row of `len` numbers on; zeros outside of it.
-    #[inline(always)]
-    unsafe fn load_within(row: *const f32, len: usize, x: isize) -> Self {
-        // SAFETY: only places inside the row are read.
-        unsafe {
-            if x >= 0 && x as usize + Self::LANES <= len {
-                return Self::load(row.offset(x));
-            }
-            let mut lanes = [0.0f32; 16];
-            let (from, to) = ((-x).clamp(0, Self::LANES as isize), (len as isize - x).clamp(0, Self::LANES as isize));
-            for i in from..to {
-                lanes[i as usize] = *row.offset(x + i);
-            }
-            Self::load(lanes.as_ptr())
-        }
-    }
     /// Turns a block of `LANES x LANES` numbers: `to[j * to_stride + i] = from[i * from_stride + j]`.
     unsafe fn transpose(from: *const f32, from_stride: usize, to: *mut f32, to_stride: usize);
     /// The inverse of [`Vector::split2`].

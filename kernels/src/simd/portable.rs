@@ -70,11 +70,6 @@ impl Vector for Portable {
         [Portable([a[0], a[2], b[0], b[2]]), Portable([a[1], a[3], b[1], b[3]])]
     }
     #[inline(always)]
-    unsafe fn shift_in(self, next: f32) -> Self {
-        let [_, b, c, d] = self.0;
-        Portable([b, c, d, next])
-    }
-    #[inline(always)]
     unsafe fn transpose(from: *const f32, from_stride: usize, to: *mut f32, to_stride: usize) {
         for j in 0..4 {
             Portable([0, 1, 2, 3].map(|i| *from.add(i * from_stride + j))).store(to.add(j * to_stride));

@@ -78,19 +78,6 @@ impl Vector for Avx2 {
         [order(_mm256_shuffle_ps::<0b10_00_10_00>(a, b)), order(_mm256_shuffle_ps::<0b11_01_11_01>(a, b))]
     }
     #[inline(always)]
-    unsafe fn shift_in(self, next: f32) -> Self {
-        let moved = _mm256_permutevar8x32_ps(self.0, _mm256_setr_epi32(1, 2, 3, 4, 5, 6, 7, 0));
-        Avx2(_mm256_blend_ps::<0b1000_0000>(moved, _mm256_set1_ps(next)))
-    }
-    #[inline(always)]
-    unsafe fn load_within(row: *const f32, len: usize, x: isize) -> Self {
-        if x >= 0 && x as usize + 8 <= len {
-            return Self::load(row.offset(x));
-        }
-        let (outside, end) = ((-x).clamp(0, 8) as usize, (len as isize - x).clamp(0, 8) as usize);
-        Avx2(_mm256_maskload_ps(row.wrapping_offset(x), _mm256_andnot_si256(first8(outside), first8(end))))
-    }
-    #[inline(always)]
     unsafe fn transpose(from: *const f32, from_stride: usize, to: *mut f32, to_stride: usize) {
         // Pairs of rows, then fours, then eights: each step doubles the run of one column.
         let r: [__m256; 8] = std::array::from_fn(|i| _mm256_loadu_ps(from.add(i * from_stride)));
@@ -231,19 +218,6 @@ impl Vector for Avx512 {
     #[inline(always)]
     unsafe fn unzip(Avx512(a): Self, Avx512(b): Self) -> [Self; 2] {
         [Avx512(Self::every_second(a, b, 0)), Avx512(Self::every_second(a, b, 1))]
-    }
-    #[inline(always)]
-    unsafe fn shift_in(self, next: f32) -> Self {
-        let (lanes, next) = (_mm512_castps_si512(self.0), _mm512_castps_si512(_mm512_set1_ps(next)));
-        Avx512(_mm512_castsi512_ps(_mm512_alignr_epi32::<1>(next, lanes)))
-    }
-    #[inline(always)]
-    unsafe fn load_within(row: *const f32, len: usize, x: isize) -> Self {
-        if x >= 0 && x as usize + 16 <= len {
-            return Self::load(row.offset(x));
-        }
-        let below = |n: isize| ((1u32 << n.clamp(0, 16)) - 1) as __mmask16;
-        Avx512(_mm512_maskz_loadu_ps(below(len as isize - x) & !below(-x), row.wrapping_offset(x)))
     }
     #[inline(always)]
     unsafe fn transpose(from: *const f32, from_stride: usize, to: *mut f32, to_stride: usize) {

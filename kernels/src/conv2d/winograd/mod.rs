@@ -3,8 +3,8 @@
 //! Computes  out = A^T [ sum_c (G w G^T) * (B^T x B) ] A   for each tile of m x m outputs, which sees (m+2) x (m+2) inputs;
 //!           dx the same from `dout` and the weight turned by 180 degrees with its channels exchanged.
 //! Rung 1 wasted: nine multiplications an output and channel. A tile of 4x4 outputs needs 36 instead of 144, one of 2x2 16 instead of 36.
-//! This rung:     the weight is transformed once and kept with the weight. A block of tiles is transformed one tile a lane (rows
-//!                are split into their phases modulo m by shuffles), multiplied as (m+2)^2 matrix products on the register tile of
+//! This rung:     the weight is transformed once and kept with the weight. A block of tiles is transformed one channel a lane (the
+//!                pixels are turned first), multiplied as (m+2)^2 matrix products on the register tile of
 //!                the direct convolution, and transformed back one output channel a lane, without leaving L2. Tiles are then
 //!                numbers that are broadcast, and 49 of them (a map of 28x28) cost no more than 49.
 //! Loses when:    channels are few (the transforms cost as much as they save), or the image is so small that reading the
@@ -28,7 +28,7 @@ use crate::device::DType;
 use crate::simd::{self, Vector};
 use crate::table::Accum;
 use crate::threads::Shared;
-use products::Multiply;
+use products::{Lanes, Multiply};
 use rayon::prelude::*;
 use std::marker::PhantomData;
 use std::ops::Range;
@@ -86,7 +86,7 @@ impl Problem {
     /// memory; tiles of 1x1 are the other rungs.
     fn cost(&self, m: usize) -> usize {
         const READ: usize = 20;
-        const TRANSFORM: usize = 24;
+        const TRANSFORM: usize = 10;
         let (pairs, count) = (self.c * self.oc, self.count(m));
         if m == 1 {
             return pairs * 9 * count.max(READ);
@@ -158,26 +158,39 @@ pub(super) fn scratch<const M: usize, const A: usize>(s: &Conv2dSpec) -> usize {
 fn run<V: Vector, T: Transform<M, A>, const M: usize, const A: usize>(p: &Problem, x: &[f32], u: &[f32], output: &Output) {
     assert!(simd::here::<V>() && x.len() >= p.n * p.c * p.h * p.w && output.residual.is_none_or(|r| r.len() == output.len));
     let Cut { blocks, alone } = cut::<V>(p, [M, A]);
-    let blocks: Vec<Block> = blocks.into_iter().map(|tiles| Block::new(tiles, p.tiles(M), V::LANES)).collect();
+    let blocks: Vec<Block> = blocks.into_iter().map(|tiles| Block::new(tiles, p.tiles(M))).collect();
     let panels = p.oc.div_ceil(panel::<V>());
-    let transform = |block: &Block, channels: Range<usize>, to: *mut f32| {
-        let point = block.point(p.c);
-        // SAFETY: the first channel lies inside the room of the block.
-        let to = unsafe { to.add(channels.start * block.width) };
-        let kernel = Transformed::<(Input<T>, [(); M]), M, A, A> { p, x, block, channels, to, point, transform: PhantomData };
+    let vectors = p.c.div_ceil(V::LANES);
+    let transform = |block: &Block, vector: usize, to: *mut f32| {
+        let Lanes { vector: room, point } = Lanes::new::<V>(block, p.c);
+        let first = vector * V::LANES;
+        let channels = first..p.c.min(first + V::LANES);
+        // SAFETY: each vector of channels has its room.
+        let to = unsafe { to.add(vector * room) };
+        let kernel = Transformed::<(Input<T>, [(); M]), M, A, A> {
+            p,
+            x,
+            block,
+            channels,
+            to,
+            point,
+            tile: V::LANES,
+            transform: PhantomData,
+        };
         // SAFETY: the instructions are here; `to` holds the points of the block (below).
         unsafe { V::run(kernel) }
     };
     let multiply = |block: &Block, panel: usize, v: &[f32]| {
         Multiply::<T, M, A> { p, block, u, v, panel, output, transform: PhantomData }.run::<V>();
     };
-    let room = |block: &Block| A * A * block.point(p.c);
+    let room = |block: &Block| A * A * Lanes::new::<V>(block, p.c).point;
 
     // How the work is shared out changes no sum.
     if alone {
         blocks.par_iter().with_max_len(1).for_each(|block| {
             let mut v = Buffer::new(DType::F32, room(block));
-            transform(block, 0..p.c, v.as_mut_slice::<f32>().as_mut_ptr());
+            let to = v.as_mut_slice::<f32>().as_mut_ptr();
+            (0..vectors).for_each(|vector| transform(block, vector, to));
             (0..panels).for_each(|panel| multiply(block, panel, v.as_slice()));
         });
         return;
@@ -185,11 +198,10 @@ fn run<V: Vector, T: Transform<M, A>, const M: usize, const A: usize>(p: &Proble
     let mut v = Buffer::new(DType::F32, blocks.iter().map(room).sum());
     let starts: Vec<usize> = blocks.iter().scan(0, |at, b| Some(std::mem::replace(at, *at + room(b)))).collect();
     let base = Shared(v.as_mut_slice::<f32>().as_mut_ptr());
-    let some = |size: usize| (0..p.c).step_by(size).map(move |c| c..p.c.min(c + size));
-    let tasks: Vec<(usize, Range<usize>)> = (0..blocks.len()).flat_map(|b| some(16).map(move |c| (b, c))).collect();
-    tasks.into_par_iter().for_each(|(b, channels)| {
+    let tasks: Vec<(usize, usize)> = (0..blocks.len()).flat_map(|b| (0..vectors).map(move |vector| (b, vector))).collect();
+    tasks.into_par_iter().for_each(|(b, vector)| {
         // SAFETY: each block has its room in v, and each task its channels of it.
-        transform(&blocks[b], channels, unsafe { base.get().add(starts[b]) })
+        transform(&blocks[b], vector, unsafe { base.get().add(starts[b]) })
     });
     let v = v.as_slice::<f32>();
     // All blocks of a panel follow each other, so that its weight is read from memory once.

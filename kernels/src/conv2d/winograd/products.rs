@@ -6,7 +6,7 @@ use super::transform::{Transform, two_axes};
 use super::weight::apart;
 use crate::buffer::Buffer;
 use crate::conv2d::store::{Output, Store};
-use crate::conv2d::tile::{Fetch, Group, LONGEST, Pass, group, panel};
+use crate::conv2d::tile::{Fetch, Group, LONGEST, Pass, SHORTEST, group, panel};
 use crate::device::DType;
 use crate::simd::{Kernel, Vector};
 use std::marker::PhantomData;
@@ -14,12 +14,30 @@ use std::ops::Range;
 
 /// Steps of the products at a time: the weights of a panel are then 16 KiB and the tiles of a block as much again, and stay in L1.
 const KC: usize = 128;
+/// Numbers of a vector at most.
+const MAX_LANES: usize = 16;
 /// Output channels of a panel at most.
 const MAX_PANEL: usize = 32;
 /// Pixels that are transformed back before they are turned into planes: those of a vector, or of a tile.
 const LINE: usize = 16;
 /// Outputs of a tile in one direction at most.
 const MAX_M: usize = 4;
+
+/// How the transformed input of a block lies: `[point][vector of channels][tile][lane]`.
+pub(super) struct Lanes {
+    /// Numbers from one vector of channels to the next: room for a group of tiles that overhangs.
+    pub vector: usize,
+    /// Numbers from one point to the next: an odd number of cache lines, for a power of two would put all points into the same few
+    /// places of L1.
+    pub point: usize,
+}
+
+impl Lanes {
+    pub fn new<V: Vector>(block: &Block, channels: usize) -> Self {
+        let vector = block.tiles.max(SHORTEST) * V::LANES;
+        Lanes { vector, point: (channels.div_ceil(V::LANES) * vector).next_multiple_of(32) + 16 }
+    }
+}
 
 /// Products of a block and a panel of output channels at all points, and their transform back.
 pub(super) struct Multiply<'a, T, const M: usize, const A: usize> {
@@ -40,13 +58,13 @@ fn groups<V: Vector>(tiles: usize) -> (usize, Vec<Group>) {
     let from = |at: usize| {
         // A last group that would overhang starts earlier; of too few tiles for one, it overhangs into the room of the block.
         let start = at.min(tiles.saturating_sub(pixels));
-        Group { x: start, slot: start, first: at - start, end: pixels.min(tiles - start) }
+        Group { x: start * V::LANES, slot: start, first: at - start, end: pixels.min(tiles - start) }
     };
     (pixels, (0..tiles).step_by(pixels).map(from).collect())
 }
 
 impl<T: Transform<M, A>, const M: usize, const A: usize> Multiply<'_, T, M, A> {
-    /// Numbers from one point of the products of a panel to the next: as for [`Block::point`], an odd number of cache lines;
+    /// Numbers from one point of the products of a panel to the next: as for [`Lanes::point`], an odd number of cache lines;
     /// room for a group that overhangs.
     fn point<V: Vector>(&self) -> usize {
         (self.block.tiles.max(LONGEST) * panel::<V>()).next_multiple_of(32) + 16
@@ -54,32 +72,38 @@ impl<T: Transform<M, A>, const M: usize, const A: usize> Multiply<'_, T, M, A> {
 
     /// `[point][tile][channel]`
     fn products<V: Vector>(&self, to: &mut [f32]) {
-        let (p, wide, width) = (self.p, panel::<V>(), self.block.width);
-        let (from, point) = (self.block.point(p.c), self.point::<V>());
+        let (p, wide) = (self.p, panel::<V>());
+        let (input, point) = (Lanes::new::<V>(self.block, p.c), self.point::<V>());
         let per_point = apart::<V>(p);
         let (pixels, groups) = groups::<V>(self.block.tiles);
-        assert!(self.u.len() >= A * A * per_point && self.v.len() >= A * A * from - 16 && to.len() >= A * A * point);
+        assert!(self.u.len() >= A * A * per_point && self.v.len() >= A * A * input.point && to.len() >= A * A * point);
         let zeros = [0.0f32; MAX_PANEL];
+        // The channels of a vector are what a tile's kernel elements are in the direct convolution; the last vector may be shorter.
+        let lanes: [usize; MAX_LANES] = std::array::from_fn(|lane| lane);
+        let whole = p.c / V::LANES * V::LANES;
+        let some = (0..whole).step_by(KC).map(|k0| k0..whole.min(k0 + KC));
+        let some: Vec<Range<usize>> = some.chain((whole < p.c).then_some(whole..p.c)).collect();
         for e in 0..A * A {
             let start = e * per_point + self.panel * p.c * wide;
-            for k0 in (0..p.c).step_by(KC) {
-                let k = KC.min(p.c - k0);
-                let at = start + k0 * wide;
-                let next = self.u.as_ptr().wrapping_add(if k0 + k < p.c { at + k * wide } else { start + per_point });
+            for channels in &some {
+                let k = channels.len();
+                let at = start + channels.start * wide;
+                let next = self.u.as_ptr().wrapping_add(if channels.end < p.c { at + k * wide } else { start + per_point });
                 let fetch = |tile: usize| Fetch::Run(next.wrapping_add(tile * k * V::LANES));
+                let taps = &lanes[..k.min(V::LANES)];
                 let pass = Pass {
                     pixels,
-                    pitch: 1,
+                    pitch: V::LANES,
                     groups: &groups,
-                    channels: k,
-                    x: self.v[e * from + k0 * width..].as_ptr(),
-                    channel_stride: width,
-                    taps: &[0],
+                    channels: k / taps.len(),
+                    x: self.v[e * input.point + channels.start / V::LANES * input.vector..].as_ptr(),
+                    channel_stride: input.vector,
+                    taps,
                     w: self.u[at..].as_ptr(),
                     vectors: (p.oc - self.panel * wide).min(wide).div_ceil(V::LANES),
                     fetch: &fetch,
                     sums: to[e * point..].as_mut_ptr(),
-                    start: if k0 == 0 { zeros.as_ptr() } else { std::ptr::null() },
+                    start: if channels.start == 0 { zeros.as_ptr() } else { std::ptr::null() },
                     relu: false,
                     soon: [None; 2],
                     apart: 0,

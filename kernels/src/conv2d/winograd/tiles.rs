@@ -1,7 +1,9 @@
 //! Tiles of images, and their transform.
 
 use super::Problem;
-use super::transform::Patch;
+use super::transform::{Patch, two_axes};
+use crate::buffer::Buffer;
+use crate::device::DType;
 use crate::simd::{Kernel, Vector};
 use std::marker::PhantomData;
 use std::ops::Range;
@@ -20,12 +22,10 @@ pub(in crate::conv2d) struct Segment {
 pub(in crate::conv2d) struct Block {
     pub segments: Vec<Segment>,
     pub tiles: usize,
-    /// Tiles, rounded up to whole vectors.
-    pub width: usize,
 }
 
 impl Block {
-    pub fn new(tiles: Range<usize>, [th, tw]: [usize; 2], lanes: usize) -> Self {
+    pub fn new(tiles: Range<usize>, [th, tw]: [usize; 2]) -> Self {
         let mut segments = Vec::new();
         let mut t = tiles.start;
         while t < tiles.end {
@@ -34,63 +34,63 @@ impl Block {
             segments.push(Segment { image, ty, tx: t % tw, offset: t - tiles.start, len });
             t += len;
         }
-        Block { segments, tiles: tiles.len(), width: tiles.len().next_multiple_of(lanes) }
-    }
-
-    /// Numbers from one point of the transformed input (or product) of `channels` to the next: an odd number of cache lines, for
-    /// a power of two would put all points into the same few places of L1.
-    pub fn point(&self, channels: usize) -> usize {
-        (channels * self.width).next_multiple_of(32) + 16
+        Block { segments, tiles: tiles.len() }
     }
 }
 
-/// The transformed patches of some channels of a block: patches of `P x P` whose corners lie `M` apart.
+/// Pixels that are turned at a time, where a row of tiles does not need more: with their sixteen channels they stay in L1.
+const TURNED: usize = 512;
+
+/// The transformed patches of a vector of channels of a block, one channel a lane: patches of `P x P` whose corners lie `M` apart.
 pub(in crate::conv2d) struct Transformed<'a, X, const M: usize, const P: usize, const A: usize> {
     pub p: &'a Problem,
     pub x: &'a [f32],
     pub block: &'a Block,
+    /// As many as there are lanes, or the last ones.
     pub channels: Range<usize>,
-    /// `[point][channel][tile]` from the first of the channels on.
+    /// `[point][tile][lane]`
     pub to: *mut f32,
-    /// Distance of the points.
+    /// Distances of the points and of the tiles.
     pub point: usize,
+    pub tile: usize,
     pub transform: PhantomData<X>,
 }
 
 impl<X: Patch<P, A>, const M: usize, const P: usize, const A: usize> Kernel for Transformed<'_, X, M, P, A> {
     type Out = ();
     #[inline(always)]
-    #[allow(clippy::needless_range_loop)] // Indices are what unrolls.
     unsafe fn run<V: Vector>(self) {
-        let Self { p, x, block, channels, to, point, .. } = self;
-        let width = block.width;
-        for (slot, c) in channels.enumerate() {
-            for s in &block.segments {
-                let plane = &x[(s.image * p.c + c) * p.h * p.w..][..p.h * p.w];
-                for t in (0..s.len).step_by(V::LANES) {
-                    let from = ((s.tx + t) * M) as isize - p.pad[1] as isize;
-                    // Lanes beyond the segment belong to the next one, which comes later; beyond the block there are no lanes.
-                    let (at, room) = (s.offset + t, V::LANES.min(width - s.offset - t));
-                    // SAFETY: rows lie inside of the plane; `room` tiles from this one on exist in every point of this channel.
+        let Self { p, x, block, channels, to, point, tile, .. } = self;
+        let mut turned = Buffer::new(DType::F32, 0);
+        let most = (TURNED / (M * p.w)).max(1);
+        for band in block.segments.chunk_by(|a, b| a.image == b.image).flat_map(|image| image.chunks(most)) {
+            let area = Area::seen::<V>(p, band, M, P);
+            let pixels = area.rows.len() * area.columns.len();
+            if turned.len() < (pixels + 1) * V::LANES {
+                turned = Buffer::new(DType::F32, (pixels + 1) * V::LANES);
+            }
+            let turned = turned.as_mut_slice::<f32>();
+            let planes = &x[(band[0].image * p.c + channels.start) * p.h * p.w..][..channels.len() * p.h * p.w];
+            // Behind the pixels lies one that is zero, for those beyond the edges.
+            let nothing = pixels * V::LANES;
+            turned[nothing..].fill(0.0);
+            // SAFETY: there is room for all pixels of the area.
+            unsafe { area.turn::<V>(p, planes, turned.as_mut_ptr()) }
+            let from = turned.as_ptr();
+            for s in band {
+                let rows = places::<P>(s.ty * M, p.pad[0], &area.rows, area.columns.len() * V::LANES, nothing);
+                for t in 0..s.len {
+                    let columns = places::<P>((s.tx + t) * M, p.pad[1], &area.columns, V::LANES, nothing);
+                    // SAFETY: the places lie in the area or behind it; this tile exists at every point.
                     unsafe {
-                        let mut rows = [[V::splat(0.0); A]; P];
-                        for i in 0..P {
-                            let y = (s.ty * M + i) as isize - p.pad[0] as isize;
-                            if y >= 0 && y < p.h as isize {
-                                rows[i] = X::along(patches::<V, M, P>(plane.as_ptr().add(y as usize * p.w), p.w, from));
-                            }
-                        }
-                        for j in 0..A {
-                            let mut column = [V::splat(0.0); P];
-                            for i in 0..P {
-                                column[i] = rows[i][j];
-                            }
-                            let points = X::along(column);
-                            for i in 0..A {
-                                let to = to.add((i * A + j) * point + slot * width + at);
-                                if room == V::LANES { points[i].store(to) } else { points[i].store_first(to, room) }
-                            }
-                        }
+                        let to = to.add((s.offset + t) * tile);
+                        two_axes!(
+                            V,
+                            X::along,
+                            [P, A],
+                            |i, j| V::load(from.add((rows[i] + columns[j]).min(nothing))),
+                            |i, j, v| v.store(to.add((i * A + j) * point))
+                        );
                     }
                 }
             }
@@ -98,30 +98,66 @@ impl<X: Patch<P, A>, const M: usize, const P: usize, const A: usize> Kernel for 
     }
 }
 
-/// A row of `LANES` patches whose first numbers lie `M` apart, from place `x` of a row of `len` numbers on: the numbers of each,
-/// one patch a lane.
-///
-/// # Safety
-/// As [`Vector`].
+/// Where the rows or columns of a patch lie, `step` apart; `nothing`, where they lie outside of the image.
 #[inline(always)]
-unsafe fn patches<V: Vector, const M: usize, const P: usize>(row: *const f32, len: usize, x: isize) -> [V; P] {
-    // SAFETY: only places inside the row are read.
-    unsafe {
-        let mut numbers = [V::splat(0.0); P];
-        let l = V::LANES as isize;
-        let (a, b) = (V::load_within(row, len, x), V::load_within(row, len, x + l));
-        if M == 4 {
-            let (c, d) = (V::load_within(row, len, x + 2 * l), V::load_within(row, len, x + 3 * l));
-            numbers[..M].copy_from_slice(&V::unzip4([a, b, c, d])[..M]);
-        } else {
-            numbers[..M].copy_from_slice(&V::unzip(a, b)[..M]);
+fn places<const P: usize>(corner: usize, pad: usize, area: &Range<usize>, step: usize, nothing: usize) -> [usize; P] {
+    std::array::from_fn(|i| match (corner + i).checked_sub(pad) {
+        Some(at) if area.contains(&at) => (at - area.start) * step,
+        _ => nothing,
+    })
+}
+
+/// Part of an image.
+struct Area {
+    rows: Range<usize>,
+    columns: Range<usize>,
+}
+
+impl Area {
+    /// What neighbouring rows of tiles of one image see: whole rows, if there is more than one.
+    fn seen<V: Vector>(p: &Problem, band: &[Segment], m: usize, patch: usize) -> Self {
+        let seen = |first: usize, last: usize, pad: usize, end: usize| {
+            (first * m).saturating_sub(pad).min(end)..(last * m + patch).saturating_sub(pad).min(end)
+        };
+        let (first, last) = (&band[0], &band[band.len() - 1]);
+        let mut columns = 0..p.w;
+        if band.len() == 1 {
+            columns = seen(first.tx, first.tx + first.len - 1, p.pad[1], p.w);
+            // Enough for a vector, if there are so many.
+            columns.start = columns.start.min(p.w.saturating_sub(V::LANES));
+            columns.end = columns.end.max(p.w.min(columns.start + V::LANES));
         }
-        // What a patch shares with the next one: that one's first numbers.
-        for j in M..P {
-            let next = x + l * M as isize + (j - M) as isize;
-            let next = if next >= 0 && next < len as isize { *row.offset(next) } else { 0.0 };
-            numbers[j] = numbers[j - M].shift_in(next);
+        Area { rows: seen(first.ty, last.ty, p.pad[0], p.h), columns }
+    }
+
+    /// Its pixels of some channels, one channel a lane: `[row][column][lane]`.
+    ///
+    /// # Safety
+    /// As [`Vector`]; `planes` are at most a vector of them.
+    #[inline(always)]
+    unsafe fn turn<V: Vector>(&self, p: &Problem, planes: &[f32], to: *mut f32) {
+        let (plane, width) = (p.h * p.w, self.columns.len());
+        // Whole rows follow each other.
+        let (runs, pixels) = if width == p.w { (1, self.rows.len() * width) } else { (self.rows.len(), width) };
+        for run in 0..runs {
+            let start = (self.rows.start + run) * p.w + self.columns.start;
+            // SAFETY: the pixels lie inside of the planes, of which a vector exists in the first case.
+            unsafe {
+                let to = to.add(run * width * V::LANES);
+                if planes.len() == V::LANES * plane && pixels >= V::LANES {
+                    for i in (0..pixels).step_by(V::LANES) {
+                        // The last ones again rather than one by one.
+                        let i = i.min(pixels - V::LANES);
+                        V::transpose(planes.as_ptr().add(start + i), plane, to.add(i * V::LANES), V::LANES);
+                    }
+                } else {
+                    for (lane, from) in planes.chunks_exact(plane).enumerate() {
+                        for (i, v) in from[start..][..pixels].iter().enumerate() {
+                            *to.add(i * V::LANES + lane) = *v;
+                        }
+                    }
+                }
+            }
         }
-        numbers
     }
 }

@@ -11,7 +11,7 @@ use crate::threads::Shared;
 use rayon::prelude::*;
 use std::marker::PhantomData;
 
-/// Numbers from one point of the transformed weight to the next: an odd number of cache lines, as for [`super::tiles::Block::point`].
+/// Numbers from one point of the transformed weight to the next: an odd number of cache lines, as for [`super::products::Lanes::point`].
 pub(super) fn apart<V: Vector>(p: &Problem) -> usize {
     (p.oc.next_multiple_of(tile::panel::<V>()) * p.c).next_multiple_of(32) + 16
 }

@@ -21,12 +21,40 @@ use rayon::prelude::*;
 use std::marker::PhantomData;
 use std::ops::Range;
 
-/// Tiles that are transformed at a time, and steps of a product: 48 columns of them are 24 KiB.
+/// Tiles that are transformed at a time, and steps of a product, at most: 48 columns of them are 24 KiB.
 const BLOCK: usize = 128;
-/// Numbers of both transformed operands at most; more tiles than fit are multiplied in turns.
-const ROOM: usize = 16 << 20;
+/// Numbers of both transformed operands at most, unless a block has more: their lines are written and read before they leave L3,
+const ROOM: usize = 1 << 20;
+/// or L2, where a thread has them for itself.
+const OWN: usize = 192 << 10;
+/// Numbers of the products that a thread may have for itself.
+const SMALL: usize = 256 << 10;
+/// Parts of the tiles, each with products of its own: as many as there are threads to take them, for the sums must not depend on
+/// how many there are,
+const MAX_PARTS: usize = 32;
+/// and so few that they all are read in a quarter of the time that the operands take;
+const LIGHT: usize = 4;
+/// but if they are fewer than this, threads share one.
+const MIN_PARTS: usize = 4;
 /// Output channels of a task of products.
 const CHANNELS: usize = 64;
+
+/// How the tiles of a problem are shared out.
+struct Cut {
+    /// Parts, each of which one thread takes; all threads take one together.
+    parts: usize,
+    /// Tiles that are transformed at a time.
+    size: usize,
+}
+
+fn cut<const M: usize, const A: usize>(s: &Conv2dSpec) -> Cut {
+    let (tiles, both, weight) = (Problem::forward(s).count(M), s.c + s.oc, s.c * s.oc);
+    let parts = (tiles * both / (LIGHT * weight)).min(MAX_PARTS);
+    match A * A * weight <= SMALL && parts >= MIN_PARTS {
+        true => Cut { parts, size: (OWN / (A * A * both)).clamp(16, BLOCK) },
+        false => Cut { parts: 1, size: (ROOM / (A * A * both)).max(BLOCK) / BLOCK * BLOCK },
+    }
+}
 
 /// Whether channels and tiles are many enough.
 pub(in crate::conv2d) fn wins<const M: usize>(s: &Conv2dSpec) -> Result<(), &'static str> {
@@ -40,11 +68,20 @@ pub(in crate::conv2d) fn wins<const M: usize>(s: &Conv2dSpec) -> Result<(), &'st
 
 /// Bytes of the transformed operands and of the products.
 pub(in crate::conv2d) fn scratch<const M: usize, const A: usize>(s: &Conv2dSpec) -> usize {
-    let tiles = Problem::forward(s).count(M);
-    4 * (A * A * (s.c + s.oc) * tiles).min(ROOM) + 4 * A * A * s.c * s.oc
+    let Cut { parts, size } = cut::<M, A>(s);
+    let own = parts.min(rayon::current_num_threads());
+    4 * A * A * ((s.c + s.oc) * size.min(Problem::forward(s).count(M)) * own + s.c * s.oc * parts)
 }
 
-/// Transformed tiles in panels `[point][panel of channels][tile][width]`.
+/// All tasks, by this thread alone or by all.
+fn each<T: Send>(alone: bool, tasks: impl Iterator<Item = T>, run: impl Fn(T) + Sync + Send) {
+    match alone {
+        true => tasks.for_each(run),
+        false => tasks.collect::<Vec<T>>().into_par_iter().with_max_len(1).for_each(run),
+    }
+}
+
+/// Transformed tiles in panels `[point][panel of channels][tile][width]`, a width of whole vectors.
 struct Panels {
     data: Buffer,
     channels: usize,
@@ -70,48 +107,35 @@ impl Panels {
         p: &Problem,
         x: &[f32],
         tiles: Range<usize>,
+        alone: bool,
     ) {
-        // As many channels as a block of turning takes and a panel holds.
-        let few = V::LANES.min(self.width);
-        let blocks: Vec<Range<usize>> = tiles.clone().step_by(BLOCK).map(|t| t..tiles.end.min(t + BLOCK)).collect();
-        let groups: Vec<Range<usize>> = (0..self.channels).step_by(few).map(|c| c..self.channels.min(c + few)).collect();
-        let len = self.data.len();
+        assert!(self.width.is_multiple_of(V::LANES) && tiles.len() == self.tiles);
         let to = Shared(self.data.as_mut_slice::<f32>().as_mut_ptr());
         let me = &*self;
-        let tasks: Vec<_> = blocks.iter().flat_map(|b| groups.iter().map(move |g| (b.clone(), g.clone()))).collect();
-        tasks.into_par_iter().for_each(|(some, channels)| {
-            let block = Block::new(some.clone(), p.tiles(M), V::LANES);
-            let point = few * block.width + 16;
-            let mut turned = Buffer::new(DType::F32, A * A * point); // [point][channel][tile]
-            let turned = turned.as_mut_slice::<f32>();
+        let blocks = tiles.clone().step_by(BLOCK).map(|t| t..tiles.end.min(t + BLOCK));
+        let tasks = blocks.flat_map(|b| (0..me.channels).step_by(V::LANES).map(move |c| (b.clone(), c)));
+        each(alone, tasks, |(some, first)| {
             let kernel = Transformed::<X, M, P, A> {
                 p,
                 x,
-                block: &block,
-                channels: channels.clone(),
-                to: turned.as_mut_ptr(),
-                point,
+                block: &Block::new(some.clone(), p.tiles(M)),
+                channels: first..me.channels.min(first + V::LANES),
+                // SAFETY: a place inside of the panels.
+                to: unsafe { to.get().add(me.at(0, first, some.start - tiles.start)) },
+                point: me.at(1, 0, 0),
+                tile: me.width,
                 transform: PhantomData,
             };
-            // SAFETY: the instructions are here (run); the scratch has room for these channels at all points.
+            // SAFETY: the instructions are here (run); the panels hold all points of these tiles, whose vectors of these channels are
+            // this task's alone.
             unsafe { V::run(kernel) }
-            for e in 0..A * A {
-                let start = me.at(e, channels.start, some.start - tiles.start);
-                let count = (some.len() - 1) * me.width + channels.len();
-                assert!(start + count <= len);
-                // SAFETY: inside the panels (asserted), and these channels of these tiles are this task's alone.
-                unsafe {
-                    let to = to.get().add(start);
-                    simd::transpose_to(&turned[e * point..], block.width, [channels.len(), some.len()], to, me.width);
-                }
-            }
         });
     }
 }
 
 /// `G^T p G` of some output channels.
 struct Back<'a, T, const M: usize, const A: usize> {
-    /// `[point][oc][c]`
+    /// `[part][point][oc][c]`
     products: &'a [f32],
     oc: usize,
     sizes: [usize; 2],
@@ -133,7 +157,11 @@ impl<T: Transform<M, A>, const M: usize, const A: usize> Kernel for Back<'_, T, 
             // SAFETY: n channels from c on exist at each point; the scratches have sixteen lanes.
             unsafe {
                 for e in 0..A * A {
-                    V::load_first(products[(e * ocs + oc) * cs + c..].as_ptr(), n).store(points.as_mut_ptr().add(e * 16));
+                    let mut sum = V::splat(0.0);
+                    for part in products.chunks_exact(A * A * ocs * cs) {
+                        sum = sum.add(V::load_first(part[(e * ocs + oc) * cs + c..].as_ptr(), n));
+                    }
+                    sum.store(points.as_mut_ptr().add(e * 16));
                 }
                 let (from, to) = (points.as_ptr(), taps.as_mut_ptr());
                 two_axes!(V, T::weight_back, [A, 3], |i, j| V::load(from.add((i * A + j) * 16)), |i, j, v| v
@@ -157,42 +185,47 @@ pub(in crate::conv2d) fn run<V: Vector, T: Transform<M, A>, const M: usize, cons
     let from = Problem::forward(s);
     // Tiles of `dout` are patches without overlap of an image that has the output's size and channels.
     let gradient = Problem { c: s.oc, h: from.oh, w: from.ow, pad: [0, 0], ..from };
-    let (count, nr) = (from.count(M), WIDTH * V::LANES);
-    let size = (ROOM / (A * A * (s.c + s.oc))).max(BLOCK) / BLOCK * BLOCK;
-    let mut products = Buffer::new(DType::F32, A * A * s.oc * s.c); // [point][oc][c]
+    let (count, nr, weight) = (from.count(M), WIDTH * V::LANES, A * A * s.oc * s.c);
+    let Cut { parts, size } = cut::<M, A>(s);
+    let alone = parts > 1;
+    let mut products = Buffer::new(DType::F32, parts * weight); // [part][point][oc][c]
     let to = Shared(products.as_mut_slice::<f32>().as_mut_ptr());
-    for t0 in (0..count).step_by(size) {
-        let tiles = t0..count.min(t0 + size);
-        let mut a = Panels::new(A * A, s.oc, V::ROWS, tiles.len());
-        let mut b = Panels::new(A * A, s.c, nr, tiles.len());
-        a.fill::<V, Spread<T>, M, M, A>(&gradient, dout, tiles.clone());
-        b.fill::<V, (Input<T>, [(); M]), M, A, A>(&from, x, tiles.clone());
-        let (pa, pb) = (a.data.as_slice::<f32>(), b.data.as_slice::<f32>());
-        let tasks: Vec<(usize, usize)> = (0..A * A).flat_map(|e| (0..s.oc).step_by(CHANNELS).map(move |c| (e, c))).collect();
-        tasks.into_par_iter().with_max_len(1).for_each(|(e, first)| {
-            for k0 in (0..tiles.len()).step_by(BLOCK) {
-                for c0 in (0..s.c).step_by(nr) {
-                    for oc in (first..s.oc.min(first + CHANNELS)).step_by(V::ROWS) {
-                        let tile = Tile {
-                            k: BLOCK.min(tiles.len() - k0),
-                            a: pa[a.at(e, oc, k0)..].as_ptr(),
-                            b: pb[b.at(e, c0, k0)..].as_ptr(),
-                            b_step: nr,
-                            rows: V::ROWS.min(s.oc - oc),
-                            columns: nr.min(s.c - c0),
-                            c: to.get().wrapping_add((e * s.oc + oc) * s.c + c0),
-                            ldc: s.c,
-                            add: t0 + k0 > 0,
-                            finish: Finish::NOTHING,
-                        };
-                        // SAFETY: the instructions are here; the panels hold these steps of whole tiles; each task has its rows of
-                        // the products at its point.
-                        unsafe { V::run(tile) }
+    each(!alone, 0..parts, |part| {
+        let own = count * part / parts..count * (part + 1) / parts;
+        for t0 in own.clone().step_by(size) {
+            let tiles = t0..own.end.min(t0 + size);
+            let mut a = Panels::new(A * A, s.oc, V::LANES.max(V::ROWS), tiles.len());
+            let mut b = Panels::new(A * A, s.c, nr, tiles.len());
+            a.fill::<V, Spread<T>, M, M, A>(&gradient, dout, tiles.clone(), alone);
+            b.fill::<V, (Input<T>, [(); M]), M, A, A>(&from, x, tiles.clone(), alone);
+            let (pa, pb) = (a.data.as_slice::<f32>(), b.data.as_slice::<f32>());
+            let tasks = (0..A * A).flat_map(|e| (0..s.oc).step_by(CHANNELS).map(move |c| (e, c)));
+            each(alone, tasks, |(e, first)| {
+                for k0 in (0..tiles.len()).step_by(BLOCK) {
+                    for c0 in (0..s.c).step_by(nr) {
+                        for oc in (first..s.oc.min(first + CHANNELS)).step_by(V::ROWS) {
+                            let tile = Tile {
+                                k: BLOCK.min(tiles.len() - k0),
+                                a: pa[a.at(e, oc, k0)..].as_ptr(),
+                                a_step: a.width,
+                                b: pb[b.at(e, c0, k0)..].as_ptr(),
+                                b_step: nr,
+                                rows: V::ROWS.min(s.oc - oc),
+                                columns: nr.min(s.c - c0),
+                                c: to.get().wrapping_add(part * weight + (e * s.oc + oc) * s.c + c0),
+                                ldc: s.c,
+                                add: t0 + k0 > own.start,
+                                finish: Finish::NOTHING,
+                            };
+                            // SAFETY: the instructions are here; the panels hold these steps of whole tiles; each task has its rows
+                            // of its part's products at its point.
+                            unsafe { V::run(tile) }
+                        }
                     }
                 }
-            }
-        });
-    }
+            });
+        }
+    });
     let products = products.as_slice::<f32>();
     let dw = outputs[0].as_mut_slice::<f32>(); // dw [oc,c,3,3]
     dw.par_chunks_mut((9 * s.c).max(1)).enumerate().for_each(|(oc, dw)| {
