@@ -57,6 +57,9 @@ fn decode_png(bytes: &[u8], name: String) -> Result<RgbImage, ImageError> {
         name: name.clone(),
         reason: e.to_string().split_whitespace().collect::<Vec<_>>().join(" "),
     };
+    if let Some(len) = palette(bytes).filter(|len| !len.is_multiple_of(3) || *len > 3 * 256) {
+        return Err(ImageError::Damaged { name, reason: format!("a palette of {len} bytes") });
+    }
     let mut limits = Limits::default();
     limits.max_alloc = Some(MAX_ALLOC);
     let decoder = PngDecoder::with_limits(Cursor::new(bytes), limits).map_err(damaged)?;
@@ -69,6 +72,21 @@ fn decode_png(bytes: &[u8], name: String) -> Result<RgbImage, ImageError> {
     }
     let decoded = DynamicImage::from_decoder(decoder).map_err(damaged)?;
     Ok(to_rgb(decoded, is_grey(bytes)))
+}
+
+/// Bytes of a PNG's palette, which the decoder takes for whole colours.
+fn palette(png: &[u8]) -> Option<usize> {
+    let mut rest = png.get(8..)?;
+    // A chunk: the length of its data, its kind, the data, a checksum.
+    while let Some((head, data)) = rest.split_first_chunk::<8>() {
+        let (len, kind) = (u32::from_be_bytes([head[0], head[1], head[2], head[3]]) as usize, &head[4..]);
+        match kind {
+            b"PLTE" => return Some(len),
+            b"IDAT" => return None,
+            _ => rest = data.get(len.checked_add(4)?..)?,
+        }
+    }
+    None
 }
 
 /// The most bytes that deflate makes of one.
