@@ -79,19 +79,23 @@ impl Vector for Avx2 {
     }
     #[inline(always)]
     unsafe fn transpose(from: *const f32, from_stride: usize, to: *mut f32, to_stride: usize) {
-        // Pairs of rows, then fours, then eights: each step doubles the run of one column.
-        let r: [__m256; 8] = std::array::from_fn(|i| _mm256_loadu_ps(from.add(i * from_stride)));
-        let t: [__m256; 8] = std::array::from_fn(|i| match i % 2 {
-            0 => _mm256_unpacklo_ps(r[i], r[i + 1]),
-            _ => _mm256_unpackhi_ps(r[i - 1], r[i]),
-        });
-        let u: [__m256; 8] = std::array::from_fn(|i| {
-            let (four, pair) = (i / 4 * 4, i % 4 / 2);
-            match i % 2 {
-                0 => _mm256_shuffle_ps::<0b01_00_01_00>(t[four + pair], t[four + 2 + pair]),
-                _ => _mm256_shuffle_ps::<0b11_10_11_10>(t[four + pair], t[four + 2 + pair]),
+        // Pairs of rows, then fours, then eights: each step doubles the run of one column. Loops, for closures may not be inlined.
+        let (mut r, mut t, mut u) = ([_mm256_setzero_ps(); 8], [_mm256_setzero_ps(); 8], [_mm256_setzero_ps(); 8]);
+        for (i, row) in r.iter_mut().enumerate() {
+            *row = _mm256_loadu_ps(from.add(i * from_stride));
+        }
+        for i in (0..8).step_by(2) {
+            t[i] = _mm256_unpacklo_ps(r[i], r[i + 1]);
+            t[i + 1] = _mm256_unpackhi_ps(r[i], r[i + 1]);
+        }
+        // u[4 h + j]: column j of each half, of rows 4 h .. 4 h + 4.
+        for i in (0..8).step_by(4) {
+            for pair in 0..2 {
+                let (a, b) = (t[i + pair], t[i + 2 + pair]);
+                u[i + 2 * pair] = _mm256_shuffle_ps::<0b01_00_01_00>(a, b);
+                u[i + 2 * pair + 1] = _mm256_shuffle_ps::<0b11_10_11_10>(a, b);
             }
-        });
+        }
         for j in 0..4 {
             _mm256_storeu_ps(to.add(j * to_stride), _mm256_permute2f128_ps::<0x20>(u[j], u[j + 4]));
             _mm256_storeu_ps(to.add((j + 4) * to_stride), _mm256_permute2f128_ps::<0x31>(u[j], u[j + 4]));
@@ -222,28 +226,36 @@ impl Vector for Avx512 {
     #[inline(always)]
     unsafe fn transpose(from: *const f32, from_stride: usize, to: *mut f32, to_stride: usize) {
         // As for AVX2, with one more step over quarters of a register.
-        let r: [__m512; 16] = std::array::from_fn(|i| _mm512_loadu_ps(from.add(i * from_stride)));
-        let t: [__m512; 16] = std::array::from_fn(|i| match i % 2 {
-            0 => _mm512_unpacklo_ps(r[i], r[i + 1]),
-            _ => _mm512_unpackhi_ps(r[i - 1], r[i]),
-        });
+        let (mut r, mut t, mut u) = ([_mm512_setzero_ps(); 16], [_mm512_setzero_ps(); 16], [_mm512_setzero_ps(); 16]);
+        for (i, row) in r.iter_mut().enumerate() {
+            *row = _mm512_loadu_ps(from.add(i * from_stride));
+        }
+        for i in (0..16).step_by(2) {
+            t[i] = _mm512_unpacklo_ps(r[i], r[i + 1]);
+            t[i + 1] = _mm512_unpackhi_ps(r[i], r[i + 1]);
+        }
         // u[4 q + j]: column j of each quarter, of rows 4 q .. 4 q + 4.
-        let u: [__m512; 16] = std::array::from_fn(|i| {
-            let (four, pair) = (i / 4 * 4, i % 4 / 2);
-            match i % 2 {
-                0 => _mm512_shuffle_ps::<0b01_00_01_00>(t[four + pair], t[four + 2 + pair]),
-                _ => _mm512_shuffle_ps::<0b11_10_11_10>(t[four + pair], t[four + 2 + pair]),
+        for i in (0..16).step_by(4) {
+            for pair in 0..2 {
+                let (a, b) = (t[i + pair], t[i + 2 + pair]);
+                u[i + 2 * pair] = _mm512_shuffle_ps::<0b01_00_01_00>(a, b);
+                u[i + 2 * pair + 1] = _mm512_shuffle_ps::<0b11_10_11_10>(a, b);
             }
-        });
+        }
         for j in 0..4 {
-            let (low, high) = ([u[j], u[j + 4]], [u[j + 8], u[j + 12]]);
-            let even = |[a, b]: [__m512; 2]| _mm512_shuffle_f32x4::<0b10_00_10_00>(a, b);
-            let odd = |[a, b]: [__m512; 2]| _mm512_shuffle_f32x4::<0b11_01_11_01>(a, b);
-            // even: quarters 0 and 2 of rows 0..4, then of rows 4..8.
-            let (e, o) = ([even(low), even(high)], [odd(low), odd(high)]);
-            for (quarter, v) in [(0, even(e)), (1, even(o)), (2, odd(e)), (3, odd(o))] {
-                _mm512_storeu_ps(to.add((4 * quarter + j) * to_stride), v);
-            }
+            // Quarters 0 and 2, and 1 and 3, of rows 0..8 and 8..16.
+            let (even, even8) = (
+                _mm512_shuffle_f32x4::<0b10_00_10_00>(u[j], u[j + 4]),
+                _mm512_shuffle_f32x4::<0b10_00_10_00>(u[j + 8], u[j + 12]),
+            );
+            let (odd, odd8) = (
+                _mm512_shuffle_f32x4::<0b11_01_11_01>(u[j], u[j + 4]),
+                _mm512_shuffle_f32x4::<0b11_01_11_01>(u[j + 8], u[j + 12]),
+            );
+            _mm512_storeu_ps(to.add(j * to_stride), _mm512_shuffle_f32x4::<0b10_00_10_00>(even, even8));
+            _mm512_storeu_ps(to.add((j + 4) * to_stride), _mm512_shuffle_f32x4::<0b10_00_10_00>(odd, odd8));
+            _mm512_storeu_ps(to.add((j + 8) * to_stride), _mm512_shuffle_f32x4::<0b11_01_11_01>(even, even8));
+            _mm512_storeu_ps(to.add((j + 12) * to_stride), _mm512_shuffle_f32x4::<0b11_01_11_01>(odd, odd8));
         }
     }
     #[inline(always)]

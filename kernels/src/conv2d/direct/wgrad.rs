@@ -41,7 +41,7 @@ pub(in crate::conv2d) fn wins(s: &Conv2dSpec) -> Result<(), &'static str> {
         return Err("few output channels");
     }
     let least = s.c.min(s.oc);
-    if s.kernel == [1, 1] && (least >= 512 || least >= 256 && s.stride != [1, 1]) {
+    if s.kernel == [1, 1] && least >= 256 {
         return Err("a large product of two matrices: packing both costs less than sums in L2");
     }
     // A kernel of several elements is worth more: its rung would copy the input as many times.

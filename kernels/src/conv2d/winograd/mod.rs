@@ -167,16 +167,8 @@ fn run<V: Vector, T: Transform<M, A>, const M: usize, const A: usize>(p: &Proble
         let channels = first..p.c.min(first + V::LANES);
         // SAFETY: each vector of channels has its room.
         let to = unsafe { to.add(vector * room) };
-        let kernel = Transformed::<(Input<T>, [(); M]), M, A, A> {
-            p,
-            x,
-            block,
-            channels,
-            to,
-            point,
-            tile: V::LANES,
-            transform: PhantomData,
-        };
+        let kernel =
+            Transformed::<Input<T, M>, M, A, A> { p, x, block, channels, to, point, tile: V::LANES, transform: PhantomData };
         // SAFETY: the instructions are here; `to` holds the points of the block (below).
         unsafe { V::run(kernel) }
     };

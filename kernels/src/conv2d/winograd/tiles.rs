@@ -66,11 +66,11 @@ impl<X: Patch<P, A>, const M: usize, const P: usize, const A: usize> Kernel for 
         for band in block.segments.chunk_by(|a, b| a.image == b.image).flat_map(|image| image.chunks(most)) {
             let area = Area::seen::<V>(p, band, M, P);
             let pixels = area.rows.len() * area.columns.len();
+            let planes = &x[(band[0].image * p.c + channels.start) * p.h * p.w..][..channels.len() * p.h * p.w];
             if turned.len() < (pixels + 1) * V::LANES {
                 turned = Buffer::new(DType::F32, (pixels + 1) * V::LANES);
             }
             let turned = turned.as_mut_slice::<f32>();
-            let planes = &x[(band[0].image * p.c + channels.start) * p.h * p.w..][..channels.len() * p.h * p.w];
             // Behind the pixels lies one that is zero, for those beyond the edges.
             let nothing = pixels * V::LANES;
             turned[nothing..].fill(0.0);

@@ -132,9 +132,9 @@ pub(in crate::conv2d) trait Patch<const P: usize, const A: usize>: Sync + 'stati
 }
 
 /// What the input of a convolution goes through.
-pub(in crate::conv2d) struct Input<T>(PhantomData<T>);
+pub(in crate::conv2d) struct Input<T, const M: usize>(PhantomData<T>);
 
-impl<T: Transform<M, A>, const M: usize, const A: usize> Patch<A, A> for (Input<T>, [(); M]) {
+impl<T: Transform<M, A>, const M: usize, const A: usize> Patch<A, A> for Input<T, M> {
     #[inline(always)]
     unsafe fn along<V: Vector>(d: [V; A]) -> [V; A] {
         // SAFETY: the caller's.

@@ -2,9 +2,9 @@
 //!
 //! Computes  dw = G^T [ sum_tiles (A dout A^T) * (B^T x B) ] G, the transpose of what forward does with a weight
 //! Rung 1 wasted: nine multiplications a pixel and pair of channels, where tiles of 4x4 need 36 for 16 pixels.
-//! This rung:     transforms tiles of `dout` and `x` once, turned so that the channels lie side by side in the panels that the register
-//!                tile reads, multiplies them at each of the (m+2)^2 points over all tiles, and transforms 3x3 results back.
-//! Loses when:    channels are few: the transforms then cost more than they save.
+//! This rung:     transforms tiles of `dout` and `x` once, one channel a lane, into panels that the register tile reads, multiplies
+//!                them at each of the (m+2)^2 points over all tiles, and transforms 3x3 results back.
+//! Loses when:    channels are few (the transforms then cost more than they save), or tiles are few for so large a weight.
 //! Run:           CONVSCOPE_KERNEL=conv2d.wgrad=winograd_f4_avx2
 
 use super::Problem;
@@ -21,11 +21,11 @@ use rayon::prelude::*;
 use std::marker::PhantomData;
 use std::ops::Range;
 
-/// Tiles that are transformed at a time, and steps of a product, at most: 48 columns of them are 24 KiB.
+/// Tiles that are transformed by one task, and steps of a product, at most: 48 columns of them are 24 KiB.
 const BLOCK: usize = 128;
-/// Numbers of both transformed operands at most, unless a block has more: their lines are written and read before they leave L3,
-const ROOM: usize = 1 << 20;
-/// or L2, where a thread has them for itself.
+/// Numbers of both transformed operands at most: more tiles than fit are multiplied in turns.
+const ROOM: usize = 2 << 20;
+/// Numbers of them that stay in L2, where a thread has them for itself.
 const OWN: usize = 192 << 10;
 /// Numbers of the products that a thread may have for itself.
 const SMALL: usize = 256 << 10;
@@ -34,26 +34,28 @@ const SMALL: usize = 256 << 10;
 const MAX_PARTS: usize = 32;
 /// and so few that they all are read in a quarter of the time that the operands take;
 const LIGHT: usize = 4;
-/// but if they are fewer than this, threads share one.
+/// but if they are fewer than this, threads share the output channels of one instead:
 const MIN_PARTS: usize = 4;
-/// Output channels of a task of products.
+/// so many a task, with [`WIDTH`] vectors of input channels.
 const CHANNELS: usize = 64;
 
-/// How the tiles of a problem are shared out.
+/// How the rows of tiles of all images are shared out.
 struct Cut {
     /// Parts, each of which one thread takes; all threads take one together.
     parts: usize,
-    /// Tiles that are transformed at a time.
-    size: usize,
+    /// Rows that are transformed at a time.
+    rows: usize,
 }
 
 fn cut<const M: usize, const A: usize>(s: &Conv2dSpec) -> Cut {
-    let (tiles, both, weight) = (Problem::forward(s).count(M), s.c + s.oc, s.c * s.oc);
+    let p = Problem::forward(s);
+    let (tiles, both, weight, [_, row]) = (p.count(M), s.c + s.oc, s.c * s.oc, p.tiles(M));
     let parts = (tiles * both / (LIGHT * weight)).min(MAX_PARTS);
-    match A * A * weight <= SMALL && parts >= MIN_PARTS {
-        true => Cut { parts, size: (OWN / (A * A * both)).clamp(16, BLOCK) },
-        false => Cut { parts: 1, size: (ROOM / (A * A * both)).max(BLOCK) / BLOCK * BLOCK },
-    }
+    let (parts, size) = match A * A * weight <= SMALL && parts >= MIN_PARTS {
+        true => (parts, (OWN / (A * A * both)).clamp(16, BLOCK)),
+        false => (1, (ROOM / (A * A * both)).max(BLOCK)),
+    };
+    Cut { parts, rows: (size / row).max(1) }
 }
 
 /// Whether channels and tiles are many enough.
@@ -68,9 +70,10 @@ pub(in crate::conv2d) fn wins<const M: usize>(s: &Conv2dSpec) -> Result<(), &'st
 
 /// Bytes of the transformed operands and of the products.
 pub(in crate::conv2d) fn scratch<const M: usize, const A: usize>(s: &Conv2dSpec) -> usize {
-    let Cut { parts, size } = cut::<M, A>(s);
-    let own = parts.min(rayon::current_num_threads());
-    4 * A * A * ((s.c + s.oc) * size.min(Problem::forward(s).count(M)) * own + s.c * s.oc * parts)
+    let (Cut { parts, rows }, p) = (cut::<M, A>(s), Problem::forward(s));
+    let (threads, tiles) = (rayon::current_num_threads(), rows * p.tiles(M)[1]);
+    let operands = (s.c + s.oc) * tiles.min(p.count(M)) * parts.min(threads);
+    4 * A * A * (operands + if parts > 1 { s.c * s.oc * parts } else { CHANNELS * WIDTH * 16 * threads })
 }
 
 /// All tasks, by this thread alone or by all.
@@ -112,13 +115,15 @@ impl Panels {
         assert!(self.width.is_multiple_of(V::LANES) && tiles.len() == self.tiles);
         let to = Shared(self.data.as_mut_slice::<f32>().as_mut_ptr());
         let me = &*self;
-        let blocks = tiles.clone().step_by(BLOCK).map(|t| t..tiles.end.min(t + BLOCK));
+        let (grid, row) = (p.tiles(M), p.tiles(M)[1]);
+        let whole_rows = (BLOCK / row).max(1) * row;
+        let blocks = tiles.clone().step_by(whole_rows).map(|t| t..tiles.end.min(t + whole_rows));
         let tasks = blocks.flat_map(|b| (0..me.channels).step_by(V::LANES).map(move |c| (b.clone(), c)));
         each(alone, tasks, |(some, first)| {
             let kernel = Transformed::<X, M, P, A> {
                 p,
                 x,
-                block: &Block::new(some.clone(), p.tiles(M)),
+                block: &Block::new(some.clone(), grid),
                 channels: first..me.channels.min(first + V::LANES),
                 // SAFETY: a place inside of the panels.
                 to: unsafe { to.get().add(me.at(0, first, some.start - tiles.start)) },
@@ -133,13 +138,19 @@ impl Panels {
     }
 }
 
-/// `G^T p G` of some output channels.
+/// The products of some output channels and some input channels, at all points.
+struct Products<'a> {
+    /// `[part][point][oc][c]` of these channels.
+    sums: &'a [f32],
+    oc: Range<usize>,
+    c: Range<usize>,
+}
+
+/// `G^T p G` of one output channel.
 struct Back<'a, T, const M: usize, const A: usize> {
-    /// `[part][point][oc][c]`
-    products: &'a [f32],
+    products: &'a Products<'a>,
     oc: usize,
-    sizes: [usize; 2],
-    /// `[c, 3, 3]`
+    /// `[c, 3, 3]` of these input channels.
     dw: &'a mut [f32],
     accum: Accum,
     transform: PhantomData<T>,
@@ -149,7 +160,8 @@ impl<T: Transform<M, A>, const M: usize, const A: usize> Kernel for Back<'_, T, 
     type Out = ();
     #[inline(always)]
     unsafe fn run<V: Vector>(self) {
-        let Self { products, oc, sizes: [ocs, cs], dw, accum, .. } = self;
+        let Self { products: Products { sums, oc: ocs, c: cs }, oc, dw, accum, .. } = self;
+        let (ocs, cs, oc) = (ocs.len(), cs.len(), oc - ocs.start);
         let mut points = [0.0f32; 36 * 16];
         let mut taps = [0.0f32; 9 * 16];
         for c in (0..cs).step_by(V::LANES) {
@@ -158,7 +170,7 @@ impl<T: Transform<M, A>, const M: usize, const A: usize> Kernel for Back<'_, T, 
             unsafe {
                 for e in 0..A * A {
                     let mut sum = V::splat(0.0);
-                    for part in products.chunks_exact(A * A * ocs * cs) {
+                    for part in sums.chunks_exact(A * A * ocs * cs) {
                         sum = sum.add(V::load_first(part[(e * ocs + oc) * cs + c..].as_ptr(), n));
                     }
                     sum.store(points.as_mut_ptr().add(e * 16));
@@ -169,6 +181,39 @@ impl<T: Transform<M, A>, const M: usize, const A: usize> Kernel for Back<'_, T, 
             }
             for (lane, dw) in dw[9 * c..].chunks_exact_mut(9).take(n).enumerate() {
                 dw.iter_mut().enumerate().for_each(|(i, v)| accum.put(v, taps[i * 16 + lane]));
+            }
+        }
+    }
+}
+
+/// Adds the products of both operands' panels to `sums`, or begins them.
+fn multiply<V: Vector>(points: usize, [a, b]: [&Panels; 2], [ocs, cs]: [Range<usize>; 2], sums: &mut [f32], add: bool) {
+    assert!(simd::here::<V>() && sums.len() == points * ocs.len() * cs.len() && a.tiles == b.tiles);
+    assert!(ocs.end <= a.channels && cs.end <= b.channels && a.width.is_multiple_of(V::ROWS));
+    assert!(ocs.start.is_multiple_of(V::ROWS) && cs.start.is_multiple_of(b.width) && b.width == WIDTH * V::LANES);
+    let (pa, pb) = (a.data.as_slice::<f32>(), b.data.as_slice::<f32>());
+    for e in 0..points {
+        for k0 in (0..a.tiles).step_by(BLOCK) {
+            for c in cs.clone().step_by(b.width) {
+                for oc in ocs.clone().step_by(V::ROWS) {
+                    let at = (e * ocs.len() + oc - ocs.start) * cs.len() + c - cs.start;
+                    let tile = Tile {
+                        k: BLOCK.min(a.tiles - k0),
+                        a: pa[a.at(e, oc, k0)..].as_ptr(),
+                        a_step: a.width,
+                        b: pb[b.at(e, c, k0)..].as_ptr(),
+                        b_step: b.width,
+                        rows: V::ROWS.min(ocs.end - oc),
+                        columns: b.width.min(cs.end - c),
+                        c: sums[at..].as_mut_ptr(),
+                        ldc: cs.len(),
+                        add: add || k0 > 0,
+                        finish: Finish::NOTHING,
+                    };
+                    // SAFETY: the instructions are here; the panels hold these steps of whole tiles, and the sums these channels
+                    // (asserted).
+                    unsafe { V::run(tile) }
+                }
             }
         }
     }
@@ -185,52 +230,59 @@ pub(in crate::conv2d) fn run<V: Vector, T: Transform<M, A>, const M: usize, cons
     let from = Problem::forward(s);
     // Tiles of `dout` are patches without overlap of an image that has the output's size and channels.
     let gradient = Problem { c: s.oc, h: from.oh, w: from.ow, pad: [0, 0], ..from };
-    let (count, nr, weight) = (from.count(M), WIDTH * V::LANES, A * A * s.oc * s.c);
-    let Cut { parts, size } = cut::<M, A>(s);
-    let alone = parts > 1;
-    let mut products = Buffer::new(DType::F32, parts * weight); // [part][point][oc][c]
-    let to = Shared(products.as_mut_slice::<f32>().as_mut_ptr());
-    each(!alone, 0..parts, |part| {
-        let own = count * part / parts..count * (part + 1) / parts;
-        for t0 in own.clone().step_by(size) {
-            let tiles = t0..own.end.min(t0 + size);
-            let mut a = Panels::new(A * A, s.oc, V::LANES.max(V::ROWS), tiles.len());
-            let mut b = Panels::new(A * A, s.c, nr, tiles.len());
-            a.fill::<V, Spread<T>, M, M, A>(&gradient, dout, tiles.clone(), alone);
-            b.fill::<V, (Input<T>, [(); M]), M, A, A>(&from, x, tiles.clone(), alone);
-            let (pa, pb) = (a.data.as_slice::<f32>(), b.data.as_slice::<f32>());
-            let tasks = (0..A * A).flat_map(|e| (0..s.oc).step_by(CHANNELS).map(move |c| (e, c)));
-            each(alone, tasks, |(e, first)| {
-                for k0 in (0..tiles.len()).step_by(BLOCK) {
-                    for c0 in (0..s.c).step_by(nr) {
-                        for oc in (first..s.oc.min(first + CHANNELS)).step_by(V::ROWS) {
-                            let tile = Tile {
-                                k: BLOCK.min(tiles.len() - k0),
-                                a: pa[a.at(e, oc, k0)..].as_ptr(),
-                                a_step: a.width,
-                                b: pb[b.at(e, c0, k0)..].as_ptr(),
-                                b_step: nr,
-                                rows: V::ROWS.min(s.oc - oc),
-                                columns: nr.min(s.c - c0),
-                                c: to.get().wrapping_add(part * weight + (e * s.oc + oc) * s.c + c0),
-                                ldc: s.c,
-                                add: t0 + k0 > own.start,
-                                finish: Finish::NOTHING,
-                            };
-                            // SAFETY: the instructions are here; the panels hold these steps of whole tiles; each task has its rows
-                            // of its part's products at its point.
-                            unsafe { V::run(tile) }
-                        }
-                    }
-                }
-            });
-        }
-    });
-    let products = products.as_slice::<f32>();
-    let dw = outputs[0].as_mut_slice::<f32>(); // dw [oc,c,3,3]
-    dw.par_chunks_mut((9 * s.c).max(1)).enumerate().for_each(|(oc, dw)| {
-        let kernel = Back::<T, M, A> { products, oc, sizes: [s.oc, s.c], dw, accum, transform: PhantomData };
+    let (grid, panel) = (from.tiles(M), WIDTH * V::LANES);
+    let Cut { parts, rows } = cut::<M, A>(s);
+    let packed = |rows: Range<usize>, alone: bool| {
+        let tiles = rows.start * grid[1]..rows.end * grid[1];
+        let mut a = Panels::new(A * A, s.oc, V::LANES.max(V::ROWS), tiles.len());
+        let mut b = Panels::new(A * A, s.c, panel, tiles.len());
+        a.fill::<V, Spread<T>, M, M, A>(&gradient, dout, tiles.clone(), alone);
+        b.fill::<V, Input<T, M>, M, A, A>(&from, x, tiles, alone);
+        [a, b]
+    };
+    let back = |products: &Products, oc: usize, dw: &mut [f32], accum: Accum| {
         // SAFETY: the instructions are here, and Back holds no pointers.
-        unsafe { V::run(kernel) }
-    });
+        unsafe { V::run(Back::<T, M, A> { products, oc, dw, accum, transform: PhantomData }) }
+    };
+    let all = from.n * grid[0];
+    let some = |all: Range<usize>, size: usize| all.clone().step_by(size).map(move |i| i..all.end.min(i + size));
+    let dw = outputs[0].as_mut_slice::<f32>(); // dw [oc,c,3,3]
+
+    if parts > 1 {
+        let weight = A * A * s.oc * s.c;
+        let mut sums = Buffer::new(DType::F32, parts * weight);
+        sums.as_mut_slice::<f32>().par_chunks_exact_mut(weight).with_max_len(1).enumerate().for_each(|(part, sums)| {
+            let own = all * part / parts..all * (part + 1) / parts;
+            // A part without rows is a sum of nothing.
+            if own.is_empty() {
+                sums.fill(0.0);
+            }
+            for turn in some(own.clone(), rows) {
+                let add = turn.start > own.start;
+                let [a, b] = packed(turn, true);
+                multiply::<V>(A * A, [&a, &b], [0..s.oc, 0..s.c], sums, add);
+            }
+        });
+        let products = Products { sums: sums.as_slice(), oc: 0..s.oc, c: 0..s.c };
+        dw.par_chunks_exact_mut(9 * s.c).enumerate().for_each(|(oc, dw)| back(&products, oc, dw, accum));
+        return;
+    }
+    assert!(dw.len() == 9 * s.oc * s.c);
+    let to = Shared(dw.as_mut_ptr());
+    for turn in some(0..all, rows) {
+        let accum = if turn.start == 0 { accum } else { Accum::Add };
+        let [a, b] = packed(turn, false);
+        let blocks = some(0..s.oc, CHANNELS).flat_map(|oc| some(0..s.c, panel).map(move |c| (oc.clone(), c)));
+        let tasks: Vec<_> = blocks.collect();
+        tasks.into_par_iter().with_max_len(1).for_each(|(ocs, cs)| {
+            let mut sums = Buffer::new(DType::F32, A * A * ocs.len() * cs.len());
+            multiply::<V>(A * A, [&a, &b], [ocs.clone(), cs.clone()], sums.as_mut_slice(), false);
+            let products = Products { sums: sums.as_slice(), oc: ocs.clone(), c: cs.clone() };
+            for oc in ocs {
+                let (at, len) = (9 * (oc * s.c + cs.start), 9 * cs.len());
+                // SAFETY: inside of dw (asserted), and this task's alone.
+                back(&products, oc, unsafe { std::slice::from_raw_parts_mut(to.get().add(at), len) }, accum);
+            }
+        });
+    }
 }
