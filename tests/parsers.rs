@@ -31,14 +31,13 @@ pub const ALL: [&Parser; 11] =
     [&SAFETENSORS, &PTH, &LEGACY, &HDF5, &KERAS_ZIP, &KERAS_JSON, &ONNX, &CARD, &TRAINING, &JPEG, &PNG];
 
 /// A JSON header and raw values.
-pub const SAFETENSORS: Parser = Parser { name: "safetensors", seeds: &[], factor: 64, constant: CONSTANT, parse: any_network };
-/// `torch.save` of today: a pickle and storages in a zip. Each byte of a pickle may be an object of 88 bytes in a list that doubles. What a
-/// pickle remembers it may use again and again; the reader copies it, up to 64 MiB.
+pub const SAFETENSORS: Parser = Parser { name: "safetensors", seeds: &[], factor: 64, constant: WEIGHTS, parse: any_network };
+/// `torch.save` of today: a pickle and storages in a zip. Each byte of a pickle may be an object of 88 bytes in a list that doubles.
 pub const PTH: Parser = Parser {
     name: "pth",
     seeds: &["models/tests/weights/fixtures/zip.pth", "models/tests/weights/fixtures/expanded.pth"],
     factor: OBJECT,
-    constant: CONSTANT + COPIES,
+    constant: WEIGHTS,
     parse: weights,
 };
 /// `torch.save` of PyTorch before 1.6: pickles and storages, one after another.
@@ -46,21 +45,21 @@ pub const LEGACY: Parser = Parser {
     name: "legacy",
     seeds: &["models/tests/weights/fixtures/legacy.th"],
     factor: OBJECT,
-    constant: CONSTANT + COPIES,
+    constant: WEIGHTS,
     parse: weights,
 };
 /// Whole Keras models, and weights alone.
-pub const HDF5: Parser = Parser { name: "hdf5", seeds: &["tests/goldens/keras"], factor: 64, constant: CONSTANT, parse: weights };
+pub const HDF5: Parser = Parser { name: "hdf5", seeds: &["tests/goldens/keras"], factor: 64, constant: WEIGHTS, parse: weights };
 /// Keras 3's archive: an architecture and HDF5 in a zip, which may be compressed.
-pub const KERAS_ZIP: Parser = Parser { name: "keras_zip", seeds: &[], factor: 512, constant: CONSTANT, parse: weights };
+pub const KERAS_ZIP: Parser = Parser { name: "keras_zip", seeds: &[], factor: 512, constant: WEIGHTS, parse: weights };
 /// A graph and its initializers in Protocol Buffers.
-pub const ONNX: Parser = Parser { name: "onnx", seeds: &[], factor: 512, constant: CONSTANT, parse: weights };
+pub const ONNX: Parser = Parser { name: "onnx", seeds: &[], factor: 512, constant: WEIGHTS, parse: weights };
 /// The architecture within a Keras file.
 pub const KERAS_JSON: Parser = Parser { name: "keras_json", seeds: &[], factor: 512, constant: CONSTANT, parse: keras_json };
 /// What a safetensors file of this project says of its network.
 pub const CARD: Parser = Parser { name: "card", seeds: &[], factor: 64, constant: CONSTANT, parse: card };
 /// The state that a training run goes on from.
-pub const TRAINING: Parser = Parser { name: "training", seeds: &[], factor: 64, constant: CONSTANT, parse: training };
+pub const TRAINING: Parser = Parser { name: "training", seeds: &[], factor: 64, constant: WEIGHTS, parse: training };
 /// A block of 8 x 8 pixels may take one bit, and stand among four that pad a narrow picture: 128 bytes of coefficients and 64 of samples
 /// each, and pixels.
 pub const JPEG: Parser =
@@ -75,8 +74,9 @@ const CONSTANT: usize = 48 << 20;
 /// An object of a pickle, while a list of such is moved to where it has room for twice as many.
 const OBJECT: usize = 88 * 3;
 
-/// What the reader of pickles stops at, with its tables.
-const COPIES: usize = 96 << 20;
+/// The same for files of weights: whatever its name, such a file may be a pickle. What a pickle remembers it may use again and again; the
+/// reader copies it, up to 64 MiB, and has tables of what it copied.
+const WEIGHTS: usize = CONSTANT + (96 << 20);
 
 impl Parser {
     /// Parses a file; `memory` is the program's allocator. The error is what the program would say.
