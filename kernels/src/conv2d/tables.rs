@@ -45,6 +45,8 @@ fn cases() -> Vec<Conv2dSpec> {
         Conv2dSpec { padding: [1; 4], ..base(1, 63, 6, 7, 65, 3) },
         Conv2dSpec { padding: [1; 4], bias: true, ..base(1, 64, 15, 14, 33, 3) },
         Conv2dSpec { padding: [1; 4], ..base(3, 8, 21, 19, 12, 3) },
+        // Rows longer than what is transformed at a time.
+        Conv2dSpec { padding: [1; 4], ..base(1, 17, 5, 131, 18, 3) },
         // Long sums for the weight gradient.
         Conv2dSpec { padding: [1; 4], ..base(2, 3, 64, 60, 5, 3) },
         // What inference fuses.

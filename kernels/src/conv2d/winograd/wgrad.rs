@@ -225,13 +225,22 @@ pub(in crate::conv2d) fn run<V: Vector, T: Transform<M, A>, const M: usize, cons
     outputs: &mut [&mut Buffer],
     accum: Accum,
 ) {
-    let (dout, x) = (inputs[0].as_slice::<f32>(), inputs[1].as_slice::<f32>()); // dout [n,oc,oh,ow], x [n,c,h,w]
-    assert!(simd::here::<V>() && dout.len() >= s.out_len() && x.len() >= s.in_len());
+    gradient::<V, T, M, A>(s, cut::<M, A>(s), [inputs[0].as_slice(), inputs[1].as_slice()], outputs[0].as_mut_slice(), accum);
+}
+
+/// `dw [oc, c, 3, 3]` from `dout [n, oc, oh, ow]` and `x [n, c, h, w]`.
+fn gradient<V: Vector, T: Transform<M, A>, const M: usize, const A: usize>(
+    s: &Conv2dSpec,
+    Cut { parts, rows }: Cut,
+    [dout, x]: [&[f32]; 2],
+    dw: &mut [f32],
+    accum: Accum,
+) {
+    assert!(simd::here::<V>() && dout.len() >= s.out_len() && x.len() >= s.in_len() && dw.len() == 9 * s.oc * s.c);
     let from = Problem::forward(s);
     // Tiles of `dout` are patches without overlap of an image that has the output's size and channels.
     let gradient = Problem { c: s.oc, h: from.oh, w: from.ow, pad: [0, 0], ..from };
     let (grid, panel) = (from.tiles(M), WIDTH * V::LANES);
-    let Cut { parts, rows } = cut::<M, A>(s);
     let packed = |rows: Range<usize>, alone: bool| {
         let tiles = rows.start * grid[1]..rows.end * grid[1];
         let mut a = Panels::new(A * A, s.oc, V::LANES.max(V::ROWS), tiles.len());
@@ -246,7 +255,6 @@ pub(in crate::conv2d) fn run<V: Vector, T: Transform<M, A>, const M: usize, cons
     };
     let all = from.n * grid[0];
     let some = |all: Range<usize>, size: usize| all.clone().step_by(size).map(move |i| i..all.end.min(i + size));
-    let dw = outputs[0].as_mut_slice::<f32>(); // dw [oc,c,3,3]
 
     if parts > 1 {
         let weight = A * A * s.oc * s.c;
@@ -267,7 +275,6 @@ pub(in crate::conv2d) fn run<V: Vector, T: Transform<M, A>, const M: usize, cons
         dw.par_chunks_exact_mut(9 * s.c).enumerate().for_each(|(oc, dw)| back(&products, oc, dw, accum));
         return;
     }
-    assert!(dw.len() == 9 * s.oc * s.c);
     let to = Shared(dw.as_mut_ptr());
     for turn in some(0..all, rows) {
         let accum = if turn.start == 0 { accum } else { Accum::Add };
@@ -284,5 +291,42 @@ pub(in crate::conv2d) fn run<V: Vector, T: Transform<M, A>, const M: usize, cons
                 back(&products, oc, unsafe { std::slice::from_raw_parts_mut(to.get().add(at), len) }, accum);
             }
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::F4;
+    use super::*;
+
+    /// The same gradient, however the tiles are shared out.
+    struct Cuts;
+
+    impl Kernel for Cuts {
+        type Out = ();
+        #[inline(always)]
+        unsafe fn run<V: Vector>(self) {
+            let s = Conv2dSpec { padding: [1, 0, 2, 1], ..Conv2dSpec::simple(2, 53, 18, 13, 70, 3) };
+            let numbers = |len: usize| (0..len).map(|i| ((i * 7919) % 1013) as f32 / 1013.0 - 0.5).collect::<Vec<_>>();
+            let (dout, x) = (numbers(s.out_len()), numbers(s.in_len()));
+            // More parts than rows too: some are empty then.
+            let cuts = [(1, 100), (1, 3), (1, 1), (4, 1), (3, 2), (20, 9)];
+            let [first, others @ ..] = cuts.map(|(parts, rows)| {
+                let mut dw = vec![1.0; s.weight_len()];
+                gradient::<V, F4, 4, 6>(&s, Cut { parts, rows }, [&dout, &x], &mut dw, Accum::Add);
+                dw
+            });
+            for (other, cut) in others.iter().zip(&cuts[1..]) {
+                for (i, (a, b)) in first.iter().zip(other).enumerate() {
+                    assert!((a - b).abs() < 1e-4, "{cut:?}, place {i}: {a} and {b}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn how_tiles_are_shared_out_changes_rounding_only() {
+        // SAFETY: the kernel holds no pointers.
+        unsafe { simd::dispatch(Cuts) }
     }
 }
