@@ -1,6 +1,6 @@
 //! Finding a network's parameters in checkpoints under other people's names.
 
-use convscope_models::weights::{Checkpoint, Expected, Matched, Mismatch, WeightsError, match_tensors};
+use convscope_models::weights::{Checkpoint, Expected, Matched, Mismatch, Unmatched, WeightsError, match_tensors};
 
 use crate::{fixture, ramps};
 
@@ -128,17 +128,23 @@ fn long_lists_are_cut_in_display_only() {
     assert_eq!(text.lines().count(), 1 + Mismatch::SHOWN + 1 + 1);
 }
 
+/// Every name has one near it on the other side, so those without were not compared: of two lists of names that a file may make as long
+/// as it likes, no more than 100,000 pairs are.
 #[test]
-fn thousands_of_strangers_are_compared_in_bounded_time() {
+fn few_of_thousands_of_strangers_are_compared() {
     let folder = tempfile::tempdir().unwrap();
-    let names: Vec<String> = (0..20_000).map(|i| format!("block{}.stage{i}.conv_{i}.weight_{i}", i % 7)).collect();
+    let names: Vec<String> = (0..20_000).map(|i| format!("layer{}.conv_{i}.weight", i % 1000)).collect();
     let tensors: Vec<(&str, &[usize])> = names.iter().map(|name| (name.as_str(), &[][..])).collect();
     let checkpoint = ramps(folder.path(), "many", &tensors);
-    let network: Vec<Expected> = (0..1000).map(|i| Expected { name: format!("layer{i}.conv.weight"), shape: vec![1] }).collect();
-    let start = std::time::Instant::now();
+    let expected = |i: usize| Expected { name: format!("layer{i}.conv{i}.weight"), shape: vec![1] };
+    let network: Vec<Expected> = (0..1000).map(expected).collect();
     let report = mismatch(&network, &checkpoint);
     assert_eq!((report.missing.len(), report.unexpected.len()), (1000, 20_000));
-    assert!(start.elapsed().as_secs() < 10, "{:?}", start.elapsed());
+    let suggested = |list: &[Unmatched]| list.iter().filter(|tensor| tensor.nearest.is_some()).count();
+    let in_the_file = 20_000 + 20_000;
+    let in_the_network = 1000 + 1000;
+    assert_eq!(suggested(&report.missing), 100_000 / in_the_file);
+    assert_eq!(suggested(&report.unexpected), 100_000 / in_the_network);
 }
 
 /// Inception-v3's auxiliary classifier and DenseNet's old names, as torchvision's files have them.
