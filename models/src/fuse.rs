@@ -40,6 +40,7 @@ impl Network {
         let mut chains = vec![None; self.layers.len()];
         let mut taken = vec![false; self.layers.len()];
         for (id, layer) in self.ids().filter(|(_, layer)| first(&layer.kind)) {
+            let is_conv = matches!(layer.kind, LayerKind::Conv2d(_));
             let mut chain = Chain { first: id, norm: None, inputs: layer.inputs.clone(), relu: false };
             let mut end = id;
             while let Some(next) = self.only_reader(end) {
@@ -47,7 +48,9 @@ impl Network {
                 let alone = chain.inputs.len() == 1;
                 match after.kind {
                     _ if keep.contains(&end) || taken[next.0] || chain.relu => break,
-                    LayerKind::BatchNorm2d { .. } if end == id && !first(&after.kind) => chain.norm = Some(next),
+                    LayerKind::BatchNorm2d { .. } | LayerKind::FrozenBatchNorm2d { .. } if end == id && is_conv => {
+                        chain.norm = Some(next);
+                    }
                     LayerKind::Add if after.inputs.len() == 2 && alone => {
                         chain.inputs.extend(after.inputs.iter().filter(|i| **i != end));
                     }
@@ -107,7 +110,9 @@ impl Model {
         let Some(norm) = chain.norm else {
             return Ok((weight.clone(), bias.cloned()));
         };
-        let LayerKind::BatchNorm2d { eps, .. } = self.network[norm].kind else { unreachable!("chains said so") };
+        let (LayerKind::BatchNorm2d { eps, .. } | LayerKind::FrozenBatchNorm2d { eps, .. }) = self.network[norm].kind else {
+            unreachable!("chains said so")
+        };
         let [gamma, beta, mean, var] = [0, 1, 2, 3].map(|i| self.layer_params(norm)[i].f32());
         let scales: Vec<f64> = gamma.iter().zip(var).map(|(g, v)| f64::from(*g) / (f64::from(*v) + eps).sqrt()).collect();
         let each = weight.len() / scales.len().max(1);

@@ -241,8 +241,8 @@ fn random(network: &Network) -> Result<Vec<Tensor>, LoadError> {
     let tensor = |p: &crate::network::Param| {
         let kind = Kind::of(&p.name, &p.shape, |name| names.contains(name));
         let values = match p.kind {
-            ParamKind::FixedScale => vec![1.0; p.len()],
-            ParamKind::FixedShift => vec![0.0; p.len()],
+            ParamKind::FixedScale | ParamKind::FixedVar => vec![1.0; p.len()],
+            ParamKind::FixedShift | ParamKind::FixedMean => vec![0.0; p.len()],
             _ => fill_value(&p.name, kind, p.fan_in, p.len()),
         };
         Ok(Tensor::from_slice(p.shape.clone(), &values)?)

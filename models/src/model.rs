@@ -1,7 +1,7 @@
 //! A network with its weights, and running it.
 
 use crate::fuse::{Chain, Fused};
-use crate::network::{LayerId, LayerKind, Network, ParamKind, Pool2d};
+use crate::network::{LayerId, LayerKind, Network, Pool2d};
 use convscope_engine::kernels::pointwise::Binary;
 use convscope_engine::kernels::pool::Windows;
 use convscope_engine::kernels::{DType, Device};
@@ -84,6 +84,11 @@ impl Model {
                 range.0 = i;
             }
             range.1 += 1;
+        }
+        for (id, layer) in network.ids() {
+            if let Some(owner) = layer.shares {
+                ranges[id.0] = ranges[owner.0];
+            }
         }
         let fused = vec![None; network.layers.len()];
         Ok(Model { network, params, ranges, device: Device::Cpu, fused })
@@ -247,9 +252,7 @@ impl Model {
 
     /// The weight tensor of a convolution or dense layer.
     pub fn weight(&self, id: LayerId) -> Option<&Tensor> {
-        let params = self.network.params();
-        let at = params.iter().position(|p| p.layer == id && p.kind == ParamKind::Weight)?;
-        self.params.get(at)
+        matches!(self.network[id].kind, LayerKind::Conv2d(_) | LayerKind::Linear { .. }).then(|| &self.layer_params(id)[0])
     }
 }
 
@@ -292,6 +295,9 @@ fn apply(tape: &mut Tape, kind: &LayerKind, x: &[Var], params: &[Var], mode: Mod
                     tape.apply(BatchNormTraining { eps: *eps, residual, relu }.into(), &all)
                 }
             };
+        }
+        LayerKind::FrozenBatchNorm2d { eps, .. } => {
+            return tape.batch_norm(x[0], params[0], params[1], [params[2], params[3]], *eps);
         }
         LayerKind::Dropout { p } => match mode {
             // The identity: the same numbers under the same shape.

@@ -163,6 +163,25 @@ def nested():
     return keras.Model(photo, L.Dense(2, activation="softmax", name="classes")(top(base(x))), name="nested")
 
 
+def twice():
+    """What is called more than once: layers of every kind with weights, a model, a layer within it that it shares; statistics that are given."""
+    photo = L.Input((20, 17, 3), name="photo")
+    x = L.Normalization(mean=[0.4, 0.5, 0.6], variance=[0.2, 0.3, 0.25], name="given")(photo)
+    image = L.Input((None, None, 3), name="half")
+    conv, norm, wide = L.Conv2D(3, 3, padding="same", name="conv"), L.BatchNormalization(scale=False, name="norm"), L.Dense(3, name="wide")
+    y = norm(conv(image))
+    y = wide(norm(conv(L.ReLU(name="relu")(y))))
+    tower = keras.Model(image, y, name="tower")
+    scales = L.Normalization(name="scales")
+    separable, slopes = L.SeparableConv2D(3, 3, activation="tanh", name="separable"), L.PReLU(shared_axes=[1, 2], name="slopes")
+    a = scales(tower(x))
+    b = scales(tower(slopes(separable(a))))
+    c = slopes(separable(L.Activation("sigmoid", name="gate")(b)))
+    dense = L.Dense(3, name="dense")
+    vectors = [L.GlobalAveragePooling2D(name=f"mean_{i}")(x) for i, x in enumerate([a, b, c])]
+    return keras.Model(photo, L.Dense(2, activation="softmax", name="classes")(L.Add(name="sum")([dense(dense(v)) for v in vectors])), name="twice")
+
+
 def cats_and_dogs():
     """The four blocks of "Deep learning with Python" (2017, listing 5.5) at an eighth of the width."""
     blocks = []
@@ -212,18 +231,20 @@ def keras_1(out, model):
 
 
 def run(name, model, size=None, step=1, to_last=(0, 2, 3, 1)):
-    """Every `step`-th row and column of the gradient; `to_last` is the order of the model's axes."""
+    """Every `step`-th row and column of the gradient; `to_last` is the order of the model's axes. And how many parameters, how many of them
+    trained, a model has that is not frozen."""
     h, w, c = [model.input_shape[to_last.index(axis)] for axis in (2, 3, 1)]
     (h, w), name = size or (h, w), name if size is None else f"{name}.{size[0]}x{size[1]}"
     x = fill_image(f"keras.{name}", 1, c, h, w).transpose(to_last)
     probabilities = model(x).detach().cpu().numpy()
+    counts = [model.count_params(), sum(variable.value.numel() for variable in model.trainable_weights)]
     # The activation of the last layer is the network's head.
     last, model.layers[-1].activation = model.layers[-1].activation, keras.activations.linear
     leaf = torch.tensor(np.ascontiguousarray(x), requires_grad=True)
     raw = model(leaf)
     dx = torch.autograd.grad(raw[0, 0], leaf)[0]
     model.layers[-1].activation = last
-    return {f"{name}.probabilities": probabilities, f"{name}.logits": raw.detach().cpu().numpy(),
+    return {f"{name}.parameters": np.array(counts, np.float32), f"{name}.probabilities": probabilities, f"{name}.logits": raw.detach().cpu().numpy(),
             f"{name}.dx": dx.cpu().numpy().transpose(np.argsort(to_last))[:, :, ::step, ::step]}
 
 
@@ -267,6 +288,10 @@ def make(out, shared):
         model.save(folder / f"nested.{kind}")
     inner = keras.Sequential([L.Input(model.input_shape[1:]), *model.layers[2:]])
     tensors |= run("nested", inner)
+    model = filled(twice())
+    for kind in ["h5", "keras"]:
+        model.save(folder / f"twice.{kind}")
+    tensors |= run("twice", model)
     model = filled(cats_and_dogs())
     model.save(folder / "cats_and_dogs.keras")
     tensors |= run(model.name, model, step=10)

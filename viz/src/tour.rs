@@ -11,8 +11,8 @@ pub fn stages(network: &Network, h: usize, w: usize) -> Result<Vec<LayerId>, Net
     let mut last: Vec<([usize; 2], LayerId)> = Vec::new();
     for (id, size) in maps(network, &network.shapes(h, w)?) {
         let kind = &network[id].kind;
-        let computes =
-            kind.is_activation() || matches!(kind, LayerKind::Conv2d(_) | LayerKind::BatchNorm2d { .. } | LayerKind::Add);
+        let norm = matches!(kind, LayerKind::BatchNorm2d { .. } | LayerKind::FrozenBatchNorm2d { .. });
+        let computes = kind.is_activation() || norm || matches!(kind, LayerKind::Conv2d(_) | LayerKind::Add);
         if !computes || network.in_shortcut(id) {
             continue;
         }

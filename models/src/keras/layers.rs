@@ -249,8 +249,9 @@ impl Translator {
         }
         let channels = self.net.channels(x.id);
         let given = [spec.reals("mean", channels)?, spec.reals("variance", channels)?];
+        let measured = given.contains(&None);
         // Keras divides by a deviation of at least 1e-7.
-        let kind = LayerKind::BatchNorm2d { channels, eps: 1e-14, momentum: 0.0, scale: false, shift: false };
+        let kind = LayerKind::FrozenBatchNorm2d { channels, eps: 1e-14, measured };
         let id = self.net.layer(&spec.name, kind, &[x.id]);
         let mut constant = |param, values| self.weights.push(Weight { layer: id, param, from: From::Values(values) });
         constant("weight", vec![1.0; channels]);
@@ -342,11 +343,8 @@ impl Translator {
             let affine = Unary::Affine(scale[0], offset[0]);
             self.net.activation(&spec.name, x.id, affine)
         } else {
-            let id = self.net.layer(
-                &spec.name,
-                LayerKind::BatchNorm2d { channels, eps: 0.0, momentum: 0.0, scale: true, shift: true },
-                &[x.id],
-            );
+            let kind = LayerKind::FrozenBatchNorm2d { channels, eps: 0.0, measured: false };
+            let id = self.net.layer(&spec.name, kind, &[x.id]);
             let (zeros, ones) = (vec![0.0; channels], vec![1.0; channels]);
             for (param, values) in [("weight", scale), ("bias", offset), ("running_mean", zeros), ("running_var", ones)] {
                 self.weights.push(Weight { layer: id, param, from: From::Values(values) });

@@ -16,7 +16,7 @@
 //!
 //! Layers keep their Keras names. One that is several here, such as a convolution with its activation or a separable convolution, is a
 //! scope of that name, which stands for its output as in Keras; so is a model within the model. A layer that is called several times
-//! is as many layers here, with the same weights.
+//! is as many layers here, which [share](crate::network::Layer::shares) their parameters.
 //!
 //! Known are `Conv2D`, `DepthwiseConv2D`, `SeparableConv2D`, `Dense`, `BatchNormalization`, `Normalization`, `Rescaling`, the poolings
 //! and their global forms, `Activation` with the functions of Keras, `ReLU`, `LeakyReLU`, `ELU`, `PReLU` (one slope a channel),

@@ -7,6 +7,7 @@ use super::weights::{From, Variable, Weight};
 use crate::network::{Builder, Classes, Head, LayerId, LayerKind, Network, Preprocess, ScopeKind};
 use crate::preprocess::{ChannelOrder, Normalization, Resize};
 use crate::weights::Layout;
+use std::collections::HashMap;
 use std::rc::Rc;
 
 /// Side of the input where a file leaves it open: that of the networks for ImageNet.
@@ -141,6 +142,31 @@ impl Translator {
     }
 }
 
+/// Has layers that the same variables fill in the same order use one set of parameters: Keras counts and trains it once. Returns what
+/// fills those that are left.
+///
+/// A dense layer that is called on flattened maps of unlike shapes finds its inputs in unlike orders here, and keeps two.
+fn share(net: &mut Builder, weights: Vec<Weight>) -> Vec<Weight> {
+    let mut kept: Vec<Weight> = Vec::with_capacity(weights.len());
+    // Where the weights begin of the layers that a layer of Keras was so far.
+    let mut owners: HashMap<*const Spec, Vec<usize>> = HashMap::new();
+    let mut weights = weights.into_iter().peekable();
+    while let Some(layer) = weights.peek().map(|weight| weight.layer) {
+        let own: Vec<Weight> = std::iter::from_fn(|| weights.next_if(|weight| weight.layer == layer)).collect();
+        let Some(spec) = own.iter().find_map(|weight| weight.from.spec()) else {
+            kept.extend(own);
+            continue;
+        };
+        let known = owners.entry(spec).or_default();
+        let same = |start: usize| kept[start..].iter().zip(&own).filter(|(a, b)| a.fills_as(b)).count() == own.len();
+        if !known.iter().any(|&start| same(start) && net.share(layer, kept[start].layer)) {
+            known.push(kept.len());
+            kept.extend(own);
+        }
+    }
+    kept
+}
+
 /// The network of a graph, up to the layers that are not known.
 pub(super) fn translate(graph: &Graph) -> Result<Plan, String> {
     let input = Rc::clone(&graph.calls[0].spec);
@@ -168,6 +194,7 @@ pub(super) fn translate(graph: &Graph) -> Result<Plan, String> {
     };
     let output = translator.walk(graph, Value::map(LayerId::INPUT), Place { leads: true, ends: true })?;
     let Translator { mut net, weights, head, normalization, unknown, .. } = translator;
+    let weights = share(&mut net, weights);
     let (classes, head) = match output.map(|value| (value.id, net.spatial(value.id))) {
         None => {
             let unknown = unknown.clone().unwrap_or_default();

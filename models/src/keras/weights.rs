@@ -1,8 +1,10 @@
 //! Which variable of a file fills which parameter.
 
+use super::fields::Spec;
 use super::graph::Call;
 use crate::network::LayerId;
 use crate::weights::{Checkpoint, Layout, StoredTensor};
+use std::rc::Rc;
 
 /// A parameter of the network and what fills it.
 #[derive(Debug)]
@@ -11,6 +13,30 @@ pub(super) struct Weight {
     /// Last part of the parameter's name, such as `running_mean`.
     pub param: &'static str,
     pub from: From,
+}
+
+impl Weight {
+    /// Whether the other one is the same parameter, filled by the same variable in the same order or by the same numbers.
+    pub fn fills_as(&self, other: &Self) -> bool {
+        let same = match (&self.from, &other.from) {
+            (From::Variable(call, variable, layout), From::Variable(other, others, orders)) => {
+                Rc::ptr_eq(&call.spec, &other.spec) && variable.index == others.index && layout == orders
+            }
+            (From::Values(values), From::Values(others)) => values == others,
+            _ => false,
+        };
+        same && self.param == other.param
+    }
+}
+
+impl From {
+    /// The layer whose variable it is.
+    pub fn spec(&self) -> Option<*const Spec> {
+        match self {
+            Self::Variable(call, ..) => Some(Rc::as_ptr(&call.spec)),
+            Self::Values(_) => None,
+        }
+    }
 }
 
 /// Where a parameter's values come from.

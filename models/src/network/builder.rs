@@ -66,7 +66,7 @@ impl Builder {
         });
         let network = Network {
             name: name.to_owned(),
-            layers: vec![Layer { name: "input".into(), kind: LayerKind::Input, inputs: Vec::new() }],
+            layers: vec![Layer { name: "input".into(), kind: LayerKind::Input, inputs: Vec::new(), shares: None }],
             scopes: Vec::new(),
             input,
             classes: Classes::Count(0),
@@ -249,7 +249,7 @@ impl Builder {
     /// Any layer, as it is given.
     pub fn layer(&mut self, name: &str, kind: LayerKind, inputs: &[LayerId]) -> LayerId {
         let name = self.full_name(name);
-        let layer = Layer { name, kind, inputs: inputs.to_vec() };
+        let layer = Layer { name, kind, inputs: inputs.to_vec(), shares: None };
         let shape = self.network.layer_shape(&layer, &self.shapes).and_then(|shape| match shape.spatial() {
             Some([h, w]) if h == 0 || w == 0 => Err(self.too_deep(&layer, [h, w])),
             _ => {
@@ -264,6 +264,16 @@ impl Builder {
         self.shapes.push(shape);
         self.network.layers.push(layer);
         self.network.output()
+    }
+
+    /// Has `layer` use the parameters of `owner`, a layer before it, if it wants such. Returns whether it does.
+    pub fn share(&mut self, layer: LayerId, owner: LayerId) -> bool {
+        self.network.layers[layer.0].shares = Some(owner);
+        let well = self.network.shares_well(layer);
+        if !well {
+            self.network.layers[layer.0].shares = None;
+        }
+        well
     }
 
     /// That every layer so far fits.

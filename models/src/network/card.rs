@@ -62,6 +62,9 @@ impl Architecture {
             return Err(format!("has scope {:?} outside its layers", crate::text::one_line(&scope.name)));
         }
         let mut network = Network { name, layers, scopes, input, classes, head, preprocess };
+        if let Some((_, layer)) = network.ids().find(|(id, _)| !network.shares_well(*id)) {
+            return Err(format!("has layer {:?} share parameters that are not those it wants", layer.name));
+        }
         let InputSpec { height, width, .. } = network.input;
         let shapes = network.shapes(height, width).map_err(|e| e.to_string())?;
         match shapes.last() {
@@ -154,6 +157,8 @@ mod tests {
             ("\"in_channels\":3", "\"in_channels\":4"),
             ("\"output\":", "\"output\":7"),
             ("\"kind\":\"input\"", "\"kind\":\"flatten\""),
+            ("\"inputs\":[1]", "\"inputs\":[1],\"shares\":1"),
+            ("\"inputs\":[1]", "\"inputs\":[1],\"shares\":99"),
         ] {
             assert!(text.contains(from), "{from} is not in {text}");
             let damaged = BTreeMap::from([(METADATA.to_string(), text.replacen(from, to, 1))]);

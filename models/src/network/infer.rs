@@ -141,7 +141,7 @@ impl LayerKind {
             Self::Activation(_) | Self::Softmax | Self::Dropout { .. } => Ok((*input).clone()),
             Self::Conv2d(conv) => conv.output_shape(map()?),
             Self::MaxPool2d(pool) | Self::AvgPool2d { pool, .. } => pool.output_shape(map()?),
-            Self::BatchNorm2d { channels, .. } | Self::PRelu { channels } => {
+            Self::BatchNorm2d { channels, .. } | Self::FrozenBatchNorm2d { channels, .. } | Self::PRelu { channels } => {
                 expect_channels(*channels, input.channels())?;
                 Ok((*input).clone())
             }

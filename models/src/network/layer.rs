@@ -127,6 +127,16 @@ pub enum LayerKind {
         /// Whether it has a shift of its own; without, it is 0.
         shift: bool,
     },
+    /// Batch normalisation by statistics that training leaves alone, as torchvision's layer of this name; scale and shift are constants
+    /// too. Also what scales and shifts each channel by numbers of its own.
+    FrozenBatchNorm2d {
+        /// Channels.
+        channels: usize,
+        /// Added to the variance.
+        eps: f64,
+        /// Whether the statistics are weights, measured on a data set (Keras's adapted `Normalization`), rather than settings.
+        measured: bool,
+    },
     /// A function of one number on every value, such as ReLU.
     Activation(Unary),
     /// `x` where positive, a learned slope per channel times `x` elsewhere (He et al. 2015, "Delving deep into rectifiers").
@@ -210,6 +220,7 @@ impl LayerKind {
             Self::Input => "Input",
             Self::Conv2d(_) => "Conv2d",
             Self::BatchNorm2d { .. } => "BatchNorm2d",
+            Self::FrozenBatchNorm2d { .. } => "FrozenBatchNorm2d",
             Self::Activation(function) => function.name(),
             Self::PRelu { .. } => "PReLU",
             Self::Softmax => "Softmax",

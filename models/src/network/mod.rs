@@ -69,6 +69,9 @@ pub struct Layer {
     pub kind: LayerKind,
     /// What it reads; always layers before it.
     pub inputs: Vec<LayerId>,
+    /// The layer before it whose parameters it uses, where a model calls one layer several times; it has none of its own then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shares: Option<LayerId>,
 }
 
 /// What a scope stands for in its family.
@@ -204,6 +207,11 @@ impl Network {
     /// The last layer with weights: the one that a network for other classes has of its own.
     pub fn classifier(&self) -> Option<LayerId> {
         self.params().last().map(|param| param.layer)
+    }
+
+    /// The layer that has the parameters of `id`: itself, unless it [shares](Layer::shares) them.
+    pub fn owner(&self, id: LayerId) -> LayerId {
+        self[id].shares.unwrap_or(id)
     }
 
     /// The layer of exactly this name. [`Network::select`] also takes scopes, aliases and numbers.

@@ -15,10 +15,14 @@ pub enum ParamKind {
     BnBias,
     /// Slopes of a PReLU.
     Slope,
-    /// Scale of a batch-norm that has none of its own: 1.
+    /// Scale of a batch-norm that has none of its own: 1, unless the model gives another.
     FixedScale,
-    /// Shift of a batch-norm that has none of its own: 0.
+    /// Shift of a batch-norm that has none of its own: 0, unless the model gives another.
     FixedShift,
+    /// Mean that is a setting of the model.
+    FixedMean,
+    /// Variance that is a setting of the model.
+    FixedVar,
     /// Running mean of a batch-norm.
     RunningMean,
     /// Running variance of a batch-norm.
@@ -31,9 +35,9 @@ impl ParamKind {
         !self.is_fixed() && !matches!(self, Self::RunningMean | Self::RunningVar)
     }
 
-    /// Whether it is the same in every file, and so is in none of Keras's.
+    /// Whether it is a constant of the model rather than a weight, and so in no file of Keras's weights.
     pub fn is_fixed(self) -> bool {
-        matches!(self, Self::FixedScale | Self::FixedShift)
+        matches!(self, Self::FixedScale | Self::FixedShift | Self::FixedMean | Self::FixedVar)
     }
 }
 
@@ -62,47 +66,58 @@ impl Param {
     }
 }
 
+impl LayerKind {
+    /// The tensors of a layer of this kind: the last part of the name, the shape, what it is for, and the products that make up one
+    /// output.
+    pub(super) fn tensors(&self) -> Vec<(&'static str, Vec<usize>, ParamKind, usize)> {
+        let of_channels = |channels: usize, kinds: [ParamKind; 4]| {
+            let names = ["weight", "bias", "running_mean", "running_var"];
+            names.into_iter().zip(kinds).map(|(name, kind)| (name, vec![channels], kind, 1)).collect()
+        };
+        let with_bias = |weight: Vec<usize>, bias: bool| {
+            let (outputs, fan_in) = (weight[0], product(&weight[1..]));
+            let bias = bias.then(|| ("bias", vec![outputs], ParamKind::Bias, fan_in));
+            [("weight", weight, ParamKind::Weight, fan_in)].into_iter().chain(bias).collect()
+        };
+        match self {
+            Self::Conv2d(conv) => with_bias(conv.weight_shape().to_vec(), conv.bias),
+            &Self::Linear { in_features, out_features, bias } => with_bias(vec![out_features, in_features], bias),
+            &Self::BatchNorm2d { channels, scale, shift, .. } => {
+                let scale = if scale { ParamKind::BnWeight } else { ParamKind::FixedScale };
+                let shift = if shift { ParamKind::BnBias } else { ParamKind::FixedShift };
+                of_channels(channels, [scale, shift, ParamKind::RunningMean, ParamKind::RunningVar])
+            }
+            &Self::FrozenBatchNorm2d { channels, measured, .. } => {
+                let [mean, var] = match measured {
+                    true => [ParamKind::RunningMean, ParamKind::RunningVar],
+                    false => [ParamKind::FixedMean, ParamKind::FixedVar],
+                };
+                of_channels(channels, [ParamKind::FixedScale, ParamKind::FixedShift, mean, var])
+            }
+            &Self::PRelu { channels } => vec![("weight", vec![channels], ParamKind::Slope, 1)],
+            _ => Vec::new(),
+        }
+    }
+}
+
 impl Network {
     /// Every tensor of the network's state in the order and under the names of PyTorch's
-    /// `state_dict`, without `num_batches_tracked`.
+    /// `state_dict`, without `num_batches_tracked`. Those of layers that [share](super::Layer::shares) them stand there once.
     pub fn params(&self) -> Vec<Param> {
-        let mut params = Vec::new();
-        for (index, layer) in self.layers.iter().enumerate() {
-            let mut push = |suffix: &str, shape: &[usize], kind: ParamKind, fan_in: usize| {
-                params.push(Param {
-                    name: format!("{}.{suffix}", layer.name),
-                    shape: shape.to_vec(),
-                    kind,
-                    layer: LayerId(index),
-                    fan_in,
-                });
-            };
-            match &layer.kind {
-                LayerKind::Conv2d(conv) => {
-                    let shape = conv.weight_shape();
-                    let fan_in = product(&shape[1..]);
-                    push("weight", &shape, ParamKind::Weight, fan_in);
-                    if conv.bias {
-                        push("bias", &[conv.out_channels], ParamKind::Bias, fan_in);
-                    }
-                }
-                &LayerKind::Linear { in_features, out_features, bias } => {
-                    push("weight", &[out_features, in_features], ParamKind::Weight, in_features);
-                    if bias {
-                        push("bias", &[out_features], ParamKind::Bias, in_features);
-                    }
-                }
-                &LayerKind::BatchNorm2d { channels, scale, shift, .. } => {
-                    push("weight", &[channels], if scale { ParamKind::BnWeight } else { ParamKind::FixedScale }, 1);
-                    push("bias", &[channels], if shift { ParamKind::BnBias } else { ParamKind::FixedShift }, 1);
-                    push("running_mean", &[channels], ParamKind::RunningMean, 1);
-                    push("running_var", &[channels], ParamKind::RunningVar, 1);
-                }
-                &LayerKind::PRelu { channels } => push("weight", &[channels], ParamKind::Slope, 1),
-                _ => {}
-            }
-        }
-        params
+        let owners = self.ids().filter(|(_, layer)| layer.shares.is_none());
+        let params = owners.flat_map(|(id, layer)| {
+            layer.kind.tensors().into_iter().map(move |(suffix, shape, kind, fan_in)| {
+                let name = format!("{}.{suffix}", layer.name);
+                Param { name, shape, kind, layer: id, fan_in }
+            })
+        });
+        params.collect()
+    }
+
+    /// Whether a layer that [shares](super::Layer::shares) parameters finds those that it wants.
+    pub(super) fn shares_well(&self, id: LayerId) -> bool {
+        let Some(owner) = self[id].shares else { return true };
+        owner < id && self[owner].shares.is_none() && self[owner].kind.tensors() == self[id].kind.tensors()
     }
 
     /// Number of trained values: weights, biases, batch-norm scales and shifts. Running statistics

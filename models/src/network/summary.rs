@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{LayerKind, Network, NetworkError, ScopeKind, Shape, product};
+use super::{Layer, LayerKind, Network, NetworkError, Param, ScopeKind, Shape, product};
 use crate::text::thousands;
 
 /// One line of the table.
@@ -16,7 +16,7 @@ pub struct Row {
     pub detail: String,
     /// Shape of the output for one image.
     pub shape: Shape,
-    /// Trained values.
+    /// Trained values; none of a layer that uses another's.
     pub parameters: usize,
     /// Multiply-adds for one image; see [`LayerKind::multiply_adds`].
     pub multiply_adds: usize,
@@ -49,6 +49,9 @@ pub struct Summary {
     pub rows: Vec<Row>,
     /// Sum of the rows' parameters.
     pub parameters: usize,
+    /// What Keras calls the parameters of a model (`count_params()`): with running statistics, and of each `Normalization` the number of
+    /// batches that it was adapted to.
+    pub keras_parameters: usize,
     /// Sum of the rows' multiply-adds.
     pub multiply_adds: usize,
     /// What [torchinfo](https://github.com/TylerYep/torchinfo) calls by that name: with each bias, and once each parameter of a
@@ -75,23 +78,35 @@ impl Network {
             .map(|(layer, shape)| Row {
                 name: layer.name.clone(),
                 kind: layer.kind.type_name(),
-                detail: layer.kind.to_string(),
+                detail: match layer.shares {
+                    None => layer.kind.to_string(),
+                    Some(owner) => format!("{}, weights of {}", layer.kind, self[owner].name),
+                },
                 parameters: 0,
                 multiply_adds: layer.kind.multiply_adds(&shape),
                 shape,
             })
             .collect();
-        for param in self.params().iter().filter(|param| param.kind.is_trained()) {
+        let params = self.params();
+        for param in params.iter().filter(|param| param.kind.is_trained()) {
             rows[param.layer.0].parameters += param.len();
         }
+        let adapted = |layer: &Layer| matches!(layer.kind, LayerKind::FrozenBatchNorm2d { measured: true, .. });
+        let adapted = self.layers.iter().filter(|layer| adapted(layer) && layer.shares.is_none()).count();
+        let stored = params.iter().filter(|param| !param.kind.is_fixed()).map(Param::len);
         let total = |number: &dyn Fn(&Row) -> usize| rows.iter().skip(1).map(number).fold(0, usize::saturating_add);
         Ok(Summary {
             network: self.name.clone(),
             parameters: total(&|row| row.parameters),
+            keras_parameters: stored.fold(adapted, usize::saturating_add),
             multiply_adds: total(&|row| row.multiply_adds),
-            torchinfo_multiply_adds: total(&|row| match (row.kind, row.shape.spatial()) {
-                ("Conv2d", Some([height, width])) => product(&[row.parameters, height, width]),
-                _ => row.parameters,
+            // A layer that uses another's parameters works as much as that one.
+            torchinfo_multiply_adds: self.ids().skip(1).fold(0usize, |sum, (id, layer)| {
+                let parameters = rows[self.owner(id).0].parameters;
+                sum.saturating_add(match (&layer.kind, rows[id.0].shape.spatial()) {
+                    (LayerKind::Conv2d(_), Some([height, width])) => product(&[parameters, height, width]),
+                    _ => parameters,
+                })
             }),
             activations: total(&|row| row.shape.len()),
             counts: self.counts(),
@@ -156,6 +171,10 @@ impl Summary {
         lines.insert(1, rule.clone());
         lines.insert(lines.len() - 1, rule);
         lines.push(self.counts.to_text());
+        if self.keras_parameters > self.parameters {
+            let [rest, all] = [self.keras_parameters - self.parameters, self.keras_parameters].map(thousands);
+            lines.push(format!("{rest} values that training measures: {all} parameters as Keras counts them"));
+        }
         lines.push(format!("photos: {}", self.photos));
         lines.join("\n")
     }
@@ -187,6 +206,7 @@ impl Summary {
             "totals": {
                 "layers": self.rows.len(),
                 "parameters": self.parameters,
+                "keras_parameters": self.keras_parameters,
                 "multiply_adds": self.multiply_adds,
                 "torchinfo_multiply_adds": self.torchinfo_multiply_adds,
                 "activations": self.activations,

@@ -43,10 +43,10 @@ pub fn draw(network: Network, seed: u64) -> Result<Model> {
                 (0..p.len() as u64).map(|at| deviation * normal(seed, at)).collect()
             }
             ParamKind::BnWeight if Kind::of(&p.name, &p.shape, |n| names.contains(n)) == Kind::LastNormWeight => constant(0.0),
-            ParamKind::BnWeight | ParamKind::FixedScale | ParamKind::RunningVar => constant(1.0),
+            ParamKind::BnWeight | ParamKind::FixedScale | ParamKind::FixedVar | ParamKind::RunningVar => constant(1.0),
             // As PyTorch begins them.
             ParamKind::Slope => constant(0.25),
-            ParamKind::Bias | ParamKind::BnBias | ParamKind::FixedShift | ParamKind::RunningMean => constant(0.0),
+            ParamKind::Bias | ParamKind::BnBias | ParamKind::FixedShift | ParamKind::FixedMean | ParamKind::RunningMean => constant(0.0),
         };
         Tensor::from_slice(p.shape.clone(), &values)
     };

@@ -82,8 +82,7 @@ impl Translator<'_> {
             return self.elementwise(place, x, LayerKind::Activation(function));
         }
         let channels = scale.len();
-        let value =
-            self.elementwise(place, x, LayerKind::BatchNorm2d { channels, eps: 0.0, momentum: 0.1, scale: true, shift: true });
+        let value = self.elementwise(place, x, LayerKind::FrozenBatchNorm2d { channels, eps: 0.0, measured: false });
         let (zeros, ones) = (vec![0.0; channels], vec![1.0; channels]);
         for (param, values) in [("weight", scale), ("bias", shift), ("running_mean", &zeros), ("running_var", &ones)] {
             self.computed(value.id, param, values);
