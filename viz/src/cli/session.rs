@@ -194,6 +194,19 @@ impl Session {
         self.labels.name(class).map_or_else(|| format!("class {class}"), String::from)
     }
 
+    /// A class's name and its index, unless the name says it already.
+    pub fn numbered_class(&self, class: usize) -> String {
+        match self.is_numbered() {
+            true => self.class_name(class),
+            false => format!("{} ({class})", self.class_name(class)),
+        }
+    }
+
+    /// Whether classes have no names but their indices.
+    pub fn is_numbered(&self) -> bool {
+        matches!(self.network().classes, Classes::Count(_))
+    }
+
     pub fn select(&self, text: &str) -> Result<Selection, Problem> {
         Ok(self.network().select(text)?)
     }

@@ -59,8 +59,8 @@ const SPACE: u32 = 14;
 /// Around the hairline below the title.
 const RULE_ABOVE: u32 = 8;
 const RULE_BELOW: u32 = 12;
-/// Narrowest body: a title must have room even over a single small map.
-const MIN_WIDTH: u32 = 420;
+/// A title has this much room even over a single small map before it goes on in the next line.
+const TEXT_WIDTH: u32 = 420;
 
 impl Figure {
     /// A light page with this title.
@@ -126,12 +126,13 @@ impl Figure {
     pub fn stack(&self, blocks: &[&dyn Block]) -> Result<RgbImage, DrawError> {
         let theme = &self.theme;
         let sizes: Vec<_> = blocks.iter().map(|b| b.size(theme)).collect();
-        let width = sizes.iter().map(|s| s.0).max().unwrap_or(0).max(theme.px(MIN_WIDTH));
-        let wrapped = |text: &str, style: Style| (style.wrap(text, width), style);
         let warning = Style { color: theme.accent, ..theme.caption() };
-        let head =
-            [wrapped(&self.title, theme.title()), wrapped(&self.subtitle, theme.subtitle()), wrapped(&self.warning, warning)];
-        let foot = wrapped(&self.metadata, theme.small());
+        let head = [(&self.title, theme.title()), (&self.subtitle, theme.subtitle()), (&self.warning, warning)];
+        let foot = (&self.metadata, theme.small());
+        let words = head.iter().chain([&foot]).map(|(text, style)| style.width(text)).max().unwrap_or(0);
+        let width = sizes.iter().map(|s| s.0).max().unwrap_or(0).max(words.min(theme.px(TEXT_WIDTH)));
+        let wrapped = |(text, style): (&String, Style)| (style.wrap(text, width), style);
+        let (head, foot) = (head.map(wrapped), wrapped(foot));
 
         let lines = |(lines, style): &(Vec<String>, Style)| style.line_height() * lines.len() as u32;
         let has_foot = u32::from(!foot.0.is_empty());
@@ -178,10 +179,11 @@ mod tests {
     #[test]
     fn a_long_title_makes_the_page_higher_not_wider() {
         let bar = ScaleBar::new(Colormap::Viridis, None, "");
-        let short = Figure::new("Short").stack(&[&bar]).unwrap();
-        let long = Figure::new("word ".repeat(60)).metadata("made so").stack(&[&bar]).unwrap();
-        assert_eq!(short.width(), long.width());
-        assert!(long.height() > short.height() + 100);
+        let page = |title: String| Figure::new(title).metadata("made so").stack(&[&bar]).unwrap();
+        let [short, long, longer] = ["Short".into(), "word ".repeat(40), "word ".repeat(80)].map(page);
+        assert!(short.width() < long.width());
+        assert_eq!(long.width(), longer.width());
+        assert!(longer.height() > long.height() + 100);
     }
 
     #[test]

@@ -123,10 +123,11 @@ impl<'a> Grid<'a> {
     pub(crate) fn pages(&self, theme: &Theme) -> Result<Vec<GridPage>, DrawError> {
         let most = self.cells.len().min(PAGE);
         let columns = self.columns.unwrap_or(if most <= 64 { 8 } else { 16 }).clamp(1, most.max(1));
-        // Fewer cells are drawn larger.
-        let side = match most {
+        // Fewer cells are drawn larger: a row is about as wide as the words around it.
+        let side = match columns {
             1..=2 => 224,
-            3..=16 => 96,
+            3..=5 => 128,
+            _ if most <= 16 => 96,
             _ => 64,
         };
         let cells = self.pictures(theme.px(side))?;
@@ -328,21 +329,21 @@ mod tests {
         let grid = Grid::new(vec![cell("", &a, 2, 2), cell("", &b, 2, 2), cell("", &nan, 2, 2)]);
         let page = &grid.pages(&theme()).unwrap()[0];
         let (w, h) = page.size(&theme());
-        assert_eq!((w, h), (3 * 96 + 2 * 4, 96));
+        assert_eq!((w, h), (3 * 128 + 2 * 4, 128));
         let mut canvas = Canvas::new(w, h, [255; 3]).unwrap();
         page.draw(&mut canvas, 0, 0, &theme());
         let image = canvas.into_image();
         let v = |t| Colormap::Viridis.rgb(t);
-        assert_eq!(image.get_pixel(47, 47).0, v(0.0));
-        assert_eq!(image.get_pixel(48, 47).0, v(0.25));
-        assert_eq!(image.get_pixel(47, 48).0, v(0.5));
-        assert_eq!(image.get_pixel(95, 95).0, v(1.0));
-        assert_eq!(image.get_pixel(96, 0).0, [255; 3]); // the gap
-        assert_eq!(image.get_pixel(100, 0).0, theme().blank); // dead
+        assert_eq!(image.get_pixel(63, 63).0, v(0.0));
+        assert_eq!(image.get_pixel(64, 63).0, v(0.25));
+        assert_eq!(image.get_pixel(63, 64).0, v(0.5));
+        assert_eq!(image.get_pixel(127, 127).0, v(1.0));
+        assert_eq!(image.get_pixel(128, 0).0, [255; 3]); // the gap
+        assert_eq!(image.get_pixel(132, 0).0, theme().blank); // dead
         assert_eq!(page.cells[1].word.as_deref(), Some("dead"));
-        assert_eq!(image.get_pixel(200, 0).0, crate::draw::NAN_COLOR);
+        assert_eq!(image.get_pixel(264, 0).0, crate::draw::NAN_COLOR);
         assert_eq!(page.scale_bar().unwrap().range, Some(Range { lo: 0.0, hi: 4.0 }));
-        assert_eq!(page.note(), "maps 2 × 2, enlarged 48 times (nearest)");
+        assert_eq!(page.note(), "maps 2 × 2, enlarged 64 times (nearest)");
     }
 
     #[test]

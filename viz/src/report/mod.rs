@@ -21,7 +21,7 @@ pub struct Report {
     pub network: String,
     /// Where its weights are from.
     pub weights: String,
-    /// The image, as it was named.
+    /// Name of the image's file.
     pub image: String,
     /// The command that makes this page again.
     pub command: String,
@@ -64,6 +64,8 @@ pub struct Class {
     pub name: String,
     /// Its number.
     pub index: usize,
+    /// Whether the name says the number already, as that of a class without a name does.
+    pub is_numbered: bool,
     /// Raw output.
     pub logit: f32,
     /// 0 to 1.

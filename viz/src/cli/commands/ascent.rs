@@ -195,6 +195,7 @@ fn figure(session: &Session, title: &str, layer: LayerId, shown: usize, tried: O
     let all = network.channels(layer).unwrap_or(shown);
     let which = match tried {
         Some(tried) => format!("the best {shown} of {tried} {unit} tried, of {all}"),
+        None if shown == all && all > 1 => format!("each of the {all} {unit}"),
         None => format!("{shown} of {all} {unit}"),
     };
     let from = if let Start::Image(_) = options.start { " · from an image" } else { "" };

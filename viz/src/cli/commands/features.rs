@@ -112,7 +112,13 @@ fn pages(
         let label = |u: usize| if is_output { session.class_name(u) } else { format!("#{u}") };
         let bars: Vec<Bar> = best.iter().map(|u| Bar { label: label(*u), value: all[*u][0], target: false }).collect();
         let full = bars.iter().map(|b| b.value.abs()).fold(1e-6, f32::max);
-        let list = BarList { heading: format!("the {} strongest of {c} units", bars.len()), bars, full };
+        let heading = match (bars.len(), channels.len()) {
+            (1, 1) if c == 1 => "the one unit".into(),
+            (shown, _) if shown == c => format!("all {c} units"),
+            (shown, asked) if shown == asked => format!("{shown} of {c} units"),
+            (shown, asked) => format!("the {shown} strongest of {asked} units"),
+        };
+        let list = BarList { heading, bars, full };
         return Ok(vec![figure.stack(&[&list])?]);
     }
     Ok(figure.grid(&Grid { scope, ..grid(maps, channels) })?)

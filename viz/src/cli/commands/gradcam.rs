@@ -138,11 +138,11 @@ fn figure(
     preset: Option<CamPreset>,
     dark: bool,
 ) -> Result<image::RgbImage, Problem> {
-    let (name, p) = (session.class_name(cam.class), prediction.probabilities[cam.class]);
+    let (name, p) = (session.numbered_class(cam.class), prediction.probabilities[cam.class]);
     let CamLook { overlay: style, colormap, contours } = cam_look(preset);
     let map = &cam.map;
     let mut figure = Figure::new(title)
-        .subtitle(format!("target: {name} ({}) · p = {p:.3} · logit {:.2}", cam.class, prediction.logits[cam.class]))
+        .subtitle(format!("target: {name} · p = {p:.3} · logit {:.2}", prediction.logits[cam.class]))
         .metadata(session.metadata(&format!("map {}×{}, drawn bilinearly", map.w, map.h)))
         .theme(if dark { Theme::dark() } else { Theme::light() });
     if let Some(text) = nothing_for(cam) {

@@ -71,9 +71,9 @@ pub fn run(
             for c in p.top(top) {
                 let bar = "█".repeat((p.probabilities[c] * 30.0).round() as usize);
                 lines.push(format!(
-                    "  {:5.1} %  {bar:30}  {} ({c})  logit {:.2}",
+                    "  {:5.1} %  {bar:30}  {}  logit {:.2}",
                     100.0 * p.probabilities[c],
-                    session.class_name(c),
+                    session.numbered_class(c),
                     p.logits[c]
                 ));
             }

@@ -38,9 +38,10 @@ pub fn run(common: &Common, args: &ReportArgs) -> Result<(), Problem> {
     let (prepared, image) = session.image(&args.path, &args.image, Pass::Recorded)?;
     let network = session.network();
     let Prepared { h, w, .. } = prepared;
-    let name = args.path.to_string_lossy().into_owned();
+    let path = args.path.to_string_lossy();
+    let name = args.path.file_name().map_or_else(|| path.clone(), |name| name.to_string_lossy()).into_owned();
     let photo = shown(&prepared.shown)?;
-    let mut output = Output::new(common, session.facts(&[("image", json!(name))]));
+    let mut output = Output::new(common, session.facts(&[("image", json!(path))]));
 
     let (prediction, heat) = heat::heat(&session, args, &image, &photo, &mut output)?;
     let classes: Vec<Class> = prediction.top(TOP).into_iter().map(|c| class(&session, &prediction, c)).collect();
@@ -105,7 +106,7 @@ pub fn run(common: &Common, args: &ReportArgs) -> Result<(), Problem> {
         let explained: Vec<_> = page.heat.maps.iter().map(|m| row(&m.class)).collect();
         print(format!(
             "{:#}",
-            json!({"image": name, "top": top, "layer": page.heat.layer, "explained": explained, "pages": written})
+            json!({"image": path, "top": top, "layer": page.heat.layer, "explained": explained, "pages": written})
         ))?;
     }
     Ok(())
@@ -120,7 +121,7 @@ fn shown(photo: &RgbImage) -> Result<RgbImage, Problem> {
 
 fn class(session: &Session, prediction: &Prediction, index: usize) -> Class {
     let (logit, probability) = (prediction.logits[index], prediction.probabilities[index]);
-    Class { name: session.class_name(index), index, logit, probability }
+    Class { name: session.class_name(index), index, is_numbered: session.is_numbered(), logit, probability }
 }
 
 /// The channels of the largest means, largest first; ties go to the lower number.
