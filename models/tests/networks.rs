@@ -410,3 +410,64 @@ fn params_know_their_layer_and_fan_in() {
     assert_eq!((find("fc.bias").fan_in, find("fc.bias").kind), (512, ParamKind::Bias));
     assert_eq!(find("bn1.running_var").kind, ParamKind::RunningVar);
 }
+
+/// One convolution called twice is trained by both calls: its gradient is the sum of what two of equal weights would have.
+#[test]
+fn a_layer_called_twice_has_one_set_of_parameters() {
+    use convscope_models::engine::{Rules, Tape, Tensor};
+    use convscope_models::{Mode, Model, Source, fill, load};
+    let network = |shares: bool| {
+        let mut net = Builder::new("twice", [3, 9, 8]);
+        let a = net.conv("a", LayerId::INPUT, Conv2d::new(3, 3).padding(1));
+        let norm = LayerKind::BatchNorm2d { channels: 3, eps: 1e-3, momentum: 0.1, scale: true, shift: true };
+        let x = net.layer("a_norm", norm.clone(), &[a]);
+        let a_norm = x;
+        let x = net.relu("relu", x);
+        let b = net.conv("b", x, Conv2d::new(3, 3).padding(1));
+        let b_norm = net.layer("b_norm", norm, &[b]);
+        if shares {
+            assert!(net.share(b, a) && net.share(b_norm, a_norm));
+            // Another kind, other shapes, a layer that comes later, one that has none of its own.
+            assert!(!net.share(b_norm, a) && !net.share(a, b) && !net.share(b, LayerId::INPUT));
+            assert!(net.share(b, a) && net.share(b_norm, a_norm));
+        }
+        let x = net.flatten("flatten", b_norm);
+        net.linear("fc", x, 2);
+        net.finish(Classes::Count(2), Head::Softmax, Preprocess::CIFAR).unwrap()
+    };
+    let (tied, apart) = (network(true), network(false));
+    assert_eq!(apart.parameter_count() - tied.parameter_count(), (27 + 1) * 3 + 6);
+    let [one, two] = [&tied, &apart].map(|net| net.summary(9, 8).unwrap());
+    assert_eq!((one.keras_parameters, two.keras_parameters), (one.parameters + 6, two.parameters + 12));
+    assert_eq!((one.multiply_adds, one.torchinfo_multiply_adds), (two.multiply_adds, two.torchinfo_multiply_adds));
+    assert!(one.to_text().contains("Conv2d 3, 3x3, pad 1, weights of a"), "{}", one.to_text());
+
+    let model = load(tied, &Source::Random).unwrap();
+    let named = |name: &str| {
+        let own = name.strip_prefix('b').map_or(name.to_string(), |rest| format!("a{rest}"));
+        model.params[model.network.params().iter().position(|p| p.name == own).unwrap()].clone()
+    };
+    let params = apart.params().iter().map(|p| named(&p.name)).collect();
+    let untied = Model::new(apart, params).unwrap();
+    let step = |model: &Model| {
+        let mut tape = Tape::new();
+        let x = tape.leaf(Tensor::from_slice([2, 3, 9, 8], &fill::fill_image("twice", 2, 3, 9, 8)).unwrap(), "");
+        let run = model.run(&mut tape, LayerId::INPUT, x, model.network.output(), Mode::Training { seed: 0 }).unwrap();
+        let wants: Vec<_> = model.trained().iter().map(|i| run.params()[*i].unwrap()).collect();
+        let grads = tape.backward(run.output(), None, &wants, &Rules::default()).unwrap();
+        let grads: Vec<Vec<f32>> = wants.iter().map(|want| grads.of(*want).unwrap().f32().to_vec()).collect();
+        let names: Vec<String> = model.trained().iter().map(|i| model.network.params()[*i].name.clone()).collect();
+        (tape.value(run.output()).unwrap().f32().to_vec(), names.into_iter().zip(grads).collect::<Vec<_>>())
+    };
+    let ((logits, sums), (same, each)) = (step(&model), step(&untied));
+    assert_eq!(logits, same);
+    for (name, sum) in &sums {
+        let of = |name: &str| each.iter().find(|(other, _)| other == name).map(|(_, grad)| grad);
+        let second = name.strip_prefix('a').and_then(|rest| of(&format!("b{rest}")));
+        for (i, got) in sum.iter().enumerate() {
+            let want = of(name).unwrap()[i] + second.map_or(0.0, |grad| grad[i]);
+            assert!((got - want).abs() <= 1e-5 * want.abs().max(1.0), "{name} {i}: {got}, wants {want}");
+        }
+    }
+    assert_eq!(sums.len(), 6);
+}
