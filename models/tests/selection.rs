@@ -178,17 +178,18 @@ fn summary_as_text_and_json() {
     let summary = net.summary(224, 224).unwrap();
     let text = summary.to_text();
     let lines: Vec<&str> = text.lines().collect();
-    assert_eq!(lines.len(), net.layers.len() + 6);
+    assert_eq!(lines.len(), net.layers.len() + 7);
     let conv1: Vec<&str> = lines[3].split_whitespace().collect();
     assert_eq!(conv1[..2], ["1", "conv1"]);
     assert!(lines[3].ends_with("64x112x112       9,408    118,013,952"), "{}", lines[3]);
-    assert!(lines[lines.len() - 3].ends_with("25,557,032  4,089,184,256"));
+    assert!(lines[lines.len() - 4].ends_with("25,557,032  4,089,184,256"));
     let width = lines[0].chars().count();
-    assert!(lines[..lines.len() - 2].iter().all(|line| line.chars().count() == width), "columns are aligned");
+    assert!(lines[..lines.len() - 3].iter().all(|line| line.chars().count() == width), "columns are aligned");
     assert_eq!(
-        lines[lines.len() - 2],
+        lines[lines.len() - 3],
         "53 convolutions (49 and 4 in shortcuts), 1 dense layer, 4 stages, 16 residual blocks (4 down-sampling)"
     );
+    assert_eq!(lines[lines.len() - 2], "53,120 values that training measures: 25,610,152 parameters as Keras counts them");
     assert!(lines[lines.len() - 1].starts_with("photos: shorter side 256, crop 224x224, bilinear, RGB 0 to 1, less 0.485"));
     let json = summary.to_json();
     assert_eq!(json["network"], "resnet50");
@@ -200,6 +201,7 @@ fn summary_as_text_and_json() {
     );
     let totals = &json["totals"];
     assert_eq!(totals["parameters"], 25557032);
+    assert_eq!(totals["keras_parameters"], 25610152);
     assert_eq!(totals["multiply_adds"], 4089184256u64);
     assert_eq!((&totals["convolutions"], &totals["convolutions_in_shortcuts"]), (&53.into(), &4.into()));
     assert_eq!((&totals["stages"], &totals["residual_blocks"]), (&4.into(), &16.into()));

@@ -100,6 +100,14 @@ fn other_networks_and_choices() {
     ] {
         check(&page(&sandbox, &format!("photo.png {net}")), &SECTIONS);
     }
+    // Classes without names say their number once; the title has the file's name, the command where it is.
+    std::fs::create_dir(sandbox.path("folder")).unwrap();
+    std::fs::copy(sandbox.path("photo.png"), sandbox.path("folder/photo.png")).unwrap();
+    let html = page(&sandbox, "folder/photo.png -m small --classes 3 -w random");
+    assert!(html.contains("looks at <b>photo.png</b>") && html.contains("convscope report folder/photo.png"));
+    assert!(html.contains("class 2</th>") && !html.contains("class 2 <small>"));
+    let said = sandbox.ok("predict photo.png -m small --classes 3 -w random");
+    assert!(said.contains("class 2  logit"), "{said}");
     let html = page(&sandbox, &format!("photo.png {NET} -c dog,cat -l layer2 --size 40x56"));
     let order: Vec<usize> = ["<h3>dog</h3>", "<h3>cat</h3>"].iter().map(|h| html.find(h).unwrap()).collect();
     assert!(order[0] < order[1] && html.contains("<code>layer2.2.relu_1</code> is weighted"));
