@@ -161,6 +161,12 @@ impl List {
                     self.add(&norm::TRAIN_BWD, spec, None);
                 }
             }
+            LayerKind::FrozenBatchNorm2d { eps, .. } => {
+                let spec = NormSpec { n, c, plane: h * w, eps: *eps };
+                for table in [&norm::INFER_FWD, &norm::INFER_DGRAD] {
+                    self.add(table, spec, None);
+                }
+            }
             LayerKind::MaxPool2d(l) => {
                 let spec = PoolSpec { planes: n * c, h, w, windows: windows(l, [h, w], false) };
                 self.add(&pool::MAX_FWD, spec, None);
