@@ -1,6 +1,6 @@
 //! Shape inference: what each layer makes of an image of any size, and why it cannot.
 
-use super::{Conv2d, Layer, LayerKind, Network, NetworkError, Pool2d, Shape, product};
+use super::{Conv2d, InputSpec, Layer, LayerKind, Network, NetworkError, Pool2d, Shape, product};
 
 /// More values than this in one tensor are a slip of the keyboard. The bound also keeps every sum
 /// over a network's layers within a 64-bit integer.
@@ -29,7 +29,7 @@ impl Network {
         for (index, layer) in self.layers.iter().enumerate() {
             let shape = match index {
                 0 => input.clone(),
-                _ => self.layer_shape(layer, &shapes)?,
+                _ => self.layer_shape(layer, &shapes).map_err(|error| self.of_another_size(error, layer, [height, width]))?,
             };
             if let Some([h, w]) = shape.spatial()
                 && (h == 0 || w == 0)
@@ -45,6 +45,21 @@ impl Network {
             shapes.push(shape);
         }
         Ok(shapes)
+    }
+
+    /// What is wrong with a layer for an image of `size`: a dense layer after all pixels takes only the size that it was made for.
+    fn of_another_size(&self, error: NetworkError, layer: &Layer, size: [usize; 2]) -> NetworkError {
+        let InputSpec { height, width, .. } = self.input;
+        match error {
+            NetworkError::Layer { network, layer: name, kind, reason }
+                if matches!(layer.kind, LayerKind::Linear { .. }) && size != [height, width] =>
+            {
+                let [h, w] = size;
+                let reason = format!("{reason}: its images are {height}x{width}, this one is {h}x{w}");
+                NetworkError::Layer { network, layer: name, kind, reason }
+            }
+            other => other,
+        }
     }
 
     /// Shape of `layer`'s output when the layers before it have `shapes`.

@@ -46,7 +46,9 @@ pub fn draw(network: Network, seed: u64) -> Result<Model> {
             ParamKind::BnWeight | ParamKind::FixedScale | ParamKind::FixedVar | ParamKind::RunningVar => constant(1.0),
             // As PyTorch begins them.
             ParamKind::Slope => constant(0.25),
-            ParamKind::Bias | ParamKind::BnBias | ParamKind::FixedShift | ParamKind::FixedMean | ParamKind::RunningMean => constant(0.0),
+            ParamKind::Bias | ParamKind::BnBias | ParamKind::FixedShift | ParamKind::FixedMean | ParamKind::RunningMean => {
+                constant(0.0)
+            }
         };
         Tensor::from_slice(p.shape.clone(), &values)
     };
