@@ -4,25 +4,17 @@
 //! bounds are those of the issue, an order above what PyTorch's own f32 run differs by (1e-6 logits and gradients, 6e-6 maps).
 
 use convscope_models::engine::kernels::DType;
-use convscope_models::engine::kernels::table::{parse_choices, with_forced};
 use convscope_models::engine::{Rules, Tape, Tensor};
 use convscope_models::fill::{fill_image, uniform};
 use convscope_models::network::{Layer, LayerId, LayerKind, Network};
 use convscope_models::preprocess::prepare_file;
 use convscope_models::{Mode, Model, Run, Source, families, load};
-use convscope_tests::{close, floats, golden, largest, shared};
+use convscope_tests::{close, floats, golden, largest, plainly, shared};
 use convscope_viz::ascent::{InputSpace, Preset, Shown, Start, ascend};
 use convscope_viz::draw::deprocess::Standardize;
 use convscope_viz::gradcam::{Targets, grad_cam};
 use convscope_viz::predict::{input_gradient, predict};
 use safetensors::SafeTensors;
-
-/// Runs `f` with convolutions as plain sums. A gradient changes where rounding carries a unit over its kink (a ReLU at zero), and
-/// Winograd's rounding is ten times larger: each rung's own error is tested in `tests/kernels.rs`, the network's formulas here.
-fn plainly<R>(f: impl FnOnce() -> R) -> R {
-    let choices = parse_choices("conv2d.fwd=im2col?,conv2d.dgrad=im2col?").unwrap();
-    with_forced(&choices, f)
-}
 
 fn filled(name: &str) -> Model {
     load(families::build(name, None).unwrap(), &Source::Random).unwrap()

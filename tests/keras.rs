@@ -7,7 +7,7 @@ use convscope_models::network::{Classes, Head, Network};
 use convscope_models::preprocess::ChannelOrder;
 use convscope_models::weights::{Checkpoint, WeightsError};
 use convscope_models::{LoadError, Model, Source, described_network, load};
-use convscope_tests::{close, floats, golden, open, root, shared};
+use convscope_tests::{close, floats, golden, open, plainly, root, shared};
 use convscope_viz::predict::input_gradient;
 use safetensors::SafeTensors;
 use std::path::{Path, PathBuf};
@@ -63,7 +63,7 @@ fn agrees(name: &str, model: &Model, [h, w]: [usize; 2], numbers: &str, step: us
     }
     let dx = want("dx");
     let class = if want("logits").len() == 1 { 1 } else { 0 };
-    let (_, gradient) = input_gradient(model, &image, Some(class)).unwrap();
+    let (_, gradient) = plainly(|| input_gradient(model, &image, Some(class))).unwrap();
     let rows = (0..c).flat_map(|c| (0..h).step_by(step).map(move |y| (c * h + y) * w));
     let seen: Vec<f32> = rows.flat_map(|row| (0..w).step_by(step).map(move |x| row + x)).map(|at| gradient.f32()[at]).collect();
     close("input gradient", &seen, &dx, 1e-4 * largest(&dx));

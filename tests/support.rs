@@ -2,6 +2,7 @@
 
 pub mod parsers;
 
+use convscope_models::engine::kernels::table::{parse_choices, with_forced};
 use convscope_models::{LoadError, Model, Source, described_network, load};
 use safetensors::SafeTensors;
 use std::path::{Path, PathBuf};
@@ -37,6 +38,16 @@ pub fn shared(name: &str) -> Option<PathBuf> {
 pub fn floats(file: &SafeTensors, name: &str) -> Vec<f32> {
     let bytes = file.tensor(name).unwrap_or_else(|e| panic!("{name}: {e}")).data().to_vec();
     bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect()
+}
+
+/// Runs `f` with convolutions as plain sums. A gradient changes where rounding carries a unit over its kink (a ReLU at zero), and
+/// Winograd's rounding is ten times larger: each rung's own error is tested in `tests/kernels.rs`, the network's formulas here.
+///
+/// # Panics
+/// Never: these rungs exist.
+pub fn plainly<R>(f: impl FnOnce() -> R) -> R {
+    let choices = parse_choices("conv2d.fwd=im2col?,conv2d.dgrad=im2col?").unwrap();
+    with_forced(&choices, f)
 }
 
 /// The largest magnitude.
