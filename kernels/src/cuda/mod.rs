@@ -113,9 +113,14 @@ fn here() -> bool {
     first().is_ok()
 }
 
-/// Whether the device has Hopper's own instructions: they are of this capability and no later one.
+/// Whether a device has Hopper's own instructions: they are of this capability and no later one.
+fn has_hopper(queue: &Queue) -> bool {
+    queue.capability() == (9, 0)
+}
+
+/// Row columns: whether the first device has them.
 fn hopper() -> bool {
-    first().and_then(queue).is_ok_and(|q| q.capability() == (9, 0))
+    first().and_then(queue).is_ok_and(has_hopper)
 }
 
 impl<S> Row<S> {

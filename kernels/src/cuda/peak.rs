@@ -2,7 +2,7 @@
 
 use super::precision::{Precision, allowed};
 use super::queue::Queue;
-use super::{args, launch, launch_each};
+use super::{args, launch_each, launch_with};
 use crate::buffer::Buffer;
 use crate::device::{DType, Device};
 use crate::error::Result;
@@ -10,8 +10,10 @@ use crate::peak::Peak;
 
 /// Blocks of 256 threads: several for each multiprocessor of any device.
 const BLOCKS: usize = 2048;
-/// Sums of a thread, or of a warp on tensor cores, as in `peak.cu`.
+/// Sums of a thread, or of a warp on tensor cores, as in `peak.cu`; products of a round in `peak_hopper.cu`.
 const CHAINS: usize = 8;
+/// `PEAK_SHARED` of `peak_hopper.cu`: 32 bytes along k of both operands.
+const HOPPER_SHARED: usize = (64 + 256) * 32;
 /// Numbers that are copied: a quarter of a GiB, more than any L2.
 const COPIED: usize = 1 << 26;
 /// How often each is measured; the best counts.
@@ -24,14 +26,17 @@ fn measure_with(device: Device, rounds: usize, copied: usize, blocks: usize) -> 
     let on_device = host.on(device)?;
     let room = |len: usize| on_device.like(DType::F32, len);
     let (from, mut to, mut out) = (room(copied), room(copied), room(blocks * 256));
-    // Operations a thread and round: a product of 16 x K by K x 8 is a warp's.
-    let (kernel, each) = match allowed() {
-        Precision::F32 => ("peak_f32", 2),
-        Precision::Tf32 => ("peak_tf32", 2 * 16 * 8 * 8 / 32),
-        Precision::F16 => ("peak_f16", 2 * 16 * 16 * 8 / 32),
-        Precision::Bf16 => ("peak_bf16", 2 * 16 * 16 * 8 / 32),
+    // Operations of a product, the threads that share it, and their shared memory: a warp's 16 x K by K x 8, or Hopper's 64 x K by K x 256.
+    let (kernel, product, together, shared) = match (allowed(), super::has_hopper(queue)) {
+        (Precision::F32, _) => ("peak_f32", 2, 1, 0),
+        (Precision::Tf32, false) => ("peak_tf32", 2 * 16 * 8 * 8, 32, 0),
+        (Precision::F16, false) => ("peak_f16", 2 * 16 * 16 * 8, 32, 0),
+        (Precision::Bf16, false) => ("peak_bf16", 2 * 16 * 16 * 8, 32, 0),
+        (Precision::Tf32, true) => ("peak_hopper_tf32", 2 * 64 * 8 * 256, 128, HOPPER_SHARED),
+        (Precision::F16, true) => ("peak_hopper_f16", 2 * 64 * 16 * 256, 128, HOPPER_SHARED),
+        (Precision::Bf16, true) => ("peak_hopper_bf16", 2 * 64 * 16 * 256, 128, HOPPER_SHARED),
     };
-    let mut spin = || launch(&from, kernel, [blocks, 1, 1], [256, 1, 1], args![&mut out, 0.5, 0.25, rounds]);
+    let mut spin = || launch_with(&from, kernel, [blocks, 1, 1], [256, 1, 1], shared, args![&mut out, 0.5, 0.25, rounds]);
     let compute = best(queue, &mut spin)?;
     let mut copy = || launch_each(&from, "peak_copy", copied / 4, args![&from, &mut to, copied]);
     let moved = best(queue, &mut copy)?;
@@ -40,7 +45,7 @@ fn measure_with(device: Device, rounds: usize, copied: usize, blocks: usize) -> 
         isa: Box::leak(format!("{} {}", queue.name(), allowed()).into_boxed_str()),
         threads: 1,
         one_thread: 0.0,
-        flops: (blocks * 256 * rounds * CHAINS * each) as f64 / compute,
+        flops: (blocks * 256 / together) as f64 * (rounds * CHAINS * product) as f64 / compute,
         bandwidth: 2.0 * (copied * DType::F32.size()) as f64 / moved,
         between: None,
     })

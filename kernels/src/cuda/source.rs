@@ -43,7 +43,7 @@ macro_rules! headers {
 
 sources!(
     "memory" "gemm/naive" "gemm/tile" "gemm/register" "gemm/rows" "gemm/tensor" "gemm/hopper" for "compute_90a" "conv2d/naive" "conv2d/grouped" "conv2d/implicit" "conv2d/tensor" "conv2d/hopper" for "compute_90a" "conv2d/winograd" "norm"
-    "optim" "peak" "place" "pointwise" "pool" "reduce" "softmax"
+    "optim" "peak" "peak_hopper" for "compute_90a" "place" "pointwise" "pool" "reduce" "softmax"
 );
 headers!("common.cuh" "product.cuh" "narrow.cuh" "mma.cuh" "tensor.cuh" "half.cuh" "hopper.cuh" "gathered.cuh" "gemm/store.cuh" "conv2d/problem.cuh" "conv2d/operands.cuh");
 
