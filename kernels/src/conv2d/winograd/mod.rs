@@ -98,8 +98,8 @@ impl Problem {
 /// How the tiles of a problem are shared out.
 struct Cut {
     blocks: Vec<Range<usize>>,
-    /// Whether a block's input is transformed by who multiplies it. Otherwise all input is transformed first, by all threads, and
-    /// then the output channels are shared out too.
+    /// Whether a block's input is transformed by who multiplies it. Otherwise all input is transformed first, by all threads (one
+    /// block by each of them), and then the output channels are shared out too.
     alone: bool,
 }
 
@@ -184,6 +184,17 @@ fn run<V: Vector, T: Transform<M, A>, const M: usize, const A: usize>(p: &Proble
             let to = v.as_mut_slice::<f32>().as_mut_ptr();
             (0..vectors).for_each(|vector| transform(block, vector, to));
             (0..panels).for_each(|panel| multiply(block, panel, v.as_slice()));
+        });
+        return;
+    }
+    if let [block] = &blocks[..] {
+        // Transforming so few tiles once more on each thread takes less than fetching from another core what it transformed.
+        let share = panels.div_ceil(rayon::current_num_threads());
+        (0..panels).step_by(share).collect::<Vec<_>>().into_par_iter().with_max_len(1).for_each(|first| {
+            let mut v = Buffer::new(DType::F32, room(block));
+            let to = v.as_mut_slice::<f32>().as_mut_ptr();
+            (0..vectors).for_each(|vector| transform(block, vector, to));
+            (first..panels.min(first + share)).for_each(|panel| multiply(block, panel, v.as_slice()));
         });
         return;
     }
