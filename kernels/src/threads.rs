@@ -1,6 +1,7 @@
 //! The one way work is spread over threads.
 
 use rayon::prelude::*;
+use std::ops::Range;
 
 /// Elements up to which starting threads costs more than it saves.
 const ALONE: usize = 1 << 16;
@@ -45,6 +46,11 @@ pub(crate) fn par_work2<A: Send, B: Send>(
         let parts = a.par_chunks_mut(per * item).zip(b.par_chunks_mut(per * item));
         parts.enumerate().for_each(|(i, (a, b))| f(i * per, a, b));
     }
+}
+
+/// A range in pieces of `size`, but for the last.
+pub(crate) fn pieces(range: Range<usize>, size: usize) -> impl Iterator<Item = Range<usize>> + Clone {
+    range.clone().step_by(size.max(1)).map(move |start| start..range.end.min(start + size))
 }
 
 /// Memory whose different parts different threads write.

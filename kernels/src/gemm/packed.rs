@@ -16,6 +16,7 @@ use crate::buffer::Buffer;
 use crate::device::DType;
 use crate::simd::{self, Vector};
 use crate::table::Accum;
+use crate::threads::pieces;
 use rayon::prelude::*;
 use std::ops::Range;
 
@@ -67,7 +68,8 @@ impl Lanes for Matrix<'_> {
 /// The steps of a product in blocks of nearly equal length, at least one (a product of no steps still has biases).
 fn k_blocks(k: usize) -> impl Iterator<Item = Range<usize>> + Clone {
     let kc = k.div_ceil(k.div_ceil(KC).max(1)).max(1);
-    (0..k.max(1)).step_by(kc).map(move |k0| k0..k.min(k0 + kc))
+    // Without steps there is one block, and nothing in it.
+    pieces(0..k.max(1), kc).map(move |ks| ks.start..ks.end.min(k))
 }
 
 /// Numbers in `a` once packed.

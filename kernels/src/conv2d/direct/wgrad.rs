@@ -16,7 +16,7 @@ use crate::conv2d::tile::{Fetch, Group, LONGEST, Pass, SHORTEST, group, many, pa
 use crate::device::DType;
 use crate::simd::{self, Vector};
 use crate::table::Accum;
-use crate::threads::Shared;
+use crate::threads::{Shared, pieces};
 use rayon::prelude::*;
 use std::ops::Range;
 
@@ -69,10 +69,7 @@ struct Chunk {
 /// All pixels in chunks: several small images, some rows of an image, or a part of the only one.
 fn chunks(p: &Problem) -> Vec<Chunk> {
     let [oh, ow] = p.size;
-    let even = |len: usize, most: usize| {
-        let size = len.div_ceil(len.div_ceil(most.max(1)));
-        (0..len).step_by(size).map(move |i| i..len.min(i + size))
-    };
+    let even = |len: usize, most: usize| pieces(0..len, len.div_ceil(len.div_ceil(most.max(1))));
     if 2 * oh * ow <= STEPS {
         return even(p.n, STEPS / (oh * ow)).map(|images| Chunk { images, rows: 0..oh, columns: 0..ow }).collect();
     }
@@ -199,8 +196,8 @@ pub(in crate::conv2d) fn run<V: Vector>(s: &Conv2dSpec, inputs: &[&Buffer], outp
     let ocs = width * (p.oc.div_ceil(width)).min((256 / width).max(1));
     let even = |len: usize, most: usize| len.div_ceil(len.div_ceil(most.max(1)));
     let cs = even(p.c, (SUMS / ocs / taps).max(LONGEST));
-    let cut = |len: usize, size: usize| (0..len).step_by(size).map(move |i| i..len.min(i + size));
-    let blocks: Vec<Block> = cut(p.oc, ocs).flat_map(|o| cut(p.c, cs).map(move |c| Block { ocs: o.clone(), cs: c })).collect();
+    let blocks: Vec<Block> =
+        pieces(0..p.oc, ocs).flat_map(|o| pieces(0..p.c, cs).map(move |c| Block { ocs: o.clone(), cs: c })).collect();
     // Where blocks are few, each is summed in parts, which are added in order.
     let parts = MIN_TASKS.div_ceil(blocks.len()).min(chunks.len());
     let room = |block: &Block| block.ocs.len().next_multiple_of(width) * block.cs.len() * taps;

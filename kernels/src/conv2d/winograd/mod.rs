@@ -27,7 +27,7 @@ use crate::buffer::Buffer;
 use crate::device::DType;
 use crate::simd::{self, Vector};
 use crate::table::Accum;
-use crate::threads::Shared;
+use crate::threads::{Shared, pieces};
 use products::{Lanes, Multiply};
 use rayon::prelude::*;
 use std::marker::PhantomData;
@@ -98,9 +98,9 @@ impl Problem {
 /// How the tiles of a problem are shared out.
 struct Cut {
     blocks: Vec<Range<usize>>,
-    /// Whether a block's input is transformed by who multiplies it. Otherwise all input is transformed first, by all threads (one
-    /// block by each of them), and then the output channels are shared out too.
-    alone: bool,
+    /// Parts of a block's output channels: whoever multiplies one transforms the block's input for itself. Without a number all input is
+    /// transformed first, by all threads, and then each panel of output channels is a part.
+    shares: Option<usize>,
 }
 
 /// Blocks of at most so many tiles: groups of the longest.
@@ -110,17 +110,21 @@ fn longest_block<V: Vector>() -> usize {
 
 fn cut<V: Vector>(p: &Problem, [m, a]: [usize; 2]) -> Cut {
     let (tiles, threads, most) = (p.count(m), rayon::current_num_threads(), longest_block::<V>());
-    let parts = |range: Range<usize>, size: usize| range.clone().step_by(size.max(1)).map(move |i| i..range.end.min(i + size));
     // A last block of less than a group joins the one before, for it would read the whole weight for little.
     let count = ((tiles + most - group::<V>(LONGEST)) / most).max(1);
     if count < MIN_BLOCKS * threads && tiles >= MIN_TILES * threads && 4 * a * a * p.c * p.oc <= LARGE_WEIGHT {
         // Each thread has its part of the image, as in the layer before: what a core reads, it wrote.
         let share = tiles.div_ceil(threads);
         let size = share.div_ceil(share.div_ceil(most)).next_multiple_of(group::<V>(LONGEST));
-        return Cut { blocks: parts(0..tiles, share).flat_map(|share| parts(share, size)).collect(), alone: true };
+        return Cut { blocks: pieces(0..tiles, share).flat_map(|share| pieces(share, size)).collect(), shares: Some(1) };
     }
     let blocks = (0..count).map(|i| i * most..if i + 1 < count { (i + 1) * most } else { tiles }).collect();
-    Cut { blocks, alone: count >= MIN_BLOCKS * threads }
+    let shares = match count {
+        // So few tiles are transformed in less time than it takes to fetch what another core has transformed of them.
+        1 => Some(threads),
+        _ => (count >= MIN_BLOCKS * threads).then_some(1),
+    };
+    Cut { blocks, shares }
 }
 
 /// Whether this rung takes the problem.
@@ -150,14 +154,26 @@ pub(super) fn wins_dgrad<const M: usize>(s: &Conv2dSpec) -> Result<(), &'static 
     wins(&Problem::backward(s), M)
 }
 
-/// Bytes of the transformed weight, and of the input where it is transformed at once (on as many threads as here).
+/// Bytes of the transformed weight, and of the transformed input that is there at a time (on as many threads as here).
 pub(super) fn scratch<const M: usize, const A: usize>(s: &Conv2dSpec) -> usize {
-    4 * A * A * (s.c * s.oc + s.c * Problem::forward(s).count(M).min(MIN_BLOCKS * rayon::current_num_threads() * BLOCK * LONGEST))
+    let (tiles, block, threads) = (Problem::forward(s).count(M), BLOCK * LONGEST, rayon::current_num_threads());
+    let there = if tiles <= block { tiles * threads } else { tiles.min(MIN_BLOCKS * threads * block) };
+    4 * A * A * s.c * (s.oc + there)
 }
 
 fn run<V: Vector, T: Transform<M, A>, const M: usize, const A: usize>(p: &Problem, x: &[f32], u: &[f32], output: &Output) {
+    run_cut::<V, T, M, A>(p, cut::<V>(p, [M, A]), x, u, output);
+}
+
+/// How the work is shared out changes no sum.
+fn run_cut<V: Vector, T: Transform<M, A>, const M: usize, const A: usize>(
+    p: &Problem,
+    Cut { blocks, shares }: Cut,
+    x: &[f32],
+    u: &[f32],
+    output: &Output,
+) {
     assert!(simd::here::<V>() && x.len() >= p.n * p.c * p.h * p.w && output.residual.is_none_or(|r| r.len() == output.len));
-    let Cut { blocks, alone } = cut::<V>(p, [M, A]);
     let blocks: Vec<Block> = blocks.into_iter().map(|tiles| Block::new(tiles, p.tiles(M))).collect();
     let panels = p.oc.div_ceil(panel::<V>());
     let vectors = p.c.div_ceil(V::LANES);
@@ -177,24 +193,14 @@ fn run<V: Vector, T: Transform<M, A>, const M: usize, const A: usize>(p: &Proble
     };
     let room = |block: &Block| A * A * Lanes::new::<V>(block, p.c).point;
 
-    // How the work is shared out changes no sum.
-    if alone {
-        blocks.par_iter().with_max_len(1).for_each(|block| {
+    if let Some(shares) = shares {
+        let share = panels.div_ceil(shares);
+        let tasks: Vec<_> = blocks.iter().flat_map(|block| pieces(0..panels, share).map(move |some| (block, some))).collect();
+        tasks.into_par_iter().with_max_len(1).for_each(|(block, some)| {
             let mut v = Buffer::new(DType::F32, room(block));
             let to = v.as_mut_slice::<f32>().as_mut_ptr();
             (0..vectors).for_each(|vector| transform(block, vector, to));
-            (0..panels).for_each(|panel| multiply(block, panel, v.as_slice()));
-        });
-        return;
-    }
-    if let [block] = &blocks[..] {
-        // Transforming so few tiles once more on each thread takes less than fetching from another core what it transformed.
-        let share = panels.div_ceil(rayon::current_num_threads());
-        (0..panels).step_by(share).collect::<Vec<_>>().into_par_iter().with_max_len(1).for_each(|first| {
-            let mut v = Buffer::new(DType::F32, room(block));
-            let to = v.as_mut_slice::<f32>().as_mut_ptr();
-            (0..vectors).for_each(|vector| transform(block, vector, to));
-            (first..panels.min(first + share)).for_each(|panel| multiply(block, panel, v.as_slice()));
+            some.for_each(|panel| multiply(block, panel, v.as_slice()));
         });
         return;
     }
@@ -231,4 +237,41 @@ pub(super) fn dgrad<V: Vector, T: Transform<M, A>, const M: usize, const A: usiz
 ) {
     let output = Output::new(outputs[0].as_mut_slice(), None, None, false, accum);
     run::<V, T, M, A>(&Problem::backward(s), inputs[0].as_slice(), inputs[1].as_slice(), &output);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::simd::Kernel;
+
+    /// The same bits, however the tiles are shared out.
+    struct Cuts;
+
+    impl Kernel for Cuts {
+        type Out = ();
+        #[inline(always)]
+        unsafe fn run<V: Vector>(self) {
+            let s = Conv2dSpec { padding: [1, 0, 2, 1], ..Conv2dSpec::simple(2, 53, 18, 13, 70, 3) };
+            let numbers = |len: usize| (0..len).map(|i| ((i * 7919) % 1013) as f32 / 1013.0 - 0.5).collect::<Vec<_>>();
+            let (p, x, w) = (Problem::forward(&s), numbers(s.in_len()), Buffer::from_slice(&numbers(s.weight_len())));
+            let u = pack_fwd::<V, F4, 4, 6>(&s, &w);
+            let out = |size: usize, shares: Option<usize>| {
+                let mut out = vec![f32::NAN; s.out_len()];
+                let cut = Cut { blocks: pieces(0..p.count(4), size).collect(), shares };
+                run_cut::<V, F4, 4, 6>(&p, cut, &x, u.as_slice(), &Output::new(&mut out, None, None, false, Accum::Write));
+                out
+            };
+            let one = out(p.count(4), Some(1));
+            assert!(one.iter().all(|v| v.is_finite()));
+            for (size, shares) in [(7, Some(1)), (11, None), (100, None), (100, Some(3)), (9, Some(2)), (1, None)] {
+                assert_eq!(one, out(size, shares), "blocks of {size}, {shares:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn how_tiles_are_shared_out_changes_no_bit() {
+        // SAFETY: the kernel holds no pointers.
+        unsafe { simd::dispatch(Cuts) }
+    }
 }

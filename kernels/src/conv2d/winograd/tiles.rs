@@ -61,20 +61,19 @@ impl<X: Patch<P, A>, const M: usize, const P: usize, const A: usize> Kernel for 
     #[inline(always)]
     unsafe fn run<V: Vector>(self) {
         let Self { p, x, block, channels, to, point, tile, .. } = self;
-        let mut turned = Buffer::new(DType::F32, 0);
         let most = (TURNED / (M * p.w)).max(1);
+        // The pixels that so many rows of tiles see, and one more.
+        let rows = p.h.min((most - 1) * M + P);
+        let mut turned = Buffer::new(DType::F32, (rows * p.w + 1) * V::LANES);
+        let turned = turned.as_mut_slice::<f32>();
         for band in block.segments.chunk_by(|a, b| a.image == b.image).flat_map(|image| image.chunks(most)) {
             let area = Area::seen::<V>(p, band, M, P);
             let pixels = area.rows.len() * area.columns.len();
             let planes = &x[(band[0].image * p.c + channels.start) * p.h * p.w..][..channels.len() * p.h * p.w];
-            if turned.len() < (pixels + 1) * V::LANES {
-                turned = Buffer::new(DType::F32, (pixels + 1) * V::LANES);
-            }
-            let turned = turned.as_mut_slice::<f32>();
             // Behind the pixels lies one that is zero, for those beyond the edges.
             let nothing = pixels * V::LANES;
-            turned[nothing..].fill(0.0);
-            // SAFETY: there is room for all pixels of the area.
+            turned[nothing..][..V::LANES].fill(0.0);
+            // SAFETY: there is room for all pixels of the area (just sliced behind them).
             unsafe { area.turn::<V>(p, planes, turned.as_mut_ptr()) }
             let from = turned.as_ptr();
             for s in band {

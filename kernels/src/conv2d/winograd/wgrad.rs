@@ -16,7 +16,7 @@ use crate::device::DType;
 use crate::gemm::tile::{Finish, Tile, WIDTH};
 use crate::simd::{self, Kernel, Vector};
 use crate::table::Accum;
-use crate::threads::Shared;
+use crate::threads::{Shared, pieces};
 use rayon::prelude::*;
 use std::marker::PhantomData;
 use std::ops::Range;
@@ -113,20 +113,20 @@ impl Panels {
         alone: bool,
     ) {
         assert!(self.width.is_multiple_of(V::LANES) && tiles.len() == self.tiles);
-        let to = Shared(self.data.as_mut_slice::<f32>().as_mut_ptr());
+        let base = Shared(self.data.as_mut_slice::<f32>().as_mut_ptr());
         let me = &*self;
-        let (grid, row) = (p.tiles(M), p.tiles(M)[1]);
-        let whole_rows = (BLOCK / row).max(1) * row;
-        let blocks = tiles.clone().step_by(whole_rows).map(|t| t..tiles.end.min(t + whole_rows));
-        let tasks = blocks.flat_map(|b| (0..me.channels).step_by(V::LANES).map(move |c| (b.clone(), c)));
-        each(alone, tasks, |(some, first)| {
+        let grid = p.tiles(M);
+        let blocks = pieces(tiles.clone(), (BLOCK / grid[1]).max(1) * grid[1]);
+        let tasks = blocks.flat_map(|b| pieces(0..me.channels, V::LANES).map(move |c| (b.clone(), c)));
+        each(alone, tasks, |(some, channels)| {
+            let to = me.at(0, channels.start, some.start - tiles.start);
             let kernel = Transformed::<X, M, P, A> {
                 p,
                 x,
                 block: &Block::new(some.clone(), grid),
-                channels: first..me.channels.min(first + V::LANES),
+                channels,
                 // SAFETY: a place inside of the panels.
-                to: unsafe { to.get().add(me.at(0, first, some.start - tiles.start)) },
+                to: unsafe { base.get().add(to) },
                 point: me.at(1, 0, 0),
                 tile: me.width,
                 transform: PhantomData,
@@ -254,7 +254,6 @@ fn gradient<V: Vector, T: Transform<M, A>, const M: usize, const A: usize>(
         unsafe { V::run(Back::<T, M, A> { products, oc, dw, accum, transform: PhantomData }) }
     };
     let all = from.n * grid[0];
-    let some = |all: Range<usize>, size: usize| all.clone().step_by(size).map(move |i| i..all.end.min(i + size));
 
     if parts > 1 {
         let weight = A * A * s.oc * s.c;
@@ -265,7 +264,7 @@ fn gradient<V: Vector, T: Transform<M, A>, const M: usize, const A: usize>(
             if own.is_empty() {
                 sums.fill(0.0);
             }
-            for turn in some(own.clone(), rows) {
+            for turn in pieces(own.clone(), rows) {
                 let add = turn.start > own.start;
                 let [a, b] = packed(turn, true);
                 multiply::<V>(A * A, [&a, &b], [0..s.oc, 0..s.c], sums, add);
@@ -276,10 +275,10 @@ fn gradient<V: Vector, T: Transform<M, A>, const M: usize, const A: usize>(
         return;
     }
     let to = Shared(dw.as_mut_ptr());
-    for turn in some(0..all, rows) {
+    for turn in pieces(0..all, rows) {
         let accum = if turn.start == 0 { accum } else { Accum::Add };
         let [a, b] = packed(turn, false);
-        let blocks = some(0..s.oc, CHANNELS).flat_map(|oc| some(0..s.c, panel).map(move |c| (oc.clone(), c)));
+        let blocks = pieces(0..s.oc, CHANNELS).flat_map(|oc| pieces(0..s.c, panel).map(move |c| (oc.clone(), c)));
         let tasks: Vec<_> = blocks.collect();
         tasks.into_par_iter().with_max_len(1).for_each(|(ocs, cs)| {
             let mut sums = Buffer::new(DType::F32, A * A * ocs.len() * cs.len());
