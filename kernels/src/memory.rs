@@ -109,10 +109,13 @@ impl Pool {
 
 impl Block {
     fn layout(size: usize) -> Layout {
-        Layout::from_size_align(size, ALIGN).expect("a size class is a multiple of the alignment and fits isize")
+        Layout::from_size_align(size, ALIGN).expect("a size fits isize")
     }
 
     pub fn take(size: usize) -> Block {
+        if cfg!(feature = "exact-alloc") {
+            return Self::exact(size);
+        }
         let size = size_class(size);
         if let Some(block) = pools().find_map(|mut pool| pool.reuse(size)) {
             return block;
@@ -128,11 +131,24 @@ impl Block {
             let ptr = NonNull::from(&mut map[start..start + size]).cast();
             return Block { ptr, size, source: Source::Map(map) };
         }
+        Self::heap(size)
+    }
+
+    /// An allocation of its own.
+    fn heap(size: usize) -> Block {
         let layout = Self::layout(size);
-        // SAFETY: the layout has a non-zero size (size_class is at least 4 * ALIGN).
+        // SAFETY: the layout has a non-zero size.
         let ptr = unsafe { alloc_zeroed(layout) };
         let Some(ptr) = NonNull::new(ptr) else { handle_alloc_error(layout) };
         Block { ptr, size, source: Source::Heap }
+    }
+
+    /// An allocation of exactly `size` bytes (an empty one has one), so that a sanitizer sees the first byte past its end. All
+    /// bits are set: floating-point numbers nobody wrote are NaN, indices are out of range.
+    fn exact(size: usize) -> Block {
+        let mut block = Self::heap(size.max(1));
+        block.as_mut().fill(0xff);
+        block
     }
 
     fn is_cut(&self) -> bool {
@@ -155,14 +171,17 @@ impl AsRef<[u8]> for Block {
 impl Drop for Block {
     fn drop(&mut self) {
         let counts = if self.is_cut() { 0 } else { self.size };
-        if KEPT.fetch_add(counts, Relaxed) + counts <= LIMIT
+        if !cfg!(feature = "exact-alloc")
+            && KEPT.fetch_add(counts, Relaxed) + counts <= LIMIT
             && let Some(mut pool) = pools().next()
         {
             let source = std::mem::replace(&mut self.source, Source::Chunk);
             pool.free.entry(self.size).or_default().push(Block { ptr: self.ptr, size: self.size, source });
             return;
         }
-        KEPT.fetch_sub(counts, Relaxed);
+        if !cfg!(feature = "exact-alloc") {
+            KEPT.fetch_sub(counts, Relaxed);
+        }
         if let Source::Heap = self.source {
             // SAFETY: allocated in take with the same layout, and not handed to a pool.
             unsafe { dealloc(self.ptr.as_ptr(), Self::layout(self.size)) }
@@ -175,6 +194,7 @@ mod tests {
     use super::*;
 
     #[test]
+    #[cfg(not(feature = "exact-alloc"))]
     fn blocks_are_aligned_zeroed_and_of_classes() {
         for size in [1, 300, 4097, CUT, HUGE - 1, HUGE, 3 * HUGE + 1] {
             let mut block = Block::take(size);

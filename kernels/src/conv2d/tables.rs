@@ -54,6 +54,10 @@ fn cases() -> Vec<Conv2dSpec> {
         Conv2dSpec { relu: true, ..base(2, 20, 7, 7, 24, 1) },
         Conv2dSpec { residual: true, bias: true, relu: true, ..base(5, 24, 7, 7, 40, 1) },
         Conv2dSpec { stride: [2, 2], residual: true, ..base(3, 5, 9, 9, 7, 1) },
+        // Rows shorter than a group of pixels, and more input channels than are summed at a time.
+        Conv2dSpec { padding: [1; 4], ..base(1, 40, 16, 2, 40, 3) },
+        Conv2dSpec { stride: [2, 2], ..base(1, 256, 16, 4, 64, 1) },
+        Conv2dSpec { padding: [1; 4], stride: [2, 2], ..base(1, 512, 8, 4, 512, 3) },
     ]
 }
 

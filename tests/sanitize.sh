@@ -1,0 +1,65 @@
+#!/usr/bin/env bash
+# Every CPU row of every kernel table against its oracle on every case, with memory checked to the last byte.
+#
+#   tests/sanitize.sh          AddressSanitizer over the rows of all instruction sets of this machine: minutes, part of .ci/run
+#   tests/sanitize.sh whole    also with each lesser set as the best one, under memcheck, and under ThreadSanitizer
+#
+# The feature exact-alloc gives each buffer and scratch a heap allocation of its own, of exactly its size. Pools, size classes,
+# huge pages and guard words would hide a read past the end.
+#
+# ONLY=conv2d.fwd/direct tests/sanitize.sh checks the rows whose name contains this.
+set -uo pipefail
+cd "$(dirname "$0")/.."
+host=$(rustc -vV | sed -n 's/^host: //p')
+passed=0 failed=0
+skipped=()
+
+# The test of the rows, optimised a little: a whole optimisation takes longer than it saves. $1 is a folder below target/.
+rows() {
+    CARGO_PROFILE_DEV_OPT_LEVEL=1 cargo test --quiet --target "$host" --target-dir "target/sanitize/$1" \
+        -p convscope-kernels --features exact-alloc --test rows -- --nocapture
+}
+# Sanitizers come with the stable toolchain, but their option is not stable yet.
+sanitized() {
+    RUSTC_BOOTSTRAP=1 RUSTFLAGS="-Zsanitizer=$1 ${2:-}" rows "$1"
+}
+part() { # words, command
+    echo "== $1"
+    if "${@:2}"; then
+        passed=$((passed + 1))
+    else
+        failed=$((failed + 1))
+        echo "FAILED: $1"
+    fi
+}
+skip() { # words, reason
+    skipped+=("$1: $2")
+}
+capped() { # instruction set, command
+    CONVSCOPE_ISA=$1 "${@:2}"
+}
+memcheck() {
+    local runner
+    runner=CARGO_TARGET_$(echo "$host" | tr 'a-z-' 'A-Z_')_RUNNER
+    env "$runner=valgrind --quiet --error-exitcode=1" bash -c "$(declare -f rows); host=$host; rows plain"
+}
+
+part "AddressSanitizer, all instruction sets" sanitized address
+if [ "${1:-}" = whole ]; then
+    for isa in avx2 portable; do
+        part "AddressSanitizer, $isa as the best set" capped $isa sanitized address
+    done
+    if command -v valgrind >/dev/null; then
+        part "memcheck, portable rows" capped portable memcheck
+    else
+        skip "memcheck" "valgrind is not installed"
+    fi
+    part "ThreadSanitizer, all instruction sets" sanitized thread -Cunsafe-allow-abi-mismatch=sanitizer
+else
+    skip "lesser sets as the best one, memcheck, ThreadSanitizer" "only in the whole form"
+fi
+skip "Miri" "no component of the stable toolchain"
+
+echo "sanitize: $passed parts clean, $failed failed, ${#skipped[@]} skipped"
+printf 'skipped: %s\n' "${skipped[@]}"
+[ "$failed" = 0 ]
