@@ -401,7 +401,7 @@ fn unary_cases() -> Vec<UnarySpec> {
             _ => &[ReluRule::Plain],
         };
         for &rule in rules {
-            v.extend([1, 63, 40_000].map(|len| UnarySpec { op, rule, len }));
+            v.extend([1, 17, 63, 40_000].map(|len| UnarySpec { op, rule, len }));
         }
     }
     v
@@ -520,7 +520,9 @@ pub static BINARY: Table<BinarySpec> = Table {
     flops: |s| s.len as u64,
     terms: |_| 1,
     accumulates: true,
-    cases: || [Binary::Add, Binary::Mul].into_iter().flat_map(|op| [1, 65, 40_000].map(|len| BinarySpec { op, len })).collect(),
+    cases: || {
+        [Binary::Add, Binary::Mul].into_iter().flat_map(|op| [1, 15, 65, 40_000].map(|len| BinarySpec { op, len })).collect()
+    },
     cuda: cuda::pointwise::BINARY,
     rows: vector_rows!(binary_vector, binary, ROUNDING),
 };

@@ -443,6 +443,8 @@ fn cases() -> Vec<PoolSpec> {
         sliding(2, 5, 75, [2, 2], [2, 2], [0; 4]),
         sliding(2, 6, 140, [5, 5], [1, 1], [2; 4]),
         sliding(1, 9, 71, [3, 4], [2, 2], [1, 1, 3, 2]),
+        sliding(2, 3, 17, [3, 2], [1, 1], [0; 4]),
+        sliding(2, 4, 33, [2, 3], [2, 2], [0; 4]),
     ];
     for s in v.clone() {
         if let Windows::Sliding { kernel, stride, padding, .. } = s.windows {

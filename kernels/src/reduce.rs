@@ -131,9 +131,21 @@ fn bwd_vector<V: Vector>(s: &ReduceSpec, inputs: &[&Buffer], outputs: &mut [&mut
 }
 
 fn cases() -> Vec<ReduceSpec> {
-    [(1, 1, 1), (1, 1, 70_000), (3, 5, 49), (65, 10, 1), (600, 37, 1), (1, 4, 130), (2, 33, 900), (90, 2, 30)]
-        .map(|(a, b, c)| ReduceSpec { a, b, c, scale: 0.25 })
-        .to_vec()
+    [
+        (1, 1, 1),
+        (1, 1, 70_000),
+        (3, 5, 49),
+        (65, 10, 1),
+        (600, 37, 1),
+        (1, 4, 130),
+        (2, 33, 900),
+        (90, 2, 30),
+        (3, 15, 1),
+        (2, 17, 1),
+        (2, 3, 17),
+    ]
+    .map(|(a, b, c)| ReduceSpec { a, b, c, scale: 0.25 })
+    .to_vec()
 }
 
 /// `reduce.fwd`: input `x`; output `out`.

@@ -58,6 +58,12 @@ fn cases() -> Vec<Conv2dSpec> {
         Conv2dSpec { padding: [1; 4], ..base(1, 40, 16, 2, 40, 3) },
         Conv2dSpec { stride: [2, 2], ..base(1, 256, 16, 4, 64, 1) },
         Conv2dSpec { padding: [1; 4], stride: [2, 2], ..base(1, 512, 8, 4, 512, 3) },
+        // One output pixel, by a kernel as large as the image and by a stride; one input pixel.
+        base(1, 70, 3, 3, 33, 3),
+        Conv2dSpec { padding: [1; 4], stride: [2, 2], bias: true, ..base(2, 130, 2, 2, 17, 3) },
+        Conv2dSpec { residual: true, ..base(2, 66, 1, 1, 15, 1) },
+        Conv2dSpec { groups: 3, padding: [1; 4], ..base(2, 51, 1, 2, 51, 3) },
+        Conv2dSpec { groups: 7, padding: [1; 4], stride: [2, 2], ..base(1, 7, 2, 3, 7, 3) },
     ]
 }
 

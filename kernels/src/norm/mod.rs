@@ -198,7 +198,7 @@ fn infer_dgrad_vector<V: Vector>(s: &NormSpec, inputs: &[&Buffer], outputs: &mut
 }
 
 fn cases() -> Vec<NormSpec> {
-    [(1, 1, 2), (2, 3, 35), (3, 65, 7), (2, 16, 900), (80, 2, 33), (1, 2, 70_001)]
+    [(1, 1, 2), (2, 3, 35), (2, 2, 15), (1, 3, 17), (3, 65, 7), (2, 16, 900), (80, 2, 33), (1, 2, 70_001)]
         .map(|(n, c, plane)| NormSpec { n, c, plane, eps: 1e-5 })
         .to_vec()
 }

@@ -112,6 +112,11 @@ impl Band {
         }
         Band { start: rows.start * p.size[1] + columns.start, count: rows.len() * length, pixels, groups, own: None }
     }
+
+    /// Slots of the pixels, and of what the groups of the last row overhang.
+    fn slots(&self) -> usize {
+        self.groups.iter().map(|group| group.slot + self.pixels).fold(self.count, usize::max)
+    }
 }
 
 /// A band of an image by some output channels.
@@ -143,8 +148,8 @@ impl Work<'_> {
         let blocks = p.c.div_ceil((STEPS / taps).max(1)).max(1);
         let each = p.c.div_ceil(blocks).max(1);
         let panels: Vec<usize> = (channels.start / width..channels.end.div_ceil(width)).collect();
-        // Whole blocks of pixels are turned.
-        let room = band.count.next_multiple_of(V::LANES) * width;
+        // Whole blocks of pixels are turned, and each group reads all of its slots.
+        let room = band.slots().next_multiple_of(V::LANES) * width;
         let mut sums = Buffer::new(DType::F32, panels.len() * room);
         let sums = sums.as_mut_slice::<f32>();
         let mut copy = Buffer::new(DType::F32, if band.own.is_some() { each * frame.channel } else { 0 });
@@ -214,7 +219,7 @@ impl Work<'_> {
                     relu: output.relu && output.residual.is_none() && last,
                 };
                 // SAFETY: the instructions are here (run); groups stay inside a channel of the frame, `some` of which are there; the
-                // weight holds all steps of this panel (run), and the sums all slots.
+                // weight holds all steps of this panel (run), and the sums have room for the slots of all groups.
                 unsafe { V::run(pass) }
                 if last {
                     let store = Store { output, sums, pixels: band.count, channels: channels.len(), start: at_out, plane };

@@ -119,6 +119,7 @@ impl Work<'_> {
             return (kw, 1, rows.map(group).collect());
         }
         let length = group::<V>(cs.len());
+        assert!(length <= cs.len(), "a group of channels would overhang");
         let groups = (0..cs.len()).step_by(length).map(|c| {
             let start = c.min(cs.len() - length);
             Group { x: (cs.start + start) * self.frame.channel, slot: start, first: c - start, end: length }
@@ -194,10 +195,11 @@ pub(in crate::conv2d) fn run<V: Vector>(s: &Conv2dSpec, inputs: &[&Buffer], outp
     let chunks = chunks(&p);
     // Sums of a task that stay in L2.
     let ocs = width * (p.oc.div_ceil(width)).min((256 / width).max(1));
-    let even = |len: usize, most: usize| len.div_ceil(len.div_ceil(most.max(1)));
-    let cs = even(p.c, (SUMS / ocs / taps).max(LONGEST));
+    // Parts whose sizes differ by one at most: none of them is too short for a group.
+    let split = p.c.div_ceil((SUMS / ocs / taps).max(LONGEST));
+    let cs = |i: usize| p.c * i / split..p.c * (i + 1) / split;
     let blocks: Vec<Block> =
-        pieces(0..p.oc, ocs).flat_map(|o| pieces(0..p.c, cs).map(move |c| Block { ocs: o.clone(), cs: c })).collect();
+        pieces(0..p.oc, ocs).flat_map(|o| (0..split).map(move |i| Block { ocs: o.clone(), cs: cs(i) })).collect();
     // Where blocks are few, each is summed in parts, which are added in order.
     let parts = MIN_TASKS.div_ceil(blocks.len()).min(chunks.len());
     let room = |block: &Block| block.ocs.len().next_multiple_of(width) * block.cs.len() * taps;
