@@ -1,6 +1,10 @@
 //! Every row of every kernel table against the naive f64 oracle, and against itself on another number of threads.
 
-use convscope_kernels::tables;
+use convscope_kernels::bench::{AnyProblem, Outcome, Problem};
+use convscope_kernels::check::AnyTable;
+use convscope_kernels::pointwise::{BINARY, Binary, BinarySpec};
+use convscope_kernels::table::{ROUNDING, Row, Run};
+use convscope_kernels::{Accum, Buffer, DType, Device, tables};
 
 /// Poisoned outputs, guard words, odd shapes, both modes, one thread and three; see `convscope_kernels::check`.
 #[test]
@@ -37,4 +41,41 @@ fn every_table_has_its_naive_rungs() {
         let naive: Vec<String> = table.rows().iter().filter(|r| r.name == "naive").map(|r| r.dtype.to_string()).collect();
         assert_eq!(naive, ["f32", "f64"], "{}", table.op());
     }
+}
+
+/// A row from outside the crate is a safe function: it is chosen, checked and timed as any other, and found out when it is wrong.
+#[test]
+fn a_row_from_outside_joins_a_table() {
+    let mine: Run<BinarySpec> = |s, inputs, outputs, accum| {
+        let (x, y) = (inputs[0].as_slice::<f32>(), inputs[1].as_slice::<f32>());
+        for ((out, x), y) in outputs[0].as_mut_slice::<f32>().iter_mut().zip(x).zip(y) {
+            let value = if s.op == Binary::Add { x + y } else { x * y };
+            *out = if accum == Accum::Add { *out + value } else { value };
+        }
+    };
+    let row = |run| {
+        Row::cpu("mine", DType::F32, ROUNDING, run).supports(|s: &BinarySpec| match s.op {
+            Binary::Add => Ok(()),
+            Binary::Mul => Err("wants a sum"),
+        })
+    };
+    let table = BINARY.with_row(row(mine));
+    let report = table.check(0).unwrap();
+    assert!(report.runs > 0 && report.unfit > 0);
+
+    let (x, mut out) = (Buffer::from_slice(&[1.0f32, 2.0, 3.0]), Buffer::zeros(DType::F32, 3));
+    let spec = BinarySpec { op: Binary::Add, len: 3 };
+    assert_eq!(table.run(&spec, &[&x, &x], &mut [&mut out], Accum::Write).unwrap().kernel, "mine");
+    assert_eq!(out.as_slice::<f32>(), [2.0, 4.0, 6.0]);
+    assert_ne!(
+        table.run(&BinarySpec { op: Binary::Mul, len: 3 }, &[&x, &x], &mut [&mut out], Accum::Write).unwrap().kernel,
+        "mine"
+    );
+    assert_ne!(BINARY.pick(Device::Cpu, DType::F32, &spec).unwrap().name(), "mine", "other tables do not have it");
+
+    let rungs = Problem { table: &table, spec, sample: None }.measure(Device::Cpu).unwrap();
+    assert!(rungs[0].picked && rungs[0].kernel == "mine" && matches!(rungs[0].outcome, Outcome::Timed { .. }));
+
+    let wrong = BINARY.with_row(row(|_, _, outputs, _| outputs[0].as_mut_slice::<f32>().fill(0.0)));
+    assert!(wrong.check(0).is_err());
 }

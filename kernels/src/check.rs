@@ -22,7 +22,10 @@ pub trait AnyTable: Sync {
     fn op(&self) -> &'static str;
     /// The rows.
     fn rows(&self) -> Vec<RowInfo>;
-    /// Runs row `i` on every case of the table; the worst error as a share of the bound, or what went wrong.
+    /// Runs row `i` on every case of the table; the worst error as a share of the bound.
+    ///
+    /// # Errors
+    /// With what went wrong: a row that is wrong, that cannot run on this machine, or that takes no case.
     fn check(&self, i: usize) -> Result<Report, String>;
 }
 
@@ -56,14 +59,20 @@ impl<S: Display + Sync> AnyTable for Table<S> {
     }
 
     fn rows(&self) -> Vec<RowInfo> {
-        self.all_rows().map(|r| RowInfo { name: r.name, device: r.device, dtype: r.dtype, here: (r.here)() }).collect()
+        self.all_rows()
+            .map(|r| RowInfo { name: r.name, device: r.device, dtype: r.dtype, here: r.is_here(tested_on(r)) })
+            .collect()
     }
 
     fn check(&self, i: usize) -> Result<Report, String> {
         let row = self.all_rows().nth(i).ok_or("there is no such row")?;
+        if !row.is_here(tested_on(row)) {
+            return Err(format!("{}/{}: not on this machine", self.op, row.name));
+        }
         let mut report = Report::default();
         for (k, spec) in (self.cases)().iter().enumerate() {
-            if (row.fits)(spec).is_err() {
+            self.validate(spec).map_err(|e| e.to_string())?;
+            if (row.supports)(spec).is_err() {
                 report.unfit += 1;
                 continue;
             }
@@ -82,10 +91,17 @@ impl<S: Display + Sync> AnyTable for Table<S> {
     }
 }
 
+/// The device on which a row is tested: the first of its kind.
+fn tested_on<S>(row: &Row<S>) -> Device {
+    match row.device {
+        Device::Cpu => Device::Cpu,
+        any => crate::cuda::first().unwrap_or(any),
+    }
+}
+
 /// Runs one row on one problem and compares with the naive f64 row. Returns error / bound, at most 1.
 fn check_row<S: Display + Sync>(table: &Table<S>, row: &Row<S>, spec: &S, accum: Accum, seed: u64) -> Result<f64, String> {
-    let oracle =
-        table.rows.iter().find(|r| r.dtype == DType::F64 && r.name == "naive").ok_or("the table has no f64 naive row")?;
+    let oracle = table.oracle().ok_or("the table has no f64 naive row")?;
     let sig = (table.signature)(spec);
     let inputs: Vec<Buffer> = sig.inputs.iter().enumerate().map(|(i, o)| input(o, row.dtype, seed * 64 + i as u64)).collect();
     let wide: Vec<Buffer> = inputs.iter().map(|b| b.cast(DType::F64)).collect();
@@ -230,22 +246,15 @@ mod tests {
         o[0].as_mut_slice::<f64>().iter_mut().zip(x.iter().zip(y)).take(s.len).for_each(|(o, (x, y))| a.put(o, x + y));
     }
     fn table(run: crate::table::Run<BinarySpec>) -> Table<BinarySpec> {
-        Table {
-            op: "test.add",
-            signature: |s| Signature {
-                inputs: vec![Operand::any("x", s.len), Operand::any("y", s.len)],
-                outputs: vec![Operand::any("out", s.len)],
-            },
-            flops: |s| s.len as u64,
-            terms: |_| 1,
-            accumulates: true,
-            cases: || vec![BinarySpec { op: Binary::Add, len: 70 }],
-            cuda: &[],
-            rows: Box::leak(Box::new([
-                Row::cpu("rung", DType::F32, ROUNDING, run),
-                Row::cpu("naive", DType::F64, ROUNDING, naive),
-            ])),
-        }
+        let signature = |s: &BinarySpec| Signature {
+            inputs: vec![Operand::any("x", s.len), Operand::any("y", s.len)],
+            outputs: vec![Operand::any("out", s.len)],
+        };
+        Table::new("test.add", |_| Ok(()), signature)
+            .accumulates()
+            .cases(|| vec![BinarySpec { op: Binary::Add, len: 70 }])
+            .with_row(Row::cpu("naive", DType::F64, ROUNDING, naive))
+            .with_row(Row::cpu("rung", DType::F32, ROUNDING, run))
     }
 
     /// The harness itself must catch the mistakes it exists for.

@@ -44,6 +44,16 @@ pub enum Error {
         /// Why not.
         reason: String,
     },
+    /// The sizes of a problem make no sense together.
+    #[error("{op} {spec}: {reason}")]
+    Spec {
+        /// Table.
+        op: &'static str,
+        /// The problem.
+        spec: String,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// A buffer is not as long, or not of the type, that the problem needs.
     #[error("{op} {spec}: {what} is {got}, wants {want}")]
     Operand {

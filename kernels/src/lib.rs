@@ -35,6 +35,7 @@ pub mod pool;
 pub mod random;
 pub mod reduce;
 pub mod simd;
+mod sizes;
 pub mod softmax;
 mod stream;
 pub mod table;

@@ -5,6 +5,7 @@
 use crate::buffer::Buffer;
 use crate::cuda;
 use crate::device::{DType, Real};
+use crate::sizes::elements;
 use crate::table::{Accum, Operand, Row, Signature, TRANSCENDENTAL, Table};
 use std::fmt;
 
@@ -66,6 +67,13 @@ pub struct StepSpec {
     pub rule: Rule,
     /// Elements.
     pub len: usize,
+}
+
+impl StepSpec {
+    /// What is wrong with the sizes.
+    fn valid(&self) -> Result<(), String> {
+        elements("w", &[self.len]).map(|_| ())
+    }
 }
 
 impl fmt::Display for StepSpec {
@@ -142,11 +150,13 @@ fn cases() -> Vec<StepSpec> {
 /// `optim.step`: inputs `w`, `g` and the rule's states; outputs the new `w` and states.
 pub static STEP: Table<StepSpec> = Table {
     op: "optim.step",
+    valid: StepSpec::valid,
     signature,
     flops: |s| 10 * s.len as u64,
     terms: |_| 1,
     accumulates: false,
     cases,
+    joined: Vec::new(),
     cuda: cuda::optim::STEP,
     rows: &[
         Row::cpu("naive", DType::F32, TRANSCENDENTAL, step::<f32>),

@@ -6,6 +6,7 @@
 use crate::buffer::Buffer;
 use crate::cuda;
 use crate::device::Real;
+use crate::sizes::{bounded, elements, positive};
 use crate::table::{Accum, Operand, ROUNDING, Signature, Table, threaded_rows};
 use crate::threads::par_items;
 use std::fmt;
@@ -32,6 +33,15 @@ pub struct PlaceSpec {
 }
 
 impl PlaceSpec {
+    /// What is wrong with the sizes.
+    fn valid(&self) -> Result<(), String> {
+        positive("stride", &self.stride)?;
+        let PlaceSpec { n, from_shape, to_shape, from, to, count, origin, .. } = *self;
+        bounded("the shapes", &[from_shape, to_shape].concat())?;
+        bounded("the block", &[n, from, to, count, origin[0], origin[1]])?;
+        elements("x", &[&[n], &from_shape[..]].concat())?;
+        elements("out", &[&[n], &to_shape[..]].concat()).map(|_| ())
+    }
     /// Whether the block lies inside both shapes.
     pub fn is_inside(&self) -> bool {
         let reach = |axis: usize| self.origin[axis] + (self.to_shape[axis + 1].max(1) - 1) * self.stride[axis];
@@ -132,6 +142,7 @@ fn cases() -> Vec<PlaceSpec> {
 /// `place.fwd`: input `x`; output `out`.
 pub static FWD: Table<PlaceSpec> = Table {
     op: "place.fwd",
+    valid: PlaceSpec::valid,
     signature: |s| Signature {
         inputs: vec![Operand::any("x", s.input_len())],
         outputs: vec![Operand::any("out", s.output_len())],
@@ -140,6 +151,7 @@ pub static FWD: Table<PlaceSpec> = Table {
     terms: |_| 1,
     accumulates: true,
     cases,
+    joined: Vec::new(),
     cuda: cuda::place::FWD,
     rows: threaded_rows!(fwd, ROUNDING, fits),
 };
@@ -147,6 +159,7 @@ pub static FWD: Table<PlaceSpec> = Table {
 /// `place.bwd`: input `dout`; output `dx`.
 pub static BWD: Table<PlaceSpec> = Table {
     op: "place.bwd",
+    valid: PlaceSpec::valid,
     signature: |s| Signature {
         inputs: vec![Operand::any("dout", s.output_len())],
         outputs: vec![Operand::any("dx", s.input_len())],
@@ -155,6 +168,7 @@ pub static BWD: Table<PlaceSpec> = Table {
     terms: |_| 1,
     accumulates: true,
     cases,
+    joined: Vec::new(),
     cuda: cuda::place::BWD,
     rows: threaded_rows!(bwd, ROUNDING, fits),
 };

@@ -4,7 +4,8 @@ use crate::buffer::Buffer;
 use crate::cuda;
 use crate::device::Real;
 use crate::random;
-use crate::simd::Vector;
+use crate::simd::{self, Vector};
+use crate::sizes::elements;
 use crate::stream::{lanes, par_map};
 use crate::table::{Accum, Operand, ROUNDING, Signature, TRANSCENDENTAL, Table, threaded_rows, vector_rows};
 use crate::threads::par_items;
@@ -85,6 +86,13 @@ pub struct UnarySpec {
     pub rule: ReluRule,
     /// Elements.
     pub len: usize,
+}
+
+impl UnarySpec {
+    /// What is wrong with the sizes.
+    fn valid(&self) -> Result<(), String> {
+        elements("x", &[self.len]).map(|_| ())
+    }
 }
 
 impl fmt::Display for UnarySpec {
@@ -356,8 +364,9 @@ fn vector_fits(s: &UnarySpec) -> Result<(), &'static str> {
 }
 
 fn unary_fwd_vector<V: Vector>(s: &UnarySpec, inputs: &[&Buffer], outputs: &mut [&mut Buffer], accum: Accum) {
+    simd::require::<V>();
     let (x, out) = (inputs[0].as_slice::<f32>(), outputs[0].as_mut_slice::<f32>());
-    // SAFETY: the row is here only where the instructions of V are.
+    // SAFETY: the instructions are here (required).
     unsafe {
         match s.op {
             Unary::Relu => par_map::<V, 1>(Relu {}, [x], out, accum),
@@ -373,9 +382,10 @@ fn unary_fwd_vector<V: Vector>(s: &UnarySpec, inputs: &[&Buffer], outputs: &mut 
 }
 
 fn unary_bwd_vector<V: Vector>(s: &UnarySpec, inputs: &[&Buffer], outputs: &mut [&mut Buffer], accum: Accum) {
+    simd::require::<V>();
     let (y, dout) = (inputs[0].as_slice::<f32>(), inputs[1].as_slice::<f32>());
     let dx = outputs[0].as_mut_slice::<f32>();
-    // SAFETY: the row is here only where the instructions of V are.
+    // SAFETY: the instructions are here (required).
     unsafe {
         match (s.op, s.rule) {
             (Unary::Relu, ReluRule::Plain) => par_map::<V, 2>(ReluGate {}, [y, dout], dx, accum),
@@ -433,11 +443,13 @@ pub const EVERY: [Unary; 19] = [
 /// `unary.fwd`: input `x`; output `out`.
 pub static UNARY_FWD: Table<UnarySpec> = Table {
     op: "unary.fwd",
+    valid: UnarySpec::valid,
     signature: |s| Signature { inputs: vec![Operand::wide("x", s.len)], outputs: vec![Operand::any("out", s.len)] },
     flops: |s| s.len as u64,
     terms: |_| 1,
     accumulates: true,
     cases: unary_cases,
+    joined: Vec::new(),
     cuda: cuda::pointwise::UNARY_FWD,
     rows: vector_rows!(unary_fwd_vector if vector_fits, unary_fwd, TRANSCENDENTAL),
 };
@@ -445,6 +457,7 @@ pub static UNARY_FWD: Table<UnarySpec> = Table {
 /// `unary.bwd`: inputs `out`, or `x` where [`Unary::gradient_reads`] says so, and `dout`; output `dx`.
 pub static UNARY_BWD: Table<UnarySpec> = Table {
     op: "unary.bwd",
+    valid: UnarySpec::valid,
     signature: |s| Signature {
         inputs: vec![
             match s.op.gradient_reads() {
@@ -459,6 +472,7 @@ pub static UNARY_BWD: Table<UnarySpec> = Table {
     terms: |_| 1,
     accumulates: true,
     cases: unary_cases,
+    joined: Vec::new(),
     cuda: cuda::pointwise::UNARY_BWD,
     rows: vector_rows!(unary_bwd_vector if vector_fits, unary_bwd, TRANSCENDENTAL),
 };
@@ -481,6 +495,13 @@ pub struct BinarySpec {
     pub len: usize,
 }
 
+impl BinarySpec {
+    /// What is wrong with the sizes.
+    fn valid(&self) -> Result<(), String> {
+        elements("x", &[self.len]).map(|_| ())
+    }
+}
+
 impl fmt::Display for BinarySpec {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         write!(f, "{:?} len{}", self.op, self.len)
@@ -499,9 +520,10 @@ fn binary<T: Real>(s: &BinarySpec, inputs: &[&Buffer], outputs: &mut [&mut Buffe
 }
 
 fn binary_vector<V: Vector>(s: &BinarySpec, inputs: &[&Buffer], outputs: &mut [&mut Buffer], accum: Accum) {
+    simd::require::<V>();
     let xs = [inputs[0].as_slice::<f32>(), inputs[1].as_slice::<f32>()];
     let out = outputs[0].as_mut_slice::<f32>();
-    // SAFETY: the row is here only where the instructions of V are.
+    // SAFETY: the instructions are here (required).
     unsafe {
         match s.op {
             Binary::Add => par_map::<V, 2>(Sum {}, xs, out, accum),
@@ -513,6 +535,7 @@ fn binary_vector<V: Vector>(s: &BinarySpec, inputs: &[&Buffer], outputs: &mut [&
 /// `binary`: inputs `x`, `y`; output `out`. A product's gradient is a product, so there is no table for it.
 pub static BINARY: Table<BinarySpec> = Table {
     op: "binary",
+    valid: BinarySpec::valid,
     signature: |s| Signature {
         inputs: vec![Operand::any("x", s.len), Operand::any("y", s.len)],
         outputs: vec![Operand::any("out", s.len)],
@@ -523,6 +546,7 @@ pub static BINARY: Table<BinarySpec> = Table {
     cases: || {
         [Binary::Add, Binary::Mul].into_iter().flat_map(|op| [1, 15, 65, 40_000].map(|len| BinarySpec { op, len })).collect()
     },
+    joined: Vec::new(),
     cuda: cuda::pointwise::BINARY,
     rows: vector_rows!(binary_vector, binary, ROUNDING),
 };
@@ -537,6 +561,13 @@ pub struct DropoutSpec {
     pub seed: u64,
     /// Elements.
     pub len: usize,
+}
+
+impl DropoutSpec {
+    /// What is wrong with the sizes.
+    fn valid(&self) -> Result<(), String> {
+        elements("x", &[self.len]).map(|_| ())
+    }
 }
 
 impl fmt::Display for DropoutSpec {
@@ -556,11 +587,13 @@ fn dropout<T: Real, const THREADS: bool>(s: &DropoutSpec, inputs: &[&Buffer], ou
 /// `dropout`: input `x` (or `dout`); output `out` (or `dx`).
 pub static DROPOUT: Table<DropoutSpec> = Table {
     op: "dropout",
+    valid: DropoutSpec::valid,
     signature: |s| Signature { inputs: vec![Operand::any("x", s.len)], outputs: vec![Operand::any("out", s.len)] },
     flops: |s| s.len as u64,
     terms: |_| 1,
     accumulates: true,
     cases: || [(0.0, 7), (0.5, 100), (0.3, 40_000)].map(|(p, len)| DropoutSpec { p, seed: 11, len }).to_vec(),
+    joined: Vec::new(),
     cuda: cuda::pointwise::DROPOUT,
     rows: threaded_rows!(dropout, ROUNDING),
 };

@@ -6,7 +6,8 @@
 use crate::buffer::Buffer;
 use crate::cuda;
 use crate::device::Real;
-use crate::simd::{Kernel, Vector};
+use crate::simd::{self, Kernel, Vector};
+use crate::sizes::{bounded, elements, places, positive};
 use crate::stream::{Constant, Rows, par_map_planes, sum};
 use crate::table::{Accum, Operand, ROUNDING, Signature, Table, threaded_rows, vector_rows};
 use crate::threads::{par_items, par_work, par_work2};
@@ -60,14 +61,32 @@ impl PoolSpec {
                         return None;
                     }
                     // The window that hangs over may be the only one.
-                    let over = if ceil { s - 1 } else { 0 };
-                    let out = (i + lo + hi + over).checked_sub(k)? / s + 1;
+                    let over = if ceil { s.checked_sub(1)? } else { 0 };
+                    let out = places(i, [lo, hi.checked_add(over)?], k, s, 1)?;
                     // PyTorch: the last window must start inside the input or its leading padding.
                     Some(if ceil && (out - 1) * s >= i + lo { out - 1 } else { out })
                 };
                 Some([size(self.h, t, b, kernel[0], stride[0])?, size(self.w, l, r, kernel[1], stride[1])?])
             }
         }
+    }
+
+    /// What is wrong with the sizes.
+    fn valid(&self) -> Result<(), String> {
+        positive("the input", &[self.h, self.w])?;
+        bounded("planes", &[self.planes])?;
+        match self.windows {
+            Windows::Adaptive { out } => positive("the output", &out)?,
+            Windows::Sliding { kernel, stride, padding, .. } => {
+                positive("kernel", &kernel)?;
+                positive("stride", &stride)?;
+                bounded("padding", &padding)?;
+                elements("a window", &kernel)?;
+            }
+        }
+        let [oh, ow] = self.out_size().ok_or("no window fits, or the padding is as large as the kernel")?;
+        elements("x", &[self.planes, self.h, self.w])?;
+        elements("out", &[self.planes, oh, ow]).map(|_| ())
     }
 
     fn out_hw(&self) -> [usize; 2] {
@@ -184,12 +203,13 @@ fn max_vector_fits(s: &PoolSpec) -> Result<(), &'static str> {
 /// With stride 2 the columns lie at every second place, so one split of a row serves two of them. Indices are `f32` numbers
 /// until they are stored: they go where the maxima go. What hangs over the left or right edge is left to [`max_of`].
 fn max_fwd_vector<V: Vector>(s: &PoolSpec, inputs: &[&Buffer], outputs: &mut [&mut Buffer], _: Accum) {
+    simd::require::<V>();
     let x = inputs[0].as_slice::<f32>(); // x [planes,h,w]
     let [out, arg] = outputs else { unreachable!("the table checked the number of outputs") };
     let (out, arg) = (out.as_mut_slice::<f32>(), arg.as_mut_slice::<u32>()); // [planes,oh,ow]
     par_work2(out, arg, s.out_plane().max(1), s.in_plane(), |first, out, arg| {
         let x = &x[first * s.in_plane()..];
-        // SAFETY: the row is here only where the instructions of V are.
+        // SAFETY: the instructions are here (required).
         unsafe { V::run(MaxPlanes { s, x, out, arg }) }
     });
 }
@@ -374,9 +394,10 @@ fn is_global(s: &PoolSpec) -> Result<(), &'static str> {
 }
 
 fn avg_fwd_vector<V: Vector>(s: &PoolSpec, inputs: &[&Buffer], outputs: &mut [&mut Buffer], accum: Accum) {
+    simd::require::<V>();
     let (x, plane) = (inputs[0].as_slice::<f32>(), s.in_plane()); // x [planes,h,w]
     par_work(outputs[0].as_mut_slice::<f32>(), 1, plane, |first, out| {
-        // SAFETY: the row is here only where the instructions of V are.
+        // SAFETY: the instructions are here (required).
         unsafe { V::run(Means { x: &x[first * plane..], plane, out, accum }) }
     });
 }
@@ -401,9 +422,10 @@ impl Kernel for Means<'_> {
 }
 
 fn avg_bwd_vector<V: Vector>(s: &PoolSpec, inputs: &[&Buffer], outputs: &mut [&mut Buffer], accum: Accum) {
+    simd::require::<V>();
     let (dout, plane) = (inputs[0].as_slice::<f32>(), s.in_plane()); // dout [planes,1,1]
     let share = |i: usize| Constant { value: dout[i] / plane as f32 };
-    // SAFETY: the row is here only where the instructions of V are.
+    // SAFETY: the instructions are here (required).
     unsafe { par_map_planes::<V, _, 0>(share, plane, [], outputs[0].as_mut_slice(), accum) }
 }
 
@@ -464,6 +486,7 @@ const fn rows_flops(s: &PoolSpec) -> u64 {
 /// `maxpool.fwd`: input `x`; outputs `out` and `arg`, the index of the first maximum in its plane.
 pub static MAX_FWD: Table<PoolSpec> = Table {
     op: "maxpool.fwd",
+    valid: PoolSpec::valid,
     signature: |s| Signature {
         inputs: vec![Operand::any("x", s.planes * s.in_plane())],
         outputs: vec![
@@ -475,6 +498,7 @@ pub static MAX_FWD: Table<PoolSpec> = Table {
     terms: |_| 1,
     accumulates: false,
     cases,
+    joined: Vec::new(),
     cuda: cuda::pool::MAX_FWD,
     rows: vector_rows!(max_fwd_vector if max_vector_fits, max_fwd, ROUNDING),
 };
@@ -482,6 +506,7 @@ pub static MAX_FWD: Table<PoolSpec> = Table {
 /// `maxpool.bwd`: inputs `dout`, `arg` (each a pixel of its window); output `dx`.
 pub static MAX_BWD: Table<PoolSpec> = Table {
     op: "maxpool.bwd",
+    valid: PoolSpec::valid,
     signature: |s| Signature {
         inputs: vec![Operand::any("dout", s.planes * s.out_plane()), Operand::in_window("arg", s.planes * s.out_plane(), *s)],
         outputs: vec![Operand::any("dx", s.planes * s.in_plane())],
@@ -490,6 +515,7 @@ pub static MAX_BWD: Table<PoolSpec> = Table {
     terms: PoolSpec::largest_window,
     accumulates: true,
     cases,
+    joined: Vec::new(),
     cuda: cuda::pool::MAX_BWD,
     rows: threaded_rows!(max_bwd, ROUNDING),
 };
@@ -497,6 +523,7 @@ pub static MAX_BWD: Table<PoolSpec> = Table {
 /// `avgpool.fwd`: input `x`; output `out`.
 pub static AVG_FWD: Table<PoolSpec> = Table {
     op: "avgpool.fwd",
+    valid: PoolSpec::valid,
     signature: |s| Signature {
         inputs: vec![Operand::any("x", s.planes * s.in_plane())],
         outputs: vec![Operand::any("out", s.planes * s.out_plane())],
@@ -505,6 +532,7 @@ pub static AVG_FWD: Table<PoolSpec> = Table {
     terms: PoolSpec::largest_window,
     accumulates: true,
     cases,
+    joined: Vec::new(),
     cuda: cuda::pool::AVG_FWD,
     rows: vector_rows!(avg_fwd_vector if is_global, avg_fwd, ROUNDING),
 };
@@ -512,6 +540,7 @@ pub static AVG_FWD: Table<PoolSpec> = Table {
 /// `avgpool.bwd`: input `dout`; output `dx`.
 pub static AVG_BWD: Table<PoolSpec> = Table {
     op: "avgpool.bwd",
+    valid: PoolSpec::valid,
     signature: |s| Signature {
         inputs: vec![Operand::any("dout", s.planes * s.out_plane())],
         outputs: vec![Operand::any("dx", s.planes * s.in_plane())],
@@ -520,6 +549,7 @@ pub static AVG_BWD: Table<PoolSpec> = Table {
     terms: PoolSpec::largest_window,
     accumulates: true,
     cases,
+    joined: Vec::new(),
     cuda: cuda::pool::AVG_BWD,
     rows: vector_rows!(avg_bwd_vector if is_global, avg_bwd, ROUNDING),
 };
@@ -527,7 +557,7 @@ pub static AVG_BWD: Table<PoolSpec> = Table {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::device::DType;
+    use crate::device::{DType, Device};
     use crate::random;
     use crate::table::Row;
 
@@ -551,7 +581,7 @@ mod tests {
                 };
                 let f32_rows = || MAX_FWD.rows.iter().filter(|r| r.dtype == DType::F32);
                 let want = run(f32_rows().find(|r| r.name == "naive").unwrap());
-                for row in f32_rows().filter(|r| (r.here)() && (r.fits)(&s).is_ok()) {
+                for row in f32_rows().filter(|r| r.is_here(Device::Cpu) && (r.supports)(&s).is_ok()) {
                     assert_eq!(run(row), want, "{} {s} {special}", row.name);
                 }
             }

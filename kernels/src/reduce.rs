@@ -6,7 +6,8 @@
 use crate::buffer::Buffer;
 use crate::cuda;
 use crate::device::Real;
-use crate::simd::{Kernel, Vector};
+use crate::simd::{self, Kernel, Vector};
+use crate::sizes::elements;
 use crate::stream::{Constant, Rows, par_map_planes, sum};
 use crate::table::{Accum, Operand, ROUNDING, Signature, Table, vector_rows};
 use crate::threads::par_work;
@@ -26,6 +27,13 @@ pub struct ReduceSpec {
 }
 
 impl ReduceSpec {
+    /// What is wrong with the sizes.
+    fn valid(&self) -> Result<(), String> {
+        if self.b > 0 && (self.a == 0 || self.c == 0) {
+            return Err("a sum of nothing".to_string());
+        }
+        elements("x", &[self.a, self.b, self.c]).map(|_| ())
+    }
     fn len(&self) -> usize {
         self.a * self.b * self.c
     }
@@ -48,9 +56,10 @@ fn fwd<T: Real>(s: &ReduceSpec, inputs: &[&Buffer], outputs: &mut [&mut Buffer],
 }
 
 fn fwd_vector<V: Vector>(s: &ReduceSpec, inputs: &[&Buffer], outputs: &mut [&mut Buffer], accum: Accum) {
+    simd::require::<V>();
     let x = inputs[0].as_slice::<f32>(); // x [a,b,c]
     par_work(outputs[0].as_mut_slice::<f32>(), 1, s.a * s.c, |first, out| {
-        // SAFETY: the row is here only where the instructions of V are.
+        // SAFETY: the instructions are here (required).
         unsafe { V::run(Sums { s, x, first, out, accum }) }
     });
 }
@@ -124,9 +133,10 @@ fn bwd<T: Real>(s: &ReduceSpec, inputs: &[&Buffer], outputs: &mut [&mut Buffer],
 }
 
 fn bwd_vector<V: Vector>(s: &ReduceSpec, inputs: &[&Buffer], outputs: &mut [&mut Buffer], accum: Accum) {
+    simd::require::<V>();
     let dout = inputs[0].as_slice::<f32>(); // dout [b]
     let of = |i: usize| Constant { value: dout[i % s.b] * s.scale as f32 };
-    // SAFETY: the row is here only where the instructions of V are.
+    // SAFETY: the instructions are here (required).
     unsafe { par_map_planes::<V, _, 0>(of, s.c, [], outputs[0].as_mut_slice(), accum) }
 }
 
@@ -151,11 +161,13 @@ fn cases() -> Vec<ReduceSpec> {
 /// `reduce.fwd`: input `x`; output `out`.
 pub static FWD: Table<ReduceSpec> = Table {
     op: "reduce.fwd",
+    valid: ReduceSpec::valid,
     signature: |s| Signature { inputs: vec![Operand::any("x", s.len())], outputs: vec![Operand::any("out", s.b)] },
     flops: |s| s.len() as u64,
     terms: |s| s.a * s.c,
     accumulates: true,
     cases,
+    joined: Vec::new(),
     cuda: cuda::reduce::FWD,
     rows: vector_rows!(fwd_vector, fwd, ROUNDING),
 };
@@ -163,11 +175,13 @@ pub static FWD: Table<ReduceSpec> = Table {
 /// `reduce.bwd`: input `dout`; output `dx`.
 pub static BWD: Table<ReduceSpec> = Table {
     op: "reduce.bwd",
+    valid: ReduceSpec::valid,
     signature: |s| Signature { inputs: vec![Operand::any("dout", s.b)], outputs: vec![Operand::any("dx", s.len())] },
     flops: |s| s.len() as u64,
     terms: |_| 1,
     accumulates: true,
     cases,
+    joined: Vec::new(),
     cuda: cuda::reduce::BWD,
     rows: vector_rows!(bwd_vector, bwd, ROUNDING),
 };

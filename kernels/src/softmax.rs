@@ -3,6 +3,7 @@
 use crate::buffer::Buffer;
 use crate::cuda;
 use crate::device::{DType, Real};
+use crate::sizes::elements;
 use crate::table::{Accum, Operand, Row, Signature, TRANSCENDENTAL, Table};
 use std::fmt;
 
@@ -20,6 +21,10 @@ pub struct SoftmaxSpec {
 }
 
 impl SoftmaxSpec {
+    /// What is wrong with the sizes.
+    fn valid(&self) -> Result<(), String> {
+        elements("x", &[self.rows, self.cols, self.inner]).map(|_| ())
+    }
     fn len(&self) -> usize {
         self.rows * self.cols * self.inner
     }
@@ -79,11 +84,13 @@ fn cases() -> Vec<SoftmaxSpec> {
 /// `softmax.fwd`: input `x`; output `out`.
 pub static FWD: Table<SoftmaxSpec> = Table {
     op: "softmax.fwd",
+    valid: SoftmaxSpec::valid,
     signature: |s| Signature { inputs: vec![Operand::any("x", s.len())], outputs: vec![Operand::any("out", s.len())] },
     flops: |s| 5 * s.len() as u64,
     terms: |s| s.cols,
     accumulates: true,
     cases,
+    joined: Vec::new(),
     cuda: cuda::softmax::FWD,
     rows: &[Row::cpu("naive", DType::F32, TRANSCENDENTAL, fwd::<f32>), Row::cpu("naive", DType::F64, TRANSCENDENTAL, fwd::<f64>)],
 };
@@ -91,6 +98,7 @@ pub static FWD: Table<SoftmaxSpec> = Table {
 /// `softmax.bwd`: inputs `out`, `dout`; output `dx`.
 pub static BWD: Table<SoftmaxSpec> = Table {
     op: "softmax.bwd",
+    valid: SoftmaxSpec::valid,
     signature: |s| Signature {
         inputs: vec![Operand::any("out", s.len()), Operand::any("dout", s.len())],
         outputs: vec![Operand::any("dx", s.len())],
@@ -99,6 +107,7 @@ pub static BWD: Table<SoftmaxSpec> = Table {
     terms: |s| s.cols,
     accumulates: true,
     cases,
+    joined: Vec::new(),
     cuda: cuda::softmax::BWD,
     rows: &[Row::cpu("naive", DType::F32, TRANSCENDENTAL, bwd::<f32>), Row::cpu("naive", DType::F64, TRANSCENDENTAL, bwd::<f64>)],
 };

@@ -134,44 +134,106 @@ pub struct Prepare<S> {
 pub type Run<S> = fn(&S, &[&Buffer], &mut [&mut Buffer], Accum);
 
 /// One kernel.
+///
+/// A row from outside is an ordinary safe function. It joins a table by [`Table::with_row`], and from there it can be run, checked
+/// against the oracle and timed like any other. Nobody but its table runs a row: many rows rely on the lengths that the table
+/// verifies, and on instructions that not every machine has.
 pub struct Row<S: 'static> {
-    /// Name in the table, such as `im2col_avx512`.
-    pub name: &'static str,
+    pub(crate) name: &'static str,
     /// Kind of device it runs on.
-    pub device: Device,
-    /// Element type.
-    pub dtype: DType,
-    /// Whether this machine can run it.
-    pub here: fn() -> bool,
-    /// Whether it takes this problem, or why not.
-    pub fits: fn(&S) -> Result<(), &'static str>,
+    pub(crate) device: Device,
+    pub(crate) dtype: DType,
+    /// Whether a device can run it.
+    pub(crate) here: fn(Device) -> bool,
+    /// Whether it takes a problem, or why not.
+    pub(crate) supports: fn(&S) -> Result<(), &'static str>,
     /// Whether the dispatcher takes it where it fits, or why another row is better there. A forced row need not ask.
-    pub wins: fn(&S) -> Result<(), &'static str>,
+    pub(crate) preferred: fn(&S) -> Result<(), &'static str>,
     /// Bytes it needs beside its operands.
-    pub scratch: fn(&S) -> usize,
+    pub(crate) scratch: fn(&S) -> usize,
     /// Distance from the oracle that is accepted.
-    pub tolerance: Tolerance,
+    pub(crate) tolerance: Tolerance,
     /// What may be prepared once per weight.
-    pub prepare: Option<Prepare<S>>,
-    /// The kernel.
-    pub run: Run<S>,
+    pub(crate) prepare: Option<Prepare<S>>,
+    pub(crate) run: Run<S>,
 }
 
 impl<S> Row<S> {
-    /// A CPU row that fits every problem, needs no scratch and runs everywhere.
+    /// A CPU row that supports every problem, needs no scratch and runs everywhere.
     pub const fn cpu(name: &'static str, dtype: DType, tolerance: Tolerance, run: Run<S>) -> Self {
         Row {
             name,
             device: Device::Cpu,
             dtype,
-            here: crate::simd::always,
-            fits: |_| Ok(()),
-            wins: |_| Ok(()),
+            here: |_| true,
+            supports: |_| Ok(()),
+            preferred: |_| Ok(()),
             scratch: |_| 0,
             tolerance,
             prepare: None,
             run,
         }
+    }
+
+    /// Sets whether a device can run it: whether it has the instructions.
+    pub const fn here(mut self, here: fn(Device) -> bool) -> Self {
+        self.here = here;
+        self
+    }
+
+    /// Sets which problems it takes, or why not.
+    pub const fn supports(mut self, supports: fn(&S) -> Result<(), &'static str>) -> Self {
+        self.supports = supports;
+        self
+    }
+
+    /// Sets for which problems the dispatcher takes it, or why another row is better there.
+    pub const fn preferred(mut self, preferred: fn(&S) -> Result<(), &'static str>) -> Self {
+        self.preferred = preferred;
+        self
+    }
+
+    /// Sets the bytes it needs beside its operands.
+    pub const fn scratch(mut self, scratch: fn(&S) -> usize) -> Self {
+        self.scratch = scratch;
+        self
+    }
+
+    /// Sets what is prepared once per weight.
+    pub const fn prepare(mut self, prepare: Prepare<S>) -> Self {
+        self.prepare = Some(prepare);
+        self
+    }
+
+    /// Name in the table, such as `im2col_avx512`.
+    pub fn name(&self) -> &'static str {
+        self.name
+    }
+
+    /// Element type.
+    pub fn dtype(&self) -> DType {
+        self.dtype
+    }
+
+    /// Kind of device it runs on: the CPU, or any CUDA device.
+    pub fn device(&self) -> Device {
+        self.device
+    }
+
+    /// Distance from the oracle that is accepted.
+    pub fn tolerance(&self) -> Tolerance {
+        self.tolerance
+    }
+
+    /// Whether this device of this machine can run it.
+    pub fn is_here(&self, device: Device) -> bool {
+        self.device.is_like(device) && (self.here)(device)
+    }
+
+    /// Not public: a row that could be copied into another table would run with lengths that nobody verified.
+    fn copy(&self) -> Self {
+        let prepare = self.prepare.as_ref().map(|p| Prepare { input: p.input, when: p.when, key: p.key, make: p.make });
+        Row { prepare, ..*self }
     }
 }
 
@@ -179,9 +241,9 @@ impl<S> Row<S> {
 macro_rules! threaded_rows {
     ($f:ident, $tolerance:expr $(, $fits:ident)?) => {
         &[
-            $crate::table::Row { $($fits,)? ..$crate::table::Row::cpu("threaded", $crate::DType::F32, $tolerance, $f::<f32, true>) },
-            $crate::table::Row { $($fits,)? ..$crate::table::Row::cpu("naive", $crate::DType::F32, $tolerance, $f::<f32, false>) },
-            $crate::table::Row { $($fits,)? ..$crate::table::Row::cpu("naive", $crate::DType::F64, $tolerance, $f::<f64, false>) },
+            $crate::table::Row::cpu("threaded", $crate::DType::F32, $tolerance, $f::<f32, true>)$(.supports($fits))?,
+            $crate::table::Row::cpu("naive", $crate::DType::F32, $tolerance, $f::<f32, false>)$(.supports($fits))?,
+            $crate::table::Row::cpu("naive", $crate::DType::F64, $tolerance, $f::<f64, false>)$(.supports($fits))?,
         ]
     };
 }
@@ -191,58 +253,61 @@ pub(crate) use threaded_rows;
 /// in between, where the vectors do not take everything (a `fits` rule follows `f`), `g::<type, threads>` on all threads.
 macro_rules! vector_rows {
     ($f:ident, $g:ident, $tolerance:expr) => {
-        $crate::table::vector_rows!(@ $f, {}, $tolerance, [
+        $crate::table::vector_rows!(@ $f, [], $tolerance, [
             $crate::table::Row::cpu("naive", $crate::DType::F32, $tolerance, $g::<f32>),
             $crate::table::Row::cpu("naive", $crate::DType::F64, $tolerance, $g::<f64>),
         ])
     };
     ($f:ident if $fits:ident, $g:ident, $tolerance:expr) => {
-        $crate::table::vector_rows!(@ $f, { fits: $fits, }, $tolerance, [
+        $crate::table::vector_rows!(@ $f, [$fits], $tolerance, [
             $crate::table::Row::cpu("threaded", $crate::DType::F32, $tolerance, $g::<f32, true>),
             $crate::table::Row::cpu("naive", $crate::DType::F32, $tolerance, $g::<f32, false>),
             $crate::table::Row::cpu("naive", $crate::DType::F64, $tolerance, $g::<f64, false>),
         ])
     };
-    (@ $f:ident, { $($column:tt)* }, $tolerance:expr, [$($scalar:expr,)*]) => {
+    (@ $f:ident, [$($fits:ident)?], $tolerance:expr, [$($scalar:expr,)*]) => {
         &[
             #[cfg(target_arch = "x86_64")]
-            $crate::table::vector_rows!(# "vector_avx512", $f, $crate::simd::Avx512, { $($column)* }, $tolerance),
+            $crate::table::vector_rows!(# "vector_avx512", $f, $crate::simd::Avx512, [$($fits)?], $tolerance),
             #[cfg(target_arch = "x86_64")]
-            $crate::table::vector_rows!(# "vector_avx2", $f, $crate::simd::Avx2, { $($column)* }, $tolerance),
+            $crate::table::vector_rows!(# "vector_avx2", $f, $crate::simd::Avx2, [$($fits)?], $tolerance),
             #[cfg(target_arch = "aarch64")]
-            $crate::table::vector_rows!(# "vector_neon", $f, $crate::simd::Neon, { $($column)* }, $tolerance),
-            $crate::table::vector_rows!(# "vector", $f, $crate::simd::Portable, { $($column)* }, $tolerance),
+            $crate::table::vector_rows!(# "vector_neon", $f, $crate::simd::Neon, [$($fits)?], $tolerance),
+            $crate::table::vector_rows!(# "vector", $f, $crate::simd::Portable, [$($fits)?], $tolerance),
             $($scalar,)*
         ]
     };
-    (# $name:literal, $f:ident, $v:ty, { $($column:tt)* }, $tolerance:expr) => {
-        $crate::table::Row {
-            here: $crate::simd::here::<$v>,
-            $($column)*
-            ..$crate::table::Row::cpu($name, $crate::DType::F32, $tolerance, $f::<$v>)
-        }
+    (# $name:literal, $f:ident, $v:ty, [$($fits:ident)?], $tolerance:expr) => {
+        $crate::table::Row::cpu($name, $crate::DType::F32, $tolerance, $f::<$v>).here($crate::simd::on_cpu::<$v>)$(.supports($fits))?
     };
 }
 pub(crate) use vector_rows;
 
+/// What is wrong with a problem's sizes, whoever computes it: one that is zero, a window that does not fit, a product that overflows.
+pub type Valid<S> = fn(&S) -> Result<(), String>;
+
 /// All kernels of one operation and direction.
+///
+/// Operation, sizes and operands of a table are fixed when it is made: its rows rely on them.
 pub struct Table<S: 'static> {
-    /// `op.direction`, such as `conv2d.fwd`.
-    pub op: &'static str,
-    /// The buffers of a problem.
-    pub signature: fn(&S) -> Signature,
+    pub(crate) op: &'static str,
+    pub(crate) valid: Valid<S>,
+    /// The buffers of a valid problem.
+    pub(crate) signature: fn(&S) -> Signature,
     /// Floating-point operations, counted for the direct algorithm (a multiply-add is two).
-    pub flops: fn(&S) -> u64,
+    pub(crate) flops: fn(&S) -> u64,
     /// Length of the sum behind one output.
-    pub terms: fn(&S) -> usize,
+    pub(crate) terms: fn(&S) -> usize,
     /// Whether outputs can be added to.
-    pub accumulates: bool,
+    pub(crate) accumulates: bool,
     /// Odd shapes on which every row is tested.
-    pub cases: fn() -> Vec<S>,
+    pub(crate) cases: fn() -> Vec<S>,
+    /// Rows that joined later, the last first.
+    pub(crate) joined: Vec<Row<S>>,
     /// The kernels of the CPU, best first; the last ones are the naive rungs.
-    pub rows: &'static [Row<S>],
+    pub(crate) rows: &'static [Row<S>],
     /// The kernels of CUDA devices, best first.
-    pub cuda: &'static [Row<S>],
+    pub(crate) cuda: &'static [Row<S>],
 }
 
 /// A kernel that ran.
@@ -261,14 +326,75 @@ pub struct Call {
 }
 
 impl<S> Table<S> {
-    /// The kernels of all devices.
-    pub fn all_rows(&self) -> impl Iterator<Item = &'static Row<S>> {
-        self.rows.iter().chain(self.cuda)
+    /// A table without rows: its name `op.direction`, what is wrong with a problem, and the buffers of a valid one.
+    ///
+    /// The first row named `naive` of type f64 is the oracle of all others.
+    pub const fn new(op: &'static str, valid: Valid<S>, signature: fn(&S) -> Signature) -> Self {
+        Table {
+            op,
+            valid,
+            signature,
+            flops: |_| 0,
+            terms: |_| 1,
+            accumulates: false,
+            cases: Vec::new,
+            joined: Vec::new(),
+            rows: &[],
+            cuda: &[],
+        }
+    }
+
+    /// Sets the floating-point operations of a problem, counted for the direct algorithm (a multiply-add is two).
+    pub const fn flops(mut self, flops: fn(&S) -> u64) -> Self {
+        self.flops = flops;
+        self
+    }
+
+    /// Sets the length of the sum behind one output, by whose square root rounding errors grow.
+    pub const fn terms(mut self, terms: fn(&S) -> usize) -> Self {
+        self.terms = terms;
+        self
+    }
+
+    /// Lets outputs be added to: every row must know [`Accum::Add`].
+    pub const fn accumulates(mut self) -> Self {
+        self.accumulates = true;
+        self
+    }
+
+    /// Sets the problems on which every row is tested.
+    pub const fn cases(mut self, cases: fn() -> Vec<S>) -> Self {
+        self.cases = cases;
+        self
+    }
+
+    /// The same table with one more row, which is asked first.
+    pub fn with_row(&self, row: Row<S>) -> Self {
+        let joined = std::iter::once(row).chain(self.joined.iter().map(Row::copy)).collect();
+        Table { joined, ..*self }
+    }
+
+    /// `op.direction`, such as `conv2d.fwd`.
+    pub fn op(&self) -> &'static str {
+        self.op
+    }
+
+    /// The kernels of all devices, in the order in which they are asked.
+    pub fn all_rows(&self) -> impl Iterator<Item = &Row<S>> {
+        self.joined.iter().chain(self.rows).chain(self.cuda)
+    }
+
+    /// The naive row in f64, by which all others are judged.
+    pub(crate) fn oracle(&self) -> Option<&Row<S>> {
+        self.rows.iter().chain(&self.joined).find(|r| r.dtype == DType::F64 && r.name == "naive")
     }
 }
 
 impl<S: Display> Table<S> {
-    /// Runs the chosen row after checking every buffer's length, type and device.
+    /// Runs the chosen row after checking the problem and every buffer's length, type and device.
+    ///
+    /// # Errors
+    /// If the problem is not valid, a buffer does not suit it, no row takes it, or its device failed.
     pub fn run(&self, spec: &S, inputs: &[&Buffer], outputs: &mut [&mut Buffer], accum: Accum) -> Result<Call> {
         let first = inputs.iter().map(|b| &**b).chain(outputs.iter().map(|b| &**b)).find(|b| b.dtype() != DType::U32);
         let (dtype, device) = first.map_or((DType::F32, Device::Cpu), |b| (b.dtype(), b.device()));
@@ -278,12 +404,21 @@ impl<S: Display> Table<S> {
         }
         let row = self.pick(device, dtype, spec)?;
         let start = Instant::now();
-        self.run_row(row, spec, inputs, outputs, accum);
+        // An empty batch has nothing to compute, and no kernel need know of it.
+        if outputs.iter().any(|out| !out.is_empty()) {
+            self.run_row(row, spec, inputs, outputs, accum);
+        }
         if device != Device::Cpu {
             crate::cuda::after(device)?;
         }
         let micros = start.elapsed().as_secs_f64() * 1e6;
         Ok(Call { op: self.op, kernel: row.name, micros, flops: (self.flops)(spec), bytes })
+    }
+
+    /// # Errors
+    /// With the reason why nobody can compute this problem.
+    pub(crate) fn validate(&self, spec: &S) -> Result<()> {
+        (self.valid)(spec).map_err(|reason| Error::Spec { op: self.op, spec: spec.to_string(), reason })
     }
 
     pub(crate) fn run_row(&self, row: &Row<S>, spec: &S, inputs: &[&Buffer], outputs: &mut [&mut Buffer], accum: Accum) {
@@ -300,6 +435,7 @@ impl<S: Display> Table<S> {
     }
 
     fn verify(&self, spec: &S, inputs: &[&Buffer], outputs: &[&mut Buffer], dtype: DType, device: Device) -> Result<u64> {
+        self.validate(spec)?;
         let sig = (self.signature)(spec);
         let wrong = |what: &str, got: String, want: String| Error::Operand {
             op: self.op,
@@ -329,16 +465,20 @@ impl<S: Display> Table<S> {
     }
 
     /// The row that [`Table::run`] would take.
-    pub fn pick(&self, device: Device, dtype: DType, spec: &S) -> Result<&'static Row<S>> {
+    ///
+    /// # Errors
+    /// If the problem is not valid, or no row, or not the forced one, takes it.
+    pub fn pick(&self, device: Device, dtype: DType, spec: &S) -> Result<&Row<S>> {
+        self.validate(spec)?;
         let refusal = |row: &Row<S>| -> Option<&'static str> {
             if !row.device.is_like(device) {
                 Some("other device")
             } else if row.dtype != dtype {
                 Some("other type")
-            } else if !(row.here)() {
+            } else if !(row.here)(device) {
                 Some("not on this machine")
             } else {
-                (row.fits)(spec).err()
+                (row.supports)(spec).err()
             }
         };
         // The f64 tables exist for oracle and gradient check only, so a forced f32 rung does not concern them.
@@ -358,7 +498,7 @@ impl<S: Display> Table<S> {
                 return Err(Error::Unfit { op: self.op, name: choice.name, spec: spec.to_string(), reason: reason.to_string() });
             }
         }
-        let taken = |row: &&Row<S>| refusal(row).is_none() && (row.wins)(spec).is_ok();
+        let taken = |row: &&Row<S>| refusal(row).is_none() && (row.preferred)(spec).is_ok();
         self.all_rows().find(taken).ok_or_else(|| Error::NoKernel {
             op: self.op,
             dtype,
@@ -454,7 +594,10 @@ fn forced(op: &str) -> Option<Choice> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::bench::{AnyProblem, Outcome, Problem};
+    use crate::check::AnyTable;
     use crate::conv2d;
+    use crate::pointwise::{Binary, BinarySpec};
 
     #[test]
     fn a_forced_row_is_taken_and_a_wrong_name_is_an_error() {
@@ -476,5 +619,37 @@ mod tests {
         let mut out = Buffer::zeros(DType::F32, spec.out_len());
         let err = conv2d::FWD.run(&spec, &[&x, &w], &mut [&mut out], Accum::Write).unwrap_err().to_string();
         assert!(err.contains("x is 5 x f32") && err.contains("wants 192"), "{err}");
+    }
+
+    /// A row that cannot run on any machine, and says so.
+    fn nowhere() -> Table<BinarySpec> {
+        let row = Row::cpu("nowhere", DType::F32, ROUNDING, |_, _, _, _| panic!("a row that is not here ran")).here(|_| false);
+        crate::pointwise::BINARY.with_row(row)
+    }
+
+    #[test]
+    fn a_row_that_is_not_here_never_runs() {
+        let (table, spec) = (nowhere(), BinarySpec { op: Binary::Add, len: 9 });
+        let x = Buffer::zeros(DType::F32, 9);
+        let mut out = Buffer::zeros(DType::F32, 9);
+        assert_eq!(table.all_rows().next().map(|r| r.name), Some("nowhere"), "it is asked first");
+        // Chosen.
+        assert_ne!(table.pick(Device::Cpu, DType::F32, &spec).unwrap().name, "nowhere");
+        let call = table.run(&spec, &[&x, &x], &mut [&mut out], Accum::Write).unwrap();
+        assert_ne!(call.kernel, "nowhere");
+        // Forced, and preferred where it fits.
+        let forced = |yields| [Choice { op: "binary".to_string(), name: "nowhere".to_string(), yields }];
+        let mut run = |yields| with_forced(&forced(yields), || table.run(&spec, &[&x, &x], &mut [&mut out], Accum::Write));
+        let message = run(false).unwrap_err().to_string();
+        assert!(message.contains("not on this machine"), "{message}");
+        assert_eq!(run(true).unwrap().kernel, call.kernel);
+        // Checked.
+        assert!(!AnyTable::rows(&table)[0].here);
+        let message = table.check(0).unwrap_err();
+        assert!(message.contains("not on this machine"), "{message}");
+        // Timed.
+        let rungs = Problem { table: &table, spec, sample: None }.measure(Device::Cpu).unwrap();
+        let nowhere = rungs.iter().find(|r| r.kernel == "nowhere").unwrap();
+        assert_eq!(nowhere.outcome, Outcome::NotRun("not on this machine".to_string()));
     }
 }

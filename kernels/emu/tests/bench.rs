@@ -13,7 +13,7 @@ fn rows_are_verified_and_peaks_measured() {
         let peak = peak::glimpse(device).unwrap();
         assert!(peak.flops > 0.0 && peak.bandwidth > 0.0 && peak.isa.ends_with(&precision.to_string()), "{peak:?}");
         let spec = Conv2dSpec { padding: [1; 4], ..Conv2dSpec::simple(1, 4, 9, 8, 6, 3) };
-        let picked = conv2d::FWD.pick(device, convscope_kernels::DType::F32, &spec).unwrap().name;
+        let picked = conv2d::FWD.pick(device, convscope_kernels::DType::F32, &spec).unwrap().name();
         let want = if precision == Precision::F32 { "implicit_64_cuda".to_string() } else { format!("{precision}_cuda") };
         assert_eq!(picked, want, "what the user allows decides");
     }

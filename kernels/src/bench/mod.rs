@@ -29,9 +29,9 @@ const PATIENCE: f64 = 2.0;
 pub type Sample<S> = fn(&S, &[&Buffer], usize) -> f64;
 
 /// A problem of a table.
-pub struct Problem<S: 'static> {
+pub struct Problem<'a, S: 'static> {
     /// The table.
-    pub table: &'static Table<S>,
+    pub table: &'a Table<S>,
     /// The problem.
     pub spec: S,
     /// Elements of the first output, where the naive row would take too long.
@@ -114,7 +114,7 @@ enum Want {
     Sampled(Vec<(usize, f64)>),
 }
 
-impl<S: Display> AnyProblem for Problem<S> {
+impl<S: Display> AnyProblem for Problem<'_, S> {
     fn op(&self) -> &'static str {
         self.table.op
     }
@@ -146,8 +146,8 @@ impl<S: Display> AnyProblem for Problem<S> {
                 inputs.iter().map(|b| b.up(queue)).collect::<Result<_>>()?
             }
         };
-        let rung = |row: &'static Row<S>| {
-            let outcome = match self.refusal(row) {
+        let rung = |row: &Row<S>| {
+            let outcome = match self.refusal(row, device) {
                 Some(why) => Outcome::NotRun(why),
                 None => self.run(row, &sig, &there, &want, device)?,
             };
@@ -157,12 +157,12 @@ impl<S: Display> AnyProblem for Problem<S> {
     }
 }
 
-impl<S: Display> Problem<S> {
-    fn refusal(&self, row: &Row<S>) -> Option<String> {
-        if !(row.here)() {
+impl<S: Display> Problem<'_, S> {
+    fn refusal(&self, row: &Row<S>, device: Device) -> Option<String> {
+        if !row.is_here(device) {
             return Some("not on this machine".to_string());
         }
-        if let Err(why) = (row.fits)(&self.spec) {
+        if let Err(why) = (row.supports)(&self.spec) {
             return Some(why.to_string());
         }
         let estimate = self.flops() as f64 / NAIVE_RATE;
@@ -179,8 +179,7 @@ impl<S: Display> Problem<S> {
                 Want::Sampled(at.map(|i| (i as usize, sample(&self.spec, &refs(inputs), i as usize))).collect())
             }
             _ => {
-                let oracle = self.table.rows.iter().find(|r| r.dtype == DType::F64 && r.name == "naive");
-                let oracle = oracle.expect("every table has a naive f64 row, which a test sees to");
+                let oracle = self.table.oracle().expect("every table has a naive f64 row, which a test sees to");
                 let wide: Vec<Buffer> = inputs.iter().map(|b| b.cast(DType::F64)).collect();
                 let mut want: Vec<Buffer> = sig.outputs.iter().map(|o| Buffer::new(o.dtype(DType::F64), o.len)).collect();
                 (oracle.run)(&self.spec, &refs(&wide), &mut muts(&mut want), Accum::Write);

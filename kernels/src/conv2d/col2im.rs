@@ -42,7 +42,7 @@ pub(super) fn pack<V: Vector>(s: &Conv2dSpec, w: &Buffer) -> Buffer {
 
 pub(super) fn dgrad<V: Vector>(s: &Conv2dSpec, inputs: &[&Buffer], outputs: &mut [&mut Buffer], accum: Accum) {
     let (dout, a) = (inputs[0].as_slice::<f32>(), inputs[1].as_slice::<f32>()); // dout [n,oc,oh,ow]; a from pack
-    assert!(simd::here::<V>());
+    simd::require::<V>();
     let dx = outputs[0].as_mut_slice::<f32>(); // dx [n,c,h,w]
     let rows = s.h.div_ceil(PARTS.div_ceil(s.n.max(1))).max(s.kernel[0]);
     // The rows of all channels of a part are not one slice: each task makes its own, and they are put in place afterwards.

@@ -12,7 +12,7 @@ use super::Conv2dSpec;
 use super::gemm::{Residue, residues};
 use crate::buffer::Buffer;
 use crate::device::DType;
-use crate::simd::{Kernel, Vector};
+use crate::simd::{self, Kernel, Vector};
 use crate::table::Accum;
 use rayon::prelude::*;
 
@@ -264,6 +264,7 @@ pub(super) fn least(s: &Conv2dSpec, outputs: usize) -> usize {
 }
 
 pub(super) fn fwd<V: Vector>(s: &Conv2dSpec, inputs: &[&Buffer], outputs: &mut [&mut Buffer], _: Accum) {
+    simd::require::<V>();
     let (x, w) = (inputs[0].as_slice(), inputs[1].as_slice()); // x [n,c,h,w], w [oc,1,kh,kw]
     let (bias, residual) = s.bias_and_residual(inputs); // bias [oc], residual [n,oc,oh,ow]
     let (padded, offsets) = (Padded::input(s), offsets(s));
@@ -273,7 +274,7 @@ pub(super) fn fwd<V: Vector>(s: &Conv2dSpec, inputs: &[&Buffer], outputs: &mut [
         || (Buffer::zeros(DType::F32, padded.len()), offsets.iter().map(|o| (*o, 0.0)).collect()),
         |(field, taps), (plane, out)| {
             let field = field.as_mut_slice();
-            // SAFETY: the row is here only where the instructions of V are.
+            // SAFETY: the instructions are here (required).
             unsafe { V::run(Forward { s, padded: &padded, x, w, bias, residual, plane, field, taps, out }) }
         },
     );

@@ -9,11 +9,12 @@ use super::depthwise::{Padded, SLACK, Sums, TAPS, Tap, least, offsets};
 use super::gemm::{Residue, residues};
 use crate::buffer::Buffer;
 use crate::device::DType;
-use crate::simd::{Kernel, Vector};
+use crate::simd::{self, Kernel, Vector};
 use crate::table::Accum;
 use rayon::prelude::*;
 
 pub(super) fn dgrad<V: Vector>(s: &Conv2dSpec, inputs: &[&Buffer], outputs: &mut [&mut Buffer], accum: Accum) {
+    simd::require::<V>();
     let (dout, w) = (inputs[0].as_slice(), inputs[1].as_slice()); // dout [n,oc,oh,ow], w [oc,1,kh,kw]
     let (residues, plane) = (residues(s), s.h * s.w);
     let padded = Padded::gradient(s, &residues);
@@ -23,7 +24,7 @@ pub(super) fn dgrad<V: Vector>(s: &Conv2dSpec, inputs: &[&Buffer], outputs: &mut
         || (Buffer::zeros(DType::F32, s.oc / s.groups * padded.len()), Buffer::new(DType::F32, apart), Vec::new()),
         |(field, apart, taps), (plane, dx)| {
             let (field, apart) = (field.as_mut_slice(), apart.as_mut_slice());
-            // SAFETY: the row is here only where the instructions of V are.
+            // SAFETY: the instructions are here (required).
             unsafe {
                 V::run(InputGradient { s, padded: &padded, residues: &residues, dout, w, plane, field, apart, taps, dx, accum })
             }
@@ -122,6 +123,7 @@ unsafe fn weave<V: Vector>(s: &Conv2dSpec, residues: &[Residue], apart: &[f32], 
 }
 
 pub(super) fn wgrad<V: Vector>(s: &Conv2dSpec, inputs: &[&Buffer], outputs: &mut [&mut Buffer], accum: Accum) {
+    simd::require::<V>();
     let (dout, x) = (inputs[0].as_slice(), inputs[1].as_slice()); // dout [n,oc,oh,ow], x [n,c,h,w]
     let (padded, offsets) = (Padded::input(s), offsets(s));
     let each = s.oc / s.groups;
@@ -130,7 +132,7 @@ pub(super) fn wgrad<V: Vector>(s: &Conv2dSpec, inputs: &[&Buffer], outputs: &mut
         || (Buffer::zeros(DType::F32, padded.len()), vec![0.0; each * offsets.len()]),
         |(field, sums), (c, dw)| {
             let (field, offsets) = (field.as_mut_slice(), &offsets[..]);
-            // SAFETY: the row is here only where the instructions of V are.
+            // SAFETY: the instructions are here (required).
             unsafe { V::run(WeightGradient { s, padded: &padded, offsets, dout, x, c, field, sums }) }
             dw.iter_mut().zip(sums).for_each(|(dw, sum)| accum.put(dw, *sum as f32));
         },

@@ -17,7 +17,7 @@ use super::gemm::residues;
 use super::tile::many;
 use crate::buffer::Buffer;
 use crate::device::DType;
-use crate::simd::{Kernel, Vector};
+use crate::simd::{self, Kernel, Vector};
 use crate::table::Accum;
 use rayon::prelude::*;
 
@@ -196,6 +196,7 @@ impl Rows<'_> {
 }
 
 pub(super) fn fwd<V: Vector>(s: &Conv2dSpec, inputs: &[&Buffer], outputs: &mut [&mut Buffer], _: Accum) {
+    simd::require::<V>();
     let (x, w) = (inputs[0].as_slice(), inputs[1].as_slice()); // x [n,c,h,w], w [oc,c/g,kh,kw]
     let (bias, residual) = s.bias_and_residual(inputs); // bias [oc], residual [n,oc,oh,ow]
     let (padded, offsets) = (Padded::input(s), offsets(s));
@@ -211,7 +212,7 @@ pub(super) fn fwd<V: Vector>(s: &Conv2dSpec, inputs: &[&Buffer], outputs: &mut [
         || (Buffer::zeros(DType::F32, cg * padded.len()), Buffer::new(DType::F32, CHANNELS * room)),
         |(field, sums), (group, out)| {
             let (field, sums) = (field.as_mut_slice(), sums.as_mut_slice());
-            // SAFETY: the row is here only where the instructions of V are.
+            // SAFETY: the instructions are here (required).
             unsafe { V::run(Forward { s, padded: &padded, steps: &steps, x, w, bias, residual, group, field, sums, room, out }) }
         },
     );

@@ -12,11 +12,12 @@ use super::gemm::{Residue, residues};
 use super::grouped::{CHANNELS, Rows, Step, Sums, flat, room};
 use crate::buffer::Buffer;
 use crate::device::DType;
-use crate::simd::{Kernel, Vector};
+use crate::simd::{self, Kernel, Vector};
 use crate::table::Accum;
 use rayon::prelude::*;
 
 pub(super) fn dgrad<V: Vector>(s: &Conv2dSpec, inputs: &[&Buffer], outputs: &mut [&mut Buffer], accum: Accum) {
+    simd::require::<V>();
     let (dout, w) = (inputs[0].as_slice(), inputs[1].as_slice()); // dout [n,oc,oh,ow], w [oc,c/g,kh,kw]
     let residues = residues(s);
     let padded = Padded::gradient(s, &residues);
@@ -39,7 +40,7 @@ pub(super) fn dgrad<V: Vector>(s: &Conv2dSpec, inputs: &[&Buffer], outputs: &mut
         |(field, sums), (group, dx)| {
             let (field, sums) = (field.as_mut_slice(), sums.as_mut_slice());
             let (padded, residues, steps) = (&padded, &residues[..], &steps[..]);
-            // SAFETY: the row is here only where the instructions of V are.
+            // SAFETY: the instructions are here (required).
             unsafe { V::run(InputGradient { s, padded, residues, steps, dout, w, group, field, sums, room, dx, accum }) }
         },
     );
@@ -105,6 +106,7 @@ const TAPS: usize = 3;
 const CACHED: usize = 1 << 16;
 
 pub(super) fn wgrad<V: Vector>(s: &Conv2dSpec, inputs: &[&Buffer], outputs: &mut [&mut Buffer], accum: Accum) {
+    simd::require::<V>();
     let (dout, x) = (inputs[0].as_slice(), inputs[1].as_slice()); // dout [n,oc,oh,ow], x [n,c,h,w]
     let (padded, offsets) = (Padded::input(s), offsets(s));
     let [cg, og] = [s.c / s.groups, s.oc / s.groups];
@@ -122,7 +124,7 @@ pub(super) fn wgrad<V: Vector>(s: &Conv2dSpec, inputs: &[&Buffer], outputs: &mut
         |(field, apart, sums), (group, dw)| {
             let (field, apart, sums) = (field.as_mut_slice(), apart.as_mut_slice(), &mut sums[..]);
             let (padded, steps) = (&padded, &steps[..]);
-            // SAFETY: the row is here only where the instructions of V are.
+            // SAFETY: the instructions are here (required).
             unsafe { V::run(WeightGradient { s, padded, steps, images, room, dout, x, group, field, apart, sums }) }
             dw.iter_mut().zip(sums).for_each(|(dw, sum)| accum.put(dw, *sum));
         },

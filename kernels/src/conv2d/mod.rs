@@ -19,6 +19,7 @@ mod winograd;
 pub use tables::{DGRAD, FWD, WGRAD};
 
 use crate::buffer::Buffer;
+use crate::sizes::{bounded, elements, places, positive};
 use std::fmt;
 
 /// A convolution problem.
@@ -63,13 +64,30 @@ impl Conv2dSpec {
 
     /// Output height and width; `None` if the kernel does not fit into the padded input.
     pub fn out_size(&self) -> Option<[usize; 2]> {
-        let size =
-            |i: usize, pads: usize, k: usize, s: usize, d: usize| (i + pads).checked_sub(d * (k - 1) + 1).map(|r| r / s + 1);
         let [t, b, l, r] = self.padding;
         Some([
-            size(self.h, t + b, self.kernel[0], self.stride[0], self.dilation[0])?,
-            size(self.w, l + r, self.kernel[1], self.stride[1], self.dilation[1])?,
+            places(self.h, [t, b], self.kernel[0], self.stride[0], self.dilation[0])?,
+            places(self.w, [l, r], self.kernel[1], self.stride[1], self.dilation[1])?,
         ])
+    }
+
+    /// What is wrong with the sizes.
+    pub(crate) fn valid(&self) -> Result<(), String> {
+        let Conv2dSpec { n, c, h, w, oc, kernel, stride, padding, dilation, groups, .. } = *self;
+        positive("the input", &[n, c, h, w])?;
+        positive("output channels and groups", &[oc, groups])?;
+        positive("kernel", &kernel)?;
+        positive("stride", &stride)?;
+        positive("dilation", &dilation)?;
+        bounded("padding", &padding)?;
+        if !c.is_multiple_of(groups) || !oc.is_multiple_of(groups) {
+            return Err(format!("{c} input and {oc} output channels do not divide into {groups} groups"));
+        }
+        let [oh, ow] = self.out_size().ok_or("the kernel is larger than the padded input")?;
+        elements("x", &[n, c, h, w])?;
+        elements("w", &[oc, c / groups, kernel[0], kernel[1]])?;
+        elements("out", &[n, oc, oh, ow])?;
+        elements("products", &[n, oc, oh, ow, c / groups, kernel[0], kernel[1]]).map(|_| ())
     }
 
     /// Output height and width of a problem that is known to fit.

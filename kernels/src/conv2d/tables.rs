@@ -90,8 +90,8 @@ fn dgrad_key(s: &Conv2dSpec) -> String {
 }
 
 /// The weight, prepared once.
-const fn weight(key: fn(&Conv2dSpec) -> String, make: fn(&Conv2dSpec, &Buffer) -> Buffer) -> Option<Prepare<Conv2dSpec>> {
-    Some(Prepare { input: 1, when: |_| true, key, make })
+const fn weight(key: fn(&Conv2dSpec) -> String, make: fn(&Conv2dSpec, &Buffer) -> Buffer) -> Prepare<Conv2dSpec> {
+    Prepare { input: 1, when: |_| true, key, make }
 }
 
 /// A tile of 4x4 outputs multiplies numbers 4 to 10 times as large as the result, and so does its rounding.
@@ -100,18 +100,14 @@ const WINOGRAD: Tolerance = Tolerance { ulps: 64.0, reason: "transforms whose fa
 /// One rung for the instructions of a vector: a row whose name ends in `$isa`, with the columns in which it differs from `Row::cpu`.
 macro_rules! rung {
     ($name:literal, $isa:literal, $v:ty, $tolerance:expr, $run:expr, { $($column:ident: $value:expr,)* }) => {
-        Row {
-            here: simd::here::<$v>,
-            $($column: $value,)*
-            ..Row::cpu(concat!($name, $isa), DType::F32, $tolerance, $run)
-        }
+        Row::cpu(concat!($name, $isa), DType::F32, $tolerance, $run).here(simd::on_cpu::<$v>)$(.$column($value))*
     };
 }
 
 /// For groups of one channel: first wherever it fits.
 macro_rules! depthwise {
     ($isa:literal, $v:ty, $room:ident::$run:ident) => {
-        rung!("depthwise", $isa, $v, ROUNDING, $room::$run::<$v>, { fits: depthwise::fits, scratch: depthwise::scratch, })
+        rung!("depthwise", $isa, $v, ROUNDING, $room::$run::<$v>, { supports: depthwise::fits, scratch: depthwise::scratch, })
     };
 }
 macro_rules! fwd_depthwise {
@@ -134,8 +130,8 @@ macro_rules! wgrad_depthwise {
 macro_rules! grouped {
     ($isa:literal, $v:ty, $room:ident::$run:ident, $wins:ident) => {
         rung!("grouped", $isa, $v, ROUNDING, $room::$run::<$v>, {
-            fits: grouped::fits,
-            wins: grouped::$wins,
+            supports: grouped::fits,
+            preferred: grouped::$wins,
             scratch: grouped::scratch,
         })
     };
@@ -159,8 +155,8 @@ macro_rules! wgrad_grouped {
 macro_rules! fwd_winograd {
     ($name:literal, $isa:literal, $v:ty, $t:ident, $m:literal, $a:literal) => {
         rung!($name, $isa, $v, WINOGRAD, winograd::fwd::<$v, winograd::$t, $m, $a>, {
-            fits: winograd::fits,
-            wins: winograd::wins_fwd::<$m>,
+            supports: winograd::fits,
+            preferred: winograd::wins_fwd::<$m>,
             scratch: winograd::scratch::<$m, $a>,
             prepare: weight(weight_key, winograd::pack_fwd::<$v, winograd::$t, $m, $a>),
         })
@@ -179,8 +175,8 @@ macro_rules! fwd_f2 {
 macro_rules! fwd_direct {
     ($isa:literal, $v:ty) => {
         rung!("direct", $isa, $v, ROUNDING, direct::fwd::<$v>, {
-            fits: direct::fits,
-            wins: direct::wins,
+            supports: direct::fits,
+            preferred: direct::wins,
             scratch: direct::scratch::<$v>,
             prepare: weight(weight_key, direct::pack_fwd::<$v>),
         })
@@ -198,8 +194,8 @@ macro_rules! fwd_im2col {
 macro_rules! dgrad_winograd {
     ($name:literal, $isa:literal, $v:ty, $t:ident, $m:literal, $a:literal) => {
         rung!($name, $isa, $v, WINOGRAD, winograd::dgrad::<$v, winograd::$t, $m, $a>, {
-            fits: winograd::fits,
-            wins: winograd::wins_dgrad::<$m>,
+            supports: winograd::fits,
+            preferred: winograd::wins_dgrad::<$m>,
             scratch: winograd::scratch::<$m, $a>,
             prepare: weight(dgrad_key, winograd::pack_dgrad::<$v, winograd::$t, $m, $a>),
         })
@@ -209,8 +205,8 @@ macro_rules! dgrad_winograd {
 macro_rules! dgrad_col2im {
     ($isa:literal, $v:ty) => {
         rung!("col2im", $isa, $v, ROUNDING, col2im::dgrad::<$v>, {
-            fits: col2im::fits,
-            wins: col2im::wins,
+            supports: col2im::fits,
+            preferred: col2im::wins,
             scratch: col2im::scratch,
             prepare: weight(weight_key, col2im::pack::<$v>),
         })
@@ -229,7 +225,7 @@ macro_rules! dgrad_f2 {
 macro_rules! dgrad_direct {
     ($isa:literal, $v:ty) => {
         rung!("direct", $isa, $v, ROUNDING, direct::dgrad::<$v>, {
-            wins: direct::wins_dgrad,
+            preferred: direct::wins_dgrad,
             scratch: direct::scratch_dgrad::<$v>,
             prepare: weight(dgrad_key, direct::pack_dgrad::<$v>),
         })
@@ -247,8 +243,8 @@ macro_rules! dgrad_im2col {
 macro_rules! wgrad_f4 {
     ($isa:literal, $v:ty) => {
         rung!("winograd_f4", $isa, $v, WINOGRAD, winograd::wgrad::run::<$v, winograd::F4, 4, 6>, {
-            fits: winograd::fits,
-            wins: winograd::wgrad::wins::<4>,
+            supports: winograd::fits,
+            preferred: winograd::wgrad::wins::<4>,
             scratch: winograd::wgrad::scratch::<4, 6>,
         })
     };
@@ -256,8 +252,8 @@ macro_rules! wgrad_f4 {
 macro_rules! wgrad_direct {
     ($isa:literal, $v:ty) => {
         rung!("direct", $isa, $v, ROUNDING, direct::wgrad::run::<$v>, {
-            fits: direct::wgrad::fits::<$v>,
-            wins: direct::wgrad::wins,
+            supports: direct::wgrad::fits::<$v>,
+            preferred: direct::wgrad::wins,
             scratch: direct::wgrad::scratch,
         })
     };
@@ -285,11 +281,13 @@ macro_rules! ladder {
 /// `conv2d.fwd`: inputs `x`, `w`, optionally `bias`, optionally `residual`; output `out`.
 pub static FWD: Table<Conv2dSpec> = Table {
     op: "conv2d.fwd",
+    valid: Conv2dSpec::valid,
     signature: fwd_signature,
     flops: Conv2dSpec::flops,
     terms: |s| s.patch(),
     accumulates: false,
     cases,
+    joined: Vec::new(),
     cuda: cuda::conv2d::FWD,
     rows: ladder!(fwd: fwd_depthwise fwd_grouped fwd_f4 fwd_f2 fwd_direct fwd_im2col),
 };
@@ -297,6 +295,7 @@ pub static FWD: Table<Conv2dSpec> = Table {
 /// `conv2d.dgrad`: inputs `dout`, `w`; output `dx`.
 pub static DGRAD: Table<Conv2dSpec> = Table {
     op: "conv2d.dgrad",
+    valid: Conv2dSpec::valid,
     signature: |s| Signature {
         inputs: vec![Operand::any("dout", s.out_len()), Operand::any("w", s.weight_len())],
         outputs: vec![Operand::any("dx", s.in_len())],
@@ -305,6 +304,7 @@ pub static DGRAD: Table<Conv2dSpec> = Table {
     terms: |s| s.oc / s.groups * s.kernel[0] * s.kernel[1],
     accumulates: true,
     cases,
+    joined: Vec::new(),
     cuda: cuda::conv2d::DGRAD,
     rows: ladder!(dgrad: dgrad_depthwise dgrad_grouped dgrad_col2im dgrad_f4 dgrad_f2 dgrad_direct dgrad_im2col),
 };
@@ -312,6 +312,7 @@ pub static DGRAD: Table<Conv2dSpec> = Table {
 /// `conv2d.wgrad`: inputs `dout`, `x`; output `dw`.
 pub static WGRAD: Table<Conv2dSpec> = Table {
     op: "conv2d.wgrad",
+    valid: Conv2dSpec::valid,
     signature: |s| Signature {
         inputs: vec![Operand::any("dout", s.out_len()), Operand::any("x", s.in_len())],
         outputs: vec![Operand::any("dw", s.weight_len())],
@@ -320,6 +321,7 @@ pub static WGRAD: Table<Conv2dSpec> = Table {
     terms: |s| s.n * s.out_plane(),
     accumulates: true,
     cases,
+    joined: Vec::new(),
     cuda: cuda::conv2d::WGRAD,
     rows: ladder!(wgrad: wgrad_depthwise wgrad_grouped wgrad_f4 wgrad_direct wgrad_im2col),
 };

@@ -108,9 +108,9 @@ pub(crate) fn after(device: Device) -> Result<()> {
     if WAITS.load(Ordering::Relaxed) { queue.synchronize() } else { queue.check() }
 }
 
-/// Whether there is a device.
-fn here() -> bool {
-    first().is_ok()
+/// Row columns: whether this device can be used.
+fn here(device: Device) -> bool {
+    queue(device).is_ok()
 }
 
 /// Whether a device has Hopper's own instructions: they are of this capability and no later one.
@@ -118,9 +118,9 @@ fn has_hopper(queue: &Queue) -> bool {
     queue.capability() == (9, 0)
 }
 
-/// Row columns: whether the first device has them.
-fn hopper() -> bool {
-    first().and_then(queue).is_ok_and(has_hopper)
+/// Row columns: whether this device has them.
+fn hopper(device: Device) -> bool {
+    queue(device).is_ok_and(has_hopper)
 }
 
 impl<S> Row<S> {

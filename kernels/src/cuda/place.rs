@@ -6,8 +6,8 @@ use crate::buffer::Buffer;
 use crate::place::{PlaceSpec, fits};
 use crate::table::{Accum, ROUNDING, Row};
 
-pub(crate) const FWD: &[Row<PlaceSpec>] = &[Row { fits, ..Row::cuda("elements_cuda", ROUNDING, fwd) }];
-pub(crate) const BWD: &[Row<PlaceSpec>] = &[Row { fits, ..Row::cuda("elements_cuda", ROUNDING, bwd) }];
+pub(crate) const FWD: &[Row<PlaceSpec>] = &[Row { supports: fits, ..Row::cuda("elements_cuda", ROUNDING, fwd) }];
+pub(crate) const BWD: &[Row<PlaceSpec>] = &[Row { supports: fits, ..Row::cuda("elements_cuda", ROUNDING, bwd) }];
 
 /// `struct Place`
 fn problem(s: &PlaceSpec) -> Arg {

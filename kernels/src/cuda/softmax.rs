@@ -6,11 +6,11 @@ use crate::softmax::SoftmaxSpec;
 use crate::table::{Accum, Row, TRANSCENDENTAL};
 
 pub(crate) const FWD: &[Row<SoftmaxSpec>] = &[
-    Row { fits: matrix, ..Row::cuda("blocks_cuda", TRANSCENDENTAL, fwd) },
+    Row { supports: matrix, ..Row::cuda("blocks_cuda", TRANSCENDENTAL, fwd) },
     Row::cuda("threads_cuda", TRANSCENDENTAL, pixels_fwd),
 ];
 pub(crate) const BWD: &[Row<SoftmaxSpec>] = &[
-    Row { fits: matrix, ..Row::cuda("blocks_cuda", TRANSCENDENTAL, bwd) },
+    Row { supports: matrix, ..Row::cuda("blocks_cuda", TRANSCENDENTAL, bwd) },
     Row::cuda("threads_cuda", TRANSCENDENTAL, pixels_bwd),
 ];
 

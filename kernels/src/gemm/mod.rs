@@ -7,7 +7,8 @@ pub(crate) mod tile;
 
 use crate::cuda;
 use crate::device::DType;
-use crate::simd;
+use crate::simd::{self, Vector};
+use crate::sizes::elements;
 use crate::table::{Operand, ROUNDING, Row, Signature, Table};
 use std::fmt;
 
@@ -35,6 +36,17 @@ pub struct GemmSpec {
     pub tb: bool,
     /// Third input, if any.
     pub bias: Bias,
+}
+
+impl GemmSpec {
+    /// What is wrong with the sizes.
+    fn valid(&self) -> Result<(), String> {
+        let GemmSpec { m, n, k, .. } = *self;
+        elements("a", &[m, k])?;
+        elements("b", &[k, n])?;
+        elements("c", &[m, n])?;
+        elements("products", &[m, n, k]).map(|_| ())
+    }
 }
 
 impl fmt::Display for GemmSpec {
@@ -80,38 +92,41 @@ fn cases() -> Vec<GemmSpec> {
     v
 }
 
-const fn rows_row(name: &'static str, here: fn() -> bool, run: crate::table::Run<GemmSpec>) -> Row<GemmSpec> {
-    Row { here, fits: rows::fits, scratch: |s| 4 * s.m * s.n, ..Row::cpu(name, DType::F32, ROUNDING, run) }
+const fn rows_row<V: Vector>(name: &'static str) -> Row<GemmSpec> {
+    let row = Row::cpu(name, DType::F32, ROUNDING, rows::run::<V>).here(simd::on_cpu::<V>);
+    row.supports(rows::fits).scratch(|s| 4 * s.m * s.n)
 }
 
-const fn packed_row(name: &'static str, here: fn() -> bool, run: crate::table::Run<GemmSpec>) -> Row<GemmSpec> {
-    Row { here, scratch: packed::scratch, ..Row::cpu(name, DType::F32, ROUNDING, run) }
+const fn packed_row<V: Vector>(name: &'static str) -> Row<GemmSpec> {
+    Row::cpu(name, DType::F32, ROUNDING, packed::run::<V>).here(simd::on_cpu::<V>).scratch(packed::scratch)
 }
 
 /// `gemm`: inputs `a`, `b`, optionally `bias`; output `c`.
 pub static GEMM: Table<GemmSpec> = Table {
     op: "gemm",
+    valid: GemmSpec::valid,
     signature,
     flops: |s| 2 * (s.m * s.n * s.k) as u64,
     terms: |s| s.k,
     accumulates: true,
     cases,
+    joined: Vec::new(),
     cuda: cuda::gemm::GEMM,
     rows: &[
         #[cfg(target_arch = "x86_64")]
-        rows_row("rows_avx512", simd::here::<simd::Avx512>, rows::run::<simd::Avx512>),
+        rows_row::<simd::Avx512>("rows_avx512"),
         #[cfg(target_arch = "x86_64")]
-        packed_row("packed_avx512", simd::here::<simd::Avx512>, packed::run::<simd::Avx512>),
+        packed_row::<simd::Avx512>("packed_avx512"),
         #[cfg(target_arch = "x86_64")]
-        rows_row("rows_avx2", simd::here::<simd::Avx2>, rows::run::<simd::Avx2>),
+        rows_row::<simd::Avx2>("rows_avx2"),
         #[cfg(target_arch = "x86_64")]
-        packed_row("packed_avx2", simd::here::<simd::Avx2>, packed::run::<simd::Avx2>),
+        packed_row::<simd::Avx2>("packed_avx2"),
         #[cfg(target_arch = "aarch64")]
-        rows_row("rows_neon", simd::here::<simd::Neon>, rows::run::<simd::Neon>),
+        rows_row::<simd::Neon>("rows_neon"),
         #[cfg(target_arch = "aarch64")]
-        packed_row("packed_neon", simd::here::<simd::Neon>, packed::run::<simd::Neon>),
-        rows_row("rows", simd::always, rows::run::<simd::Portable>),
-        packed_row("packed", simd::always, packed::run::<simd::Portable>),
+        packed_row::<simd::Neon>("packed_neon"),
+        rows_row::<simd::Portable>("rows"),
+        packed_row::<simd::Portable>("packed"),
         Row::cpu("naive", DType::F32, ROUNDING, naive::run::<f32>),
         Row::cpu("naive", DType::F64, ROUNDING, naive::run::<f64>),
     ],

@@ -221,7 +221,8 @@ fn plan<V: Vector>(m: usize, n: usize, k: usize) -> Plan {
 
 /// That a product writes inside its output, and to no place twice; that its operands are long enough.
 fn check<V: Vector>(p: &Product, out: &[f32], accum: Accum) {
-    assert!(simd::here::<V>() && !(p.relu && accum == Accum::Add));
+    simd::require::<V>();
+    assert!(!(p.relu && accum == Accum::Add));
     let c = &p.columns;
     let row_length = (c.width - 1) * c.step + 1;
     let image_length = (c.height - 1) * c.row_stride + row_length;
@@ -293,7 +294,8 @@ pub(crate) fn run_reduction<V: Vector>([m, n, k]: [usize; 3], a: &dyn Lanes, b: 
         let a = pack_a::<V>(a, m, k);
         return run_product::<V>(&Product::plain([m, n, k], a.as_slice(), b, columns, n), out, accum);
     }
-    assert!(simd::here::<V>() && out.len() == m * n);
+    simd::require::<V>();
+    assert!(out.len() == m * n);
     let nr = WIDTH * V::LANES;
     let mut parts = Buffer::new(DType::F32, MIN_TASKS * m * n);
     parts.as_mut_slice::<f32>().par_chunks_mut(m * n).enumerate().for_each(|(i, part)| {

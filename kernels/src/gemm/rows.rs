@@ -36,7 +36,8 @@ pub(super) fn run<V: Vector>(s: &GemmSpec, inputs: &[&Buffer], outputs: &mut [&m
     let bias = (s.bias == Bias::Columns).then(|| inputs[2].as_slice::<f32>());
     let (a, b) = (inputs[0].as_slice::<f32>(), inputs[1].as_slice::<f32>()); // a [m,k], b [k,n] or [n,k]
     let c = outputs[0].as_mut_slice::<f32>(); // c [m,n]
-    assert!(simd::here::<V>() && a.len() >= s.m * s.k && b.len() >= s.n * s.k);
+    simd::require::<V>();
+    assert!(a.len() >= s.m * s.k && b.len() >= s.n * s.k);
     if s.m == 0 || s.n == 0 {
         return;
     }
@@ -145,16 +146,7 @@ unsafe fn dots<V: Vector, const R: usize, const C: usize>(
                     let rest = |p: *const f32| V::load_first(p.add(whole), k - whole);
                     sum = rest(a.add(i * stride)).mul_add(rest(b.add(j * stride)), sum);
                 }
-                let mut lanes = [0.0f32; 16];
-                sum.store(lanes.as_mut_ptr());
-                let mut half = V::LANES;
-                while half > 1 {
-                    half /= 2;
-                    for l in 0..half {
-                        lanes[l] += lanes[l + half];
-                    }
-                }
-                sums[i * width + j] += lanes[0];
+                sums[i * width + j] += sum.sum();
             }
         }
     }
@@ -170,10 +162,14 @@ impl Kernel for Updates<'_> {
         let Part { s, a, b, columns, sums } = self.0;
         let width = columns.len();
         let whole = width / V::LANES * V::LANES;
+        // Stands for the rows beyond the last: a repetition of that one may hold infinities, whose product with zero is NaN.
+        let zeros = vec![0.0f32; if s.k.is_multiple_of(4) { 0 } else { width }];
         for k in (0..s.k).step_by(4) {
             let some = 4.min(s.k - k);
-            // Rows beyond the last are its repetition, times zero.
-            let rows: [&[f32]; 4] = std::array::from_fn(|q| &b[(k + q.min(some - 1)) * s.n + columns.start..][..width]);
+            let rows: [&[f32]; 4] = std::array::from_fn(|q| match q < some {
+                true => &b[(k + q) * s.n + columns.start..][..width],
+                false => &zeros,
+            });
             for (i, sums) in sums.chunks_exact_mut(width).enumerate() {
                 let factor: [f32; 4] = std::array::from_fn(|q| if q < some { a[i * s.k + k + q] } else { 0.0 });
                 // SAFETY: j + LANES <= width, the length of all five slices.
@@ -192,6 +188,32 @@ impl Kernel for Updates<'_> {
                     sums[j] += (0..4).map(|q| factor[q] * rows[q][j]).sum::<f32>();
                 }
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::Buffer;
+    use crate::device::{DType, Device};
+    use crate::gemm::{Bias, GEMM, GemmSpec};
+    use crate::table::{Accum, Choice, with_forced};
+
+    /// An infinity in the last row of `b` stays one, however many rows there are.
+    #[test]
+    fn an_infinity_is_not_multiplied_by_zero() {
+        let rows: Vec<_> = GEMM.all_rows().filter(|r| r.name.starts_with("rows") && r.is_here(Device::Cpu)).collect();
+        assert!(!rows.is_empty());
+        for (row, k) in rows.iter().flat_map(|row| (1..=9).map(move |k| (row, k))) {
+            let s = GemmSpec { m: 2, n: 37, k, ta: false, tb: false, bias: Bias::None };
+            let a = Buffer::from_slice(&vec![0.5f32; s.m * s.k]);
+            let mut b = vec![1.0f32; s.k * s.n];
+            b[(k - 1) * s.n..].fill(f32::INFINITY);
+            let b = Buffer::from_slice(&b);
+            let mut c = Buffer::zeros(DType::F32, s.m * s.n);
+            let choice = [Choice { op: "gemm".to_string(), name: row.name.to_string(), yields: false }];
+            with_forced(&choice, || GEMM.run(&s, &[&a, &b], &mut [&mut c], Accum::Write)).unwrap();
+            assert!(c.as_slice::<f32>().iter().all(|v| *v == f32::INFINITY), "{} with {k} rows", row.name);
         }
     }
 }

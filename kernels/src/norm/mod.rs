@@ -10,7 +10,8 @@ pub use train::{TRAIN_BWD, TRAIN_FWD, TrainSpec};
 use crate::buffer::Buffer;
 use crate::cuda;
 use crate::device::Real;
-use crate::simd::{Kernel, Vector};
+use crate::simd::{self, Kernel, Vector};
+use crate::sizes::elements;
 use crate::stream::{Affine, CentredProduct, Function, Rows, blocks, lanes, par_map_planes, sum_block};
 use crate::table::{Accum, Operand, Signature, TRANSCENDENTAL, Table, vector_rows};
 use crate::threads::par_work2;
@@ -30,6 +31,13 @@ pub struct NormSpec {
 }
 
 impl NormSpec {
+    /// What is wrong with the sizes.
+    fn valid(&self) -> Result<(), String> {
+        if self.c > 0 && (self.n == 0 || self.plane == 0) {
+            return Err("a channel without values".to_string());
+        }
+        elements("x", &[self.n, self.c, self.plane]).map(|_| ())
+    }
     fn len(&self) -> usize {
         self.n * self.c * self.plane
     }
@@ -76,12 +84,13 @@ fn infer_fwd<T: Real>(s: &NormSpec, inputs: &[&Buffer], outputs: &mut [&mut Buff
 }
 
 fn infer_fwd_vector<V: Vector>(s: &NormSpec, inputs: &[&Buffer], outputs: &mut [&mut Buffer], accum: Accum) {
+    simd::require::<V>();
     let [x, gamma, beta, mean, var] = [0, 1, 2, 3, 4].map(|i| inputs[i].as_slice::<f32>());
     let of = |i: usize| {
         let c = i % s.c;
         Affine { centre: mean[c], scale: gamma[c] * s.inverse_std(var[c]), shift: beta[c] }
     };
-    // SAFETY: the row is here only where the instructions of V are.
+    // SAFETY: the instructions are here (required).
     unsafe { par_map_planes::<V, _, 1>(of, s.plane, [x], outputs[0].as_mut_slice(), accum) }
 }
 
@@ -149,11 +158,12 @@ unsafe fn param_sums_vector<V: Vector, const N: usize>(
 }
 
 fn param_grads_vector<V: Vector>(s: &NormSpec, inputs: &[&Buffer], outputs: &mut [&mut Buffer], accum: Accum) {
+    simd::require::<V>();
     let [dout, x, mean, var] = [0, 1, 2, 3].map(|i| inputs[i].as_slice::<f32>());
     let [dgamma, dbeta] = outputs else { unreachable!("the table checked the number of outputs") };
     let (dgamma, dbeta) = (dgamma.as_mut_slice::<f32>(), dbeta.as_mut_slice::<f32>()); // [c]
     par_work2(dgamma, dbeta, 1, 2 * s.count(), |first, dgamma, dbeta| {
-        // SAFETY: the row is here only where the instructions of V are.
+        // SAFETY: the instructions are here (required).
         unsafe { V::run(ParamGrads { s, dout, x, mean, var, first, dgamma, dbeta, accum }) }
     });
 }
@@ -191,9 +201,10 @@ fn infer_dgrad<T: Real>(s: &NormSpec, inputs: &[&Buffer], outputs: &mut [&mut Bu
 }
 
 fn infer_dgrad_vector<V: Vector>(s: &NormSpec, inputs: &[&Buffer], outputs: &mut [&mut Buffer], accum: Accum) {
+    simd::require::<V>();
     let [dout, gamma, var] = [0, 1, 2].map(|i| inputs[i].as_slice::<f32>());
     let of = |i: usize| Affine { centre: 0.0, scale: gamma[i % s.c] * s.inverse_std(var[i % s.c]), shift: 0.0 };
-    // SAFETY: the row is here only where the instructions of V are.
+    // SAFETY: the instructions are here (required).
     unsafe { par_map_planes::<V, _, 1>(of, s.plane, [dout], outputs[0].as_mut_slice(), accum) }
 }
 
@@ -210,6 +221,7 @@ const fn flops(s: &NormSpec) -> u64 {
 /// `norm.infer`: inputs `x`, `gamma`, `beta`, `mean`, `var`; output `out`.
 pub static INFER_FWD: Table<NormSpec> = Table {
     op: "norm.infer",
+    valid: NormSpec::valid,
     signature: |s| Signature {
         inputs: vec![
             Operand::any("x", s.len()),
@@ -224,6 +236,7 @@ pub static INFER_FWD: Table<NormSpec> = Table {
     terms: |_| 1,
     accumulates: true,
     cases,
+    joined: Vec::new(),
     cuda: cuda::norm::INFER_FWD,
     rows: vector_rows!(infer_fwd_vector, infer_fwd, TRANSCENDENTAL),
 };
@@ -231,6 +244,7 @@ pub static INFER_FWD: Table<NormSpec> = Table {
 /// `norm.params`: inputs `dout`, `x`, `mean`, `var`; outputs `dgamma`, `dbeta`. In training they come with `dx`: [`TRAIN_BWD`].
 pub static PARAM_GRADS: Table<NormSpec> = Table {
     op: "norm.params",
+    valid: NormSpec::valid,
     signature: |s| Signature {
         inputs: vec![
             Operand::any("dout", s.len()),
@@ -244,6 +258,7 @@ pub static PARAM_GRADS: Table<NormSpec> = Table {
     terms: |s| s.n * s.plane,
     accumulates: true,
     cases,
+    joined: Vec::new(),
     cuda: cuda::norm::PARAM_GRADS,
     rows: vector_rows!(param_grads_vector, param_grads, TRANSCENDENTAL),
 };
@@ -251,6 +266,7 @@ pub static PARAM_GRADS: Table<NormSpec> = Table {
 /// `norm.infer_dgrad`: inputs `dout`, `gamma`, `var`; output `dx`.
 pub static INFER_DGRAD: Table<NormSpec> = Table {
     op: "norm.infer_dgrad",
+    valid: NormSpec::valid,
     signature: |s| Signature {
         inputs: vec![Operand::any("dout", s.len()), Operand::any("gamma", s.c), Operand::positive("var", s.c)],
         outputs: vec![Operand::any("dx", s.len())],
@@ -259,6 +275,7 @@ pub static INFER_DGRAD: Table<NormSpec> = Table {
     terms: |_| 1,
     accumulates: true,
     cases,
+    joined: Vec::new(),
     cuda: cuda::norm::INFER_DGRAD,
     rows: vector_rows!(infer_dgrad_vector, infer_dgrad, TRANSCENDENTAL),
 };

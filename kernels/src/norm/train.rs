@@ -10,7 +10,7 @@ use crate::buffer::Buffer;
 use crate::cuda;
 use crate::device::Real;
 use crate::pointwise::{Relu, ReluGate};
-use crate::simd::{Kernel, Vector};
+use crate::simd::{self, Kernel, Vector};
 use crate::stream::{Affine, Function, Plus, Rows, Same, Square, Then, blocks, lanes, map, sum_block};
 use crate::table::{Accum, Operand, Signature, TRANSCENDENTAL, Table, vector_rows};
 use crate::threads::{Shared, par_work2};
@@ -28,6 +28,10 @@ pub struct TrainSpec {
 }
 
 impl TrainSpec {
+    /// What is wrong with the sizes.
+    fn valid(&self) -> Result<(), String> {
+        self.norm.valid()
+    }
     /// Whether the sign of the sum before the ReLU takes more than `x` to know.
     fn gated_by_out(&self) -> bool {
         self.residual && self.relu
@@ -110,13 +114,14 @@ unsafe fn map_channel<V: Vector, const N: usize>(s: &NormSpec, c: usize, f: impl
 
 /// A channel is normalised as soon as its moments are known, while it is in the cache.
 fn train_fwd_vector<V: Vector>(s: &TrainSpec, inputs: &[&Buffer], outputs: &mut [&mut Buffer], _: Accum) {
+    simd::require::<V>();
     let [x, gamma, beta] = [0, 1, 2].map(|i| inputs[i].as_slice::<f32>());
     let residual = inputs.get(3).map_or(&[][..], |r| r.as_slice::<f32>());
     let [out, mean, var] = outputs else { unreachable!("the table checked the number of outputs") };
     let (mean, var) = (mean.as_mut_slice::<f32>(), var.as_mut_slice::<f32>()); // [c]
     let out = &Shared(out.as_mut_slice::<f32>().as_mut_ptr());
     par_work2(mean, var, 1, s.norm.count(), |first, mean, var| {
-        // SAFETY: the row is here only where the instructions of V are; these channels are this thread's alone.
+        // SAFETY: the instructions are here (required); these channels are this thread's alone.
         unsafe { V::run(TrainFwd { s, x, gamma, beta, residual, first, mean, var, out }) }
     });
 }
@@ -220,12 +225,13 @@ impl Gate<3> for OpenByOut {}
 
 /// `dx` of a channel follows its sums while it is in the cache.
 fn train_bwd_vector<V: Vector>(s: &TrainSpec, inputs: &[&Buffer], outputs: &mut [&mut Buffer], _: Accum) {
+    simd::require::<V>();
     let [dx, dgamma, dbeta, dresidual @ ..] = outputs else { unreachable!("the table checked the number of outputs") };
     let (dgamma, dbeta) = (dgamma.as_mut_slice::<f32>(), dbeta.as_mut_slice::<f32>()); // [c]
     let dx = &Shared(dx.as_mut_slice::<f32>().as_mut_ptr());
     let dresidual = dresidual.first_mut().map(|d| Shared(d.as_mut_slice::<f32>().as_mut_ptr()));
     par_work2(dgamma, dbeta, 1, 2 * s.norm.count(), |first, dgamma, dbeta| {
-        // SAFETY: the row is here only where the instructions of V are; these channels are this thread's alone.
+        // SAFETY: the instructions are here (required); these channels are this thread's alone.
         unsafe { V::run(TrainBwd { s, inputs, first, dgamma, dbeta, dx, dresidual: dresidual.as_ref() }) }
     });
 }
@@ -304,6 +310,7 @@ fn cases() -> Vec<TrainSpec> {
 /// `norm.train`: inputs `x`, `gamma`, `beta`, and `residual` if there is one; outputs `out`, and the batch's `mean` and biased `var`.
 pub static TRAIN_FWD: Table<TrainSpec> = Table {
     op: "norm.train",
+    valid: TrainSpec::valid,
     signature: |s| {
         let (len, c) = (s.norm.len(), s.norm.c);
         let mut inputs = vec![Operand::any("x", len), Operand::any("gamma", c), Operand::any("beta", c)];
@@ -314,6 +321,7 @@ pub static TRAIN_FWD: Table<TrainSpec> = Table {
     terms: |s| s.norm.count(),
     accumulates: false,
     cases,
+    joined: Vec::new(),
     cuda: cuda::norm::TRAIN_FWD,
     rows: vector_rows!(train_fwd_vector, train_fwd, TRANSCENDENTAL),
 };
@@ -323,6 +331,7 @@ pub static TRAIN_FWD: Table<TrainSpec> = Table {
 /// With residual and ReLU `out` is an input too, and `dresidual` an output; without ReLU the residual's gradient is `dout`.
 pub static TRAIN_BWD: Table<TrainSpec> = Table {
     op: "norm.train_bwd",
+    valid: TrainSpec::valid,
     signature: |s| {
         let (len, c) = (s.norm.len(), s.norm.c);
         let parameters = ["gamma", "beta", "mean"].map(|name| Operand::any(name, c));
@@ -340,6 +349,7 @@ pub static TRAIN_BWD: Table<TrainSpec> = Table {
     terms: |s| s.norm.count(),
     accumulates: false,
     cases,
+    joined: Vec::new(),
     cuda: cuda::norm::TRAIN_BWD,
     rows: vector_rows!(train_bwd_vector, train_bwd, TRANSCENDENTAL),
 };

@@ -17,6 +17,7 @@ pub(crate) use portable::Portable;
 #[cfg(target_arch = "x86_64")]
 pub(crate) use x86::{Avx2, Avx512};
 
+use crate::device::Device;
 use std::sync::OnceLock;
 
 /// Instruction sets that rows are written for, weakest first.
@@ -91,15 +92,21 @@ fn detect() -> Isa {
     Isa::Portable
 }
 
-/// Row columns: whether a row of any machine is here.
-pub(crate) fn always() -> bool {
-    true
-}
-
-/// Row columns: whether the instructions of `V` are here.
+/// Whether the instructions of `V` are here.
 pub(crate) fn here<V: Vector>() -> bool {
     // An Arm machine is never asked for AVX, so the order of the enum decides.
     best() >= V::ISA
+}
+
+/// Row columns: the same of a CPU row.
+pub(crate) fn on_cpu<V: Vector>(_: Device) -> bool {
+    here::<V>()
+}
+
+/// # Panics
+/// If the instructions of `V` are not here. Every safe function that runs a kernel on `V` begins with this.
+pub(crate) fn require<V: Vector>() {
+    assert!(here::<V>(), "this machine lacks the instructions of {}", V::ISA);
 }
 
 /// A computation over vectors of any width: `run` is instantiated per instruction set and must be `inline(always)`.

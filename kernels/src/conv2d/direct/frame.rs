@@ -111,7 +111,7 @@ pub(super) struct Copy<'a> {
 impl Copy<'_> {
     /// All channels of all images, in a frame of the whole output.
     pub fn all<V: Vector>(p: &Problem, frame: &Frame, x: &[f32]) -> Buffer {
-        assert!(simd::here::<V>());
+        simd::require::<V>();
         let mut all = Buffer::new(DType::F32, p.n * p.c * frame.channel);
         let channels = all.as_mut_slice::<f32>().par_chunks_exact_mut(frame.channel).zip(x.par_chunks_exact(p.h * p.w));
         // SAFETY: the instructions are here.

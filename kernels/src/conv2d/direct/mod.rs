@@ -236,7 +236,8 @@ fn run<V: Vector>(p: &Problem, x: &[f32], w: &[f32], output: &Output) {
     if p.n * p.oc * oh * ow == 0 {
         return;
     }
-    assert!(simd::here::<V>() && output.residual.is_none_or(|r| r.len() == output.len));
+    simd::require::<V>();
+    assert!(output.residual.is_none_or(|r| r.len() == output.len));
     assert!(x.len() >= p.n * p.c * p.h * p.w && w.len() >= p.groups * packed_len::<V>(p.oc, p.steps()));
     let plan = plan::<V>(p);
     // Where each band has one task, tasks copy for themselves what they see: it stays in their L2. Otherwise it is copied once.

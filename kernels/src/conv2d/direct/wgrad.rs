@@ -184,7 +184,8 @@ pub(in crate::conv2d) fn run<V: Vector>(s: &Conv2dSpec, inputs: &[&Buffer], outp
     let dw = outputs[0].as_mut_slice::<f32>(); // dw [oc,c,kh,kw]
     let p = Problem::forward(s);
     let (width, taps) = (panel::<V>(), s.kernel[0] * s.kernel[1]);
-    assert!(simd::here::<V>() && dout.len() >= s.out_len() && x.len() >= s.in_len());
+    simd::require::<V>();
+    assert!(dout.len() >= s.out_len() && x.len() >= s.in_len());
     let image = Frame::image(&p);
     let copies = image.is_none();
     let frame = image.unwrap_or_else(|| Frame::copy(&p, &(0..p.size[0])));

@@ -173,7 +173,8 @@ fn run_cut<V: Vector, T: Transform<M, A>, const M: usize, const A: usize>(
     u: &[f32],
     output: &Output,
 ) {
-    assert!(simd::here::<V>() && x.len() >= p.n * p.c * p.h * p.w && output.residual.is_none_or(|r| r.len() == output.len));
+    simd::require::<V>();
+    assert!(x.len() >= p.n * p.c * p.h * p.w && output.residual.is_none_or(|r| r.len() == output.len));
     let blocks: Vec<Block> = blocks.into_iter().map(|tiles| Block::new(tiles, p.tiles(M))).collect();
     let panels = p.oc.div_ceil(panel::<V>());
     let vectors = p.c.div_ceil(V::LANES);

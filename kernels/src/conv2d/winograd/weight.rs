@@ -73,7 +73,7 @@ impl<T: Transform<M, A>, const M: usize, const A: usize> Kernel for TransformWei
 }
 
 fn transform_weight<V: Vector, T: Transform<M, A>, const M: usize, const A: usize>(p: &Problem, weights: &Weights) -> Buffer {
-    assert!(simd::here::<V>());
+    simd::require::<V>();
     let mut out = Buffer::new(DType::F32, A * A * apart::<V>(p));
     let to = Shared(out.as_mut_slice::<f32>().as_mut_ptr());
     (0..p.oc.div_ceil(tile::panel::<V>())).into_par_iter().for_each(|panel| {

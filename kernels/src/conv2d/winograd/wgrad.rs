@@ -188,7 +188,8 @@ impl<T: Transform<M, A>, const M: usize, const A: usize> Kernel for Back<'_, T, 
 
 /// Adds the products of both operands' panels to `sums`, or begins them.
 fn multiply<V: Vector>(points: usize, [a, b]: [&Panels; 2], [ocs, cs]: [Range<usize>; 2], sums: &mut [f32], add: bool) {
-    assert!(simd::here::<V>() && sums.len() == points * ocs.len() * cs.len() && a.tiles == b.tiles);
+    simd::require::<V>();
+    assert!(sums.len() == points * ocs.len() * cs.len() && a.tiles == b.tiles);
     assert!(ocs.end <= a.channels && cs.end <= b.channels && a.width.is_multiple_of(V::ROWS));
     assert!(ocs.start.is_multiple_of(V::ROWS) && cs.start.is_multiple_of(b.width) && b.width == WIDTH * V::LANES);
     let (pa, pb) = (a.data.as_slice::<f32>(), b.data.as_slice::<f32>());
@@ -236,7 +237,8 @@ fn gradient<V: Vector, T: Transform<M, A>, const M: usize, const A: usize>(
     dw: &mut [f32],
     accum: Accum,
 ) {
-    assert!(simd::here::<V>() && dout.len() >= s.out_len() && x.len() >= s.in_len() && dw.len() == 9 * s.oc * s.c);
+    simd::require::<V>();
+    assert!(dout.len() >= s.out_len() && x.len() >= s.in_len() && dw.len() == 9 * s.oc * s.c);
     let from = Problem::forward(s);
     // Tiles of `dout` are patches without overlap of an image that has the output's size and channels.
     let gradient = Problem { c: s.oc, h: from.oh, w: from.ow, pad: [0, 0], ..from };

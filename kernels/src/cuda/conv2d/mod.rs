@@ -15,7 +15,7 @@ use winograd::Tiles;
 macro_rules! tensor {
     ($name:literal, $precision:ident, $tolerance:ident, $run:expr, { $($column:tt)* }) => {
         Row {
-            wins: |s| rounds_to(Precision::$precision).and_then(|()| shared(s)),
+            preferred: |s| rounds_to(Precision::$precision).and_then(|()| shared(s)),
             $($column)*
             ..Row::cuda($name, $tolerance, $run)
         }
@@ -26,7 +26,7 @@ macro_rules! hopper {
     ($name:literal, $precision:ident, $tolerance:ident, $run:expr, $outputs:expr, { $($column:tt)* }) => {
         Row {
             here: hopper,
-            wins: |s| rounds_to(Precision::$precision).and_then(|()| shared(s)).and_then(|()| many($outputs(s), s.groups, 256)),
+            preferred: |s| rounds_to(Precision::$precision).and_then(|()| shared(s)).and_then(|()| many($outputs(s), s.groups, 256)),
             $($column)*
             ..Row::cuda($name, $tolerance, $run)
         }
@@ -36,20 +36,20 @@ macro_rules! hopper {
 macro_rules! implicit {
     ("128", $run:expr, $outputs:expr, { $($column:tt)* }) => {
         Row {
-            wins: |s| shared(s).and_then(|()| many($outputs(s), s.groups, 128)),
+            preferred: |s| shared(s).and_then(|()| many($outputs(s), s.groups, 128)),
             $($column)*
             ..Row::cuda("implicit_128_cuda", ROUNDING, $run)
         }
     };
     ("64", $run:expr, { $($column:tt)* }) => {
-        Row { wins: shared, $($column)* ..Row::cuda("implicit_64_cuda", ROUNDING, $run) }
+        Row { preferred: shared, $($column)* ..Row::cuda("implicit_64_cuda", ROUNDING, $run) }
     };
 }
 /// A row for groups of one input channel.
 macro_rules! depthwise {
     ($run:expr, { $($column:tt)* }) => {
         Row {
-            fits: |s| if s.c == s.groups { Ok(()) } else { Err("wants groups of one input channel") },
+            supports: |s| if s.c == s.groups { Ok(()) } else { Err("wants groups of one input channel") },
             $($column)*
             ..Row::cuda("depthwise_cuda", ROUNDING, $run)
         }
@@ -60,8 +60,8 @@ macro_rules! depthwise {
 macro_rules! grouped {
     ($name:literal, $least:literal, |$s:ident| $channels:expr, $run:expr, { $($column:tt)* }) => {
         Row {
-            fits: |s| if s.groups > 1 { Ok(()) } else { Err("wants several groups") },
-            wins: |$s| narrow($least, $channels / $s.groups),
+            supports: |s| if s.groups > 1 { Ok(()) } else { Err("wants several groups") },
+            preferred: |$s| narrow($least, $channels / $s.groups),
             $($column)*
             ..Row::cuda($name, ROUNDING, $run)
         }
@@ -71,8 +71,8 @@ macro_rules! grouped {
 macro_rules! winograd_fwd {
     ($name:literal, $m:literal) => {
         Row {
-            fits: winograd::fits::<$m>,
-            wins: winograd::wins::<$m>,
+            supports: winograd::fits::<$m>,
+            preferred: winograd::wins::<$m>,
             scratch: |s| Tiles::fwd(s, $m).scratch($m),
             prepare: Some(Prepare { input: 1, when: |_| true, key: weight_key, make: winograd::weight::<$m, false> }),
             ..Row::cuda($name, WINOGRAD, |s, i, o, a| {
@@ -85,8 +85,8 @@ macro_rules! winograd_fwd {
 macro_rules! winograd_dgrad {
     ($name:literal, $m:literal) => {
         Row {
-            fits: winograd::fits::<$m>,
-            wins: winograd::wins::<$m>,
+            supports: winograd::fits::<$m>,
+            preferred: winograd::wins::<$m>,
             scratch: |s| Tiles::dgrad(s, $m).scratch($m),
             prepare: Some(Prepare { input: 1, when: |_| true, key: weight_key, make: winograd::weight::<$m, true> }),
             ..Row::cuda($name, WINOGRAD, |s, i, o, a| winograd::run::<$m>(&Tiles::dgrad(s, $m), i, [None, None], o[0], false, a))
@@ -98,8 +98,8 @@ macro_rules! winograd_dgrad {
 macro_rules! winograd_wgrad {
     ($name:literal, $m:literal) => {
         Row {
-            fits: winograd::fits::<$m>,
-            wins: winograd::wins::<$m>,
+            supports: winograd::fits::<$m>,
+            preferred: winograd::wins::<$m>,
             scratch: winograd::wgrad_scratch::<$m>,
             ..Row::cuda($name, WINOGRAD, |s, i, o, a| winograd::wgrad::<$m>(s, i, o[0], a))
         }

@@ -12,7 +12,7 @@ use crate::table::{Accum, ROUNDING, Row};
 macro_rules! tensor {
     ($name:literal, $precision:ident, $tolerance:ident, $kernel:literal) => {
         Row {
-            wins: |_| rounds_to(Precision::$precision),
+            preferred: |_| rounds_to(Precision::$precision),
             ..Row::cuda($name, $tolerance, |s, i, o, a| product(s, i, o, a, $kernel, [128, 64]))
         }
     };
@@ -23,7 +23,7 @@ macro_rules! hopper {
     ($name:literal, $precision:ident, $tolerance:ident, $pack:literal, $kernel:literal, $each:literal) => {
         Row {
             here: hopper,
-            wins: |s| rounds_to(Precision::$precision).and_then(|()| many_tiles(s)),
+            preferred: |s| rounds_to(Precision::$precision).and_then(|()| many_tiles(s)),
             scratch: |s| 4 * Tiled::both(s, $each).map(|t| t.words()).iter().sum::<usize>(),
             ..Row::cuda($name, $tolerance, |s, i, o, a| tiled(s, i, o, a, [$pack, $kernel], $each))
         }
@@ -32,7 +32,7 @@ macro_rules! hopper {
 
 /// Rows of `gemm`, best first.
 pub(crate) const GEMM: &[Row<GemmSpec>] = &[
-    Row { fits: rows_fit, ..Row::cuda("rows_cuda", ROUNDING, rows) },
+    Row { supports: rows_fit, ..Row::cuda("rows_cuda", ROUNDING, rows) },
     hopper!("hopper_tf32_cuda", Tf32, TF32_ROUNDING, "gemm_pack_tf32", "gemm_hopper_tf32", 4),
     hopper!("hopper_f16_cuda", F16, F16_ROUNDING, "gemm_pack_f16", "gemm_hopper_f16", 8),
     hopper!("hopper_bf16_cuda", Bf16, BF16_ROUNDING, "gemm_pack_bf16", "gemm_hopper_bf16", 8),
@@ -40,7 +40,7 @@ pub(crate) const GEMM: &[Row<GemmSpec>] = &[
     tensor!("f16_cuda", F16, F16_ROUNDING, "gemm_f16"),
     tensor!("bf16_cuda", Bf16, BF16_ROUNDING, "gemm_bf16"),
     Row {
-        wins: |s| if s.m.div_ceil(128) * s.n.div_ceil(128) >= 128 { Ok(()) } else { Err("too few outputs for large tiles") },
+        preferred: |s| if s.m.div_ceil(128) * s.n.div_ceil(128) >= 128 { Ok(()) } else { Err("too few outputs for large tiles") },
         ..Row::cuda("register_128_cuda", ROUNDING, |s, i, o, a| product(s, i, o, a, "gemm_register_128", [128, 128]))
     },
     Row::cuda("register_64_cuda", ROUNDING, |s, i, o, a| product(s, i, o, a, "gemm_register_64", [64, 64])),
