@@ -242,6 +242,8 @@ impl Kernel for MaxPlanes<'_> {
 }
 
 impl MaxPlanes<'_> {
+    /// # Safety
+    /// As [`Vector`]; `STEP` is the horizontal stride and `kw` the width of the windows, whose left padding is `left`.
     #[inline(always)]
     unsafe fn planes<V: Vector, const STEP: usize>(self, left: usize, kw: usize) {
         let Self { s, x, out, arg } = self;
@@ -285,6 +287,9 @@ struct Best<V> {
 
 impl<V: Vector> Best<V> {
     /// Of these and of later ones.
+    ///
+    /// # Safety
+    /// As [`Vector`].
     #[inline(always)]
     unsafe fn or(self, later: Self) -> Self {
         // SAFETY: the caller's, as [`Vector`] says.

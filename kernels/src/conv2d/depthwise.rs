@@ -206,6 +206,9 @@ impl Sums<'_> {
     }
 
     /// The taps apart, so that loops over a 3x3 kernel are unrolled.
+    ///
+    /// # Safety
+    /// As [`Sums::run`]; whole vectors of the furthest tap lie in the field.
     #[inline(always)]
     unsafe fn all<V: Vector, T: AsRef<[Tap]> + Copy>(&self, taps: T) {
         let [rows, columns] = self.size;
@@ -225,6 +228,9 @@ impl Sums<'_> {
     }
 
     /// `N` rows of a vector.
+    ///
+    /// # Safety
+    /// As [`Sums::all`]; `N` rows from `y` on, and column `x`, lie in `size`.
     #[inline(always)]
     #[allow(clippy::needless_range_loop)] // Indices are what unrolls.
     unsafe fn block<V: Vector, T: AsRef<[Tap]> + Copy, const N: usize>(&self, taps: T, y: usize, x: usize) {

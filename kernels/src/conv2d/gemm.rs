@@ -78,6 +78,8 @@ pub(super) unsafe fn gather<V: Vector>(to: *mut f32, len: usize, from: &[f32], f
     }
 }
 
+/// # Safety
+/// As [`Vector`]; `to` must be valid for `len` numbers.
 #[inline(always)]
 unsafe fn zero<V: Vector>(to: *mut f32, len: usize) {
     // SAFETY: the caller's.

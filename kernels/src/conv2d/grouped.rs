@@ -102,6 +102,8 @@ impl Sums<'_> {
         }
     }
 
+    /// # Safety
+    /// As [`Vector`]; `M` output channels, and whole vectors of `len` pixels, lie in the sums, and what they see in field and weight.
     #[inline(always)]
     unsafe fn all<V: Vector, const M: usize>(&mut self) {
         // As many vectors as registers hold the sums of, in blocks of nearly the same size.
@@ -122,6 +124,9 @@ impl Sums<'_> {
     }
 
     /// `M` output channels of `N` vectors of pixels.
+    ///
+    /// # Safety
+    /// As [`Sums::all`]; `at + N * LANES` pixels are at most the whole vectors of `len`.
     #[inline(always)]
     #[allow(clippy::needless_range_loop)] // Indices are what unrolls.
     unsafe fn block<V: Vector, const M: usize, const N: usize>(&mut self, at: usize) {

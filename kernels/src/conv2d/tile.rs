@@ -94,7 +94,15 @@ pub(super) struct Pass<'a> {
 }
 
 /// # Safety
-/// Beside what [`Vector`] asks for: the input is valid wherever a pixel of a group sees it, the weights and sums for their shapes.
+/// Beside what [`Vector`] asks for, with pixels `i` in `0..pixels`, own or not, of each group:
+/// - `x` is valid for reads at `group.x + c * channel_stride + tap + i * pitch` for every channel `c` in `0..channels` and every tap;
+/// - `w` is valid for reads of `vectors` vectors at the start of each of `channels * taps` lines of `panel` numbers;
+/// - `sums` is valid for reads (where `start` is null) and writes of `vectors` vectors at `(group.slot + i) * panel`: groups overhang,
+///   so there is room for more slots than there are pixels;
+/// - `start` is null, or valid for reads of `vectors` vectors;
+/// - nobody else uses `sums` meanwhile.
+///
+/// What is fetched ahead may lie anywhere.
 impl Kernel for Pass<'_> {
     type Out = ();
     #[inline(always)]
@@ -112,6 +120,8 @@ impl Kernel for Pass<'_> {
 }
 
 impl Pass<'_> {
+    /// # Safety
+    /// As the kernel's; `W` is `vectors`.
     #[inline(always)]
     unsafe fn of_width<V: Vector, const W: usize>(&self) {
         // SAFETY: the caller's.
@@ -126,6 +136,8 @@ impl Pass<'_> {
         }
     }
 
+    /// # Safety
+    /// As the kernel's; `W` is `vectors`, and `S` stands for `pitch`.
     #[inline(always)]
     unsafe fn of_pitch<V: Vector, const W: usize, const S: usize>(&self) {
         // SAFETY: the caller's.
@@ -139,6 +151,8 @@ impl Pass<'_> {
         }
     }
 
+    /// # Safety
+    /// As the kernel's; `W` is `vectors`, and `pixels` is 3.
     #[inline(always)]
     unsafe fn of_three<V: Vector, const W: usize>(&self) {
         // SAFETY: the caller's.
@@ -153,6 +167,9 @@ impl Pass<'_> {
     }
 
     /// For a pitch of `S`, where that is none of [`LANED`] and [`ANY`].
+    ///
+    /// # Safety
+    /// As the kernel's; `P` is `pixels`, `W` is `vectors`, and `S` stands for `pitch`.
     #[inline(always)]
     unsafe fn all<V: Vector, const P: usize, const W: usize, const S: usize, const G: usize>(&self) {
         // SAFETY: the caller's.
@@ -173,6 +190,8 @@ impl Pass<'_> {
         }
     }
 
+    /// # Safety
+    /// As the kernel's, for these groups of all `P` pixels: each of them is loaded and computed, and those from `first` to `end` are stored.
     #[inline(always)]
     #[allow(clippy::needless_range_loop)] // Indices are what unrolls.
     unsafe fn tile<V: Vector, const P: usize, const W: usize, const S: usize, const G: usize, const RUN: bool>(

@@ -114,6 +114,9 @@ impl Kernel for Dots<'_> {
 }
 
 /// Adds the dot products of `R` rows of `a` and `C` of `b`, whose rows lie `stride` apart, to `sums[R, C]`.
+///
+/// # Safety
+/// As [`Vector`]; `k` numbers of each of the `R` rows from `a` on and the `C` rows from `b` on must be valid.
 #[inline(always)]
 unsafe fn dots<V: Vector, const R: usize, const C: usize>(
     a: *const f32,

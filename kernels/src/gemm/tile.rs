@@ -83,6 +83,9 @@ impl Kernel for Tile {
 }
 
 /// One step: `sums[R, W] += a[R] b[W]`.
+///
+/// # Safety
+/// As [`Vector`]; `R` numbers at `a` and `W` vectors at `b` must be valid.
 #[inline(always)]
 unsafe fn step<V: Vector, const R: usize, const W: usize>(sums: &mut [[V; W]; R], a: *const f32, b: *const f32) {
     // SAFETY: the caller's.
@@ -101,6 +104,8 @@ unsafe fn step<V: Vector, const R: usize, const W: usize>(sums: &mut [[V; W]; R]
 }
 
 impl Tile {
+    /// # Safety
+    /// As the kernel's; `R` is [`Vector::ROWS`], and `W` vectors hold `columns`.
     #[inline(always)]
     unsafe fn multiply<V: Vector, const R: usize, const W: usize>(&self) {
         // SAFETY: the caller's.
@@ -136,6 +141,9 @@ impl Tile {
     }
 
     /// A whole tile: each step is a loop of its own, which the compiler unrolls, so that the sums stay in registers.
+    ///
+    /// # Safety
+    /// As the kernel's, for a tile of `R` rows and `W` whole vectors.
     #[inline(always)]
     #[allow(clippy::needless_range_loop)] // Indices are what unrolls.
     unsafe fn put_whole<V: Vector, const R: usize, const W: usize>(&self, mut sums: [[V; W]; R]) {
@@ -190,6 +198,9 @@ impl Tile {
     }
 
     /// A tile at the edge: what is beyond `rows` and `columns` is neither read nor written.
+    ///
+    /// # Safety
+    /// As the kernel's; `W` vectors hold `columns`.
     #[inline(always)]
     unsafe fn put_part<V: Vector, const R: usize, const W: usize>(&self, sums: [[V; W]; R]) {
         let Finish { row_bias, column_bias, residual, relu } = self.finish;

@@ -8,6 +8,9 @@ use std::arch::x86_64::*;
 pub(crate) struct Avx2(__m256);
 
 /// All bits in the first `n` of eight lanes.
+///
+/// # Safety
+/// AVX2 must be there, and `n` be at most 8.
 #[inline(always)]
 unsafe fn first8(n: usize) -> __m256i {
     // SAFETY: the caller has AVX2.
@@ -21,6 +24,8 @@ impl Vector for Avx2 {
     const ROWS: usize = 4;
     type Mask = __m256;
     unsafe fn run<K: Kernel>(kernel: K) -> K::Out {
+        /// # Safety
+        /// As [`Vector::run`].
         #[target_feature(enable = "avx2,fma")]
         unsafe fn inside<K: Kernel>(kernel: K) -> K::Out {
             kernel.run::<Avx2>()
@@ -135,6 +140,9 @@ pub(crate) struct Avx512(__m512);
 
 impl Avx512 {
     /// Places 0, 2, 4, .. (or, with `odd`, 1, 3, 5, ..) of `a` followed by `b`.
+    ///
+    /// # Safety
+    /// AVX-512 F must be there.
     #[inline(always)]
     unsafe fn every_second(a: __m512, b: __m512, odd: i32) -> __m512 {
         // SAFETY: the caller has AVX-512 F.
@@ -144,6 +152,9 @@ impl Avx512 {
         }
     }
     /// `a` and `b` by turns, from their first numbers (or, with `from = 8`, from their ninth).
+    ///
+    /// # Safety
+    /// AVX-512 F must be there.
     #[inline(always)]
     unsafe fn by_turns(a: __m512, b: __m512, from: i32) -> __m512 {
         // SAFETY: the caller has AVX-512 F.
@@ -161,6 +172,8 @@ impl Vector for Avx512 {
     const ROWS: usize = 8;
     type Mask = __mmask16;
     unsafe fn run<K: Kernel>(kernel: K) -> K::Out {
+        /// # Safety
+        /// As [`Vector::run`].
         #[target_feature(enable = "avx512f")]
         unsafe fn inside<K: Kernel>(kernel: K) -> K::Out {
             kernel.run::<Avx512>()

@@ -8,15 +8,27 @@ pub(in crate::conv2d) trait Transform<const M: usize, const A: usize>: Sync + 's
     /// `G g`
     ///
     /// # Safety
-    /// As [`Vector`]; so for the others.
+    /// As [`Vector`].
     unsafe fn weight<V: Vector>(g: [V; 3]) -> [V; A];
     /// `B^T d`
+    ///
+    /// # Safety
+    /// As [`Vector`].
     unsafe fn input<V: Vector>(d: [V; A]) -> [V; A];
     /// `A^T m`
+    ///
+    /// # Safety
+    /// As [`Vector`].
     unsafe fn output<V: Vector>(m: [V; A]) -> [V; M];
     /// `A y`: the transpose of `output`.
+    ///
+    /// # Safety
+    /// As [`Vector`].
     unsafe fn spread<V: Vector>(y: [V; M]) -> [V; A];
     /// `G^T p`: the transpose of `weight`.
+    ///
+    /// # Safety
+    /// As [`Vector`].
     unsafe fn weight_back<V: Vector>(p: [V; A]) -> [V; 3];
 }
 
