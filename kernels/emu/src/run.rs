@@ -378,7 +378,7 @@ unsafe impl Driver for Emulator {
         Ok(())
     }
 
-    unsafe fn record(&self, work: &[Work]) -> Result<u64, String> {
+    unsafe fn capture(&self, work: &[Work]) -> Result<u64, String> {
         let mut graphs = self.graphs.lock().unwrap_or_else(|e| e.into_inner());
         let number = graphs.keys().max().map_or(0, |last| last + 1);
         graphs.insert(number, work.to_vec());

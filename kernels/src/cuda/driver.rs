@@ -196,7 +196,7 @@ pub unsafe trait Driver: Send + Sync {
     ///
     /// # Safety
     /// As [`Work::start`], whenever it is replayed.
-    unsafe fn record(&self, work: &[Work]) -> Result<u64, String>;
+    unsafe fn capture(&self, work: &[Work]) -> Result<u64, String>;
 
     /// Does what was recorded.
     ///
@@ -207,7 +207,7 @@ pub unsafe trait Driver: Send + Sync {
     /// Forgets a record.
     ///
     /// # Safety
-    /// It came from `record` and is not used any more.
+    /// It came from `capture` and is not used any more.
     unsafe fn forget(&self, graph: u64);
 
     /// Seconds from the start to the end of what `work` asks for, by the device's own clock; waits for the end.

@@ -60,7 +60,7 @@ impl Graphs {
         let mut kept = self.kept.remove(at);
         if let Graph::Wanted = kept.graph {
             // SAFETY: the caller's.
-            kept.graph = unsafe { driver.record(&kept.work) }.map_or(Graph::Refused, Graph::Made);
+            kept.graph = unsafe { driver.capture(&kept.work) }.map_or(Graph::Refused, Graph::Made);
         }
         let done = match kept.graph {
             Graph::Made(graph) => {

@@ -84,10 +84,10 @@ pub fn first() -> Result<Device> {
     queue(device).map(|_| device)
 }
 
-/// Does `f`, whose work on a device repeats: see [`Queue::repeating`].
-pub fn repeating<T>(device: Device, f: impl FnOnce() -> T) -> T {
+/// Does `f`, whose work on a device repeats: see [`Queue::capture`].
+pub fn capture<T>(device: Device, f: impl FnOnce() -> T) -> T {
     match queue(device) {
-        Ok(queue) => queue.repeating(f),
+        Ok(queue) => queue.capture(f),
         Err(_) => f(),
     }
 }

@@ -20,7 +20,7 @@ pub(super) struct Nvidia {
     context: sys::CUcontext,
     stream: sys::CUstream,
     /// On which nothing is done but recorded.
-    recorder: sys::CUstream,
+    capture_stream: sys::CUstream,
     cache_bytes: usize,
     capability: (i32, i32),
     /// Kernels by name, and which texts were loaded.
@@ -96,20 +96,20 @@ impl Nvidia {
             }
             let cache_bytes = ask(CU_DEVICE_ATTRIBUTE_L2_CACHE_SIZE)?.max(0) as usize;
             // SAFETY: calls in the driver's order, each with what the one before gave.
-            let (context, stream, recorder) = unsafe {
+            let (context, stream, capture_stream) = unsafe {
                 let context = result::primary_ctx::retain(device).map_err(say("opening the device"))?;
                 result::ctx::set_current(context).map_err(say("opening the device"))?;
                 let stream = || result::stream::create(result::stream::StreamKind::NonBlocking).map_err(say("making a stream"));
-                let (stream, recorder) = (stream()?, stream()?);
+                let (stream, capture_stream) = (stream()?, stream()?);
                 // Memory stays with the process instead of going back at each synchronisation.
                 let pool = result::device::get_default_mem_pool(device).map_err(say("opening the memory pool"))?;
                 let mut threshold = u64::MAX;
                 let all = sys::CUmemPool_attribute::CU_MEMPOOL_ATTR_RELEASE_THRESHOLD;
                 result::mem_pool::set_attribute(pool, all, (&raw mut threshold).cast())
                     .map_err(say("setting up the memory pool"))?;
-                (context, stream, recorder)
+                (context, stream, capture_stream)
             };
-            let nvidia = Nvidia { name, context, stream, recorder, cache_bytes, capability, kernels: Mutex::default() };
+            let nvidia = Nvidia { name, context, stream, capture_stream, cache_bytes, capability, kernels: Mutex::default() };
             // A driver too old for the PTX says so here, not in the middle of a network.
             nvidia.function("fill")?;
             Ok(nvidia)
@@ -236,19 +236,19 @@ unsafe impl Driver for Nvidia {
         unsafe { self.launch_on(self.stream, launch) }
     }
 
-    unsafe fn record(&self, work: &[Work]) -> Result<u64, String> {
+    unsafe fn capture(&self, work: &[Work]) -> Result<u64, String> {
         self.enter()?;
         without_panic(|| {
             // SAFETY: a stream of which nobody else knows; the driver's own order of calls.
             unsafe {
-                result::stream::begin_capture(self.recorder, sys::CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_RELAXED)
+                result::stream::begin_capture(self.capture_stream, sys::CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_RELAXED)
                     .map_err(say("recording"))?;
                 let done = work.iter().try_for_each(|work| match work {
-                    Work::Launch(launch) => self.launch_on(self.recorder, launch),
-                    Work::Copy { to, from, bytes } => self.copy_on(self.recorder, *to, *from, *bytes),
+                    Work::Launch(launch) => self.launch_on(self.capture_stream, launch),
+                    Work::Copy { to, from, bytes } => self.copy_on(self.capture_stream, *to, *from, *bytes),
                 });
                 // Also where something failed: the stream is of no use before.
-                let graph = result::stream::end_capture(self.recorder).map_err(say("recording"))?;
+                let graph = result::stream::end_capture(self.capture_stream).map_err(say("recording"))?;
                 let made = done.and_then(|()| {
                     result::graph::instantiate(graph, sys::CUgraphInstantiate_flags(0)).map_err(say("making a graph"))
                 });
@@ -260,7 +260,7 @@ unsafe impl Driver for Nvidia {
 
     unsafe fn replay(&self, graph: u64) -> Result<(), String> {
         self.enter()?;
-        // SAFETY: the caller's: `record` made the number of a graph.
+        // SAFETY: the caller's: `capture` made the number of a graph.
         unsafe { result::graph::launch(graph as sys::CUgraphExec, self.stream) }.map_err(say("starting a graph"))
     }
 

@@ -19,14 +19,14 @@ pub struct Queue {
     driver: Box<dyn Driver>,
     state: Mutex<State>,
     /// Locked before `state`, and while the driver is asked for work: what is asked for by several threads keeps its order.
-    held: Mutex<Held>,
+    pending: Mutex<Pending>,
 }
 
 /// Work that was asked for and not started.
 #[derive(Default)]
-struct Held {
-    /// How many [`Queue::repeating`] are under way; work is held back while there is one.
-    holding: usize,
+struct Pending {
+    /// How many [`Queue::capture`] are under way; work is held back while there is one.
+    depth: usize,
     work: Vec<Work>,
     graphs: Graphs,
 }
@@ -49,7 +49,7 @@ pub(crate) struct DeviceBlock {
 
 impl Queue {
     pub(super) fn new(device: Device, driver: Box<dyn Driver>) -> Self {
-        Queue { device, driver, state: Mutex::default(), held: Mutex::default() }
+        Queue { device, driver, state: Mutex::default(), pending: Mutex::default() }
     }
 
     /// Name of the device, such as `NVIDIA H200`.
@@ -81,29 +81,29 @@ impl Queue {
         self.state.lock().unwrap_or_else(|e| e.into_inner())
     }
 
-    fn held(&self) -> MutexGuard<'_, Held> {
-        self.held.lock().unwrap_or_else(|e| e.into_inner())
+    fn pending(&self) -> MutexGuard<'_, Pending> {
+        self.pending.lock().unwrap_or_else(|e| e.into_inner())
     }
 
     /// Does `f`, whose work is held back until its results are wanted: where the same was asked for before, in the same places, it is
     /// started as one. This pays where `f` is asked for again and again and kernels are short.
-    pub fn repeating<T>(&self, f: impl FnOnce() -> T) -> T {
+    pub fn capture<T>(&self, f: impl FnOnce() -> T) -> T {
         /// Ends also where `f` panics.
-        struct Holding<'a>(&'a Queue);
-        impl Drop for Holding<'_> {
+        struct Capture<'a>(&'a Queue);
+        impl Drop for Capture<'_> {
             fn drop(&mut self) {
-                self.0.attempt(|_| Ok(()));
-                self.0.held().holding -= 1;
+                self.0.flush_then(|_| Ok(()));
+                self.0.pending().depth -= 1;
             }
         }
-        self.held().holding += 1;
-        let _holding = Holding(self);
+        self.pending().depth += 1;
+        let _capture = Capture(self);
         f()
     }
 
     /// How often work was started as one.
     pub fn replays(&self) -> u64 {
-        self.held().graphs.replays
+        self.pending().graphs.replays
     }
 
     /// What went wrong since the last call, if anything did.
@@ -128,7 +128,7 @@ impl Queue {
 
     /// Waits for all work; what went wrong is told by the next [`Queue::check`].
     pub fn wait(&self) {
-        self.attempt(|driver| driver.synchronize());
+        self.flush_then(|driver| driver.synchronize());
     }
 
     /// Does `work` and tells the seconds from the start to the end of what it asks for, by the device's own clock.
@@ -137,11 +137,11 @@ impl Queue {
     /// What went wrong on the device.
     pub fn timed<T>(&self, work: impl FnOnce() -> T) -> Result<(T, f64)> {
         let (mut work, mut done) = (Some(work), None);
-        let start_held = || self.attempt(|_| Ok(()));
-        start_held();
+        let flush = || self.flush_then(|_| Ok(()));
+        flush();
         let seconds = self.driver.timed(&mut || {
             done = work.take().map(|work| work());
-            start_held();
+            flush();
         });
         self.check()?;
         let fail = |reason: String| Error::Device { device: self.device, reason };
@@ -150,7 +150,7 @@ impl Queue {
     }
 
     /// Does `f` unless something went wrong before, and remembers what goes wrong.
-    fn guarded(&self, f: impl FnOnce(&dyn Driver) -> Result<(), String>) {
+    fn on_ok(&self, f: impl FnOnce(&dyn Driver) -> Result<(), String>) {
         if self.state().failure.is_none()
             && let Err(reason) = f(&*self.driver)
         {
@@ -159,24 +159,24 @@ impl Queue {
     }
 
     /// Starts what is held back, then does `f`.
-    fn attempt(&self, f: impl FnOnce(&dyn Driver) -> Result<(), String>) {
-        let mut held = self.held();
-        let work = std::mem::take(&mut held.work);
+    fn flush_then(&self, f: impl FnOnce(&dyn Driver) -> Result<(), String>) {
+        let mut pending = self.pending();
+        let work = std::mem::take(&mut pending.work);
         // SAFETY: who asked for it saw to that, and memory is not freed before it is started.
-        self.guarded(|driver| unsafe { held.graphs.start(driver, work) });
-        self.guarded(f);
+        self.on_ok(|driver| unsafe { pending.graphs.start(driver, work) });
+        self.on_ok(f);
     }
 
     /// Asks for work: at once, or when its results are wanted.
     ///
     /// # Safety
     /// As [`Work::start`].
-    unsafe fn ask(&self, work: Work) {
-        let mut held = self.held();
-        match held.holding {
+    unsafe fn enqueue(&self, work: Work) {
+        let mut pending = self.pending();
+        match pending.depth {
             // SAFETY: the caller's.
-            0 => self.guarded(|driver| unsafe { work.start(driver) }),
-            _ => held.work.push(work),
+            0 => self.on_ok(|driver| unsafe { work.start(driver) }),
+            _ => pending.work.push(work),
         }
     }
 
@@ -186,13 +186,13 @@ impl Queue {
         let address = kept.or_else(|| {
             self.driver.allocate(size).ok().or_else(|| {
                 // What is kept for reuse may be what is missing; what is held back may still use it.
-                self.attempt(|_| Ok(()));
+                self.flush_then(|_| Ok(()));
                 for address in std::mem::take(&mut self.state().free).into_values().flatten() {
                     // SAFETY: nobody has it: it was given back.
                     unsafe { self.driver.free(address) }
                 }
                 let again = self.driver.allocate(size);
-                again.map_err(|reason| self.attempt(|_| Err(format!("no room for {size} bytes more: {reason}")))).ok()
+                again.map_err(|reason| self.flush_then(|_| Err(format!("no room for {size} bytes more: {reason}")))).ok()
             })
         });
         DeviceBlock { queue: self, address: address.unwrap_or(0), size }
@@ -210,10 +210,10 @@ impl Queue {
         let [x, y, z] = launch.grid;
         if x >= 1 << 31 || y >= 1 << 16 || z >= 1 << 16 {
             let reason = format!("{}: a grid of {x} x {y} x {z} blocks is larger than any device takes", launch.kernel);
-            return self.guarded(|_| Err(reason));
+            return self.on_ok(|_| Err(reason));
         }
         // SAFETY: the caller's.
-        unsafe { self.ask(Work::Launch(launch)) }
+        unsafe { self.enqueue(Work::Launch(launch)) }
     }
 }
 
@@ -240,7 +240,7 @@ impl DeviceBlock {
     pub fn upload(&mut self, from: &[u8]) {
         assert!(from.len() <= self.size);
         // SAFETY: this many bytes are allocated, or the queue has failed.
-        self.queue.attempt(|driver| unsafe { driver.upload(self.address, from) });
+        self.queue.flush_then(|driver| unsafe { driver.upload(self.address, from) });
     }
 
     /// Reads the first bytes.
@@ -250,7 +250,7 @@ impl DeviceBlock {
     pub fn download(&self, to: &mut [u8]) -> Result<()> {
         assert!(to.len() <= self.size);
         // SAFETY: as in upload.
-        self.queue.attempt(|driver| unsafe { driver.download(to, self.address) });
+        self.queue.flush_then(|driver| unsafe { driver.download(to, self.address) });
         self.queue.check()
     }
 
@@ -258,7 +258,7 @@ impl DeviceBlock {
     pub fn copy(&mut self, from: &DeviceBlock) {
         assert!(from.size == self.size);
         // SAFETY: both have this size, or the queue has failed.
-        unsafe { self.queue.ask(Work::Copy { to: self.address, from: from.address, bytes: self.size }) }
+        unsafe { self.queue.enqueue(Work::Copy { to: self.address, from: from.address, bytes: self.size }) }
     }
 }
 
