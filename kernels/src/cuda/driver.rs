@@ -192,7 +192,7 @@ pub unsafe trait Driver: Send + Sync {
     /// Waits for all work.
     fn synchronize(&self) -> Result<(), String>;
 
-    /// Makes one thing of work that is done in this order, and gives it a number. Nothing is done yet. All of it was done before.
+    /// Captures `work` as a CUDA graph and returns its id, without running it. Each kernel has run before, so its module is loaded.
     ///
     /// # Safety
     /// As [`Work::start`], whenever it is replayed.
