@@ -124,7 +124,18 @@ pub enum Work {
     },
 }
 
+/// The address of a block for which a device had no room. Devices have no memory from here on.
+pub(super) const NOWHERE: u64 = 1 << 63;
+
 impl Work {
+    /// Whether it reaches a block without memory.
+    pub(super) fn reaches_nowhere(&self) -> bool {
+        match self {
+            Work::Launch(launch) => launch.args.iter().any(|arg| matches!(arg, Arg::Pointer(p) if *p >= NOWHERE)),
+            Work::Copy { to, from, .. } => *to.max(from) >= NOWHERE,
+        }
+    }
+
     /// Asks the driver for it.
     ///
     /// # Safety
