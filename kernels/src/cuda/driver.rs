@@ -176,13 +176,13 @@ pub unsafe trait Driver: Send + Sync {
     /// It came from `allocate` and nobody uses it any more.
     unsafe fn free(&self, address: u64);
 
-    /// Copies to the device.
+    /// Copies to the device, in the order of its work. `from` has been read when the call returns.
     ///
     /// # Safety
     /// As many bytes at `to` are allocated.
     unsafe fn upload(&self, to: u64, from: &[u8]) -> Result<(), String>;
 
-    /// Copies from the device, after waiting for all work.
+    /// Copies from the device, in the order of its work. `to` has been written when the call returns.
     ///
     /// # Safety
     /// As many bytes at `from` are allocated.
