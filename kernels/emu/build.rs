@@ -19,6 +19,7 @@ fn texts(folder: &Path, found: &mut Vec<PathBuf>) {
 fn main() {
     println!("cargo:rustc-check-cfg=cfg(emulated)");
     println!("cargo:rerun-if-changed=src/emu.h");
+    println!("cargo:rerun-if-changed=src/libcuda.c");
     println!("cargo:rerun-if-changed=../src/cuda");
     let kernels = fs::canonicalize("../src/cuda").unwrap();
     let out = PathBuf::from(std::env::var("OUT_DIR").unwrap());
@@ -89,6 +90,14 @@ fn main() {
     let code = format!("{externs}fn lists() -> Vec<(*const Entry, *const Range)> {{ vec![{lists}] }}\n");
     fs::write(out.join("lists.rs"), code).unwrap();
     println!("cargo:rustc-cfg=emulated");
+
+    // A library that takes the place of NVIDIA's driver in a test, loaded at run time under its name.
+    let library = out.join("libcuda.so");
+    let mut command = cc::Build::new().warnings(false).get_compiler().to_command();
+    command.args(["-shared", "-fPIC", "-fno-strict-aliasing", "-Wl,-soname,libcuda.so", "-o"]).arg(&library).arg("src/libcuda.c");
+    if command.status().is_ok_and(|status| status.success()) {
+        println!("cargo:rustc-env=CONVSCOPE_HOST_LIBCUDA={}", library.display());
+    }
 }
 
 /// Names of the kernels of a text.

@@ -163,9 +163,8 @@ impl Buffer {
         let (bytes, offset) = self.whole();
         let mut there = Self::device_buffer(queue, self.dtype, self.len, offset, bytes.len());
         if let Bytes::Device(block) = &mut there.bytes {
-            block.upload(bytes);
+            block.upload(bytes)?;
         }
-        queue.check()?;
         Ok(there)
     }
 

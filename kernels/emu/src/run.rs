@@ -135,6 +135,9 @@ extern "C" fn emu_sync(kind: i32) {
     unsafe { (*YIELDER.get()).suspend([Wait::Block, Wait::Warp, Wait::Other, Wait::Refused][kind as usize]) };
 }
 
+/// Held by the launch that runs. Shared memory is static, so there is one in the whole process, on whatever device.
+static ALONE: Mutex<()> = Mutex::new(());
+
 /// Host memory as a device. One block runs at a time, on the thread that launches it.
 #[derive(Default)]
 pub struct Emulator {
@@ -176,7 +179,9 @@ impl Launches {
         while self.stacks.len() < threads {
             self.stacks.push(DefaultStack::new(STACK).map_err(|e| format!("no stack: {e}"))?);
         }
+        // The pointers of the whole arrays, taken once: a kernel indexes the words of its warp, and keeps its pointers while others run.
         let mut lanes = vec![POISON; threads.next_multiple_of(WARP) * WARP];
+        let lanes = lanes.as_mut_ptr();
         for block in 0..blocks {
             poison(kernel.shared);
             let mut states: Vec<State> = (0..threads)
@@ -189,6 +194,7 @@ impl Launches {
                     shared: launch.shared as u32,
                 })
                 .collect();
+            let states = states.as_mut_ptr();
             let (call, args) = (kernel.call, args.as_ptr());
             let mut running: Vec<(Thread, *const Yielder<(), Wait>)> = self
                 .stacks
@@ -211,8 +217,10 @@ impl Launches {
                         continue;
                     }
                     let (thread, yielder) = &mut running[t];
-                    CURRENT.set(&mut states[t]);
-                    LANES.set(&mut lanes[t / WARP * WARP * WARP]);
+                    // SAFETY: `t` is less than `threads`, which is the length of `states` and at most that of `lanes` over WARP.
+                    let (state, words) = unsafe { (states.add(t), lanes.add(t / WARP * WARP * WARP)) };
+                    CURRENT.set(state);
+                    LANES.set(words);
                     if !yielder.is_null() {
                         YIELDER.set(*yielder);
                     }
@@ -368,7 +376,7 @@ unsafe impl Driver for Emulator {
             })
             .collect();
         let args: Vec<*mut c_void> = words.iter_mut().map(|w| w.as_mut_ptr().cast()).collect();
-        // One launch at a time, in the whole process: shared memory is static.
+        let _alone = ALONE.lock().unwrap_or_else(|e| e.into_inner());
         let mut state = self.state.lock().unwrap_or_else(|e| e.into_inner());
         // SAFETY: the caller's; the kinds were compared.
         unsafe { state.run(kernel, launch, &args) }
@@ -378,7 +386,7 @@ unsafe impl Driver for Emulator {
         Ok(())
     }
 
-    unsafe fn record(&self, work: &[Work]) -> Result<u64, String> {
+    unsafe fn capture(&self, work: &[Work]) -> Result<u64, String> {
         let mut graphs = self.graphs.lock().unwrap_or_else(|e| e.into_inner());
         let number = graphs.keys().max().map_or(0, |last| last + 1);
         graphs.insert(number, work.to_vec());

@@ -31,7 +31,7 @@ fn what_repeats_is_started_as_one_and_gives_the_same_bits() {
 
     let mut replays = Vec::new();
     let together = passes.map(|(seed, size)| {
-        let found = cuda::repeating(device, || pass(&model, seed, size));
+        let found = cuda::capture(device, || pass(&model, seed, size));
         replays.push(queue.replays());
         found
     });

@@ -124,7 +124,18 @@ pub enum Work {
     },
 }
 
+/// The address of a block for which a device had no room. Devices have no memory from here on.
+pub(super) const NOWHERE: u64 = 1 << 63;
+
 impl Work {
+    /// Whether it reaches a block without memory.
+    pub(super) fn reaches_nowhere(&self) -> bool {
+        match self {
+            Work::Launch(launch) => launch.args.iter().any(|arg| matches!(arg, Arg::Pointer(p) if *p >= NOWHERE)),
+            Work::Copy { to, from, .. } => *to.max(from) >= NOWHERE,
+        }
+    }
+
     /// Asks the driver for it.
     ///
     /// # Safety
@@ -165,13 +176,13 @@ pub unsafe trait Driver: Send + Sync {
     /// It came from `allocate` and nobody uses it any more.
     unsafe fn free(&self, address: u64);
 
-    /// Copies to the device.
+    /// Copies to the device, in the order of its work. `from` has been read when the call returns.
     ///
     /// # Safety
     /// As many bytes at `to` are allocated.
     unsafe fn upload(&self, to: u64, from: &[u8]) -> Result<(), String>;
 
-    /// Copies from the device, after waiting for all work.
+    /// Copies from the device, in the order of its work. `to` has been written when the call returns.
     ///
     /// # Safety
     /// As many bytes at `from` are allocated.
@@ -192,11 +203,11 @@ pub unsafe trait Driver: Send + Sync {
     /// Waits for all work.
     fn synchronize(&self) -> Result<(), String>;
 
-    /// Makes one thing of work that is done in this order, and gives it a number. Nothing is done yet. All of it was done before.
+    /// Captures `work` as a CUDA graph and returns its id, without running it. Each kernel has run before, so its module is loaded.
     ///
     /// # Safety
     /// As [`Work::start`], whenever it is replayed.
-    unsafe fn record(&self, work: &[Work]) -> Result<u64, String>;
+    unsafe fn capture(&self, work: &[Work]) -> Result<u64, String>;
 
     /// Does what was recorded.
     ///
@@ -207,7 +218,7 @@ pub unsafe trait Driver: Send + Sync {
     /// Forgets a record.
     ///
     /// # Safety
-    /// It came from `record` and is not used any more.
+    /// It came from `capture` and is not used any more.
     unsafe fn forget(&self, graph: u64);
 
     /// Seconds from the start to the end of what `work` asks for, by the device's own clock; waits for the end.

@@ -1,23 +1,22 @@
-//! Work that repeats: what was asked for twice in the same way is made one thing of, and started as one from then on.
+//! Replays repeated work as CUDA graphs.
 //!
-//! A pass through a network asks for a few hundred kernels, each of which costs some microseconds to start; of a small batch that is more
-//! than the kernels take. A step of gradient ascent asks for the same kernels as the step before, on the same numbers' places, as memory is
-//! handed out in one order. So the queue holds work back until somebody wants its results, looks it up here, and starts it at once. What is
-//! done is in any case exactly what was asked for, in its order: only how it is started differs.
+//! A forward pass launches a few hundred kernels at some microseconds each; at small batch that is longer than the kernels run. A step of
+//! gradient ascent repeats the last one exactly, because the order of allocation is deterministic. So the queue collects launches until a
+//! result is read, compares the list with recent ones, and replays the graph on a match. Order and results never change.
 
 use super::driver::{Driver, Work};
 
-/// Pieces of work that are remembered: those of a step of an ascent are two.
+/// Lists of work that are remembered. A step of gradient ascent has two.
 const MOST: usize = 16;
-/// Less is not worth a graph.
+/// A shorter list of work is not worth a graph.
 const LEAST: usize = 4;
 
-/// The pieces of work that were asked for last.
+/// The most recent lists of work, and their graphs.
 #[derive(Default)]
 pub(super) struct Graphs {
-    /// The latest at the end.
+    /// The most recent list is the last.
     kept: Vec<Kept>,
-    /// How often a graph was started.
+    /// Graphs launched so far.
     pub replays: u64,
 }
 
@@ -27,19 +26,22 @@ struct Kept {
 }
 
 enum Graph {
-    /// The work was asked for once.
+    /// The list came once.
     Wanted,
-    /// The driver's number for it.
+    /// The id that [`Driver::capture`] returned.
     Made(u64),
-    /// The driver could not.
+    /// The driver cannot capture the list.
     Refused,
 }
 
 impl Graphs {
-    /// Does the work: as one if it was done before.
+    /// Starts `work`: as a graph if the same list came before, otherwise one by one.
+    ///
+    /// # Errors
+    /// The driver's first failure. The rest of the list is not started.
     ///
     /// # Safety
-    /// As [`Driver::launch`] and [`Driver::copy`] of all of it.
+    /// As [`Work::start`] for each element.
     pub unsafe fn start(&mut self, driver: &dyn Driver, work: Vec<Work>) -> Result<(), String> {
         // SAFETY: the caller's, here and below.
         let each = |work: &[Work]| work.iter().try_for_each(|w| unsafe { w.start(driver) });
@@ -60,7 +62,7 @@ impl Graphs {
         let mut kept = self.kept.remove(at);
         if let Graph::Wanted = kept.graph {
             // SAFETY: the caller's.
-            kept.graph = unsafe { driver.record(&kept.work) }.map_or(Graph::Refused, Graph::Made);
+            kept.graph = unsafe { driver.capture(&kept.work) }.map_or(Graph::Refused, Graph::Made);
         }
         let done = match kept.graph {
             Graph::Made(graph) => {

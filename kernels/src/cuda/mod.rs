@@ -5,11 +5,12 @@
 //! | [`driver`] | what a device is asked to do, as plain data; the trait of who does it |
 //! | `nvidia` | NVIDIA's driver: probing, context, stream, modules |
 //! | [`mod@queue`] | a device's work in order, its memory for reuse, the first failure |
-//! | `graphs` | work that repeats, started as one |
+//! | `graphs` | repeated work, replayed as CUDA graphs |
 //! | [`clock`] | how long a device works |
 //! | [`source`] | the `.cu` texts and their PTX |
 //! | [`peak`] | what a device does at best |
-//! | [`precision`] | what the user allows tensor cores to round |
+//! | [`precision`] | the rounding that tensor cores may apply |
+//! | `settings` | precision and waiting, for the length of a call |
 //! | `gemm`, `conv2d`, ... | the rows of each table, each `.cu` rung beside its launcher |
 //!
 //! The same `.cu` text runs on a device, is assembled by NVRTC in a test, and runs on the host under an emulation (`kernels/emu`)
@@ -22,6 +23,7 @@ mod nvidia;
 pub mod peak;
 pub mod precision;
 pub mod queue;
+mod settings;
 pub mod source;
 
 pub(crate) mod conv2d;
@@ -41,8 +43,8 @@ use crate::table::{Row, Run, Tolerance};
 use driver::{Arg, Driver, Launch};
 use precision::Precision;
 use queue::Queue;
+use settings::Settings;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Devices at most.
 const DEVICES: usize = 16;
@@ -84,28 +86,24 @@ pub fn first() -> Result<Device> {
     queue(device).map(|_| device)
 }
 
-/// Does `f`, whose work on a device repeats: see [`Queue::repeating`].
-pub fn repeating<T>(device: Device, f: impl FnOnce() -> T) -> T {
+/// Runs `f`, whose work on `device` repeats: see [`Queue::capture`].
+pub fn capture<T>(device: Device, f: impl FnOnce() -> T) -> T {
     match queue(device) {
-        Ok(queue) => queue.repeating(f),
+        Ok(queue) => queue.capture(f),
         Err(_) => f(),
     }
 }
 
-static WAITS: AtomicBool = AtomicBool::new(false);
-
-/// Runs `f` while [`crate::table::Table::run`] waits for each kernel, so that its time is that of the work and not of asking for it.
+/// Runs `f`, in which [`crate::table::Table::run`] waits for each kernel, so that its time is that of the kernel and not of its launch.
+/// This holds for the kernels that this thread starts, and ends with `f`, also where `f` panics.
 pub fn waiting_for_each<T>(f: impl FnOnce() -> T) -> T {
-    let before = WAITS.swap(true, Ordering::Relaxed);
-    let result = f();
-    WAITS.store(before, Ordering::Relaxed);
-    result
+    Settings { waits: true, ..Settings::current() }.hold_in(f)
 }
 
-/// After a kernel was asked for: reports what went wrong, and waits for it within [`waiting_for_each`].
+/// After a kernel was enqueued: reports a failure, and waits for the kernel within [`waiting_for_each`].
 pub(crate) fn after(device: Device) -> Result<()> {
     let queue = queue(device)?;
-    if WAITS.load(Ordering::Relaxed) { queue.synchronize() } else { queue.check() }
+    if Settings::current().waits { queue.synchronize() } else { queue.check() }
 }
 
 /// Row columns: whether this device can be used.

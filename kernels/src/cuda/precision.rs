@@ -1,7 +1,7 @@
-//! How exact products must be on tensor cores. A program sets it once; `f32`, the default, allows no rounding of operands.
+//! How exact products must be on tensor cores. `f32`, the default, allows no rounding of operands.
 
+use super::settings::Settings;
 use std::fmt;
-use std::sync::atomic::{AtomicU8, Ordering};
 
 /// What operands of products may be rounded to; sums are always f32.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -33,14 +33,13 @@ impl fmt::Display for Precision {
     }
 }
 
-static ALLOWED: AtomicU8 = AtomicU8::new(0);
-
-/// Allows this rounding from now on, in the whole program.
-pub fn allow(precision: Precision) {
-    ALLOWED.store(precision as u8, Ordering::Relaxed);
+/// Runs `f`, in which operands of products may be rounded so. This holds for the products that this thread starts, and ends with `f`,
+/// also where `f` panics.
+pub fn with_precision<T>(precision: Precision, f: impl FnOnce() -> T) -> T {
+    Settings { precision, ..Settings::current() }.hold_in(f)
 }
 
-/// What is allowed.
+/// The rounding that [`with_precision`] allows on this thread.
 pub fn allowed() -> Precision {
-    Precision::ALL[usize::from(ALLOWED.load(Ordering::Relaxed)).min(3)]
+    Settings::current().precision
 }

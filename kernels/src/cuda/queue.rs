@@ -3,9 +3,9 @@
 //! Work on a GPU is asked for now and done later, so a failure has no single place. It is remembered; what is asked for afterwards is
 //! not done; and [`crate::table::Table::run`], which every operation goes through, reports it.
 //!
-//! Work that repeats is held back, see `graphs`.
+//! Within [`Queue::capture`] work is pending until a result is wanted, see `graphs`.
 
-use super::driver::{Driver, Launch, Work};
+use super::driver::{Driver, Launch, NOWHERE, Work};
 use super::graphs::Graphs;
 use crate::device::Device;
 use crate::error::{Error, Result};
@@ -18,23 +18,23 @@ pub struct Queue {
     device: Device,
     driver: Box<dyn Driver>,
     state: Mutex<State>,
-    /// Locked before `state`, and while the driver is asked for work: what is asked for by several threads keeps its order.
-    held: Mutex<Held>,
+    /// Locked before `state`, and while the driver is given work: work of several threads keeps its order.
+    pending: Mutex<Pending>,
 }
 
-/// Work that was asked for and not started.
+/// Work that is enqueued and not started.
 #[derive(Default)]
-struct Held {
-    /// How many [`Queue::repeating`] are under way; work is held back while there is one.
-    holding: usize,
+struct Pending {
+    /// Calls of [`Queue::capture`] under way. Work is pending while there is one.
+    depth: usize,
     work: Vec<Work>,
     graphs: Graphs,
 }
 
 #[derive(Default)]
 struct State {
-    /// Memory that was given back, by size. Work is done in order, so it may be handed out before its last use is over. The lowest address
-    /// goes first: who asks for the same again, after all was given back, gets the same.
+    /// Blocks that were given back, by size. Work is done in order, so a block is handed out again before its last use is over. The lowest
+    /// address goes first: the same allocations in the same order get the same addresses.
     free: BTreeMap<usize, BTreeSet<u64>>,
     failure: Option<String>,
 }
@@ -42,14 +42,14 @@ struct State {
 /// Memory of a device, given back when dropped.
 pub(crate) struct DeviceBlock {
     queue: &'static Queue,
-    /// 0 if there was none to be had: then the queue has failed and nothing touches it.
+    /// [`NOWHERE`] if there was no room.
     address: u64,
     size: usize,
 }
 
 impl Queue {
     pub(super) fn new(device: Device, driver: Box<dyn Driver>) -> Self {
-        Queue { device, driver, state: Mutex::default(), held: Mutex::default() }
+        Queue { device, driver, state: Mutex::default(), pending: Mutex::default() }
     }
 
     /// Name of the device, such as `NVIDIA H200`.
@@ -81,29 +81,33 @@ impl Queue {
         self.state.lock().unwrap_or_else(|e| e.into_inner())
     }
 
-    fn held(&self) -> MutexGuard<'_, Held> {
-        self.held.lock().unwrap_or_else(|e| e.into_inner())
+    fn pending(&self) -> MutexGuard<'_, Pending> {
+        self.pending.lock().unwrap_or_else(|e| e.into_inner())
     }
 
-    /// Does `f`, whose work is held back until its results are wanted: where the same was asked for before, in the same places, it is
-    /// started as one. This pays where `f` is asked for again and again and kernels are short.
-    pub fn repeating<T>(&self, f: impl FnOnce() -> T) -> T {
-        /// Ends also where `f` panics.
-        struct Holding<'a>(&'a Queue);
-        impl Drop for Holding<'_> {
+    /// Runs `f`. Its work is pending until a result is wanted, and a list of work that came before is replayed as a CUDA graph. This pays
+    /// where `f` repeats and its kernels are short.
+    pub fn capture<T>(&self, f: impl FnOnce() -> T) -> T {
+        /// Ends also where `f` panics. The work is then left to the next call: the driver is not called while a panic unwinds, as a second
+        /// panic would end the process.
+        struct Capture<'a>(&'a Queue);
+        impl Drop for Capture<'_> {
             fn drop(&mut self) {
-                self.0.attempt(|_| Ok(()));
-                self.0.held().holding -= 1;
+                let mut pending = self.0.pending();
+                pending.depth -= 1;
+                if !std::thread::panicking() {
+                    self.0.flush(&mut pending);
+                }
             }
         }
-        self.held().holding += 1;
-        let _holding = Holding(self);
+        self.pending().depth += 1;
+        let _capture = Capture(self);
         f()
     }
 
-    /// How often work was started as one.
+    /// CUDA graphs launched so far.
     pub fn replays(&self) -> u64 {
-        self.held().graphs.replays
+        self.pending().graphs.replays
     }
 
     /// What went wrong since the last call, if anything did.
@@ -122,13 +126,13 @@ impl Queue {
     /// # Errors
     /// What went wrong.
     pub fn synchronize(&self) -> Result<()> {
-        self.wait();
-        self.check()
+        let done = self.flush_then(|driver| driver.synchronize());
+        self.report(done)
     }
 
-    /// Waits for all work; what went wrong is told by the next [`Queue::check`].
+    /// Waits for all work. The next [`Queue::check`] reports a failure.
     pub fn wait(&self) {
-        self.attempt(|driver| driver.synchronize());
+        let _ = self.flush_then(|driver| driver.synchronize());
     }
 
     /// Does `work` and tells the seconds from the start to the end of what it asks for, by the device's own clock.
@@ -137,11 +141,11 @@ impl Queue {
     /// What went wrong on the device.
     pub fn timed<T>(&self, work: impl FnOnce() -> T) -> Result<(T, f64)> {
         let (mut work, mut done) = (Some(work), None);
-        let start_held = || self.attempt(|_| Ok(()));
-        start_held();
+        let flush = || self.flush(&mut self.pending());
+        flush();
         let seconds = self.driver.timed(&mut || {
             done = work.take().map(|work| work());
-            start_held();
+            flush();
         });
         self.check()?;
         let fail = |reason: String| Error::Device { device: self.device, reason };
@@ -149,53 +153,83 @@ impl Queue {
         done.map(|done| (done, seconds)).ok_or_else(|| fail("the work was not asked for".to_string()))
     }
 
-    /// Does `f` unless something went wrong before, and remembers what goes wrong.
-    fn guarded(&self, f: impl FnOnce(&dyn Driver) -> Result<(), String>) {
-        if self.state().failure.is_none()
-            && let Err(reason) = f(&*self.driver)
-        {
-            self.state().failure = Some(reason);
+    /// Remembers a failure, unless there is an earlier one that was not reported.
+    fn fail(&self, reason: String) {
+        self.state().failure.get_or_insert(reason);
+    }
+
+    /// The unreported failure, or else that of `done`: another thread may have reported it.
+    fn report(&self, done: Result<(), String>) -> Result<()> {
+        self.check()?;
+        done.map_err(|reason| Error::Device { device: self.device, reason })
+    }
+
+    /// Runs `f` unless there is an unreported failure, and remembers its failure. Returns the failure.
+    fn on_ok(&self, f: impl FnOnce(&dyn Driver) -> Result<(), String>) -> Result<(), String> {
+        let failed = self.state().failure.clone();
+        match failed {
+            Some(reason) => Err(reason),
+            None => f(&*self.driver).inspect_err(|reason| self.fail(reason.clone())),
         }
     }
 
-    /// Starts what is held back, then does `f`.
-    fn attempt(&self, f: impl FnOnce(&dyn Driver) -> Result<(), String>) {
-        let mut held = self.held();
-        let work = std::mem::take(&mut held.work);
-        // SAFETY: who asked for it saw to that, and memory is not freed before it is started.
-        self.guarded(|driver| unsafe { held.graphs.start(driver, work) });
-        self.guarded(f);
+    /// Starts the pending work.
+    fn flush(&self, pending: &mut Pending) {
+        let work = std::mem::take(&mut pending.work);
+        if !work.is_empty() {
+            // SAFETY: the callers of `enqueue` answer for each, and no memory is freed between `enqueue` and here.
+            let _ = self.on_ok(|driver| unsafe { pending.graphs.start(driver, work) });
+        }
     }
 
-    /// Asks for work: at once, or when its results are wanted.
+    /// Starts the pending work, then runs `f`.
+    fn flush_then(&self, f: impl FnOnce(&dyn Driver) -> Result<(), String>) -> Result<(), String> {
+        let mut pending = self.pending();
+        self.flush(&mut pending);
+        self.on_ok(f)
+    }
+
+    /// Starts work, or leaves it pending within [`Queue::capture`].
     ///
     /// # Safety
     /// As [`Work::start`].
-    unsafe fn ask(&self, work: Work) {
-        let mut held = self.held();
-        match held.holding {
+    unsafe fn enqueue(&self, work: Work) {
+        let mut pending = self.pending();
+        if work.reaches_nowhere() {
+            return self.fail("there was no room for one of its operands".to_string());
+        }
+        if pending.depth > 0 {
+            let _ = self.on_ok(|_| {
+                pending.work.push(work);
+                Ok(())
+            });
+        } else {
+            // Left by a `capture` that panicked.
+            self.flush(&mut pending);
             // SAFETY: the caller's.
-            0 => self.guarded(|driver| unsafe { work.start(driver) }),
-            _ => held.work.push(work),
+            let _ = self.on_ok(|driver| unsafe { work.start(driver) });
         }
     }
 
     pub(crate) fn allocate(&'static self, bytes: usize) -> DeviceBlock {
         let size = size_class(bytes);
-        let kept = self.state().reuse(size);
-        let address = kept.or_else(|| {
-            self.driver.allocate(size).ok().or_else(|| {
-                // What is kept for reuse may be what is missing; what is held back may still use it.
-                self.attempt(|_| Ok(()));
-                for address in std::mem::take(&mut self.state().free).into_values().flatten() {
-                    // SAFETY: nobody has it: it was given back.
-                    unsafe { self.driver.free(address) }
-                }
-                let again = self.driver.allocate(size);
-                again.map_err(|reason| self.attempt(|_| Err(format!("no room for {size} bytes more: {reason}")))).ok()
-            })
-        });
-        DeviceBlock { queue: self, address: address.unwrap_or(0), size }
+        let reused = self.state().reuse(size);
+        let address = reused.or_else(|| self.driver.allocate(size).ok()).or_else(|| self.allocate_from_freed(size));
+        DeviceBlock { queue: self, address: address.unwrap_or(NOWHERE), size }
+    }
+
+    /// Frees the blocks that are kept for reuse, and allocates. Fails where there still is no room.
+    fn allocate_from_freed(&self, size: usize) -> Option<u64> {
+        // Locked from the flush to the last block: no work is enqueued meanwhile, so none is pending on a block of the free list.
+        let mut pending = self.pending();
+        self.flush(&mut pending);
+        let free = std::mem::take(&mut self.state().free);
+        for address in free.into_values().flatten() {
+            // SAFETY: it was given back, and no work that uses it is pending.
+            unsafe { self.driver.free(address) }
+        }
+        let made = self.driver.allocate(size);
+        made.map_err(|reason| self.fail(format!("no room for {size} bytes more: {reason}"))).ok()
     }
 
     /// Starts a kernel.
@@ -210,10 +244,10 @@ impl Queue {
         let [x, y, z] = launch.grid;
         if x >= 1 << 31 || y >= 1 << 16 || z >= 1 << 16 {
             let reason = format!("{}: a grid of {x} x {y} x {z} blocks is larger than any device takes", launch.kernel);
-            return self.guarded(|_| Err(reason));
+            return self.fail(reason);
         }
         // SAFETY: the caller's.
-        unsafe { self.ask(Work::Launch(launch)) }
+        unsafe { self.enqueue(Work::Launch(launch)) }
     }
 }
 
@@ -232,39 +266,49 @@ impl DeviceBlock {
         self.queue.device
     }
 
+    /// Its address, or one of which [`Queue::enqueue`] refuses work.
     pub fn address(&self) -> u64 {
         self.address
     }
 
+    /// Its address, if it has memory.
+    fn memory(&self) -> Result<u64, String> {
+        if self.address == NOWHERE { Err(format!("there was no room for {} bytes", self.size)) } else { Ok(self.address) }
+    }
+
     /// Fills the first bytes.
-    pub fn upload(&mut self, from: &[u8]) {
+    ///
+    /// # Errors
+    /// An unreported failure of the queue, or that of the copy.
+    pub fn upload(&mut self, from: &[u8]) -> Result<()> {
         assert!(from.len() <= self.size);
-        // SAFETY: this many bytes are allocated, or the queue has failed.
-        self.queue.attempt(|driver| unsafe { driver.upload(self.address, from) });
+        // SAFETY: the block has memory of at least as many bytes.
+        let done = self.queue.flush_then(|driver| unsafe { driver.upload(self.memory()?, from) });
+        self.queue.report(done)
     }
 
     /// Reads the first bytes.
     ///
     /// # Errors
-    /// What went wrong, now or before.
+    /// An unreported failure of the queue, or that of the copy.
     pub fn download(&self, to: &mut [u8]) -> Result<()> {
         assert!(to.len() <= self.size);
-        // SAFETY: as in upload.
-        self.queue.attempt(|driver| unsafe { driver.download(to, self.address) });
-        self.queue.check()
+        // SAFETY: as in `upload`.
+        let done = self.queue.flush_then(|driver| unsafe { driver.download(to, self.memory()?) });
+        self.queue.report(done)
     }
 
-    /// As many bytes of another block of this device.
+    /// Copies all bytes of another block of the same size on this device.
     pub fn copy(&mut self, from: &DeviceBlock) {
-        assert!(from.size == self.size);
-        // SAFETY: both have this size, or the queue has failed.
-        unsafe { self.queue.ask(Work::Copy { to: self.address, from: from.address, bytes: self.size }) }
+        assert!(from.size == self.size && std::ptr::eq(from.queue, self.queue));
+        // SAFETY: both have this size; `enqueue` refuses a block without memory.
+        unsafe { self.queue.enqueue(Work::Copy { to: self.address, from: from.address, bytes: self.size }) }
     }
 }
 
 impl Drop for DeviceBlock {
     fn drop(&mut self) {
-        if self.address != 0 {
+        if self.address != NOWHERE {
             self.queue.state().free.entry(self.size).or_default().insert(self.address);
         }
     }

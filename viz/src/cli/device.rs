@@ -2,7 +2,7 @@
 
 use super::args::Common;
 use super::problem::Problem;
-use convscope_models::engine::kernels::cuda::precision::{self, Precision};
+use convscope_models::engine::kernels::cuda::precision::Precision;
 use convscope_models::engine::kernels::{Device, cuda};
 
 /// Where to compute, and why not on a GPU if `auto` did not take one.
@@ -55,11 +55,10 @@ pub fn choose(common: &Common) -> Result<Choice, Problem> {
     }
 }
 
-/// Allows the rounding that was typed, in the whole program.
-pub fn allow(common: &Common) -> Result<(), Problem> {
+/// The rounding that was typed.
+pub fn precision(common: &Common) -> Result<Precision, Problem> {
     let found = Precision::ALL.into_iter().find(|p| p.to_string() == common.precision);
     let names = || Precision::ALL.map(|p| p.to_string()).join(", ");
     let wrong = || Problem::usage(format!("--precision {}: wants one of {}", common.precision, names()));
-    precision::allow(found.ok_or_else(wrong)?);
-    Ok(())
+    found.ok_or_else(wrong)
 }

@@ -11,6 +11,7 @@ mod session;
 use args::{Args, Common};
 use clap::Parser;
 use clap::error::ErrorKind;
+use convscope_models::engine::kernels::cuda::precision::{Precision, with_precision};
 use convscope_models::engine::kernels::table;
 use problem::Problem;
 use std::io::Write;
@@ -31,7 +32,9 @@ pub fn main() -> ExitCode {
         Err(e) => return end(&Problem::usage(one_line(&e))),
     };
     // On a thread of the pool: from outside, each kernel would put the caller to sleep and have it woken.
-    let run = |choices: Vec<table::Choice>| rayon::scope(|_| table::with_forced(&choices, || commands::run(&args)));
+    let run = |(precision, choices): (Precision, Vec<table::Choice>)| {
+        rayon::scope(|_| with_precision(precision, || table::with_forced(&choices, || commands::run(&args))))
+    };
     match prepare(&args.common).and_then(run) {
         Ok(()) => ExitCode::SUCCESS,
         Err(problem) => end(&problem),
@@ -49,15 +52,15 @@ fn end(problem: &Problem) -> ExitCode {
     ExitCode::from(problem.code)
 }
 
-/// Threads, device and forced kernels.
-fn prepare(common: &Common) -> Result<Vec<table::Choice>, Problem> {
-    device::allow(common)?;
+/// Threads and device; the precision and the forced kernels.
+fn prepare(common: &Common) -> Result<(Precision, Vec<table::Choice>), Problem> {
+    let precision = device::precision(common)?;
     device::choose(common)?;
     let threads = common.threads.map_or(0, usize::from); // 0: as many as there are cores
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).stack_size(STACK).build_global();
     pool.map_err(|e| Problem::failure(format!("cannot start the threads: {e}")))?;
     table::check_environment()?;
-    Ok(table::parse_choices(common.kernel.as_deref().unwrap_or_default())?)
+    Ok((precision, table::parse_choices(common.kernel.as_deref().unwrap_or_default())?))
 }
 
 /// clap's report in one line: the error and its hint.

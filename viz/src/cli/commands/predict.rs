@@ -32,7 +32,7 @@ pub fn run(
     for path in images {
         let (_, image) = session.image(path, size, pass)?;
         // Images of one size ask a device for the same work.
-        let found = cuda::repeating(model.device, || match gradient {
+        let found = cuda::capture(model.device, || match gradient {
             Some(_) => input_gradient(&model, &image, class).map(|(p, d)| {
                 dx.push(d);
                 p

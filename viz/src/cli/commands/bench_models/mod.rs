@@ -228,7 +228,7 @@ fn measure(case: &mut Case, work: Work, repeats: usize) -> Result<Measured, Prob
         (0..repeats).map(|_| case.pass(work)).collect::<Result<Vec<_>, _>>()
     };
     // As in use: one image after the other, or the steps of an ascent.
-    let taken = if repeating { cuda::repeating(device, passes) } else { passes() }?;
+    let taken = if repeating { cuda::capture(device, passes) } else { passes() }?;
     let mut ms: Vec<f64> = taken.iter().map(|t| 1e3 * t.seconds).collect();
     let sums: Option<Vec<Sums>> = taken.iter().map(|t| t.calls.clone()).collect();
     Ok(Measured {
