@@ -4,15 +4,8 @@
 //! [`ascent`], [`timings`]); [`tour`] picks layers for who does not know a network; [`draw`] turns numbers into pictures, [`report`] both
 //! into a page; the `convscope` binary does the reading and writing. No method touches a file.
 
-pub mod ascent;
 pub mod draw;
-mod error;
-pub mod features;
-pub mod filters;
-pub mod gradcam;
-pub mod predict;
+mod methods;
 pub mod report;
-pub mod timings;
-pub mod tour;
 
-pub use error::VizError;
+pub use methods::{VizError, ascent, features, filters, gradcam, predict, timings, tour};

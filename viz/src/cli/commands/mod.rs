@@ -2,7 +2,6 @@
 
 mod ascent;
 mod bench;
-mod bench_models;
 mod convert;
 mod eval;
 mod features;
@@ -60,8 +59,8 @@ pub fn run(args: &Args) -> Result<(), Problem> {
         }
         Command::Report(options) => report::run(common, options),
         Command::Trace { path, image, backward, fused, format } => trace::run(common, path, image, *backward, *fused, *format),
-        Command::Bench { command: BenchCommand::Kernels(options) } => bench::run(common, options),
-        Command::Bench { command: BenchCommand::Models(options) } => bench_models::run(common, options),
+        Command::Bench { command: BenchCommand::Kernels(options) } => bench::kernels::run(common, options),
+        Command::Bench { command: BenchCommand::Models(options) } => bench::models::run(common, options),
         Command::Models => models::run(common),
         Command::Convert { from, to, dtype } => convert::run(common, from, to, *dtype),
     }

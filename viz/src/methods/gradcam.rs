@@ -3,9 +3,9 @@
 //! `alpha_k = mean_ij dS_c/dA^k_ij`, `L = ReLU(sum_k alpha_k A^k)`, with `S_c` the raw logit of class `c` and `A^k` channel `k` of a
 //! layer. One forward pass serves any number of classes.
 
+use super::VizError;
+use super::predict::{Prediction, finite, one_hot, predictions};
 use crate::draw::resize::bilinear;
-use crate::error::VizError;
-use crate::predict::{Prediction, finite, one_hot, predictions};
 use convscope_models::Model;
 use convscope_models::engine::{Rules, Tape, Tensor};
 use convscope_models::network::LayerId;

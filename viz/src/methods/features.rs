@@ -1,7 +1,7 @@
 //! Feature maps: what each channel of a layer answers to an image.
 
-use crate::error::VizError;
-use crate::predict::{Prediction, finite, predictions};
+use super::VizError;
+use super::predict::{Prediction, finite, predictions};
 use convscope_models::engine::{Tape, Tensor};
 use convscope_models::network::LayerId;
 use convscope_models::{Model, Run};

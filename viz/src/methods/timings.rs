@@ -1,7 +1,7 @@
 //! Where the time of a pass goes, as its tape noted it.
 
-use crate::error::VizError;
-use crate::predict::{one_hot, predictions};
+use super::VizError;
+use super::predict::{one_hot, predictions};
 use convscope_models::Model;
 use convscope_models::engine::kernels::{Call, cuda};
 use convscope_models::engine::tape::Node;

@@ -2,7 +2,7 @@
 
 mod calls;
 
-use super::bench::machine;
+use super::kernels::machine;
 use crate::cli::args::{BenchModelsArgs, By, Common, Work};
 use crate::cli::device;
 use crate::cli::memory::{Pass, check_memory, system_bytes};

@@ -1,6 +1,6 @@
 //! Filters: the weights of a convolution.
 
-use crate::error::VizError;
+use super::VizError;
 use convscope_models::Model;
 use convscope_models::network::{LayerId, LayerKind};
 use convscope_models::text::one_line;
