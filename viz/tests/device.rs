@@ -1,7 +1,7 @@
 //! The same pictures on a CUDA device as on the CPU: on a GPU where there is one, else on the emulated device.
 
-use convscope_models::engine::Tensor;
-use convscope_models::engine::kernels::{Device, cuda};
+use convscope_engine::Tensor;
+use convscope_kernels::{Device, cuda};
 use convscope_models::fill::fill_image;
 use convscope_models::{Model, Source, families, load};
 use convscope_viz::ascent::{Options, Preset, ascend};

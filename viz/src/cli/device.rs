@@ -2,8 +2,8 @@
 
 use super::args::Common;
 use super::problem::Problem;
-use convscope_models::engine::kernels::cuda::precision::{self, Precision};
-use convscope_models::engine::kernels::{Device, cuda};
+use convscope_kernels::cuda::precision::{self, Precision};
+use convscope_kernels::{Device, cuda};
 
 /// Where to compute, and why not on a GPU if `auto` did not take one.
 #[derive(Clone, Debug)]
@@ -46,7 +46,7 @@ pub fn choose(common: &Common) -> Result<Choice, Problem> {
         Ok(_) => choice(wanted, None),
         Err(e) if text == "auto" => {
             let reason = match e {
-                convscope_models::engine::kernels::Error::Device { reason, .. } => reason,
+                convscope_kernels::Error::Device { reason, .. } => reason,
                 other => other.to_string(),
             };
             choice(Device::Cpu, Some(reason))

@@ -2,7 +2,7 @@
 
 use super::device::Choice;
 use super::problem::Problem;
-use convscope_models::engine::kernels::{Device, cuda};
+use convscope_kernels::{Device, cuda};
 use convscope_models::network::{Network, Param};
 
 /// What a pass keeps.

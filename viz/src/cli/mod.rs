@@ -11,7 +11,7 @@ mod session;
 use args::{Args, Common};
 use clap::Parser;
 use clap::error::ErrorKind;
-use convscope_models::engine::kernels::table;
+use convscope_kernels::table;
 use problem::Problem;
 use std::io::Write;
 use std::process::ExitCode;

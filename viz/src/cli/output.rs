@@ -1,7 +1,7 @@
 //! What a command writes: collected first, then written all at once, so that a failure leaves nothing half-written.
 
 use super::problem::Problem;
-use convscope_models::engine::Tensor;
+use convscope_engine::Tensor;
 use convscope_models::weights::{SaveType, TensorToSave, WeightsError, write_safetensors};
 use convscope_viz::draw::png::{self, Batch, Facts};
 use image::RgbImage;

@@ -1,11 +1,11 @@
 //! What ends a command: one line and an exit code.
 
+use convscope_models::LoadError;
 use convscope_models::labels::LabelError;
 use convscope_models::network::NetworkError;
 use convscope_models::preprocess::ImageError;
 use convscope_models::train::{FolderError, TrainError};
 use convscope_models::weights::WeightsError;
-use convscope_models::{LoadError, engine};
 use convscope_viz::VizError;
 use convscope_viz::ascent::AscentError;
 use convscope_viz::draw::DrawError;
@@ -52,8 +52,8 @@ codes!(
     TrainError => |_: &_| 1,
     DrawError => |_: &_| 1,
     image::ImageError => |_: &_| 1,
-    engine::Error => |_: &_| 1,
-    engine::kernels::Error => |_: &_| 2,
+    convscope_engine::Error => |_: &_| 1,
+    convscope_kernels::Error => |_: &_| 2,
     AscentError => |e: &AscentError| match e {
         AscentError::Network(_) | AscentError::Option { .. } | AscentError::Border { .. } => 2,
         _ => 1,

@@ -4,7 +4,7 @@ use super::args::{Common, ImageArgs};
 use super::device::{self, Choice};
 use super::memory::{Pass, check_memory};
 use super::problem::Problem;
-use convscope_models::engine::Tensor;
+use convscope_engine::Tensor;
 use convscope_models::keras;
 use convscope_models::labels::Labels;
 use convscope_models::network::{Classes, Network, Selection};

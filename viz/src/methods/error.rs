@@ -1,6 +1,5 @@
 //! What can go wrong while looking into a network.
 
-use convscope_models::engine;
 use convscope_models::network::NetworkError;
 use convscope_models::weights::WeightsError;
 
@@ -9,7 +8,7 @@ use convscope_models::weights::WeightsError;
 pub enum VizError {
     /// A tensor operation failed.
     #[error(transparent)]
-    Engine(#[from] engine::Error),
+    Engine(#[from] convscope_engine::Error),
     /// A number is not a number.
     #[error("{what} holds {value} at {index}: the weights or the input are broken")]
     NotFinite {

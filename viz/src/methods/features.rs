@@ -2,7 +2,7 @@
 
 use super::VizError;
 use super::predict::{Prediction, finite, predictions};
-use convscope_models::engine::{Tape, Tensor};
+use convscope_engine::{Tape, Tensor};
 use convscope_models::network::LayerId;
 use convscope_models::{Model, Run};
 

@@ -6,8 +6,8 @@
 use super::VizError;
 use super::predict::{Prediction, finite, one_hot, predictions};
 use crate::draw::resize::bilinear;
+use convscope_engine::{Rules, Tape, Tensor};
 use convscope_models::Model;
-use convscope_models::engine::{Rules, Tape, Tensor};
 use convscope_models::network::LayerId;
 
 /// A map of numbers, row-major.

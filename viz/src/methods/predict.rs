@@ -1,7 +1,7 @@
 //! Predictions: logits, probabilities, top classes, and the gradient of a logit with respect to the image.
 
 use super::VizError;
-use convscope_models::engine::{Rules, Tape, Tensor};
+use convscope_engine::{Rules, Tape, Tensor};
 use convscope_models::network::Head;
 use convscope_models::{Model, Run};
 

@@ -2,10 +2,10 @@
 
 use super::VizError;
 use super::predict::{one_hot, predictions};
+use convscope_engine::tape::Node;
+use convscope_engine::{Rules, Tape, Tensor};
+use convscope_kernels::{Call, cuda};
 use convscope_models::Model;
-use convscope_models::engine::kernels::{Call, cuda};
-use convscope_models::engine::tape::Node;
-use convscope_models::engine::{Rules, Tape, Tensor};
 use convscope_models::network::LayerId;
 
 /// One operation of a pass.

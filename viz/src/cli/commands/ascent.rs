@@ -6,7 +6,7 @@ use crate::cli::output::{Output, print};
 use crate::cli::problem::Problem;
 use crate::cli::session::{Session, progress, side_lengths};
 use clap::ValueEnum;
-use convscope_models::engine::Tensor;
+use convscope_engine::Tensor;
 use convscope_models::network::{LayerId, Selection};
 use convscope_models::preprocess::{ChannelOrder, Normalization, Preprocess, Resize, prepare_file};
 use convscope_viz::ascent::{self, Ascent, InputSpace, Options, Preset, Shown, Start, StepRule, ascend, best};

@@ -5,7 +5,7 @@ use crate::cli::args::{Common, EvalArgs};
 use crate::cli::output::{Output, print};
 use crate::cli::problem::Problem;
 use crate::cli::session::{Session, input, progress, tells_top5};
-use convscope_models::engine::Tensor;
+use convscope_engine::Tensor;
 use convscope_models::preprocess::{ImageError, Prepared, Preprocess, Resize, prepare_file};
 use convscope_models::train::class_folders;
 use convscope_viz::draw::{Cell, Figure, Grid, Matrix, Pixels, ScaleBar, Theme};

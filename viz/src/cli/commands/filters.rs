@@ -4,7 +4,7 @@ use crate::cli::args::Common;
 use crate::cli::output::{Output, facts, print};
 use crate::cli::problem::Problem;
 use crate::cli::session::{Session, credit, weights};
-use convscope_models::engine::Tensor;
+use convscope_engine::Tensor;
 use convscope_models::text::{nearest, one_line};
 use convscope_viz::draw::deprocess::signed;
 use convscope_viz::draw::{Cell, Colormap, Figure, Grid, Limits, Pixels, Range, ScaleBar, Scope, Theme};

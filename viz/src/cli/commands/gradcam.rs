@@ -5,7 +5,7 @@ use crate::cli::memory::Pass;
 use crate::cli::output::{Output, print};
 use crate::cli::problem::Problem;
 use crate::cli::session::Session;
-use convscope_models::engine::Tensor;
+use convscope_engine::Tensor;
 use convscope_models::network::{LayerId, Selection};
 use convscope_viz::draw::{Bar, BarList, Colormap, Figure, Overlay, Panel, Panels, Theme, short};
 use convscope_viz::gradcam::{GradCam, Map, Targets, grad_cam};

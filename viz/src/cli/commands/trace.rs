@@ -5,8 +5,8 @@ use crate::cli::memory::Pass;
 use crate::cli::output::print;
 use crate::cli::problem::Problem;
 use crate::cli::session::Session;
-use convscope_models::engine::kernels::cuda;
-use convscope_models::engine::trace;
+use convscope_engine::trace;
+use convscope_kernels::cuda;
 use convscope_viz::timings::record;
 use std::path::Path;
 

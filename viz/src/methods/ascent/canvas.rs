@@ -2,9 +2,9 @@
 
 use super::AscentError;
 use super::options::{Options, Parameters, Start};
-use convscope_models::engine::kernels::gemm::{Bias, GEMM, GemmSpec};
-use convscope_models::engine::kernels::random::{normal, uniform};
-use convscope_models::engine::kernels::{Accum, Buffer, DType};
+use convscope_kernels::gemm::{Bias, GEMM, GemmSpec};
+use convscope_kernels::random::{normal, uniform};
+use convscope_kernels::{Accum, Buffer, DType};
 use std::f64::consts::PI;
 
 /// Square root of the covariance of colours in ImageNet, over the largest length of a column: red, green, blue from three
@@ -97,7 +97,7 @@ impl Fourier {
             let product = |a: &Buffer, b: &Buffer, k: usize| {
                 let spec = GemmSpec { m: h, n: w, k, ta: false, tb: false, bias: Bias::None };
                 let mut c = Buffer::new(DType::F32, h * w);
-                GEMM.run(&spec, &[a, b], &mut [&mut c], Accum::Write).map(|_| c).map_err(convscope_models::engine::Error::from)
+                GEMM.run(&spec, &[a, b], &mut [&mut c], Accum::Write).map(|_| c).map_err(convscope_engine::Error::from)
             };
             let half = product(&self.rows, &Buffer::from_slice(plane), h)?;
             out.extend_from_slice(product(&half, &self.cols, w)?.as_slice());

@@ -4,9 +4,9 @@ use super::canvas::Canvas;
 use super::options::{Keep, Normalise, Options, Shown, Start, StepRule};
 use super::wobble::Movement;
 use super::{Ascent, AscentError, penalty};
-use convscope_models::engine::Tensor;
-use convscope_models::engine::kernels::random::philox;
-use convscope_models::engine::optim::{Optimizer, Rule};
+use convscope_engine::Tensor;
+use convscope_engine::optim::{Optimizer, Rule};
+use convscope_kernels::random::philox;
 
 /// Starts that are tried for a channel without a gradient: from a deviation of 0.01 the last has 2.56, all black and white.
 const ATTEMPTS: u32 = 9;

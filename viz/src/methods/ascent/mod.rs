@@ -30,8 +30,8 @@ mod wobble;
 pub use error::AscentError;
 pub use options::{InputSpace, Keep, Normalise, Objective, Options, Parameters, Preset, Shown, Start, StepRule, Wobble};
 
+use convscope_kernels::cuda;
 use convscope_models::Model;
-use convscope_models::engine::kernels::cuda;
 use convscope_models::network::LayerId;
 use plan::Plan;
 

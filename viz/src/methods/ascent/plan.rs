@@ -5,8 +5,8 @@ use super::climb::Climb;
 use super::options::{InputSpace, Keep, Objective, Options};
 use super::wobble::Movement;
 use super::{Ascent, AscentError};
-use convscope_models::engine::kernels::DType;
-use convscope_models::engine::{Rules, Tape, Tensor, Var};
+use convscope_engine::{Rules, Tape, Tensor, Var};
+use convscope_kernels::DType;
 use convscope_models::network::{LayerId, NetworkError, Shape};
 use convscope_models::{Mode, Model};
 

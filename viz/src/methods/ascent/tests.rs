@@ -1,8 +1,8 @@
 //! Tests of gradient ascent on a tiny network.
 
 use super::*;
-use convscope_models::engine::Tensor;
-use convscope_models::engine::kernels::random::normal;
+use convscope_engine::Tensor;
+use convscope_kernels::random::normal;
 use convscope_models::families::{self, SmallConfig};
 use convscope_models::network::{Classes, NetworkError, ParamKind};
 
@@ -95,7 +95,7 @@ fn one_step_is_the_formula() {
         (Options { objective: Objective::Centre, normalise: Normalise::None, ..base }, 4..5),
     ] {
         // mean over the scored places of channel 4, and its gradient by the tape with the score built on it
-        let mut tape = convscope_models::engine::Tape::new();
+        let mut tape = convscope_engine::Tape::new();
         let seen: Vec<f32> = match &options.input {
             InputSpace::Raw => start.clone(),
             InputSpace::Normalised { mean, std } => {
@@ -105,7 +105,7 @@ fn one_step_is_the_formula() {
         let x = tape.leaf(Tensor::from_slice([1, 3, 16, 16], &seen).unwrap(), "x");
         let run_ = model.run(&mut tape, LayerId::INPUT, x, layer, convscope_models::Mode::Inference).unwrap();
         let side = inside.len();
-        let all = convscope_models::engine::ops::Slice {
+        let all = convscope_engine::ops::Slice {
             from: 4,
             count: 1,
             pad: [0, 0],

@@ -1,7 +1,7 @@
 //! Small random movements of an image, and the way of the gradient back through them.
 
 use super::options::Wobble;
-use convscope_models::engine::kernels::random::uniform;
+use convscope_kernels::random::uniform;
 
 /// One movement: where each pixel of the moved image is read from.
 pub(super) struct Movement {

@@ -5,7 +5,7 @@ use crate::cli::commands::features::grid;
 use crate::cli::output::Output;
 use crate::cli::problem::Problem;
 use crate::cli::session::Session;
-use convscope_models::engine::Tensor;
+use convscope_engine::Tensor;
 use convscope_models::network::LayerId;
 use convscope_viz::ascent::{Ascent, Options, Progress, ascend};
 use convscope_viz::draw::{Shown, short};

@@ -6,7 +6,7 @@ use crate::cli::commands::gradcam::{cam_layer, nothing_for};
 use crate::cli::output::Output;
 use crate::cli::problem::Problem;
 use crate::cli::session::Session;
-use convscope_models::engine::Tensor;
+use convscope_engine::Tensor;
 use convscope_viz::draw::{Colormap, Limits, ScaleBar, overlay, short};
 use convscope_viz::gradcam::{GradCam, Targets, grad_cam};
 use convscope_viz::predict::Prediction;

@@ -13,7 +13,7 @@ use crate::cli::memory::Pass;
 use crate::cli::output::{Output, command_line, print};
 use crate::cli::problem::Problem;
 use crate::cli::session::{Session, progress};
-use convscope_models::engine::Tensor;
+use convscope_engine::Tensor;
 use convscope_models::preprocess::Prepared;
 use convscope_viz::ascent::{Options, Preset};
 use convscope_viz::draw::png::SOFTWARE;

@@ -10,7 +10,7 @@ use crate::cli::device;
 use crate::cli::output::print;
 use crate::cli::problem::Problem;
 use crate::cli::session::progress;
-use convscope_models::engine::kernels::{Device, cuda, peak};
+use convscope_kernels::{Device, cuda, peak};
 use convscope_models::families;
 use convscope_models::files::Pending;
 use convscope_models::network::{Network, NetworkError};

@@ -1,8 +1,8 @@
 //! What was measured as text, JSON and CSV.
 
 use super::problems::Named;
-use convscope_models::engine::kernels::bench::{Outcome, Rung, Time};
-use convscope_models::engine::kernels::peak::Peak;
+use convscope_kernels::bench::{Outcome, Rung, Time};
+use convscope_kernels::peak::Peak;
 use serde_json::{Map, Value, json};
 
 /// A problem with its rungs.
@@ -169,7 +169,7 @@ fn human_bytes(bytes: f64) -> String {
 #[cfg(test)]
 pub mod tests {
     use super::*;
-    use convscope_models::engine::kernels::simd::Isa;
+    use convscope_kernels::simd::Isa;
 
     pub const PEAK: Peak =
         Peak { isa: Isa::Avx2.name(), threads: 2, one_thread: 5e10, flops: 1e11, bandwidth: 2e10, between: Some(1e10) };

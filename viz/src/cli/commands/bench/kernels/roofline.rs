@@ -5,7 +5,7 @@
 //! operations (they are counted for the direct algorithm).
 
 use super::report::{Measured, machine};
-use convscope_models::engine::kernels::peak::Peak;
+use convscope_kernels::peak::Peak;
 use std::fmt::Write;
 
 const WIDTH: f64 = 1280.0;

@@ -1,7 +1,7 @@
 //! Where the time of a pass goes: its kernel calls, summed by kernel or by kernel and layer.
 
 use crate::cli::args::By;
-use convscope_models::engine::Tape;
+use convscope_engine::Tape;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
