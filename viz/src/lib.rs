@@ -5,7 +5,9 @@
 //! into a page; the `convscope` binary does the reading and writing. No method touches a file.
 
 pub mod draw;
+mod map;
 mod methods;
 pub mod report;
 
+pub use map::{Map, MapError};
 pub use methods::{VizError, ascent, features, filters, gradcam, predict, timings, tour};

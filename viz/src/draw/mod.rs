@@ -3,7 +3,7 @@
 //! Nothing here knows of networks. Numbers are `f32` slices in row-major order, photos are [`image::RgbImage`].
 //!
 //! * [`Colormap`] and [`Range`] turn a number into a colour; [`Limits`] and [`Scope`] say where a range comes from.
-//! * [`resize`] and [`overlay`] bring a heat map onto a photo, [`deprocess`] a tensor into a picture.
+//! * [`overlay`] brings a heat [`Map`](crate::Map) onto a photo, [`deprocess`] a tensor into a picture.
 //! * [`Figure`] puts a [`Grid`] of maps or a row of [`Panels`] on a page, with a title, scale bars and a line of metadata.
 //! * [`png`] writes the page with the facts inside and beside it.
 //!
@@ -79,6 +79,9 @@ pub enum DrawError {
         /// Height asked for.
         height: u64,
     },
+    /// A map is empty or of another size than its values.
+    #[error(transparent)]
+    Map(#[from] crate::map::MapError),
     /// A name or number on the command line is not understood.
     #[error("{0}")]
     Unknown(String),

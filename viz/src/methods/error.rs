@@ -1,5 +1,6 @@
 //! What can go wrong while looking into a network.
 
+use crate::map::MapError;
 use convscope_models::network::NetworkError;
 use convscope_models::weights::WeightsError;
 
@@ -61,4 +62,7 @@ pub enum VizError {
     /// A stored tensor cannot be read.
     #[error(transparent)]
     Weights(#[from] WeightsError),
+    /// A map without values.
+    #[error(transparent)]
+    Map(#[from] MapError),
 }

@@ -7,8 +7,9 @@ use crate::cli::problem::Problem;
 use crate::cli::session::Session;
 use convscope_engine::Tensor;
 use convscope_models::network::{LayerId, Selection};
+use convscope_viz::Map;
 use convscope_viz::draw::{Bar, BarList, Colormap, Figure, Overlay, Panel, Panels, Theme, short};
-use convscope_viz::gradcam::{GradCam, Map, Targets, grad_cam};
+use convscope_viz::gradcam::{GradCam, Targets, grad_cam};
 use convscope_viz::predict::Prediction;
 use serde_json::json;
 use std::path::Path;
@@ -52,7 +53,7 @@ pub fn run(
         let page = figure(&session, &title, &prepared.shown, &prediction, cam, preset, common.dark)?;
         let facts = json!({
             "preset": preset.map(|_| look), "class": cam.class, "name": name, "logit": prediction.logits[cam.class], "probability": prediction.probabilities[cam.class],
-            "map_min_before_relu": cam.signed[0], "map_max": cam.signed[1].max(0.0), "map_size": [cam.map.h, cam.map.w],
+            "map_min_before_relu": cam.signed[0], "map_max": cam.signed[1].max(0.0), "map_size": cam.map.size(),
         });
         output.picture(
             &["gradcam", &network.name, layer_name, &stem, &name, look],
@@ -61,8 +62,7 @@ pub fn run(
             &[("target", facts.clone())],
         )?;
         let CamLook { overlay, .. } = cam_look(preset);
-        let heat = &cam.heatmap;
-        overlays.push((name, overlay.apply(&prepared.shown, &heat.values, heat.h, heat.w)?, facts.clone()));
+        overlays.push((name, overlay.apply(&prepared.shown, &cam.heatmap)?, facts.clone()));
         report.push(facts);
     }
     // The overlays alone, pixel for pixel: for whoever lays out a page.
@@ -73,8 +73,8 @@ pub fn run(
     }
     // One class: [h,w]; several: [k,h,w].
     let stack = |part: fn(&GradCam) -> &Map| {
-        let values: Vec<f32> = maps.iter().flat_map(|c| &part(c).values).copied().collect();
-        let Map { h, w, .. } = *part(&maps[0]);
+        let values: Vec<f32> = maps.iter().flat_map(|c| part(c).values()).copied().collect();
+        let [h, w] = part(&maps[0]).size();
         Tensor::from_slice(if maps.len() == 1 { vec![h, w] } else { vec![maps.len(), h, w] }, &values)
     };
     output.numbers("logits", Tensor::from_slice([1, prediction.logits.len()], &prediction.logits)?);
@@ -140,10 +140,10 @@ fn figure(
 ) -> Result<image::RgbImage, Problem> {
     let (name, p) = (session.numbered_class(cam.class), prediction.probabilities[cam.class]);
     let CamLook { overlay: style, colormap, contours } = cam_look(preset);
-    let map = &cam.map;
+    let [h, w] = cam.map.size();
     let mut figure = Figure::new(title)
         .subtitle(format!("target: {name} · p = {p:.3} · logit {:.2}", prediction.logits[cam.class]))
-        .metadata(session.metadata(&format!("map {}×{}, drawn bilinearly", map.w, map.h)))
+        .metadata(session.metadata(&format!("map {w}×{h}, drawn bilinearly")))
         .theme(if dark { Theme::dark() } else { Theme::light() });
     if let Some(text) = nothing_for(cam) {
         figure = figure.warning(text);
@@ -160,22 +160,12 @@ fn figure(
             Panel::Picture { caption: "input".into(), picture: photo },
             Panel::Heat {
                 caption: "heat map".into(),
-                values: &map.values,
-                h: map.h,
-                w: map.w,
+                map: &cam.map,
                 colormap,
                 range: None,
                 quantity: "evidence for the class".into(),
             },
-            Panel::Overlay {
-                caption: "overlay".into(),
-                photo,
-                values: &cam.heatmap.values,
-                h: cam.heatmap.h,
-                w: cam.heatmap.w,
-                style,
-                contours,
-            },
+            Panel::Overlay { caption: "overlay".into(), photo, map: &cam.heatmap, style, contours },
         ],
         bars: Some(BarList { heading: "probability".into(), bars: bars.collect(), full: 1.0 }),
     };
