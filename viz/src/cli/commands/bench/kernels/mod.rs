@@ -1,9 +1,9 @@
 //! `convscope bench kernels`: the rows of the kernel tables on real layers, verified, timed and set against the machine.
 
 mod compare;
+mod plot;
 mod problems;
 mod report;
-mod roofline;
 
 use crate::cli::args::{BenchKernelsArgs, Common};
 use crate::cli::device;
@@ -57,7 +57,7 @@ pub fn run(common: &Common, options: &BenchKernelsArgs) -> Result<(), Problem> {
         print(report::csv(&rows()))?;
     }
     if let Some(path) = &options.plot {
-        draw(path, &roofline::svg(&measured, &peak))?.publish().map_err(|e| cannot_write(path, &e))?;
+        draw(path, &plot::roofline(&measured, &peak).svg())?.publish().map_err(|e| cannot_write(path, &e))?;
         tell(format!("\nwrote {}", path.display()))?;
     }
     if let Some(earlier) = &earlier {
