@@ -5,6 +5,7 @@ mod plot;
 mod problems;
 mod report;
 
+use super::table;
 use crate::cli::args::{BenchKernelsArgs, Common};
 use crate::cli::device;
 use crate::cli::output::print;
@@ -54,7 +55,7 @@ pub fn run(common: &Common, options: &BenchKernelsArgs) -> Result<(), Problem> {
     if common.json {
         print(format!("{:#}", json!(rows())))?;
     } else if options.csv {
-        print(report::csv(&rows()))?;
+        print(table::csv(&rows()))?;
     }
     if let Some(path) = &options.plot {
         draw(path, &plot::roofline(&measured, &peak).svg())?.publish().map_err(|e| cannot_write(path, &e))?;

@@ -3,6 +3,7 @@
 mod calls;
 
 use super::kernels::machine;
+use super::table::{self, Column, header, left, line, right};
 use crate::cli::args::{BenchModelsArgs, By, Common, Work};
 use crate::cli::device;
 use crate::cli::memory::{Pass, check_memory, system_bytes};
@@ -19,7 +20,7 @@ use convscope_models::fill::fill_image;
 use convscope_models::network::{LayerId, Network};
 use convscope_models::train::{Gradients, gradients};
 use convscope_models::{Model, Source, families, load};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use std::time::Instant;
 
 /// Passes before the timed ones: the first packs weights and touches fresh memory.
@@ -74,9 +75,9 @@ pub fn run(common: &Common, options: &BenchModelsArgs) -> Result<(), Problem> {
     let peak = if device == Device::Cpu { peak::measure() } else { cuda::peak::measure(device)? };
     bar.finish_and_clear();
     if common.json {
-        print(format!("{:#}", rows.iter().map(|row| row.to_json(&peak)).collect::<Value>()))
+        print(format!("{:#}", json!(rows.iter().map(|row| row.fields(&peak)).collect::<Vec<_>>())))
     } else if options.csv {
-        print(csv(&rows, &peak))
+        print(table::csv(&rows.iter().map(|row| row.fields(&peak)).collect::<Vec<_>>()))
     } else {
         print(text(&rows, &peak, options.repeats))
     }
@@ -272,85 +273,72 @@ impl Row {
         format!("{}x{}", self.size[0], self.size[1])
     }
 
-    fn to_json(&self, peak: &Peak) -> Value {
+    /// The line as a JSON object.
+    fn fields(&self, peak: &Peak) -> Map<String, Value> {
         let short = |v: f64| (v * 1e3).round() / 1e3;
-        let mut fields = json!({
-            "model": self.model,
-            "work": self.work.name(),
-            "batch": self.batch,
-            "size": self.size(),
-            "median_ms": short(self.measured.median_ms),
-            "min_ms": short(self.measured.min_ms),
-            "gflops": short(self.gflops()),
-            "percent_of_peak": short(1e11 * self.gflops() / peak.flops),
-            "gb_per_s": short(self.gigabytes()),
-            "percent_of_memory": short(1e11 * self.gigabytes() / peak.bandwidth),
-            "core_to_core_gb_per_s": peak.between.map(|rate| short(rate / 1e9)),
-            "peak_memory_bytes": self.measured.peak,
-            "tape_bytes": self.measured.tape,
-            "threads": peak.threads,
-            "isa": peak.isa,
-        });
+        let mut fields = Map::from_iter(
+            [
+                ("model", json!(self.model)),
+                ("work", json!(self.work.name())),
+                ("batch", json!(self.batch)),
+                ("size", json!(self.size())),
+                ("median_ms", json!(short(self.measured.median_ms))),
+                ("min_ms", json!(short(self.measured.min_ms))),
+                ("gflops", json!(short(self.gflops()))),
+                ("percent_of_peak", json!(short(1e11 * self.gflops() / peak.flops))),
+                ("gb_per_s", json!(short(self.gigabytes()))),
+                ("percent_of_memory", json!(short(1e11 * self.gigabytes() / peak.bandwidth))),
+                ("core_to_core_gb_per_s", json!(peak.between.map(|rate| short(rate / 1e9)))),
+                ("peak_memory_bytes", json!(self.measured.peak)),
+                ("tape_bytes", json!(self.measured.tape)),
+                ("threads", json!(peak.threads)),
+                ("isa", json!(peak.isa)),
+            ]
+            .map(|(key, value)| (key.to_string(), value)),
+        );
         if let Some(calls) = &self.measured.calls {
-            fields["kernels"] = calls.to_json();
+            fields.insert("kernels".into(), calls.to_json());
         }
         fields
     }
 }
 
-/// The objects of the JSON as lines; what is not known is left empty.
-fn csv(rows: &[Row], peak: &Peak) -> String {
-    let mut lines = Vec::new();
-    for row in rows {
-        let Value::Object(fields) = row.to_json(peak) else { continue };
-        if lines.is_empty() {
-            lines.push(fields.keys().cloned().collect::<Vec<_>>().join(","));
-        }
-        let text = |v: &Value| match v {
-            Value::Null => String::new(),
-            Value::String(s) => s.clone(),
-            other => other.to_string(),
-        };
-        lines.push(fields.values().map(text).collect::<Vec<_>>().join(","));
-    }
-    lines.join("\n")
-}
+const COLUMNS: [Column; 12] = [
+    left("network", 16),
+    left("work", 14),
+    right("batch", 5),
+    right("size", 9),
+    right("median ms", 11),
+    right("min ms", 11),
+    right("GFLOP/s", 9),
+    right("% peak", 6),
+    right("GB/s", 8),
+    right("% memory", 8),
+    right("peak memory", 13),
+    right("tape keeps", 13),
+];
 
 fn text(rows: &[Row], peak: &Peak, repeats: u16) -> String {
-    let mut lines = vec![
-        machine(peak),
-        format!("median of {repeats} after {WARM_UPS} warm-ups"),
-        format!(
-            "{:16} {:14} {:>5} {:>9} {:>11} {:>11} {:>9} {:>6} {:>8} {:>8} {:>13} {:>13}",
-            "network",
-            "work",
-            "batch",
-            "size",
-            "median ms",
-            "min ms",
-            "GFLOP/s",
-            "% peak",
-            "GB/s",
-            "% memory",
-            "peak memory",
-            "tape keeps"
-        ),
-    ];
+    let mut lines = vec![machine(peak), format!("median of {repeats} after {WARM_UPS} warm-ups"), header(&COLUMNS)];
     let mega = |bytes: usize| format!("{:.1} MB", bytes as f64 / 1e6);
     for row in rows {
         let Measured { median_ms, min_ms, peak: most, tape, .. } = &row.measured;
         let (gflops, gigabytes) = (row.gflops(), row.gigabytes());
-        lines.push(format!(
-            "{:16} {:14} {:5} {:>9} {median_ms:11.2} {min_ms:11.2} {gflops:9.1} {:6.1} {gigabytes:8.1} {:8.1} {:>13} {:>13}",
-            row.model,
-            row.work.name(),
-            row.batch,
+        let cells = [
+            row.model.clone(),
+            row.work.name().to_string(),
+            row.batch.to_string(),
             row.size(),
-            1e11 * gflops / peak.flops,
-            1e11 * gigabytes / peak.bandwidth,
+            format!("{median_ms:.2}"),
+            format!("{min_ms:.2}"),
+            format!("{gflops:.1}"),
+            format!("{:.1}", 1e11 * gflops / peak.flops),
+            format!("{gigabytes:.1}"),
+            format!("{:.1}", 1e11 * gigabytes / peak.bandwidth),
             most.map_or("-".into(), mega),
             mega(*tape),
-        ));
+        ];
+        lines.push(line(&COLUMNS, cells));
     }
     for row in rows {
         if let Some(calls) = &row.measured.calls {
