@@ -2,22 +2,21 @@
 
 pub mod args;
 mod commands;
+mod context;
 mod device;
 mod memory;
 mod output;
 mod problem;
 mod session;
 
-use args::{Args, Common};
+use args::Args;
 use clap::Parser;
 use clap::error::ErrorKind;
+use context::Context;
 use convscope_kernels::table;
 use problem::Problem;
 use std::io::Write;
 use std::process::ExitCode;
-
-/// Stack of a thread: what the main thread has.
-const STACK: usize = 8 << 20;
 
 /// Runs what was typed.
 pub fn main() -> ExitCode {
@@ -31,8 +30,8 @@ pub fn main() -> ExitCode {
         Err(e) => return end(&Problem::usage(one_line(&e))),
     };
     // On a thread of the pool: from outside, each kernel would put the caller to sleep and have it woken.
-    let run = |choices: Vec<table::Choice>| rayon::scope(|_| table::with_forced(&choices, || commands::run(&args)));
-    match prepare(&args.common).and_then(run) {
+    let run = |context: Context| rayon::scope(|_| table::with_forced(&context.forced, || commands::run(&args.command, &context)));
+    match Context::prepare(&args.common).and_then(run) {
         Ok(()) => ExitCode::SUCCESS,
         Err(problem) => end(&problem),
     }
@@ -47,17 +46,6 @@ fn end(problem: &Problem) -> ExitCode {
     // The exit code speaks where stderr is closed.
     let _ = writeln!(std::io::stderr(), "error: {}", problem.message);
     ExitCode::from(problem.code)
-}
-
-/// Threads, device and forced kernels.
-fn prepare(common: &Common) -> Result<Vec<table::Choice>, Problem> {
-    device::allow(common)?;
-    device::choose(common)?;
-    let threads = common.threads.map_or(0, usize::from); // 0: as many as there are cores
-    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).stack_size(STACK).build_global();
-    pool.map_err(|e| Problem::failure(format!("cannot start the threads: {e}")))?;
-    table::check_environment()?;
-    Ok(table::parse_choices(common.kernel.as_deref().unwrap_or_default())?)
 }
 
 /// clap's report in one line: the error and its hint.

@@ -1,7 +1,8 @@
 //! From what was typed to a network, its weights, its classes and an image.
 
 use super::args::{Common, ImageArgs};
-use super::device::{self, Choice};
+use super::context::Context;
+use super::device::Choice;
 use super::memory::{Pass, check_memory};
 use super::problem::Problem;
 use convscope_engine::Tensor;
@@ -108,7 +109,8 @@ pub fn network(common: &Common) -> Result<Network, Problem> {
 }
 
 impl Session {
-    pub fn open(common: &Common) -> Result<Self, Problem> {
+    pub fn open(context: &Context) -> Result<Self, Problem> {
+        let common = context.common;
         let (network, given) = network_and_weights(common)?;
         let source = match given {
             Some(source) => source,
@@ -133,7 +135,7 @@ impl Session {
         {
             file.notes(&weights).into_iter().for_each(|note| eprintln!("note: {note}"));
         }
-        let device = device::choose(common)?;
+        let device = context.device.clone();
         model.device = device.device;
         Ok(Session { model, labels, weights, device, seed: common.seed })
     }

@@ -1,6 +1,8 @@
 //! `convscope ascent`: images that excite a layer, a channel or a class.
 
-use crate::cli::args::{AscentArgs, AscentInput, AscentPreset, Common};
+use crate::cli::args::{AscentArgs, AscentInput, AscentPreset};
+use crate::cli::commands::Run;
+use crate::cli::context::Context;
 use crate::cli::memory::Pass;
 use crate::cli::output::{Output, print};
 use crate::cli::problem::Problem;
@@ -18,70 +20,78 @@ use serde_json::json;
 /// Margin of the recipes' grids, in pixels.
 const MARGIN: u32 = 5;
 
-pub fn run(common: &Common, args: &AscentArgs) -> Result<(), Problem> {
-    let mut session = Session::open(common)?;
-    let (layer, channels) = target(&session, args)?;
-    let options = options(&session, args, common.seed)?;
-    session.make_room(options.size, options.batch.min(channels.len()), Pass::Recorded)?;
-    let network = session.network();
-    let bar = progress((channels.len() * options.steps) as u64, "ascent", common.quiet || common.json);
-    let mut results = ascend(&session.model.fused(&[layer])?, layer, &channels, &options, &mut |p: ascent::Progress| {
-        let together = options.batch.min(p.total - p.done_channels);
-        bar.set_position((p.done_channels * p.steps + p.step * together) as u64);
-        bar.set_message(format!("score {:.3}", p.score));
-    })?;
-    bar.finish_and_clear();
-    let skipped = results.iter().filter(|a| a.skipped).count();
-    let keep = args.best.or(if args.preset == AscentPreset::Kerasblog { Some(64) } else { None });
-    if args.sort || keep.is_some() {
-        results = best(results, keep.unwrap_or(channels.len()));
-    }
-    if results.is_empty() {
-        return Err(Problem::failure(format!(
-            "none of the {} channels of {} can be excited",
-            channels.len(),
-            network[layer].name
-        )));
-    }
-    let name = network[layer].name.as_str();
-    let preset = args.preset.to_possible_value().map_or_else(String::new, |v| v.get_name().to_string());
-    let title = format!("Gradient ascent · {} · {name}", network.name);
-    let pictures = results.iter().map(picture).collect::<Result<Vec<_>, _>>()?;
-    let page = match args.preset {
-        AscentPreset::Default => {
-            let tried = (results.len() < channels.len()).then_some(channels.len());
-            let figure = figure(&session, &title, layer, results.len(), tried, &options);
-            let theme = if common.dark { Theme::dark() } else { Theme::light() };
-            figure.theme(theme).grid(&grid(&session, layer, &results, &pictures))?
+impl Run for AscentArgs {
+    const NAME: &'static str = "ascent";
+    const NUMBERS: bool = true;
+
+    fn run(&self, context: &Context) -> Result<(), Problem> {
+        let (common, args) = (context.common, self);
+        let mut session = Session::open(context)?;
+        let (layer, channels) = target(&session, args)?;
+        let options = options(&session, args, common.seed)?;
+        session.make_room(options.size, options.batch.min(channels.len()), Pass::Recorded)?;
+        let network = session.network();
+        let bar = progress((channels.len() * options.steps) as u64, "ascent", common.quiet || common.json);
+        let mut results = ascend(&session.model.fused(&[layer])?, layer, &channels, &options, &mut |p: ascent::Progress| {
+            let together = options.batch.min(p.total - p.done_channels);
+            bar.set_position((p.done_channels * p.steps + p.step * together) as u64);
+            bar.set_message(format!("score {:.3}", p.score));
+        })?;
+        bar.finish_and_clear();
+        let skipped = results.iter().filter(|a| a.skipped).count();
+        let keep = args.best.or(if args.preset == AscentPreset::Kerasblog { Some(64) } else { None });
+        if args.sort || keep.is_some() {
+            results = best(results, keep.unwrap_or(channels.len()));
         }
-        AscentPreset::Chollet1 => vec![recipe_grid(&pictures, Order::ColumnMajor)?],
-        AscentPreset::Kerasblog | AscentPreset::KerasIo => vec![recipe_grid(&pictures, Order::RowMajor)?],
-    };
-    let scores: Vec<_> =
-        results.iter().map(|a| json!({"channel": a.channel, "score": a.score, "dead": a.dead, "skipped": a.skipped})).collect();
-    let facts = [
-        ("layer", json!(name)),
-        ("preset", json!(preset)),
-        ("options", json!(format!("{options:?}"))),
-        ("skipped", json!(skipped)),
-        ("channels", json!(scores)),
-    ];
-    let mut output = Output::new(common, session.facts(&[]));
-    let one = if results.len() == 1 { results[0].channel.to_string() } else { String::new() };
-    for (i, page_image) in page.iter().enumerate() {
-        let number = if page.len() > 1 { (i + 1).to_string() } else { String::new() };
-        let preset = if args.preset == AscentPreset::Default { "" } else { &preset };
-        output.picture(&["ascent", &network.name, name, &one, preset, &number], &title, page_image, &facts)?;
+        if results.is_empty() {
+            return Err(Problem::failure(format!(
+                "none of the {} channels of {} can be excited",
+                channels.len(),
+                network[layer].name
+            )));
+        }
+        let name = network[layer].name.as_str();
+        let preset = args.preset.to_possible_value().map_or_else(String::new, |v| v.get_name().to_string());
+        let title = format!("Gradient ascent · {} · {name}", network.name);
+        let pictures = results.iter().map(picture).collect::<Result<Vec<_>, _>>()?;
+        let page = match args.preset {
+            AscentPreset::Default => {
+                let tried = (results.len() < channels.len()).then_some(channels.len());
+                let figure = figure(&session, &title, layer, results.len(), tried, &options);
+                let theme = if common.dark { Theme::dark() } else { Theme::light() };
+                figure.theme(theme).grid(&grid(&session, layer, &results, &pictures))?
+            }
+            AscentPreset::Chollet1 => vec![recipe_grid(&pictures, Order::ColumnMajor)?],
+            AscentPreset::Kerasblog | AscentPreset::KerasIo => vec![recipe_grid(&pictures, Order::RowMajor)?],
+        };
+        let scores: Vec<_> = results
+            .iter()
+            .map(|a| json!({"channel": a.channel, "score": a.score, "dead": a.dead, "skipped": a.skipped}))
+            .collect();
+        let facts = [
+            ("layer", json!(name)),
+            ("preset", json!(preset)),
+            ("options", json!(format!("{options:?}"))),
+            ("skipped", json!(skipped)),
+            ("channels", json!(scores)),
+        ];
+        let mut output = Output::new(common, session.facts(&[]));
+        let one = if results.len() == 1 { results[0].channel.to_string() } else { String::new() };
+        for (i, page_image) in page.iter().enumerate() {
+            let number = if page.len() > 1 { (i + 1).to_string() } else { String::new() };
+            let preset = if args.preset == AscentPreset::Default { "" } else { &preset };
+            output.picture(&["ascent", &network.name, name, &one, preset, &number], &title, page_image, &facts)?;
+        }
+        let [c, h, w] = results[0].shape;
+        let images: Vec<f32> = results.iter().flat_map(|a| &a.image).copied().collect();
+        output.numbers("image", Tensor::from_slice([results.len(), c, h, w], &images)?);
+        output.numbers("score", Tensor::from_slice([results.len()], &results.iter().map(|a| a.score).collect::<Vec<_>>())?);
+        let written = output.finish()?;
+        if common.json {
+            print(format!("{:#}", json!({"layer": name, "preset": preset, "channels": scores, "pictures": written})))?;
+        }
+        Ok(())
     }
-    let [c, h, w] = results[0].shape;
-    let images: Vec<f32> = results.iter().flat_map(|a| &a.image).copied().collect();
-    output.numbers("image", Tensor::from_slice([results.len(), c, h, w], &images)?);
-    output.numbers("score", Tensor::from_slice([results.len()], &results.iter().map(|a| a.score).collect::<Vec<_>>())?);
-    let written = output.finish()?;
-    if common.json {
-        print(format!("{:#}", json!({"layer": name, "preset": preset, "channels": scores, "pictures": written})))?;
-    }
-    Ok(())
 }
 
 /// The layer and its channels.

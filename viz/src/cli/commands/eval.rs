@@ -1,7 +1,9 @@
 //! `convscope eval`: accuracy over a folder of images, one folder a class; which classes are taken for which, and the most
 //! confident mistakes.
 
-use crate::cli::args::{Common, EvalArgs};
+use crate::cli::args::EvalArgs;
+use crate::cli::commands::Run;
+use crate::cli::context::Context;
 use crate::cli::output::{Output, print};
 use crate::cli::problem::Problem;
 use crate::cli::session::{Session, input, progress, tells_top5};
@@ -103,26 +105,32 @@ impl Tally {
     }
 }
 
-pub fn run(common: &Common, options: &EvalArgs) -> Result<(), Problem> {
-    let session = Session::open(common)?;
-    session.network().class_count()?;
-    let among = options.among.as_deref().map(|text| session.classes(text)).transpose()?;
-    let all = labelled(&session, &options.dir, among.as_deref())?;
-    let tally = count(&session, &all, among.as_deref(), options, common.quiet || common.json)?;
-    let sum = tally.sum();
-    if sum.images == 0 {
-        return Err(Problem::failure(format!("none of the images in {} could be read", options.dir.display())));
+impl Run for EvalArgs {
+    const NAME: &'static str = "eval";
+    const NUMBERS: bool = true;
+
+    fn run(&self, context: &Context) -> Result<(), Problem> {
+        let (common, options) = (context.common, self);
+        let session = Session::open(context)?;
+        session.network().class_count()?;
+        let among = options.among.as_deref().map(|text| session.classes(text)).transpose()?;
+        let all = labelled(&session, &options.dir, among.as_deref())?;
+        let tally = count(&session, &all, among.as_deref(), options, common.quiet || common.json)?;
+        let sum = tally.sum();
+        if sum.images == 0 {
+            return Err(Problem::failure(format!("none of the images in {} could be read", options.dir.display())));
+        }
+        let mut output = Output::new(common, session.facts(&[("images", json!(options.dir.to_string_lossy()))]));
+        draw(&session, &tally, &mut output, options, common.dark)?;
+        let answers = among.map_or(session.labels.len(), |among| among.len());
+        let table = table(&session, &tally, sum, tells_top5(answers));
+        if common.json {
+            output.finish()?;
+            return print(json!({"images": sum.images, "top1": sum.top1, "top5": sum.top5}));
+        }
+        print(table)?;
+        output.finish().map(drop)
     }
-    let mut output = Output::new(common, session.facts(&[("images", json!(options.dir.to_string_lossy()))]));
-    draw(&session, &tally, &mut output, options, common.dark)?;
-    let answers = among.map_or(session.labels.len(), |among| among.len());
-    let table = table(&session, &tally, sum, tells_top5(answers));
-    if common.json {
-        output.finish()?;
-        return print(json!({"images": sum.images, "top1": sum.top1, "top5": sum.top5}));
-    }
-    print(table)?;
-    output.finish().map(drop)
 }
 
 /// Looks at every image.

@@ -1,6 +1,8 @@
 //! `convscope filters`: a convolution's kernels as a picture.
 
-use crate::cli::args::Common;
+use crate::cli::args::{Common, FiltersArgs};
+use crate::cli::commands::Run;
+use crate::cli::context::Context;
 use crate::cli::output::{Output, facts, print};
 use crate::cli::problem::Problem;
 use crate::cli::session::{Session, credit, weights};
@@ -12,38 +14,44 @@ use convscope_viz::filters::{Filters, filters, first_conv, stored_filters};
 use image::{Rgb, RgbImage};
 use serde_json::{Map, Value, json};
 
-pub fn run(common: &Common, layer: Option<&str>, tensor: Option<&str>) -> Result<(), Problem> {
-    let Subject { of, kind, name, one, filters: found, credit, facts } = match tensor {
-        Some(text) => of_file(common, text)?,
-        None => of_network(common, layer)?,
-    };
-    let [oc, c, kh, kw] = found.size;
-    let what = one.map(|i| format!(":{i}")).unwrap_or_default();
-    let title = format!("Filters · {of} · {name}{what}");
-    let shown = match one {
-        Some(filter) => format!("the {c} slices of filter {filter} (of {oc}), each {kh}×{kw}"),
-        None => format!("{oc} filters, each {c}×{kh}×{kw}"),
-    };
-    let figure = Figure::new(&title)
-        .subtitle(format!("{shown} · one scale for all, ends at the 99th percentile of |w|"))
-        .metadata(credit)
-        .theme(if common.dark { Theme::dark() } else { Theme::light() });
-    let pages = match one {
-        Some(filter) => slices(&figure, &found, filter)?,
-        None => figure.grid(&Drawn::new(&found)?.grid())?,
-    };
-    let mut output = Output::new(common, facts);
-    for (i, page) in pages.iter().enumerate() {
-        let number = if pages.len() > 1 { (i + 1).to_string() } else { String::new() };
-        output.picture(&["filters", &of, &format!("{name}{what}"), &number], &title, page, &[])?;
+impl Run for FiltersArgs {
+    const NAME: &'static str = "filters";
+    const NUMBERS: bool = true;
+
+    fn run(&self, context: &Context) -> Result<(), Problem> {
+        let (common, layer, tensor) = (context.common, self.layer.as_deref(), self.tensor.as_deref());
+        let Subject { of, kind, name, one, filters: found, credit, facts } = match tensor {
+            Some(text) => of_file(common, text)?,
+            None => of_network(context, layer)?,
+        };
+        let [oc, c, kh, kw] = found.size;
+        let what = one.map(|i| format!(":{i}")).unwrap_or_default();
+        let title = format!("Filters · {of} · {name}{what}");
+        let shown = match one {
+            Some(filter) => format!("the {c} slices of filter {filter} (of {oc}), each {kh}×{kw}"),
+            None => format!("{oc} filters, each {c}×{kh}×{kw}"),
+        };
+        let figure = Figure::new(&title)
+            .subtitle(format!("{shown} · one scale for all, ends at the 99th percentile of |w|"))
+            .metadata(credit)
+            .theme(if common.dark { Theme::dark() } else { Theme::light() });
+        let pages = match one {
+            Some(filter) => slices(&figure, &found, filter)?,
+            None => figure.grid(&Drawn::new(&found)?.grid())?,
+        };
+        let mut output = Output::new(common, facts);
+        for (i, page) in pages.iter().enumerate() {
+            let number = if pages.len() > 1 { (i + 1).to_string() } else { String::new() };
+            output.picture(&["filters", &of, &format!("{name}{what}"), &number], &title, page, &[])?;
+        }
+        let stored_as = if tensor.is_some() { name.clone() } else { format!("{name}.weight") };
+        output.numbers(stored_as, Tensor::from_slice(found.size, &found.values)?);
+        let pictures = output.finish()?;
+        if common.json {
+            print(format!("{:#}", json!({kind: name, "shape": found.size, "pictures": pictures})))?;
+        }
+        Ok(())
     }
-    let stored_as = if tensor.is_some() { name.clone() } else { format!("{name}.weight") };
-    output.numbers(stored_as, Tensor::from_slice(found.size, &found.values)?);
-    let pictures = output.finish()?;
-    if common.json {
-        print(format!("{:#}", json!({kind: name, "shape": found.size, "pictures": pictures})))?;
-    }
-    Ok(())
 }
 
 /// Filters and where they are from.
@@ -61,8 +69,8 @@ struct Subject {
 }
 
 /// The filters of a layer, or of the first convolution.
-fn of_network(common: &Common, layer: Option<&str>) -> Result<Subject, Problem> {
-    let session = Session::open(common)?;
+fn of_network(context: &Context, layer: Option<&str>) -> Result<Subject, Problem> {
+    let session = Session::open(context)?;
     let network = session.network();
     let (layer, one) = match layer {
         Some(text) => {

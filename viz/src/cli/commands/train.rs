@@ -1,7 +1,8 @@
 //! `convscope train`: a network learns the classes of an image folder.
 
 use crate::cli::args::{Common, TrainArgs, TrainMethod};
-use crate::cli::device;
+use crate::cli::commands::Run;
+use crate::cli::context::Context;
 use crate::cli::memory::{Pass, check_memory, system_bytes};
 use crate::cli::output::{Output, facts, print};
 use crate::cli::problem::Problem;
@@ -22,46 +23,55 @@ use std::time::Instant;
 /// Bytes of photos that are kept where the system does not tell how much memory is free.
 const KEPT: usize = 2 << 30;
 
-pub fn run(common: &Common, options: &TrainArgs) -> Result<(), Problem> {
-    let quiet = common.quiet || common.json;
-    let state = common.out.join(STATE);
-    let mut folder = ImageFolder::open(&options.dir, options.held_back, common.seed)?;
-    if let Some(text) = &options.among {
-        let classes = Labels::new(folder.classes.iter().cloned()).find_all(text)?;
-        folder = folder.among(&classes);
-    }
-    let mut trainer = if options.resume {
-        resume(common, options, &folder)?
-    } else if state.is_file() {
-        return Err(Problem::usage(format!("{} holds a run: go on with --resume, or choose another -o", common.out.display())));
-    } else {
-        start(common, options, &folder)?
-    };
-    let Recipe { size, start_size, batch, .. } = trainer.recipe;
-    let mut choice = device::choose(common)?;
-    for side in [start_size, size] {
-        check_memory(&mut choice, trainer.network(), [side, side], batch, Pass::Training)?;
-    }
-    trainer.set_device(choice.device);
-    let network = trainer.network();
-    std::fs::create_dir_all(&common.out)
-        .map_err(|e| Problem::failure(format!("cannot make the folder {}: {e}", common.out.display())))?;
-    let images = read(&folder, network, size, quiet)?;
-    while !trainer.is_done() {
-        let epoch = epoch(&mut trainer, &images, options.workers, quiet)?;
-        trainer.save(&common.out)?;
-        curves(&trainer, common)?;
-        if !quiet {
-            eprintln!("{}", line(&epoch, &trainer));
+impl Run for TrainArgs {
+    const NAME: &'static str = "train";
+    const NUMBERS: bool = false;
+
+    fn run(&self, context: &Context) -> Result<(), Problem> {
+        let (common, options) = (context.common, self);
+        let quiet = common.quiet || common.json;
+        let state = common.out.join(STATE);
+        let mut folder = ImageFolder::open(&options.dir, options.held_back, common.seed)?;
+        if let Some(text) = &options.among {
+            let classes = Labels::new(folder.classes.iter().cloned()).find_all(text)?;
+            folder = folder.among(&classes);
         }
+        let mut trainer = if options.resume {
+            resume(common, options, &folder)?
+        } else if state.is_file() {
+            return Err(Problem::usage(format!(
+                "{} holds a run: go on with --resume, or choose another -o",
+                common.out.display()
+            )));
+        } else {
+            start(common, options, &folder)?
+        };
+        let Recipe { size, start_size, batch, .. } = trainer.recipe;
+        let mut choice = context.device.clone();
+        for side in [start_size, size] {
+            check_memory(&mut choice, trainer.network(), [side, side], batch, Pass::Training)?;
+        }
+        trainer.set_device(choice.device);
+        let network = trainer.network();
+        std::fs::create_dir_all(&common.out)
+            .map_err(|e| Problem::failure(format!("cannot make the folder {}: {e}", common.out.display())))?;
+        let images = read(&folder, network, size, quiet)?;
+        while !trainer.is_done() {
+            let epoch = epoch(&mut trainer, &images, options.workers, quiet)?;
+            trainer.save(&common.out)?;
+            curves(&trainer, common)?;
+            if !quiet {
+                eprintln!("{}", line(&epoch, &trainer));
+            }
+        }
+        if common.json {
+            return print(json!(trainer.history));
+        }
+        let best = trainer.history.iter().max_by(|a, b| a.val_top1.total_cmp(&b.val_top1).then(b.epoch.cmp(&a.epoch)));
+        let best = best.ok_or_else(|| Problem::usage("no epochs"))?;
+        let path = common.out.join(BEST);
+        print(format!("wrote {}: epoch {}, {}", path.display(), best.epoch, held_back(best, trainer.network())))
     }
-    if common.json {
-        return print(json!(trainer.history));
-    }
-    let best = trainer.history.iter().max_by(|a, b| a.val_top1.total_cmp(&b.val_top1).then(b.epoch.cmp(&a.epoch)));
-    let best = best.ok_or_else(|| Problem::usage("no epochs"))?;
-    let path = common.out.join(BEST);
-    print(format!("wrote {}: epoch {}, {}", path.display(), best.epoch, held_back(best, trainer.network())))
 }
 
 /// A run from the beginning.

@@ -6,8 +6,9 @@ mod problems;
 mod report;
 
 use super::table;
-use crate::cli::args::{BenchKernelsArgs, Common};
-use crate::cli::device;
+use crate::cli::args::BenchKernelsArgs;
+use crate::cli::commands::Run;
+use crate::cli::context::Context;
 use crate::cli::output::print;
 use crate::cli::problem::Problem;
 use crate::cli::session::progress;
@@ -21,52 +22,58 @@ pub use report::machine;
 use serde_json::json;
 use std::path::Path;
 
-pub fn run(common: &Common, options: &BenchKernelsArgs) -> Result<(), Problem> {
-    let networks = networks(common.model.as_deref())?;
-    let problems = problems(&networks, usize::from(options.batch), &Filter::new(&options.filter))?;
-    if problems.is_empty() {
-        let names = networks.iter().map(|n| n.name.as_str()).collect::<Vec<_>>().join(", ");
-        return Err(Problem::usage(format!(
-            "no problem of {names} holds all of \"{}\"; wants words such as conv2d.fwd, gemm, layer1.0.conv2, 3x3 or n512",
-            options.filter.join(" ")
-        )));
-    }
-    // What cannot be read or written is told now and not after minutes of measuring.
-    let earlier = options.compare.as_deref().map(earlier).transpose()?;
-    if let Some(path) = &options.plot {
-        draw(path, "")?;
-    }
+impl Run for BenchKernelsArgs {
+    const NAME: &'static str = "bench";
+    const NUMBERS: bool = false;
 
-    let bar = progress(problems.len() as u64, "bench", common.quiet);
-    let device = device::choose(common)?.device;
-    let peak = if device == Device::Cpu { peak::measure() } else { cuda::peak::measure(device)? };
-    let tell = |text: String| if common.json || options.csv { Ok(()) } else { bar.suspend(|| print(text)) };
-    tell(format!("{}\n* marks the dispatcher's pick; GFLOP/s count the direct algorithm\n", report::machine(&peak)))?;
-    let mut measured = Vec::new();
-    for named in &problems {
-        let m = Measured::new(named, named.problem.measure(device)?);
-        tell(format!("\n{}", m.text(&peak)))?;
-        measured.push(m);
-        bar.inc(1);
-    }
-    bar.finish_and_clear();
+    fn run(&self, context: &Context) -> Result<(), Problem> {
+        let (common, options) = (context.common, self);
+        let networks = networks(common.model.as_deref())?;
+        let problems = problems(&networks, usize::from(options.batch), &Filter::new(&options.filter))?;
+        if problems.is_empty() {
+            let names = networks.iter().map(|n| n.name.as_str()).collect::<Vec<_>>().join(", ");
+            return Err(Problem::usage(format!(
+                "no problem of {names} holds all of \"{}\"; wants words such as conv2d.fwd, gemm, layer1.0.conv2, 3x3 or n512",
+                options.filter.join(" ")
+            )));
+        }
+        // What cannot be read or written is told now and not after minutes of measuring.
+        let earlier = options.compare.as_deref().map(earlier).transpose()?;
+        if let Some(path) = &options.plot {
+            draw(path, "")?;
+        }
 
-    let rows = || measured.iter().flat_map(|m| m.json(&peak)).collect::<Vec<_>>();
-    if common.json {
-        print(format!("{:#}", json!(rows())))?;
-    } else if options.csv {
-        print(table::csv(&rows()))?;
+        let bar = progress(problems.len() as u64, "bench", common.quiet);
+        let device = context.device.device;
+        let peak = if device == Device::Cpu { peak::measure() } else { cuda::peak::measure(device)? };
+        let tell = |text: String| if common.json || options.csv { Ok(()) } else { bar.suspend(|| print(text)) };
+        tell(format!("{}\n* marks the dispatcher's pick; GFLOP/s count the direct algorithm\n", report::machine(&peak)))?;
+        let mut measured = Vec::new();
+        for named in &problems {
+            let m = Measured::new(named, named.problem.measure(device)?);
+            tell(format!("\n{}", m.text(&peak)))?;
+            measured.push(m);
+            bar.inc(1);
+        }
+        bar.finish_and_clear();
+
+        let rows = || measured.iter().flat_map(|m| m.json(&peak)).collect::<Vec<_>>();
+        if common.json {
+            print(format!("{:#}", json!(rows())))?;
+        } else if options.csv {
+            print(table::csv(&rows()))?;
+        }
+        if let Some(path) = &options.plot {
+            draw(path, &plot::roofline(&measured, &peak).svg())?.publish().map_err(|e| cannot_write(path, &e))?;
+            tell(format!("\nwrote {}", path.display()))?;
+        }
+        if let Some(earlier) = &earlier {
+            print(format!("\n{}", compare::changes(earlier, &measured, &peak)))?;
+        }
+        fail("rows beyond their tolerance", measured.iter().flat_map(Measured::wrong).collect())?;
+        let misjudged = if options.assert { measured.iter().filter_map(compare::misjudged).collect() } else { Vec::new() };
+        fail("problems on which the dispatcher picks a slower row", misjudged)
     }
-    if let Some(path) = &options.plot {
-        draw(path, &plot::roofline(&measured, &peak).svg())?.publish().map_err(|e| cannot_write(path, &e))?;
-        tell(format!("\nwrote {}", path.display()))?;
-    }
-    if let Some(earlier) = &earlier {
-        print(format!("\n{}", compare::changes(earlier, &measured, &peak)))?;
-    }
-    fail("rows beyond their tolerance", measured.iter().flat_map(Measured::wrong).collect())?;
-    let misjudged = if options.assert { measured.iter().filter_map(compare::misjudged).collect() } else { Vec::new() };
-    fail("problems on which the dispatcher picks a slower row", misjudged)
 }
 
 /// The network of `-m`, or those that kernels are usually judged by.

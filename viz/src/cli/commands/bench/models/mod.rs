@@ -4,8 +4,9 @@ mod calls;
 
 use super::kernels::machine;
 use super::table::{self, Column, header, left, line, right};
-use crate::cli::args::{BenchModelsArgs, By, Common, Work};
-use crate::cli::device;
+use crate::cli::args::{BenchModelsArgs, By, Work};
+use crate::cli::commands::Run;
+use crate::cli::context::Context;
 use crate::cli::memory::{Pass, check_memory, system_bytes};
 use crate::cli::output::print;
 use crate::cli::problem::Problem;
@@ -28,58 +29,65 @@ const WARM_UPS: usize = 2;
 /// The logit whose gradient is taken, and the class that training is told.
 const CLASS: usize = 7;
 
-pub fn run(common: &Common, options: &BenchModelsArgs) -> Result<(), Problem> {
-    if common.model.is_some() {
-        return Err(Problem::usage("--model: bench models takes names without it, for example `bench models resnet18`"));
-    }
-    if common.weights.as_ref().is_some_and(|w| w != "random") || common.classes.is_some() {
-        return Err(Problem::usage("--weights, --classes: bench models times the known networks with random weights"));
-    }
-    let size = side_lengths(&options.size)?;
-    // Whatever cannot be done is refused before minutes are spent on what can.
-    let networks = options.names.iter().map(|name| families::build(name, None)).collect::<Result<Vec<_>, _>>()?;
-    let cases: Vec<(Work, usize)> =
-        options.work.iter().flat_map(|work| options.batch.iter().map(|batch| (*work, usize::from(*batch)))).collect();
-    let mut choice = device::choose(common)?;
-    for network in &networks {
-        for (work, batch) in &cases {
-            let pass = match work {
-                Work::Forward => Pass::Inference,
-                Work::InputGradient => Pass::Recorded,
-                Work::Training => Pass::Training,
-            };
-            check_memory(&mut choice, network, size, *batch, pass)?;
+impl Run for BenchModelsArgs {
+    const NAME: &'static str = "bench";
+    const NUMBERS: bool = false;
+
+    fn run(&self, context: &Context) -> Result<(), Problem> {
+        let (common, options) = (context.common, self);
+        if common.model.is_some() {
+            return Err(Problem::usage("--model: bench models takes names without it, for example `bench models resnet18`"));
         }
-    }
-    let device = choice.device;
-    if options.by.is_some() && device != Device::Cpu {
-        return Err(Problem::usage("--by: a GPU's kernels are not timed one by one; `trace` waits for each"));
-    }
-    let bar = progress((networks.len() * cases.len()) as u64, "bench", common.quiet);
-    let mut rows = Vec::new();
-    for network in networks {
-        let direct = network.summary(size[0], size[1])?.multiply_adds;
-        let mut model = load(network, &Source::Random)?;
-        model.device = device;
-        let fused = model.fused(&[])?;
-        for (work, batch) in &cases {
-            bar.set_message(format!("{} {} of {batch}", model.network.name, work.name()));
-            // What predict and ascent run; training fuses in its own way.
-            let form = if *work == Work::Training { &model } else { &fused };
-            let measured = measure(&mut Case::new(form.clone(), size, *batch, options.by)?, *work, usize::from(options.repeats))?;
-            rows.push(Row { model: model.network.name.clone(), work: *work, batch: *batch, size, direct, measured });
-            bar.inc(1);
+        if common.weights.as_ref().is_some_and(|w| w != "random") || common.classes.is_some() {
+            return Err(Problem::usage("--weights, --classes: bench models times the known networks with random weights"));
         }
-    }
-    // Last, for what it allocates stays in the pool.
-    let peak = if device == Device::Cpu { peak::measure() } else { cuda::peak::measure(device)? };
-    bar.finish_and_clear();
-    if common.json {
-        print(format!("{:#}", json!(rows.iter().map(|row| row.fields(&peak)).collect::<Vec<_>>())))
-    } else if options.csv {
-        print(table::csv(&rows.iter().map(|row| row.fields(&peak)).collect::<Vec<_>>()))
-    } else {
-        print(text(&rows, &peak, options.repeats))
+        let size = side_lengths(&options.size)?;
+        // Whatever cannot be done is refused before minutes are spent on what can.
+        let networks = options.names.iter().map(|name| families::build(name, None)).collect::<Result<Vec<_>, _>>()?;
+        let cases: Vec<(Work, usize)> =
+            options.work.iter().flat_map(|work| options.batch.iter().map(|batch| (*work, usize::from(*batch)))).collect();
+        let mut choice = context.device.clone();
+        for network in &networks {
+            for (work, batch) in &cases {
+                let pass = match work {
+                    Work::Forward => Pass::Inference,
+                    Work::InputGradient => Pass::Recorded,
+                    Work::Training => Pass::Training,
+                };
+                check_memory(&mut choice, network, size, *batch, pass)?;
+            }
+        }
+        let device = choice.device;
+        if options.by.is_some() && device != Device::Cpu {
+            return Err(Problem::usage("--by: a GPU's kernels are not timed one by one; `trace` waits for each"));
+        }
+        let bar = progress((networks.len() * cases.len()) as u64, "bench", common.quiet);
+        let mut rows = Vec::new();
+        for network in networks {
+            let direct = network.summary(size[0], size[1])?.multiply_adds;
+            let mut model = load(network, &Source::Random)?;
+            model.device = device;
+            let fused = model.fused(&[])?;
+            for (work, batch) in &cases {
+                bar.set_message(format!("{} {} of {batch}", model.network.name, work.name()));
+                // What predict and ascent run; training fuses in its own way.
+                let form = if *work == Work::Training { &model } else { &fused };
+                let measured =
+                    measure(&mut Case::new(form.clone(), size, *batch, options.by)?, *work, usize::from(options.repeats))?;
+                rows.push(Row { model: model.network.name.clone(), work: *work, batch: *batch, size, direct, measured });
+                bar.inc(1);
+            }
+        }
+        // Last, for what it allocates stays in the pool.
+        let peak = if device == Device::Cpu { peak::measure() } else { cuda::peak::measure(device)? };
+        bar.finish_and_clear();
+        if common.json {
+            print(format!("{:#}", json!(rows.iter().map(|row| row.fields(&peak)).collect::<Vec<_>>())))
+        } else if options.csv {
+            print(table::csv(&rows.iter().map(|row| row.fields(&peak)).collect::<Vec<_>>()))
+        } else {
+            print(text(&rows, &peak, options.repeats))
+        }
     }
 }
 
