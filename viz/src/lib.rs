@@ -7,7 +7,9 @@
 pub mod draw;
 mod map;
 mod methods;
+mod photo;
 pub mod report;
 
 pub use map::{Map, MapError};
 pub use methods::{VizError, ascent, features, filters, gradcam, predict, timings, tour};
+pub use photo::{Photo, batch};

@@ -5,14 +5,14 @@ use super::context::Context;
 use super::device::Choice;
 use super::memory::{Pass, check_memory};
 use super::problem::Problem;
-use convscope_engine::Tensor;
 use convscope_models::keras;
 use convscope_models::labels::Labels;
-use convscope_models::network::{Classes, Network, Selection};
-use convscope_models::preprocess::{Prepared, Preprocess, Resize, prepare_file};
+use convscope_models::network::{Classes, Network, Selection, Shape};
+use convscope_models::preprocess::{Preprocess, Resize};
 use convscope_models::weights::DownloadProgress;
 use convscope_models::weights::KERAS_LAYERS;
 use convscope_models::{LoadError, Model, Source, builtin, described_network, families, find_weights, guess_network, load};
+use convscope_viz::Photo;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Map, Value, json};
 use std::path::Path;
@@ -25,6 +25,12 @@ pub struct Session {
     pub weights: String,
     pub device: Choice,
     seed: u64,
+}
+
+/// A photo, and what each layer makes of one of its size.
+pub struct Input {
+    pub photo: Photo,
+    pub shapes: Vec<Shape>,
 }
 
 /// `--classes`: a number, or the lines of a file.
@@ -144,27 +150,26 @@ impl Session {
         &self.model.network
     }
 
-    /// An image as the network wants it, or as `--size` says.
-    pub fn image(&mut self, path: &Path, args: &ImageArgs, pass: Pass) -> Result<(Prepared, Tensor), Problem> {
+    /// A photo as the network wants it, or as `--size` says, for a pass that fits into memory.
+    pub fn photo(&mut self, path: &Path, args: &ImageArgs, pass: Pass) -> Result<Input, Problem> {
         let preprocess = self.preprocess(args)?;
-        let prepared = prepare_file(path, &preprocess)?;
-        self.check_size(path, &prepared)?;
-        self.make_room([prepared.h, prepared.w], 1, pass)?;
-        let tensor = input(self.network(), &[&prepared])?;
-        Ok((prepared, tensor))
+        let photo = Photo::prepare(path, self.network(), &preprocess)?;
+        let shapes = self.shapes(path, photo.size())?;
+        self.make_room(&shapes, 1, pass)?;
+        Ok(Input { photo, shapes })
     }
 
-    /// That a pass of so many images of this size fits into memory; see [`check_memory`].
-    pub fn make_room(&mut self, size: [usize; 2], images: usize, pass: Pass) -> Result<(), Problem> {
-        check_memory(&mut self.device, &self.model.network, size, images, pass)?;
+    /// That a pass of so many images fits into memory; see [`check_memory`].
+    pub fn make_room(&mut self, shapes: &[Shape], images: usize, pass: Pass) -> Result<(), Problem> {
+        check_memory(&mut self.device, &self.model.network, shapes, images, pass)?;
         self.model.device = self.device.device;
         Ok(())
     }
 
-    /// That an image is large enough; the shape rule says which layer it is too small for.
-    pub fn check_size(&self, path: &Path, image: &Prepared) -> Result<(), Problem> {
-        let shapes = self.network().shapes(image.h, image.w);
-        shapes.map(drop).map_err(|e| Problem::failure(format!("{}: {e}", path.display())))
+    /// Shapes of all layers for an image of `h` x `w`; of one that is too small the error says for which layer.
+    pub fn shapes(&self, path: &Path, [h, w]: [usize; 2]) -> Result<Vec<Shape>, Problem> {
+        let shapes = self.network().shapes(h, w);
+        shapes.map_err(|e| Problem::failure(format!("{}: {e}", path.display())))
     }
 
     pub fn preprocess(&self, args: &ImageArgs) -> Result<Preprocess, Problem> {
@@ -223,20 +228,6 @@ impl Session {
     pub fn metadata(&self, more: &str) -> String {
         credit(&self.weights, more)
     }
-}
-
-/// Prepared photos of one size as the network takes them, `[n, channels, h, w]`.
-pub fn input(network: &Network, photos: &[&Prepared]) -> Result<Tensor, Problem> {
-    let (h, w) = photos.first().map_or((0, 0), |photo| (photo.h, photo.w));
-    let channels = network.input.channels;
-    let mut data = Vec::with_capacity(photos.len() * channels * h * w);
-    for photo in photos {
-        let planes = photo.planes(channels);
-        data.extend_from_slice(
-            planes.ok_or_else(|| Problem::failure(format!("{} takes {channels} channels and a photo has 3", network.name)))?,
-        );
-    }
-    Ok(Tensor::from_slice([photos.len(), channels, h, w], &data)?)
 }
 
 /// The line at the bottom of a picture that these weights are behind.

@@ -2,6 +2,7 @@
 
 use crate::map::MapError;
 use convscope_models::network::NetworkError;
+use convscope_models::preprocess::ImageError;
 use convscope_models::weights::WeightsError;
 
 /// Errors of the methods. Each message is one line.
@@ -65,4 +66,23 @@ pub enum VizError {
     /// A map without values.
     #[error(transparent)]
     Map(#[from] MapError),
+    /// A photo cannot be read or prepared.
+    #[error(transparent)]
+    Image(#[from] ImageError),
+    /// The network wants channels that photos lack.
+    #[error("{network} takes {channels} channels and a photo has 3")]
+    Channels {
+        /// The network.
+        network: String,
+        /// Channels that it takes.
+        channels: usize,
+    },
+    /// Photos that cannot lie in one tensor.
+    #[error("photos of one batch have one size: {}x{} and {}x{} differ", first[0], first[1], other[0], other[1])]
+    Sizes {
+        /// Height and width of the first.
+        first: [usize; 2],
+        /// Those of another.
+        other: [usize; 2],
+    },
 }

@@ -29,7 +29,8 @@ impl Run for AscentArgs {
         let mut session = Session::open(context)?;
         let (layer, channels) = target(&session, args)?;
         let options = options(&session, args, common.seed)?;
-        session.make_room(options.size, options.batch.min(channels.len()), Pass::Recorded)?;
+        let [h, w] = options.size;
+        session.make_room(&session.network().shapes(h, w)?, options.batch.min(channels.len()), Pass::Recorded)?;
         let network = session.network();
         let bar = progress((channels.len() * options.steps) as u64, "ascent", common.quiet || common.json);
         let mut results = ascend(&session.model.fused(&[layer])?, layer, &channels, &options, &mut |p: ascent::Progress| {

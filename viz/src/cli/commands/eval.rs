@@ -6,10 +6,11 @@ use crate::cli::commands::Run;
 use crate::cli::context::Context;
 use crate::cli::output::{Output, print};
 use crate::cli::problem::Problem;
-use crate::cli::session::{Session, input, progress, tells_top5};
+use crate::cli::session::{Session, progress, tells_top5};
 use convscope_engine::Tensor;
 use convscope_models::preprocess::{ImageError, Prepared, Preprocess, Resize, prepare_file};
 use convscope_models::train::class_folders;
+use convscope_viz::batch;
 use convscope_viz::draw::{Cell, Figure, Grid, Matrix, Pixels, ScaleBar, Theme};
 use convscope_viz::predict::{Prediction, predict};
 use image::RgbImage;
@@ -147,13 +148,18 @@ fn count(
     let (counts, confusion) = (vec![Count::default(); classes], vec![0.0; classes * classes]);
     let mut tally = Tally { counts, confusion, mistakes: Vec::new(), most: options.mistakes };
     let bar = progress(all.len() as u64, "eval", quiet);
+    let mut fits = None;
     for part in all.chunks(usize::from(options.batch)) {
         let read: Vec<Result<Prepared, ImageError>> = part.par_iter().map(|(_, p)| prepare_file(p, &preprocess)).collect();
         let mut ready: Vec<(&(usize, PathBuf), Prepared)> = Vec::new();
         for (item, image) in part.iter().zip(read) {
             match image {
                 Ok(image) => {
-                    session.check_size(&item.1, &image)?;
+                    // Photos of one size have one answer.
+                    if fits != Some([image.h, image.w]) {
+                        session.shapes(&item.1, [image.h, image.w])?;
+                        fits = Some([image.h, image.w]);
+                    }
                     ready.push((item, image));
                 }
                 // One broken file does not spoil a thousand answers, but it is named.
@@ -165,7 +171,7 @@ fn count(
             let (same, rest): (Vec<_>, Vec<_>) = ready.into_iter().partition(|(_, p)| (p.h, p.w) == (h, w));
             ready = rest;
             let photos: Vec<&Prepared> = same.iter().map(|(_, photo)| photo).collect();
-            let predictions = predict(&model, &input(&model.network, &photos)?)?;
+            let predictions = predict(&model, &batch(&photos, &model.network)?)?;
             for (((class, path), image), p) in same.iter().zip(&predictions) {
                 let mut order = p.top(if among.is_some() { classes } else { 5 });
                 order.retain(|c| among.is_none_or(|among| among.contains(c)));

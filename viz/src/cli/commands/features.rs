@@ -25,7 +25,7 @@ impl Run for FeaturesArgs {
         let scope: Scope = look.scale.parse().map_err(|e| Problem::usage(format!("--scale {}: {e}", look.scale)))?;
         let mut session = Session::open(context)?;
         let selected = session.network().select_many(&look.layer)?;
-        let (_, image) = session.image(path, &look.image, Pass::Recorded)?;
+        let image = session.photo(path, &look.image, Pass::Recorded)?.photo.input;
         let network = session.network();
         let mut layers: Vec<LayerId> = selected.iter().map(|s| s.layer).collect();
         let mut seen = HashSet::new();

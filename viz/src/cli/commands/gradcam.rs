@@ -23,12 +23,12 @@ impl Run for GradcamArgs {
         let (common, path, preset) = (context.common, self.path.as_path(), self.preset);
         let mut session = Session::open(context)?;
         let layer = cam_layer(&session, self.layer.as_deref())?;
-        let (prepared, image) = session.image(path, &self.image, Pass::Recorded)?;
+        let photo = session.photo(path, &self.image, Pass::Recorded)?.photo;
         let network = session.network();
         let model = session.model.fused(&[layer])?;
         let (prediction, maps) = match &self.class {
-            Some(text) => grad_cam(&model, &image, layer, Targets::Classes(&session.classes(text)?))?,
-            None => grad_cam(&model, &image, layer, Targets::Best(self.top.unwrap_or(1)))?,
+            Some(text) => grad_cam(&model, &photo.input, layer, Targets::Classes(&session.classes(text)?))?,
+            None => grad_cam(&model, &photo.input, layer, Targets::Best(self.top.unwrap_or(1)))?,
         };
         let layer_name = network[layer].name.as_str();
         let stem = path.file_stem().unwrap_or_default().to_string_lossy();
@@ -43,7 +43,7 @@ impl Run for GradcamArgs {
         for cam in &maps {
             let name = session.class_name(cam.class);
             let title = format!("Grad-CAM · {} · {layer_name}", network.name);
-            let page = figure(&session, &title, &prepared.shown, &prediction, cam, preset, common.dark)?;
+            let page = figure(&session, &title, &photo.shown, &prediction, cam, preset, common.dark)?;
             let facts = json!({
                 "preset": preset.map(|_| look), "class": cam.class, "name": name, "logit": prediction.logits[cam.class], "probability": prediction.probabilities[cam.class],
                 "map_min_before_relu": cam.signed[0], "map_max": cam.signed[1].max(0.0), "map_size": cam.map.size(),
@@ -55,7 +55,7 @@ impl Run for GradcamArgs {
                 &[("target", facts.clone())],
             )?;
             let CamLook { overlay, .. } = cam_look(preset);
-            overlays.push((name, overlay.apply(&prepared.shown, &cam.heatmap)?, facts.clone()));
+            overlays.push((name, overlay.apply(&photo.shown, &cam.heatmap)?, facts.clone()));
             report.push(facts);
         }
         // The overlays alone, pixel for pixel: for whoever lays out a page.

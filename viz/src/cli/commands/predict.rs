@@ -31,7 +31,7 @@ impl Run for PredictArgs {
         let (mut results, mut logits, mut dx): (Vec<Prediction>, Vec<f32>, Vec<Tensor>) = Default::default();
         let pass = if gradient.is_some() { Pass::Recorded } else { Pass::Inference };
         for path in images {
-            let (_, image) = session.image(path, size, pass)?;
+            let image = session.photo(path, size, pass)?.photo.input;
             // Images of one size ask a device for the same work.
             let found = cuda::repeating(model.device, || match gradient {
                 Some(_) => input_gradient(&model, &image, class).map(|(p, d)| {

@@ -18,7 +18,7 @@ impl Run for TraceArgs {
     fn run(&self, context: &Context) -> Result<(), Problem> {
         let TraceArgs { path, image: size, backward, fused, format } = self;
         let mut session = Session::open(context)?;
-        let (_, image) = session.image(path, size, Pass::Recorded)?;
+        let image = session.photo(path, size, Pass::Recorded)?.photo.input;
         let model = if *fused { session.model.fused(&[])? } else { session.model.clone() };
         // The first pass packs weights and touches fresh memory; the second one is what a user repeats.
         drop(record(&model, &image, *backward)?);

@@ -49,7 +49,8 @@ impl Run for TrainArgs {
         let Recipe { size, start_size, batch, .. } = trainer.recipe;
         let mut choice = context.device.clone();
         for side in [start_size, size] {
-            check_memory(&mut choice, trainer.network(), [side, side], batch, Pass::Training)?;
+            let shapes = trainer.network().shapes(side, side)?;
+            check_memory(&mut choice, trainer.network(), &shapes, batch, Pass::Training)?;
         }
         trainer.set_device(choice.device);
         let network = trainer.network();

@@ -14,9 +14,8 @@ use crate::cli::context::Context;
 use crate::cli::memory::Pass;
 use crate::cli::output::{Output, command_line, print};
 use crate::cli::problem::Problem;
-use crate::cli::session::{Session, progress};
+use crate::cli::session::{Input, Session, progress};
 use convscope_engine::Tensor;
-use convscope_models::preprocess::Prepared;
 use convscope_viz::ascent::{Options, Preset};
 use convscope_viz::draw::png::SOFTWARE;
 use convscope_viz::draw::resize::fit;
@@ -42,27 +41,28 @@ impl Run for ReportArgs {
     fn run(&self, context: &Context) -> Result<(), Problem> {
         let (common, args) = (context.common, self);
         let mut session = Session::open(context)?;
-        let (prepared, image) = session.image(&args.path, &args.image, Pass::Recorded)?;
+        let Input { photo: input, shapes } = session.photo(&args.path, &args.image, Pass::Recorded)?;
         let network = session.network();
-        let Prepared { h, w, .. } = prepared;
+        let [h, w] = input.size();
         let path = args.path.to_string_lossy();
         let name = args.path.file_name().map_or_else(|| path.clone(), |name| name.to_string_lossy()).into_owned();
-        let photo = shown(&prepared.shown)?;
+        let photo = shown(&input.shown)?;
         let mut output = Output::new(common, session.facts(&[("image", json!(path))]));
 
-        let (prediction, heat) = heat::heat(&session, args, &image, &photo, &mut output)?;
+        let (prediction, heat) = heat::heat(&session, args, &input.input, &photo, &mut output)?;
         let classes: Vec<Class> = prediction.top(TOP).into_iter().map(|c| class(&session, &prediction, c)).collect();
 
-        let stages = tour::stages(network, h, w)?;
-        let waypoints = tour::waypoints(network, h, w)?;
+        let stages = tour::stages(network, &shapes);
+        let waypoints = tour::waypoints(network, &shapes);
         let layers: Vec<_> = stages.iter().chain(waypoints.iter().filter(|id| !stages.contains(id))).copied().collect();
-        let (found, _) = features(&session.model.fused_once(&layers), &image, &layers)?;
+        let (found, _) = features(&session.model.fused_once(&layers), &input.input, &layers)?;
         let maps = waypoints.iter().filter_map(|id| found.iter().find(|f| f.layer == *id));
         let maps = maps.map(|f| maps::maps(&session, f, &name)).collect::<Result<Vec<_>, _>>()?;
 
         let options = Options { steps: args.steps, seed: common.seed, ..Preset::Default.options(network) };
         let together = options.batch.min(args.channels.max(heat.maps.len()));
-        session.make_room(options.size, together, Pass::Recorded)?;
+        let [ascent_h, ascent_w] = options.size;
+        session.make_room(&network.shapes(ascent_h, ascent_w)?, together, Pass::Recorded)?;
         let network = session.network();
         let chosen: Vec<(&features::Features, Vec<usize>)> = stages
             .iter()
@@ -79,7 +79,7 @@ impl Run for ReportArgs {
         let timings = match args.no_timings {
             true => None,
             false => {
-                let layers = layer_times(&session.model.fused(&[])?, &image, PASSES)?;
+                let layers = layer_times(&session.model.fused(&[])?, &input.input, PASSES)?;
                 Some(Timings { layers, passes: PASSES, threads: rayon::current_num_threads() })
             }
         };

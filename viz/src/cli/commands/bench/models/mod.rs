@@ -48,13 +48,14 @@ impl Run for BenchModelsArgs {
             options.work.iter().flat_map(|work| options.batch.iter().map(|batch| (*work, usize::from(*batch)))).collect();
         let mut choice = context.device.clone();
         for network in &networks {
+            let shapes = network.shapes(size[0], size[1])?;
             for (work, batch) in &cases {
                 let pass = match work {
                     Work::Forward => Pass::Inference,
                     Work::InputGradient => Pass::Recorded,
                     Work::Training => Pass::Training,
                 };
-                check_memory(&mut choice, network, size, *batch, pass)?;
+                check_memory(&mut choice, network, &shapes, *batch, pass)?;
             }
         }
         let device = choice.device;
