@@ -8,6 +8,7 @@ pub mod draw;
 mod map;
 mod methods;
 mod photo;
+#[cfg(feature = "report")]
 pub mod report;
 
 pub use map::{Map, MapError};
