@@ -1,8 +1,10 @@
-//! The shortest ways to a model.
+//! The shortest ways to a model and the names of its classes.
 
 use crate::builtin;
+use crate::labels::Labels;
 use crate::load::{LoadError, Source, described_network, guess_network, load};
 use crate::model::Model;
+use crate::network::Classes;
 
 impl Model {
     /// The trained network within the program: a small ResNet-18 of 102 classes, animals and things.
@@ -31,5 +33,19 @@ impl Model {
             None => guess_network(&source, None)?,
         };
         load(network, &source)
+    }
+}
+
+impl Labels {
+    /// The names of a network's classes: of classes without names their numbers, none where it has no classes.
+    pub fn of(classes: &Classes) -> Self {
+        match classes {
+            Classes::ImageNet1k => Labels::imagenet1k().clone(),
+            Classes::Cifar10 => Labels::cifar10().clone(),
+            Classes::CatsDogs => Labels::new(["cat", "dog"]),
+            Classes::Named(names) => Labels::new(names.iter().cloned()),
+            Classes::Count(n) => Labels::new((0..*n).map(|i| format!("class {i}"))),
+            Classes::None(_) => Labels::new([] as [String; 0]),
+        }
     }
 }

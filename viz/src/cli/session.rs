@@ -122,14 +122,7 @@ impl Session {
             Some(source) => source,
             None => find_weights(&network)?,
         };
-        let labels = match &network.classes {
-            Classes::ImageNet1k => Labels::imagenet1k().clone(),
-            Classes::Cifar10 => Labels::cifar10().clone(),
-            Classes::CatsDogs => Labels::new(["cat", "dog"]),
-            Classes::Named(names) => Labels::new(names.iter().cloned()),
-            Classes::Count(n) => Labels::new((0..*n).map(|i| format!("class {i}"))),
-            Classes::None(_) => Labels::new([] as [String; 0]),
-        };
+        let labels = Labels::of(&network.classes);
         let weights = source.to_string();
         let mut model = load(network, &source)?;
         let left_out = source.left_out();

@@ -6,6 +6,16 @@ use crate::map::Map;
 use image::{Rgb, RgbImage, Rgba, RgbaImage};
 
 /// How a heat map lies over a photo.
+///
+/// ```
+/// use convscope_viz::Map;
+/// use convscope_viz::draw::{Colormap, Overlay};
+/// let photo = image::RgbImage::from_pixel(8, 6, image::Rgb([90, 120, 30]));
+/// let heat = Map::new(vec![0.0, 0.2, 0.6, 1.0], 2, 2)?;
+/// let picture = Overlay::Proportional(Colormap::Inferno).apply(&photo, &*heat.resized(6, 8)?)?;
+/// assert_eq!(picture.get_pixel(7, 5).0, Colormap::Inferno.rgb(1.0));
+/// # Ok::<_, Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Overlay {
     /// The stronger, the more opaque, over a desaturated photo: where the map is silent the photo stays visible.

@@ -32,6 +32,17 @@ impl Facts {
 
 /// The bytes of a PNG with the text chunks Title, Software and Description (the facts as JSON). The same picture and facts
 /// give the same bytes.
+///
+/// ```
+/// use convscope_viz::draw::png::{Facts, encode};
+/// let picture = image::RgbImage::from_pixel(4, 3, image::Rgb([90, 120, 30]));
+/// let png = encode(&picture, &Facts { title: "a green page".into(), ..Facts::default() })?;
+/// assert!(png.starts_with(b"\x89PNG"));
+/// # Ok::<_, convscope_viz::draw::DrawError>(())
+/// ```
+///
+/// # Errors
+/// [`DrawError::Write`] if the picture has no pixels.
 pub fn encode(picture: &RgbImage, facts: &Facts) -> Result<Vec<u8>, DrawError> {
     let failed = |e: png::EncodingError| DrawError::Write { path: "a PNG in memory".into(), reason: e.to_string() };
     let mut bytes = Vec::new();
@@ -53,12 +64,18 @@ pub fn encode(picture: &RgbImage, facts: &Facts) -> Result<Vec<u8>, DrawError> {
 }
 
 /// Writes `path` (a `.png`) and the facts beside it (`.json` instead of `.png`), as [`write_all_atomic`] does.
+///
+/// # Errors
+/// [`DrawError::Write`].
 pub fn save(path: &Path, picture: &RgbImage, facts: &Facts) -> Result<(), DrawError> {
     let json = serde_json::to_string_pretty(&facts.to_json()).unwrap_or_default() + "\n";
     write_all_atomic(vec![(path.to_path_buf(), encode(picture, facts)?), (path.with_extension("json"), json.into_bytes())])
 }
 
 /// Writes all files or none, see [`Batch`].
+///
+/// # Errors
+/// [`DrawError::Write`] for the first file that cannot be written.
 pub fn write_all_atomic(files: Vec<(PathBuf, Vec<u8>)>) -> Result<(), DrawError> {
     Batch::prepare(files)?.publish()
 }
@@ -74,6 +91,9 @@ pub struct Batch {
 
 impl Batch {
     /// Writes the temporary files.
+    ///
+    /// # Errors
+    /// [`DrawError::Write`]; nothing is left behind.
     pub fn prepare(files: Vec<(PathBuf, Vec<u8>)>) -> Result<Batch, DrawError> {
         let mut batch = Batch { files: Vec::new(), folders: Vec::new() };
         for (path, bytes) in files {
@@ -91,6 +111,9 @@ impl Batch {
     }
 
     /// Gives the files their names.
+    ///
+    /// # Errors
+    /// [`DrawError::Write`].
     pub fn publish(self) -> Result<(), DrawError> {
         self.files.into_iter().try_for_each(|(path, file)| file.publish().map_err(|e| write_error(&path, &e)))
     }

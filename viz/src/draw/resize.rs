@@ -5,6 +5,9 @@ use image::imageops::{self, FilterType};
 use image::{Rgb, RgbImage};
 
 /// Means over blocks of `k` x `k` values, `[h, w]` to `[ceil(h/k), ceil(w/k)]`; blocks at the edge may be smaller.
+///
+/// # Errors
+/// [`DrawError::Length`] or [`DrawError::Empty`].
 pub fn box_mean(map: &[f32], h: usize, w: usize, k: usize) -> Result<Vec<f32>, DrawError> {
     check_shape("the map to shrink", map, 1, h, w)?;
     let k = k.max(1);
@@ -20,6 +23,9 @@ pub fn box_mean(map: &[f32], h: usize, w: usize, k: usize) -> Result<Vec<f32>, D
 }
 
 /// Every pixel becomes a square of `k` x `k`.
+///
+/// # Errors
+/// [`DrawError::TooLarge`].
 pub fn nearest(picture: &RgbImage, k: u32) -> Result<RgbImage, DrawError> {
     let (w, h) = (u64::from(picture.width()) * u64::from(k), u64::from(picture.height()) * u64::from(k));
     check_pixels(w, h)?;
@@ -31,6 +37,16 @@ const TINY: u32 = 64;
 
 /// Fits a picture into `max_w` x `max_h` for display, keeping its proportions: tiny pictures by a whole factor with
 /// nearest neighbour, others smoothly, up or down.
+///
+/// ```
+/// use convscope_viz::draw::resize::fit;
+/// let photo = image::RgbImage::new(1000, 500);
+/// assert_eq!(fit(&photo, 300, 300)?.dimensions(), (300, 150));
+/// # Ok::<_, convscope_viz::draw::DrawError>(())
+/// ```
+///
+/// # Errors
+/// [`DrawError::Empty`] for a picture without pixels, [`DrawError::TooLarge`].
 pub fn fit(picture: &RgbImage, max_w: u32, max_h: u32) -> Result<RgbImage, DrawError> {
     let (w, h) = picture.dimensions();
     check_pixels(w.into(), h.into())?;

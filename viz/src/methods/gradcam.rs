@@ -33,6 +33,21 @@ pub enum Targets<'a> {
 }
 
 /// Grad-CAM of some classes at `layer`, for one image `[1,c,h,w]` of any size; one forward pass serves all.
+///
+/// ```
+/// use convscope_viz::gradcam::{Targets, grad_cam};
+/// let model = convscope_models::Model::builtin()?;
+/// let photo = convscope_viz::Photo::open("sample:cat", &model.network)?;
+/// let layer = model.network.cam_layer().unwrap();
+/// let (prediction, maps) = grad_cam(&model, &photo.input, layer, Targets::Best(2))?;
+/// assert_eq!(maps[0].class, prediction.best());
+/// assert_eq!((maps[0].map.size(), maps[0].heatmap.size()), ([5, 5], [160, 160]));
+/// # Ok::<_, Box<dyn std::error::Error>>(())
+/// ```
+///
+/// # Errors
+/// [`VizError::NotSpatial`] for a layer without height and width, [`VizError::NoSuchClass`], and as
+/// [`predict`](crate::predict::predict).
 pub fn grad_cam(model: &Model, image: &Tensor, layer: LayerId, targets: Targets) -> Result<(Prediction, Vec<GradCam>), VizError> {
     let mut tape = Tape::new();
     let run = model.forward(&mut tape, image.clone())?;

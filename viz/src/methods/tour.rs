@@ -6,6 +6,14 @@ use convscope_models::network::{LayerId, LayerKind, Network, ScopeKind, Shape};
 /// one pixel, poolings (they only choose) and shortcuts do not count.
 ///
 /// `shapes` are those of [`Network::shapes`] at the size of the image.
+///
+/// ```
+/// use convscope_viz::tour::stages;
+/// let network = convscope_models::families::build("vgg16", None)?;
+/// let layers = stages(&network, &network.shapes(224, 224)?);
+/// assert_eq!(network[layers[0]].name, "features.3");
+/// # Ok::<_, Box<dyn std::error::Error>>(())
+/// ```
 pub fn stages(network: &Network, shapes: &[Shape]) -> Vec<LayerId> {
     let mut last: Vec<([usize; 2], LayerId)> = Vec::new();
     for (id, size) in maps(network, shapes) {
