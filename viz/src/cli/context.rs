@@ -2,7 +2,7 @@
 
 use super::args::Common;
 use super::device::{self, Choice};
-use super::problem::Problem;
+use super::error::CliError;
 use convscope_kernels::table;
 
 /// Stack of a thread: what the main thread has.
@@ -19,12 +19,12 @@ pub struct Context<'a> {
 
 impl<'a> Context<'a> {
     /// Sets the precision and starts the threads, both of the whole program.
-    pub fn prepare(common: &'a Common) -> Result<Self, Problem> {
+    pub fn prepare(common: &'a Common) -> Result<Self, CliError> {
         device::allow(common)?;
         let device = device::choose(common)?;
         let threads = common.threads.map_or(0, usize::from); // 0: as many as there are cores
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).stack_size(STACK).build_global();
-        pool.map_err(|e| Problem::failure(format!("cannot start the threads: {e}")))?;
+        pool.map_err(|e| CliError::failure(format!("cannot start the threads: {e}")))?;
         table::check_environment()?;
         let forced = table::parse_choices(common.kernel.as_deref().unwrap_or_default())?;
         Ok(Context { common, device, forced })

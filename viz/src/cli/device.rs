@@ -1,7 +1,7 @@
 //! `--device` and `--precision`: where to compute, and how exactly on tensor cores.
 
 use super::args::Common;
-use super::problem::Problem;
+use super::error::CliError;
 use convscope_kernels::cuda::precision::{self, Precision};
 use convscope_kernels::{Device, cuda};
 
@@ -31,7 +31,7 @@ impl Choice {
 }
 
 /// What was typed; a device that cannot be used is an error, except under `auto`.
-pub fn choose(common: &Common) -> Result<Choice, Problem> {
+pub fn choose(common: &Common) -> Result<Choice, CliError> {
     let text = common.device.as_str();
     let choice = |device, because| Ok(Choice { device, because, auto: text == "auto" });
     let wanted = match text {
@@ -39,7 +39,7 @@ pub fn choose(common: &Common) -> Result<Choice, Problem> {
         "auto" | "cuda" => Device::Cuda(0),
         _ => match text.strip_prefix("cuda:").and_then(|n| n.parse().ok()) {
             Some(ordinal) => Device::Cuda(ordinal),
-            None => return Err(Problem::usage(format!("--device {text}: wants auto, cpu or cuda:N"))),
+            None => return Err(CliError::usage(format!("--device {text}: wants auto, cpu or cuda:N"))),
         },
     };
     match cuda::queue(wanted) {
@@ -51,15 +51,15 @@ pub fn choose(common: &Common) -> Result<Choice, Problem> {
             };
             choice(Device::Cpu, Some(reason))
         }
-        Err(e) => Err(Problem::failure(format!("--device {text}: {e}"))),
+        Err(e) => Err(CliError::failure(format!("--device {text}: {e}"))),
     }
 }
 
 /// Allows the rounding that was typed, in the whole program.
-pub fn allow(common: &Common) -> Result<(), Problem> {
+pub fn allow(common: &Common) -> Result<(), CliError> {
     let found = Precision::ALL.into_iter().find(|p| p.to_string() == common.precision);
     let names = || Precision::ALL.map(|p| p.to_string()).join(", ");
-    let wrong = || Problem::usage(format!("--precision {}: wants one of {}", common.precision, names()));
+    let wrong = || CliError::usage(format!("--precision {}: wants one of {}", common.precision, names()));
     precision::allow(found.ok_or_else(wrong)?);
     Ok(())
 }

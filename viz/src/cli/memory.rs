@@ -1,7 +1,7 @@
 //! Whether a run fits into the memory of where it is computed, asked before it begins.
 
 use super::device::Choice;
-use super::problem::Problem;
+use super::error::CliError;
 use convscope_kernels::{Device, cuda};
 use convscope_models::network::{Network, Param, Shape};
 
@@ -46,7 +46,7 @@ fn need(network: &Network, shapes: &[Shape], images: usize, pass: Pass, device: 
 
 /// That a pass of `images` images, whose layers have `shapes`, fits into memory: running out of it would end the program without a word on the host, and
 /// in the middle of the work on a device. A device that is too small is given up for the CPU if `auto` chose it.
-pub fn check_memory(choice: &mut Choice, network: &Network, shapes: &[Shape], images: usize, pass: Pass) -> Result<(), Problem> {
+pub fn check_memory(choice: &mut Choice, network: &Network, shapes: &[Shape], images: usize, pass: Pass) -> Result<(), CliError> {
     let [h, w] = shapes.first().and_then(Shape::spatial).unwrap_or([1, 1]);
     loop {
         let device = choice.device;
@@ -65,8 +65,8 @@ pub fn check_memory(choice: &mut Choice, network: &Network, shapes: &[Shape], im
         );
         match device {
             Device::Cuda(_) if choice.auto => choice.give_up(why),
-            Device::Cuda(_) => return Err(Problem::failure(format!("{why}: choose a smaller --size, or --device cpu"))),
-            Device::Cpu => return Err(Problem::failure(format!("{why}: choose a smaller --size"))),
+            Device::Cuda(_) => return Err(CliError::failure(format!("{why}: choose a smaller --size, or --device cpu"))),
+            Device::Cpu => return Err(CliError::failure(format!("{why}: choose a smaller --size"))),
         }
     }
 }

@@ -4,9 +4,9 @@ pub mod args;
 mod commands;
 mod context;
 mod device;
+mod error;
 mod memory;
 mod output;
-mod problem;
 mod session;
 
 use args::Args;
@@ -14,7 +14,7 @@ use clap::Parser;
 use clap::error::ErrorKind;
 use context::Context;
 use convscope_kernels::table;
-use problem::Problem;
+use error::CliError;
 use std::io::Write;
 use std::process::ExitCode;
 
@@ -27,13 +27,13 @@ pub fn main() -> ExitCode {
             let _ = e.print();
             return ExitCode::from(if e.use_stderr() { 2 } else { 0 });
         }
-        Err(e) => return end(&Problem::usage(one_line(&e))),
+        Err(e) => return end(&CliError::usage(one_line(&e))),
     };
     // On a thread of the pool: from outside, each kernel would put the caller to sleep and have it woken.
     let run = |context: Context| rayon::scope(|_| table::with_forced(&context.forced, || commands::run(&args.command, &context)));
     match Context::prepare(&args.common).and_then(run) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(problem) => end(&problem),
+        Err(error) => end(&error),
     }
 }
 
@@ -42,10 +42,10 @@ fn is_help(kind: ErrorKind) -> bool {
     matches!(kind, DisplayHelp | DisplayHelpOnMissingArgumentOrSubcommand | DisplayVersion)
 }
 
-fn end(problem: &Problem) -> ExitCode {
+fn end(error: &CliError) -> ExitCode {
     // The exit code speaks where stderr is closed.
-    let _ = writeln!(std::io::stderr(), "error: {}", problem.message);
-    ExitCode::from(problem.code)
+    let _ = writeln!(std::io::stderr(), "error: {}", error.message);
+    ExitCode::from(error.code)
 }
 
 /// clap's report in one line: the error and its hint.

@@ -1,6 +1,6 @@
 //! What a command writes: collected first, then written all at once, so that a failure leaves nothing half-written.
 
-use super::problem::Problem;
+use super::error::CliError;
 use convscope_engine::Tensor;
 use convscope_models::weights::{SaveType, TensorToSave, WeightsError, write_safetensors};
 use convscope_viz::draw::png::{self, Batch, Facts};
@@ -35,7 +35,7 @@ impl Output {
     }
 
     /// A picture and the facts beside it. `parts` become the file's name.
-    pub fn picture(&mut self, parts: &[&str], title: &str, image: &RgbImage, details: &[(&str, Value)]) -> Result<(), Problem> {
+    pub fn picture(&mut self, parts: &[&str], title: &str, image: &RgbImage, details: &[(&str, Value)]) -> Result<(), CliError> {
         let mut name = parts.iter().map(|p| file_part(p)).filter(|p| !p.is_empty()).collect::<Vec<_>>().join("-");
         let taken = |n: &str| self.files.iter().any(|(p, _)| p.file_stem().is_some_and(|s| s == n));
         if taken(&name) {
@@ -63,7 +63,7 @@ impl Output {
     }
 
     /// Writes all files or none and says where. Returns the paths of pictures and pages.
-    pub fn finish(self) -> Result<Vec<String>, Problem> {
+    pub fn finish(self) -> Result<Vec<String>, CliError> {
         let pictures = self.files.iter().map(|(p, _)| p).filter(|p| p.extension().is_some_and(|e| e != "json"));
         let pictures: Vec<String> = pictures.map(|p| p.display().to_string()).collect();
         // The numbers take their place when the pictures can no longer fail for want of space or permission.
@@ -75,7 +75,7 @@ impl Output {
             let metadata = BTreeMap::from([("convscope".to_string(), facts)]);
             write_safetensors(path, &tensors, SaveType::F32, &metadata).map_err(|e| match e {
                 // They are not weights here.
-                WeightsError::Write { path, reason } => Problem::failure(format!("cannot write {}: {reason}", path.display())),
+                WeightsError::Write { path, reason } => CliError::failure(format!("cannot write {}: {reason}", path.display())),
                 other => other.into(),
             })?;
         }
@@ -90,11 +90,11 @@ impl Output {
 }
 
 /// Prints a result, with one newline at its end. A reader that has left (`convscope models | head -1`) has what it wanted.
-pub fn print(text: impl Display) -> Result<(), Problem> {
+pub fn print(text: impl Display) -> Result<(), CliError> {
     let text = text.to_string();
     let mut out = std::io::stdout().lock();
     match writeln!(out, "{}", text.trim_end_matches('\n')).and_then(|()| out.flush()) {
-        Err(e) if e.kind() != ErrorKind::BrokenPipe => Err(Problem::failure(format!("cannot write to standard output: {e}"))),
+        Err(e) if e.kind() != ErrorKind::BrokenPipe => Err(CliError::failure(format!("cannot write to standard output: {e}"))),
         _ => Ok(()),
     }
 }

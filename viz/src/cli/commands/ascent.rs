@@ -3,9 +3,9 @@
 use crate::cli::args::{AscentArgs, AscentInput, AscentPreset};
 use crate::cli::commands::Run;
 use crate::cli::context::Context;
+use crate::cli::error::CliError;
 use crate::cli::memory::Pass;
 use crate::cli::output::{Output, print};
-use crate::cli::problem::Problem;
 use crate::cli::session::{Session, progress, side_lengths};
 use clap::ValueEnum;
 use convscope_engine::Tensor;
@@ -24,7 +24,7 @@ impl Run for AscentArgs {
     const NAME: &'static str = "ascent";
     const NUMBERS: bool = true;
 
-    fn run(&self, context: &Context) -> Result<(), Problem> {
+    fn run(&self, context: &Context) -> Result<(), CliError> {
         let (common, args) = (context.common, self);
         let mut session = Session::open(context)?;
         let (layer, channels) = target(&session, args)?;
@@ -45,7 +45,7 @@ impl Run for AscentArgs {
             results = best(results, keep.unwrap_or(channels.len()));
         }
         if results.is_empty() {
-            return Err(Problem::failure(format!(
+            return Err(CliError::failure(format!(
                 "none of the {} channels of {} can be excited",
                 channels.len(),
                 network[layer].name
@@ -96,7 +96,7 @@ impl Run for AscentArgs {
 }
 
 /// The layer and its channels.
-fn target(session: &Session, args: &AscentArgs) -> Result<(LayerId, Vec<usize>), Problem> {
+fn target(session: &Session, args: &AscentArgs) -> Result<(LayerId, Vec<usize>), CliError> {
     let network = session.network();
     if let Some(classes) = &args.class {
         return Ok((network.output(), session.classes(classes)?));
@@ -104,11 +104,13 @@ fn target(session: &Session, args: &AscentArgs) -> Result<(LayerId, Vec<usize>),
     let selected = match (&args.layer, network.cam_layer()) {
         (Some(text), _) => session.select(text)?,
         (None, Some(layer)) => Selection { layer, channel: None },
-        (None, None) => return Err(Problem::usage("which layer? the network has no convolution: give one with -l")),
+        (None, None) => return Err(CliError::usage("which layer? the network has no convolution: give one with -l")),
     };
     let count = network.channels(selected.layer)?;
     let channels = match (&args.channels, selected.channel) {
-        (Some(_), Some(_)) => return Err(Problem::usage("--layer names a channel already: leave out --channels or the channel")),
+        (Some(_), Some(_)) => {
+            return Err(CliError::usage("--layer names a channel already: leave out --channels or the channel"));
+        }
         (None, Some(channel)) => vec![channel],
         (Some(list), None) => parse_channels(list, count)?,
         (None, None) => {
@@ -124,11 +126,11 @@ fn target(session: &Session, args: &AscentArgs) -> Result<(LayerId, Vec<usize>),
 }
 
 /// `all`, `5`, `0-15`, `3,7,9-12`.
-fn parse_channels(list: &str, count: usize) -> Result<Vec<usize>, Problem> {
+fn parse_channels(list: &str, count: usize) -> Result<Vec<usize>, CliError> {
     if list == "all" {
         return Ok((0..count).collect());
     }
-    let wrong = || Problem::usage(format!("--channels {list}: wants all, 5, 0-15 or 3,7,9-12, below {count}"));
+    let wrong = || CliError::usage(format!("--channels {list}: wants all, 5, 0-15 or 3,7,9-12, below {count}"));
     let number = |t: &str| t.trim().parse::<usize>().ok().filter(|c| *c < count).ok_or_else(wrong);
     let mut channels = Vec::new();
     for part in list.split(',') {
@@ -141,7 +143,7 @@ fn parse_channels(list: &str, count: usize) -> Result<Vec<usize>, Problem> {
 }
 
 /// The recipe with what was typed.
-fn options(session: &Session, args: &AscentArgs, seed: u64) -> Result<Options, Problem> {
+fn options(session: &Session, args: &AscentArgs, seed: u64) -> Result<Options, CliError> {
     let preset = match args.preset {
         AscentPreset::Default => Preset::Default,
         AscentPreset::Chollet1 => Preset::Chollet1,
@@ -181,7 +183,7 @@ fn options(session: &Session, args: &AscentArgs, seed: u64) -> Result<Options, P
 }
 
 /// What an ascent found, as a picture.
-pub fn picture(a: &Ascent) -> Result<RgbImage, Problem> {
+pub fn picture(a: &Ascent) -> Result<RgbImage, CliError> {
     let [c, h, w] = a.shape;
     // A network for grey images is shown in grey.
     let image = if c == 1 { a.image.repeat(3) } else { a.image.clone() };
@@ -193,7 +195,7 @@ pub fn picture(a: &Ascent) -> Result<RgbImage, Problem> {
 }
 
 /// The recipes' own grid: eight a side, black margins, no text.
-fn recipe_grid(pictures: &[RgbImage], order: Order) -> Result<RgbImage, Problem> {
+fn recipe_grid(pictures: &[RgbImage], order: Order) -> Result<RgbImage, CliError> {
     let columns = (pictures.len() as f64).sqrt().ceil() as usize;
     let columns = if pictures.len() > 64 { columns } else { columns.min(8) };
     Ok(tile(pictures, pictures.len().div_ceil(columns), columns, MARGIN, order)?)

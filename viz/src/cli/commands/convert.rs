@@ -3,8 +3,8 @@
 use crate::cli::args::{Common, ConvertArgs, SaveAs};
 use crate::cli::commands::Run;
 use crate::cli::context::Context;
+use crate::cli::error::CliError;
 use crate::cli::output::print;
-use crate::cli::problem::Problem;
 use crate::cli::session::{self, Download, Session};
 use convscope_models::onnx;
 use convscope_models::weights::{
@@ -17,7 +17,7 @@ impl Run for ConvertArgs {
     const NAME: &'static str = "convert";
     const NUMBERS: bool = false;
 
-    fn run(&self, context: &Context) -> Result<(), Problem> {
+    fn run(&self, context: &Context) -> Result<(), CliError> {
         let (common, ConvertArgs { from, to, dtype }) = (context.common, self);
         let dtype = match dtype {
             SaveAs::F32 => SaveType::F32,
@@ -46,7 +46,7 @@ impl Run for ConvertArgs {
             if let Some(file) = architecture {
                 // That it fits the weights shows now rather than later.
                 session::network(&Common { weights: Some(from.to_string()), ..common.clone() })?;
-                let text = std::fs::read_to_string(file).map_err(|e| Problem::failure(format!("cannot read {file}: {e}")))?;
+                let text = std::fs::read_to_string(file).map_err(|e| CliError::failure(format!("cannot read {file}: {e}")))?;
                 metadata.insert(KERAS_CONFIG.to_string(), text);
             }
             if let Some(file) = onnx::read(&checkpoint)? {

@@ -4,8 +4,8 @@
 use crate::cli::args::EvalArgs;
 use crate::cli::commands::Run;
 use crate::cli::context::Context;
+use crate::cli::error::CliError;
 use crate::cli::output::{Output, print};
-use crate::cli::problem::Problem;
 use crate::cli::session::{Session, progress, tells_top5};
 use convscope_engine::Tensor;
 use convscope_models::preprocess::{ImageError, Prepared, Preprocess, Resize, prepare_file};
@@ -23,7 +23,7 @@ const SHOWN: usize = 224;
 
 /// The images of `DIR/CLASS/*` with their classes: a folder is called by a class's name or index. Folders of other classes than
 /// those of `among` do not count.
-fn labelled(session: &Session, dir: &Path, among: Option<&[usize]>) -> Result<Vec<(usize, PathBuf)>, Problem> {
+fn labelled(session: &Session, dir: &Path, among: Option<&[usize]>) -> Result<Vec<(usize, PathBuf)>, CliError> {
     let mut found = Vec::new();
     for folder in class_folders(dir)? {
         let class = session.class(&folder.name).or_else(|_| session.class(&folder.own_name()));
@@ -34,7 +34,7 @@ fn labelled(session: &Session, dir: &Path, among: Option<&[usize]>) -> Result<Ve
             (Err(e), None) => {
                 let (path, also) = (folder.path.display(), "or some named with --among");
                 let reason = format!("{path}: folders must be named by the network's classes, {also}: {}", e.message);
-                return Err(Problem::failure(reason));
+                return Err(CliError::failure(reason));
             }
         };
         found.extend(folder.images.into_iter().map(|path| (class, path)));
@@ -79,7 +79,7 @@ impl Tally {
         order: &[usize],
         prediction: &Prediction,
         image: &Prepared,
-    ) -> Result<(), Problem> {
+    ) -> Result<(), CliError> {
         let said = order[0];
         let count = &mut self.counts[class];
         count.images += 1;
@@ -110,7 +110,7 @@ impl Run for EvalArgs {
     const NAME: &'static str = "eval";
     const NUMBERS: bool = true;
 
-    fn run(&self, context: &Context) -> Result<(), Problem> {
+    fn run(&self, context: &Context) -> Result<(), CliError> {
         let (common, options) = (context.common, self);
         let session = Session::open(context)?;
         session.network().class_count()?;
@@ -119,7 +119,7 @@ impl Run for EvalArgs {
         let tally = count(&session, &all, among.as_deref(), options, common.quiet || common.json)?;
         let sum = tally.sum();
         if sum.images == 0 {
-            return Err(Problem::failure(format!("none of the images in {} could be read", options.dir.display())));
+            return Err(CliError::failure(format!("none of the images in {} could be read", options.dir.display())));
         }
         let mut output = Output::new(common, session.facts(&[("images", json!(options.dir.to_string_lossy()))]));
         draw(&session, &tally, &mut output, options, common.dark)?;
@@ -141,7 +141,7 @@ fn count(
     among: Option<&[usize]>,
     options: &EvalArgs,
     quiet: bool,
-) -> Result<Tally, Problem> {
+) -> Result<Tally, CliError> {
     let model = session.model.fused(&[])?;
     let preprocess = session.preprocess(&options.image)?;
     let classes = session.labels.len();
@@ -209,7 +209,7 @@ fn table(session: &Session, tally: &Tally, sum: Count, top5: bool) -> String {
 }
 
 /// The confusion matrix and the sheet of mistakes.
-fn draw(session: &Session, tally: &Tally, output: &mut Output, options: &EvalArgs, dark: bool) -> Result<(), Problem> {
+fn draw(session: &Session, tally: &Tally, output: &mut Output, options: &EvalArgs, dark: bool) -> Result<(), CliError> {
     let (classes, sum) = (tally.counts.len(), tally.sum());
     output.numbers("confusion", Tensor::from_slice([classes, classes], &tally.confusion)?);
     let network = &session.network().name;

@@ -3,9 +3,9 @@
 use crate::cli::args::{FeaturesArgs, FeaturesPreset, Sort};
 use crate::cli::commands::Run;
 use crate::cli::context::Context;
+use crate::cli::error::CliError;
 use crate::cli::memory::Pass;
 use crate::cli::output::{Output, print};
-use crate::cli::problem::Problem;
 use crate::cli::session::Session;
 use convscope_models::network::{LayerId, Selection};
 use convscope_viz::draw::deprocess::Standardize;
@@ -20,9 +20,9 @@ impl Run for FeaturesArgs {
     const NAME: &'static str = "features";
     const NUMBERS: bool = true;
 
-    fn run(&self, context: &Context) -> Result<(), Problem> {
+    fn run(&self, context: &Context) -> Result<(), CliError> {
         let (common, path, look) = (context.common, self.path.as_path(), self);
-        let scope: Scope = look.scale.parse().map_err(|e| Problem::usage(format!("--scale {}: {e}", look.scale)))?;
+        let scope: Scope = look.scale.parse().map_err(|e| CliError::usage(format!("--scale {}: {e}", look.scale)))?;
         let mut session = Session::open(context)?;
         let selected = session.network().select_many(&look.layer)?;
         let image = session.photo(path, &look.image, Pass::Recorded)?.photo.input;
@@ -92,7 +92,7 @@ fn pages(
     channels: &[usize],
     scope: Scope,
     dark: bool,
-) -> Result<Vec<RgbImage>, Problem> {
+) -> Result<Vec<RgbImage>, CliError> {
     let [c, h, w] = maps.size();
     let kind = session.network()[maps.layer].kind.type_name();
     let file = path.file_name().unwrap_or_default().to_string_lossy();
@@ -139,7 +139,7 @@ pub fn grid<'a>(maps: &'a Features, channels: &[usize]) -> Grid<'a> {
 
 /// The grid of Chollet's notebook (2017, 5.4.1): standardised channels, 16 a row, no gap; unlike there the last row is not dropped
 /// and a dead channel stays black.
-fn chollet(maps: &Features, channels: &[usize]) -> Result<RgbImage, Problem> {
+fn chollet(maps: &Features, channels: &[usize]) -> Result<RgbImage, CliError> {
     let [_, h, w] = maps.size();
     let all: Vec<&[f32]> = maps.channels().collect();
     let look = Standardize { eps: 0.0, crop: 0, ..Standardize::CHOLLET2 };
@@ -151,6 +151,6 @@ fn chollet(maps: &Features, channels: &[usize]) -> Result<RgbImage, Problem> {
             let color = |p: &Rgb<u8>| Rgb(Colormap::Viridis.rgb(f32::from(p[0]) / 255.0));
             Ok(RgbImage::from_fn(w as u32, h as u32, |x, y| color(grey.get_pixel(x, y))))
         })
-        .collect::<Result<_, Problem>>()?;
+        .collect::<Result<_, CliError>>()?;
     Ok(tile(&cells, cells.len().div_ceil(16), 16, 0, Order::RowMajor)?)
 }

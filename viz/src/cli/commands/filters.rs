@@ -3,8 +3,8 @@
 use crate::cli::args::{Common, FiltersArgs};
 use crate::cli::commands::Run;
 use crate::cli::context::Context;
+use crate::cli::error::CliError;
 use crate::cli::output::{Output, facts, print};
-use crate::cli::problem::Problem;
 use crate::cli::session::{Session, credit, weights};
 use convscope_engine::Tensor;
 use convscope_models::text::{nearest, one_line};
@@ -18,7 +18,7 @@ impl Run for FiltersArgs {
     const NAME: &'static str = "filters";
     const NUMBERS: bool = true;
 
-    fn run(&self, context: &Context) -> Result<(), Problem> {
+    fn run(&self, context: &Context) -> Result<(), CliError> {
         let (common, layer, tensor) = (context.common, self.layer.as_deref(), self.tensor.as_deref());
         let Subject { of, kind, name, one, filters: found, credit, facts } = match tensor {
             Some(text) => of_file(common, text)?,
@@ -69,7 +69,7 @@ struct Subject {
 }
 
 /// The filters of a layer, or of the first convolution.
-fn of_network(context: &Context, layer: Option<&str>) -> Result<Subject, Problem> {
+fn of_network(context: &Context, layer: Option<&str>) -> Result<Subject, CliError> {
     let session = Session::open(context)?;
     let network = session.network();
     let (layer, one) = match layer {
@@ -77,7 +77,9 @@ fn of_network(context: &Context, layer: Option<&str>) -> Result<Subject, Problem
             let s = session.select(text)?;
             (s.layer, s.channel)
         }
-        None => (first_conv(&session.model).ok_or_else(|| Problem::usage(format!("{} has no convolution", network.name)))?, None),
+        None => {
+            (first_conv(&session.model).ok_or_else(|| CliError::usage(format!("{} has no convolution", network.name)))?, None)
+        }
     };
     let (of, name, filters) = (network.name.clone(), network[layer].name.clone(), filters(&session.model, layer)?);
     let facts = session.facts(&[("layer", json!(name)), ("shape", json!(filters.size))]);
@@ -85,10 +87,10 @@ fn of_network(context: &Context, layer: Option<&str>) -> Result<Subject, Problem
 }
 
 /// A tensor of the weights' file, of whatever network.
-fn of_file(common: &Common, text: &str) -> Result<Subject, Problem> {
+fn of_file(common: &Common, text: &str) -> Result<Subject, CliError> {
     let source = weights(common, "--tensor")?;
     let Some(checkpoint) = source.checkpoint() else {
-        return Err(Problem::usage(format!("--tensor {text}: random weights are in no file; choose a layer with -l")));
+        return Err(CliError::usage(format!("--tensor {text}: random weights are in no file; choose a layer with -l")));
     };
     let weights = source.to_string();
     let named = |name: &str| checkpoint.tensors().iter().find(|t| t.name == name);
@@ -101,12 +103,12 @@ fn of_file(common: &Common, text: &str) -> Result<Subject, Problem> {
         let near: Vec<String> = nearest(text, drawable, 3).iter().map(one_line).collect();
         let hint =
             if near.is_empty() { "nor any of four dimensions".into() } else { format!("did you mean {}?", near.join(", ")) };
-        Problem::usage(format!("--tensor {text}: {weights} has no such tensor; {hint}"))
+        CliError::usage(format!("--tensor {text}: {weights} has no such tensor; {hint}"))
     })?;
     let filters = stored_filters(tensor)?;
     let (name, count) = (one_line(&tensor.name), filters.size[0]);
     if let Some(filter) = one.filter(|filter| *filter >= count) {
-        return Err(Problem::usage(format!("--tensor {text}: {name} has {count} filters, so none is number {filter}")));
+        return Err(CliError::usage(format!("--tensor {text}: {name} has {count} filters, so none is number {filter}")));
     }
     let facts = facts(&[("weights", json!(weights)), ("tensor", json!(name)), ("shape", json!(filters.size))]);
     let of = weights.rsplit('/').next().unwrap_or_default().to_string();
@@ -122,7 +124,7 @@ pub struct Drawn {
 
 impl Drawn {
     /// Filters that read RGB in colour, others as mosaics of their slices; grey is zero, one symmetric scale for all.
-    pub fn new(f: &Filters) -> Result<Self, Problem> {
+    pub fn new(f: &Filters) -> Result<Self, CliError> {
         let [_, _, kh, kw] = f.size;
         let range = Limits::Symmetric.range(&f.values);
         let (pictures, label) = match range {
@@ -149,7 +151,7 @@ impl Drawn {
 }
 
 /// The slices of one filter, a cell each.
-fn slices(figure: &Figure, f: &Filters, filter: usize) -> Result<Vec<RgbImage>, Problem> {
+fn slices(figure: &Figure, f: &Filters, filter: usize) -> Result<Vec<RgbImage>, CliError> {
     let [_, _, h, w] = f.size;
     let weights = f.iter().nth(filter).unwrap_or(&[]);
     let cell = |(i, values)| Cell { label: format!("#{i}"), value: None, pixels: Pixels::Map { values, h, w } };

@@ -3,9 +3,9 @@
 use crate::cli::args::{CamPreset, GradcamArgs};
 use crate::cli::commands::Run;
 use crate::cli::context::Context;
+use crate::cli::error::CliError;
 use crate::cli::memory::Pass;
 use crate::cli::output::{Output, print};
-use crate::cli::problem::Problem;
 use crate::cli::session::Session;
 use convscope_engine::Tensor;
 use convscope_models::network::{LayerId, Selection};
@@ -19,7 +19,7 @@ impl Run for GradcamArgs {
     const NAME: &'static str = "gradcam";
     const NUMBERS: bool = true;
 
-    fn run(&self, context: &Context) -> Result<(), Problem> {
+    fn run(&self, context: &Context) -> Result<(), CliError> {
         let (common, path, preset) = (context.common, self.path.as_path(), self.preset);
         let mut session = Session::open(context)?;
         let layer = cam_layer(&session, self.layer.as_deref())?;
@@ -85,17 +85,17 @@ impl Run for GradcamArgs {
 }
 
 /// The layer that was typed, or the network's own.
-pub fn cam_layer(session: &Session, typed: Option<&str>) -> Result<LayerId, Problem> {
+pub fn cam_layer(session: &Session, typed: Option<&str>) -> Result<LayerId, CliError> {
     let network = session.network();
     let Some(text) = typed else {
-        let none = || Problem::usage(format!("{} has no convolution: name a layer with --layer", network.name));
+        let none = || CliError::usage(format!("{} has no convolution: name a layer with --layer", network.name));
         return network.cam_layer().ok_or_else(none);
     };
     match session.select(text)? {
         Selection { layer, channel: None } => Ok(layer),
         Selection { .. } => {
             let reason = "Grad-CAM weighs all channels of a layer; leave out the channel";
-            Err(Problem::usage(format!("--layer {text}: {reason}")))
+            Err(CliError::usage(format!("--layer {text}: {reason}")))
         }
     }
 }
@@ -131,7 +131,7 @@ fn figure(
     cam: &GradCam,
     preset: Option<CamPreset>,
     dark: bool,
-) -> Result<image::RgbImage, Problem> {
+) -> Result<image::RgbImage, CliError> {
     let (name, p) = (session.numbered_class(cam.class), prediction.probabilities[cam.class]);
     let CamLook { overlay: style, colormap, contours } = cam_look(preset);
     let [h, w] = cam.map.size();

@@ -3,8 +3,8 @@
 use crate::cli::args::{Common, InspectArgs};
 use crate::cli::commands::Run;
 use crate::cli::context::Context;
+use crate::cli::error::CliError;
 use crate::cli::output::print;
-use crate::cli::problem::Problem;
 use crate::cli::session::weights;
 use convscope_models::inspect::{Guess, Inspected, guess, inspect};
 use convscope_models::text::{one_line, thousands};
@@ -17,15 +17,15 @@ impl Run for InspectArgs {
     const NAME: &'static str = "inspect";
     const NUMBERS: bool = false;
 
-    fn run(&self, context: &Context) -> Result<(), Problem> {
+    fn run(&self, context: &Context) -> Result<(), CliError> {
         let (common, file) = (context.common, self.file.as_deref());
         if file.is_some() && common.weights.is_some() {
-            return Err(Problem::usage("inspect looks at one file: give it with -w or without"));
+            return Err(CliError::usage("inspect looks at one file: give it with -w or without"));
         }
         let named = file.map(String::from).or(common.weights.clone());
         let source = weights(&Common { weights: named, ..common.clone() }, "inspect")?;
         let Some(checkpoint) = source.checkpoint() else {
-            return Err(Problem::usage("random weights are in no file: give a file, hf:owner/repo or builtin"));
+            return Err(CliError::usage("random weights are in no file: give a file, hf:owner/repo or builtin"));
         };
         let tensors = inspect(checkpoint)?;
         let guess = guess(&source)?;

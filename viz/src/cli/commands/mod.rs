@@ -17,7 +17,7 @@ mod train;
 
 use super::args::{BenchCommand, Command};
 use super::context::Context;
-use super::problem::Problem;
+use super::error::CliError;
 
 /// A command with its options.
 trait Run {
@@ -26,11 +26,11 @@ trait Run {
     /// Whether it has numbers for `--raw`.
     const NUMBERS: bool;
 
-    fn run(&self, context: &Context) -> Result<(), Problem>;
+    fn run(&self, context: &Context) -> Result<(), CliError>;
 }
 
 /// Runs what was typed.
-pub fn run(command: &Command, context: &Context) -> Result<(), Problem> {
+pub fn run(command: &Command, context: &Context) -> Result<(), CliError> {
     match command {
         Command::Summary(options) => checked(options, context),
         Command::Predict(options) => checked(options, context),
@@ -50,9 +50,9 @@ pub fn run(command: &Command, context: &Context) -> Result<(), Problem> {
     }
 }
 
-fn checked<C: Run>(command: &C, context: &Context) -> Result<(), Problem> {
+fn checked<C: Run>(command: &C, context: &Context) -> Result<(), CliError> {
     if !C::NUMBERS && context.common.raw.is_some() {
-        return Err(Problem::usage(format!(
+        return Err(CliError::usage(format!(
             "--raw: {} writes no numbers; predict, eval, filters, features, ascent, gradcam and report do",
             C::NAME
         )));

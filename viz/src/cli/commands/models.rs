@@ -3,8 +3,8 @@
 use crate::cli::args::ModelsArgs;
 use crate::cli::commands::Run;
 use crate::cli::context::Context;
+use crate::cli::error::CliError;
 use crate::cli::output::print;
-use crate::cli::problem::Problem;
 use convscope_models::families;
 use convscope_models::text::thousands;
 use serde_json::json;
@@ -13,7 +13,7 @@ impl Run for ModelsArgs {
     const NAME: &'static str = "models";
     const NUMBERS: bool = false;
 
-    fn run(&self, context: &Context) -> Result<(), Problem> {
+    fn run(&self, context: &Context) -> Result<(), CliError> {
         let known = families::list()?;
         if context.common.json {
             let rows: Vec<_> = known

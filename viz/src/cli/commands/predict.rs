@@ -3,9 +3,9 @@
 use crate::cli::args::PredictArgs;
 use crate::cli::commands::Run;
 use crate::cli::context::Context;
+use crate::cli::error::CliError;
 use crate::cli::memory::Pass;
 use crate::cli::output::{Output, print};
-use crate::cli::problem::Problem;
 use crate::cli::session::Session;
 use convscope_engine::Tensor;
 use convscope_kernels::cuda;
@@ -16,12 +16,12 @@ impl Run for PredictArgs {
     const NAME: &'static str = "predict";
     const NUMBERS: bool = true;
 
-    fn run(&self, context: &Context) -> Result<(), Problem> {
+    fn run(&self, context: &Context) -> Result<(), CliError> {
         let (common, PredictArgs { images, image: size, top, .. }) = (context.common, self);
         // Whether the gradient of the image is wanted, and of which class.
         let gradient = self.input_gradient.then_some(self.class.as_deref());
         if gradient.is_some() && common.raw.is_none() {
-            return Err(Problem::usage("--input-gradient writes numbers: add --raw FILE.safetensors"));
+            return Err(CliError::usage("--input-gradient writes numbers: add --raw FILE.safetensors"));
         }
         let mut session = Session::open(context)?;
         let model = if images.len() == 1 { session.model.fused_once(&[]) } else { session.model.fused(&[])? };
@@ -49,7 +49,7 @@ impl Run for PredictArgs {
         if let Some(first) = dx.first() {
             let shape = first.shape().clone();
             if dx.iter().any(|d| d.shape() != &shape) {
-                return Err(Problem::usage("--input-gradient of several images wants one size: add --size HxW"));
+                return Err(CliError::usage("--input-gradient of several images wants one size: add --size HxW"));
             }
             let all: Vec<f32> = dx.iter().flat_map(|d| d.f32()).copied().collect();
             output.numbers("dx", Tensor::from_slice([dx.len(), shape[1], shape[2], shape[3]], &all)?);

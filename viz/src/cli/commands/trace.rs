@@ -3,9 +3,9 @@
 use crate::cli::args::{TraceArgs, TraceFormat};
 use crate::cli::commands::Run;
 use crate::cli::context::Context;
+use crate::cli::error::CliError;
 use crate::cli::memory::Pass;
 use crate::cli::output::print;
-use crate::cli::problem::Problem;
 use crate::cli::session::Session;
 use convscope_engine::trace;
 use convscope_kernels::cuda;
@@ -15,7 +15,7 @@ impl Run for TraceArgs {
     const NAME: &'static str = "trace";
     const NUMBERS: bool = false;
 
-    fn run(&self, context: &Context) -> Result<(), Problem> {
+    fn run(&self, context: &Context) -> Result<(), CliError> {
         let TraceArgs { path, image: size, backward, fused, format } = self;
         let mut session = Session::open(context)?;
         let image = session.photo(path, size, Pass::Recorded)?.photo.input;

@@ -3,8 +3,8 @@
 use super::class;
 use crate::cli::args::ReportArgs;
 use crate::cli::commands::gradcam::{cam_layer, nothing_for};
+use crate::cli::error::CliError;
 use crate::cli::output::Output;
-use crate::cli::problem::Problem;
 use crate::cli::session::Session;
 use convscope_engine::Tensor;
 use convscope_viz::draw::{Colormap, DrawError, Limits, ScaleBar, overlay, short};
@@ -21,7 +21,7 @@ pub fn heat(
     image: &Tensor,
     photo: &RgbImage,
     output: &mut Output,
-) -> Result<(Prediction, Heat), Problem> {
+) -> Result<(Prediction, Heat), CliError> {
     let layer = cam_layer(session, args.layer.as_deref())?;
     let typed = args.class.as_deref().map(|text| session.classes(text)).transpose()?;
     let targets = typed.as_deref().map_or(Targets::Best(args.top), Targets::Classes);
@@ -38,7 +38,7 @@ pub fn heat(
     Ok((prediction, heat))
 }
 
-fn map(session: &Session, prediction: &Prediction, cam: &GradCam, photo: &RgbImage) -> Result<HeatMap, Problem> {
+fn map(session: &Session, prediction: &Prediction, cam: &GradCam, photo: &RgbImage) -> Result<HeatMap, CliError> {
     let class = class(session, prediction, cam.class);
     let warning = nothing_for(cam);
     let heat = cam.heatmap.resized(photo.height() as usize, photo.width() as usize).map_err(DrawError::from)?;

@@ -11,9 +11,9 @@ mod maps;
 use crate::cli::args::ReportArgs;
 use crate::cli::commands::Run;
 use crate::cli::context::Context;
+use crate::cli::error::CliError;
 use crate::cli::memory::Pass;
 use crate::cli::output::{Output, command_line, print};
-use crate::cli::problem::Problem;
 use crate::cli::session::{Input, Session, progress};
 use convscope_engine::Tensor;
 use convscope_viz::ascent::{Options, Preset};
@@ -38,7 +38,7 @@ impl Run for ReportArgs {
     const NAME: &'static str = "report";
     const NUMBERS: bool = true;
 
-    fn run(&self, context: &Context) -> Result<(), Problem> {
+    fn run(&self, context: &Context) -> Result<(), CliError> {
         let (common, args) = (context.common, self);
         let mut session = Session::open(context)?;
         let Input { photo: input, shapes } = session.photo(&args.path, &args.image, Pass::Recorded)?;
@@ -105,7 +105,7 @@ impl Run for ReportArgs {
             heat,
         };
         output.numbers("logits", Tensor::from_slice([1, prediction.logits.len()], &prediction.logits)?);
-        output.page("report.html", page.html().map_err(|e| Problem::failure(format!("the page: {e}")))?);
+        output.page("report.html", page.html().map_err(|e| CliError::failure(format!("the page: {e}")))?);
         let written = output.finish()?;
         if common.json {
             let row = |c: &Class| json!({"index": c.index, "name": c.name, "probability": c.probability, "logit": c.logit});
@@ -121,7 +121,7 @@ impl Run for ReportArgs {
 }
 
 /// The photo in a size for the page: pixels of tiny ones stay pixels.
-fn shown(photo: &RgbImage) -> Result<RgbImage, Problem> {
+fn shown(photo: &RgbImage) -> Result<RgbImage, CliError> {
     let (w, h) = photo.dimensions();
     let as_it_is = w.min(h) >= 64 && w.max(h) <= PHOTO;
     Ok(if as_it_is { photo.clone() } else { fit(photo, PHOTO, PHOTO)? })

@@ -9,8 +9,8 @@ use super::table;
 use crate::cli::args::BenchKernelsArgs;
 use crate::cli::commands::Run;
 use crate::cli::context::Context;
+use crate::cli::error::CliError;
 use crate::cli::output::print;
-use crate::cli::problem::Problem;
 use crate::cli::session::progress;
 use convscope_kernels::{Device, cuda, peak};
 use convscope_models::families;
@@ -26,13 +26,13 @@ impl Run for BenchKernelsArgs {
     const NAME: &'static str = "bench";
     const NUMBERS: bool = false;
 
-    fn run(&self, context: &Context) -> Result<(), Problem> {
+    fn run(&self, context: &Context) -> Result<(), CliError> {
         let (common, options) = (context.common, self);
         let networks = networks(common.model.as_deref())?;
         let problems = problems(&networks, usize::from(options.batch), &Filter::new(&options.filter))?;
         if problems.is_empty() {
             let names = networks.iter().map(|n| n.name.as_str()).collect::<Vec<_>>().join(", ");
-            return Err(Problem::usage(format!(
+            return Err(CliError::usage(format!(
                 "no problem of {names} holds all of \"{}\"; wants words such as conv2d.fwd, gemm, layer1.0.conv2, 3x3 or n512",
                 options.filter.join(" ")
             )));
@@ -85,24 +85,24 @@ fn networks(model: Option<&str>) -> Result<Vec<Network>, NetworkError> {
     }
 }
 
-fn earlier(path: &Path) -> Result<Vec<compare::Old>, Problem> {
-    let text = std::fs::read_to_string(path).map_err(|e| Problem::failure(format!("cannot read {}: {e}", path.display())))?;
-    compare::read(&text).map_err(|why| Problem::failure(format!("{} {why}", path.display())))
+fn earlier(path: &Path) -> Result<Vec<compare::Old>, CliError> {
+    let text = std::fs::read_to_string(path).map_err(|e| CliError::failure(format!("cannot read {}: {e}", path.display())))?;
+    compare::read(&text).map_err(|why| CliError::failure(format!("{} {why}", path.display())))
 }
 
 /// A file that has not yet taken its place.
-fn draw(path: &Path, text: &str) -> Result<Pending, Problem> {
+fn draw(path: &Path, text: &str) -> Result<Pending, CliError> {
     Pending::write(path, |out| out.write_all(text.as_bytes())).map_err(|e| cannot_write(path, &e))
 }
 
-fn cannot_write(path: &Path, why: &std::io::Error) -> Problem {
-    Problem::failure(format!("cannot write {}: {why}", path.display()))
+fn cannot_write(path: &Path, why: &std::io::Error) -> CliError {
+    CliError::failure(format!("cannot write {}: {why}", path.display()))
 }
 
 /// Ends with a list, if there is anything in it.
-fn fail(what: &str, list: Vec<String>) -> Result<(), Problem> {
+fn fail(what: &str, list: Vec<String>) -> Result<(), CliError> {
     match list.len() {
         0 => Ok(()),
-        n => Err(Problem::failure(format!("{n} {what}:\n  {}", list.join("\n  ")))),
+        n => Err(CliError::failure(format!("{n} {what}:\n  {}", list.join("\n  ")))),
     }
 }

@@ -1,6 +1,6 @@
 //! The problems: what each layer of a network asks of the kernel tables, forward and backward.
 
-use crate::cli::problem::Problem as Failure;
+use crate::cli::error::CliError;
 use convscope_kernels::bench::{AnyProblem, Problem, Sample, sample};
 use convscope_kernels::conv2d::{self, Conv2dSpec};
 use convscope_kernels::gemm::{Bias, GEMM, GemmSpec};
@@ -43,7 +43,7 @@ impl Filter {
 }
 
 /// The problems of the networks at their own sizes, and square products; equal ones once.
-pub fn problems(networks: &[Network], batch: usize, filter: &Filter) -> Result<Vec<Named>, Failure> {
+pub fn problems(networks: &[Network], batch: usize, filter: &Filter) -> Result<Vec<Named>, CliError> {
     let mut list = List::default();
     for network in networks {
         list.network.clone_from(&network.name);
@@ -102,7 +102,7 @@ impl List {
         }
     }
 
-    fn of_network(&mut self, network: &Network, n: usize) -> Result<(), Failure> {
+    fn of_network(&mut self, network: &Network, n: usize) -> Result<(), CliError> {
         let shapes = network.shapes(network.input.height, network.input.width)?;
         let chains = network.chains(|kind| matches!(kind, LayerKind::Conv2d(_)), &[]);
         for ((id, layer), shape) in network.ids().zip(&shapes) {

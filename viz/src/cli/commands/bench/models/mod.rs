@@ -7,9 +7,9 @@ use super::table::{self, Column, header, left, line, right};
 use crate::cli::args::{BenchModelsArgs, By, Work};
 use crate::cli::commands::Run;
 use crate::cli::context::Context;
+use crate::cli::error::CliError;
 use crate::cli::memory::{Pass, check_memory, system_bytes};
 use crate::cli::output::print;
-use crate::cli::problem::Problem;
 use crate::cli::session::{progress, side_lengths};
 use calls::{Calls, Sums};
 use convscope_engine::optim::Optimizer;
@@ -33,13 +33,13 @@ impl Run for BenchModelsArgs {
     const NAME: &'static str = "bench";
     const NUMBERS: bool = false;
 
-    fn run(&self, context: &Context) -> Result<(), Problem> {
+    fn run(&self, context: &Context) -> Result<(), CliError> {
         let (common, options) = (context.common, self);
         if common.model.is_some() {
-            return Err(Problem::usage("--model: bench models takes names without it, for example `bench models resnet18`"));
+            return Err(CliError::usage("--model: bench models takes names without it, for example `bench models resnet18`"));
         }
         if common.weights.as_ref().is_some_and(|w| w != "random") || common.classes.is_some() {
-            return Err(Problem::usage("--weights, --classes: bench models times the known networks with random weights"));
+            return Err(CliError::usage("--weights, --classes: bench models times the known networks with random weights"));
         }
         let size = side_lengths(&options.size)?;
         // Whatever cannot be done is refused before minutes are spent on what can.
@@ -60,7 +60,7 @@ impl Run for BenchModelsArgs {
         }
         let device = choice.device;
         if options.by.is_some() && device != Device::Cpu {
-            return Err(Problem::usage("--by: a GPU's kernels are not timed one by one; `trace` waits for each"));
+            return Err(CliError::usage("--by: a GPU's kernels are not timed one by one; `trace` waits for each"));
         }
         let bar = progress((networks.len() * cases.len()) as u64, "bench", common.quiet);
         let mut rows = Vec::new();
@@ -121,7 +121,7 @@ struct Taken {
 }
 
 impl Case {
-    fn new(model: Model, [h, w]: [usize; 2], n: usize, by: Option<By>) -> Result<Self, Problem> {
+    fn new(model: Model, [h, w]: [usize; 2], n: usize, by: Option<By>) -> Result<Self, CliError> {
         let Network { input, classes, .. } = &model.network;
         let (c, classes) = (input.channels, classes.len());
         let one_hot: Vec<f32> = (0..n * classes).map(|i| if i % classes == CLASS { 1.0 } else { 0.0 }).collect();
@@ -137,7 +137,7 @@ impl Case {
         })
     }
 
-    fn pass(&mut self, work: Work) -> Result<Taken, Problem> {
+    fn pass(&mut self, work: Work) -> Result<Taken, CliError> {
         match work {
             Work::Forward => self.forward(),
             Work::InputGradient => self.input_gradient(),
@@ -145,7 +145,7 @@ impl Case {
         }
     }
 
-    fn forward(&mut self) -> Result<Taken, Problem> {
+    fn forward(&mut self) -> Result<Taken, CliError> {
         let Case { meter, model, images, .. } = self;
         let pass = || {
             let mut tape = Tape::inference();
@@ -155,7 +155,7 @@ impl Case {
         Ok(meter.taken(pass)?.0)
     }
 
-    fn input_gradient(&mut self) -> Result<Taken, Problem> {
+    fn input_gradient(&mut self) -> Result<Taken, CliError> {
         let Case { meter, model, images, one_hot, .. } = self;
         let pass = || {
             let mut tape = Tape::new();
@@ -167,7 +167,7 @@ impl Case {
         Ok(meter.taken(pass)?.0)
     }
 
-    fn training(&mut self) -> Result<Taken, Problem> {
+    fn training(&mut self) -> Result<Taken, CliError> {
         let Case { meter, model, images, one_hot, optimizer, steps } = self;
         let trained = model.trained();
         let pass = || {
@@ -185,7 +185,7 @@ impl Case {
 
 impl Meter {
     /// Times a pass until the memory of its tape is given back, as it is in use.
-    fn taken<T>(&mut self, pass: impl FnOnce() -> Result<(Tape, T), Problem>) -> Result<(Taken, T), Problem> {
+    fn taken<T>(&mut self, pass: impl FnOnce() -> Result<(Tape, T), CliError>) -> Result<(Taken, T), CliError> {
         let by = self.by;
         let work = || {
             let (tape, made) = pass()?;
@@ -195,7 +195,7 @@ impl Meter {
             let bytes = |calls: &[Call]| calls.iter().map(|c| c.bytes).sum::<u64>();
             let moved = operations().map(|n| bytes(&n.forward) + bytes(&n.backward)).sum();
             let calls = by.map(|by| calls::sums(&tape, by));
-            Ok::<_, Problem>((Taken { seconds: 0.0, kept, moved, calls }, made))
+            Ok::<_, CliError>((Taken { seconds: 0.0, kept, moved, calls }, made))
         };
         let (done, seconds) = match &mut self.clock {
             Some(clock) => clock.seconds(work)?,
@@ -226,7 +226,7 @@ fn median(numbers: &mut [f64]) -> f64 {
     0.5 * (numbers[(numbers.len() - 1) / 2] + numbers[numbers.len() / 2])
 }
 
-fn measure(case: &mut Case, work: Work, repeats: usize) -> Result<Measured, Problem> {
+fn measure(case: &mut Case, work: Work, repeats: usize) -> Result<Measured, CliError> {
     let device = case.model.device;
     let repeating = case.images.shape()[0] == 1 && work != Work::Training;
     // Linux forgets the highest memory so far on this word; where it may not be said, that number would be of another case.

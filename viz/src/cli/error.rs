@@ -12,31 +12,31 @@ use convscope_viz::draw::DrawError;
 
 /// Why a command ended.
 #[derive(Debug)]
-pub struct Problem {
+pub struct CliError {
     /// 2 for something typed wrong, 1 for everything else.
     pub code: u8,
     /// One line; a list of tensors may follow.
     pub message: String,
 }
 
-impl Problem {
+impl CliError {
     /// Something was typed wrong.
     pub fn usage(message: impl Into<String>) -> Self {
-        Problem { code: 2, message: message.into() }
+        CliError { code: 2, message: message.into() }
     }
 
     /// Something went wrong.
     pub fn failure(message: impl Into<String>) -> Self {
-        Problem { code: 1, message: message.into() }
+        CliError { code: 1, message: message.into() }
     }
 }
 
 macro_rules! codes {
     ($($error:ty => $code:expr),* $(,)?) => {
-        $(impl From<$error> for Problem {
+        $(impl From<$error> for CliError {
             fn from(e: $error) -> Self {
                 #[allow(clippy::redundant_closure_call)]
-                Problem { code: ($code)(&e), message: e.to_string() }
+                CliError { code: ($code)(&e), message: e.to_string() }
             }
         })*
     };
