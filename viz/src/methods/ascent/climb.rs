@@ -1,7 +1,7 @@
 //! The ascent of one channel, apart from the network.
 
-use super::canvas::Canvas;
 use super::options::{Keep, Normalise, Options, Shown, Start, StepRule};
+use super::parameterisation::Parameterisation;
 use super::wobble::Movement;
 use super::{Ascent, AscentError, penalty};
 use convscope_engine::Tensor;
@@ -32,10 +32,15 @@ pub(super) struct Climb {
 }
 
 impl Climb {
-    pub(super) fn new(channel: usize, canvas: &Canvas, options: &Options, shape: [usize; 3]) -> Result<Self, AscentError> {
+    pub(super) fn new(
+        channel: usize,
+        parameterisation: &Parameterisation,
+        options: &Options,
+        shape: [usize; 3],
+    ) -> Result<Self, AscentError> {
         let word = philox(options.seed, channel as u64).map(u64::from);
         let (start_stream, wobble_stream) = (word[0] << 32 | word[1], word[2] << 32 | word[3]);
-        let parameters = canvas.start(options, shape, start_stream, 0)?;
+        let parameters = parameterisation.start(options, shape, start_stream, 0)?;
         let adam = match options.step {
             StepRule::Adam { rate, eps } => Some(Optimizer::new(Rule::Adam {
                 lr: f64::from(rate),
@@ -52,7 +57,7 @@ impl Climb {
             channel,
             score: f32::NEG_INFINITY,
             shape,
-            image: canvas.image(&parameters)?,
+            image: parameterisation.image(&parameters)?,
             parameters: Tensor::from_slice(shape, &parameters)?,
             best: None,
             adam,
@@ -76,7 +81,13 @@ impl Climb {
     }
 
     /// Takes note of the score of the present image and goes one step along its gradient.
-    pub(super) fn step(&mut self, canvas: &Canvas, options: &Options, score: f32, grad: Vec<f32>) -> Result<(), AscentError> {
+    pub(super) fn step(
+        &mut self,
+        parameterisation: &Parameterisation,
+        options: &Options,
+        score: f32,
+        grad: Vec<f32>,
+    ) -> Result<(), AscentError> {
         if self.skipped {
             return Ok(());
         }
@@ -87,21 +98,21 @@ impl Climb {
             self.best = Some((score, self.image.clone()));
         }
         if self.dead && self.attempts < ATTEMPTS && matches!(options.start, Start::Normal { .. }) {
-            return self.restart(canvas, options);
+            return self.restart(parameterisation, options);
         }
-        let grad = canvas.adjoint(&self.image, normalised(penalised(grad, &self.image, options), options.normalise))?;
+        let grad = parameterisation.adjoint(&self.image, normalised(penalised(grad, &self.image, options), options.normalise))?;
         self.advance(options, grad)?;
-        self.image = canvas.image(self.parameters.f32())?;
+        self.image = parameterisation.image(self.parameters.f32())?;
         // The Keras blog steps first and looks at the loss then.
         self.skipped = options.skip_at_or_below.is_some_and(|limit| score <= limit);
         Ok(())
     }
 
     /// Near grey many a ReLU is closed that a picture of more contrast opens.
-    fn restart(&mut self, canvas: &Canvas, options: &Options) -> Result<(), AscentError> {
-        let parameters = canvas.start(options, self.shape, self.start_stream, self.attempts)?;
+    fn restart(&mut self, parameterisation: &Parameterisation, options: &Options) -> Result<(), AscentError> {
+        let parameters = parameterisation.start(options, self.shape, self.start_stream, self.attempts)?;
         self.attempts += 1;
-        self.image = canvas.image(&parameters)?;
+        self.image = parameterisation.image(&parameters)?;
         self.parameters = Tensor::from_slice(self.shape, &parameters)?;
         Ok(())
     }

@@ -18,10 +18,10 @@
 //! # Ok::<_, Box<dyn std::error::Error>>(())
 //! ```
 
-mod canvas;
 mod climb;
 mod error;
 mod options;
+mod parameterisation;
 mod penalty;
 mod plan;
 #[cfg(test)]

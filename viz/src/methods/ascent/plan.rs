@@ -1,8 +1,8 @@
 //! A batch of channels through the network: scores, gradients, steps.
 
-use super::canvas::Canvas;
 use super::climb::Climb;
 use super::options::{InputSpace, Keep, Objective, Options};
+use super::parameterisation::Parameterisation;
 use super::wobble::Movement;
 use super::{Ascent, AscentError};
 use convscope_engine::{Rules, Tape, Tensor, Var};
@@ -15,7 +15,7 @@ pub(super) struct Plan<'a> {
     model: &'a Model,
     layer: LayerId,
     options: &'a Options,
-    canvas: Canvas,
+    parameterisation: Parameterisation,
     /// Shape of the images, `[c, h, w]`.
     image: [usize; 3],
     /// Values of one image that a channel of the layer has, and those of them that the score is the mean of.
@@ -72,7 +72,7 @@ impl<'a> Plan<'a> {
             model,
             layer,
             options,
-            canvas: Canvas::new(options),
+            parameterisation: Parameterisation::new(options),
             image: [c, h, w],
             plane: map[0] * map[1],
             scored,
@@ -83,7 +83,7 @@ impl<'a> Plan<'a> {
 
     /// The whole ascent of some channels; `report` gets the number of steps done and the mean score.
     pub(super) fn run(&self, channels: &[usize], report: &mut dyn FnMut(usize, f32)) -> Result<Vec<Ascent>, AscentError> {
-        let start = |channel: &usize| Climb::new(*channel, &self.canvas, self.options, self.image);
+        let start = |channel: &usize| Climb::new(*channel, &self.parameterisation, self.options, self.image);
         let mut climbs = channels.iter().map(start).collect::<Result<Vec<_>, _>>()?;
         for step in 0..self.options.steps {
             let movements: Vec<Movement> = climbs.iter().map(|climb| climb.movement(self.options, step)).collect();
@@ -91,7 +91,7 @@ impl<'a> Plan<'a> {
             let mut pass = self.forward(&climbs, seen, step)?;
             let grads = self.backward(&mut pass, &climbs, step)?;
             for (((climb, movement), grad), score) in climbs.iter_mut().zip(&movements).zip(grads).zip(&pass.scores) {
-                climb.step(&self.canvas, self.options, *score, movement.adjoint(&grad, self.options.size))?;
+                climb.step(&self.parameterisation, self.options, *score, movement.adjoint(&grad, self.options.size))?;
             }
             report(step + 1, pass.scores.iter().sum::<f32>() / pass.scores.len() as f32);
         }
