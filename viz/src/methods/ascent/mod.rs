@@ -18,12 +18,12 @@
 //! # Ok::<_, Box<dyn std::error::Error>>(())
 //! ```
 
-mod climb;
 mod error;
 mod options;
 mod parameterisation;
 mod penalty;
 mod plan;
+mod run;
 #[cfg(test)]
 mod tests;
 mod wobble;
@@ -73,7 +73,7 @@ pub struct Progress {
     pub score: f32,
 }
 
-/// Climbs for each of `channels` of `layer`, [`Options::batch`] of them at a time; results are in the order of `channels`.
+/// Optimises an image for each of `channels` of `layer`, [`Options::batch`] of them at a time; results are in the order of `channels`.
 ///
 /// `progress` is called after every step.
 ///

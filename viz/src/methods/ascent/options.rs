@@ -212,7 +212,7 @@ impl Preset {
 
     /// The recipe for a network.
     ///
-    /// `Default` climbs in the space of Fourier waves and decorrelated colours by Adam, with movements of the image that grow
+    /// `Default` optimises in the space of Fourier waves and decorrelated colours by Adam, with movements of the image that grow
     /// with its size, a little total variation and L2, and keeps the best image. Adam's eps is far above the usual: it keeps
     /// fine waves that hardly matter to the score from growing as fast as those that do.
     ///

@@ -16,8 +16,8 @@ use indicatif::ProgressBar;
 /// Side of a channel's map on the page, about.
 const MAP: u32 = 128;
 
-/// Climbs for one layer after the other.
-pub struct Climber<'a> {
+/// Ascents in one layer after the other.
+pub struct AscentRunner<'a> {
     pub session: &'a Session,
     pub options: &'a Options,
     /// Counts steps of pictures.
@@ -25,7 +25,7 @@ pub struct Climber<'a> {
     pub output: &'a mut Output,
 }
 
-impl Climber<'_> {
+impl AscentRunner<'_> {
     fn ascend(&mut self, layer: LayerId, channels: &[usize]) -> Result<Vec<Ascent>, CliError> {
         let (before, batch) = (self.bar.position(), self.options.batch);
         let model = self.session.model.fused(&[layer])?;

@@ -71,9 +71,9 @@ impl Run for ReportArgs {
             .collect();
         let pictures = heat.maps.len() + chosen.iter().map(|(_, channels)| channels.len()).sum::<usize>();
         let bar = progress((pictures * options.steps) as u64, "ascent", common.quiet || common.json);
-        let mut climb = ascents::Climber { session: &session, options: &options, bar: &bar, output: &mut output };
-        let excited = climb.classes(&heat.maps)?;
-        let stages = chosen.iter().map(|(f, channels)| climb.stage(f, channels, &name)).collect::<Result<Vec<_>, _>>()?;
+        let mut runner = ascents::AscentRunner { session: &session, options: &options, bar: &bar, output: &mut output };
+        let excited = runner.classes(&heat.maps)?;
+        let stages = chosen.iter().map(|(f, channels)| runner.stage(f, channels, &name)).collect::<Result<Vec<_>, _>>()?;
         bar.finish_and_clear();
 
         let timings = match args.no_timings {

@@ -1,4 +1,4 @@
-//! The ascent of one channel, apart from the network.
+//! The optimisation run of one channel, apart from the network.
 
 use super::options::{Keep, Normalise, Options, Shown, Start, StepRule};
 use super::parameterisation::Parameterisation;
@@ -12,7 +12,7 @@ use convscope_kernels::random::philox;
 const ATTEMPTS: u32 = 9;
 
 /// Parameters, image and history of one channel. Nothing here knows of other channels.
-pub(super) struct Climb {
+pub(super) struct AscentRun {
     pub(super) channel: usize,
     pub(super) score: f32,
     shape: [usize; 3],
@@ -31,7 +31,7 @@ pub(super) struct Climb {
     skipped: bool,
 }
 
-impl Climb {
+impl AscentRun {
     pub(super) fn new(
         channel: usize,
         parameterisation: &Parameterisation,
@@ -53,7 +53,7 @@ impl Climb {
             })),
             StepRule::Gradient { .. } => None,
         };
-        Ok(Climb {
+        Ok(AscentRun {
             channel,
             score: f32::NEG_INFINITY,
             shape,
@@ -146,7 +146,7 @@ impl Climb {
     }
 
     pub(super) fn finish(self, shown: Shown) -> Ascent {
-        let Climb { channel, image, shape, score, losses, dead, skipped, .. } = self;
+        let AscentRun { channel, image, shape, score, losses, dead, skipped, .. } = self;
         Ascent { channel, image, shape, shown, score, losses, dead, skipped }
     }
 }
