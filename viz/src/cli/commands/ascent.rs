@@ -158,7 +158,7 @@ fn options(session: &Session, args: &AscentArgs, seed: u64) -> Result<Options, C
     o.steps = args.steps.unwrap_or(o.steps);
     o.tv = args.tv.unwrap_or(o.tv);
     o.l2 = args.l2.unwrap_or(o.l2);
-    o.wobble.jitter = args.jitter.unwrap_or(o.wobble.jitter);
+    o.transform.jitter = args.jitter.unwrap_or(o.transform.jitter);
     if let (Some(lr), StepRule::Gradient { rate } | StepRule::Adam { rate, .. }) = (args.lr, &mut o.step) {
         *rate = lr;
     }

@@ -26,10 +26,10 @@ mod plan;
 mod run;
 #[cfg(test)]
 mod tests;
-mod wobble;
+mod transform;
 
 pub use error::AscentError;
-pub use options::{InputSpace, Keep, Normalise, Objective, Options, Parameters, Preset, Shown, Start, StepRule, Wobble};
+pub use options::{InputSpace, Keep, Normalise, Objective, Options, Parameters, Preset, RandomTransform, Shown, Start, StepRule};
 
 use convscope_kernels::cuda;
 use convscope_models::Model;

@@ -3,7 +3,7 @@
 use super::options::{InputSpace, Keep, Objective, Options};
 use super::parameterisation::Parameterisation;
 use super::run::AscentRun;
-use super::wobble::Movement;
+use super::transform::Transform;
 use super::{Ascent, AscentError};
 use convscope_engine::{Rules, Tape, Tensor, Var};
 use convscope_kernels::DType;
@@ -86,12 +86,12 @@ impl<'a> Plan<'a> {
         let start = |channel: &usize| AscentRun::new(*channel, &self.parameterisation, self.options, self.image);
         let mut runs = channels.iter().map(start).collect::<Result<Vec<_>, _>>()?;
         for step in 0..self.options.steps {
-            let movements: Vec<Movement> = runs.iter().map(|run| run.movement(self.options, step)).collect();
-            let seen = runs.iter().zip(&movements).map(|(c, m)| m.apply(c.image(), self.options.size)).collect();
+            let transforms: Vec<Transform> = runs.iter().map(|run| run.transform(self.options, step)).collect();
+            let seen = runs.iter().zip(&transforms).map(|(c, m)| m.apply(c.image(), self.options.size)).collect();
             let mut pass = self.forward(&runs, seen, step)?;
             let grads = self.backward(&mut pass, &runs, step)?;
-            for (((run, movement), grad), score) in runs.iter_mut().zip(&movements).zip(grads).zip(&pass.scores) {
-                run.step(&self.parameterisation, self.options, *score, movement.adjoint(&grad, self.options.size))?;
+            for (((run, transform), grad), score) in runs.iter_mut().zip(&transforms).zip(grads).zip(&pass.scores) {
+                run.step(&self.parameterisation, self.options, *score, transform.adjoint(&grad, self.options.size))?;
             }
             report(step + 1, pass.scores.iter().sum::<f32>() / pass.scores.len() as f32);
         }

@@ -2,7 +2,7 @@
 
 use super::options::{Keep, Normalise, Options, Shown, Start, StepRule};
 use super::parameterisation::Parameterisation;
-use super::wobble::Movement;
+use super::transform::Transform;
 use super::{Ascent, AscentError, penalty};
 use convscope_engine::Tensor;
 use convscope_engine::optim::{Optimizer, Rule};
@@ -23,7 +23,7 @@ pub(super) struct AscentRun {
     /// Adam's moments, if that is the rule.
     adam: Option<Optimizer>,
     start_stream: u64,
-    wobble_stream: u64,
+    transform_stream: u64,
     /// Starts drawn so far.
     attempts: u32,
     losses: Vec<f32>,
@@ -39,7 +39,7 @@ impl AscentRun {
         shape: [usize; 3],
     ) -> Result<Self, AscentError> {
         let word = philox(options.seed, channel as u64).map(u64::from);
-        let (start_stream, wobble_stream) = (word[0] << 32 | word[1], word[2] << 32 | word[3]);
+        let (start_stream, transform_stream) = (word[0] << 32 | word[1], word[2] << 32 | word[3]);
         let parameters = parameterisation.start(options, shape, start_stream, 0)?;
         let adam = match options.step {
             StepRule::Adam { rate, eps } => Some(Optimizer::new(Rule::Adam {
@@ -62,7 +62,7 @@ impl AscentRun {
             best: None,
             adam,
             start_stream,
-            wobble_stream,
+            transform_stream,
             attempts: 1,
             losses: Vec::with_capacity(options.steps),
             dead: true,
@@ -75,9 +75,13 @@ impl AscentRun {
         &self.image
     }
 
-    /// This channel's movement at a step.
-    pub(super) fn movement(&self, options: &Options, step: usize) -> Movement {
-        if options.wobble.is_still() { Movement::STILL } else { Movement::draw(&options.wobble, self.wobble_stream, step) }
+    /// This channel's transform at a step.
+    pub(super) fn transform(&self, options: &Options, step: usize) -> Transform {
+        if options.transform.is_identity() {
+            Transform::IDENTITY
+        } else {
+            Transform::draw(&options.transform, self.transform_stream, step)
+        }
     }
 
     /// Takes note of the score of the present image and goes one step along its gradient.
