@@ -21,7 +21,7 @@
 //! |---|---|
 //! | [`Photo`], [`batch`] | a photo's file as a network takes it |
 //! | [`predict`], [`features`], [`filters`], [`gradcam`], [`ascent`], [`timings`] | the methods |
-//! | [`tour`] | default layers to show |
+//! | [`default_layers`] | default layers to show |
 //! | [`Map`] | numbers over a plane, and their resize |
 //! | [`draw`] | colour maps, overlays, grids, figures, PNG files |
 //! | `report` | one HTML page about a network and a photo (feature `report`) |
@@ -36,5 +36,5 @@ mod photo;
 pub mod report;
 
 pub use map::{Map, MapError};
-pub use methods::{VizError, ascent, features, filters, gradcam, predict, timings, tour};
+pub use methods::{VizError, ascent, default_layers, features, filters, gradcam, predict, timings};
 pub use photo::{Photo, batch};

@@ -48,7 +48,7 @@ pub struct Options {
     pub skip_at_or_below: Option<f32>,
     /// How the result is to be shown.
     pub shown: Shown,
-    /// Of the start and the transform; each channel has streams of its own.
+    /// Of the start and the transforms; each channel has streams of its own.
     pub seed: u64,
     /// Channels that run through the network together. Changes memory and speed, and results by rounding only: another kernel may
     /// be the fastest for another number of images.
@@ -171,7 +171,7 @@ impl RandomTransform {
 /// Which image is the result, and which score goes with it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Keep {
-    /// The image of the highest score; the score is measured again on it, without transform.
+    /// The image of the highest score; the score is measured again on it, without a transform.
     Best,
     /// The image after the last step; the score is the one measured before that step, as the recipes print and sort it.
     Last,

@@ -23,7 +23,7 @@ use convscope_viz::features::features;
 use convscope_viz::predict::Prediction;
 use convscope_viz::report::{Class, Picture, Report, Timings};
 use convscope_viz::timings::layer_times;
-use convscope_viz::{features, tour};
+use convscope_viz::{default_layers, features};
 use image::RgbImage;
 use serde_json::json;
 
@@ -52,8 +52,8 @@ impl Run for ReportArgs {
         let (prediction, heat) = heat::heat(&session, args, &input.input, &photo, &mut output)?;
         let classes: Vec<Class> = prediction.top(TOP).into_iter().map(|c| class(&session, &prediction, c)).collect();
 
-        let stages = tour::stages(network, &shapes);
-        let waypoints = tour::waypoints(network, &shapes);
+        let stages = default_layers::stages(network, &shapes);
+        let waypoints = default_layers::waypoints(network, &shapes);
         let layers: Vec<_> = stages.iter().chain(waypoints.iter().filter(|id| !stages.contains(id))).copied().collect();
         let (found, _) = features(&session.model.fused_once(&layers), &input.input, &layers)?;
         let maps = waypoints.iter().filter_map(|id| found.iter().find(|f| f.layer == *id));

@@ -1,4 +1,4 @@
-//! Which layers of a network are worth a look, for who has not named any.
+//! Default layers to show: the last one of each resolution, and the activations on the way.
 
 use convscope_models::network::{LayerId, LayerKind, Network, ScopeKind, Shape};
 
@@ -8,7 +8,7 @@ use convscope_models::network::{LayerId, LayerKind, Network, ScopeKind, Shape};
 /// `shapes` are those of [`Network::shapes`] at the size of the image.
 ///
 /// ```
-/// use convscope_viz::tour::stages;
+/// use convscope_viz::default_layers::stages;
 /// let network = convscope_models::families::build("vgg16", None)?;
 /// let layers = stages(&network, &network.shapes(224, 224)?);
 /// assert_eq!(network[layers[0]].name, "features.3");
