@@ -1,6 +1,6 @@
 //! Draws one of every kind of figure from made-up numbers: `cargo run --example draw_gallery -- FOLDER [PHOTO]`.
 
-use convscope_viz::draw::png::{Facts, save};
+use convscope_viz::draw::png::{Metadata, save};
 use convscope_viz::draw::{
     Bar, BarList, Cell, Colormap, Figure, Grid, Limits, Order, Overlay, Panel, Panels, Pixels, Range, ScaleBar, Scope, Theme,
     deprocess, tile,
@@ -80,8 +80,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         None => scene(500, 375),
     };
     let write = |name: &str, picture: &RgbImage| {
-        let facts = Facts { title: name.into(), ..Facts::default() };
-        save(&folder.join(Path::new(name).with_extension("png")), picture, &facts)
+        let metadata = Metadata { title: name.into(), ..Metadata::default() };
+        save(&folder.join(Path::new(name).with_extension("png")), picture, &metadata)
     };
     let figure = |title: &str| Figure::new(title).metadata("seed 0 · made-up numbers · convscope");
 

@@ -211,14 +211,14 @@ impl Session {
         Ok(self.network().select(text)?)
     }
 
-    /// Facts that every picture of this session carries.
-    pub fn facts(&self, more: &[(&str, Value)]) -> Map<String, Value> {
+    /// Metadata that every picture of this session carries.
+    pub fn metadata(&self, more: &[(&str, Value)]) -> Map<String, Value> {
         let common = [("model", json!(self.network().name)), ("weights", json!(self.weights)), ("seed", json!(self.seed))];
-        super::output::facts(&common.into_iter().chain(more.iter().cloned()).collect::<Vec<_>>())
+        super::output::metadata(&common.into_iter().chain(more.iter().cloned()).collect::<Vec<_>>())
     }
 
     /// The line at the bottom of a picture.
-    pub fn metadata(&self, more: &str) -> String {
+    pub fn credit(&self, more: &str) -> String {
         credit(&self.weights, more)
     }
 }

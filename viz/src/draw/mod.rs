@@ -6,7 +6,7 @@
 //! * [`overlay`] brings a heat [`Map`](crate::Map) onto a photo, [`deprocess`] a tensor into a picture.
 //! * [`Figure`] puts a [`Grid`] of maps or a row of [`Panels`] on a page, with a title, scale bars and a line of metadata.
 //! * [`Roofline`] plots rates under the roofs of a machine, as SVG.
-//! * [`png`] writes the page with the facts inside and beside it.
+//! * [`png`] writes the page with the metadata inside and beside it.
 //!
 //! Lengths in this module are logical pixels; [`Theme::zoom`] real pixels stand for one, so that text stays sharp on a
 //! projector.

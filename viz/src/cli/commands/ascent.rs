@@ -69,19 +69,19 @@ impl Run for AscentArgs {
             .iter()
             .map(|a| json!({"channel": a.channel, "score": a.score, "dead": a.dead, "skipped": a.skipped}))
             .collect();
-        let facts = [
+        let metadata = [
             ("layer", json!(name)),
             ("preset", json!(preset)),
             ("options", json!(format!("{options:?}"))),
             ("skipped", json!(skipped)),
             ("channels", json!(scores)),
         ];
-        let mut output = Output::new(common, session.facts(&[]));
+        let mut output = Output::new(common, session.metadata(&[]));
         let one = if results.len() == 1 { results[0].channel.to_string() } else { String::new() };
         for (i, page_image) in page.iter().enumerate() {
             let number = if page.len() > 1 { (i + 1).to_string() } else { String::new() };
             let preset = if args.preset == AscentPreset::Default { "" } else { &preset };
-            output.picture(&["ascent", &network.name, name, &one, preset, &number], &title, page_image, &facts)?;
+            output.picture(&["ascent", &network.name, name, &one, preset, &number], &title, page_image, &metadata)?;
         }
         let [c, h, w] = results[0].shape;
         let images: Vec<f32> = results.iter().flat_map(|a| &a.image).copied().collect();
@@ -214,7 +214,7 @@ fn figure(session: &Session, title: &str, layer: LayerId, shown: usize, tried: O
     let from = if let Start::Image(_) = options.start { " · from an image" } else { "" };
     Figure::new(title)
         .subtitle(format!("the pictures that excite {which} · score: {what}"))
-        .metadata(session.metadata(&format!("seed {} · {} steps{from}", options.seed, options.steps)))
+        .metadata(session.credit(&format!("seed {} · {} steps{from}", options.seed, options.steps)))
 }
 
 fn grid<'a>(session: &Session, layer: LayerId, results: &[Ascent], pictures: &'a [RgbImage]) -> Grid<'a> {

@@ -121,7 +121,7 @@ impl Run for EvalArgs {
         if sum.images == 0 {
             return Err(CliError::failure(format!("none of the images in {} could be read", options.dir.display())));
         }
-        let mut output = Output::new(common, session.facts(&[("images", json!(options.dir.to_string_lossy()))]));
+        let mut output = Output::new(common, session.metadata(&[("images", json!(options.dir.to_string_lossy()))]));
         draw(&session, &tally, &mut output, options, common.dark)?;
         let answers = among.map_or(session.labels.len(), |among| among.len());
         let table = table(&session, &tally, sum, tells_top5(answers));
@@ -215,8 +215,8 @@ fn draw(session: &Session, tally: &Tally, output: &mut Output, options: &EvalArg
     let network = &session.network().name;
     let theme = if dark { Theme::dark() } else { Theme::light() };
     let about = format!("{} images of {} · top-1 {:.2} %", sum.images, options.dir.display(), percent(sum.top1, sum.images));
-    let figure = |title: &str| Figure::new(title).subtitle(about.clone()).metadata(session.metadata("")).theme(theme.clone());
-    let facts = [("counts", json!({"images": sum.images, "top1": sum.top1, "top5": sum.top5}))];
+    let figure = |title: &str| Figure::new(title).subtitle(about.clone()).metadata(session.credit("")).theme(theme.clone());
+    let metadata = [("counts", json!({"images": sum.images, "top1": sum.top1, "top5": sum.top5}))];
 
     // Classes that neither occur nor were said would only be in the way.
     let occurs = |c: &usize| tally.counts[*c].images > 0 || (0..classes).any(|row| tally.confusion[row * classes + c] > 0.0);
@@ -227,7 +227,7 @@ fn draw(session: &Session, tally: &Tally, output: &mut Output, options: &EvalArg
     let matrix = Matrix::shares(&shares, &names, ["the folder says", "the network says"])?;
     let bar = ScaleBar::new(matrix.colormap, Some(matrix.range), "share of the class's images; none is blank");
     let title = format!("Confusion matrix · {network}");
-    output.picture(&["confusion", network], &title, &figure(&title).stack(&[&matrix, &bar])?, &facts)?;
+    output.picture(&["confusion", network], &title, &figure(&title).stack(&[&matrix, &bar])?, &metadata)?;
 
     if tally.mistakes.is_empty() {
         return Ok(());
@@ -243,7 +243,7 @@ fn draw(session: &Session, tally: &Tally, output: &mut Output, options: &EvalArg
     let list: Vec<_> = tally.mistakes.iter().map(describe).collect();
     let title = format!("Most confident mistakes · {network}");
     for page in figure(&title).grid(&grid)? {
-        output.picture(&["mistakes", network], &title, &page, &[facts[0].clone(), ("mistakes", json!(list))])?;
+        output.picture(&["mistakes", network], &title, &page, &[metadata[0].clone(), ("mistakes", json!(list))])?;
     }
     Ok(())
 }

@@ -32,7 +32,7 @@ impl Run for FeaturesArgs {
         layers.retain(|layer| seen.insert(*layer));
         let (found, _) = features(&session.model.fused_once(&layers), &image, &layers)?;
         let stem = path.file_stem().unwrap_or_default().to_string_lossy();
-        let mut output = Output::new(common, session.facts(&[("image", json!(path.to_string_lossy()))]));
+        let mut output = Output::new(common, session.metadata(&[("image", json!(path.to_string_lossy()))]));
         let mut report = Vec::new();
         for maps in &found {
             let name = network[maps.layer].name.as_str();
@@ -45,7 +45,7 @@ impl Run for FeaturesArgs {
                 _ => pages(&session, &title, path, maps, &channels, scope, common.dark)?,
             };
             let dead = maps.channels().filter(|m| m.iter().all(|v| *v == 0.0)).count();
-            let facts = json!({"layer": name, "shape": [c, h, w], "dead_channels": dead, "sort": format!("{:?}", look.sort), "scale": look.scale, "preset": look.preset.map(|_| "chollet1")});
+            let metadata = json!({"layer": name, "shape": [c, h, w], "dead_channels": dead, "sort": format!("{:?}", look.sort), "scale": look.scale, "preset": look.preset.map(|_| "chollet1")});
             for (i, page) in pages.iter().enumerate() {
                 let number = if pages.len() > 1 { (i + 1).to_string() } else { String::new() };
                 let look = if look.preset.is_some() { "chollet1" } else { "" };
@@ -53,10 +53,10 @@ impl Run for FeaturesArgs {
                     &["features", &network.name, name, &stem, look, &number],
                     &title,
                     page,
-                    &[("features", facts.clone())],
+                    &[("features", metadata.clone())],
                 )?;
             }
-            report.push(facts);
+            report.push(metadata);
         }
         let pictures = output.finish()?;
         if common.json {
@@ -100,7 +100,7 @@ fn pages(
     let size = if h * w == 1 { format!("{c} units") } else { format!("{c} channels of {w}×{h}") };
     let figure = Figure::new(title)
         .subtitle(format!("{file} · {kind} · {size}{shown}"))
-        .metadata(session.metadata(""))
+        .metadata(session.credit(""))
         .theme(if dark { Theme::dark() } else { Theme::light() });
     let all: Vec<&[f32]> = maps.channels().collect();
     if h * w == 1 {

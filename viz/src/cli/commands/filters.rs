@@ -4,7 +4,7 @@ use crate::cli::args::{Common, FiltersArgs};
 use crate::cli::commands::Run;
 use crate::cli::context::Context;
 use crate::cli::error::CliError;
-use crate::cli::output::{Output, facts, print};
+use crate::cli::output::{Output, metadata, print};
 use crate::cli::session::{Session, credit, weights};
 use convscope_engine::Tensor;
 use convscope_models::text::{nearest, one_line};
@@ -20,7 +20,7 @@ impl Run for FiltersArgs {
 
     fn run(&self, context: &Context) -> Result<(), CliError> {
         let (common, layer, tensor) = (context.common, self.layer.as_deref(), self.tensor.as_deref());
-        let Subject { of, kind, name, one, filters: found, credit, facts } = match tensor {
+        let Subject { of, kind, name, one, filters: found, credit, metadata } = match tensor {
             Some(text) => of_file(common, text)?,
             None => of_network(context, layer)?,
         };
@@ -39,7 +39,7 @@ impl Run for FiltersArgs {
             Some(filter) => slices(&figure, &found, filter)?,
             None => figure.grid(&Drawn::new(&found)?.grid())?,
         };
-        let mut output = Output::new(common, facts);
+        let mut output = Output::new(common, metadata);
         for (i, page) in pages.iter().enumerate() {
             let number = if pages.len() > 1 { (i + 1).to_string() } else { String::new() };
             output.picture(&["filters", &of, &format!("{name}{what}"), &number], &title, page, &[])?;
@@ -65,7 +65,7 @@ struct Subject {
     one: Option<usize>,
     filters: Filters,
     credit: String,
-    facts: Map<String, Value>,
+    metadata: Map<String, Value>,
 }
 
 /// The filters of a layer, or of the first convolution.
@@ -82,8 +82,8 @@ fn of_network(context: &Context, layer: Option<&str>) -> Result<Subject, CliErro
         }
     };
     let (of, name, filters) = (network.name.clone(), network[layer].name.clone(), filters(&session.model, layer)?);
-    let facts = session.facts(&[("layer", json!(name)), ("shape", json!(filters.size))]);
-    Ok(Subject { of, kind: "layer", name, one, filters, credit: session.metadata(""), facts })
+    let metadata = session.metadata(&[("layer", json!(name)), ("shape", json!(filters.size))]);
+    Ok(Subject { of, kind: "layer", name, one, filters, credit: session.credit(""), metadata })
 }
 
 /// A tensor of the weights' file, of whatever network.
@@ -110,9 +110,9 @@ fn of_file(common: &Common, text: &str) -> Result<Subject, CliError> {
     if let Some(filter) = one.filter(|filter| *filter >= count) {
         return Err(CliError::usage(format!("--tensor {text}: {name} has {count} filters, so none is number {filter}")));
     }
-    let facts = facts(&[("weights", json!(weights)), ("tensor", json!(name)), ("shape", json!(filters.size))]);
+    let metadata = metadata(&[("weights", json!(weights)), ("tensor", json!(name)), ("shape", json!(filters.size))]);
     let of = weights.rsplit('/').next().unwrap_or_default().to_string();
-    Ok(Subject { of, kind: "tensor", name, one, filters, credit: credit(&weights, ""), facts })
+    Ok(Subject { of, kind: "tensor", name, one, filters, credit: credit(&weights, ""), metadata })
 }
 
 /// A picture of each filter, and what its shades stand for.

@@ -33,7 +33,7 @@ impl Run for GradcamArgs {
         let layer_name = network[layer].name.as_str();
         let stem = path.file_stem().unwrap_or_default().to_string_lossy();
         let mut output =
-            Output::new(common, session.facts(&[("image", json!(path.to_string_lossy())), ("layer", json!(layer_name))]));
+            Output::new(common, session.metadata(&[("image", json!(path.to_string_lossy())), ("layer", json!(layer_name))]));
         let look = match preset {
             None => "",
             Some(CamPreset::Chollet1) => "chollet1",
@@ -44,7 +44,7 @@ impl Run for GradcamArgs {
             let name = session.class_name(cam.class);
             let title = format!("Grad-CAM · {} · {layer_name}", network.name);
             let page = figure(&session, &title, &photo.shown, &prediction, cam, preset, common.dark)?;
-            let facts = json!({
+            let metadata = json!({
                 "preset": preset.map(|_| look), "class": cam.class, "name": name, "logit": prediction.logits[cam.class], "probability": prediction.probabilities[cam.class],
                 "map_min_before_relu": cam.signed[0], "map_max": cam.signed[1].max(0.0), "map_size": cam.map.size(),
             });
@@ -52,17 +52,17 @@ impl Run for GradcamArgs {
                 &["gradcam", &network.name, layer_name, &stem, &name, look],
                 &title,
                 &page,
-                &[("target", facts.clone())],
+                &[("target", metadata.clone())],
             )?;
             let CamLook { overlay, .. } = cam_look(preset);
-            overlays.push((name, overlay.apply(&photo.shown, &cam.heatmap)?, facts.clone()));
-            report.push(facts);
+            overlays.push((name, overlay.apply(&photo.shown, &cam.heatmap)?, metadata.clone()));
+            report.push(metadata);
         }
         // The overlays alone, pixel for pixel: for whoever lays out a page.
-        for (name, overlay, facts) in overlays {
+        for (name, overlay, metadata) in overlays {
             let title = format!("Grad-CAM overlay · {} · {layer_name}", network.name);
             let parts = ["gradcam", &network.name, layer_name, &stem, &name, look, "overlay"];
-            output.picture(&parts, &title, &overlay, &[("target", facts)])?;
+            output.picture(&parts, &title, &overlay, &[("target", metadata)])?;
         }
         // One class: [h,w]; several: [k,h,w].
         let stack = |part: fn(&GradCam) -> &Map| {
@@ -137,7 +137,7 @@ fn figure(
     let [h, w] = cam.map.size();
     let mut figure = Figure::new(title)
         .subtitle(format!("target: {name} · p = {p:.3} · logit {:.2}", prediction.logits[cam.class]))
-        .metadata(session.metadata(&format!("map {w}×{h}, drawn bilinearly")))
+        .metadata(session.credit(&format!("map {w}×{h}, drawn bilinearly")))
         .theme(if dark { Theme::dark() } else { Theme::light() });
     if let Some(text) = nothing_for(cam) {
         figure = figure.warning(text);

@@ -27,7 +27,7 @@ impl Run for PredictArgs {
         let model = if images.len() == 1 { session.model.fused_once(&[]) } else { session.model.fused(&[])? };
         let class = gradient.flatten().map(|text| session.class(text)).transpose()?;
         let names: Vec<String> = images.iter().map(|p| p.display().to_string()).collect();
-        let mut output = Output::new(common, session.facts(&[("images", json!(names))]));
+        let mut output = Output::new(common, session.metadata(&[("images", json!(names))]));
         let (mut results, mut logits, mut dx): (Vec<Prediction>, Vec<f32>, Vec<Tensor>) = Default::default();
         let pass = if gradient.is_some() { Pass::Recorded } else { Pass::Inference };
         for path in images {

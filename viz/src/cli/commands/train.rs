@@ -5,7 +5,7 @@ use crate::cli::commands::Run;
 use crate::cli::context::Context;
 use crate::cli::error::CliError;
 use crate::cli::memory::{Pass, check_memory, system_bytes};
-use crate::cli::output::{Output, facts, print};
+use crate::cli::output::{Output, metadata, print};
 use crate::cli::session::{network_and_weights, progress, tells_top5};
 use convscope_models::labels::Labels;
 use convscope_models::network::{Classes, LayerId, Network, Selection};
@@ -215,7 +215,7 @@ fn curves(trainer: &Trainer, common: &Common) -> Result<(), CliError> {
         .metadata(format!("{epochs} epochs, batch {batch}, seed {seed} · {SOFTWARE}"))
         .theme(if common.dark { Theme::dark() } else { Theme::light() })
         .stack(&[&Row { blocks: charts.iter().map(|c| c as &dyn Block).collect(), gap: 24 }])?;
-    let mut output = Output::new(&Common { quiet: true, ..common.clone() }, facts(&[("recipe", json!(trainer.recipe))]));
+    let mut output = Output::new(&Common { quiet: true, ..common.clone() }, metadata(&[("recipe", json!(trainer.recipe))]));
     output.picture(&["curves"], &title, &page, &[])?;
     output.finish().map(drop)
 }

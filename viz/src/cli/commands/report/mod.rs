@@ -47,7 +47,7 @@ impl Run for ReportArgs {
         let path = args.path.to_string_lossy();
         let name = args.path.file_name().map_or_else(|| path.clone(), |name| name.to_string_lossy()).into_owned();
         let photo = shown(&input.shown)?;
-        let mut output = Output::new(common, session.facts(&[("image", json!(path))]));
+        let mut output = Output::new(common, session.metadata(&[("image", json!(path))]));
 
         let (prediction, heat) = heat::heat(&session, args, &input.input, &photo, &mut output)?;
         let classes: Vec<Class> = prediction.top(TOP).into_iter().map(|c| class(&session, &prediction, c)).collect();
