@@ -145,7 +145,7 @@ fn network(name: &str) {
             if let Some(layer) = key.strip_prefix(&format!("{case}.cam.")) {
                 let id = model.network.select(layer).unwrap().layer;
                 let (_, maps) = grad_cam(&model, &image, id, Targets::Classes(&[class])).unwrap();
-                close(&format!("{name} {key}"), &maps[0].heatmap.values, &floats(&file, key), 1e-3);
+                close(&format!("{name} {key}"), maps[0].heatmap.values(), &floats(&file, key), 1e-3);
             }
         }
     }

@@ -27,6 +27,7 @@ mod load;
 pub mod model;
 pub mod network;
 pub mod onnx;
+mod open;
 pub mod preprocess;
 pub mod text;
 pub mod train;

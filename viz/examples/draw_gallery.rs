@@ -1,10 +1,11 @@
 //! Draws one of every kind of figure from made-up numbers: `cargo run --example draw_gallery -- FOLDER [PHOTO]`.
 
-use convscope_viz::draw::png::{Facts, save};
+use convscope_viz::draw::png::{Metadata, save};
 use convscope_viz::draw::{
     Bar, BarList, Cell, Colormap, Figure, Grid, Limits, Order, Overlay, Panel, Panels, Pixels, Range, ScaleBar, Scope, Theme,
     deprocess, tile,
 };
+use convscope_viz::{Map, MapError};
 use image::RgbImage;
 use std::path::{Path, PathBuf};
 
@@ -36,13 +37,13 @@ fn scene(w: u32, h: u32) -> RgbImage {
     })
 }
 
-fn heat(h: usize, w: usize, sign: f32) -> Vec<f32> {
+fn heat(h: usize, w: usize, sign: f32) -> Result<Map, MapError> {
     let value = |i: usize| {
         let (y, x) = ((i / w) as f32 / (h - 1) as f32, (i % w) as f32 / (w - 1) as f32);
         let at = |cx: f32, cy: f32, s: f32| (-((x - cx).powi(2) + (y - cy).powi(2)) * s).exp();
         at(0.6, 0.45, 14.0) + sign * 0.7 * at(0.15, 0.8, 30.0)
     };
-    (0..h * w).map(value).collect()
+    Map::new((0..h * w).map(value).collect(), h, w)
 }
 
 fn bars(target: usize) -> Option<BarList> {
@@ -57,27 +58,17 @@ fn bars(target: usize) -> Option<BarList> {
     Some(BarList { heading: "Top 5 classes".into(), bars: bars.collect(), full: 1.0 })
 }
 
-fn heat_panels<'a>(photo: &'a RgbImage, values: &'a [f32], h: usize, w: usize, style: Overlay) -> Vec<Panel<'a>> {
+fn heat_panels<'a>(photo: &'a RgbImage, map: &'a Map, style: Overlay) -> Vec<Panel<'a>> {
     vec![
         Panel::Picture { caption: "Input".into(), picture: photo },
         Panel::Heat {
             caption: "Heat map".into(),
-            values,
-            h,
-            w,
+            map,
             colormap: Colormap::Inferno,
             range: None,
             quantity: "evidence for the class".into(),
         },
-        Panel::Overlay {
-            caption: "Overlay".into(),
-            photo,
-            values,
-            h,
-            w,
-            style,
-            contours: matches!(style, Overlay::Proportional(_)),
-        },
+        Panel::Overlay { caption: "Overlay".into(), photo, map, style, contours: matches!(style, Overlay::Proportional(_)) },
     ]
 }
 
@@ -89,8 +80,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         None => scene(500, 375),
     };
     let write = |name: &str, picture: &RgbImage| {
-        let facts = Facts { title: name.into(), ..Facts::default() };
-        save(&folder.join(Path::new(name).with_extension("png")), picture, &facts)
+        let metadata = Metadata { title: name.into(), ..Metadata::default() };
+        save(&folder.join(Path::new(name).with_extension("png")), picture, &metadata)
     };
     let figure = |title: &str| Figure::new(title).metadata("seed 0 · made-up numbers · convscope");
 
@@ -139,32 +130,30 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     write("plain_chollet1", &tile(&pictures, 8, 8, 5, Order::ColumnMajor)?)?;
 
     // Heat maps: a large photo, a tall one, a tiny one; signed; nothing found; the looks of other tools.
-    let values = heat(7, 7, 1.0);
+    let values = heat(7, 7, 1.0)?;
     let style = Overlay::Proportional(Colormap::Inferno);
     let cam = "Grad-CAM · vgg16 · block5_conv3 · tabby cat (281) p=.831";
-    let page = |photo: &RgbImage, values: &[f32], h: usize, w: usize, style: Overlay, figure: Figure| {
-        figure.panels(&Panels { panels: heat_panels(photo, values, h, w, style), bars: bars(0) })
+    let page = |photo: &RgbImage, map: &Map, style: Overlay, figure: Figure| {
+        figure.panels(&Panels { panels: heat_panels(photo, map, style), bars: bars(0) })
     };
-    write("gradcam", &page(&photo, &values, 7, 7, style, figure(cam))?)?;
-    write("gradcam_dark", &page(&photo, &values, 7, 7, style, figure(cam).theme(Theme::dark()))?)?;
-    write("gradcam_turbo", &page(&photo, &values, 7, 7, Overlay::Proportional(Colormap::Turbo), figure(cam))?)?;
-    write("gradcam_tall", &page(&scene(300, 800), &values, 7, 7, style, figure(cam))?)?;
+    write("gradcam", &page(&photo, &values, style, figure(cam))?)?;
+    write("gradcam_dark", &page(&photo, &values, style, figure(cam).theme(Theme::dark()))?)?;
+    write("gradcam_turbo", &page(&photo, &values, Overlay::Proportional(Colormap::Turbo), figure(cam))?)?;
+    write("gradcam_tall", &page(&scene(300, 800), &values, style, figure(cam))?)?;
     let tiny = image::imageops::resize(&photo, 32, 32, image::imageops::FilterType::Triangle);
-    write("gradcam_cifar", &page(&tiny, &heat(8, 8, 1.0), 8, 8, style, figure(cam))?)?;
+    write("gradcam_cifar", &page(&tiny, &heat(8, 8, 1.0)?, style, figure(cam))?)?;
     let nothing =
         figure(cam).warning("No positive evidence for this class: every contribution is zero or negative (minimum −2.31).");
-    write("gradcam_nothing", &page(&photo, &[0.0; 49], 7, 7, style, nothing)?)?;
+    write("gradcam_nothing", &page(&photo, &Map::new(vec![0.0; 49], 7, 7)?, style, nothing)?)?;
     for (name, style) in
         [("chollet1", Overlay::Chollet1), ("pytorch", Overlay::Pytorch), ("blend", Overlay::Blend(Colormap::Turbo, 0.5))]
     {
-        write(&format!("gradcam_{name}"), &page(&photo, &values, 7, 7, style, figure(cam))?)?;
+        write(&format!("gradcam_{name}"), &page(&photo, &values, style, figure(cam))?)?;
     }
-    let signed = heat(14, 14, -1.0);
+    let signed = heat(14, 14, -1.0)?;
     let signed = Panel::Heat {
         caption: "Contributions".into(),
-        values: &signed,
-        h: 14,
-        w: 14,
+        map: &signed,
         colormap: Colormap::RdBu,
         range: None,
         quantity: String::new(),

@@ -1,18 +1,40 @@
-//! Looking into convolutional networks.
+//! A microscope for convolutional networks: methods that compute, drawings that show.
 //!
-//! Each method is a function from a network, an image and options to numbers ([`predict`], [`features`], [`filters`], [`gradcam`],
-//! [`ascent`], [`timings`]); [`tour`] picks layers for who does not know a network; [`draw`] turns numbers into pictures, [`report`] both
-//! into a page; the `convscope` binary does the reading and writing. No method touches a file.
+//! A method is a function from a model, an image and options to numbers. A drawing turns numbers into a picture and knows no network.
+//!
+//! ```
+//! use convscope_models::Model;
+//! use convscope_viz::Photo;
+//! use convscope_viz::draw::{Colormap, Overlay};
+//! use convscope_viz::gradcam::{Targets, grad_cam};
+//!
+//! let model = Model::builtin()?;
+//! let photo = Photo::open("sample:cat", &model.network)?;
+//! let layer = model.network.cam_layer().unwrap();
+//! let (prediction, maps) = grad_cam(&model, &photo.input, layer, Targets::Best(1))?;
+//! let picture = Overlay::Proportional(Colormap::Inferno).apply(&photo.shown, &maps[0].heatmap)?;
+//! assert_eq!((picture.dimensions(), maps[0].class), (photo.shown.dimensions(), prediction.best()));
+//! # Ok::<_, Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`Photo`], [`batch`] | a photo's file as a network takes it |
+//! | [`predict`], [`features`], [`filters`], [`gradcam`], [`ascent`], [`timings`] | the methods |
+//! | [`default_layers`] | default layers to show |
+//! | [`Map`] | numbers over a plane, and their resize |
+//! | [`draw`] | colour maps, overlays, grids, figures, PNG files |
+//! | `report` | one HTML page about a network and a photo (feature `report`) |
+//!
+//! The feature `cli` (on by default) builds the `convscope` binary; a library user switches it off with `default-features = false`.
 
-pub mod ascent;
 pub mod draw;
-mod error;
-pub mod features;
-pub mod filters;
-pub mod gradcam;
-pub mod predict;
+mod map;
+mod methods;
+mod photo;
+#[cfg(feature = "report")]
 pub mod report;
-pub mod timings;
-pub mod tour;
 
-pub use error::VizError;
+pub use map::{Map, MapError};
+pub use methods::{VizError, ascent, default_layers, features, filters, gradcam, predict, timings};
+pub use photo::{Photo, batch};

@@ -1,7 +1,7 @@
 //! The same pictures on a CUDA device as on the CPU: on a GPU where there is one, else on the emulated device.
 
-use convscope_models::engine::Tensor;
-use convscope_models::engine::kernels::{Device, cuda};
+use convscope_engine::Tensor;
+use convscope_kernels::{Device, cuda};
 use convscope_models::fill::fill_image;
 use convscope_models::{Model, Source, families, load};
 use convscope_viz::ascent::{Options, Preset, ascend};
@@ -42,7 +42,7 @@ fn pictures(model: &Model) -> Vec<(String, Vec<f32>, f32)> {
     all.push(("input gradient".to_string(), gradient.f32().to_vec(), NUMBERS));
 
     let (_, maps) = grad_cam(&model.fused(&[layers[1]]).unwrap(), &image, layers[1], Targets::Classes(&[0, 5])).unwrap();
-    all.extend(maps.into_iter().map(|m| (format!("Grad-CAM of {}", m.class), m.heatmap.values, NUMBERS)));
+    all.extend(maps.into_iter().map(|m| (format!("Grad-CAM of {}", m.class), m.heatmap.values().to_vec(), NUMBERS)));
 
     let (found, _) = features(&model.fused_once(&layers), &image, &layers).unwrap();
     let values = |f: &convscope_viz::features::Features| f.channels().flatten().copied().collect();

@@ -1,10 +1,14 @@
 //! What can be typed.
 
 mod bench;
+mod pictures;
 mod report;
 mod train;
 
 pub use bench::{BenchCommand, BenchKernelsArgs, BenchModelsArgs, By, Work};
+pub use pictures::{
+    AscentArgs, AscentInput, AscentPreset, CamPreset, FeaturesArgs, FeaturesPreset, FiltersArgs, GradcamArgs, Sort,
+};
 pub use report::ReportArgs;
 pub use train::{TrainArgs, TrainMethod};
 
@@ -88,123 +92,60 @@ pub struct ImageArgs {
 #[derive(Subcommand, Debug)]
 pub enum Command {
     /// Table of layers: name, type, output shape, parameters, multiply-adds
-    Summary {
-        #[command(flatten)]
-        image: ImageArgs,
-        /// Print the graph in Graphviz's language instead
-        #[arg(long)]
-        dot: bool,
-    },
+    Summary(SummaryArgs),
     /// Top classes of photos with their probabilities
-    Predict {
-        #[arg(value_name = "IMAGE", default_values = SAMPLES.map(|s| s.name))]
-        images: Vec<PathBuf>,
-        #[command(flatten)]
-        image: ImageArgs,
-        /// How many classes to show
-        #[arg(long, default_value_t = 5, value_name = "K", value_parser = positive)]
-        top: usize,
-        /// With --raw: also the gradient of the class's logit with respect to the image, as `dx`
-        #[arg(long)]
-        input_gradient: bool,
-        /// The class of --input-gradient: index or name (default: the predicted one)
-        #[arg(long, value_name = "CLASS", requires = "input_gradient")]
-        class: Option<String>,
-    },
+    Predict(PredictArgs),
     /// Teaches a network the classes of a folder: DIR/train/CLASS/*.jpg and DIR/val/CLASS/*.jpg, or DIR/CLASS/*.jpg
     Train(TrainArgs),
     /// Accuracy on a folder DIR/CLASS/*.jpg, a confusion matrix and the most confident mistakes
     Eval(EvalArgs),
     /// Weights as pictures: the first layer in colour, any layer as grey slices
-    Filters {
-        /// Convolution, or LAYER:FILTER for the slices of one filter (default: the first)
-        #[arg(short, long, value_name = "LAYER[:FILTER]")]
-        layer: Option<String>,
-        /// Four-dimensional tensor of the weights' file instead, or NAME:FILTER; works for any network, known or not
-        #[arg(long, value_name = "NAME[:FILTER]", conflicts_with = "layer")]
-        tensor: Option<String>,
-    },
+    Filters(FiltersArgs),
     /// What a file of weights holds, known network or not: tensors, statistics, dead and duplicate filters, NaN; a guess at the network
-    Inspect {
-        /// A file of weights or hf:owner/repo[/file] [default: what -w says, or builtin]
-        #[arg(value_name = "FILE|hf:OWNER/REPO")]
-        file: Option<String>,
-    },
+    Inspect(InspectArgs),
     /// Feature maps of one layer, several or all
-    Features {
-        #[arg(value_name = "IMAGE", default_value = SAMPLES[0].name)]
-        path: PathBuf,
-        #[command(flatten)]
-        image: ImageArgs,
-        /// Layers by name, scope, Keras name or index, with commas; also all, convs, last-conv
-        #[arg(short, long, default_value = "convs", value_name = "LAYERS")]
-        layer: String,
-        /// Order of the channels
-        #[arg(long, value_enum, default_value_t)]
-        sort: Sort,
-        /// Range of the colours: shared over the layer, per-image (each map its own), or a,b
-        #[arg(long, default_value = "shared", value_name = "shared|per-image|A,B")]
-        scale: String,
-        /// The look of a well-known notebook instead
-        #[arg(long, value_enum, conflicts_with_all = ["scale", "dark"])]
-        preset: Option<FeaturesPreset>,
-    },
+    Features(FeaturesArgs),
     /// The picture that excites a channel or a class
     Ascent(AscentArgs),
     /// Class heat map: input, map, overlay
-    Gradcam {
-        #[arg(value_name = "IMAGE", default_value = SAMPLES[0].name)]
-        path: PathBuf,
-        #[command(flatten)]
-        image: ImageArgs,
-        /// Classes by index or name, with commas (default: the predicted one)
-        #[arg(short, long, value_name = "CLASS,..")]
-        class: Option<String>,
-        /// The best K classes instead
-        #[arg(long, value_name = "K", value_parser = positive, conflicts_with = "class")]
-        top: Option<usize>,
-        /// Layer whose maps are weighted (default: the last one that still has a place in the image)
-        #[arg(short, long, value_name = "LAYER")]
-        layer: Option<String>,
-        /// The look of a well-known tool instead of our own
-        #[arg(long, value_enum)]
-        preset: Option<CamPreset>,
-    },
+    Gradcam(GradcamArgs),
     /// One page about a network and a photo: predictions, heat maps, gradient ascent, filters, feature maps, timings
     Report(ReportArgs),
     /// The recorded tape of a pass: what ran, for how long, through which kernel
-    Trace {
-        #[arg(value_name = "IMAGE", default_value = SAMPLES[0].name)]
-        path: PathBuf,
-        #[command(flatten)]
-        image: ImageArgs,
-        /// Also the backward pass of the predicted class's logit, to the image
-        #[arg(long)]
-        backward: bool,
-        /// As `predict` runs it: batch-norm, addition and ReLU within the convolution before them
-        #[arg(long)]
-        fused: bool,
-        /// Format
-        #[arg(long, value_enum, default_value_t)]
-        format: TraceFormat,
-    },
+    Trace(TraceArgs),
     /// How fast this machine is at what networks do
-    Bench {
-        #[command(subcommand)]
-        command: BenchCommand,
-    },
+    #[command(subcommand)]
+    Bench(BenchCommand),
     /// Networks that are known, and where their weights are
-    Models,
+    Models(ModelsArgs),
     /// Any weights file to safetensors (with -m: names and shapes of that network)
-    Convert {
-        #[arg(value_name = "FROM")]
-        from: String,
-        #[arg(value_name = "TO.safetensors")]
-        to: PathBuf,
-        /// Type of the numbers
-        #[arg(long, value_enum, default_value_t)]
-        dtype: SaveAs,
-    },
+    Convert(ConvertArgs),
+}
+
+#[derive(ClapArgs, Debug, Clone)]
+pub struct SummaryArgs {
+    #[command(flatten)]
+    pub image: ImageArgs,
+    /// Print the graph in Graphviz's language instead
+    #[arg(long)]
+    pub dot: bool,
+}
+
+#[derive(ClapArgs, Debug, Clone)]
+pub struct PredictArgs {
+    #[arg(value_name = "IMAGE", default_values = SAMPLES.map(|s| s.name))]
+    pub images: Vec<PathBuf>,
+    #[command(flatten)]
+    pub image: ImageArgs,
+    /// How many classes to show
+    #[arg(long, default_value_t = 5, value_name = "K", value_parser = positive)]
+    pub top: usize,
+    /// With --raw: also the gradient of the class's logit with respect to the image, as `dx`
+    #[arg(long)]
+    pub input_gradient: bool,
+    /// The class of --input-gradient: index or name (default: the predicted one)
+    #[arg(long, value_name = "CLASS", requires = "input_gradient")]
+    pub class: Option<String>,
 }
 
 #[derive(ClapArgs, Debug, Clone)]
@@ -225,94 +166,41 @@ pub struct EvalArgs {
 }
 
 #[derive(ClapArgs, Debug, Clone)]
-pub struct AscentArgs {
-    /// Layer, or LAYER:CHANNEL (default: the last one that still has a place in the image)
-    #[arg(short, long, value_name = "LAYER[:CHANNEL]", conflicts_with = "class")]
-    pub layer: Option<String>,
-    /// Classes by index or name, with commas
-    #[arg(short, long, value_name = "CLASS,..")]
-    pub class: Option<String>,
-    /// Channels: 5 or 0-15 or 3,7,9 or all (default: the first 16, or all that the preset shows)
-    #[arg(long, value_name = "LIST", conflicts_with = "class")]
-    pub channels: Option<String>,
-    /// Recipe
-    #[arg(long, value_enum, default_value_t)]
-    pub preset: AscentPreset,
-    /// Steps of ascent
-    #[arg(long, value_name = "N")]
-    pub steps: Option<usize>,
-    /// Size of the picture in pixels
-    #[arg(long, value_name = "N|HxW")]
-    pub size: Option<String>,
-    /// Step size
-    #[arg(long, value_name = "X")]
-    pub lr: Option<f32>,
-    /// Weight of total variation
-    #[arg(long, value_name = "X")]
-    pub tv: Option<f32>,
-    /// Weight of the squared distance from grey
-    #[arg(long, value_name = "X")]
-    pub l2: Option<f32>,
-    /// Largest shift before each step, in pixels
-    #[arg(long, value_name = "N")]
-    pub jitter: Option<usize>,
-    /// What the network is given: the picture normalised as photos are, or its numbers as they are (Keras' weights)
-    #[arg(long, value_enum, default_value_t)]
-    pub input: AscentInput,
-    /// Start from this image instead of noise; with few --steps it stays recognisable
-    #[arg(long, value_name = "IMAGE")]
-    pub start: Option<PathBuf>,
-    /// Show the best first
+pub struct InspectArgs {
+    /// A file of weights or hf:owner/repo[/file] [default: what -w says, or builtin]
+    #[arg(value_name = "FILE|hf:OWNER/REPO")]
+    pub file: Option<String>,
+}
+
+#[derive(ClapArgs, Debug, Clone)]
+pub struct TraceArgs {
+    #[arg(value_name = "IMAGE", default_value = SAMPLES[0].name)]
+    pub path: PathBuf,
+    #[command(flatten)]
+    pub image: ImageArgs,
+    /// Also the backward pass of the predicted class's logit, to the image
     #[arg(long)]
-    pub sort: bool,
-    /// Keep only the best N
-    #[arg(long, value_name = "N", value_parser = positive)]
-    pub best: Option<usize>,
+    pub backward: bool,
+    /// As `predict` runs it: batch-norm, addition and ReLU within the convolution before them
+    #[arg(long)]
+    pub fused: bool,
+    /// Format
+    #[arg(long, value_enum, default_value_t)]
+    pub format: TraceFormat,
 }
 
-#[derive(ValueEnum, Debug, Clone, Copy, Default, PartialEq)]
-pub enum Sort {
-    /// By number
-    #[default]
-    Index,
-    /// Largest mean first
-    Mean,
-    /// Sparsest last
-    Sparsity,
-}
+#[derive(ClapArgs, Debug, Clone)]
+pub struct ModelsArgs {}
 
-#[derive(ValueEnum, Debug, Clone, Copy, PartialEq)]
-pub enum FeaturesPreset {
-    /// Each channel standardised to 64 x + 128, viridis, 16 a row, no gap
-    Chollet1,
-}
-
-#[derive(ValueEnum, Debug, Clone, Copy, PartialEq)]
-pub enum CamPreset {
-    /// Chollet's book of 2017: jet at .4 added to the photo
-    Chollet1,
-    /// pytorch-grad-cam: jet and photo half and half
-    Pytorch,
-}
-
-#[derive(ValueEnum, Debug, Clone, Copy, Default, PartialEq)]
-pub enum AscentPreset {
-    /// Our own
-    #[default]
-    Default,
-    /// Chollet's book of 2017, section 5.4
-    Chollet1,
-    /// The Keras blog of 2016
-    Kerasblog,
-    /// keras.io, 2020
-    KerasIo,
-}
-
-#[derive(ValueEnum, Debug, Clone, Copy, Default, PartialEq)]
-pub enum AscentInput {
-    #[default]
-    Normalised,
-    Raw,
+#[derive(ClapArgs, Debug, Clone)]
+pub struct ConvertArgs {
+    #[arg(value_name = "FROM")]
+    pub from: String,
+    #[arg(value_name = "TO.safetensors")]
+    pub to: PathBuf,
+    /// Type of the numbers
+    #[arg(long, value_enum, default_value_t)]
+    pub dtype: SaveAs,
 }
 
 #[derive(ValueEnum, Debug, Clone, Copy, Default, PartialEq)]

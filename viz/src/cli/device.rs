@@ -1,9 +1,9 @@
 //! `--device` and `--precision`: where to compute, and how exactly on tensor cores.
 
 use super::args::Common;
-use super::problem::Problem;
-use convscope_models::engine::kernels::cuda::precision::Precision;
-use convscope_models::engine::kernels::{Device, cuda};
+use super::error::CliError;
+use convscope_kernels::cuda::precision::Precision;
+use convscope_kernels::{Device, cuda};
 
 /// Where to compute, and why not on a GPU if `auto` did not take one.
 #[derive(Clone, Debug)]
@@ -31,7 +31,7 @@ impl Choice {
 }
 
 /// What was typed; a device that cannot be used is an error, except under `auto`.
-pub fn choose(common: &Common) -> Result<Choice, Problem> {
+pub fn choose(common: &Common) -> Result<Choice, CliError> {
     let text = common.device.as_str();
     let choice = |device, because| Ok(Choice { device, because, auto: text == "auto" });
     let wanted = match text {
@@ -39,26 +39,26 @@ pub fn choose(common: &Common) -> Result<Choice, Problem> {
         "auto" | "cuda" => Device::Cuda(0),
         _ => match text.strip_prefix("cuda:").and_then(|n| n.parse().ok()) {
             Some(ordinal) => Device::Cuda(ordinal),
-            None => return Err(Problem::usage(format!("--device {text}: wants auto, cpu or cuda:N"))),
+            None => return Err(CliError::usage(format!("--device {text}: wants auto, cpu or cuda:N"))),
         },
     };
     match cuda::queue(wanted) {
         Ok(_) => choice(wanted, None),
         Err(e) if text == "auto" => {
             let reason = match e {
-                convscope_models::engine::kernels::Error::Device { reason, .. } => reason,
+                convscope_kernels::Error::Device { reason, .. } => reason,
                 other => other.to_string(),
             };
             choice(Device::Cpu, Some(reason))
         }
-        Err(e) => Err(Problem::failure(format!("--device {text}: {e}"))),
+        Err(e) => Err(CliError::failure(format!("--device {text}: {e}"))),
     }
 }
 
 /// The rounding that was typed.
-pub fn precision(common: &Common) -> Result<Precision, Problem> {
+pub fn precision(common: &Common) -> Result<Precision, CliError> {
     let found = Precision::ALL.into_iter().find(|p| p.to_string() == common.precision);
     let names = || Precision::ALL.map(|p| p.to_string()).join(", ");
-    let wrong = || Problem::usage(format!("--precision {}: wants one of {}", common.precision, names()));
+    let wrong = || CliError::usage(format!("--precision {}: wants one of {}", common.precision, names()));
     found.ok_or_else(wrong)
 }

@@ -2,23 +2,22 @@
 
 pub mod args;
 mod commands;
+mod context;
 mod device;
+mod error;
 mod memory;
 mod output;
-mod problem;
 mod session;
 
-use args::{Args, Common};
+use args::Args;
 use clap::Parser;
 use clap::error::ErrorKind;
-use convscope_models::engine::kernels::cuda::precision::{Precision, with_precision};
-use convscope_models::engine::kernels::table;
-use problem::Problem;
+use context::Context;
+use convscope_kernels::cuda::precision::with_precision;
+use convscope_kernels::table;
+use error::CliError;
 use std::io::Write;
 use std::process::ExitCode;
-
-/// Stack of a thread: what the main thread has.
-const STACK: usize = 8 << 20;
 
 /// Runs what was typed.
 pub fn main() -> ExitCode {
@@ -29,15 +28,16 @@ pub fn main() -> ExitCode {
             let _ = e.print();
             return ExitCode::from(if e.use_stderr() { 2 } else { 0 });
         }
-        Err(e) => return end(&Problem::usage(one_line(&e))),
+        Err(e) => return end(&CliError::usage(one_line(&e))),
     };
     // On a thread of the pool: from outside, each kernel would put the caller to sleep and have it woken.
-    let run = |(precision, choices): (Precision, Vec<table::Choice>)| {
-        rayon::scope(|_| with_precision(precision, || table::with_forced(&choices, || commands::run(&args))))
+    let run = |context: Context| {
+        let command = || table::with_forced(&context.forced, || commands::run(&args.command, &context));
+        rayon::scope(|_| with_precision(context.precision, command))
     };
-    match prepare(&args.common).and_then(run) {
+    match Context::prepare(&args.common).and_then(run) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(problem) => end(&problem),
+        Err(error) => end(&error),
     }
 }
 
@@ -46,21 +46,10 @@ fn is_help(kind: ErrorKind) -> bool {
     matches!(kind, DisplayHelp | DisplayHelpOnMissingArgumentOrSubcommand | DisplayVersion)
 }
 
-fn end(problem: &Problem) -> ExitCode {
+fn end(error: &CliError) -> ExitCode {
     // The exit code speaks where stderr is closed.
-    let _ = writeln!(std::io::stderr(), "error: {}", problem.message);
-    ExitCode::from(problem.code)
-}
-
-/// Threads and device; the precision and the forced kernels.
-fn prepare(common: &Common) -> Result<(Precision, Vec<table::Choice>), Problem> {
-    let precision = device::precision(common)?;
-    device::choose(common)?;
-    let threads = common.threads.map_or(0, usize::from); // 0: as many as there are cores
-    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).stack_size(STACK).build_global();
-    pool.map_err(|e| Problem::failure(format!("cannot start the threads: {e}")))?;
-    table::check_environment()?;
-    Ok((precision, table::parse_choices(common.kernel.as_deref().unwrap_or_default())?))
+    let _ = writeln!(std::io::stderr(), "error: {}", error.message);
+    ExitCode::from(error.code)
 }
 
 /// clap's report in one line: the error and its hint.

@@ -1,9 +1,9 @@
 //! What a command writes: collected first, then written all at once, so that a failure leaves nothing half-written.
 
-use super::problem::Problem;
-use convscope_models::engine::Tensor;
+use super::error::CliError;
+use convscope_engine::Tensor;
 use convscope_models::weights::{SaveType, TensorToSave, WeightsError, write_safetensors};
-use convscope_viz::draw::png::{self, Batch, Facts};
+use convscope_viz::draw::png::{self, Batch, Metadata};
 use image::RgbImage;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
@@ -16,36 +16,36 @@ pub struct Output {
     folder: PathBuf,
     raw: Option<PathBuf>,
     quiet: bool,
-    /// Facts that every picture of the command shares.
-    facts: Map<String, Value>,
+    /// Metadata that every picture of the command shares.
+    metadata: Map<String, Value>,
     files: Vec<(PathBuf, Vec<u8>)>,
     tensors: Vec<(String, Tensor)>,
 }
 
 impl Output {
-    pub fn new(common: &super::args::Common, facts: Map<String, Value>) -> Self {
+    pub fn new(common: &super::args::Common, metadata: Map<String, Value>) -> Self {
         Output {
             folder: common.out.clone(),
             raw: common.raw.clone(),
             quiet: common.quiet || common.json,
-            facts,
+            metadata,
             files: Vec::new(),
             tensors: Vec::new(),
         }
     }
 
-    /// A picture and the facts beside it. `parts` become the file's name.
-    pub fn picture(&mut self, parts: &[&str], title: &str, image: &RgbImage, details: &[(&str, Value)]) -> Result<(), Problem> {
+    /// A picture and the metadata beside it. `parts` become the file's name.
+    pub fn picture(&mut self, parts: &[&str], title: &str, image: &RgbImage, details: &[(&str, Value)]) -> Result<(), CliError> {
         let mut name = parts.iter().map(|p| file_part(p)).filter(|p| !p.is_empty()).collect::<Vec<_>>().join("-");
         let taken = |n: &str| self.files.iter().any(|(p, _)| p.file_stem().is_some_and(|s| s == n));
         if taken(&name) {
             name = (2..).map(|i| format!("{name}-{i}")).find(|n| !taken(n)).unwrap_or(name);
         }
-        let mut facts = Facts { title: title.to_string(), details: self.facts.clone() };
-        facts.details.extend(details.iter().map(|(k, v)| (k.to_string(), v.clone())));
+        let mut metadata = Metadata { title: title.to_string(), details: self.metadata.clone() };
+        metadata.details.extend(details.iter().map(|(k, v)| (k.to_string(), v.clone())));
         let path = self.folder.join(format!("{name}.png"));
-        self.files.push((path.clone(), png::encode(image, &facts)?));
-        let json = serde_json::to_string_pretty(&facts.to_json()).unwrap_or_default() + "\n";
+        self.files.push((path.clone(), png::encode(image, &metadata)?));
+        let json = serde_json::to_string_pretty(&metadata.to_json()).unwrap_or_default() + "\n";
         self.files.push((path.with_extension("json"), json.into_bytes()));
         Ok(())
     }
@@ -63,7 +63,7 @@ impl Output {
     }
 
     /// Writes all files or none and says where. Returns the paths of pictures and pages.
-    pub fn finish(self) -> Result<Vec<String>, Problem> {
+    pub fn finish(self) -> Result<Vec<String>, CliError> {
         let pictures = self.files.iter().map(|(p, _)| p).filter(|p| p.extension().is_some_and(|e| e != "json"));
         let pictures: Vec<String> = pictures.map(|p| p.display().to_string()).collect();
         // The numbers take their place when the pictures can no longer fail for want of space or permission.
@@ -71,11 +71,11 @@ impl Output {
         if let Some(path) = &self.raw {
             let tensors: Vec<TensorToSave> =
                 self.tensors.iter().map(|(name, t)| TensorToSave { name, shape: t.shape(), values: t.f32() }).collect();
-            let facts = Value::Object(self.facts.clone()).to_string();
-            let metadata = BTreeMap::from([("convscope".to_string(), facts)]);
+            let metadata = Value::Object(self.metadata.clone()).to_string();
+            let metadata = BTreeMap::from([("convscope".to_string(), metadata)]);
             write_safetensors(path, &tensors, SaveType::F32, &metadata).map_err(|e| match e {
                 // They are not weights here.
-                WeightsError::Write { path, reason } => Problem::failure(format!("cannot write {}: {reason}", path.display())),
+                WeightsError::Write { path, reason } => CliError::failure(format!("cannot write {}: {reason}", path.display())),
                 other => other.into(),
             })?;
         }
@@ -90,17 +90,17 @@ impl Output {
 }
 
 /// Prints a result, with one newline at its end. A reader that has left (`convscope models | head -1`) has what it wanted.
-pub fn print(text: impl Display) -> Result<(), Problem> {
+pub fn print(text: impl Display) -> Result<(), CliError> {
     let text = text.to_string();
     let mut out = std::io::stdout().lock();
     match writeln!(out, "{}", text.trim_end_matches('\n')).and_then(|()| out.flush()) {
-        Err(e) if e.kind() != ErrorKind::BrokenPipe => Err(Problem::failure(format!("cannot write to standard output: {e}"))),
+        Err(e) if e.kind() != ErrorKind::BrokenPipe => Err(CliError::failure(format!("cannot write to standard output: {e}"))),
         _ => Ok(()),
     }
 }
 
-/// Facts that every picture carries.
-pub fn facts(entries: &[(&str, Value)]) -> Map<String, Value> {
+/// Metadata that every picture carries.
+pub fn metadata(entries: &[(&str, Value)]) -> Map<String, Value> {
     let first = std::iter::once(("command".to_string(), json!(command_line())));
     first.chain(entries.iter().map(|(k, v)| (k.to_string(), v.clone()))).collect()
 }

@@ -1,17 +1,18 @@
 //! From what was typed to a network, its weights, its classes and an image.
 
 use super::args::{Common, ImageArgs};
-use super::device::{self, Choice};
+use super::context::Context;
+use super::device::Choice;
+use super::error::CliError;
 use super::memory::{Pass, check_memory};
-use super::problem::Problem;
-use convscope_models::engine::Tensor;
 use convscope_models::keras;
 use convscope_models::labels::Labels;
-use convscope_models::network::{Classes, Network, Selection};
-use convscope_models::preprocess::{Prepared, Preprocess, Resize, prepare_file};
+use convscope_models::network::{Classes, Network, Selection, Shape};
+use convscope_models::preprocess::{Preprocess, Resize};
 use convscope_models::weights::DownloadProgress;
 use convscope_models::weights::KERAS_LAYERS;
 use convscope_models::{LoadError, Model, Source, builtin, described_network, families, find_weights, guess_network, load};
+use convscope_viz::Photo;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Map, Value, json};
 use std::path::Path;
@@ -26,24 +27,30 @@ pub struct Session {
     seed: u64,
 }
 
+/// A photo, and what each layer makes of one of its size.
+pub struct Input {
+    pub photo: Photo,
+    pub shapes: Vec<Shape>,
+}
+
 /// `--classes`: a number, or the lines of a file.
-fn classes(common: &Common) -> Result<(Option<usize>, Option<Vec<String>>), Problem> {
+fn classes(common: &Common) -> Result<(Option<usize>, Option<Vec<String>>), CliError> {
     let Some(text) = &common.classes else { return Ok((None, None)) };
     if let Ok(n) = text.parse::<usize>() {
-        return if n > 0 { Ok((Some(n), None)) } else { Err(Problem::usage("--classes 0: a network has at least one class")) };
+        return if n > 0 { Ok((Some(n), None)) } else { Err(CliError::usage("--classes 0: a network has at least one class")) };
     }
     let lines = std::fs::read_to_string(text)
-        .map_err(|e| Problem::failure(format!("--classes {text}: neither a number nor a readable file ({e})")))?;
+        .map_err(|e| CliError::failure(format!("--classes {text}: neither a number nor a readable file ({e})")))?;
     let names: Vec<String> = lines.lines().map(str::trim).filter(|l| !l.is_empty()).map(String::from).collect();
     if names.is_empty() {
-        return Err(Problem::failure(format!("--classes {text}: the file has no lines")));
+        return Err(CliError::failure(format!("--classes {text}: the file has no lines")));
     }
     Ok((Some(names.len()), Some(names)))
 }
 
 /// The network that was named (without one, or as `builtin`, the trained one within the program), or the one that the weights' file describes or its tensor names fit; with the weights that were
 /// given. A file that describes the network that was named also tells its classes and how photos are prepared.
-pub fn network_and_weights(common: &Common) -> Result<(Network, Option<Source>), Problem> {
+pub fn network_and_weights(common: &Common) -> Result<(Network, Option<Source>), CliError> {
     let name = common.model.as_ref().filter(|name| *name != builtin::NAME);
     let weights = common.weights.as_deref().or(name.is_none().then_some(builtin::NAME));
     let given = weights.map(|w| Source::parse(w, &mut Download::new(common.quiet))).transpose()?;
@@ -76,11 +83,11 @@ pub fn network_and_weights(common: &Common) -> Result<(Network, Option<Source>),
 }
 
 /// The network of a Keras architecture in a file of its own, with its weights.
-fn architecture(file: &Path, given: Option<Source>, common: &Common) -> Result<(Network, Option<Source>), Problem> {
+fn architecture(file: &Path, given: Option<Source>, common: &Common) -> Result<(Network, Option<Source>), CliError> {
     if common.classes.is_some() {
-        return Err(Problem::usage("--classes: an architecture has the classes that it has"));
+        return Err(CliError::usage("--classes: an architecture has the classes that it has"));
     }
-    let text = std::fs::read_to_string(file).map_err(|e| Problem::failure(format!("cannot read {}: {e}", file.display())))?;
+    let text = std::fs::read_to_string(file).map_err(|e| CliError::failure(format!("cannot read {}: {e}", file.display())))?;
     Ok(match given {
         Some(Source::File(checkpoint)) => {
             let model = keras::with(&checkpoint, file, &text)?;
@@ -88,40 +95,34 @@ fn architecture(file: &Path, given: Option<Source>, common: &Common) -> Result<(
         }
         Some(Source::Described(_)) => {
             let weights = common.weights.as_deref().unwrap_or_default();
-            return Err(Problem::usage(format!("{weights} has an architecture of its own: leave out -m {}", file.display())));
+            return Err(CliError::usage(format!("{weights} has an architecture of its own: leave out -m {}", file.display())));
         }
         other => (keras::network(file, &text)?, other),
     })
 }
 
 /// The weights that were named with `-w`, or those within the program, for `what`, which looks at the file and not at a network.
-pub fn weights(common: &Common, what: &str) -> Result<Source, Problem> {
+pub fn weights(common: &Common, what: &str) -> Result<Source, CliError> {
     if common.model.is_some() || common.classes.is_some() {
-        return Err(Problem::usage(format!("{what} takes the file as it is, whatever the network: leave out -m and --classes")));
+        return Err(CliError::usage(format!("{what} takes the file as it is, whatever the network: leave out -m and --classes")));
     }
     Ok(Source::parse(common.weights.as_deref().unwrap_or(builtin::NAME), &mut Download::new(common.quiet))?)
 }
 
 /// The network that was asked for.
-pub fn network(common: &Common) -> Result<Network, Problem> {
+pub fn network(common: &Common) -> Result<Network, CliError> {
     Ok(network_and_weights(common)?.0)
 }
 
 impl Session {
-    pub fn open(common: &Common) -> Result<Self, Problem> {
+    pub fn open(context: &Context) -> Result<Self, CliError> {
+        let common = context.common;
         let (network, given) = network_and_weights(common)?;
         let source = match given {
             Some(source) => source,
             None => find_weights(&network)?,
         };
-        let labels = match &network.classes {
-            Classes::ImageNet1k => Labels::imagenet1k().clone(),
-            Classes::Cifar10 => Labels::cifar10().clone(),
-            Classes::CatsDogs => Labels::new(["cat", "dog"]),
-            Classes::Named(names) => Labels::new(names.iter().cloned()),
-            Classes::Count(n) => Labels::new((0..*n).map(|i| format!("class {i}"))),
-            Classes::None(_) => Labels::new([] as [String; 0]),
-        };
+        let labels = Labels::of(&network.classes);
         let weights = source.to_string();
         let mut model = load(network, &source)?;
         let left_out = source.left_out();
@@ -133,7 +134,7 @@ impl Session {
         {
             file.notes(&weights).into_iter().for_each(|note| eprintln!("note: {note}"));
         }
-        let device = device::choose(common)?;
+        let device = context.device.clone();
         model.device = device.device;
         Ok(Session { model, labels, weights, device, seed: common.seed })
     }
@@ -142,30 +143,29 @@ impl Session {
         &self.model.network
     }
 
-    /// An image as the network wants it, or as `--size` says.
-    pub fn image(&mut self, path: &Path, args: &ImageArgs, pass: Pass) -> Result<(Prepared, Tensor), Problem> {
+    /// A photo as the network wants it, or as `--size` says, for a pass that fits into memory.
+    pub fn photo(&mut self, path: &Path, args: &ImageArgs, pass: Pass) -> Result<Input, CliError> {
         let preprocess = self.preprocess(args)?;
-        let prepared = prepare_file(path, &preprocess)?;
-        self.check_size(path, &prepared)?;
-        self.make_room([prepared.h, prepared.w], 1, pass)?;
-        let tensor = input(self.network(), &[&prepared])?;
-        Ok((prepared, tensor))
+        let photo = Photo::prepare(path, self.network(), &preprocess)?;
+        let shapes = self.shapes(path, photo.size())?;
+        self.make_room(&shapes, 1, pass)?;
+        Ok(Input { photo, shapes })
     }
 
-    /// That a pass of so many images of this size fits into memory; see [`check_memory`].
-    pub fn make_room(&mut self, size: [usize; 2], images: usize, pass: Pass) -> Result<(), Problem> {
-        check_memory(&mut self.device, &self.model.network, size, images, pass)?;
+    /// That a pass of so many images fits into memory; see [`check_memory`].
+    pub fn make_room(&mut self, shapes: &[Shape], images: usize, pass: Pass) -> Result<(), CliError> {
+        check_memory(&mut self.device, &self.model.network, shapes, images, pass)?;
         self.model.device = self.device.device;
         Ok(())
     }
 
-    /// That an image is large enough; the shape rule says which layer it is too small for.
-    pub fn check_size(&self, path: &Path, image: &Prepared) -> Result<(), Problem> {
-        let shapes = self.network().shapes(image.h, image.w);
-        shapes.map(drop).map_err(|e| Problem::failure(format!("{}: {e}", path.display())))
+    /// Shapes of all layers for an image of `h` x `w`; of one that is too small the error says for which layer.
+    pub fn shapes(&self, path: &Path, [h, w]: [usize; 2]) -> Result<Vec<Shape>, CliError> {
+        let shapes = self.network().shapes(h, w);
+        shapes.map_err(|e| CliError::failure(format!("{}: {e}", path.display())))
     }
 
-    pub fn preprocess(&self, args: &ImageArgs) -> Result<Preprocess, Problem> {
+    pub fn preprocess(&self, args: &ImageArgs) -> Result<Preprocess, CliError> {
         let standard = self.network().preprocess;
         let Some(text) = &args.size else { return Ok(standard) };
         let resize = match text.as_str() {
@@ -179,13 +179,13 @@ impl Session {
     }
 
     /// A class by index or name.
-    pub fn class(&self, text: &str) -> Result<usize, Problem> {
+    pub fn class(&self, text: &str) -> Result<usize, CliError> {
         self.network().class_count()?;
         Ok(self.labels.find(text)?)
     }
 
     /// Classes separated by commas.
-    pub fn classes(&self, text: &str) -> Result<Vec<usize>, Problem> {
+    pub fn classes(&self, text: &str) -> Result<Vec<usize>, CliError> {
         self.network().class_count()?;
         Ok(self.labels.find_all(text)?)
     }
@@ -207,34 +207,20 @@ impl Session {
         matches!(self.network().classes, Classes::Count(_))
     }
 
-    pub fn select(&self, text: &str) -> Result<Selection, Problem> {
+    pub fn select(&self, text: &str) -> Result<Selection, CliError> {
         Ok(self.network().select(text)?)
     }
 
-    /// Facts that every picture of this session carries.
-    pub fn facts(&self, more: &[(&str, Value)]) -> Map<String, Value> {
+    /// Metadata that every picture of this session carries.
+    pub fn metadata(&self, more: &[(&str, Value)]) -> Map<String, Value> {
         let common = [("model", json!(self.network().name)), ("weights", json!(self.weights)), ("seed", json!(self.seed))];
-        super::output::facts(&common.into_iter().chain(more.iter().cloned()).collect::<Vec<_>>())
+        super::output::metadata(&common.into_iter().chain(more.iter().cloned()).collect::<Vec<_>>())
     }
 
     /// The line at the bottom of a picture.
-    pub fn metadata(&self, more: &str) -> String {
+    pub fn credit(&self, more: &str) -> String {
         credit(&self.weights, more)
     }
-}
-
-/// Prepared photos of one size as the network takes them, `[n, channels, h, w]`.
-pub fn input(network: &Network, photos: &[&Prepared]) -> Result<Tensor, Problem> {
-    let (h, w) = photos.first().map_or((0, 0), |photo| (photo.h, photo.w));
-    let channels = network.input.channels;
-    let mut data = Vec::with_capacity(photos.len() * channels * h * w);
-    for photo in photos {
-        let planes = photo.planes(channels);
-        data.extend_from_slice(
-            planes.ok_or_else(|| Problem::failure(format!("{} takes {channels} channels and a photo has 3", network.name)))?,
-        );
-    }
-    Ok(Tensor::from_slice([photos.len(), channels, h, w], &data)?)
 }
 
 /// The line at the bottom of a picture that these weights are behind.
@@ -256,8 +242,8 @@ enum Size {
 }
 
 /// `N` or `HxW`, within reason.
-fn parse_size(text: &str) -> Result<Size, Problem> {
-    let wrong = || Problem::usage(format!("--size {text}: wants a number or HxW from 1 to 8192, for example 320 or 240x320"));
+fn parse_size(text: &str) -> Result<Size, CliError> {
+    let wrong = || CliError::usage(format!("--size {text}: wants a number or HxW from 1 to 8192, for example 320 or 240x320"));
     let side = |t: &str| t.trim().parse::<usize>().ok().filter(|n| (1..=8192).contains(n)).ok_or_else(wrong);
     match text.split_once('x') {
         Some((h, w)) => Ok(Size::Exact(side(h)?, side(w)?)),
@@ -266,7 +252,7 @@ fn parse_size(text: &str) -> Result<Size, Problem> {
 }
 
 /// Height and width that were typed; `N` is a square.
-pub fn side_lengths(text: &str) -> Result<[usize; 2], Problem> {
+pub fn side_lengths(text: &str) -> Result<[usize; 2], CliError> {
     Ok(match parse_size(text)? {
         Size::Side(n) => [n, n],
         Size::Exact(h, w) => [h, w],

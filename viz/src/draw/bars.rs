@@ -113,6 +113,17 @@ pub struct Bar {
 }
 
 /// A list of labelled bars, for example the top classes with their probabilities.
+///
+/// ```
+/// use convscope_viz::draw::{Bar, BarList, Figure};
+/// let bars = vec![
+///     Bar { label: "tabby cat".into(), value: 0.83, target: true },
+///     Bar { label: "tiger cat".into(), value: 0.09, target: false },
+/// ];
+/// let page = Figure::new("Prediction").stack(&[&BarList { heading: "probability".into(), bars, full: 1.0 }])?;
+/// assert!(page.width() > 300);
+/// # Ok::<_, convscope_viz::draw::DrawError>(())
+/// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct BarList {
     /// Above the bars.

@@ -12,7 +12,10 @@ pub struct Canvas {
 }
 
 impl Canvas {
-    /// A page of one colour; an error if it is empty or too large.
+    /// A page of one colour.
+    ///
+    /// # Errors
+    /// [`DrawError::Empty`] or [`DrawError::TooLarge`].
     pub fn new(width: u32, height: u32, color: [u8; 3]) -> Result<Canvas, DrawError> {
         check_pixels(width.into(), height.into())?;
         Ok(Canvas { image: RgbImage::from_pixel(width, height, Rgb(color)) })

@@ -30,6 +30,9 @@ pub struct Cells {
 impl Cells {
     /// All in one picture, along the rows with `gap` pixels between them. Gaps are transparent, cells without a picture a faint grey,
     /// so that it suits a page of any colour.
+    ///
+    /// # Errors
+    /// [`DrawError::TooLarge`].
     pub fn sheet(&self, columns: usize, gap: u32) -> Result<RgbaImage, DrawError> {
         const FAINT: Rgba<u8> = Rgba([128, 128, 128, 64]);
         let ((w, h), columns) = (self.size, columns.clamp(1, self.pictures.len().max(1)) as u64);

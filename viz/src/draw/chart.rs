@@ -36,6 +36,14 @@ const MORE: [[u8; 3]; 2] = [[0x2a, 0x7f, 0xb8], [0x3a, 0x9a, 0x5b]];
 impl Chart {
     /// A chart from zero to the largest value.
     ///
+    /// ```
+    /// use convscope_viz::draw::{Chart, Figure, Series};
+    /// let loss = Series { name: "training".into(), values: vec![2.3, 1.1, 0.7] };
+    /// let page = Figure::new("Training").stack(&[&Chart::new("Loss", "epoch", vec![loss])?])?;
+    /// assert!(page.width() > 380);
+    /// # Ok::<_, convscope_viz::draw::DrawError>(())
+    /// ```
+    ///
     /// # Errors
     /// No line has a finite value.
     pub fn new(title: impl Into<String>, steps: impl Into<String>, series: Vec<Series>) -> Result<Self, DrawError> {

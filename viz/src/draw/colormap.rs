@@ -12,6 +12,13 @@ pub const NAN_COLOR: [u8; 3] = [0x99, 0x99, 0x99];
 ///
 /// The perceptual maps (matplotlib's family, Google's turbo) are for our own pictures. The two jets exist only to repeat
 /// other tools' pictures: they show bands that are not in the data.
+///
+/// ```
+/// use convscope_viz::draw::Colormap;
+/// assert_eq!(Colormap::Grey.rgb(1.0), [255; 3]);
+/// assert_eq!("viridis".parse::<Colormap>()?, Colormap::Viridis);
+/// # Ok::<_, convscope_viz::draw::DrawError>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Colormap {
     /// Dark blue to yellow: data of one sign.

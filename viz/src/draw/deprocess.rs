@@ -31,6 +31,9 @@ impl Standardize {
 
     /// The picture of `x`, `[3, h, w]`. The standard deviation is that of the population, over all three channels
     /// together. Values that are not numbers (and everything, where a constant meets `eps` = 0) become 0.
+    ///
+    /// # Errors
+    /// [`DrawError::Length`] or [`DrawError::Empty`] if `x` is not `[3, h, w]`.
     pub fn picture(&self, x: &[f32], h: usize, w: usize) -> Result<RgbImage, DrawError> {
         check_shape("the picture tensor", x, 3, h, w)?;
         let inside = |n: usize| n.checked_sub(2 * self.crop).filter(|n| *n > 0);
@@ -55,6 +58,16 @@ impl Standardize {
 
 /// Undoes a normalisation, `x * std + mean` in each channel (ImageNet: mean .485 .456 .406, std .229 .224 .225), and
 /// rounds to 8 bits. With mean 0 and std 1 it shows a picture that is already in 0..=1.
+///
+/// ```
+/// use convscope_viz::draw::deprocess::denormalize;
+/// let picture = denormalize(&[0.0, 1.0, 0.5], 1, 1, [0.0; 3], [1.0; 3])?;
+/// assert_eq!(picture.get_pixel(0, 0).0, [0, 255, 128]);
+/// # Ok::<_, convscope_viz::draw::DrawError>(())
+/// ```
+///
+/// # Errors
+/// [`DrawError::Length`] or [`DrawError::Empty`] if `x` is not `[3, h, w]`.
 pub fn denormalize(x: &[f32], h: usize, w: usize, mean: [f32; 3], std: [f32; 3]) -> Result<RgbImage, DrawError> {
     check_shape("the picture tensor", x, 3, h, w)?;
     Ok(assemble(h, w, |c, row, col| ((x[(c * h + row) * w + col] * std[c] + mean[c]).clamp(0.0, 1.0) * 255.0).round() as u8))
@@ -62,6 +75,9 @@ pub fn denormalize(x: &[f32], h: usize, w: usize, mean: [f32; 3], std: [f32; 3])
 
 /// Shows signed values, for example the filters of a first layer: `range.lo` is black, `range.hi` full colour. With a
 /// symmetric range shared by all filters, zero is mid-grey in each.
+///
+/// # Errors
+/// [`DrawError::Length`] or [`DrawError::Empty`] if `x` is not `[3, h, w]`.
 pub fn signed(x: &[f32], h: usize, w: usize, range: Range) -> Result<RgbImage, DrawError> {
     check_shape("the filter", x, 3, h, w)?;
     Ok(assemble(h, w, |c, row, col| (range.unit(x[(c * h + row) * w + col]) * 255.0).round() as u8))

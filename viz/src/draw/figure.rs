@@ -93,6 +93,19 @@ impl Figure {
     }
 
     /// A grid of maps or pictures: one page for every 256 cells, in order.
+    ///
+    /// ```
+    /// use convscope_viz::draw::{Cell, Figure, Grid, Pixels};
+    /// let (bright, dark) = ([0.0, 1.0, 2.0, 3.0], [0.0; 4]);
+    /// let cell = |label: &str, values| Cell { label: label.into(), value: None, pixels: Pixels::Map { values, h: 2, w: 2 } };
+    /// let grid = Grid::new(vec![cell("#0", &bright), cell("#1", &dark)]);
+    /// let pages = Figure::new("Feature maps").grid(&grid)?;
+    /// assert_eq!(pages.len(), 1);
+    /// # Ok::<_, convscope_viz::draw::DrawError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// There are no cells, they differ in size, or a page would be too large.
     pub fn grid(&self, grid: &Grid) -> Result<Vec<RgbImage>, DrawError> {
         let pages = grid.pages(&self.theme)?;
         let count = pages.len();
@@ -115,6 +128,22 @@ impl Figure {
     }
 
     /// Panels side by side, and the bars right of them.
+    ///
+    /// ```
+    /// use convscope_viz::Map;
+    /// use convscope_viz::draw::{Colormap, Figure, Overlay, Panel, Panels};
+    /// let photo = image::RgbImage::from_pixel(80, 60, image::Rgb([90, 120, 30]));
+    /// let map = Map::new(vec![0.0, 0.2, 0.6, 1.0], 2, 2)?;
+    /// let input = Panel::Picture { caption: "input".into(), picture: &photo };
+    /// let style = Overlay::Proportional(Colormap::Inferno);
+    /// let overlay = Panel::Overlay { caption: "overlay".into(), photo: &photo, map: &map, style, contours: true };
+    /// let page = Figure::new("Grad-CAM").panels(&Panels { panels: vec![input, overlay], bars: None })?;
+    /// assert!(page.width() > page.height());
+    /// # Ok::<_, convscope_viz::draw::DrawError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// There are no panels, or the page would be too large.
     pub fn panels(&self, panels: &Panels) -> Result<RgbImage, DrawError> {
         let columns = panels.prepare(&self.theme)?;
         let columns = columns.iter().map(|c| c as &dyn Block);
@@ -123,6 +152,9 @@ impl Figure {
     }
 
     /// Any blocks, one below the other.
+    ///
+    /// # Errors
+    /// [`DrawError::TooLarge`].
     pub fn stack(&self, blocks: &[&dyn Block]) -> Result<RgbImage, DrawError> {
         let theme = &self.theme;
         let sizes: Vec<_> = blocks.iter().map(|b| b.size(theme)).collect();

@@ -156,6 +156,9 @@ impl<'a> Grid<'a> {
     }
 
     /// The cells as pictures of about `side` pixels (whole factors only: up to twice that as they are, above it shrunk).
+    ///
+    /// # Errors
+    /// There are no cells, or they differ in size.
     pub fn pictures(&self, side: u32) -> Result<Cells, DrawError> {
         if self.cells.is_empty() {
             return Err(DrawError::Empty("the grid".into()));

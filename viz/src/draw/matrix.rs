@@ -6,6 +6,14 @@ use super::{Canvas, Colormap, DrawError, Range, Theme, check_shape};
 use image::imageops::rotate270;
 
 /// A confusion matrix, for example.
+///
+/// ```
+/// use convscope_viz::draw::{Figure, Matrix};
+/// let names = ["cat".to_string(), "dog".to_string()];
+/// let matrix = Matrix::shares(&[0.9, 0.1, 0.2, 0.8], &names, ["true", "predicted"])?;
+/// assert!(Figure::new("Confusion matrix").stack(&[&matrix]).is_ok());
+/// # Ok::<_, convscope_viz::draw::DrawError>(())
+/// ```
 #[derive(Debug, Clone)]
 pub struct Matrix<'a> {
     /// Rows one after the other, as many as there are names.

@@ -3,9 +3,10 @@
 //! Nothing here knows of networks. Numbers are `f32` slices in row-major order, photos are [`image::RgbImage`].
 //!
 //! * [`Colormap`] and [`Range`] turn a number into a colour; [`Limits`] and [`Scope`] say where a range comes from.
-//! * [`resize`] and [`overlay`] bring a heat map onto a photo, [`deprocess`] a tensor into a picture.
+//! * [`overlay`] brings a heat [`Map`](crate::Map) onto a photo, [`deprocess`] a tensor into a picture.
 //! * [`Figure`] puts a [`Grid`] of maps or a row of [`Panels`] on a page, with a title, scale bars and a line of metadata.
-//! * [`png`] writes the page with the facts inside and beside it.
+//! * [`Roofline`] plots rates under the roofs of a machine, as SVG.
+//! * [`png`] writes the page with the metadata inside and beside it.
 //!
 //! Lengths in this module are logical pixels; [`Theme::zoom`] real pixels stand for one, so that text stays sharp on a
 //! projector.
@@ -23,6 +24,7 @@ pub mod overlay;
 mod panels;
 pub mod png;
 pub mod resize;
+mod roofline;
 mod scale;
 mod text;
 mod theme;
@@ -38,6 +40,7 @@ pub use grid::{Cell, Grid, Pixels};
 pub use matrix::Matrix;
 pub use overlay::Overlay;
 pub use panels::{Panel, Panels};
+pub use roofline::{Roofline, RooflinePoint};
 pub use scale::{Health, Limits, Range, Scope, short};
 pub use text::{Align, Font, Style};
 pub use theme::Theme;
@@ -79,6 +82,9 @@ pub enum DrawError {
         /// Height asked for.
         height: u64,
     },
+    /// A map is empty or of another size than its values.
+    #[error(transparent)]
+    Map(#[from] crate::map::MapError),
     /// A name or number on the command line is not understood.
     #[error("{0}")]
     Unknown(String),

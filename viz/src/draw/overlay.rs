@@ -1,11 +1,21 @@
 //! A heat map over a photo: our own look, and the looks of two well-known tools.
 
 use super::colormap::jet_opencv;
-use super::resize::bilinear;
-use super::{Colormap, DrawError, check_shape};
+use super::{Colormap, DrawError};
+use crate::map::Map;
 use image::{Rgb, RgbImage, Rgba, RgbaImage};
 
 /// How a heat map lies over a photo.
+///
+/// ```
+/// use convscope_viz::Map;
+/// use convscope_viz::draw::{Colormap, Overlay};
+/// let photo = image::RgbImage::from_pixel(8, 6, image::Rgb([90, 120, 30]));
+/// let heat = Map::new(vec![0.0, 0.2, 0.6, 1.0], 2, 2)?;
+/// let picture = Overlay::Proportional(Colormap::Inferno).apply(&photo, &*heat.resized(6, 8)?)?;
+/// assert_eq!(picture.get_pixel(7, 5).0, Colormap::Inferno.rgb(1.0));
+/// # Ok::<_, Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Overlay {
     /// The stronger, the more opaque, over a desaturated photo: where the map is silent the photo stays visible.
@@ -19,10 +29,12 @@ pub enum Overlay {
 }
 
 impl Overlay {
-    /// Lays `heat`, `h` x `w` values in 0..=1 and of any size, over `photo`: resized with [`bilinear`], which is what
-    /// every style expects. Values that are not numbers count as 0.
-    pub fn apply(&self, photo: &RgbImage, heat: &[f32], h: usize, w: usize) -> Result<RgbImage, DrawError> {
-        let heat = stretch(heat, h, w, photo.width(), photo.height())?;
+    /// Lays `heat`, values in 0..=1, over `photo`. Values beyond are clamped, and values that are not numbers count as 0.
+    ///
+    /// # Errors
+    /// [`DrawError::Size`] if the map has another size than the photo: [`Map::resized`] brings it there.
+    pub fn apply(&self, photo: &RgbImage, heat: &Map) -> Result<RgbImage, DrawError> {
+        let heat = opacities(heat, photo)?;
         let mixed = |colour: &dyn Fn(Rgb<u8>, f32) -> [u8; 3]| {
             let mut out = photo.clone();
             out.pixels_mut().zip(&heat).for_each(|(p, &t)| p.0 = colour(*p, t));
@@ -41,15 +53,15 @@ impl Overlay {
     }
 }
 
-/// The heat of [`Overlay::Proportional`] alone, `to_w` x `to_h` pixels: colours as opaque as the heat is strong, to be laid over a
+/// The heat of [`Overlay::Proportional`] alone, a pixel a value: colours as opaque as the heat is strong, to be laid over a
 /// desaturated photo by whoever shows it.
-pub fn layer(map: Colormap, heat: &[f32], h: usize, w: usize, to_w: u32, to_h: u32) -> Result<RgbaImage, DrawError> {
-    let heat = stretch(heat, h, w, to_w, to_h)?;
-    Ok(RgbaImage::from_fn(to_w, to_h, |x, y| {
-        let t = heat[y as usize * to_w as usize + x as usize];
-        let [r, g, b] = map.rgb(t);
+pub fn layer(colors: Colormap, heat: &Map) -> RgbaImage {
+    let [h, w] = heat.size();
+    RgbaImage::from_fn(w as u32, h as u32, |x, y| {
+        let t = opacity(heat.values()[y as usize * w + x as usize]);
+        let [r, g, b] = colors.rgb(t);
         Rgba([r, g, b, (255.0 * t).round() as u8])
-    }))
+    })
 }
 
 /// All in f32 and truncated at the end, as numpy does it there.
@@ -69,11 +81,19 @@ fn pytorch(photo: &RgbImage, heat: &[f32]) -> RgbImage {
     out
 }
 
-/// `heat` at this size, clamped to 0..=1, not-a-number as 0.
-fn stretch(heat: &[f32], h: usize, w: usize, to_w: u32, to_h: u32) -> Result<Vec<f32>, DrawError> {
-    check_shape("the heat map", heat, 1, h, w)?;
-    let clean: Vec<f32> = heat.iter().map(|v| if v.is_nan() { 0.0 } else { v.clamp(0.0, 1.0) }).collect();
-    bilinear(&clean, h, w, to_h as usize, to_w as usize)
+/// The values of a map of the picture's size, each as an [`opacity`].
+fn opacities(heat: &Map, picture: &RgbImage) -> Result<Vec<f32>, DrawError> {
+    let ([h, w], (width, height)) = (heat.size(), picture.dimensions());
+    if (h, w) != (height as usize, width as usize) {
+        let (got, want) = (format!("{w}x{h}"), format!("{width}x{height}"));
+        return Err(DrawError::Size { what: "the heat map".into(), got, want });
+    }
+    Ok(heat.values().iter().copied().map(opacity).collect())
+}
+
+/// A value clamped to 0..=1, not-a-number as 0.
+fn opacity(value: f32) -> f32 {
+    if value.is_nan() { 0.0 } else { value.clamp(0.0, 1.0) }
 }
 
 /// Mostly grey, a little paler: colours of the map must stand out, the photo must stay readable.
@@ -92,15 +112,11 @@ pub(crate) fn blend(under: [u8; 3], over: [u8; 3], alpha: f32) -> [u8; 3] {
 
 /// Draws thin anti-aliased lines where `heat` (as in [`Overlay::apply`]) crosses each of `levels`, `thickness` pixels
 /// wide, white on a dark halo so that they show on any ground.
-pub fn contours(
-    picture: &mut RgbImage,
-    heat: &[f32],
-    h: usize,
-    w: usize,
-    levels: &[f32],
-    thickness: f32,
-) -> Result<(), DrawError> {
-    let heat = stretch(heat, h, w, picture.width(), picture.height())?;
+///
+/// # Errors
+/// [`DrawError::Size`] if the map has another size than the picture.
+pub fn contours(picture: &mut RgbImage, heat: &Map, levels: &[f32], thickness: f32) -> Result<(), DrawError> {
+    let heat = opacities(heat, picture)?;
     let (width, height) = (picture.width() as usize, picture.height() as usize);
     let at = |x: usize, y: usize| heat[y * width + x];
     for (x, y, pixel) in picture.enumerate_pixels_mut() {
@@ -135,6 +151,15 @@ mod tests {
     ];
     const HEAT: [f32; 4] = [0.0, 0.25, 0.6, 1.0];
 
+    fn map(values: &[f32], h: usize, w: usize) -> Map {
+        Map::new(values.to_vec(), h, w).unwrap()
+    }
+
+    /// The heat at the size of the photo.
+    fn heat() -> Map {
+        map(&HEAT, 2, 2).resized(3, 4).unwrap().into_owned()
+    }
+
     fn photo() -> RgbImage {
         RgbImage::from_raw(4, 3, PHOTO.to_vec()).unwrap()
     }
@@ -142,7 +167,7 @@ mod tests {
     /// `cv2.imencode(".png", cv2.applyColorMap(np.uint8(255 * cv2.resize(heat, (4, 3))), cv2.COLORMAP_JET) * 0.4 + photo)`
     #[test]
     fn chollet1_is_that_of_opencv() {
-        let out = Overlay::Chollet1.apply(&photo(), &HEAT, 2, 2).unwrap();
+        let out = Overlay::Chollet1.apply(&photo(), &heat()).unwrap();
         #[rustfmt::skip]
         assert_eq!(out.into_raw(), [
             172, 47, 168, 192, 67, 255, 195, 127, 111, 211, 71, 255, 36, 157, 172, 218, 190, 240, 126, 255, 255, 141,
@@ -153,7 +178,7 @@ mod tests {
     /// `show_cam_on_image(photo / 255, cv2.resize(heat, (4, 3)), use_rgb=True)` of grad-cam 1.5.7.
     #[test]
     fn pytorch_is_that_of_grad_cam() {
-        let out = Overlay::Pytorch.apply(&photo(), &HEAT, 2, 2).unwrap();
+        let out = Overlay::Pytorch.apply(&photo(), &heat()).unwrap();
         #[rustfmt::skip]
         assert_eq!(out.into_raw(), [
             88, 24, 125, 98, 34, 225, 100, 83, 135, 108, 74, 255, 18, 134, 166, 113, 175, 200, 116, 229, 162, 150, 175,
@@ -164,20 +189,20 @@ mod tests {
     #[test]
     fn proportional_leaves_silent_parts_alone() {
         let photo = RgbImage::from_pixel(2, 1, Rgb([200, 100, 50]));
-        let out = Overlay::Proportional(Colormap::Inferno).apply(&photo, &[0.0, 1.0], 1, 2).unwrap();
+        let out = Overlay::Proportional(Colormap::Inferno).apply(&photo, &map(&[0.0, 1.0], 1, 2)).unwrap();
         let luma: f32 = 0.299 * 200.0 + 0.587 * 100.0 + 0.114 * 50.0;
         assert_eq!(out.get_pixel(0, 0).0, [200.0, 100.0, 50.0].map(|v: f32| (0.8 * luma + 0.2 * v).round() as u8));
         assert_eq!(out.get_pixel(1, 0).0, Colormap::Inferno.rgb(1.0));
-        let half = Overlay::Blend(Colormap::Grey, 0.5).apply(&photo, &[1.0, f32::NAN], 1, 2).unwrap();
+        let half = Overlay::Blend(Colormap::Grey, 0.5).apply(&photo, &map(&[1.0, f32::NAN], 1, 2)).unwrap();
         assert_eq!(half.get_pixel(0, 0).0, [228, 178, 153]);
         assert_eq!(half.get_pixel(1, 0).0, [100, 50, 25]);
     }
 
     #[test]
     fn the_layer_over_the_photo_is_the_overlay() {
-        let map = Colormap::Inferno;
-        let (photo, heat) = (photo(), layer(map, &HEAT, 2, 2, 4, 3).unwrap());
-        let want = Overlay::Proportional(map).apply(&photo, &HEAT, 2, 2).unwrap();
+        let colors = Colormap::Inferno;
+        let (photo, heat, want) =
+            (photo(), layer(colors, &heat()), Overlay::Proportional(colors).apply(&photo(), &heat()).unwrap());
         for ((p, l), w) in photo.pixels().zip(heat.pixels()).zip(want.pixels()) {
             let [r, g, b, alpha] = l.0;
             let got = blend(desaturated(p.0), [r, g, b], f32::from(alpha) / 255.0);
@@ -190,12 +215,20 @@ mod tests {
     fn contours_follow_the_level() {
         let ramp: Vec<f32> = (0..21 * 5).map(|i| (i % 21) as f32 / 20.0).collect();
         let mut picture = RgbImage::from_pixel(21, 5, Rgb([100, 100, 100]));
-        contours(&mut picture, &ramp, 5, 21, &[0.5], 1.0).unwrap();
+        contours(&mut picture, &map(&ramp, 5, 21), &[0.5], 1.0).unwrap();
         assert!(picture.get_pixel(10, 2).0[0] > 240, "{:?}", picture.get_pixel(10, 2));
         assert!(picture.get_pixel(11, 2).0[0] < 100, "halo: {:?}", picture.get_pixel(11, 2));
         assert_eq!(picture.get_pixel(3, 2).0, [100, 100, 100]);
         let mut flat = RgbImage::from_pixel(4, 4, Rgb([100, 100, 100]));
-        contours(&mut flat, &[0.5; 16], 4, 4, &[0.5], 1.0).unwrap();
+        contours(&mut flat, &map(&[0.5; 16], 4, 4), &[0.5], 1.0).unwrap();
         assert!(flat.pixels().all(|p| p.0 == [100, 100, 100]));
+    }
+
+    #[test]
+    fn a_map_of_another_size_is_an_error() {
+        let small = map(&HEAT, 2, 2);
+        let error = Overlay::Pytorch.apply(&photo(), &small).unwrap_err();
+        assert_eq!(error.to_string(), "the heat map is 2x2 (width x height), but 4x3 is needed");
+        assert!(contours(&mut photo(), &small, &[0.5], 1.0).is_err());
     }
 }

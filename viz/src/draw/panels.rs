@@ -2,17 +2,17 @@
 
 use super::figure::Block;
 use super::overlay::{Overlay, contours};
-use super::resize::{bilinear, fit, paint};
+use super::resize::{fit, paint};
 use super::scale::{Health, short};
 use super::text::Align;
-use super::{BarList, Canvas, Colormap, DrawError, Limits, Range, ScaleBar, Theme, check_shape};
+use super::{BarList, Canvas, Colormap, DrawError, Limits, Range, ScaleBar, Theme};
+use crate::map::Map;
 use image::{Rgb, RgbImage};
 
 /// Fractions of the maximum at which contour lines are drawn.
 const CONTOURS: [f32; 2] = [0.5, 0.8];
 
-/// One picture of a row. Maps are `h` x `w` in row-major order, of any size: they are stretched over the photo with
-/// [`bilinear`].
+/// One picture of a row. Maps have any size: each is resized once ([`Map::resized`]), to that of the photo.
 #[derive(Debug, Clone)]
 pub enum Panel<'a> {
     /// A picture as it is.
@@ -27,11 +27,7 @@ pub enum Panel<'a> {
         /// Above it.
         caption: String,
         /// The numbers.
-        values: &'a [f32],
-        /// Rows.
-        h: usize,
-        /// Columns.
-        w: usize,
+        map: &'a Map,
         /// The colours: diverging ones get a symmetric range.
         colormap: Colormap,
         /// The range; without, zero to the maximum, or the symmetric one of a diverging map.
@@ -46,11 +42,7 @@ pub enum Panel<'a> {
         /// The photo.
         photo: &'a RgbImage,
         /// The map, 0..=1.
-        values: &'a [f32],
-        /// Rows of the map.
-        h: usize,
-        /// Columns of the map.
-        w: usize,
+        map: &'a Map,
         /// How it lies over the photo.
         style: Overlay,
         /// Whether lines mark half and four fifths of the maximum.
@@ -87,11 +79,11 @@ impl Panels<'_> {
             return Ok(fit(photo, max_w, max_h)?.dimensions());
         }
         match self.panels.first() {
-            Some(Panel::Heat { values, h, w, .. }) => {
-                check_shape("the heat map", values, 1, *h, *w)?;
-                let factor = (max_w as f32 / *w as f32).min(max_h as f32 / *h as f32);
+            Some(Panel::Heat { map, .. }) => {
+                let [h, w] = map.size();
+                let factor = (max_w as f32 / w as f32).min(max_h as f32 / h as f32);
                 let scaled = |n: usize| ((n as f32 * factor).round() as u32).max(1);
-                Ok((scaled(*w), scaled(*h)))
+                Ok((scaled(w), scaled(h)))
             }
             _ => Err(DrawError::Empty("the row of panels".into())),
         }
@@ -120,23 +112,23 @@ impl Panel<'_> {
                 let shown = fit(picture, theme.px(WIDTH), theme.px(HEIGHT))?;
                 Ok(column(caption, format!("{} × {}", picture.width(), picture.height()), shown))
             }
-            Panel::Heat { caption, values, h, w, colormap, range, quantity } => {
-                check_shape("the heat map", values, 1, *h, *w)?;
+            Panel::Heat { caption, map, colormap, range, quantity } => {
+                let (values, [h, w]) = (map.values(), map.size());
                 let limits = if colormap.is_diverging() { Limits::Symmetric } else { Limits::ZeroMax };
                 let health = Health::of(values);
-                let range = range.or_else(|| limits.range(*values));
+                let range = range.or_else(|| limits.range(values));
                 let word = match (health, range) {
                     (Health::Dead, _) => Some("zero everywhere".to_string()),
                     (Health::NotFinite, _) | (_, None) => Some("not a number anywhere".to_string()),
                     _ => None,
                 };
                 let range_or_unit = range.unwrap_or(Range { lo: 0.0, hi: 1.0 });
-                let (to_h, to_w) = (shown_h as usize, shown_w as usize);
                 let picture = if word.is_some() {
                     RgbImage::from_pixel(shown_w, shown_h, Rgb(theme.blank))
                 } else {
-                    let stretched = bilinear(values, *h, *w, to_h, to_w)?;
-                    paint(&stretched, to_h, to_w, |v| colormap.rgb(range_or_unit.unit(v)))?
+                    let (shown_h, shown_w) = (shown_h as usize, shown_w as usize);
+                    let shown = map.resized(shown_h, shown_w)?;
+                    paint(shown.values(), shown_h, shown_w, |v| colormap.rgb(range_or_unit.unit(v)))?
                 };
                 let mut made = column(caption, format!("{w} × {h}, bilinear"), picture);
                 if word.is_none() {
@@ -149,13 +141,17 @@ impl Panel<'_> {
                 made.word = word;
                 Ok(made)
             }
-            Panel::Overlay { caption, photo, values, h, w, style, contours: lines } => {
+            Panel::Overlay { caption, photo, map, style, contours: lines } => {
                 let fitted = |p: &RgbImage| fit(p, theme.px(WIDTH), theme.px(HEIGHT));
-                let mut picture = if matches!(style, Overlay::Chollet1 | Overlay::Pytorch) {
-                    // The references work at the size of the photo.
-                    fitted(&style.apply(photo, values, *h, *w)?)?
+                let over = |p: &RgbImage| map.resized(p.height() as usize, p.width() as usize);
+                // The references work at the size of the photo, our own styles at the size that is shown.
+                let (mut picture, heat) = if matches!(style, Overlay::Chollet1 | Overlay::Pytorch) {
+                    let heat = over(photo)?;
+                    (fitted(&style.apply(photo, &heat)?)?, heat)
                 } else {
-                    style.apply(&fitted(photo)?, values, *h, *w)?
+                    let shown = fitted(photo)?;
+                    let heat = over(&shown)?;
+                    (style.apply(&shown, &heat)?, heat)
                 };
                 let mut detail = match style {
                     Overlay::Proportional(_) => String::new(),
@@ -163,10 +159,11 @@ impl Panel<'_> {
                     Overlay::Chollet1 => "jet × 0.4 added to the photo".into(),
                     Overlay::Pytorch => "jet and photo, half and half".into(),
                 };
-                let max = values.iter().copied().filter(|v| v.is_finite()).fold(0.0, f32::max);
+                let max = map.values().iter().copied().filter(|v| v.is_finite()).fold(0.0, f32::max);
                 if *lines && max > 0.0 {
                     let levels = CONTOURS.map(|c| c * max.min(1.0));
-                    contours(&mut picture, values, *h, *w, &levels, 1.1 * theme.zoom as f32)?;
+                    let (h, w) = (picture.height() as usize, picture.width() as usize);
+                    contours(&mut picture, &*heat.resized(h, w)?, &levels, 1.1 * theme.zoom as f32)?;
                     detail = "lines at 50 % and 80 % of max".into();
                 }
                 Ok(column(caption, detail, picture))
@@ -222,11 +219,10 @@ mod tests {
     const HEAT: [f32; 4] = [0.0, 0.5, 0.25, 1.0];
 
     fn row(photo: &RgbImage, values: &[f32]) -> Vec<Column> {
+        let map = &Map::new(values.to_vec(), 2, 2).unwrap();
         let heat = Panel::Heat {
             caption: "Heat map".into(),
-            values,
-            h: 2,
-            w: 2,
+            map,
             colormap: Colormap::Inferno,
             range: None,
             quantity: "evidence".into(),
@@ -234,9 +230,7 @@ mod tests {
         let overlay = Panel::Overlay {
             caption: "Overlay".into(),
             photo,
-            values,
-            h: 2,
-            w: 2,
+            map,
             style: Overlay::Proportional(Colormap::Inferno),
             contours: true,
         };
@@ -270,15 +264,9 @@ mod tests {
 
     #[test]
     fn signed_maps_say_what_the_colours_mean() {
-        let heat = Panel::Heat {
-            caption: String::new(),
-            values: &[-1.0, 0.0, 0.5, 0.25],
-            h: 2,
-            w: 2,
-            colormap: Colormap::RdBu,
-            range: None,
-            quantity: String::new(),
-        };
+        let map = Map::new(vec![-1.0, 0.0, 0.5, 0.25], 2, 2).unwrap();
+        let heat =
+            Panel::Heat { caption: String::new(), map: &map, colormap: Colormap::RdBu, range: None, quantity: String::new() };
         let row = Panels { panels: vec![heat], bars: None }.prepare(&Theme::light()).unwrap();
         let bar = row[0].scale_bar.as_ref().unwrap();
         assert_eq!(bar.ends, Some(("against".into(), "for".into())));

@@ -1,4 +1,4 @@
-//! PNG files that carry their facts, written whole or not at all.
+//! PNG files that carry their metadata, written whole or not at all.
 
 use super::DrawError;
 use convscope_models::files::Pending;
@@ -12,14 +12,14 @@ pub const SOFTWARE: &str = concat!("convscope ", env!("CARGO_PKG_VERSION"));
 
 /// What a picture says about itself.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct Facts {
+pub struct Metadata {
     /// The title on the picture.
     pub title: String,
     /// Everything else: model, layer, target, scores, seed, command.
     pub details: Map<String, Value>,
 }
 
-impl Facts {
+impl Metadata {
     /// `title`, `software`, then the details, in this order.
     pub fn to_json(&self) -> Value {
         let mut all = Map::new();
@@ -30,16 +30,27 @@ impl Facts {
     }
 }
 
-/// The bytes of a PNG with the text chunks Title, Software and Description (the facts as JSON). The same picture and facts
+/// The bytes of a PNG with the text chunks Title, Software and Description (the metadata as JSON). The same picture and metadata
 /// give the same bytes.
-pub fn encode(picture: &RgbImage, facts: &Facts) -> Result<Vec<u8>, DrawError> {
+///
+/// ```
+/// use convscope_viz::draw::png::{Metadata, encode};
+/// let picture = image::RgbImage::from_pixel(4, 3, image::Rgb([90, 120, 30]));
+/// let png = encode(&picture, &Metadata { title: "a green page".into(), ..Metadata::default() })?;
+/// assert!(png.starts_with(b"\x89PNG"));
+/// # Ok::<_, convscope_viz::draw::DrawError>(())
+/// ```
+///
+/// # Errors
+/// [`DrawError::Write`] if the picture has no pixels.
+pub fn encode(picture: &RgbImage, metadata: &Metadata) -> Result<Vec<u8>, DrawError> {
     let failed = |e: png::EncodingError| DrawError::Write { path: "a PNG in memory".into(), reason: e.to_string() };
     let mut bytes = Vec::new();
     let mut encoder = png::Encoder::new(&mut bytes, picture.width(), picture.height());
     encoder.set_color(png::ColorType::Rgb);
     encoder.set_depth(png::BitDepth::Eight);
     // tEXt holds Latin-1 only; iTXt holds UTF-8.
-    let texts = [("Title", facts.title.clone()), ("Description", facts.to_json().to_string())];
+    let texts = [("Title", metadata.title.clone()), ("Description", metadata.to_json().to_string())];
     encoder.add_text_chunk("Software".into(), SOFTWARE.into()).map_err(failed)?;
     for (key, text) in texts {
         let added =
@@ -52,13 +63,19 @@ pub fn encode(picture: &RgbImage, facts: &Facts) -> Result<Vec<u8>, DrawError> {
     Ok(bytes)
 }
 
-/// Writes `path` (a `.png`) and the facts beside it (`.json` instead of `.png`), as [`write_all_atomic`] does.
-pub fn save(path: &Path, picture: &RgbImage, facts: &Facts) -> Result<(), DrawError> {
-    let json = serde_json::to_string_pretty(&facts.to_json()).unwrap_or_default() + "\n";
-    write_all_atomic(vec![(path.to_path_buf(), encode(picture, facts)?), (path.with_extension("json"), json.into_bytes())])
+/// Writes `path` (a `.png`) and the metadata beside it (`.json` instead of `.png`), as [`write_all_atomic`] does.
+///
+/// # Errors
+/// [`DrawError::Write`].
+pub fn save(path: &Path, picture: &RgbImage, metadata: &Metadata) -> Result<(), DrawError> {
+    let json = serde_json::to_string_pretty(&metadata.to_json()).unwrap_or_default() + "\n";
+    write_all_atomic(vec![(path.to_path_buf(), encode(picture, metadata)?), (path.with_extension("json"), json.into_bytes())])
 }
 
 /// Writes all files or none, see [`Batch`].
+///
+/// # Errors
+/// [`DrawError::Write`] for the first file that cannot be written.
 pub fn write_all_atomic(files: Vec<(PathBuf, Vec<u8>)>) -> Result<(), DrawError> {
     Batch::prepare(files)?.publish()
 }
@@ -74,6 +91,9 @@ pub struct Batch {
 
 impl Batch {
     /// Writes the temporary files.
+    ///
+    /// # Errors
+    /// [`DrawError::Write`]; nothing is left behind.
     pub fn prepare(files: Vec<(PathBuf, Vec<u8>)>) -> Result<Batch, DrawError> {
         let mut batch = Batch { files: Vec::new(), folders: Vec::new() };
         for (path, bytes) in files {
@@ -91,6 +111,9 @@ impl Batch {
     }
 
     /// Gives the files their names.
+    ///
+    /// # Errors
+    /// [`DrawError::Write`].
     pub fn publish(self) -> Result<(), DrawError> {
         self.files.into_iter().try_for_each(|(path, file)| file.publish().map_err(|e| write_error(&path, &e)))
     }
@@ -114,11 +137,11 @@ fn write_error(path: &Path, error: &std::io::Error) -> DrawError {
 mod tests {
     use super::*;
 
-    fn facts() -> Facts {
+    fn metadata() -> Metadata {
         let mut details = Map::new();
         details.insert("model".into(), "resnet20".into());
         details.insert("seed".into(), 7.into());
-        Facts { title: "Grad-CAM · λ".into(), details }
+        Metadata { title: "Grad-CAM · λ".into(), details }
     }
 
     fn picture() -> RgbImage {
@@ -133,10 +156,10 @@ mod tests {
     }
 
     #[test]
-    fn pixels_and_facts_come_back() {
+    fn pixels_and_metadata_come_back() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("new/out.png");
-        save(&path, &picture(), &facts()).unwrap();
+        save(&path, &picture(), &metadata()).unwrap();
         assert_eq!(names(path.parent().unwrap()), ["out.json", "out.png"]);
         assert_eq!(image::open(&path).unwrap().to_rgb8(), picture());
 
@@ -149,7 +172,7 @@ mod tests {
         let beside: Value = serde_json::from_slice(&fs::read(path.with_extension("json")).unwrap()).unwrap();
         assert_eq!(serde_json::from_str::<Value>(&utf8("Description")).unwrap(), beside);
         assert_eq!(beside["seed"], 7);
-        assert_eq!(encode(&picture(), &facts()).unwrap(), fs::read(&path).unwrap());
+        assert_eq!(encode(&picture(), &metadata()).unwrap(), fs::read(&path).unwrap());
     }
 
     #[test]
@@ -157,11 +180,11 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("file");
         fs::write(&file, "x").unwrap();
-        let message = save(&file.join("out.png"), &picture(), &facts()).unwrap_err().to_string();
+        let message = save(&file.join("out.png"), &picture(), &metadata()).unwrap_err().to_string();
         assert!(message.starts_with("cannot write ") && message.contains("file") && !message.contains('\n'), "{message}");
         // The place of the JSON is taken by a folder: the picture must not appear either.
         fs::create_dir(folder.path().join("out.json")).unwrap();
-        assert!(save(&folder.path().join("out.png"), &picture(), &facts()).is_err());
+        assert!(save(&folder.path().join("out.png"), &picture(), &metadata()).is_err());
         // Nor does a folder stay that was made for nothing.
         let new = folder.path().join("new/deep");
         let files = vec![(new.join("a.png"), vec![1]), (new.join("b/c.png"), vec![2]), (file.join("d.png"), vec![3])];
@@ -169,8 +192,8 @@ mod tests {
         assert_eq!(names(folder.path()), ["file", "out.json"]);
         drop(Batch::prepare(vec![(new.join("a.png"), vec![1])]).unwrap());
         assert_eq!(names(folder.path()), ["file", "out.json"]);
-        assert!(save(folder.path(), &picture(), &facts()).is_err());
-        assert!(save(Path::new("/"), &picture(), &facts()).is_err());
+        assert!(save(folder.path(), &picture(), &metadata()).is_err());
+        assert!(save(Path::new("/"), &picture(), &metadata()).is_err());
     }
 
     #[test]

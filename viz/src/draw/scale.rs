@@ -67,7 +67,10 @@ impl Health {
 }
 
 impl Range {
-    /// The range from `lo` to `hi`; an error unless both are finite and `lo < hi`.
+    /// The range from `lo` to `hi`.
+    ///
+    /// # Errors
+    /// [`DrawError::Unknown`] unless both are finite and `lo < hi`.
     pub fn new(lo: f32, hi: f32) -> Result<Range, DrawError> {
         if lo.is_finite() && hi.is_finite() && lo < hi {
             return Ok(Range { lo, hi });
@@ -99,6 +102,12 @@ impl Range {
 impl Limits {
     /// The range of `values`; values that are not finite do not count. `None` if no range follows: nothing finite, or
     /// all of one value (see [`Health`]).
+    ///
+    /// ```
+    /// use convscope_viz::draw::{Limits, Range};
+    /// assert_eq!(Limits::ZeroMax.range(&[0.5, 2.0, f32::NAN]), Some(Range { lo: 0.0, hi: 2.0 }));
+    /// assert_eq!(Limits::ZeroMax.range(&[0.0, 0.0]), None);
+    /// ```
     pub fn range<'a>(&self, values: impl IntoIterator<Item = &'a f32>) -> Option<Range> {
         let finite = values.into_iter().copied().filter(|v| v.is_finite());
         let (lo, hi) = match *self {
@@ -155,6 +164,10 @@ fn percentile(sorted: &[f32], p: f32) -> Option<f32> {
 }
 
 /// A number for a label: three significant digits, no trailing zeros, a true minus sign (`4.2`, `−0.0314`, `1.2e6`).
+///
+/// ```
+/// assert_eq!(convscope_viz::draw::short(-0.03141), "−0.0314");
+/// ```
 pub fn short(v: f32) -> String {
     let text = significant(v, 3);
     if text.contains('.') && !text.contains('e') {

@@ -26,6 +26,9 @@ impl Order {
 /// Pictures of one size in a plain grid: nothing but `margin` black pixels between them, none outside, and black where a
 /// picture is missing. The stitched pictures of Keras' scripts: 8 x 8, margin 5, [`Order::ColumnMajor`] for `chollet1`,
 /// [`Order::RowMajor`] for `kerasblog` and `keras-io`.
+///
+/// # Errors
+/// There are no pictures, they differ in size, or the grid would be too large.
 pub fn tile(pictures: &[RgbImage], rows: usize, columns: usize, margin: u32, order: Order) -> Result<RgbImage, DrawError> {
     let first = pictures.first().ok_or_else(|| DrawError::Empty("the grid".into()))?;
     let (w, h) = first.dimensions();

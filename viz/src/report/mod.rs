@@ -8,7 +8,7 @@ mod picture;
 
 pub use picture::{Picture, Scale};
 
-use crate::timings::LayerTime;
+use crate::methods::timings::LayerTime;
 use askama::Template;
 use convscope_models::network::{Head, Summary};
 use convscope_models::text::thousands;

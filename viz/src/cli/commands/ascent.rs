@@ -1,12 +1,14 @@
 //! `convscope ascent`: images that excite a layer, a channel or a class.
 
-use crate::cli::args::{AscentArgs, AscentInput, AscentPreset, Common};
+use crate::cli::args::{AscentArgs, AscentInput, AscentPreset};
+use crate::cli::commands::Run;
+use crate::cli::context::Context;
+use crate::cli::error::CliError;
 use crate::cli::memory::Pass;
 use crate::cli::output::{Output, print};
-use crate::cli::problem::Problem;
 use crate::cli::session::{Session, progress, side_lengths};
 use clap::ValueEnum;
-use convscope_models::engine::Tensor;
+use convscope_engine::Tensor;
 use convscope_models::network::{LayerId, Selection};
 use convscope_models::preprocess::{ChannelOrder, Normalization, Preprocess, Resize, prepare_file};
 use convscope_viz::ascent::{self, Ascent, InputSpace, Options, Preset, Shown, Start, StepRule, ascend, best};
@@ -18,74 +20,83 @@ use serde_json::json;
 /// Margin of the recipes' grids, in pixels.
 const MARGIN: u32 = 5;
 
-pub fn run(common: &Common, args: &AscentArgs) -> Result<(), Problem> {
-    let mut session = Session::open(common)?;
-    let (layer, channels) = target(&session, args)?;
-    let options = options(&session, args, common.seed)?;
-    session.make_room(options.size, options.batch.min(channels.len()), Pass::Recorded)?;
-    let network = session.network();
-    let bar = progress((channels.len() * options.steps) as u64, "ascent", common.quiet || common.json);
-    let mut results = ascend(&session.model.fused(&[layer])?, layer, &channels, &options, &mut |p: ascent::Progress| {
-        let together = options.batch.min(p.total - p.done_channels);
-        bar.set_position((p.done_channels * p.steps + p.step * together) as u64);
-        bar.set_message(format!("score {:.3}", p.score));
-    })?;
-    bar.finish_and_clear();
-    let skipped = results.iter().filter(|a| a.skipped).count();
-    let keep = args.best.or(if args.preset == AscentPreset::Kerasblog { Some(64) } else { None });
-    if args.sort || keep.is_some() {
-        results = best(results, keep.unwrap_or(channels.len()));
-    }
-    if results.is_empty() {
-        return Err(Problem::failure(format!(
-            "none of the {} channels of {} can be excited",
-            channels.len(),
-            network[layer].name
-        )));
-    }
-    let name = network[layer].name.as_str();
-    let preset = args.preset.to_possible_value().map_or_else(String::new, |v| v.get_name().to_string());
-    let title = format!("Gradient ascent · {} · {name}", network.name);
-    let pictures = results.iter().map(picture).collect::<Result<Vec<_>, _>>()?;
-    let page = match args.preset {
-        AscentPreset::Default => {
-            let tried = (results.len() < channels.len()).then_some(channels.len());
-            let figure = figure(&session, &title, layer, results.len(), tried, &options);
-            let theme = if common.dark { Theme::dark() } else { Theme::light() };
-            figure.theme(theme).grid(&grid(&session, layer, &results, &pictures))?
+impl Run for AscentArgs {
+    const NAME: &'static str = "ascent";
+    const NUMBERS: bool = true;
+
+    fn run(&self, context: &Context) -> Result<(), CliError> {
+        let (common, args) = (context.common, self);
+        let mut session = Session::open(context)?;
+        let (layer, channels) = target(&session, args)?;
+        let options = options(&session, args, common.seed)?;
+        let [h, w] = options.size;
+        session.make_room(&session.network().shapes(h, w)?, options.batch.min(channels.len()), Pass::Recorded)?;
+        let network = session.network();
+        let bar = progress((channels.len() * options.steps) as u64, "ascent", common.quiet || common.json);
+        let mut results = ascend(&session.model.fused(&[layer])?, layer, &channels, &options, &mut |p: ascent::Progress| {
+            let together = options.batch.min(p.total - p.done_channels);
+            bar.set_position((p.done_channels * p.steps + p.step * together) as u64);
+            bar.set_message(format!("score {:.3}", p.score));
+        })?;
+        bar.finish_and_clear();
+        let skipped = results.iter().filter(|a| a.skipped).count();
+        let keep = args.best.or(if args.preset == AscentPreset::Kerasblog { Some(64) } else { None });
+        if args.sort || keep.is_some() {
+            results = best(results, keep.unwrap_or(channels.len()));
         }
-        AscentPreset::Chollet1 => vec![recipe_grid(&pictures, Order::ColumnMajor)?],
-        AscentPreset::Kerasblog | AscentPreset::KerasIo => vec![recipe_grid(&pictures, Order::RowMajor)?],
-    };
-    let scores: Vec<_> =
-        results.iter().map(|a| json!({"channel": a.channel, "score": a.score, "dead": a.dead, "skipped": a.skipped})).collect();
-    let facts = [
-        ("layer", json!(name)),
-        ("preset", json!(preset)),
-        ("options", json!(format!("{options:?}"))),
-        ("skipped", json!(skipped)),
-        ("channels", json!(scores)),
-    ];
-    let mut output = Output::new(common, session.facts(&[]));
-    let one = if results.len() == 1 { results[0].channel.to_string() } else { String::new() };
-    for (i, page_image) in page.iter().enumerate() {
-        let number = if page.len() > 1 { (i + 1).to_string() } else { String::new() };
-        let preset = if args.preset == AscentPreset::Default { "" } else { &preset };
-        output.picture(&["ascent", &network.name, name, &one, preset, &number], &title, page_image, &facts)?;
+        if results.is_empty() {
+            return Err(CliError::failure(format!(
+                "none of the {} channels of {} can be excited",
+                channels.len(),
+                network[layer].name
+            )));
+        }
+        let name = network[layer].name.as_str();
+        let preset = args.preset.to_possible_value().map_or_else(String::new, |v| v.get_name().to_string());
+        let title = format!("Gradient ascent · {} · {name}", network.name);
+        let pictures = results.iter().map(picture).collect::<Result<Vec<_>, _>>()?;
+        let page = match args.preset {
+            AscentPreset::Default => {
+                let tried = (results.len() < channels.len()).then_some(channels.len());
+                let figure = figure(&session, &title, layer, results.len(), tried, &options);
+                let theme = if common.dark { Theme::dark() } else { Theme::light() };
+                figure.theme(theme).grid(&grid(&session, layer, &results, &pictures))?
+            }
+            AscentPreset::Chollet1 => vec![recipe_grid(&pictures, Order::ColumnMajor)?],
+            AscentPreset::Kerasblog | AscentPreset::KerasIo => vec![recipe_grid(&pictures, Order::RowMajor)?],
+        };
+        let scores: Vec<_> = results
+            .iter()
+            .map(|a| json!({"channel": a.channel, "score": a.score, "dead": a.dead, "skipped": a.skipped}))
+            .collect();
+        let metadata = [
+            ("layer", json!(name)),
+            ("preset", json!(preset)),
+            ("options", json!(format!("{options:?}"))),
+            ("skipped", json!(skipped)),
+            ("channels", json!(scores)),
+        ];
+        let mut output = Output::new(common, session.metadata(&[]));
+        let one = if results.len() == 1 { results[0].channel.to_string() } else { String::new() };
+        for (i, page_image) in page.iter().enumerate() {
+            let number = if page.len() > 1 { (i + 1).to_string() } else { String::new() };
+            let preset = if args.preset == AscentPreset::Default { "" } else { &preset };
+            output.picture(&["ascent", &network.name, name, &one, preset, &number], &title, page_image, &metadata)?;
+        }
+        let [c, h, w] = results[0].shape;
+        let images: Vec<f32> = results.iter().flat_map(|a| &a.image).copied().collect();
+        output.numbers("image", Tensor::from_slice([results.len(), c, h, w], &images)?);
+        output.numbers("score", Tensor::from_slice([results.len()], &results.iter().map(|a| a.score).collect::<Vec<_>>())?);
+        let written = output.finish()?;
+        if common.json {
+            print(format!("{:#}", json!({"layer": name, "preset": preset, "channels": scores, "pictures": written})))?;
+        }
+        Ok(())
     }
-    let [c, h, w] = results[0].shape;
-    let images: Vec<f32> = results.iter().flat_map(|a| &a.image).copied().collect();
-    output.numbers("image", Tensor::from_slice([results.len(), c, h, w], &images)?);
-    output.numbers("score", Tensor::from_slice([results.len()], &results.iter().map(|a| a.score).collect::<Vec<_>>())?);
-    let written = output.finish()?;
-    if common.json {
-        print(format!("{:#}", json!({"layer": name, "preset": preset, "channels": scores, "pictures": written})))?;
-    }
-    Ok(())
 }
 
 /// The layer and its channels.
-fn target(session: &Session, args: &AscentArgs) -> Result<(LayerId, Vec<usize>), Problem> {
+fn target(session: &Session, args: &AscentArgs) -> Result<(LayerId, Vec<usize>), CliError> {
     let network = session.network();
     if let Some(classes) = &args.class {
         return Ok((network.output(), session.classes(classes)?));
@@ -93,11 +104,13 @@ fn target(session: &Session, args: &AscentArgs) -> Result<(LayerId, Vec<usize>),
     let selected = match (&args.layer, network.cam_layer()) {
         (Some(text), _) => session.select(text)?,
         (None, Some(layer)) => Selection { layer, channel: None },
-        (None, None) => return Err(Problem::usage("which layer? the network has no convolution: give one with -l")),
+        (None, None) => return Err(CliError::usage("which layer? the network has no convolution: give one with -l")),
     };
     let count = network.channels(selected.layer)?;
     let channels = match (&args.channels, selected.channel) {
-        (Some(_), Some(_)) => return Err(Problem::usage("--layer names a channel already: leave out --channels or the channel")),
+        (Some(_), Some(_)) => {
+            return Err(CliError::usage("--layer names a channel already: leave out --channels or the channel"));
+        }
         (None, Some(channel)) => vec![channel],
         (Some(list), None) => parse_channels(list, count)?,
         (None, None) => {
@@ -113,11 +126,11 @@ fn target(session: &Session, args: &AscentArgs) -> Result<(LayerId, Vec<usize>),
 }
 
 /// `all`, `5`, `0-15`, `3,7,9-12`.
-fn parse_channels(list: &str, count: usize) -> Result<Vec<usize>, Problem> {
+fn parse_channels(list: &str, count: usize) -> Result<Vec<usize>, CliError> {
     if list == "all" {
         return Ok((0..count).collect());
     }
-    let wrong = || Problem::usage(format!("--channels {list}: wants all, 5, 0-15 or 3,7,9-12, below {count}"));
+    let wrong = || CliError::usage(format!("--channels {list}: wants all, 5, 0-15 or 3,7,9-12, below {count}"));
     let number = |t: &str| t.trim().parse::<usize>().ok().filter(|c| *c < count).ok_or_else(wrong);
     let mut channels = Vec::new();
     for part in list.split(',') {
@@ -130,7 +143,7 @@ fn parse_channels(list: &str, count: usize) -> Result<Vec<usize>, Problem> {
 }
 
 /// The recipe with what was typed.
-fn options(session: &Session, args: &AscentArgs, seed: u64) -> Result<Options, Problem> {
+fn options(session: &Session, args: &AscentArgs, seed: u64) -> Result<Options, CliError> {
     let preset = match args.preset {
         AscentPreset::Default => Preset::Default,
         AscentPreset::Chollet1 => Preset::Chollet1,
@@ -145,7 +158,7 @@ fn options(session: &Session, args: &AscentArgs, seed: u64) -> Result<Options, P
     o.steps = args.steps.unwrap_or(o.steps);
     o.tv = args.tv.unwrap_or(o.tv);
     o.l2 = args.l2.unwrap_or(o.l2);
-    o.wobble.jitter = args.jitter.unwrap_or(o.wobble.jitter);
+    o.transform.jitter = args.jitter.unwrap_or(o.transform.jitter);
     if let (Some(lr), StepRule::Gradient { rate } | StepRule::Adam { rate, .. }) = (args.lr, &mut o.step) {
         *rate = lr;
     }
@@ -170,7 +183,7 @@ fn options(session: &Session, args: &AscentArgs, seed: u64) -> Result<Options, P
 }
 
 /// What an ascent found, as a picture.
-pub fn picture(a: &Ascent) -> Result<RgbImage, Problem> {
+pub fn picture(a: &Ascent) -> Result<RgbImage, CliError> {
     let [c, h, w] = a.shape;
     // A network for grey images is shown in grey.
     let image = if c == 1 { a.image.repeat(3) } else { a.image.clone() };
@@ -182,7 +195,7 @@ pub fn picture(a: &Ascent) -> Result<RgbImage, Problem> {
 }
 
 /// The recipes' own grid: eight a side, black margins, no text.
-fn recipe_grid(pictures: &[RgbImage], order: Order) -> Result<RgbImage, Problem> {
+fn recipe_grid(pictures: &[RgbImage], order: Order) -> Result<RgbImage, CliError> {
     let columns = (pictures.len() as f64).sqrt().ceil() as usize;
     let columns = if pictures.len() > 64 { columns } else { columns.min(8) };
     Ok(tile(pictures, pictures.len().div_ceil(columns), columns, MARGIN, order)?)
@@ -201,7 +214,7 @@ fn figure(session: &Session, title: &str, layer: LayerId, shown: usize, tried: O
     let from = if let Start::Image(_) = options.start { " · from an image" } else { "" };
     Figure::new(title)
         .subtitle(format!("the pictures that excite {which} · score: {what}"))
-        .metadata(session.metadata(&format!("seed {} · {} steps{from}", options.seed, options.steps)))
+        .metadata(session.credit(&format!("seed {} · {} steps{from}", options.seed, options.steps)))
 }
 
 fn grid<'a>(session: &Session, layer: LayerId, results: &[Ascent], pictures: &'a [RgbImage]) -> Grid<'a> {

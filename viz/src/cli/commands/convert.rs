@@ -1,62 +1,71 @@
 //! `convscope convert`: weights of any source as a safetensors file.
 
-use crate::cli::args::{Common, SaveAs};
+use crate::cli::args::{Common, ConvertArgs, SaveAs};
+use crate::cli::commands::Run;
+use crate::cli::context::Context;
+use crate::cli::error::CliError;
 use crate::cli::output::print;
-use crate::cli::problem::Problem;
 use crate::cli::session::{self, Download, Session};
 use convscope_models::onnx;
 use convscope_models::weights::{
     Checkpoint, HubAddress, HubOptions, KERAS_CONFIG, SaveType, TensorToSave, WeightsError, fetch, write_safetensors,
 };
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-pub fn run(common: &Common, from: &str, to: &Path, dtype: SaveAs) -> Result<(), Problem> {
-    let dtype = match dtype {
-        SaveAs::F32 => SaveType::F32,
-        SaveAs::F16 => SaveType::F16,
-        SaveAs::Bf16 => SaveType::BF16,
-    };
-    // What is known of the network goes with its weights.
-    let mut metadata = BTreeMap::new();
-    let architecture = common.model.as_ref().filter(|name| name.ends_with(".json"));
-    // With a network, its names and shapes; without, and with a Keras architecture, whatever the file holds; of an ONNX
-    // graph, the network that it is.
-    let tensors: Vec<(String, Vec<usize>, Vec<f32>)> = if common.model.is_some() && architecture.is_none() {
-        let network = session::network(common)?;
-        let names: Vec<String> = network.params().into_iter().map(|p| p.name).collect();
-        let session = Session::open(&Common { weights: Some(from.to_string()), ..common.clone() })?;
-        metadata.extend(session.network().metadata());
-        names.into_iter().zip(&session.model.params).map(|(n, t)| (n, t.shape().to_vec(), t.f32().to_vec())).collect()
-    } else {
-        let path = match from.starts_with(HubAddress::SCHEME) {
-            true => fetch(&from.parse()?, &HubOptions::from_env(), &mut Download::new(common.quiet))?,
-            false => PathBuf::from(from),
+impl Run for ConvertArgs {
+    const NAME: &'static str = "convert";
+    const NUMBERS: bool = false;
+
+    fn run(&self, context: &Context) -> Result<(), CliError> {
+        let (common, ConvertArgs { from, to, dtype }) = (context.common, self);
+        let dtype = match dtype {
+            SaveAs::F32 => SaveType::F32,
+            SaveAs::F16 => SaveType::F16,
+            SaveAs::Bf16 => SaveType::BF16,
         };
-        let mut checkpoint = Checkpoint::open(path)?;
-        metadata.extend(checkpoint.metadata().clone());
-        if let Some(file) = architecture {
-            // That it fits the weights shows now rather than later.
-            session::network(&Common { weights: Some(from.to_string()), ..common.clone() })?;
-            let text = std::fs::read_to_string(file).map_err(|e| Problem::failure(format!("cannot read {file}: {e}")))?;
-            metadata.insert(KERAS_CONFIG.to_string(), text);
-        }
-        if let Some(file) = onnx::read(&checkpoint)? {
-            if !common.quiet {
-                file.notes(from).into_iter().for_each(|note| eprintln!("note: {note}"));
+        // What is known of the network goes with its weights.
+        let mut metadata = BTreeMap::new();
+        let architecture = common.model.as_ref().filter(|name| name.ends_with(".json"));
+        // With a network, its names and shapes; without, and with a Keras architecture, whatever the file holds; of an ONNX
+        // graph, the network that it is.
+        let tensors: Vec<(String, Vec<usize>, Vec<f32>)> = if common.model.is_some() && architecture.is_none() {
+            let network = session::network(common)?;
+            let names: Vec<String> = network.params().into_iter().map(|p| p.name).collect();
+            let common = Common { weights: Some(from.to_string()), ..common.clone() };
+            let session = Session::open(&context.with(&common))?;
+            metadata.extend(session.network().metadata());
+            names.into_iter().zip(&session.model.params).map(|(n, t)| (n, t.shape().to_vec(), t.f32().to_vec())).collect()
+        } else {
+            let path = match from.starts_with(HubAddress::SCHEME) {
+                true => fetch(&from.parse()?, &HubOptions::from_env(), &mut Download::new(common.quiet))?,
+                false => PathBuf::from(from),
+            };
+            let mut checkpoint = Checkpoint::open(path)?;
+            metadata.extend(checkpoint.metadata().clone());
+            if let Some(file) = architecture {
+                // That it fits the weights shows now rather than later.
+                session::network(&Common { weights: Some(from.to_string()), ..common.clone() })?;
+                let text = std::fs::read_to_string(file).map_err(|e| CliError::failure(format!("cannot read {file}: {e}")))?;
+                metadata.insert(KERAS_CONFIG.to_string(), text);
             }
-            metadata.extend(file.network.metadata());
-            checkpoint = file.checkpoint;
+            if let Some(file) = onnx::read(&checkpoint)? {
+                if !common.quiet {
+                    file.notes(from).into_iter().for_each(|note| eprintln!("note: {note}"));
+                }
+                metadata.extend(file.network.metadata());
+                checkpoint = file.checkpoint;
+            }
+            let floats = checkpoint.tensors().iter().filter(|t| t.dtype.is_float());
+            floats.map(|t| Ok((t.name.clone(), t.shape.clone(), t.to_f32_checked()?))).collect::<Result<_, WeightsError>>()?
+        };
+        metadata.extend([("format", "pt"), ("source", from)].map(|(key, value)| (key.to_string(), value.to_string())));
+        let list: Vec<TensorToSave> = tensors.iter().map(|(name, shape, values)| TensorToSave { name, shape, values }).collect();
+        write_safetensors(to, &list, dtype, &metadata)?;
+        if !common.quiet {
+            let numbers: usize = tensors.iter().map(|t| t.2.len()).sum();
+            print(format!("wrote {}: {} tensors, {numbers} numbers", to.display(), tensors.len()))?;
         }
-        let floats = checkpoint.tensors().iter().filter(|t| t.dtype.is_float());
-        floats.map(|t| Ok((t.name.clone(), t.shape.clone(), t.to_f32_checked()?))).collect::<Result<_, WeightsError>>()?
-    };
-    metadata.extend([("format", "pt"), ("source", from)].map(|(key, value)| (key.to_string(), value.to_string())));
-    let list: Vec<TensorToSave> = tensors.iter().map(|(name, shape, values)| TensorToSave { name, shape, values }).collect();
-    write_safetensors(to, &list, dtype, &metadata)?;
-    if !common.quiet {
-        let numbers: usize = tensors.iter().map(|t| t.2.len()).sum();
-        print(format!("wrote {}: {} tensors, {numbers} numbers", to.display(), tensors.len()))?;
+        Ok(())
     }
-    Ok(())
 }

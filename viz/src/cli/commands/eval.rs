@@ -1,13 +1,16 @@
 //! `convscope eval`: accuracy over a folder of images, one folder a class; which classes are taken for which, and the most
 //! confident mistakes.
 
-use crate::cli::args::{Common, EvalArgs};
+use crate::cli::args::EvalArgs;
+use crate::cli::commands::Run;
+use crate::cli::context::Context;
+use crate::cli::error::CliError;
 use crate::cli::output::{Output, print};
-use crate::cli::problem::Problem;
-use crate::cli::session::{Session, input, progress, tells_top5};
-use convscope_models::engine::Tensor;
+use crate::cli::session::{Session, progress, tells_top5};
+use convscope_engine::Tensor;
 use convscope_models::preprocess::{ImageError, Prepared, Preprocess, Resize, prepare_file};
 use convscope_models::train::class_folders;
+use convscope_viz::batch;
 use convscope_viz::draw::{Cell, Figure, Grid, Matrix, Pixels, ScaleBar, Theme};
 use convscope_viz::predict::{Prediction, predict};
 use image::RgbImage;
@@ -20,7 +23,7 @@ const SHOWN: usize = 224;
 
 /// The images of `DIR/CLASS/*` with their classes: a folder is called by a class's name or index. Folders of other classes than
 /// those of `among` do not count.
-fn labelled(session: &Session, dir: &Path, among: Option<&[usize]>) -> Result<Vec<(usize, PathBuf)>, Problem> {
+fn labelled(session: &Session, dir: &Path, among: Option<&[usize]>) -> Result<Vec<(usize, PathBuf)>, CliError> {
     let mut found = Vec::new();
     for folder in class_folders(dir)? {
         let class = session.class(&folder.name).or_else(|_| session.class(&folder.own_name()));
@@ -31,7 +34,7 @@ fn labelled(session: &Session, dir: &Path, among: Option<&[usize]>) -> Result<Ve
             (Err(e), None) => {
                 let (path, also) = (folder.path.display(), "or some named with --among");
                 let reason = format!("{path}: folders must be named by the network's classes, {also}: {}", e.message);
-                return Err(Problem::failure(reason));
+                return Err(CliError::failure(reason));
             }
         };
         found.extend(folder.images.into_iter().map(|path| (class, path)));
@@ -76,7 +79,7 @@ impl Tally {
         order: &[usize],
         prediction: &Prediction,
         image: &Prepared,
-    ) -> Result<(), Problem> {
+    ) -> Result<(), CliError> {
         let said = order[0];
         let count = &mut self.counts[class];
         count.images += 1;
@@ -103,26 +106,32 @@ impl Tally {
     }
 }
 
-pub fn run(common: &Common, options: &EvalArgs) -> Result<(), Problem> {
-    let session = Session::open(common)?;
-    session.network().class_count()?;
-    let among = options.among.as_deref().map(|text| session.classes(text)).transpose()?;
-    let all = labelled(&session, &options.dir, among.as_deref())?;
-    let tally = count(&session, &all, among.as_deref(), options, common.quiet || common.json)?;
-    let sum = tally.sum();
-    if sum.images == 0 {
-        return Err(Problem::failure(format!("none of the images in {} could be read", options.dir.display())));
+impl Run for EvalArgs {
+    const NAME: &'static str = "eval";
+    const NUMBERS: bool = true;
+
+    fn run(&self, context: &Context) -> Result<(), CliError> {
+        let (common, options) = (context.common, self);
+        let session = Session::open(context)?;
+        session.network().class_count()?;
+        let among = options.among.as_deref().map(|text| session.classes(text)).transpose()?;
+        let all = labelled(&session, &options.dir, among.as_deref())?;
+        let tally = count(&session, &all, among.as_deref(), options, common.quiet || common.json)?;
+        let sum = tally.sum();
+        if sum.images == 0 {
+            return Err(CliError::failure(format!("none of the images in {} could be read", options.dir.display())));
+        }
+        let mut output = Output::new(common, session.metadata(&[("images", json!(options.dir.to_string_lossy()))]));
+        draw(&session, &tally, &mut output, options, common.dark)?;
+        let answers = among.map_or(session.labels.len(), |among| among.len());
+        let table = table(&session, &tally, sum, tells_top5(answers));
+        if common.json {
+            output.finish()?;
+            return print(json!({"images": sum.images, "top1": sum.top1, "top5": sum.top5}));
+        }
+        print(table)?;
+        output.finish().map(drop)
     }
-    let mut output = Output::new(common, session.facts(&[("images", json!(options.dir.to_string_lossy()))]));
-    draw(&session, &tally, &mut output, options, common.dark)?;
-    let answers = among.map_or(session.labels.len(), |among| among.len());
-    let table = table(&session, &tally, sum, tells_top5(answers));
-    if common.json {
-        output.finish()?;
-        return print(json!({"images": sum.images, "top1": sum.top1, "top5": sum.top5}));
-    }
-    print(table)?;
-    output.finish().map(drop)
 }
 
 /// Looks at every image.
@@ -132,20 +141,25 @@ fn count(
     among: Option<&[usize]>,
     options: &EvalArgs,
     quiet: bool,
-) -> Result<Tally, Problem> {
+) -> Result<Tally, CliError> {
     let model = session.model.fused(&[])?;
     let preprocess = session.preprocess(&options.image)?;
     let classes = session.labels.len();
     let (counts, confusion) = (vec![Count::default(); classes], vec![0.0; classes * classes]);
     let mut tally = Tally { counts, confusion, mistakes: Vec::new(), most: options.mistakes };
     let bar = progress(all.len() as u64, "eval", quiet);
+    let mut fits = None;
     for part in all.chunks(usize::from(options.batch)) {
         let read: Vec<Result<Prepared, ImageError>> = part.par_iter().map(|(_, p)| prepare_file(p, &preprocess)).collect();
         let mut ready: Vec<(&(usize, PathBuf), Prepared)> = Vec::new();
         for (item, image) in part.iter().zip(read) {
             match image {
                 Ok(image) => {
-                    session.check_size(&item.1, &image)?;
+                    // Photos of one size have one answer.
+                    if fits != Some([image.h, image.w]) {
+                        session.shapes(&item.1, [image.h, image.w])?;
+                        fits = Some([image.h, image.w]);
+                    }
                     ready.push((item, image));
                 }
                 // One broken file does not spoil a thousand answers, but it is named.
@@ -157,7 +171,7 @@ fn count(
             let (same, rest): (Vec<_>, Vec<_>) = ready.into_iter().partition(|(_, p)| (p.h, p.w) == (h, w));
             ready = rest;
             let photos: Vec<&Prepared> = same.iter().map(|(_, photo)| photo).collect();
-            let predictions = predict(&model, &input(&model.network, &photos)?)?;
+            let predictions = predict(&model, &batch(&photos, &model.network)?)?;
             for (((class, path), image), p) in same.iter().zip(&predictions) {
                 let mut order = p.top(if among.is_some() { classes } else { 5 });
                 order.retain(|c| among.is_none_or(|among| among.contains(c)));
@@ -195,14 +209,14 @@ fn table(session: &Session, tally: &Tally, sum: Count, top5: bool) -> String {
 }
 
 /// The confusion matrix and the sheet of mistakes.
-fn draw(session: &Session, tally: &Tally, output: &mut Output, options: &EvalArgs, dark: bool) -> Result<(), Problem> {
+fn draw(session: &Session, tally: &Tally, output: &mut Output, options: &EvalArgs, dark: bool) -> Result<(), CliError> {
     let (classes, sum) = (tally.counts.len(), tally.sum());
     output.numbers("confusion", Tensor::from_slice([classes, classes], &tally.confusion)?);
     let network = &session.network().name;
     let theme = if dark { Theme::dark() } else { Theme::light() };
     let about = format!("{} images of {} · top-1 {:.2} %", sum.images, options.dir.display(), percent(sum.top1, sum.images));
-    let figure = |title: &str| Figure::new(title).subtitle(about.clone()).metadata(session.metadata("")).theme(theme.clone());
-    let facts = [("counts", json!({"images": sum.images, "top1": sum.top1, "top5": sum.top5}))];
+    let figure = |title: &str| Figure::new(title).subtitle(about.clone()).metadata(session.credit("")).theme(theme.clone());
+    let metadata = [("counts", json!({"images": sum.images, "top1": sum.top1, "top5": sum.top5}))];
 
     // Classes that neither occur nor were said would only be in the way.
     let occurs = |c: &usize| tally.counts[*c].images > 0 || (0..classes).any(|row| tally.confusion[row * classes + c] > 0.0);
@@ -213,7 +227,7 @@ fn draw(session: &Session, tally: &Tally, output: &mut Output, options: &EvalArg
     let matrix = Matrix::shares(&shares, &names, ["the folder says", "the network says"])?;
     let bar = ScaleBar::new(matrix.colormap, Some(matrix.range), "share of the class's images; none is blank");
     let title = format!("Confusion matrix · {network}");
-    output.picture(&["confusion", network], &title, &figure(&title).stack(&[&matrix, &bar])?, &facts)?;
+    output.picture(&["confusion", network], &title, &figure(&title).stack(&[&matrix, &bar])?, &metadata)?;
 
     if tally.mistakes.is_empty() {
         return Ok(());
@@ -229,7 +243,7 @@ fn draw(session: &Session, tally: &Tally, output: &mut Output, options: &EvalArg
     let list: Vec<_> = tally.mistakes.iter().map(describe).collect();
     let title = format!("Most confident mistakes · {network}");
     for page in figure(&title).grid(&grid)? {
-        output.picture(&["mistakes", network], &title, &page, &[facts[0].clone(), ("mistakes", json!(list))])?;
+        output.picture(&["mistakes", network], &title, &page, &[metadata[0].clone(), ("mistakes", json!(list))])?;
     }
     Ok(())
 }

@@ -1,9 +1,11 @@
 //! `convscope features`: the feature maps of an image.
 
-use crate::cli::args::{Common, FeaturesPreset, ImageArgs, Sort};
+use crate::cli::args::{FeaturesArgs, FeaturesPreset, Sort};
+use crate::cli::commands::Run;
+use crate::cli::context::Context;
+use crate::cli::error::CliError;
 use crate::cli::memory::Pass;
 use crate::cli::output::{Output, print};
-use crate::cli::problem::Problem;
 use crate::cli::session::Session;
 use convscope_models::network::{LayerId, Selection};
 use convscope_viz::draw::deprocess::Standardize;
@@ -14,56 +16,54 @@ use serde_json::json;
 use std::collections::HashSet;
 use std::path::Path;
 
-/// How feature maps are shown.
-pub struct Look<'a> {
-    pub layer: &'a str,
-    pub sort: Sort,
-    pub scale: &'a str,
-    pub preset: Option<FeaturesPreset>,
-}
+impl Run for FeaturesArgs {
+    const NAME: &'static str = "features";
+    const NUMBERS: bool = true;
 
-pub fn run(common: &Common, path: &Path, size: &ImageArgs, look: &Look) -> Result<(), Problem> {
-    let scope: Scope = look.scale.parse().map_err(|e| Problem::usage(format!("--scale {}: {e}", look.scale)))?;
-    let mut session = Session::open(common)?;
-    let selected = session.network().select_many(look.layer)?;
-    let (_, image) = session.image(path, size, Pass::Recorded)?;
-    let network = session.network();
-    let mut layers: Vec<LayerId> = selected.iter().map(|s| s.layer).collect();
-    let mut seen = HashSet::new();
-    layers.retain(|layer| seen.insert(*layer));
-    let (found, _) = features(&session.model.fused_once(&layers), &image, &layers)?;
-    let stem = path.file_stem().unwrap_or_default().to_string_lossy();
-    let mut output = Output::new(common, session.facts(&[("image", json!(path.to_string_lossy()))]));
-    let mut report = Vec::new();
-    for maps in &found {
-        let name = network[maps.layer].name.as_str();
-        output.numbers(name, maps.values.clone());
-        let channels = order(maps, look.sort, &selected);
-        let [c, h, w] = maps.size();
-        let title = format!("Feature maps · {} · {name}", network.name);
-        let pages = match look.preset {
-            Some(FeaturesPreset::Chollet1) if h * w > 1 => vec![chollet(maps, &channels)?],
-            _ => pages(&session, &title, path, maps, &channels, scope, common.dark)?,
-        };
-        let dead = maps.channels().filter(|m| m.iter().all(|v| *v == 0.0)).count();
-        let facts = json!({"layer": name, "shape": [c, h, w], "dead_channels": dead, "sort": format!("{:?}", look.sort), "scale": look.scale, "preset": look.preset.map(|_| "chollet1")});
-        for (i, page) in pages.iter().enumerate() {
-            let number = if pages.len() > 1 { (i + 1).to_string() } else { String::new() };
-            let look = if look.preset.is_some() { "chollet1" } else { "" };
-            output.picture(
-                &["features", &network.name, name, &stem, look, &number],
-                &title,
-                page,
-                &[("features", facts.clone())],
-            )?;
+    fn run(&self, context: &Context) -> Result<(), CliError> {
+        let (common, path, look) = (context.common, self.path.as_path(), self);
+        let scope: Scope = look.scale.parse().map_err(|e| CliError::usage(format!("--scale {}: {e}", look.scale)))?;
+        let mut session = Session::open(context)?;
+        let selected = session.network().select_many(&look.layer)?;
+        let image = session.photo(path, &look.image, Pass::Recorded)?.photo.input;
+        let network = session.network();
+        let mut layers: Vec<LayerId> = selected.iter().map(|s| s.layer).collect();
+        let mut seen = HashSet::new();
+        layers.retain(|layer| seen.insert(*layer));
+        let (found, _) = features(&session.model.fused_once(&layers), &image, &layers)?;
+        let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+        let mut output = Output::new(common, session.metadata(&[("image", json!(path.to_string_lossy()))]));
+        let mut report = Vec::new();
+        for maps in &found {
+            let name = network[maps.layer].name.as_str();
+            output.numbers(name, maps.values.clone());
+            let channels = order(maps, look.sort, &selected);
+            let [c, h, w] = maps.size();
+            let title = format!("Feature maps · {} · {name}", network.name);
+            let pages = match look.preset {
+                Some(FeaturesPreset::Chollet1) if h * w > 1 => vec![chollet(maps, &channels)?],
+                _ => pages(&session, &title, path, maps, &channels, scope, common.dark)?,
+            };
+            let dead = maps.channels().filter(|m| m.iter().all(|v| *v == 0.0)).count();
+            let metadata = json!({"layer": name, "shape": [c, h, w], "dead_channels": dead, "sort": format!("{:?}", look.sort), "scale": look.scale, "preset": look.preset.map(|_| "chollet1")});
+            for (i, page) in pages.iter().enumerate() {
+                let number = if pages.len() > 1 { (i + 1).to_string() } else { String::new() };
+                let look = if look.preset.is_some() { "chollet1" } else { "" };
+                output.picture(
+                    &["features", &network.name, name, &stem, look, &number],
+                    &title,
+                    page,
+                    &[("features", metadata.clone())],
+                )?;
+            }
+            report.push(metadata);
         }
-        report.push(facts);
+        let pictures = output.finish()?;
+        if common.json {
+            print(format!("{:#}", json!({"image": path.to_string_lossy(), "layers": report, "pictures": pictures})))?;
+        }
+        Ok(())
     }
-    let pictures = output.finish()?;
-    if common.json {
-        print(format!("{:#}", json!({"image": path.to_string_lossy(), "layers": report, "pictures": pictures})))?;
-    }
-    Ok(())
 }
 
 /// The channels of a layer that are shown, in order.
@@ -92,7 +92,7 @@ fn pages(
     channels: &[usize],
     scope: Scope,
     dark: bool,
-) -> Result<Vec<RgbImage>, Problem> {
+) -> Result<Vec<RgbImage>, CliError> {
     let [c, h, w] = maps.size();
     let kind = session.network()[maps.layer].kind.type_name();
     let file = path.file_name().unwrap_or_default().to_string_lossy();
@@ -100,7 +100,7 @@ fn pages(
     let size = if h * w == 1 { format!("{c} units") } else { format!("{c} channels of {w}×{h}") };
     let figure = Figure::new(title)
         .subtitle(format!("{file} · {kind} · {size}{shown}"))
-        .metadata(session.metadata(""))
+        .metadata(session.credit(""))
         .theme(if dark { Theme::dark() } else { Theme::light() });
     let all: Vec<&[f32]> = maps.channels().collect();
     if h * w == 1 {
@@ -139,7 +139,7 @@ pub fn grid<'a>(maps: &'a Features, channels: &[usize]) -> Grid<'a> {
 
 /// The grid of Chollet's notebook (2017, 5.4.1): standardised channels, 16 a row, no gap; unlike there the last row is not dropped
 /// and a dead channel stays black.
-fn chollet(maps: &Features, channels: &[usize]) -> Result<RgbImage, Problem> {
+fn chollet(maps: &Features, channels: &[usize]) -> Result<RgbImage, CliError> {
     let [_, h, w] = maps.size();
     let all: Vec<&[f32]> = maps.channels().collect();
     let look = Standardize { eps: 0.0, crop: 0, ..Standardize::CHOLLET2 };
@@ -151,6 +151,6 @@ fn chollet(maps: &Features, channels: &[usize]) -> Result<RgbImage, Problem> {
             let color = |p: &Rgb<u8>| Rgb(Colormap::Viridis.rgb(f32::from(p[0]) / 255.0));
             Ok(RgbImage::from_fn(w as u32, h as u32, |x, y| color(grey.get_pixel(x, y))))
         })
-        .collect::<Result<_, Problem>>()?;
+        .collect::<Result<_, CliError>>()?;
     Ok(tile(&cells, cells.len().div_ceil(16), 16, 0, Order::RowMajor)?)
 }

@@ -1,10 +1,12 @@
 //! `convscope filters`: a convolution's kernels as a picture.
 
-use crate::cli::args::Common;
-use crate::cli::output::{Output, facts, print};
-use crate::cli::problem::Problem;
+use crate::cli::args::{Common, FiltersArgs};
+use crate::cli::commands::Run;
+use crate::cli::context::Context;
+use crate::cli::error::CliError;
+use crate::cli::output::{Output, metadata, print};
 use crate::cli::session::{Session, credit, weights};
-use convscope_models::engine::Tensor;
+use convscope_engine::Tensor;
 use convscope_models::text::{nearest, one_line};
 use convscope_viz::draw::deprocess::signed;
 use convscope_viz::draw::{Cell, Colormap, Figure, Grid, Limits, Pixels, Range, ScaleBar, Scope, Theme};
@@ -12,38 +14,44 @@ use convscope_viz::filters::{Filters, filters, first_conv, stored_filters};
 use image::{Rgb, RgbImage};
 use serde_json::{Map, Value, json};
 
-pub fn run(common: &Common, layer: Option<&str>, tensor: Option<&str>) -> Result<(), Problem> {
-    let Subject { of, kind, name, one, filters: found, credit, facts } = match tensor {
-        Some(text) => of_file(common, text)?,
-        None => of_network(common, layer)?,
-    };
-    let [oc, c, kh, kw] = found.size;
-    let what = one.map(|i| format!(":{i}")).unwrap_or_default();
-    let title = format!("Filters · {of} · {name}{what}");
-    let shown = match one {
-        Some(filter) => format!("the {c} slices of filter {filter} (of {oc}), each {kh}×{kw}"),
-        None => format!("{oc} filters, each {c}×{kh}×{kw}"),
-    };
-    let figure = Figure::new(&title)
-        .subtitle(format!("{shown} · one scale for all, ends at the 99th percentile of |w|"))
-        .metadata(credit)
-        .theme(if common.dark { Theme::dark() } else { Theme::light() });
-    let pages = match one {
-        Some(filter) => slices(&figure, &found, filter)?,
-        None => figure.grid(&Drawn::new(&found)?.grid())?,
-    };
-    let mut output = Output::new(common, facts);
-    for (i, page) in pages.iter().enumerate() {
-        let number = if pages.len() > 1 { (i + 1).to_string() } else { String::new() };
-        output.picture(&["filters", &of, &format!("{name}{what}"), &number], &title, page, &[])?;
+impl Run for FiltersArgs {
+    const NAME: &'static str = "filters";
+    const NUMBERS: bool = true;
+
+    fn run(&self, context: &Context) -> Result<(), CliError> {
+        let (common, layer, tensor) = (context.common, self.layer.as_deref(), self.tensor.as_deref());
+        let Subject { of, kind, name, one, filters: found, credit, metadata } = match tensor {
+            Some(text) => of_file(common, text)?,
+            None => of_network(context, layer)?,
+        };
+        let [oc, c, kh, kw] = found.size;
+        let what = one.map(|i| format!(":{i}")).unwrap_or_default();
+        let title = format!("Filters · {of} · {name}{what}");
+        let shown = match one {
+            Some(filter) => format!("the {c} slices of filter {filter} (of {oc}), each {kh}×{kw}"),
+            None => format!("{oc} filters, each {c}×{kh}×{kw}"),
+        };
+        let figure = Figure::new(&title)
+            .subtitle(format!("{shown} · one scale for all, ends at the 99th percentile of |w|"))
+            .metadata(credit)
+            .theme(if common.dark { Theme::dark() } else { Theme::light() });
+        let pages = match one {
+            Some(filter) => slices(&figure, &found, filter)?,
+            None => figure.grid(&Drawn::new(&found)?.grid())?,
+        };
+        let mut output = Output::new(common, metadata);
+        for (i, page) in pages.iter().enumerate() {
+            let number = if pages.len() > 1 { (i + 1).to_string() } else { String::new() };
+            output.picture(&["filters", &of, &format!("{name}{what}"), &number], &title, page, &[])?;
+        }
+        let stored_as = if tensor.is_some() { name.clone() } else { format!("{name}.weight") };
+        output.numbers(stored_as, Tensor::from_slice(found.size, &found.values)?);
+        let pictures = output.finish()?;
+        if common.json {
+            print(format!("{:#}", json!({kind: name, "shape": found.size, "pictures": pictures})))?;
+        }
+        Ok(())
     }
-    let stored_as = if tensor.is_some() { name.clone() } else { format!("{name}.weight") };
-    output.numbers(stored_as, Tensor::from_slice(found.size, &found.values)?);
-    let pictures = output.finish()?;
-    if common.json {
-        print(format!("{:#}", json!({kind: name, "shape": found.size, "pictures": pictures})))?;
-    }
-    Ok(())
 }
 
 /// Filters and where they are from.
@@ -57,30 +65,32 @@ struct Subject {
     one: Option<usize>,
     filters: Filters,
     credit: String,
-    facts: Map<String, Value>,
+    metadata: Map<String, Value>,
 }
 
 /// The filters of a layer, or of the first convolution.
-fn of_network(common: &Common, layer: Option<&str>) -> Result<Subject, Problem> {
-    let session = Session::open(common)?;
+fn of_network(context: &Context, layer: Option<&str>) -> Result<Subject, CliError> {
+    let session = Session::open(context)?;
     let network = session.network();
     let (layer, one) = match layer {
         Some(text) => {
             let s = session.select(text)?;
             (s.layer, s.channel)
         }
-        None => (first_conv(&session.model).ok_or_else(|| Problem::usage(format!("{} has no convolution", network.name)))?, None),
+        None => {
+            (first_conv(&session.model).ok_or_else(|| CliError::usage(format!("{} has no convolution", network.name)))?, None)
+        }
     };
     let (of, name, filters) = (network.name.clone(), network[layer].name.clone(), filters(&session.model, layer)?);
-    let facts = session.facts(&[("layer", json!(name)), ("shape", json!(filters.size))]);
-    Ok(Subject { of, kind: "layer", name, one, filters, credit: session.metadata(""), facts })
+    let metadata = session.metadata(&[("layer", json!(name)), ("shape", json!(filters.size))]);
+    Ok(Subject { of, kind: "layer", name, one, filters, credit: session.credit(""), metadata })
 }
 
 /// A tensor of the weights' file, of whatever network.
-fn of_file(common: &Common, text: &str) -> Result<Subject, Problem> {
+fn of_file(common: &Common, text: &str) -> Result<Subject, CliError> {
     let source = weights(common, "--tensor")?;
     let Some(checkpoint) = source.checkpoint() else {
-        return Err(Problem::usage(format!("--tensor {text}: random weights are in no file; choose a layer with -l")));
+        return Err(CliError::usage(format!("--tensor {text}: random weights are in no file; choose a layer with -l")));
     };
     let weights = source.to_string();
     let named = |name: &str| checkpoint.tensors().iter().find(|t| t.name == name);
@@ -93,16 +103,16 @@ fn of_file(common: &Common, text: &str) -> Result<Subject, Problem> {
         let near: Vec<String> = nearest(text, drawable, 3).iter().map(one_line).collect();
         let hint =
             if near.is_empty() { "nor any of four dimensions".into() } else { format!("did you mean {}?", near.join(", ")) };
-        Problem::usage(format!("--tensor {text}: {weights} has no such tensor; {hint}"))
+        CliError::usage(format!("--tensor {text}: {weights} has no such tensor; {hint}"))
     })?;
     let filters = stored_filters(tensor)?;
     let (name, count) = (one_line(&tensor.name), filters.size[0]);
     if let Some(filter) = one.filter(|filter| *filter >= count) {
-        return Err(Problem::usage(format!("--tensor {text}: {name} has {count} filters, so none is number {filter}")));
+        return Err(CliError::usage(format!("--tensor {text}: {name} has {count} filters, so none is number {filter}")));
     }
-    let facts = facts(&[("weights", json!(weights)), ("tensor", json!(name)), ("shape", json!(filters.size))]);
+    let metadata = metadata(&[("weights", json!(weights)), ("tensor", json!(name)), ("shape", json!(filters.size))]);
     let of = weights.rsplit('/').next().unwrap_or_default().to_string();
-    Ok(Subject { of, kind: "tensor", name, one, filters, credit: credit(&weights, ""), facts })
+    Ok(Subject { of, kind: "tensor", name, one, filters, credit: credit(&weights, ""), metadata })
 }
 
 /// A picture of each filter, and what its shades stand for.
@@ -114,7 +124,7 @@ pub struct Drawn {
 
 impl Drawn {
     /// Filters that read RGB in colour, others as mosaics of their slices; grey is zero, one symmetric scale for all.
-    pub fn new(f: &Filters) -> Result<Self, Problem> {
+    pub fn new(f: &Filters) -> Result<Self, CliError> {
         let [_, _, kh, kw] = f.size;
         let range = Limits::Symmetric.range(&f.values);
         let (pictures, label) = match range {
@@ -141,7 +151,7 @@ impl Drawn {
 }
 
 /// The slices of one filter, a cell each.
-fn slices(figure: &Figure, f: &Filters, filter: usize) -> Result<Vec<RgbImage>, Problem> {
+fn slices(figure: &Figure, f: &Filters, filter: usize) -> Result<Vec<RgbImage>, CliError> {
     let [_, _, h, w] = f.size;
     let weights = f.iter().nth(filter).unwrap_or(&[]);
     let cell = |(i, values)| Cell { label: format!("#{i}"), value: None, pixels: Pixels::Map { values, h, w } };

@@ -1,107 +1,101 @@
 //! `convscope gradcam`: where the network looks for a class.
 
-use crate::cli::args::{CamPreset, Common, ImageArgs};
+use crate::cli::args::{CamPreset, GradcamArgs};
+use crate::cli::commands::Run;
+use crate::cli::context::Context;
+use crate::cli::error::CliError;
 use crate::cli::memory::Pass;
 use crate::cli::output::{Output, print};
-use crate::cli::problem::Problem;
 use crate::cli::session::Session;
-use convscope_models::engine::Tensor;
+use convscope_engine::Tensor;
 use convscope_models::network::{LayerId, Selection};
+use convscope_viz::Map;
 use convscope_viz::draw::{Bar, BarList, Colormap, Figure, Overlay, Panel, Panels, Theme, short};
-use convscope_viz::gradcam::{GradCam, Map, Targets, grad_cam};
+use convscope_viz::gradcam::{GradCam, Targets, grad_cam};
 use convscope_viz::predict::Prediction;
 use serde_json::json;
-use std::path::Path;
 
-/// Which classes are explained.
-pub enum Target<'a> {
-    Named(&'a str),
-    Top(usize),
-}
+impl Run for GradcamArgs {
+    const NAME: &'static str = "gradcam";
+    const NUMBERS: bool = true;
 
-pub fn run(
-    common: &Common,
-    path: &Path,
-    size: &ImageArgs,
-    target: Target,
-    layer: Option<&str>,
-    preset: Option<CamPreset>,
-) -> Result<(), Problem> {
-    let mut session = Session::open(common)?;
-    let layer = cam_layer(&session, layer)?;
-    let (prepared, image) = session.image(path, size, Pass::Recorded)?;
-    let network = session.network();
-    let model = session.model.fused(&[layer])?;
-    let (prediction, maps) = match target {
-        Target::Named(text) => grad_cam(&model, &image, layer, Targets::Classes(&session.classes(text)?))?,
-        Target::Top(k) => grad_cam(&model, &image, layer, Targets::Best(k))?,
-    };
-    let layer_name = network[layer].name.as_str();
-    let stem = path.file_stem().unwrap_or_default().to_string_lossy();
-    let mut output =
-        Output::new(common, session.facts(&[("image", json!(path.to_string_lossy())), ("layer", json!(layer_name))]));
-    let look = match preset {
-        None => "",
-        Some(CamPreset::Chollet1) => "chollet1",
-        Some(CamPreset::Pytorch) => "pytorch",
-    };
-    let (mut report, mut overlays) = (Vec::new(), Vec::new());
-    for cam in &maps {
-        let name = session.class_name(cam.class);
-        let title = format!("Grad-CAM · {} · {layer_name}", network.name);
-        let page = figure(&session, &title, &prepared.shown, &prediction, cam, preset, common.dark)?;
-        let facts = json!({
-            "preset": preset.map(|_| look), "class": cam.class, "name": name, "logit": prediction.logits[cam.class], "probability": prediction.probabilities[cam.class],
-            "map_min_before_relu": cam.signed[0], "map_max": cam.signed[1].max(0.0), "map_size": [cam.map.h, cam.map.w],
-        });
-        output.picture(
-            &["gradcam", &network.name, layer_name, &stem, &name, look],
-            &title,
-            &page,
-            &[("target", facts.clone())],
-        )?;
-        let CamLook { overlay, .. } = cam_look(preset);
-        let heat = &cam.heatmap;
-        overlays.push((name, overlay.apply(&prepared.shown, &heat.values, heat.h, heat.w)?, facts.clone()));
-        report.push(facts);
+    fn run(&self, context: &Context) -> Result<(), CliError> {
+        let (common, path, preset) = (context.common, self.path.as_path(), self.preset);
+        let mut session = Session::open(context)?;
+        let layer = cam_layer(&session, self.layer.as_deref())?;
+        let photo = session.photo(path, &self.image, Pass::Recorded)?.photo;
+        let network = session.network();
+        let model = session.model.fused(&[layer])?;
+        let (prediction, maps) = match &self.class {
+            Some(text) => grad_cam(&model, &photo.input, layer, Targets::Classes(&session.classes(text)?))?,
+            None => grad_cam(&model, &photo.input, layer, Targets::Best(self.top.unwrap_or(1)))?,
+        };
+        let layer_name = network[layer].name.as_str();
+        let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+        let mut output =
+            Output::new(common, session.metadata(&[("image", json!(path.to_string_lossy())), ("layer", json!(layer_name))]));
+        let look = match preset {
+            None => "",
+            Some(CamPreset::Chollet1) => "chollet1",
+            Some(CamPreset::Pytorch) => "pytorch",
+        };
+        let (mut report, mut overlays) = (Vec::new(), Vec::new());
+        for cam in &maps {
+            let name = session.class_name(cam.class);
+            let title = format!("Grad-CAM · {} · {layer_name}", network.name);
+            let page = figure(&session, &title, &photo.shown, &prediction, cam, preset, common.dark)?;
+            let metadata = json!({
+                "preset": preset.map(|_| look), "class": cam.class, "name": name, "logit": prediction.logits[cam.class], "probability": prediction.probabilities[cam.class],
+                "map_min_before_relu": cam.signed[0], "map_max": cam.signed[1].max(0.0), "map_size": cam.map.size(),
+            });
+            output.picture(
+                &["gradcam", &network.name, layer_name, &stem, &name, look],
+                &title,
+                &page,
+                &[("target", metadata.clone())],
+            )?;
+            let CamLook { overlay, .. } = cam_look(preset);
+            overlays.push((name, overlay.apply(&photo.shown, &cam.heatmap)?, metadata.clone()));
+            report.push(metadata);
+        }
+        // The overlays alone, pixel for pixel: for whoever lays out a page.
+        for (name, overlay, metadata) in overlays {
+            let title = format!("Grad-CAM overlay · {} · {layer_name}", network.name);
+            let parts = ["gradcam", &network.name, layer_name, &stem, &name, look, "overlay"];
+            output.picture(&parts, &title, &overlay, &[("target", metadata)])?;
+        }
+        // One class: [h,w]; several: [k,h,w].
+        let stack = |part: fn(&GradCam) -> &Map| {
+            let values: Vec<f32> = maps.iter().flat_map(|c| part(c).values()).copied().collect();
+            let [h, w] = part(&maps[0]).size();
+            Tensor::from_slice(if maps.len() == 1 { vec![h, w] } else { vec![maps.len(), h, w] }, &values)
+        };
+        output.numbers("logits", Tensor::from_slice([1, prediction.logits.len()], &prediction.logits)?);
+        output.numbers("map", stack(|c| &c.map)?);
+        output.numbers("heatmap", stack(|c| &c.heatmap)?);
+        let pictures = output.finish()?;
+        if common.json {
+            print(format!(
+                "{:#}",
+                json!({"image": path.to_string_lossy(), "layer": layer_name, "targets": report, "pictures": pictures})
+            ))?;
+        }
+        Ok(())
     }
-    // The overlays alone, pixel for pixel: for whoever lays out a page.
-    for (name, overlay, facts) in overlays {
-        let title = format!("Grad-CAM overlay · {} · {layer_name}", network.name);
-        let parts = ["gradcam", &network.name, layer_name, &stem, &name, look, "overlay"];
-        output.picture(&parts, &title, &overlay, &[("target", facts)])?;
-    }
-    // One class: [h,w]; several: [k,h,w].
-    let stack = |part: fn(&GradCam) -> &Map| {
-        let values: Vec<f32> = maps.iter().flat_map(|c| &part(c).values).copied().collect();
-        let Map { h, w, .. } = *part(&maps[0]);
-        Tensor::from_slice(if maps.len() == 1 { vec![h, w] } else { vec![maps.len(), h, w] }, &values)
-    };
-    output.numbers("logits", Tensor::from_slice([1, prediction.logits.len()], &prediction.logits)?);
-    output.numbers("map", stack(|c| &c.map)?);
-    output.numbers("heatmap", stack(|c| &c.heatmap)?);
-    let pictures = output.finish()?;
-    if common.json {
-        print(format!(
-            "{:#}",
-            json!({"image": path.to_string_lossy(), "layer": layer_name, "targets": report, "pictures": pictures})
-        ))?;
-    }
-    Ok(())
 }
 
 /// The layer that was typed, or the network's own.
-pub fn cam_layer(session: &Session, typed: Option<&str>) -> Result<LayerId, Problem> {
+pub fn cam_layer(session: &Session, typed: Option<&str>) -> Result<LayerId, CliError> {
     let network = session.network();
     let Some(text) = typed else {
-        let none = || Problem::usage(format!("{} has no convolution: name a layer with --layer", network.name));
+        let none = || CliError::usage(format!("{} has no convolution: name a layer with --layer", network.name));
         return network.cam_layer().ok_or_else(none);
     };
     match session.select(text)? {
         Selection { layer, channel: None } => Ok(layer),
         Selection { .. } => {
             let reason = "Grad-CAM weighs all channels of a layer; leave out the channel";
-            Err(Problem::usage(format!("--layer {text}: {reason}")))
+            Err(CliError::usage(format!("--layer {text}: {reason}")))
         }
     }
 }
@@ -137,13 +131,13 @@ fn figure(
     cam: &GradCam,
     preset: Option<CamPreset>,
     dark: bool,
-) -> Result<image::RgbImage, Problem> {
+) -> Result<image::RgbImage, CliError> {
     let (name, p) = (session.numbered_class(cam.class), prediction.probabilities[cam.class]);
     let CamLook { overlay: style, colormap, contours } = cam_look(preset);
-    let map = &cam.map;
+    let [h, w] = cam.map.size();
     let mut figure = Figure::new(title)
         .subtitle(format!("target: {name} · p = {p:.3} · logit {:.2}", prediction.logits[cam.class]))
-        .metadata(session.metadata(&format!("map {}×{}, drawn bilinearly", map.w, map.h)))
+        .metadata(session.credit(&format!("map {w}×{h}, drawn bilinearly")))
         .theme(if dark { Theme::dark() } else { Theme::light() });
     if let Some(text) = nothing_for(cam) {
         figure = figure.warning(text);
@@ -160,22 +154,12 @@ fn figure(
             Panel::Picture { caption: "input".into(), picture: photo },
             Panel::Heat {
                 caption: "heat map".into(),
-                values: &map.values,
-                h: map.h,
-                w: map.w,
+                map: &cam.map,
                 colormap,
                 range: None,
                 quantity: "evidence for the class".into(),
             },
-            Panel::Overlay {
-                caption: "overlay".into(),
-                photo,
-                values: &cam.heatmap.values,
-                h: cam.heatmap.h,
-                w: cam.heatmap.w,
-                style,
-                contours,
-            },
+            Panel::Overlay { caption: "overlay".into(), photo, map: &cam.heatmap, style, contours },
         ],
         bars: Some(BarList { heading: "probability".into(), bars: bars.collect(), full: 1.0 }),
     };

@@ -1,8 +1,10 @@
 //! `convscope inspect`: what a file of weights holds.
 
-use crate::cli::args::Common;
+use crate::cli::args::{Common, InspectArgs};
+use crate::cli::commands::Run;
+use crate::cli::context::Context;
+use crate::cli::error::CliError;
 use crate::cli::output::print;
-use crate::cli::problem::Problem;
 use crate::cli::session::weights;
 use convscope_models::inspect::{Guess, Inspected, guess, inspect};
 use convscope_models::text::{one_line, thousands};
@@ -11,38 +13,44 @@ use serde_json::{Value, json};
 /// Numbers of filters that a line of text lists.
 const LISTED: usize = 8;
 
-pub fn run(common: &Common, file: Option<&str>) -> Result<(), Problem> {
-    if file.is_some() && common.weights.is_some() {
-        return Err(Problem::usage("inspect looks at one file: give it with -w or without"));
+impl Run for InspectArgs {
+    const NAME: &'static str = "inspect";
+    const NUMBERS: bool = false;
+
+    fn run(&self, context: &Context) -> Result<(), CliError> {
+        let (common, file) = (context.common, self.file.as_deref());
+        if file.is_some() && common.weights.is_some() {
+            return Err(CliError::usage("inspect looks at one file: give it with -w or without"));
+        }
+        let named = file.map(String::from).or(common.weights.clone());
+        let source = weights(&Common { weights: named, ..common.clone() }, "inspect")?;
+        let Some(checkpoint) = source.checkpoint() else {
+            return Err(CliError::usage("random weights are in no file: give a file, hf:owner/repo or builtin"));
+        };
+        let tensors = inspect(checkpoint)?;
+        let guess = guess(&source)?;
+        let totals = Totals::of(&tensors);
+        if common.json {
+            let tensors: Vec<Value> = tensors.iter().map(tensor_json).collect();
+            let report = json!({
+                "file": source.to_string(),
+                "format": format!("{:?}", checkpoint.format()).to_lowercase(),
+                "guess": {"network": guess.network, "nearest": guess.nearest, "classes": guess.classes, "why": guess.why},
+                "tensors": tensors,
+                "totals": {
+                    "tensors": tensors.len(), "parameters": totals.parameters, "values": totals.values, "bytes": totals.bytes,
+                    "nan": totals.nan, "infinite": totals.infinite, "dead_filters": totals.dead, "duplicate_filters": totals.duplicates,
+                },
+            });
+            return print(format!("{report:#}"));
+        }
+        let mut lines = table(&tensors);
+        lines.push(String::new());
+        lines.extend(trouble(&tensors));
+        lines.push(totals.line(tensors.len()));
+        lines.extend(guess_lines(&guess));
+        print(lines.join("\n"))
     }
-    let named = file.map(String::from).or(common.weights.clone());
-    let source = weights(&Common { weights: named, ..common.clone() }, "inspect")?;
-    let Some(checkpoint) = source.checkpoint() else {
-        return Err(Problem::usage("random weights are in no file: give a file, hf:owner/repo or builtin"));
-    };
-    let tensors = inspect(checkpoint)?;
-    let guess = guess(&source)?;
-    let totals = Totals::of(&tensors);
-    if common.json {
-        let tensors: Vec<Value> = tensors.iter().map(tensor_json).collect();
-        let report = json!({
-            "file": source.to_string(),
-            "format": format!("{:?}", checkpoint.format()).to_lowercase(),
-            "guess": {"network": guess.network, "nearest": guess.nearest, "classes": guess.classes, "why": guess.why},
-            "tensors": tensors,
-            "totals": {
-                "tensors": tensors.len(), "parameters": totals.parameters, "values": totals.values, "bytes": totals.bytes,
-                "nan": totals.nan, "infinite": totals.infinite, "dead_filters": totals.dead, "duplicate_filters": totals.duplicates,
-            },
-        });
-        return print(format!("{report:#}"));
-    }
-    let mut lines = table(&tensors);
-    lines.push(String::new());
-    lines.extend(trouble(&tensors));
-    lines.push(totals.line(tensors.len()));
-    lines.extend(guess_lines(&guess));
-    print(lines.join("\n"))
 }
 
 /// Sums over a file.

@@ -2,7 +2,6 @@
 
 mod ascent;
 mod bench;
-mod bench_models;
 mod convert;
 mod eval;
 mod features;
@@ -16,53 +15,47 @@ mod summary;
 mod trace;
 mod train;
 
-use super::args::{Args, BenchCommand, Command};
-use super::problem::Problem;
+use super::args::{BenchCommand, Command};
+use super::context::Context;
+use super::error::CliError;
 
-/// Runs a command.
-pub fn run(args: &Args) -> Result<(), Problem> {
-    let common = &args.common;
-    let no_numbers = match &args.command {
-        Command::Summary { .. } => Some("summary"),
-        Command::Train(_) => Some("train"),
-        Command::Trace { .. } => Some("trace"),
-        Command::Bench { .. } => Some("bench"),
-        Command::Models => Some("models"),
-        Command::Inspect { .. } => Some("inspect"),
-        Command::Convert { .. } => Some("convert"),
-        _ => None,
-    };
-    if let (Some(name), Some(_)) = (no_numbers, &common.raw) {
-        return Err(Problem::usage(format!(
-            "--raw: {name} writes no numbers; predict, eval, filters, features, ascent, gradcam and report do"
+/// A command with its options.
+trait Run {
+    /// The word that is typed.
+    const NAME: &'static str;
+    /// Whether it has numbers for `--raw`.
+    const NUMBERS: bool;
+
+    fn run(&self, context: &Context) -> Result<(), CliError>;
+}
+
+/// Runs what was typed.
+pub fn run(command: &Command, context: &Context) -> Result<(), CliError> {
+    match command {
+        Command::Summary(options) => checked(options, context),
+        Command::Predict(options) => checked(options, context),
+        Command::Train(options) => checked(options, context),
+        Command::Eval(options) => checked(options, context),
+        Command::Filters(options) => checked(options, context),
+        Command::Inspect(options) => checked(options, context),
+        Command::Features(options) => checked(options, context),
+        Command::Ascent(options) => checked(options, context),
+        Command::Gradcam(options) => checked(options, context),
+        Command::Report(options) => checked(options, context),
+        Command::Trace(options) => checked(options, context),
+        Command::Bench(BenchCommand::Kernels(options)) => checked(options, context),
+        Command::Bench(BenchCommand::Models(options)) => checked(options, context),
+        Command::Models(options) => checked(options, context),
+        Command::Convert(options) => checked(options, context),
+    }
+}
+
+fn checked<C: Run>(command: &C, context: &Context) -> Result<(), CliError> {
+    if !C::NUMBERS && context.common.raw.is_some() {
+        return Err(CliError::usage(format!(
+            "--raw: {} writes no numbers; predict, eval, filters, features, ascent, gradcam and report do",
+            C::NAME
         )));
     }
-    match &args.command {
-        Command::Summary { image, dot } => summary::run(common, image, *dot),
-        Command::Predict { images, image, top, input_gradient, class } => {
-            predict::run(common, images, image, *top, input_gradient.then_some(class.as_deref()))
-        }
-        Command::Train(options) => train::run(common, options),
-        Command::Eval(options) => eval::run(common, options),
-        Command::Filters { layer, tensor } => filters::run(common, layer.as_deref(), tensor.as_deref()),
-        Command::Inspect { file } => inspect::run(common, file.as_deref()),
-        Command::Features { path, image, layer, sort, scale, preset } => {
-            features::run(common, path, image, &features::Look { layer, sort: *sort, scale, preset: *preset })
-        }
-        Command::Ascent(options) => ascent::run(common, options),
-        Command::Gradcam { path, image, class, top, layer, preset } => {
-            let target = match (class, top) {
-                (Some(text), _) => gradcam::Target::Named(text),
-                (None, Some(k)) => gradcam::Target::Top(*k),
-                (None, None) => gradcam::Target::Top(1),
-            };
-            gradcam::run(common, path, image, target, layer.as_deref(), *preset)
-        }
-        Command::Report(options) => report::run(common, options),
-        Command::Trace { path, image, backward, fused, format } => trace::run(common, path, image, *backward, *fused, *format),
-        Command::Bench { command: BenchCommand::Kernels(options) } => bench::run(common, options),
-        Command::Bench { command: BenchCommand::Models(options) } => bench_models::run(common, options),
-        Command::Models => models::run(common),
-        Command::Convert { from, to, dtype } => convert::run(common, from, to, *dtype),
-    }
+    command.run(context)
 }

@@ -1,83 +1,85 @@
 //! `convscope predict`: the most probable classes of images.
 
-use crate::cli::args::{Common, ImageArgs};
+use crate::cli::args::PredictArgs;
+use crate::cli::commands::Run;
+use crate::cli::context::Context;
+use crate::cli::error::CliError;
 use crate::cli::memory::Pass;
 use crate::cli::output::{Output, print};
-use crate::cli::problem::Problem;
 use crate::cli::session::Session;
-use convscope_models::engine::Tensor;
-use convscope_models::engine::kernels::cuda;
+use convscope_engine::Tensor;
+use convscope_kernels::cuda;
 use convscope_viz::predict::{Prediction, input_gradient, predict};
 use serde_json::{Value, json};
-use std::path::PathBuf;
 
-/// `gradient`: whether the gradient of the image is wanted, and of which class.
-pub fn run(
-    common: &Common,
-    images: &[PathBuf],
-    size: &ImageArgs,
-    top: usize,
-    gradient: Option<Option<&str>>,
-) -> Result<(), Problem> {
-    if gradient.is_some() && common.raw.is_none() {
-        return Err(Problem::usage("--input-gradient writes numbers: add --raw FILE.safetensors"));
-    }
-    let mut session = Session::open(common)?;
-    let model = if images.len() == 1 { session.model.fused_once(&[]) } else { session.model.fused(&[])? };
-    let class = gradient.flatten().map(|text| session.class(text)).transpose()?;
-    let names: Vec<String> = images.iter().map(|p| p.display().to_string()).collect();
-    let mut output = Output::new(common, session.facts(&[("images", json!(names))]));
-    let (mut results, mut logits, mut dx): (Vec<Prediction>, Vec<f32>, Vec<Tensor>) = Default::default();
-    let pass = if gradient.is_some() { Pass::Recorded } else { Pass::Inference };
-    for path in images {
-        let (_, image) = session.image(path, size, pass)?;
-        // Images of one size ask a device for the same work.
-        let found = cuda::capture(model.device, || match gradient {
-            Some(_) => input_gradient(&model, &image, class).map(|(p, d)| {
-                dx.push(d);
-                p
-            }),
-            None => predict(&model, &image),
-        })?;
-        for p in found {
-            logits.extend(&p.logits);
-            results.push(p);
+impl Run for PredictArgs {
+    const NAME: &'static str = "predict";
+    const NUMBERS: bool = true;
+
+    fn run(&self, context: &Context) -> Result<(), CliError> {
+        let (common, PredictArgs { images, image: size, top, .. }) = (context.common, self);
+        // Whether the gradient of the image is wanted, and of which class.
+        let gradient = self.input_gradient.then_some(self.class.as_deref());
+        if gradient.is_some() && common.raw.is_none() {
+            return Err(CliError::usage("--input-gradient writes numbers: add --raw FILE.safetensors"));
         }
-    }
-    output.numbers("logits", Tensor::from_slice([results.len(), logits.len() / results.len().max(1)], &logits)?);
-    if let Some(first) = dx.first() {
-        let shape = first.shape().clone();
-        if dx.iter().any(|d| d.shape() != &shape) {
-            return Err(Problem::usage("--input-gradient of several images wants one size: add --size HxW"));
-        }
-        let all: Vec<f32> = dx.iter().flat_map(|d| d.f32()).copied().collect();
-        output.numbers("dx", Tensor::from_slice([dx.len(), shape[1], shape[2], shape[3]], &all)?);
-    }
-    output.finish()?;
-    if common.json {
-        let rows: Vec<Value> = names
-            .iter()
-            .zip(&results)
-            .map(|(name, p)| {
-                let entry = |c: usize| json!({"index": c, "name": session.class_name(c), "probability": p.probabilities[c], "logit": p.logits[c]});
-                json!({"image": name, "top": p.top(top).into_iter().map(entry).collect::<Vec<_>>()})
-            })
-            .collect();
-        print(format!("{:#}", Value::Array(rows)))
-    } else {
-        let mut lines = Vec::new();
-        for (name, p) in names.iter().zip(&results) {
-            lines.push(name.clone());
-            for c in p.top(top) {
-                let bar = "█".repeat((p.probabilities[c] * 30.0).round() as usize);
-                lines.push(format!(
-                    "  {:5.1} %  {bar:30}  {}  logit {:.2}",
-                    100.0 * p.probabilities[c],
-                    session.numbered_class(c),
-                    p.logits[c]
-                ));
+        let mut session = Session::open(context)?;
+        let model = if images.len() == 1 { session.model.fused_once(&[]) } else { session.model.fused(&[])? };
+        let class = gradient.flatten().map(|text| session.class(text)).transpose()?;
+        let names: Vec<String> = images.iter().map(|p| p.display().to_string()).collect();
+        let mut output = Output::new(common, session.metadata(&[("images", json!(names))]));
+        let (mut results, mut logits, mut dx): (Vec<Prediction>, Vec<f32>, Vec<Tensor>) = Default::default();
+        let pass = if gradient.is_some() { Pass::Recorded } else { Pass::Inference };
+        for path in images {
+            let image = session.photo(path, size, pass)?.photo.input;
+            // Images of one size ask a device for the same work.
+            let found = cuda::capture(model.device, || match gradient {
+                Some(_) => input_gradient(&model, &image, class).map(|(p, d)| {
+                    dx.push(d);
+                    p
+                }),
+                None => predict(&model, &image),
+            })?;
+            for p in found {
+                logits.extend(&p.logits);
+                results.push(p);
             }
         }
-        print(lines.join("\n"))
+        output.numbers("logits", Tensor::from_slice([results.len(), logits.len() / results.len().max(1)], &logits)?);
+        if let Some(first) = dx.first() {
+            let shape = first.shape().clone();
+            if dx.iter().any(|d| d.shape() != &shape) {
+                return Err(CliError::usage("--input-gradient of several images wants one size: add --size HxW"));
+            }
+            let all: Vec<f32> = dx.iter().flat_map(|d| d.f32()).copied().collect();
+            output.numbers("dx", Tensor::from_slice([dx.len(), shape[1], shape[2], shape[3]], &all)?);
+        }
+        output.finish()?;
+        if common.json {
+            let rows: Vec<Value> = names
+                .iter()
+                .zip(&results)
+                .map(|(name, p)| {
+                    let entry = |c: usize| json!({"index": c, "name": session.class_name(c), "probability": p.probabilities[c], "logit": p.logits[c]});
+                    json!({"image": name, "top": p.top(*top).into_iter().map(entry).collect::<Vec<_>>()})
+                })
+                .collect();
+            print(format!("{:#}", Value::Array(rows)))
+        } else {
+            let mut lines = Vec::new();
+            for (name, p) in names.iter().zip(&results) {
+                lines.push(name.clone());
+                for c in p.top(*top) {
+                    let bar = "█".repeat((p.probabilities[c] * 30.0).round() as usize);
+                    lines.push(format!(
+                        "  {:5.1} %  {bar:30}  {}  logit {:.2}",
+                        100.0 * p.probabilities[c],
+                        session.numbered_class(c),
+                        p.logits[c]
+                    ));
+                }
+            }
+            print(lines.join("\n"))
+        }
     }
 }

@@ -1,22 +1,31 @@
 //! `convscope summary`: the layers, their shapes, parameters and multiply-adds.
 
-use crate::cli::args::{Common, ImageArgs};
+use crate::cli::args::SummaryArgs;
+use crate::cli::commands::Run;
+use crate::cli::context::Context;
+use crate::cli::error::CliError;
 use crate::cli::output::print;
-use crate::cli::problem::Problem;
 use crate::cli::session::{network, side_lengths};
 
-pub fn run(common: &Common, image: &ImageArgs, dot: bool) -> Result<(), Problem> {
-    let network = network(common)?;
-    let [h, w] = match image.size.as_deref() {
-        None => [network.input.height, network.input.width],
-        Some("own") => return Err(Problem::usage("--size own: a summary has no image; give N or HxW")),
-        Some(text) => side_lengths(text)?,
-    };
-    if dot {
-        print(network.to_dot(h, w)?)
-    } else if common.json {
-        print(format!("{:#}", network.summary(h, w)?.to_json()))
-    } else {
-        print(network.summary(h, w)?.to_text())
+impl Run for SummaryArgs {
+    const NAME: &'static str = "summary";
+    const NUMBERS: bool = false;
+
+    fn run(&self, context: &Context) -> Result<(), CliError> {
+        let SummaryArgs { image, dot } = self;
+        let common = context.common;
+        let network = network(common)?;
+        let [h, w] = match image.size.as_deref() {
+            None => [network.input.height, network.input.width],
+            Some("own") => return Err(CliError::usage("--size own: a summary has no image; give N or HxW")),
+            Some(text) => side_lengths(text)?,
+        };
+        if *dot {
+            print(network.to_dot(h, w)?)
+        } else if common.json {
+            print(format!("{:#}", network.summary(h, w)?.to_json()))
+        } else {
+            print(network.summary(h, w)?.to_text())
+        }
     }
 }

@@ -1,34 +1,34 @@
 //! `convscope trace`: the operations of a run and their times.
 
-use crate::cli::args::{Common, ImageArgs, TraceFormat};
+use crate::cli::args::{TraceArgs, TraceFormat};
+use crate::cli::commands::Run;
+use crate::cli::context::Context;
+use crate::cli::error::CliError;
 use crate::cli::memory::Pass;
 use crate::cli::output::print;
-use crate::cli::problem::Problem;
 use crate::cli::session::Session;
-use convscope_models::engine::kernels::cuda;
-use convscope_models::engine::trace;
+use convscope_engine::trace;
+use convscope_kernels::cuda;
 use convscope_viz::timings::record;
-use std::path::Path;
 
-pub fn run(
-    common: &Common,
-    path: &Path,
-    size: &ImageArgs,
-    backward: bool,
-    fused: bool,
-    format: TraceFormat,
-) -> Result<(), Problem> {
-    let mut session = Session::open(common)?;
-    let (_, image) = session.image(path, size, Pass::Recorded)?;
-    let model = if fused { session.model.fused(&[])? } else { session.model.clone() };
-    // The first pass packs weights and touches fresh memory; the second one is what a user repeats.
-    drop(record(&model, &image, backward)?);
-    // A device's work is only asked for otherwise, and times would be those of asking.
-    let tape = cuda::waiting_for_each(|| record(&model, &image, backward))?;
-    match format {
-        TraceFormat::Text if !common.json => print(format!("{}{}\n", trace::text(&tape), session.device.describe())),
-        TraceFormat::Dot => print(trace::dot(&tape)),
-        TraceFormat::Chrome => print(trace::chrome(&tape)),
-        _ => print(format!("{:#}", trace::json(&tape))),
+impl Run for TraceArgs {
+    const NAME: &'static str = "trace";
+    const NUMBERS: bool = false;
+
+    fn run(&self, context: &Context) -> Result<(), CliError> {
+        let TraceArgs { path, image: size, backward, fused, format } = self;
+        let mut session = Session::open(context)?;
+        let image = session.photo(path, size, Pass::Recorded)?.photo.input;
+        let model = if *fused { session.model.fused(&[])? } else { session.model.clone() };
+        // The first pass packs weights and touches fresh memory; the second one is what a user repeats.
+        drop(record(&model, &image, *backward)?);
+        // A device's work is only asked for otherwise, and times would be those of asking.
+        let tape = cuda::waiting_for_each(|| record(&model, &image, *backward))?;
+        match format {
+            TraceFormat::Text if !context.common.json => print(format!("{}{}\n", trace::text(&tape), session.device.describe())),
+            TraceFormat::Dot => print(trace::dot(&tape)),
+            TraceFormat::Chrome => print(trace::chrome(&tape)),
+            _ => print(format!("{:#}", trace::json(&tape))),
+        }
     }
 }

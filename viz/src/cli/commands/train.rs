@@ -1,10 +1,11 @@
 //! `convscope train`: a network learns the classes of an image folder.
 
 use crate::cli::args::{Common, TrainArgs, TrainMethod};
-use crate::cli::device;
+use crate::cli::commands::Run;
+use crate::cli::context::Context;
+use crate::cli::error::CliError;
 use crate::cli::memory::{Pass, check_memory, system_bytes};
-use crate::cli::output::{Output, facts, print};
-use crate::cli::problem::Problem;
+use crate::cli::output::{Output, metadata, print};
 use crate::cli::session::{network_and_weights, progress, tells_top5};
 use convscope_models::labels::Labels;
 use convscope_models::network::{Classes, LayerId, Network, Selection};
@@ -22,60 +23,70 @@ use std::time::Instant;
 /// Bytes of photos that are kept where the system does not tell how much memory is free.
 const KEPT: usize = 2 << 30;
 
-pub fn run(common: &Common, options: &TrainArgs) -> Result<(), Problem> {
-    let quiet = common.quiet || common.json;
-    let state = common.out.join(STATE);
-    let mut folder = ImageFolder::open(&options.dir, options.held_back, common.seed)?;
-    if let Some(text) = &options.among {
-        let classes = Labels::new(folder.classes.iter().cloned()).find_all(text)?;
-        folder = folder.among(&classes);
-    }
-    let mut trainer = if options.resume {
-        resume(common, options, &folder)?
-    } else if state.is_file() {
-        return Err(Problem::usage(format!("{} holds a run: go on with --resume, or choose another -o", common.out.display())));
-    } else {
-        start(common, options, &folder)?
-    };
-    let Recipe { size, start_size, batch, .. } = trainer.recipe;
-    let mut choice = device::choose(common)?;
-    for side in [start_size, size] {
-        check_memory(&mut choice, trainer.network(), [side, side], batch, Pass::Training)?;
-    }
-    trainer.set_device(choice.device);
-    let network = trainer.network();
-    std::fs::create_dir_all(&common.out)
-        .map_err(|e| Problem::failure(format!("cannot make the folder {}: {e}", common.out.display())))?;
-    let images = read(&folder, network, size, quiet)?;
-    while !trainer.is_done() {
-        let epoch = epoch(&mut trainer, &images, options.workers, quiet)?;
-        trainer.save(&common.out)?;
-        curves(&trainer, common)?;
-        if !quiet {
-            eprintln!("{}", line(&epoch, &trainer));
+impl Run for TrainArgs {
+    const NAME: &'static str = "train";
+    const NUMBERS: bool = false;
+
+    fn run(&self, context: &Context) -> Result<(), CliError> {
+        let (common, options) = (context.common, self);
+        let quiet = common.quiet || common.json;
+        let state = common.out.join(STATE);
+        let mut folder = ImageFolder::open(&options.dir, options.held_back, common.seed)?;
+        if let Some(text) = &options.among {
+            let classes = Labels::new(folder.classes.iter().cloned()).find_all(text)?;
+            folder = folder.among(&classes);
         }
+        let mut trainer = if options.resume {
+            resume(common, options, &folder)?
+        } else if state.is_file() {
+            return Err(CliError::usage(format!(
+                "{} holds a run: go on with --resume, or choose another -o",
+                common.out.display()
+            )));
+        } else {
+            start(common, options, &folder)?
+        };
+        let Recipe { size, start_size, batch, .. } = trainer.recipe;
+        let mut choice = context.device.clone();
+        for side in [start_size, size] {
+            let shapes = trainer.network().shapes(side, side)?;
+            check_memory(&mut choice, trainer.network(), &shapes, batch, Pass::Training)?;
+        }
+        trainer.set_device(choice.device);
+        let network = trainer.network();
+        std::fs::create_dir_all(&common.out)
+            .map_err(|e| CliError::failure(format!("cannot make the folder {}: {e}", common.out.display())))?;
+        let images = read(&folder, network, size, quiet)?;
+        while !trainer.is_done() {
+            let epoch = epoch(&mut trainer, &images, options.workers, quiet)?;
+            trainer.save(&common.out)?;
+            curves(&trainer, common)?;
+            if !quiet {
+                eprintln!("{}", line(&epoch, &trainer));
+            }
+        }
+        if common.json {
+            return print(json!(trainer.history));
+        }
+        let best = trainer.history.iter().max_by(|a, b| a.val_top1.total_cmp(&b.val_top1).then(b.epoch.cmp(&a.epoch)));
+        let best = best.ok_or_else(|| CliError::usage("no epochs"))?;
+        let path = common.out.join(BEST);
+        print(format!("wrote {}: epoch {}, {}", path.display(), best.epoch, held_back(best, trainer.network())))
     }
-    if common.json {
-        return print(json!(trainer.history));
-    }
-    let best = trainer.history.iter().max_by(|a, b| a.val_top1.total_cmp(&b.val_top1).then(b.epoch.cmp(&a.epoch)));
-    let best = best.ok_or_else(|| Problem::usage("no epochs"))?;
-    let path = common.out.join(BEST);
-    print(format!("wrote {}: epoch {}, {}", path.display(), best.epoch, held_back(best, trainer.network())))
 }
 
 /// A run from the beginning.
-fn start(common: &Common, options: &TrainArgs, folder: &ImageFolder) -> Result<Trainer, Problem> {
+fn start(common: &Common, options: &TrainArgs, folder: &ImageFolder) -> Result<Trainer, CliError> {
     let count = folder.classes.len();
     if count < 2 {
-        return Err(Problem::usage(format!("{} has one class only: nothing to tell apart", options.dir.display())));
+        return Err(CliError::usage(format!("{} has one class only: nothing to tell apart", options.dir.display())));
     }
     let given = match &common.weights {
         Some(_) => Some(network_and_weights(&Common { classes: None, ..common.clone() })?),
         None => None,
     };
     let name = given.as_ref().map(|(network, _)| &network.name).or(common.model.as_ref());
-    let name = name.ok_or_else(|| Problem::usage("which network? give one with -m, for example -m resnet18-w32"))?;
+    let name = name.ok_or_else(|| CliError::usage("which network? give one with -m, for example -m resnet18-w32"))?;
     let network = families::build(name, Some(count))?;
     let usual = Recipe { seed: common.seed, size: network.input.height, ..Recipe::default() };
     let adam = Recipe { lr: 1e-3, weight_decay: 0.05, ..usual.clone() };
@@ -89,7 +100,7 @@ fn start(common: &Common, options: &TrainArgs, folder: &ImageFolder) -> Result<T
         None => LayerId::INPUT,
         Some(text) => match network.select(text)? {
             Selection { layer, .. } if Some(layer) < network.classifier() => layer,
-            _ => return Err(Problem::usage(format!("--freeze {text}: nothing would be left to train"))),
+            _ => return Err(CliError::usage(format!("--freeze {text}: nothing would be left to train"))),
         },
     };
     let model = match given {
@@ -102,18 +113,18 @@ fn start(common: &Common, options: &TrainArgs, folder: &ImageFolder) -> Result<T
 }
 
 /// A run that was cut off.
-fn resume(common: &Common, options: &TrainArgs, folder: &ImageFolder) -> Result<Trainer, Problem> {
+fn resume(common: &Common, options: &TrainArgs, folder: &ImageFolder) -> Result<Trainer, CliError> {
     let Resumed(mut trainer) = Resumed::open(&common.out)?;
     let recipe = changed(&trainer.recipe, options);
     // A run may be cut short, or be given more time: its schedules stretch.
     trainer.recipe.epochs = recipe.epochs;
     if recipe != trainer.recipe {
         let reason = "goes on with the recipe it began with (see log.json), but for --epochs: leave out what differs";
-        return Err(Problem::usage(format!("--resume: the run in {} {reason}", common.out.display())));
+        return Err(CliError::usage(format!("--resume: the run in {} {reason}", common.out.display())));
     }
     if trainer.network().classes != Classes::Named(folder.classes.clone()) {
         let (dir, out) = (options.dir.display(), common.out.display());
-        return Err(Problem::failure(format!("--resume: {dir} has other classes than the run in {out}")));
+        return Err(CliError::failure(format!("--resume: {dir} has other classes than the run in {out}")));
     }
     Ok(trainer)
 }
@@ -148,7 +159,7 @@ fn changed(recipe: &Recipe, options: &TrainArgs) -> Recipe {
 }
 
 /// All photos, as small as training allows.
-fn read(folder: &ImageFolder, network: &Network, size: usize, quiet: bool) -> Result<Images, Problem> {
+fn read(folder: &ImageFolder, network: &Network, size: usize, quiet: bool) -> Result<Images, CliError> {
     let needed = match network.preprocess.resize {
         Resize::ShortSide(side) | Resize::Exact { h: side, .. } => side.max(size),
         Resize::None => size,
@@ -165,13 +176,13 @@ fn read(folder: &ImageFolder, network: &Network, size: usize, quiet: bool) -> Re
     let images = Images { val: read(&folder.val), train: read(&folder.train) };
     bar.finish_and_clear();
     match images.train.is_empty() || images.val.is_empty() {
-        true => Err(Problem::failure("no image is left to train or to measure with")),
+        true => Err(CliError::failure("no image is left to train or to measure with")),
         false => Ok(images),
     }
 }
 
 /// One epoch under a progress bar.
-fn epoch(trainer: &mut Trainer, images: &Images, workers: usize, quiet: bool) -> Result<Epoch, Problem> {
+fn epoch(trainer: &mut Trainer, images: &Images, workers: usize, quiet: bool) -> Result<Epoch, CliError> {
     let number = trainer.history.len() + 1;
     let bar = progress(0, &format!("epoch {number}/{}", trainer.recipe.epochs), quiet);
     let start = Instant::now();
@@ -186,7 +197,7 @@ fn epoch(trainer: &mut Trainer, images: &Images, workers: usize, quiet: bool) ->
 }
 
 /// Loss and accuracy of all epochs as a picture.
-fn curves(trainer: &Trainer, common: &Common) -> Result<(), Problem> {
+fn curves(trainer: &Trainer, common: &Common) -> Result<(), CliError> {
     let series = |name: &str, value: fn(&Epoch) -> f64| Series {
         name: name.to_string(),
         values: trainer.history.iter().map(|e| value(e) as f32).collect(),
@@ -204,7 +215,7 @@ fn curves(trainer: &Trainer, common: &Common) -> Result<(), Problem> {
         .metadata(format!("{epochs} epochs, batch {batch}, seed {seed} · {SOFTWARE}"))
         .theme(if common.dark { Theme::dark() } else { Theme::light() })
         .stack(&[&Row { blocks: charts.iter().map(|c| c as &dyn Block).collect(), gap: 24 }])?;
-    let mut output = Output::new(&Common { quiet: true, ..common.clone() }, facts(&[("recipe", json!(trainer.recipe))]));
+    let mut output = Output::new(&Common { quiet: true, ..common.clone() }, metadata(&[("recipe", json!(trainer.recipe))]));
     output.picture(&["curves"], &title, &page, &[])?;
     output.finish().map(drop)
 }

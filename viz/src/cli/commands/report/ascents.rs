@@ -2,10 +2,10 @@
 
 use crate::cli::commands::ascent::picture;
 use crate::cli::commands::features::grid;
+use crate::cli::error::CliError;
 use crate::cli::output::Output;
-use crate::cli::problem::Problem;
 use crate::cli::session::Session;
-use convscope_models::engine::Tensor;
+use convscope_engine::Tensor;
 use convscope_models::network::LayerId;
 use convscope_viz::ascent::{Ascent, Options, Progress, ascend};
 use convscope_viz::draw::{Shown, short};
@@ -16,8 +16,8 @@ use indicatif::ProgressBar;
 /// Side of a channel's map on the page, about.
 const MAP: u32 = 128;
 
-/// Climbs for one layer after the other.
-pub struct Climber<'a> {
+/// Ascents in one layer after the other.
+pub struct AscentRunner<'a> {
     pub session: &'a Session,
     pub options: &'a Options,
     /// Counts steps of pictures.
@@ -25,8 +25,8 @@ pub struct Climber<'a> {
     pub output: &'a mut Output,
 }
 
-impl Climber<'_> {
-    fn ascend(&mut self, layer: LayerId, channels: &[usize]) -> Result<Vec<Ascent>, Problem> {
+impl AscentRunner<'_> {
+    fn ascend(&mut self, layer: LayerId, channels: &[usize]) -> Result<Vec<Ascent>, CliError> {
         let (before, batch) = (self.bar.position(), self.options.batch);
         let model = self.session.model.fused(&[layer])?;
         let found = ascend(&model, layer, channels, self.options, &mut |p: Progress| {
@@ -42,7 +42,7 @@ impl Climber<'_> {
     }
 
     /// Of classes whose heat maps are shown.
-    pub fn classes(&mut self, maps: &[HeatMap]) -> Result<Vec<Excited>, Problem> {
+    pub fn classes(&mut self, maps: &[HeatMap]) -> Result<Vec<Excited>, CliError> {
         let classes: Vec<usize> = maps.iter().map(|m| m.class.index).collect();
         let found = self.ascend(self.session.network().output(), &classes)?;
         let excited = |(a, m): (&Ascent, &HeatMap)| {
@@ -55,7 +55,7 @@ impl Climber<'_> {
     }
 
     /// Of channels, with their maps of the photo `name`.
-    pub fn stage(&mut self, maps: &Features, channels: &[usize], name: &str) -> Result<Stage, Problem> {
+    pub fn stage(&mut self, maps: &Features, channels: &[usize], name: &str) -> Result<Stage, CliError> {
         let layer = self.session.network()[maps.layer].name.clone();
         let found = self.ascend(maps.layer, channels)?;
         let (means, cells) = (maps.means(), grid(maps, channels).pictures(MAP)?);
@@ -71,11 +71,11 @@ impl Climber<'_> {
             };
             Ok(Excited { name: format!("#{}", a.channel), picture, reached: a.score, photo: mean, map })
         };
-        let channels = found.iter().zip(&cells.pictures).map(excited).collect::<Result<_, Problem>>()?;
+        let channels = found.iter().zip(&cells.pictures).map(excited).collect::<Result<_, CliError>>()?;
         Ok(Stage { layer, shape: maps.size(), channels, scale: cells.scale.as_ref().map(Scale::from) })
     }
 }
 
-fn shown(a: &Ascent, alt: String) -> Result<Option<Picture>, Problem> {
+fn shown(a: &Ascent, alt: String) -> Result<Option<Picture>, CliError> {
     Ok(if a.dead { None } else { Some(Picture::new(picture(a)?, alt)?) })
 }

@@ -2,7 +2,7 @@
 
 use crate::cli::commands::features::grid;
 use crate::cli::commands::filters::Drawn;
-use crate::cli::problem::Problem;
+use crate::cli::error::CliError;
 use crate::cli::session::Session;
 use convscope_viz::draw::{Grid, Shown};
 use convscope_viz::features::Features;
@@ -16,7 +16,7 @@ const MOST: usize = 128;
 const GAP: u32 = 3;
 
 /// The maps of a layer for the photo `name`.
-pub fn maps(session: &Session, maps: &Features, name: &str) -> Result<Sheet, Problem> {
+pub fn maps(session: &Session, maps: &Features, name: &str) -> Result<Sheet, CliError> {
     let layer = &session.network()[maps.layer];
     let [c, h, w] = maps.size();
     let channels: Vec<usize> = (0..c.min(MOST)).collect();
@@ -27,7 +27,7 @@ pub fn maps(session: &Session, maps: &Features, name: &str) -> Result<Sheet, Pro
 }
 
 /// The filters of the first convolution.
-pub fn filters(session: &Session) -> Result<Option<Sheet>, Problem> {
+pub fn filters(session: &Session) -> Result<Option<Sheet>, CliError> {
     let Some(layer) = first_conv(&session.model) else { return Ok(None) };
     let found = weights(&session.model, layer)?;
     let ([oc, c, kh, kw], name) = (found.size, &session.network()[layer].name);
@@ -40,7 +40,14 @@ pub fn filters(session: &Session) -> Result<Option<Sheet>, Problem> {
 }
 
 /// A grid of some of `all` cells as one picture; `alt` is told how many of them have nothing to show.
-fn sheet(layer: &str, what: String, all: usize, grid: &Grid, side: u32, alt: impl Fn(usize) -> String) -> Result<Sheet, Problem> {
+fn sheet(
+    layer: &str,
+    what: String,
+    all: usize,
+    grid: &Grid,
+    side: u32,
+    alt: impl Fn(usize) -> String,
+) -> Result<Sheet, CliError> {
     let cells = grid.pictures(side)?;
     let count = cells.pictures.len();
     let columns = if count <= 64 { 8 } else { 16 };

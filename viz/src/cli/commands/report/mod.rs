@@ -8,13 +8,14 @@ mod ascents;
 mod heat;
 mod maps;
 
-use crate::cli::args::{Common, ReportArgs};
+use crate::cli::args::ReportArgs;
+use crate::cli::commands::Run;
+use crate::cli::context::Context;
+use crate::cli::error::CliError;
 use crate::cli::memory::Pass;
 use crate::cli::output::{Output, command_line, print};
-use crate::cli::problem::Problem;
-use crate::cli::session::{Session, progress};
-use convscope_models::engine::Tensor;
-use convscope_models::preprocess::Prepared;
+use crate::cli::session::{Input, Session, progress};
+use convscope_engine::Tensor;
 use convscope_viz::ascent::{Options, Preset};
 use convscope_viz::draw::png::SOFTWARE;
 use convscope_viz::draw::resize::fit;
@@ -22,7 +23,7 @@ use convscope_viz::features::features;
 use convscope_viz::predict::Prediction;
 use convscope_viz::report::{Class, Picture, Report, Timings};
 use convscope_viz::timings::layer_times;
-use convscope_viz::{features, tour};
+use convscope_viz::{default_layers, features};
 use image::RgbImage;
 use serde_json::json;
 
@@ -33,87 +34,94 @@ const PASSES: usize = 5;
 /// Photos are shown in at most so many pixels a side.
 const PHOTO: u32 = 480;
 
-pub fn run(common: &Common, args: &ReportArgs) -> Result<(), Problem> {
-    let mut session = Session::open(common)?;
-    let (prepared, image) = session.image(&args.path, &args.image, Pass::Recorded)?;
-    let network = session.network();
-    let Prepared { h, w, .. } = prepared;
-    let path = args.path.to_string_lossy();
-    let name = args.path.file_name().map_or_else(|| path.clone(), |name| name.to_string_lossy()).into_owned();
-    let photo = shown(&prepared.shown)?;
-    let mut output = Output::new(common, session.facts(&[("image", json!(path))]));
+impl Run for ReportArgs {
+    const NAME: &'static str = "report";
+    const NUMBERS: bool = true;
 
-    let (prediction, heat) = heat::heat(&session, args, &image, &photo, &mut output)?;
-    let classes: Vec<Class> = prediction.top(TOP).into_iter().map(|c| class(&session, &prediction, c)).collect();
+    fn run(&self, context: &Context) -> Result<(), CliError> {
+        let (common, args) = (context.common, self);
+        let mut session = Session::open(context)?;
+        let Input { photo: input, shapes } = session.photo(&args.path, &args.image, Pass::Recorded)?;
+        let network = session.network();
+        let [h, w] = input.size();
+        let path = args.path.to_string_lossy();
+        let name = args.path.file_name().map_or_else(|| path.clone(), |name| name.to_string_lossy()).into_owned();
+        let photo = shown(&input.shown)?;
+        let mut output = Output::new(common, session.metadata(&[("image", json!(path))]));
 
-    let stages = tour::stages(network, h, w)?;
-    let waypoints = tour::waypoints(network, h, w)?;
-    let layers: Vec<_> = stages.iter().chain(waypoints.iter().filter(|id| !stages.contains(id))).copied().collect();
-    let (found, _) = features(&session.model.fused_once(&layers), &image, &layers)?;
-    let maps = waypoints.iter().filter_map(|id| found.iter().find(|f| f.layer == *id));
-    let maps = maps.map(|f| maps::maps(&session, f, &name)).collect::<Result<Vec<_>, _>>()?;
+        let (prediction, heat) = heat::heat(&session, args, &input.input, &photo, &mut output)?;
+        let classes: Vec<Class> = prediction.top(TOP).into_iter().map(|c| class(&session, &prediction, c)).collect();
 
-    let options = Options { steps: args.steps, seed: common.seed, ..Preset::Default.options(network) };
-    let together = options.batch.min(args.channels.max(heat.maps.len()));
-    session.make_room(options.size, together, Pass::Recorded)?;
-    let network = session.network();
-    let chosen: Vec<(&features::Features, Vec<usize>)> = stages
-        .iter()
-        .filter_map(|id| found.iter().find(|f| f.layer == *id))
-        .map(|f| (f, strongest(&f.means(), args.channels)))
-        .collect();
-    let pictures = heat.maps.len() + chosen.iter().map(|(_, channels)| channels.len()).sum::<usize>();
-    let bar = progress((pictures * options.steps) as u64, "ascent", common.quiet || common.json);
-    let mut climb = ascents::Climber { session: &session, options: &options, bar: &bar, output: &mut output };
-    let excited = climb.classes(&heat.maps)?;
-    let stages = chosen.iter().map(|(f, channels)| climb.stage(f, channels, &name)).collect::<Result<Vec<_>, _>>()?;
-    bar.finish_and_clear();
+        let stages = default_layers::stages(network, &shapes);
+        let waypoints = default_layers::waypoints(network, &shapes);
+        let layers: Vec<_> = stages.iter().chain(waypoints.iter().filter(|id| !stages.contains(id))).copied().collect();
+        let (found, _) = features(&session.model.fused_once(&layers), &input.input, &layers)?;
+        let maps = waypoints.iter().filter_map(|id| found.iter().find(|f| f.layer == *id));
+        let maps = maps.map(|f| maps::maps(&session, f, &name)).collect::<Result<Vec<_>, _>>()?;
 
-    let timings = match args.no_timings {
-        true => None,
-        false => {
-            let layers = layer_times(&session.model.fused(&[])?, &image, PASSES)?;
-            Some(Timings { layers, passes: PASSES, threads: rayon::current_num_threads() })
+        let options = Options { steps: args.steps, seed: common.seed, ..Preset::Default.options(network) };
+        let together = options.batch.min(args.channels.max(heat.maps.len()));
+        let [ascent_h, ascent_w] = options.size;
+        session.make_room(&network.shapes(ascent_h, ascent_w)?, together, Pass::Recorded)?;
+        let network = session.network();
+        let chosen: Vec<(&features::Features, Vec<usize>)> = stages
+            .iter()
+            .filter_map(|id| found.iter().find(|f| f.layer == *id))
+            .map(|f| (f, strongest(&f.means(), args.channels)))
+            .collect();
+        let pictures = heat.maps.len() + chosen.iter().map(|(_, channels)| channels.len()).sum::<usize>();
+        let bar = progress((pictures * options.steps) as u64, "ascent", common.quiet || common.json);
+        let mut runner = ascents::AscentRunner { session: &session, options: &options, bar: &bar, output: &mut output };
+        let excited = runner.classes(&heat.maps)?;
+        let stages = chosen.iter().map(|(f, channels)| runner.stage(f, channels, &name)).collect::<Result<Vec<_>, _>>()?;
+        bar.finish_and_clear();
+
+        let timings = match args.no_timings {
+            true => None,
+            false => {
+                let layers = layer_times(&session.model.fused(&[])?, &input.input, PASSES)?;
+                Some(Timings { layers, passes: PASSES, threads: rayon::current_num_threads() })
+            }
+        };
+        let page = Report {
+            network: network.name.clone(),
+            weights: session.weights.clone(),
+            image: name.clone(),
+            command: command_line(),
+            software: SOFTWARE.into(),
+            seed: common.seed,
+            notices: notices(&session),
+            photo: Picture::new(photo, format!("The photo {name} as the network sees it, {w} by {h} pixels"))?,
+            head: network.head,
+            class_count: prediction.logits.len(),
+            classes,
+            excited,
+            stages,
+            steps: args.steps,
+            filters: maps::filters(&session)?,
+            maps,
+            summary: network.summary(h, w)?,
+            timings,
+            heat,
+        };
+        output.numbers("logits", Tensor::from_slice([1, prediction.logits.len()], &prediction.logits)?);
+        output.page("report.html", page.html().map_err(|e| CliError::failure(format!("the page: {e}")))?);
+        let written = output.finish()?;
+        if common.json {
+            let row = |c: &Class| json!({"index": c.index, "name": c.name, "probability": c.probability, "logit": c.logit});
+            let top: Vec<_> = page.classes.iter().map(row).collect();
+            let explained: Vec<_> = page.heat.maps.iter().map(|m| row(&m.class)).collect();
+            print(format!(
+                "{:#}",
+                json!({"image": path, "top": top, "layer": page.heat.layer, "explained": explained, "pages": written})
+            ))?;
         }
-    };
-    let page = Report {
-        network: network.name.clone(),
-        weights: session.weights.clone(),
-        image: name.clone(),
-        command: command_line(),
-        software: SOFTWARE.into(),
-        seed: common.seed,
-        notices: notices(&session),
-        photo: Picture::new(photo, format!("The photo {name} as the network sees it, {w} by {h} pixels"))?,
-        head: network.head,
-        class_count: prediction.logits.len(),
-        classes,
-        excited,
-        stages,
-        steps: args.steps,
-        filters: maps::filters(&session)?,
-        maps,
-        summary: network.summary(h, w)?,
-        timings,
-        heat,
-    };
-    output.numbers("logits", Tensor::from_slice([1, prediction.logits.len()], &prediction.logits)?);
-    output.page("report.html", page.html().map_err(|e| Problem::failure(format!("the page: {e}")))?);
-    let written = output.finish()?;
-    if common.json {
-        let row = |c: &Class| json!({"index": c.index, "name": c.name, "probability": c.probability, "logit": c.logit});
-        let top: Vec<_> = page.classes.iter().map(row).collect();
-        let explained: Vec<_> = page.heat.maps.iter().map(|m| row(&m.class)).collect();
-        print(format!(
-            "{:#}",
-            json!({"image": path, "top": top, "layer": page.heat.layer, "explained": explained, "pages": written})
-        ))?;
+        Ok(())
     }
-    Ok(())
 }
 
 /// The photo in a size for the page: pixels of tiny ones stay pixels.
-fn shown(photo: &RgbImage) -> Result<RgbImage, Problem> {
+fn shown(photo: &RgbImage) -> Result<RgbImage, CliError> {
     let (w, h) = photo.dimensions();
     let as_it_is = w.min(h) >= 64 && w.max(h) <= PHOTO;
     Ok(if as_it_is { photo.clone() } else { fit(photo, PHOTO, PHOTO)? })

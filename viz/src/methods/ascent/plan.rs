@@ -1,12 +1,12 @@
 //! A batch of channels through the network: scores, gradients, steps.
 
-use super::canvas::Canvas;
-use super::climb::Climb;
 use super::options::{InputSpace, Keep, Objective, Options};
-use super::wobble::Movement;
+use super::parameterisation::Parameterisation;
+use super::run::AscentRun;
+use super::transform::Transform;
 use super::{Ascent, AscentError};
-use convscope_models::engine::kernels::DType;
-use convscope_models::engine::{Rules, Tape, Tensor, Var};
+use convscope_engine::{Rules, Tape, Tensor, Var};
+use convscope_kernels::DType;
 use convscope_models::network::{LayerId, NetworkError, Shape};
 use convscope_models::{Mode, Model};
 
@@ -15,7 +15,7 @@ pub(super) struct Plan<'a> {
     model: &'a Model,
     layer: LayerId,
     options: &'a Options,
-    canvas: Canvas,
+    parameterisation: Parameterisation,
     /// Shape of the images, `[c, h, w]`.
     image: [usize; 3],
     /// Values of one image that a channel of the layer has, and those of them that the score is the mean of.
@@ -72,7 +72,7 @@ impl<'a> Plan<'a> {
             model,
             layer,
             options,
-            canvas: Canvas::new(options),
+            parameterisation: Parameterisation::new(options),
             image: [c, h, w],
             plane: map[0] * map[1],
             scored,
@@ -83,30 +83,30 @@ impl<'a> Plan<'a> {
 
     /// The whole ascent of some channels; `report` gets the number of steps done and the mean score.
     pub(super) fn run(&self, channels: &[usize], report: &mut dyn FnMut(usize, f32)) -> Result<Vec<Ascent>, AscentError> {
-        let start = |channel: &usize| Climb::new(*channel, &self.canvas, self.options, self.image);
-        let mut climbs = channels.iter().map(start).collect::<Result<Vec<_>, _>>()?;
+        let start = |channel: &usize| AscentRun::new(*channel, &self.parameterisation, self.options, self.image);
+        let mut runs = channels.iter().map(start).collect::<Result<Vec<_>, _>>()?;
         for step in 0..self.options.steps {
-            let movements: Vec<Movement> = climbs.iter().map(|climb| climb.movement(self.options, step)).collect();
-            let seen = climbs.iter().zip(&movements).map(|(c, m)| m.apply(c.image(), self.options.size)).collect();
-            let mut pass = self.forward(&climbs, seen, step)?;
-            let grads = self.backward(&mut pass, &climbs, step)?;
-            for (((climb, movement), grad), score) in climbs.iter_mut().zip(&movements).zip(grads).zip(&pass.scores) {
-                climb.step(&self.canvas, self.options, *score, movement.adjoint(&grad, self.options.size))?;
+            let transforms: Vec<Transform> = runs.iter().map(|run| run.transform(self.options, step)).collect();
+            let seen = runs.iter().zip(&transforms).map(|(c, m)| m.apply(c.image(), self.options.size)).collect();
+            let mut pass = self.forward(&runs, seen, step)?;
+            let grads = self.backward(&mut pass, &runs, step)?;
+            for (((run, transform), grad), score) in runs.iter_mut().zip(&transforms).zip(grads).zip(&pass.scores) {
+                run.step(&self.parameterisation, self.options, *score, transform.adjoint(&grad, self.options.size))?;
             }
             report(step + 1, pass.scores.iter().sum::<f32>() / pass.scores.len() as f32);
         }
         if self.options.keep == Keep::Best {
-            climbs.iter_mut().for_each(Climb::take_best);
-            let pass = self.forward(&climbs, climbs.iter().map(|c| c.image().to_vec()).collect(), self.options.steps)?;
-            climbs.iter_mut().zip(&pass.scores).for_each(|(climb, score)| climb.score = *score);
+            runs.iter_mut().for_each(AscentRun::take_best);
+            let pass = self.forward(&runs, runs.iter().map(|c| c.image().to_vec()).collect(), self.options.steps)?;
+            runs.iter_mut().zip(&pass.scores).for_each(|(run, score)| run.score = *score);
         }
-        Ok(climbs.into_iter().map(|climb| climb.finish(self.options.shown)).collect())
+        Ok(runs.into_iter().map(|run| run.finish(self.options.shown)).collect())
     }
 
-    /// Scores of images, each for the channel of its climb.
-    fn forward(&self, climbs: &[Climb], images: Vec<Vec<f32>>, step: usize) -> Result<Pass, AscentError> {
+    /// Scores of images, each for the channel of its run.
+    fn forward(&self, runs: &[AscentRun], images: Vec<Vec<f32>>, step: usize) -> Result<Pass, AscentError> {
         let [c, h, w] = self.image;
-        let n = climbs.len();
+        let n = runs.len();
         let mut values = Vec::with_capacity(n * c * h * w);
         for image in &images {
             for (plane, (gain, offset)) in image.chunks(h * w).zip(self.gain.iter().zip(&self.offset)) {
@@ -120,40 +120,40 @@ impl<'a> Plan<'a> {
         let y = run.output();
         let value = tape.value(y)?.cast(DType::F32);
         let per_image = value.len() / n;
-        let score = |(i, climb): (usize, &Climb)| {
-            let plane = &value.f32()[i * per_image + climb.channel * self.plane..][..self.plane];
+        let score = |(i, run): (usize, &AscentRun)| {
+            let plane = &value.f32()[i * per_image + run.channel * self.plane..][..self.plane];
             let sum: f64 = self.scored.iter().map(|at| f64::from(plane[*at])).sum();
             let score = (sum / self.scored.len() as f64) as f32;
-            if score.is_finite() { Ok(score) } else { Err(self.not_finite(climb, step, "score")) }
+            if score.is_finite() { Ok(score) } else { Err(self.not_finite(run, step, "score")) }
         };
-        let scores = climbs.iter().enumerate().map(score).collect::<Result<Vec<_>, _>>()?;
+        let scores = runs.iter().enumerate().map(score).collect::<Result<Vec<_>, _>>()?;
         Ok(Pass { tape, x, y, scores })
     }
 
-    /// Gradient of each climb's score with respect to its image as the network saw it.
-    fn backward(&self, pass: &mut Pass, climbs: &[Climb], step: usize) -> Result<Vec<Vec<f32>>, AscentError> {
+    /// Gradient of each run's score with respect to its image as the network saw it.
+    fn backward(&self, pass: &mut Pass, runs: &[AscentRun], step: usize) -> Result<Vec<Vec<f32>>, AscentError> {
         let [c, h, w] = self.image;
         let value = pass.tape.value(pass.y)?;
         let (shape, dtype, n) = (value.shape().clone(), value.dtype(), value.shape()[0]);
         // Nothing but the scored places of each image's own channel, so images do not mix.
         let mut dy = vec![0.0f32; shape.len()];
-        for (image, climb) in dy.chunks_mut(shape.len() / n).zip(climbs) {
-            self.scored.iter().for_each(|at| image[climb.channel * self.plane + at] = 1.0 / self.scored.len() as f32);
+        for (image, run) in dy.chunks_mut(shape.len() / n).zip(runs) {
+            self.scored.iter().for_each(|at| image[run.channel * self.plane + at] = 1.0 / self.scored.len() as f32);
         }
         let dy = Tensor::from_slice(shape, &dy)?.cast(dtype);
         let grads = pass.tape.backward(pass.y, Some(dy), &[pass.x], &Rules::default())?;
         let Some(dx) = grads.of(pass.x).map(|dx| dx.cast(DType::F32)) else { return Ok(Vec::new()) };
-        let image_gradient = |(dx, climb): (&[f32], &Climb)| {
+        let image_gradient = |(dx, run): (&[f32], &AscentRun)| {
             let grad = dx.chunks(h * w).zip(&self.gain).flat_map(|(plane, gain)| plane.iter().map(move |g| g * gain));
             let grad: Vec<f32> = grad.collect();
             let finite = grad.iter().all(|g| g.is_finite());
-            if finite { Ok(grad) } else { Err(self.not_finite(climb, step, "gradient")) }
+            if finite { Ok(grad) } else { Err(self.not_finite(run, step, "gradient")) }
         };
-        dx.f32().chunks(c * h * w).zip(climbs).map(image_gradient).collect()
+        dx.f32().chunks(c * h * w).zip(runs).map(image_gradient).collect()
     }
 
-    fn not_finite(&self, climb: &Climb, step: usize, what: &'static str) -> AscentError {
-        AscentError::NotFinite { layer: self.model.network[self.layer].name.clone(), channel: climb.channel, step, what }
+    fn not_finite(&self, run: &AscentRun, step: usize, what: &'static str) -> AscentError {
+        AscentError::NotFinite { layer: self.model.network[self.layer].name.clone(), channel: run.channel, step, what }
     }
 }
 

@@ -1,8 +1,8 @@
 //! Feature maps: what each channel of a layer answers to an image.
 
-use crate::error::VizError;
-use crate::predict::{Prediction, finite, predictions};
-use convscope_models::engine::{Tape, Tensor};
+use super::VizError;
+use super::predict::{Prediction, finite, predictions};
+use convscope_engine::{Tape, Tensor};
 use convscope_models::network::LayerId;
 use convscope_models::{Model, Run};
 
@@ -38,6 +38,21 @@ impl Features {
 
 /// The outputs of `layers` for an image `[1,c,h,w]`; with the prediction if the network has classes and had to be run to
 /// its end anyway.
+///
+/// ```
+/// use convscope_viz::features::features;
+/// let model = convscope_models::Model::builtin()?;
+/// let photo = convscope_viz::Photo::open("sample:cat", &model.network)?;
+/// let layer = model.network.select("layer2")?.layer;
+/// let (found, prediction) = features(&model, &photo.input, &[layer])?;
+/// assert_eq!(found[0].size(), [64, 20, 20]);
+/// assert_eq!(found[0].channels().len(), 64);
+/// assert!(prediction.is_none(), "the pass ended at the layer");
+/// # Ok::<_, Box<dyn std::error::Error>>(())
+/// ```
+///
+/// # Errors
+/// The image does not suit the network, or a number is not finite.
 pub fn features(model: &Model, image: &Tensor, layers: &[LayerId]) -> Result<(Vec<Features>, Option<Prediction>), VizError> {
     let mut tape = Tape::new();
     let deepest = layers.iter().copied().max().unwrap_or(LayerId::INPUT);

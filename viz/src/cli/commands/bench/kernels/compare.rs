@@ -1,8 +1,8 @@
 //! One measurement against another: rows against an earlier run, the dispatcher's pick against the best row.
 
 use super::report::Measured;
-use convscope_models::engine::kernels::bench::Time;
-use convscope_models::engine::kernels::peak::Peak;
+use convscope_kernels::bench::Time;
+use convscope_kernels::peak::Peak;
 use serde_json::Value;
 
 /// Differences below this share are noise, whatever the quartiles say.

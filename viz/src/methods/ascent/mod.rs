@@ -4,34 +4,35 @@
 //! [`ascend`] is a function from a model and [`Options`] to numbers. A [`Preset`] is a value of [`Options`]; everything in it can
 //! be changed. The same seed gives the same bits, whatever the number of threads and whichever channels run together.
 //!
-//! ```no_run
-//! # use convscope_models::{Model, network::NetworkError};
-//! # use convscope_viz::ascent::{self, Preset};
-//! # fn example(model: &Model) -> Result<(), ascent::AscentError> {
+//! ```
+//! use convscope_models::Model;
+//! use convscope_viz::ascent::{self, Options, Preset};
+//! let model = Model::builtin()?;
 //! let layer = model.network.select("layer3")?.layer;
-//! let options = Preset::Default.options(&model.network);
-//! let all = ascent::ascend(model, layer, &[0, 1, 2, 3], &options, &mut |_| ())?;
+//! let options = Options { steps: 2, size: [48, 48], ..Preset::Default.options(&model.network) };
+//! let all = ascent::ascend(&model, layer, &[0, 1, 2], &options, &mut |_| ())?;
 //! for ascent in ascent::best(all, 2) {
+//!     assert_eq!((ascent.shape, ascent.losses.len()), ([3, 48, 48], 2));
 //!     println!("channel {}: {}", ascent.channel, ascent.score);
 //! }
-//! # Ok(()) }
+//! # Ok::<_, Box<dyn std::error::Error>>(())
 //! ```
 
-mod canvas;
-mod climb;
 mod error;
 mod options;
+mod parameterisation;
 mod penalty;
 mod plan;
+mod run;
 #[cfg(test)]
 mod tests;
-mod wobble;
+mod transform;
 
 pub use error::AscentError;
-pub use options::{InputSpace, Keep, Normalise, Objective, Options, Parameters, Preset, Shown, Start, StepRule, Wobble};
+pub use options::{InputSpace, Keep, Normalise, Objective, Options, Parameters, Preset, RandomTransform, Shown, Start, StepRule};
 
+use convscope_kernels::cuda;
 use convscope_models::Model;
-use convscope_models::engine::kernels::cuda;
 use convscope_models::network::LayerId;
 use plan::Plan;
 
@@ -72,7 +73,7 @@ pub struct Progress {
     pub score: f32,
 }
 
-/// Climbs for each of `channels` of `layer`, [`Options::batch`] of them at a time; results are in the order of `channels`.
+/// Optimises an image for each of `channels` of `layer`, [`Options::batch`] of them at a time; results are in the order of `channels`.
 ///
 /// `progress` is called after every step.
 ///

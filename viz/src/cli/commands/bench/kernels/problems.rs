@@ -1,15 +1,15 @@
 //! The problems: what each layer of a network asks of the kernel tables, forward and backward.
 
-use crate::cli::problem::Problem as Failure;
-use convscope_models::engine::kernels::bench::{AnyProblem, Problem, Sample, sample};
-use convscope_models::engine::kernels::conv2d::{self, Conv2dSpec};
-use convscope_models::engine::kernels::gemm::{Bias, GEMM, GemmSpec};
-use convscope_models::engine::kernels::norm::{self, NormSpec, TrainSpec};
-use convscope_models::engine::kernels::pointwise::{self, Binary, BinarySpec, DropoutSpec, ReluRule, Unary, UnarySpec};
-use convscope_models::engine::kernels::pool::{self, PoolSpec, Windows};
-use convscope_models::engine::kernels::reduce::{self, ReduceSpec};
-use convscope_models::engine::kernels::softmax::{self, SoftmaxSpec};
-use convscope_models::engine::kernels::table::Table;
+use crate::cli::error::CliError;
+use convscope_kernels::bench::{AnyProblem, Problem, Sample, sample};
+use convscope_kernels::conv2d::{self, Conv2dSpec};
+use convscope_kernels::gemm::{Bias, GEMM, GemmSpec};
+use convscope_kernels::norm::{self, NormSpec, TrainSpec};
+use convscope_kernels::pointwise::{self, Binary, BinarySpec, DropoutSpec, ReluRule, Unary, UnarySpec};
+use convscope_kernels::pool::{self, PoolSpec, Windows};
+use convscope_kernels::reduce::{self, ReduceSpec};
+use convscope_kernels::softmax::{self, SoftmaxSpec};
+use convscope_kernels::table::Table;
 use convscope_models::model::windows;
 use convscope_models::network::{Conv2d, Head, LayerKind, Network, Shape};
 use std::fmt::Display;
@@ -43,7 +43,7 @@ impl Filter {
 }
 
 /// The problems of the networks at their own sizes, and square products; equal ones once.
-pub fn problems(networks: &[Network], batch: usize, filter: &Filter) -> Result<Vec<Named>, Failure> {
+pub fn problems(networks: &[Network], batch: usize, filter: &Filter) -> Result<Vec<Named>, CliError> {
     let mut list = List::default();
     for network in networks {
         list.network.clone_from(&network.name);
@@ -102,7 +102,7 @@ impl List {
         }
     }
 
-    fn of_network(&mut self, network: &Network, n: usize) -> Result<(), Failure> {
+    fn of_network(&mut self, network: &Network, n: usize) -> Result<(), CliError> {
         let shapes = network.shapes(network.input.height, network.input.width)?;
         let chains = network.chains(|kind| matches!(kind, LayerKind::Conv2d(_)), &[]);
         for ((id, layer), shape) in network.ids().zip(&shapes) {

@@ -1,42 +1,42 @@
 //! What ends a command: one line and an exit code.
 
+use convscope_models::LoadError;
 use convscope_models::labels::LabelError;
 use convscope_models::network::NetworkError;
 use convscope_models::preprocess::ImageError;
 use convscope_models::train::{FolderError, TrainError};
 use convscope_models::weights::WeightsError;
-use convscope_models::{LoadError, engine};
 use convscope_viz::VizError;
 use convscope_viz::ascent::AscentError;
 use convscope_viz::draw::DrawError;
 
 /// Why a command ended.
 #[derive(Debug)]
-pub struct Problem {
+pub struct CliError {
     /// 2 for something typed wrong, 1 for everything else.
     pub code: u8,
     /// One line; a list of tensors may follow.
     pub message: String,
 }
 
-impl Problem {
+impl CliError {
     /// Something was typed wrong.
     pub fn usage(message: impl Into<String>) -> Self {
-        Problem { code: 2, message: message.into() }
+        CliError { code: 2, message: message.into() }
     }
 
     /// Something went wrong.
     pub fn failure(message: impl Into<String>) -> Self {
-        Problem { code: 1, message: message.into() }
+        CliError { code: 1, message: message.into() }
     }
 }
 
 macro_rules! codes {
     ($($error:ty => $code:expr),* $(,)?) => {
-        $(impl From<$error> for Problem {
+        $(impl From<$error> for CliError {
             fn from(e: $error) -> Self {
                 #[allow(clippy::redundant_closure_call)]
-                Problem { code: ($code)(&e), message: e.to_string() }
+                CliError { code: ($code)(&e), message: e.to_string() }
             }
         })*
     };
@@ -52,8 +52,8 @@ codes!(
     TrainError => |_: &_| 1,
     DrawError => |_: &_| 1,
     image::ImageError => |_: &_| 1,
-    engine::Error => |_: &_| 1,
-    engine::kernels::Error => |_: &_| 2,
+    convscope_engine::Error => |_: &_| 1,
+    convscope_kernels::Error => |_: &_| 2,
     AscentError => |e: &AscentError| match e {
         AscentError::Network(_) | AscentError::Option { .. } | AscentError::Border { .. } => 2,
         _ => 1,

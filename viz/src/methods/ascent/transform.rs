@@ -1,28 +1,28 @@
-//! Small random movements of an image, and the way of the gradient back through them.
+//! Small random transforms of an image, and the way of the gradient back through them.
 
-use super::options::Wobble;
-use convscope_models::engine::kernels::random::uniform;
+use super::options::RandomTransform;
+use convscope_kernels::random::uniform;
 
-/// One movement: where each pixel of the moved image is read from.
-pub(super) struct Movement {
+/// One transform: where each pixel of the moved image is read from.
+pub(super) struct Transform {
     /// Rotation and scale.
     matrix: [f32; 4],
     /// Shift in rows and columns.
     shift: [f32; 2],
 }
 
-impl Movement {
+impl Transform {
     /// Nothing moves.
-    pub(super) const STILL: Self = Movement { matrix: [1.0, 0.0, 0.0, 1.0], shift: [0.0; 2] };
+    pub(super) const IDENTITY: Self = Transform { matrix: [1.0, 0.0, 0.0, 1.0], shift: [0.0; 2] };
 
-    /// The movement of a step, from its numbers of the stream.
-    pub(super) fn draw(wobble: &Wobble, stream: u64, step: usize) -> Self {
+    /// The transform of a step, from its numbers of the stream.
+    pub(super) fn draw(transform: &RandomTransform, stream: u64, step: usize) -> Self {
         let number = |k: u64| uniform(stream, 4 * step as u64 + k);
         let either_way = |k, most: f32| most * (2.0 * number(k) - 1.0);
-        let shift = |k| (number(k) * (2 * wobble.jitter + 1) as f32).floor() - wobble.jitter as f32;
-        let (sin, cos) = either_way(2, wobble.rotate).to_radians().sin_cos();
-        let scale = 1.0 + either_way(3, wobble.scale);
-        Movement { matrix: [cos, -sin, sin, cos].map(|v| v * scale), shift: [shift(0), shift(1)] }
+        let shift = |k| (number(k) * (2 * transform.jitter + 1) as f32).floor() - transform.jitter as f32;
+        let (sin, cos) = either_way(2, transform.rotate).to_radians().sin_cos();
+        let scale = 1.0 + either_way(3, transform.scale);
+        Transform { matrix: [cos, -sin, sin, cos].map(|v| v * scale), shift: [shift(0), shift(1)] }
     }
 
     /// The moved image: bilinear, the image repeating itself beyond its edges. Whole shifts copy pixels exactly.
@@ -77,16 +77,16 @@ mod tests {
     fn movements_roll_and_have_their_adjoint() {
         let size = [6, 7];
         let (x, y) = (numbers(1, 3 * 42), numbers(2, 3 * 42));
-        let wobble = Wobble { jitter: 2, rotate: 10.0, scale: 0.1 };
+        let transform = RandomTransform { jitter: 2, rotate: 10.0, scale: 0.1 };
         for step in 0..5 {
-            let movement = Movement::draw(&wobble, 9, step);
-            let (a, b) = (dot(&movement.apply(&x, size), &y), dot(&x, &movement.adjoint(&y, size)));
+            let transform = Transform::draw(&transform, 9, step);
+            let (a, b) = (dot(&transform.apply(&x, size), &y), dot(&x, &transform.adjoint(&y, size)));
             assert!((a - b).abs() < 1e-4, "{a} {b}");
         }
-        assert_eq!(Movement::STILL.apply(&x, size), x);
+        assert_eq!(Transform::IDENTITY.apply(&x, size), x);
         let mut shifts = std::collections::HashSet::new();
         for step in 0..200 {
-            let rolled = Movement::draw(&Wobble { jitter: 2, ..Wobble::default() }, 9, step).apply(&x, size);
+            let rolled = Transform::draw(&RandomTransform { jitter: 2, ..RandomTransform::default() }, 9, step).apply(&x, size);
             let found = (0..42).find(|s| (0..42).all(|i| rolled[i] == x[(i / 7 + s / 7) % 6 * 7 + (i + s) % 7]));
             shifts.insert(found.expect("a whole shift copies every pixel"));
         }

@@ -1,11 +1,11 @@
 //! Where the time of a pass goes, as its tape noted it.
 
-use crate::error::VizError;
-use crate::predict::{one_hot, predictions};
+use super::VizError;
+use super::predict::{one_hot, predictions};
+use convscope_engine::tape::Node;
+use convscope_engine::{Rules, Tape, Tensor};
+use convscope_kernels::{Call, cuda};
 use convscope_models::Model;
-use convscope_models::engine::kernels::{Call, cuda};
-use convscope_models::engine::tape::Node;
-use convscope_models::engine::{Rules, Tape, Tensor};
 use convscope_models::network::LayerId;
 
 /// One operation of a pass.
@@ -32,7 +32,10 @@ impl LayerTime {
     }
 }
 
-/// The tape of a pass of images `[n,c,h,w]`; if `backward`, also of the way from the first image's best logit back to the images.
+/// The tape of a pass of images `[n,c,h,w]`; if `backward`, also of the way from each image's best logit back to the images.
+///
+/// # Errors
+/// The image does not suit the network, or a number is not finite.
 pub fn record(model: &Model, images: &Tensor, backward: bool) -> Result<Tape, VizError> {
     let mut tape = Tape::new();
     let run = model.forward(&mut tape, images.clone())?;
@@ -47,6 +50,18 @@ pub fn record(model: &Model, images: &Tensor, backward: bool) -> Result<Tape, Vi
 
 /// The times of each operation forward and backward: medians of `passes` passes, after one that is not counted (it packs weights and
 /// touches fresh memory). On a device each kernel is waited for.
+///
+/// ```
+/// use convscope_viz::timings::layer_times;
+/// let model = convscope_models::Model::builtin()?;
+/// let photo = convscope_viz::Photo::open("sample:cat", &model.network)?;
+/// let times = layer_times(&model, &photo.input, 1)?;
+/// assert!(times.iter().any(|t| t.op == "Conv2d" && t.rate().is_some()));
+/// # Ok::<_, Box<dyn std::error::Error>>(())
+/// ```
+///
+/// # Errors
+/// The image does not suit the network, or a number is not finite.
 pub fn layer_times(model: &Model, images: &Tensor, passes: usize) -> Result<Vec<LayerTime>, VizError> {
     drop(record(model, images, true)?);
     let record_all = || (0..passes.max(1)).map(|_| record(model, images, true)).collect::<Result<Vec<_>, _>>();

@@ -1,8 +1,8 @@
 //! Tests of gradient ascent on a tiny network.
 
 use super::*;
-use convscope_models::engine::Tensor;
-use convscope_models::engine::kernels::random::normal;
+use convscope_engine::Tensor;
+use convscope_kernels::random::normal;
 use convscope_models::families::{self, SmallConfig};
 use convscope_models::network::{Classes, NetworkError, ParamKind};
 
@@ -95,7 +95,7 @@ fn one_step_is_the_formula() {
         (Options { objective: Objective::Centre, normalise: Normalise::None, ..base }, 4..5),
     ] {
         // mean over the scored places of channel 4, and its gradient by the tape with the score built on it
-        let mut tape = convscope_models::engine::Tape::new();
+        let mut tape = convscope_engine::Tape::new();
         let seen: Vec<f32> = match &options.input {
             InputSpace::Raw => start.clone(),
             InputSpace::Normalised { mean, std } => {
@@ -105,7 +105,7 @@ fn one_step_is_the_formula() {
         let x = tape.leaf(Tensor::from_slice([1, 3, 16, 16], &seen).unwrap(), "x");
         let run_ = model.run(&mut tape, LayerId::INPUT, x, layer, convscope_models::Mode::Inference).unwrap();
         let side = inside.len();
-        let all = convscope_models::engine::ops::Slice {
+        let all = convscope_engine::ops::Slice {
             from: 4,
             count: 1,
             pad: [0, 0],
@@ -250,7 +250,7 @@ fn presets_are_the_recipes() {
     let network = families::build("vgg16", None).unwrap();
     let of = |preset: Preset| preset.options(&network);
     let common = |o: &Options| {
-        assert_eq!((o.tv, o.l2, o.clip, o.wobble, o.keep), (0.0, 0.0, false, Wobble::default(), Keep::Last));
+        assert_eq!((o.tv, o.l2, o.clip, o.transform, o.keep), (0.0, 0.0, false, RandomTransform::default(), Keep::Last));
         assert_eq!(o.parameters, Parameters::Pixels);
         assert_eq!(o.input, InputSpace::Normalised { mean: vec![0.485, 0.456, 0.406], std: vec![0.229, 0.224, 0.225] });
     };
@@ -274,9 +274,9 @@ fn presets_are_the_recipes() {
     assert_eq!(o.shown, Shown::KerasIo);
     let o = of(Preset::Default);
     assert_eq!((o.size, o.range, o.keep), ([128, 128], [0.0, 1.0], Keep::Best));
-    assert!(o.tv > 0.0 && o.l2 > 0.0 && o.wobble.jitter == 8);
+    assert!(o.tv > 0.0 && o.l2 > 0.0 && o.transform.jitter == 8);
     let cifar = Preset::Default.options(&families::build("resnet20-cifar", None).unwrap());
-    assert_eq!((cifar.size, cifar.wobble.jitter), ([64, 64], 4));
+    assert_eq!((cifar.size, cifar.transform.jitter), ([64, 64], 4));
 }
 
 #[test]
@@ -285,7 +285,7 @@ fn the_best_image_is_kept_with_its_own_score() {
     // Steps far too long: the score goes up and down.
     let options = Options {
         step: StepRule::Gradient { rate: 40.0 },
-        wobble: Wobble::default(),
+        transform: RandomTransform::default(),
         keep: Keep::Best,
         steps: 12,
         ..short(Preset::Chollet1, &model)
@@ -336,7 +336,7 @@ fn bad_input_is_one_line() {
     assert!(with(|o| o.start = Start::Image(vec![f32::NAN; 810])).contains("finite"));
     assert!(with(|o| o.input = InputSpace::Normalised { mean: vec![0.5], std: vec![0.0] }).contains("3 finite numbers"));
     assert!(with(|o| o.objective = Objective::Channel { border: 4 }).contains("border of 4 leaves nothing"));
-    assert!(with(|o| o.wobble.scale = 1.0).contains("fraction"));
+    assert!(with(|o| o.transform.scale = 1.0).contains("fraction"));
     let layer = LayerId(99);
     let unknown = ascend(&model, layer, &[0], &good, &mut |_| ()).unwrap_err();
     assert!(matches!(unknown, AscentError::Network(NetworkError::LayerIndex { .. })));

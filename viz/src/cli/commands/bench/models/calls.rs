@@ -1,9 +1,12 @@
 //! Where the time of a pass goes: its kernel calls, summed by kernel or by kernel and layer.
 
+use super::super::table::{Column, header, line, right};
 use crate::cli::args::By;
-use convscope_models::engine::Tape;
+use convscope_engine::Tape;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
+
+const COLUMNS: [Column; 5] = [right("ms", 10), right("share", 7), right("calls", 6), right("GFLOP/s", 9), right("GB/s", 8)];
 
 /// Which calls are summed: kernel (`conv2d.fwd/direct_avx512`) and, where asked for, the layer and the shape of its value.
 type Key = (String, String);
@@ -58,21 +61,15 @@ impl Calls {
 
     /// A line a key: milliseconds, share of the pass, calls, rates, kernel, layer; the last one has what no kernel took.
     pub fn text(&self, pass_ms: f64) -> String {
-        let mut lines = vec![format!("{:>10} {:>7} {:>6} {:>9} {:>8}", "ms", "share", "calls", "GFLOP/s", "GB/s")];
+        let mut lines = vec![header(&COLUMNS)];
+        let time = |ms: f64| [format!("{ms:.3}"), format!("{:.1}%", 100.0 * ms / pass_ms)];
         for ((kernel, layer), sum) in &self.0 {
             let rate = |count: u64| if count == 0 { String::new() } else { format!("{:.1}", count as f64 / sum.ms / 1e6) };
-            let line = format!(
-                "{:10.3} {:6.1}% {:6} {:>9} {:>8}  {kernel} {layer}",
-                sum.ms,
-                100.0 * sum.ms / pass_ms,
-                sum.calls,
-                rate(sum.flops),
-                rate(sum.bytes)
-            );
-            lines.push(line.trim_end().to_string());
+            let cells = time(sum.ms).into_iter().chain([sum.calls.to_string(), rate(sum.flops), rate(sum.bytes)]);
+            lines.push(format!("{}  {kernel} {layer}", line(&COLUMNS, cells)).trim_end().to_string());
         }
         let rest = pass_ms - self.0.iter().map(|(_, sum)| sum.ms).sum::<f64>();
-        lines.push(format!("{rest:10.3} {:6.1}% {:32}between kernels", 100.0 * rest / pass_ms, ""));
+        lines.push(format!("{} {:32}between kernels", line(&COLUMNS, time(rest)), ""));
         lines.join("\n")
     }
 

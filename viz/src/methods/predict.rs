@@ -1,7 +1,7 @@
 //! Predictions: logits, probabilities, top classes, and the gradient of a logit with respect to the image.
 
-use crate::error::VizError;
-use convscope_models::engine::{Rules, Tape, Tensor};
+use super::VizError;
+use convscope_engine::{Rules, Tape, Tensor};
 use convscope_models::network::Head;
 use convscope_models::{Model, Run};
 
@@ -42,6 +42,19 @@ pub(crate) fn finite(what: &str, values: &[f32]) -> Result<(), VizError> {
 }
 
 /// Runs a batch of images `[n,c,h,w]`; one prediction each.
+///
+/// ```
+/// use convscope_viz::predict::predict;
+/// let model = convscope_models::Model::builtin()?;
+/// let photo = convscope_viz::Photo::open("sample:cat", &model.network)?;
+/// let found = predict(&model, &photo.input)?;
+/// assert_eq!(found[0].logits.len(), 102);
+/// assert_eq!(found[0].top(5)[0], found[0].best());
+/// # Ok::<_, Box<dyn std::error::Error>>(())
+/// ```
+///
+/// # Errors
+/// The images do not suit the network, it has no classes, or a logit is not finite.
 pub fn predict(model: &Model, images: &Tensor) -> Result<Vec<Prediction>, VizError> {
     let mut tape = Tape::inference();
     let run = model.forward(&mut tape, images.clone())?;
@@ -57,7 +70,19 @@ pub(crate) fn predictions(model: &Model, tape: &Tape, run: &Run) -> Result<Vec<P
     Ok(logits.f32().chunks_exact(classes).map(|row| Prediction::new(row, model.network.head)).collect())
 }
 
-/// The predictions of a batch and `d logit[class] / d image`, `[n,c,h,w]`: `classes` picks each image's class, its best if `None`.
+/// The predictions of a batch and `d logit[class] / d image`, `[n,c,h,w]`: of each image's best class if `class` is `None`.
+///
+/// ```
+/// use convscope_viz::predict::input_gradient;
+/// let model = convscope_models::Model::builtin()?;
+/// let photo = convscope_viz::Photo::open("sample:cat", &model.network)?;
+/// let (_, gradient) = input_gradient(&model, &photo.input, None)?;
+/// assert_eq!(gradient.shape(), photo.input.shape());
+/// # Ok::<_, Box<dyn std::error::Error>>(())
+/// ```
+///
+/// # Errors
+/// As [`predict`], and [`VizError::NoSuchClass`].
 pub fn input_gradient(model: &Model, images: &Tensor, class: Option<usize>) -> Result<(Vec<Prediction>, Tensor), VizError> {
     let mut tape = Tape::new();
     let run = model.forward(&mut tape, images.clone())?;

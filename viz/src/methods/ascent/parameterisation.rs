@@ -1,10 +1,10 @@
-//! From what the steps change to the image, and the way of the gradient back.
+//! Image parameterisations: from the parameters that an ascent changes to the image, and the gradient back.
 
 use super::AscentError;
 use super::options::{Options, Parameters, Start};
-use convscope_models::engine::kernels::gemm::{Bias, GEMM, GemmSpec};
-use convscope_models::engine::kernels::random::{normal, uniform};
-use convscope_models::engine::kernels::{Accum, Buffer, DType};
+use convscope_kernels::gemm::{Bias, GEMM, GemmSpec};
+use convscope_kernels::random::{normal, uniform};
+use convscope_kernels::{Accum, Buffer, DType};
 use std::f64::consts::PI;
 
 /// Square root of the covariance of colours in ImageNet, over the largest length of a column: red, green, blue from three
@@ -22,8 +22,8 @@ const FOURIER_GAIN: f32 = 0.25;
 /// How near to black and white a start image may come: the sigmoid reaches neither.
 const MARGIN: f32 = 1.0 / 512.0;
 
-/// Knows how parameters `[c, h, w]` stand for an image `[c, h, w]`.
-pub(super) enum Canvas {
+/// An image parameterisation: how parameters `[c, h, w]` stand for an image `[c, h, w]`.
+pub(super) enum Parameterisation {
     Pixels,
     Fourier(Fourier),
 }
@@ -38,11 +38,11 @@ pub(super) struct Fourier {
     weights: Vec<f32>,
 }
 
-impl Canvas {
+impl Parameterisation {
     pub(super) fn new(options: &Options) -> Self {
         match options.parameters {
-            Parameters::Pixels => Canvas::Pixels,
-            Parameters::Fourier { decay } => Canvas::Fourier(Fourier::new(options.size, decay)),
+            Parameters::Pixels => Parameterisation::Pixels,
+            Parameters::Fourier { decay } => Parameterisation::Fourier(Fourier::new(options.size, decay)),
         }
     }
 
@@ -51,31 +51,31 @@ impl Canvas {
     pub(super) fn start(&self, options: &Options, shape: [usize; 3], stream: u64, attempt: u32) -> Result<Vec<f32>, AscentError> {
         let count = shape.iter().product::<usize>() as u64;
         let [low, high] = options.range;
-        let grey = if let Canvas::Pixels = self { (low + high) / 2.0 } else { 0.0 };
+        let grey = if let Parameterisation::Pixels = self { (low + high) / 2.0 } else { 0.0 };
         Ok(match (&options.start, self) {
             (Start::Uniform { low, high }, _) => (0..count).map(|i| low + (high - low) * uniform(stream, i)).collect(),
             (Start::Normal { sd }, _) => {
                 let (sd, first) = (sd * 2f32.powi(attempt as i32), count * u64::from(attempt));
                 (first..first + count).map(|i| grey + sd * normal(stream, i)).collect()
             }
-            (Start::Image(image), Canvas::Pixels) => image.clone(),
-            (Start::Image(image), Canvas::Fourier(fourier)) => fourier.parameters(image)?,
+            (Start::Image(image), Parameterisation::Pixels) => image.clone(),
+            (Start::Image(image), Parameterisation::Fourier(fourier)) => fourier.parameters(image)?,
         })
     }
 
     /// The image that parameters stand for.
     pub(super) fn image(&self, parameters: &[f32]) -> Result<Vec<f32>, AscentError> {
         match self {
-            Canvas::Pixels => Ok(parameters.to_vec()),
-            Canvas::Fourier(fourier) => fourier.image(parameters),
+            Parameterisation::Pixels => Ok(parameters.to_vec()),
+            Parameterisation::Fourier(fourier) => fourier.image(parameters),
         }
     }
 
     /// The gradient of the parameters from that of the image they stand for.
     pub(super) fn adjoint(&self, image: &[f32], grad: Vec<f32>) -> Result<Vec<f32>, AscentError> {
         match self {
-            Canvas::Pixels => Ok(grad),
-            Canvas::Fourier(fourier) => fourier.adjoint(image, grad),
+            Parameterisation::Pixels => Ok(grad),
+            Parameterisation::Fourier(fourier) => fourier.adjoint(image, grad),
         }
     }
 }
@@ -97,7 +97,7 @@ impl Fourier {
             let product = |a: &Buffer, b: &Buffer, k: usize| {
                 let spec = GemmSpec { m: h, n: w, k, ta: false, tb: false, bias: Bias::None };
                 let mut c = Buffer::new(DType::F32, h * w);
-                GEMM.run(&spec, &[a, b], &mut [&mut c], Accum::Write).map(|_| c).map_err(convscope_models::engine::Error::from)
+                GEMM.run(&spec, &[a, b], &mut [&mut c], Accum::Write).map(|_| c).map_err(convscope_engine::Error::from)
             };
             let half = product(&self.rows, &Buffer::from_slice(plane), h)?;
             out.extend_from_slice(product(&half, &self.cols, w)?.as_slice());
@@ -188,23 +188,23 @@ mod tests {
         let model = tiny();
         for size in [[8, 8], [7, 10]] {
             let options = Options { size, ..Preset::Default.options(&model.network) };
-            let canvas = Canvas::new(&options);
+            let parameterisation = Parameterisation::new(&options);
             let count = 3 * size[0] * size[1];
             let picture: Vec<f32> = (0..count).map(|i| 0.1 + 0.8 * ((i * 29 % 31) as f32 / 31.0)).collect();
-            let parameters = canvas
+            let parameters = parameterisation
                 .start(&Options { start: Start::Image(picture.clone()), ..options.clone() }, [3, size[0], size[1]], 0, 0)
                 .unwrap();
-            let back = canvas.image(&parameters).unwrap();
+            let back = parameterisation.image(&parameters).unwrap();
             assert!(back.iter().zip(&picture).all(|(a, b)| (a - b).abs() < 1e-4));
 
             let (z, towards, dy) = (numbers(4, count), numbers(5, count), numbers(6, count));
             let moved = |by: f32| {
                 let z: Vec<f32> = z.iter().zip(&towards).map(|(z, d)| 0.3 * z + by * d).collect();
-                canvas.image(&z).unwrap()
+                parameterisation.image(&z).unwrap()
             };
             let image = moved(0.0);
             let slope = (dot(&moved(1e-3), &dy) - dot(&moved(-1e-3), &dy)) / 2e-3;
-            let got = dot(&canvas.adjoint(&image, dy.clone()).unwrap(), &towards);
+            let got = dot(&parameterisation.adjoint(&image, dy.clone()).unwrap(), &towards);
             assert!((slope - got).abs() < 2e-3 * slope.abs().max(1.0), "{slope} {got}");
         }
     }

@@ -1,7 +1,8 @@
 //! What can go wrong while looking into a network.
 
-use convscope_models::engine;
+use crate::map::MapError;
 use convscope_models::network::NetworkError;
+use convscope_models::preprocess::ImageError;
 use convscope_models::weights::WeightsError;
 
 /// Errors of the methods. Each message is one line.
@@ -9,7 +10,7 @@ use convscope_models::weights::WeightsError;
 pub enum VizError {
     /// A tensor operation failed.
     #[error(transparent)]
-    Engine(#[from] engine::Error),
+    Engine(#[from] convscope_engine::Error),
     /// A number is not a number.
     #[error("{what} holds {value} at {index}: the weights or the input are broken")]
     NotFinite {
@@ -62,4 +63,26 @@ pub enum VizError {
     /// A stored tensor cannot be read.
     #[error(transparent)]
     Weights(#[from] WeightsError),
+    /// A map without values.
+    #[error(transparent)]
+    Map(#[from] MapError),
+    /// A photo cannot be read or prepared.
+    #[error(transparent)]
+    Image(#[from] ImageError),
+    /// The network wants channels that photos lack.
+    #[error("{network} takes {channels} channels and a photo has 3")]
+    Channels {
+        /// The network.
+        network: String,
+        /// Channels that it takes.
+        channels: usize,
+    },
+    /// Photos that cannot lie in one tensor.
+    #[error("photos of one batch have one size: {}x{} and {}x{} differ", first[0], first[1], other[0], other[1])]
+    Sizes {
+        /// Height and width of the first.
+        first: [usize; 2],
+        /// Those of another.
+        other: [usize; 2],
+    },
 }

@@ -1,9 +1,21 @@
-//! What was measured as text, JSON and CSV.
+//! What was measured, as text and JSON.
 
+use super::super::table::{Column, header, left, line, right};
 use super::problems::Named;
-use convscope_models::engine::kernels::bench::{Outcome, Rung, Time};
-use convscope_models::engine::kernels::peak::Peak;
+use convscope_kernels::bench::{Outcome, Rung, Time};
+use convscope_kernels::peak::Peak;
 use serde_json::{Map, Value, json};
+
+/// Columns of a problem's table, after the names of its rungs.
+const COLUMNS: [Column; 7] = [
+    right("error", 9),
+    right("median ms", 11),
+    right("GFLOP/s", 9),
+    right("% peak", 7),
+    right("GB/s", 7),
+    right("% memory", 9),
+    right("scratch", 10),
+];
 
 /// A problem with its rungs.
 pub struct Measured {
@@ -56,31 +68,30 @@ impl Measured {
     pub fn text(&self, peak: &Peak) -> String {
         let (flops, bytes) = (self.flops / 1e9, self.bytes / 1e6);
         let width = self.rungs.iter().map(|r| r.kernel.len()).max().unwrap_or(0).max(14);
+        let columns = [left("    rung", 4 + width)].into_iter().chain(COLUMNS).collect::<Vec<_>>();
         // Where the roof over this problem is the memory's slope.
         let memory_bound = self.intensity() < peak.flops / peak.bandwidth;
         let mut lines = vec![
             format!("{}   {}", self.title(), self.spec),
             format!("  {flops:.3} GFLOP, {bytes:.1} MB, {:.1} FLOP/byte", self.intensity()),
-            format!(
-                "    {:width$} {:>9} {:>11} {:>9} {:>7} {:>7} {:>9} {:>10}",
-                "rung", "error", "median ms", "GFLOP/s", "% peak", "GB/s", "% memory", "scratch"
-            ),
+            header(&columns),
         ];
         for r in &self.rungs {
-            let name = format!("  {} {:width$}", if r.picked { '*' } else { ' ' }, r.kernel);
+            let name = format!("  {} {}", if r.picked { '*' } else { ' ' }, r.kernel);
             lines.push(match &r.outcome {
-                Outcome::NotRun(why) => format!("{name} {:>9}   {why}", "-"),
-                Outcome::Wrong(why) => format!("{name} {:>9}   {why}", "WRONG"),
+                Outcome::NotRun(why) => format!("{}   {why}", line(&columns, [&name, "-"])),
+                Outcome::Wrong(why) => format!("{}   {why}", line(&columns, [&name, "WRONG"])),
                 Outcome::Timed { error, scratch, time, .. } => {
-                    let rate = self.flops / time.median;
-                    let moved = self.bytes / time.median;
+                    let (rate, moved) = (self.flops / time.median, self.bytes / time.median);
+                    let share = |v: f64, most: f64| format!("{:.1}", 100.0 * v / most);
                     let memory = match memory_bound {
-                        true => format!("{:7.1} {:9.1}", moved / 1e9, 100.0 * moved / peak.bandwidth),
-                        false => format!("{:17}", ""),
+                        true => [format!("{:.1}", moved / 1e9), share(moved, peak.bandwidth)],
+                        false => Default::default(),
                     };
                     let scratch = if *scratch == 0 { "-".to_string() } else { human_bytes(*scratch as f64) };
-                    let (share, ms) = (100.0 * rate / peak.flops, 1e3 * time.median);
-                    format!("{name} {error:>9.1e} {ms:>11.4} {:>9.2} {share:>7.1} {memory} {scratch:>10}", rate / 1e9)
+                    let (error, ms) = (format!("{error:.1e}"), format!("{:.4}", 1e3 * time.median));
+                    let rates = [error, ms, format!("{:.2}", rate / 1e9), share(rate, peak.flops)];
+                    line(&columns, [name].into_iter().chain(rates).chain(memory).chain([scratch]))
                 }
             });
         }
@@ -146,18 +157,6 @@ pub fn machine(peak: &Peak) -> String {
     format!("{}, {threads}: measured peak {all:.1} GFLOP/s{one}, memory {memory:.1} GB/s{between}", peak.isa)
 }
 
-/// Rows of [`Measured::json`] under a line of their keys.
-pub fn csv(rows: &[Map<String, Value>]) -> String {
-    let field = |v: &Value| match v {
-        Value::Null => String::new(),
-        Value::String(s) if s.contains([',', '"', '\n']) => format!("\"{}\"", s.replace('"', "\"\"")),
-        Value::String(s) => s.clone(),
-        other => other.to_string(),
-    };
-    let header = rows.first().map(|r| r.keys().cloned().collect::<Vec<_>>().join(",")).into_iter();
-    header.chain(rows.iter().map(|r| r.values().map(field).collect::<Vec<_>>().join(","))).collect::<Vec<_>>().join("\n")
-}
-
 fn human_bytes(bytes: f64) -> String {
     match bytes {
         b if b >= 1e6 => format!("{:.1} MB", b / 1e6),
@@ -169,7 +168,8 @@ fn human_bytes(bytes: f64) -> String {
 #[cfg(test)]
 pub mod tests {
     use super::*;
-    use convscope_models::engine::kernels::simd::Isa;
+    use crate::cli::commands::bench::table;
+    use convscope_kernels::simd::Isa;
 
     pub const PEAK: Peak =
         Peak { isa: Isa::Avx2.name(), threads: 2, one_thread: 5e10, flops: 1e11, bandwidth: 2e10, between: Some(1e10) };
@@ -204,11 +204,11 @@ pub mod tests {
     #[test]
     fn csv_has_a_field_for_each_key_and_quotes_what_needs_it() {
         let rows = example().json(&PEAK);
-        let text = csv(&rows);
+        let text = table::csv(&rows);
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!(lines.len(), 5);
         assert!(lines[0].starts_with("op,network,layer,count,spec,") && lines[1].contains("\"n1 a.conv1 s1,1\""), "{text}");
         assert!(lines[3].contains("\"wants \"\"3x3\"\"\""), "{text}");
-        assert_eq!(csv(&[]), "");
+        assert_eq!(table::csv(&[]), "");
     }
 }

@@ -3,23 +3,12 @@
 //! `alpha_k = mean_ij dS_c/dA^k_ij`, `L = ReLU(sum_k alpha_k A^k)`, with `S_c` the raw logit of class `c` and `A^k` channel `k` of a
 //! layer. One forward pass serves any number of classes.
 
-use crate::draw::resize::bilinear;
-use crate::error::VizError;
-use crate::predict::{Prediction, finite, one_hot, predictions};
+use super::VizError;
+use super::predict::{Prediction, finite, one_hot, predictions};
+use crate::map::{Map, MapError};
+use convscope_engine::{Rules, Tape, Tensor};
 use convscope_models::Model;
-use convscope_models::engine::{Rules, Tape, Tensor};
 use convscope_models::network::LayerId;
-
-/// A map of numbers, row-major.
-#[derive(Debug, Clone)]
-pub struct Map {
-    /// `[h, w]`
-    pub values: Vec<f32>,
-    /// Rows.
-    pub h: usize,
-    /// Columns.
-    pub w: usize,
-}
 
 /// Grad-CAM of one class.
 #[derive(Debug, Clone)]
@@ -44,6 +33,21 @@ pub enum Targets<'a> {
 }
 
 /// Grad-CAM of some classes at `layer`, for one image `[1,c,h,w]` of any size; one forward pass serves all.
+///
+/// ```
+/// use convscope_viz::gradcam::{Targets, grad_cam};
+/// let model = convscope_models::Model::builtin()?;
+/// let photo = convscope_viz::Photo::open("sample:cat", &model.network)?;
+/// let layer = model.network.cam_layer().unwrap();
+/// let (prediction, maps) = grad_cam(&model, &photo.input, layer, Targets::Best(2))?;
+/// assert_eq!(maps[0].class, prediction.best());
+/// assert_eq!((maps[0].map.size(), maps[0].heatmap.size()), ([5, 5], [160, 160]));
+/// # Ok::<_, Box<dyn std::error::Error>>(())
+/// ```
+///
+/// # Errors
+/// [`VizError::NotSpatial`] for a layer without height and width, [`VizError::NoSuchClass`], and as
+/// [`predict`](crate::predict::predict).
 pub fn grad_cam(model: &Model, image: &Tensor, layer: LayerId, targets: Targets) -> Result<(Prediction, Vec<GradCam>), VizError> {
     let mut tape = Tape::new();
     let run = model.forward(&mut tape, image.clone())?;
@@ -73,24 +77,21 @@ pub fn grad_cam(model: &Model, image: &Tensor, layer: LayerId, targets: Targets)
         }
         let extreme = |f: fn(f64, f64) -> f64, start| sum.iter().copied().fold(start, f) as f32;
         let signed = [extreme(f64::min, f64::INFINITY), extreme(f64::max, f64::NEG_INFINITY)];
-        let map = Map { values: sum.iter().map(|v| v.max(0.0) as f32).collect(), h, w };
+        let map = Map::new(sum.iter().map(|v| v.max(0.0) as f32).collect(), h, w)?;
         let [_, _, to_h, to_w] = image.shape().nchw().unwrap_or([1, c, h, w]);
-        maps.push(GradCam { class, heatmap: heatmap(&map, to_h, to_w), map, signed });
+        maps.push(GradCam { class, heatmap: heatmap(&map, to_h, to_w)?, map, signed });
     }
     Ok((prediction, maps))
 }
 
 /// To 0..1, bilinearly to the input's size, and to 0..1 again, because interpolation may miss the extremes.
-fn heatmap(map: &Map, h: usize, w: usize) -> Map {
-    let small = unit(&map.values);
-    // The sizes agree by construction, so the resize cannot fail.
-    let values = bilinear(&small, map.h, map.w, h, w).map(|v| unit(&v)).unwrap_or_else(|_| vec![0.0; h * w]);
-    Map { values, h, w }
+fn heatmap(map: &Map, h: usize, w: usize) -> Result<Map, MapError> {
+    Ok(unit(&*unit(map).resized(h, w)?))
 }
 
 /// Minimum to 0, maximum to 1 (less 1e-7, as the reference package has it); a flat map stays zero.
-fn unit(values: &[f32]) -> Vec<f32> {
-    let min = values.iter().copied().fold(f32::INFINITY, f32::min);
-    let max = values.iter().map(|v| v - min).fold(0.0, f32::max);
-    values.iter().map(|v| (v - min) / (1e-7 + max)).collect()
+fn unit(map: &Map) -> Map {
+    let min = map.values().iter().copied().fold(f32::INFINITY, f32::min);
+    let max = map.values().iter().map(|v| v - min).fold(0.0, f32::max);
+    map.map(|v| (v - min) / (1e-7 + max))
 }

@@ -1,15 +1,22 @@
-//! Which layers of a network are worth a look, for who has not named any.
+//! Default layers to show: the last one of each resolution, and the activations on the way.
 
-use convscope_models::network::{LayerId, LayerKind, Network, NetworkError, ScopeKind, Shape};
+use convscope_models::network::{LayerId, LayerKind, Network, ScopeKind, Shape};
 
 /// The last layer of each resolution, from the image to the output: where the network has done all it does at that scale. Layers of
 /// one pixel, poolings (they only choose) and shortcuts do not count.
 ///
-/// # Errors
-/// As [`Network::shapes`], for images of `h` x `w`.
-pub fn stages(network: &Network, h: usize, w: usize) -> Result<Vec<LayerId>, NetworkError> {
+/// `shapes` are those of [`Network::shapes`] at the size of the image.
+///
+/// ```
+/// use convscope_viz::default_layers::stages;
+/// let network = convscope_models::families::build("vgg16", None)?;
+/// let layers = stages(&network, &network.shapes(224, 224)?);
+/// assert_eq!(network[layers[0]].name, "features.3");
+/// # Ok::<_, Box<dyn std::error::Error>>(())
+/// ```
+pub fn stages(network: &Network, shapes: &[Shape]) -> Vec<LayerId> {
     let mut last: Vec<([usize; 2], LayerId)> = Vec::new();
-    for (id, size) in maps(network, &network.shapes(h, w)?) {
+    for (id, size) in maps(network, shapes) {
         let kind = &network[id].kind;
         let norm = matches!(kind, LayerKind::BatchNorm2d { .. } | LayerKind::FrozenBatchNorm2d { .. });
         let computes = kind.is_activation() || norm || matches!(kind, LayerKind::Conv2d(_) | LayerKind::Add);
@@ -21,25 +28,24 @@ pub fn stages(network: &Network, h: usize, w: usize) -> Result<Vec<LayerId>, Net
             _ => last.push((size, id)),
         }
     }
-    Ok(last.into_iter().map(|(_, id)| id).collect())
+    last.into_iter().map(|(_, id)| id).collect()
 }
 
 /// The feature maps on the way through a network: after each activation and pooling, and of a residual network after each block
 /// instead of each activation within.
 ///
-/// # Errors
-/// As [`Network::shapes`], for images of `h` x `w`.
-pub fn waypoints(network: &Network, h: usize, w: usize) -> Result<Vec<LayerId>, NetworkError> {
+/// `shapes` are those of [`Network::shapes`] at the size of the image.
+pub fn waypoints(network: &Network, shapes: &[Shape]) -> Vec<LayerId> {
     let blocks: Vec<_> = network.scopes.iter().filter(|scope| scope.kind == ScopeKind::Block).collect();
     let seen = |id: LayerId| match blocks.iter().find(|block| block.layers.contains(&id.0)) {
         Some(block) => block.output == id,
         None => network[id].kind.is_activation() || matches!(network[id].kind, LayerKind::MaxPool2d(_)),
     };
-    let maps = maps(network, &network.shapes(h, w)?);
+    let maps = maps(network, shapes);
     let chosen: Vec<LayerId> = maps.iter().map(|(id, _)| *id).filter(|id| seen(*id)).collect();
     // A network without activations has its convolutions at least.
     let convs = || maps.iter().map(|(id, _)| *id).filter(|id| matches!(network[*id].kind, LayerKind::Conv2d(_))).collect();
-    Ok(if chosen.is_empty() { convs() } else { chosen })
+    if chosen.is_empty() { convs() } else { chosen }
 }
 
 /// Layers whose output has more than one place, with its size.
@@ -53,10 +59,10 @@ mod tests {
     use super::*;
     use convscope_models::families::build;
 
-    fn names(name: &str, of: fn(&Network, usize, usize) -> Result<Vec<LayerId>, NetworkError>) -> Vec<String> {
+    fn names(name: &str, of: fn(&Network, &[Shape]) -> Vec<LayerId>) -> Vec<String> {
         let network = build(name, None).unwrap();
         let [h, w] = [network.input.height, network.input.width];
-        of(&network, h, w).unwrap().into_iter().map(|id| network[id].name.clone()).collect()
+        of(&network, &network.shapes(h, w).unwrap()).into_iter().map(|id| network[id].name.clone()).collect()
     }
 
     #[test]

@@ -11,7 +11,7 @@ pub enum AscentError {
     Network(#[from] NetworkError),
     /// The network could not be run.
     #[error(transparent)]
-    Engine(#[from] convscope_models::engine::Error),
+    Engine(#[from] convscope_engine::Error),
     /// An option without sense.
     #[error("gradient ascent: the {what} cannot be {got}; give {want}")]
     Option {

@@ -5,7 +5,7 @@ use convscope_models::network::Network;
 
 /// Everything about an ascent except the network, the layer and the channels.
 ///
-/// One step, for each image on its own: the image is moved, turned and scaled a little ([`Wobble`]), taken into the network's
+/// One step, for each image on its own: the image is moved, turned and scaled a little ([`RandomTransform`]), taken into the network's
 /// input space ([`InputSpace`]), the score ([`Objective`]) and its gradient with respect to the image are computed, the
 /// penalties are taken off the gradient, the gradient is normalised ([`Normalise`]), and the parameters of the image
 /// ([`Parameters`]) take a step ([`StepRule`]).
@@ -29,8 +29,8 @@ pub struct Options {
     pub step: StepRule,
     /// How the gradient is scaled before.
     pub normalise: Normalise,
-    /// Small random movements, others at every step.
-    pub wobble: Wobble,
+    /// Small random transforms, others at every step.
+    pub transform: RandomTransform,
     /// Weight of the total variation Σ (Δx² + Δy²)^(β/2) of Mahendran & Vedaldi (CVPR 2015), see [`Self::l2`] for the units.
     pub tv: f32,
     /// Its β: 2 smooths, 1 keeps edges.
@@ -48,7 +48,7 @@ pub struct Options {
     pub skip_at_or_below: Option<f32>,
     /// How the result is to be shown.
     pub shown: Shown,
-    /// Of the start and the wobble; each channel has streams of its own.
+    /// Of the start and the transforms; each channel has streams of its own.
     pub seed: u64,
     /// Channels that run through the network together. Changes memory and speed, and results by rounding only: another kernel may
     /// be the fastest for another number of images.
@@ -150,9 +150,9 @@ pub enum Normalise {
     },
 }
 
-/// Random movements that an image must survive: without them the optimum is noise. What leaves on one side enters on the other.
+/// Random transforms that an image must survive: without them the optimum is noise. What leaves on one side enters on the other.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
-pub struct Wobble {
+pub struct RandomTransform {
     /// Largest shift in pixels, either way.
     pub jitter: usize,
     /// Largest turn in degrees, either way.
@@ -161,9 +161,9 @@ pub struct Wobble {
     pub scale: f32,
 }
 
-impl Wobble {
+impl RandomTransform {
     /// Whether nothing moves.
-    pub fn is_still(&self) -> bool {
+    pub fn is_identity(&self) -> bool {
         *self == Self::default()
     }
 }
@@ -171,7 +171,7 @@ impl Wobble {
 /// Which image is the result, and which score goes with it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Keep {
-    /// The image of the highest score; the score is measured again on it, without wobble.
+    /// The image of the highest score; the score is measured again on it, without a transform.
     Best,
     /// The image after the last step; the score is the one measured before that step, as the recipes print and sort it.
     Last,
@@ -212,7 +212,7 @@ impl Preset {
 
     /// The recipe for a network.
     ///
-    /// `Default` climbs in the space of Fourier waves and decorrelated colours by Adam, with movements of the image that grow
+    /// `Default` optimises in the space of Fourier waves and decorrelated colours by Adam, with transforms of the image that grow
     /// with its size, a little total variation and L2, and keeps the best image. Adam's eps is far above the usual: it keeps
     /// fine waves that hardly matter to the score from growing as fast as those that do.
     ///
@@ -238,7 +238,7 @@ impl Preset {
             steps: 128,
             step: StepRule::Adam { rate: 0.1, eps: 0.05 },
             normalise: Normalise::Rms { eps: 1e-12 },
-            wobble: Wobble { jitter: (size[0].min(size[1]) / 16).max(1), rotate: 5.0, scale: 0.05 },
+            transform: RandomTransform { jitter: (size[0].min(size[1]) / 16).max(1), rotate: 5.0, scale: 0.05 },
             tv: 0.02,
             tv_beta: 2.0,
             l2: 0.01,
@@ -257,7 +257,7 @@ impl Preset {
             steps: 40,
             step: StepRule::Gradient { rate: 1.0 },
             normalise: Normalise::Rms { eps: 1e-5 },
-            wobble: Wobble::default(),
+            transform: RandomTransform::default(),
             tv: 0.0,
             l2: 0.0,
             keep: Keep::Last,
@@ -307,7 +307,7 @@ impl Options {
         let numbers =
             [("step rate", rate), ("TV weight", self.tv), ("L2 weight", self.l2), ("decay", decay), ("start deviation", sd)];
         numbers.into_iter().try_for_each(|(what, value)| least(what, value))?;
-        least("rotation", self.wobble.rotate)?;
+        least("rotation", self.transform.rotate)?;
         let adam = if let StepRule::Adam { eps, .. } = self.step { eps } else { 1.0 };
         let norm = if let Normalise::Rms { eps } | Normalise::L2 { eps } = self.normalise { eps } else { 1.0 };
         for (what, eps) in [("Adam eps", adam), ("normalising eps", norm)] {
@@ -316,8 +316,8 @@ impl Options {
                 return wrong(what, eps.to_string(), "a number above 0".into());
             }
         }
-        if !(0.0..1.0).contains(&self.wobble.scale) {
-            return wrong("scale wobble", self.wobble.scale.to_string(), "a fraction from 0 to below 1".into());
+        if !(0.0..1.0).contains(&self.transform.scale) {
+            return wrong("scale transform", self.transform.scale.to_string(), "a fraction from 0 to below 1".into());
         }
         if !(1.0..=4.0).contains(&self.tv_beta) {
             return wrong("TV exponent", self.tv_beta.to_string(), "a number from 1 to 4".into());

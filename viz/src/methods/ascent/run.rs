@@ -1,18 +1,18 @@
-//! The ascent of one channel, apart from the network.
+//! The optimisation run of one channel, apart from the network.
 
-use super::canvas::Canvas;
 use super::options::{Keep, Normalise, Options, Shown, Start, StepRule};
-use super::wobble::Movement;
+use super::parameterisation::Parameterisation;
+use super::transform::Transform;
 use super::{Ascent, AscentError, penalty};
-use convscope_models::engine::Tensor;
-use convscope_models::engine::kernels::random::philox;
-use convscope_models::engine::optim::{Optimizer, Rule};
+use convscope_engine::Tensor;
+use convscope_engine::optim::{Optimizer, Rule};
+use convscope_kernels::random::philox;
 
 /// Starts that are tried for a channel without a gradient: from a deviation of 0.01 the last has 2.56, all black and white.
 const ATTEMPTS: u32 = 9;
 
 /// Parameters, image and history of one channel. Nothing here knows of other channels.
-pub(super) struct Climb {
+pub(super) struct AscentRun {
     pub(super) channel: usize,
     pub(super) score: f32,
     shape: [usize; 3],
@@ -23,7 +23,7 @@ pub(super) struct Climb {
     /// Adam's moments, if that is the rule.
     adam: Option<Optimizer>,
     start_stream: u64,
-    wobble_stream: u64,
+    transform_stream: u64,
     /// Starts drawn so far.
     attempts: u32,
     losses: Vec<f32>,
@@ -31,11 +31,16 @@ pub(super) struct Climb {
     skipped: bool,
 }
 
-impl Climb {
-    pub(super) fn new(channel: usize, canvas: &Canvas, options: &Options, shape: [usize; 3]) -> Result<Self, AscentError> {
+impl AscentRun {
+    pub(super) fn new(
+        channel: usize,
+        parameterisation: &Parameterisation,
+        options: &Options,
+        shape: [usize; 3],
+    ) -> Result<Self, AscentError> {
         let word = philox(options.seed, channel as u64).map(u64::from);
-        let (start_stream, wobble_stream) = (word[0] << 32 | word[1], word[2] << 32 | word[3]);
-        let parameters = canvas.start(options, shape, start_stream, 0)?;
+        let (start_stream, transform_stream) = (word[0] << 32 | word[1], word[2] << 32 | word[3]);
+        let parameters = parameterisation.start(options, shape, start_stream, 0)?;
         let adam = match options.step {
             StepRule::Adam { rate, eps } => Some(Optimizer::new(Rule::Adam {
                 lr: f64::from(rate),
@@ -48,16 +53,16 @@ impl Climb {
             })),
             StepRule::Gradient { .. } => None,
         };
-        Ok(Climb {
+        Ok(AscentRun {
             channel,
             score: f32::NEG_INFINITY,
             shape,
-            image: canvas.image(&parameters)?,
+            image: parameterisation.image(&parameters)?,
             parameters: Tensor::from_slice(shape, &parameters)?,
             best: None,
             adam,
             start_stream,
-            wobble_stream,
+            transform_stream,
             attempts: 1,
             losses: Vec::with_capacity(options.steps),
             dead: true,
@@ -70,13 +75,23 @@ impl Climb {
         &self.image
     }
 
-    /// This channel's movement at a step.
-    pub(super) fn movement(&self, options: &Options, step: usize) -> Movement {
-        if options.wobble.is_still() { Movement::STILL } else { Movement::draw(&options.wobble, self.wobble_stream, step) }
+    /// This channel's transform at a step.
+    pub(super) fn transform(&self, options: &Options, step: usize) -> Transform {
+        if options.transform.is_identity() {
+            Transform::IDENTITY
+        } else {
+            Transform::draw(&options.transform, self.transform_stream, step)
+        }
     }
 
     /// Takes note of the score of the present image and goes one step along its gradient.
-    pub(super) fn step(&mut self, canvas: &Canvas, options: &Options, score: f32, grad: Vec<f32>) -> Result<(), AscentError> {
+    pub(super) fn step(
+        &mut self,
+        parameterisation: &Parameterisation,
+        options: &Options,
+        score: f32,
+        grad: Vec<f32>,
+    ) -> Result<(), AscentError> {
         if self.skipped {
             return Ok(());
         }
@@ -87,21 +102,21 @@ impl Climb {
             self.best = Some((score, self.image.clone()));
         }
         if self.dead && self.attempts < ATTEMPTS && matches!(options.start, Start::Normal { .. }) {
-            return self.restart(canvas, options);
+            return self.restart(parameterisation, options);
         }
-        let grad = canvas.adjoint(&self.image, normalised(penalised(grad, &self.image, options), options.normalise))?;
+        let grad = parameterisation.adjoint(&self.image, normalised(penalised(grad, &self.image, options), options.normalise))?;
         self.advance(options, grad)?;
-        self.image = canvas.image(self.parameters.f32())?;
+        self.image = parameterisation.image(self.parameters.f32())?;
         // The Keras blog steps first and looks at the loss then.
         self.skipped = options.skip_at_or_below.is_some_and(|limit| score <= limit);
         Ok(())
     }
 
     /// Near grey many a ReLU is closed that a picture of more contrast opens.
-    fn restart(&mut self, canvas: &Canvas, options: &Options) -> Result<(), AscentError> {
-        let parameters = canvas.start(options, self.shape, self.start_stream, self.attempts)?;
+    fn restart(&mut self, parameterisation: &Parameterisation, options: &Options) -> Result<(), AscentError> {
+        let parameters = parameterisation.start(options, self.shape, self.start_stream, self.attempts)?;
         self.attempts += 1;
-        self.image = canvas.image(&parameters)?;
+        self.image = parameterisation.image(&parameters)?;
         self.parameters = Tensor::from_slice(self.shape, &parameters)?;
         Ok(())
     }
@@ -135,7 +150,7 @@ impl Climb {
     }
 
     pub(super) fn finish(self, shown: Shown) -> Ascent {
-        let Climb { channel, image, shape, score, losses, dead, skipped, .. } = self;
+        let AscentRun { channel, image, shape, score, losses, dead, skipped, .. } = self;
         Ascent { channel, image, shape, shown, score, losses, dead, skipped }
     }
 }

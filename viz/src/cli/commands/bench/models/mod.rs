@@ -2,24 +2,26 @@
 
 mod calls;
 
-use super::bench::machine;
-use crate::cli::args::{BenchModelsArgs, By, Common, Work};
-use crate::cli::device;
+use super::kernels::machine;
+use super::table::{self, Column, header, left, line, right};
+use crate::cli::args::{BenchModelsArgs, By, Work};
+use crate::cli::commands::Run;
+use crate::cli::context::Context;
+use crate::cli::error::CliError;
 use crate::cli::memory::{Pass, check_memory, system_bytes};
 use crate::cli::output::print;
-use crate::cli::problem::Problem;
 use crate::cli::session::{progress, side_lengths};
 use calls::{Calls, Sums};
-use convscope_models::engine::kernels::cuda::{self, clock::Clock};
-use convscope_models::engine::kernels::peak::{self, Peak};
-use convscope_models::engine::kernels::{Call, Device};
-use convscope_models::engine::optim::Optimizer;
-use convscope_models::engine::{Rules, Tape, Tensor};
+use convscope_engine::optim::Optimizer;
+use convscope_engine::{Rules, Tape, Tensor};
+use convscope_kernels::cuda::{self, clock::Clock};
+use convscope_kernels::peak::{self, Peak};
+use convscope_kernels::{Call, Device};
 use convscope_models::fill::fill_image;
 use convscope_models::network::{LayerId, Network};
 use convscope_models::train::{Gradients, gradients};
 use convscope_models::{Model, Source, families, load};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use std::time::Instant;
 
 /// Passes before the timed ones: the first packs weights and touches fresh memory.
@@ -27,58 +29,66 @@ const WARM_UPS: usize = 2;
 /// The logit whose gradient is taken, and the class that training is told.
 const CLASS: usize = 7;
 
-pub fn run(common: &Common, options: &BenchModelsArgs) -> Result<(), Problem> {
-    if common.model.is_some() {
-        return Err(Problem::usage("--model: bench models takes names without it, for example `bench models resnet18`"));
-    }
-    if common.weights.as_ref().is_some_and(|w| w != "random") || common.classes.is_some() {
-        return Err(Problem::usage("--weights, --classes: bench models times the known networks with random weights"));
-    }
-    let size = side_lengths(&options.size)?;
-    // Whatever cannot be done is refused before minutes are spent on what can.
-    let networks = options.names.iter().map(|name| families::build(name, None)).collect::<Result<Vec<_>, _>>()?;
-    let cases: Vec<(Work, usize)> =
-        options.work.iter().flat_map(|work| options.batch.iter().map(|batch| (*work, usize::from(*batch)))).collect();
-    let mut choice = device::choose(common)?;
-    for network in &networks {
-        for (work, batch) in &cases {
-            let pass = match work {
-                Work::Forward => Pass::Inference,
-                Work::InputGradient => Pass::Recorded,
-                Work::Training => Pass::Training,
-            };
-            check_memory(&mut choice, network, size, *batch, pass)?;
+impl Run for BenchModelsArgs {
+    const NAME: &'static str = "bench";
+    const NUMBERS: bool = false;
+
+    fn run(&self, context: &Context) -> Result<(), CliError> {
+        let (common, options) = (context.common, self);
+        if common.model.is_some() {
+            return Err(CliError::usage("--model: bench models takes names without it, for example `bench models resnet18`"));
         }
-    }
-    let device = choice.device;
-    if options.by.is_some() && device != Device::Cpu {
-        return Err(Problem::usage("--by: a GPU's kernels are not timed one by one; `trace` waits for each"));
-    }
-    let bar = progress((networks.len() * cases.len()) as u64, "bench", common.quiet);
-    let mut rows = Vec::new();
-    for network in networks {
-        let direct = network.summary(size[0], size[1])?.multiply_adds;
-        let mut model = load(network, &Source::Random)?;
-        model.device = device;
-        let fused = model.fused(&[])?;
-        for (work, batch) in &cases {
-            bar.set_message(format!("{} {} of {batch}", model.network.name, work.name()));
-            // What predict and ascent run; training fuses in its own way.
-            let form = if *work == Work::Training { &model } else { &fused };
-            let measured = measure(&mut Case::new(form.clone(), size, *batch, options.by)?, *work, usize::from(options.repeats))?;
-            rows.push(Row { model: model.network.name.clone(), work: *work, batch: *batch, size, direct, measured });
-            bar.inc(1);
+        if common.weights.as_ref().is_some_and(|w| w != "random") || common.classes.is_some() {
+            return Err(CliError::usage("--weights, --classes: bench models times the known networks with random weights"));
         }
-    }
-    // Last, for what it allocates stays in the pool.
-    let peak = if device == Device::Cpu { peak::measure() } else { cuda::peak::measure(device)? };
-    bar.finish_and_clear();
-    if common.json {
-        print(format!("{:#}", rows.iter().map(|row| row.to_json(&peak)).collect::<Value>()))
-    } else if options.csv {
-        print(csv(&rows, &peak))
-    } else {
-        print(text(&rows, &peak, options.repeats))
+        let size = side_lengths(&options.size)?;
+        // Whatever cannot be done is refused before minutes are spent on what can.
+        let networks = options.names.iter().map(|name| families::build(name, None)).collect::<Result<Vec<_>, _>>()?;
+        let cases: Vec<(Work, usize)> =
+            options.work.iter().flat_map(|work| options.batch.iter().map(|batch| (*work, usize::from(*batch)))).collect();
+        let mut choice = context.device.clone();
+        for network in &networks {
+            let shapes = network.shapes(size[0], size[1])?;
+            for (work, batch) in &cases {
+                let pass = match work {
+                    Work::Forward => Pass::Inference,
+                    Work::InputGradient => Pass::Recorded,
+                    Work::Training => Pass::Training,
+                };
+                check_memory(&mut choice, network, &shapes, *batch, pass)?;
+            }
+        }
+        let device = choice.device;
+        if options.by.is_some() && device != Device::Cpu {
+            return Err(CliError::usage("--by: a GPU's kernels are not timed one by one; `trace` waits for each"));
+        }
+        let bar = progress((networks.len() * cases.len()) as u64, "bench", common.quiet);
+        let mut rows = Vec::new();
+        for network in networks {
+            let direct = network.summary(size[0], size[1])?.multiply_adds;
+            let mut model = load(network, &Source::Random)?;
+            model.device = device;
+            let fused = model.fused(&[])?;
+            for (work, batch) in &cases {
+                bar.set_message(format!("{} {} of {batch}", model.network.name, work.name()));
+                // What predict and ascent run; training fuses in its own way.
+                let form = if *work == Work::Training { &model } else { &fused };
+                let measured =
+                    measure(&mut Case::new(form.clone(), size, *batch, options.by)?, *work, usize::from(options.repeats))?;
+                rows.push(Row { model: model.network.name.clone(), work: *work, batch: *batch, size, direct, measured });
+                bar.inc(1);
+            }
+        }
+        // Last, for what it allocates stays in the pool.
+        let peak = if device == Device::Cpu { peak::measure() } else { cuda::peak::measure(device)? };
+        bar.finish_and_clear();
+        if common.json {
+            print(format!("{:#}", json!(rows.iter().map(|row| row.fields(&peak)).collect::<Vec<_>>())))
+        } else if options.csv {
+            print(table::csv(&rows.iter().map(|row| row.fields(&peak)).collect::<Vec<_>>()))
+        } else {
+            print(text(&rows, &peak, options.repeats))
+        }
     }
 }
 
@@ -111,7 +121,7 @@ struct Taken {
 }
 
 impl Case {
-    fn new(model: Model, [h, w]: [usize; 2], n: usize, by: Option<By>) -> Result<Self, Problem> {
+    fn new(model: Model, [h, w]: [usize; 2], n: usize, by: Option<By>) -> Result<Self, CliError> {
         let Network { input, classes, .. } = &model.network;
         let (c, classes) = (input.channels, classes.len());
         let one_hot: Vec<f32> = (0..n * classes).map(|i| if i % classes == CLASS { 1.0 } else { 0.0 }).collect();
@@ -127,7 +137,7 @@ impl Case {
         })
     }
 
-    fn pass(&mut self, work: Work) -> Result<Taken, Problem> {
+    fn pass(&mut self, work: Work) -> Result<Taken, CliError> {
         match work {
             Work::Forward => self.forward(),
             Work::InputGradient => self.input_gradient(),
@@ -135,7 +145,7 @@ impl Case {
         }
     }
 
-    fn forward(&mut self) -> Result<Taken, Problem> {
+    fn forward(&mut self) -> Result<Taken, CliError> {
         let Case { meter, model, images, .. } = self;
         let pass = || {
             let mut tape = Tape::inference();
@@ -145,7 +155,7 @@ impl Case {
         Ok(meter.taken(pass)?.0)
     }
 
-    fn input_gradient(&mut self) -> Result<Taken, Problem> {
+    fn input_gradient(&mut self) -> Result<Taken, CliError> {
         let Case { meter, model, images, one_hot, .. } = self;
         let pass = || {
             let mut tape = Tape::new();
@@ -157,7 +167,7 @@ impl Case {
         Ok(meter.taken(pass)?.0)
     }
 
-    fn training(&mut self) -> Result<Taken, Problem> {
+    fn training(&mut self) -> Result<Taken, CliError> {
         let Case { meter, model, images, one_hot, optimizer, steps } = self;
         let trained = model.trained();
         let pass = || {
@@ -175,7 +185,7 @@ impl Case {
 
 impl Meter {
     /// Times a pass until the memory of its tape is given back, as it is in use.
-    fn taken<T>(&mut self, pass: impl FnOnce() -> Result<(Tape, T), Problem>) -> Result<(Taken, T), Problem> {
+    fn taken<T>(&mut self, pass: impl FnOnce() -> Result<(Tape, T), CliError>) -> Result<(Taken, T), CliError> {
         let by = self.by;
         let work = || {
             let (tape, made) = pass()?;
@@ -185,7 +195,7 @@ impl Meter {
             let bytes = |calls: &[Call]| calls.iter().map(|c| c.bytes).sum::<u64>();
             let moved = operations().map(|n| bytes(&n.forward) + bytes(&n.backward)).sum();
             let calls = by.map(|by| calls::sums(&tape, by));
-            Ok::<_, Problem>((Taken { seconds: 0.0, kept, moved, calls }, made))
+            Ok::<_, CliError>((Taken { seconds: 0.0, kept, moved, calls }, made))
         };
         let (done, seconds) = match &mut self.clock {
             Some(clock) => clock.seconds(work)?,
@@ -216,7 +226,7 @@ fn median(numbers: &mut [f64]) -> f64 {
     0.5 * (numbers[(numbers.len() - 1) / 2] + numbers[numbers.len() / 2])
 }
 
-fn measure(case: &mut Case, work: Work, repeats: usize) -> Result<Measured, Problem> {
+fn measure(case: &mut Case, work: Work, repeats: usize) -> Result<Measured, CliError> {
     let device = case.model.device;
     let repeating = case.images.shape()[0] == 1 && work != Work::Training;
     // Linux forgets the highest memory so far on this word; where it may not be said, that number would be of another case.
@@ -272,85 +282,72 @@ impl Row {
         format!("{}x{}", self.size[0], self.size[1])
     }
 
-    fn to_json(&self, peak: &Peak) -> Value {
+    /// The line as a JSON object.
+    fn fields(&self, peak: &Peak) -> Map<String, Value> {
         let short = |v: f64| (v * 1e3).round() / 1e3;
-        let mut fields = json!({
-            "model": self.model,
-            "work": self.work.name(),
-            "batch": self.batch,
-            "size": self.size(),
-            "median_ms": short(self.measured.median_ms),
-            "min_ms": short(self.measured.min_ms),
-            "gflops": short(self.gflops()),
-            "percent_of_peak": short(1e11 * self.gflops() / peak.flops),
-            "gb_per_s": short(self.gigabytes()),
-            "percent_of_memory": short(1e11 * self.gigabytes() / peak.bandwidth),
-            "core_to_core_gb_per_s": peak.between.map(|rate| short(rate / 1e9)),
-            "peak_memory_bytes": self.measured.peak,
-            "tape_bytes": self.measured.tape,
-            "threads": peak.threads,
-            "isa": peak.isa,
-        });
+        let mut fields = Map::from_iter(
+            [
+                ("model", json!(self.model)),
+                ("work", json!(self.work.name())),
+                ("batch", json!(self.batch)),
+                ("size", json!(self.size())),
+                ("median_ms", json!(short(self.measured.median_ms))),
+                ("min_ms", json!(short(self.measured.min_ms))),
+                ("gflops", json!(short(self.gflops()))),
+                ("percent_of_peak", json!(short(1e11 * self.gflops() / peak.flops))),
+                ("gb_per_s", json!(short(self.gigabytes()))),
+                ("percent_of_memory", json!(short(1e11 * self.gigabytes() / peak.bandwidth))),
+                ("core_to_core_gb_per_s", json!(peak.between.map(|rate| short(rate / 1e9)))),
+                ("peak_memory_bytes", json!(self.measured.peak)),
+                ("tape_bytes", json!(self.measured.tape)),
+                ("threads", json!(peak.threads)),
+                ("isa", json!(peak.isa)),
+            ]
+            .map(|(key, value)| (key.to_string(), value)),
+        );
         if let Some(calls) = &self.measured.calls {
-            fields["kernels"] = calls.to_json();
+            fields.insert("kernels".into(), calls.to_json());
         }
         fields
     }
 }
 
-/// The objects of the JSON as lines; what is not known is left empty.
-fn csv(rows: &[Row], peak: &Peak) -> String {
-    let mut lines = Vec::new();
-    for row in rows {
-        let Value::Object(fields) = row.to_json(peak) else { continue };
-        if lines.is_empty() {
-            lines.push(fields.keys().cloned().collect::<Vec<_>>().join(","));
-        }
-        let text = |v: &Value| match v {
-            Value::Null => String::new(),
-            Value::String(s) => s.clone(),
-            other => other.to_string(),
-        };
-        lines.push(fields.values().map(text).collect::<Vec<_>>().join(","));
-    }
-    lines.join("\n")
-}
+const COLUMNS: [Column; 12] = [
+    left("network", 16),
+    left("work", 14),
+    right("batch", 5),
+    right("size", 9),
+    right("median ms", 11),
+    right("min ms", 11),
+    right("GFLOP/s", 9),
+    right("% peak", 6),
+    right("GB/s", 8),
+    right("% memory", 8),
+    right("peak memory", 13),
+    right("tape keeps", 13),
+];
 
 fn text(rows: &[Row], peak: &Peak, repeats: u16) -> String {
-    let mut lines = vec![
-        machine(peak),
-        format!("median of {repeats} after {WARM_UPS} warm-ups"),
-        format!(
-            "{:16} {:14} {:>5} {:>9} {:>11} {:>11} {:>9} {:>6} {:>8} {:>8} {:>13} {:>13}",
-            "network",
-            "work",
-            "batch",
-            "size",
-            "median ms",
-            "min ms",
-            "GFLOP/s",
-            "% peak",
-            "GB/s",
-            "% memory",
-            "peak memory",
-            "tape keeps"
-        ),
-    ];
+    let mut lines = vec![machine(peak), format!("median of {repeats} after {WARM_UPS} warm-ups"), header(&COLUMNS)];
     let mega = |bytes: usize| format!("{:.1} MB", bytes as f64 / 1e6);
     for row in rows {
         let Measured { median_ms, min_ms, peak: most, tape, .. } = &row.measured;
         let (gflops, gigabytes) = (row.gflops(), row.gigabytes());
-        lines.push(format!(
-            "{:16} {:14} {:5} {:>9} {median_ms:11.2} {min_ms:11.2} {gflops:9.1} {:6.1} {gigabytes:8.1} {:8.1} {:>13} {:>13}",
-            row.model,
-            row.work.name(),
-            row.batch,
+        let cells = [
+            row.model.clone(),
+            row.work.name().to_string(),
+            row.batch.to_string(),
             row.size(),
-            1e11 * gflops / peak.flops,
-            1e11 * gigabytes / peak.bandwidth,
+            format!("{median_ms:.2}"),
+            format!("{min_ms:.2}"),
+            format!("{gflops:.1}"),
+            format!("{:.1}", 1e11 * gflops / peak.flops),
+            format!("{gigabytes:.1}"),
+            format!("{:.1}", 1e11 * gigabytes / peak.bandwidth),
             most.map_or("-".into(), mega),
             mega(*tape),
-        ));
+        ];
+        lines.push(line(&COLUMNS, cells));
     }
     for row in rows {
         if let Some(calls) = &row.measured.calls {

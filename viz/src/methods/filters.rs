@@ -1,6 +1,6 @@
 //! Filters: the weights of a convolution.
 
-use crate::error::VizError;
+use super::VizError;
 use convscope_models::Model;
 use convscope_models::network::{LayerId, LayerKind};
 use convscope_models::text::one_line;
@@ -34,6 +34,18 @@ pub fn first_conv(model: &Model) -> Option<LayerId> {
 }
 
 /// The filters of a convolution.
+///
+/// ```
+/// use convscope_viz::filters::{filters, first_conv};
+/// let model = convscope_models::Model::builtin()?;
+/// let first = filters(&model, first_conv(&model).unwrap())?;
+/// assert_eq!(first.size, [32, 3, 7, 7]);
+/// assert!(first.is_rgb() && first.iter().all(|filter| filter.len() == 147));
+/// # Ok::<_, Box<dyn std::error::Error>>(())
+/// ```
+///
+/// # Errors
+/// [`VizError::NoFilters`] if the layer is no convolution.
 pub fn filters(model: &Model, layer: LayerId) -> Result<Filters, VizError> {
     let weight = model.weight(layer).filter(|_| matches!(model.network[layer].kind, LayerKind::Conv2d(_)));
     let weight = weight.and_then(|t| t.shape().nchw().map(|size| (t, size)));

@@ -1,0 +1,61 @@
+//! Tables of measurements, as text and as comma-separated values.
+
+use serde_json::{Map, Value};
+
+/// A column of a text table.
+#[derive(Debug, Clone, Copy)]
+pub struct Column {
+    title: &'static str,
+    width: usize,
+    right: bool,
+}
+
+/// A column of words.
+pub const fn left(title: &'static str, width: usize) -> Column {
+    Column { title, width, right: false }
+}
+
+/// A column of numbers.
+pub const fn right(title: &'static str, width: usize) -> Column {
+    Column { title, width, right: true }
+}
+
+/// The titles of the columns.
+pub fn header(columns: &[Column]) -> String {
+    line(columns, columns.iter().map(|c| c.title))
+}
+
+/// Cells in the widths of their columns, a space apart; there may be fewer cells than columns.
+pub fn line(columns: &[Column], cells: impl IntoIterator<Item = impl AsRef<str>>) -> String {
+    let cell = |(column, text): (&Column, &str)| match (column.right, column.width) {
+        (true, width) => format!("{text:>width$}"),
+        (false, width) => format!("{text:width$}"),
+    };
+    columns.iter().zip(cells).map(|(column, text)| cell((column, text.as_ref()))).collect::<Vec<_>>().join(" ")
+}
+
+/// JSON objects of the same keys, under a line of these keys. An unknown value is empty.
+pub fn csv(rows: &[Map<String, Value>]) -> String {
+    let field = |v: &Value| match v {
+        Value::Null => String::new(),
+        Value::String(s) if s.contains([',', '"', '\n']) => format!("\"{}\"", s.replace('"', "\"\"")),
+        Value::String(s) => s.clone(),
+        other => other.to_string(),
+    };
+    let header = rows.first().map(|r| r.keys().cloned().collect::<Vec<_>>().join(",")).into_iter();
+    header.chain(rows.iter().map(|r| r.values().map(field).collect::<Vec<_>>().join(","))).collect::<Vec<_>>().join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cells_stand_under_their_titles() {
+        let columns = [left("name", 6), right("ms", 5)];
+        assert_eq!(header(&columns), "name      ms");
+        assert_eq!(line(&columns, ["a", "1.5"]), "a        1.5");
+        assert_eq!(line(&columns, ["a longer name", "12345.6"]), "a longer name 12345.6");
+        assert_eq!(line(&columns, ["only"]), "only  ");
+    }
+}

@@ -1,0 +1,12 @@
+//! The methods: from a network and an image to numbers. Nothing here draws or touches a file.
+
+pub mod ascent;
+pub mod default_layers;
+mod error;
+pub mod features;
+pub mod filters;
+pub mod gradcam;
+pub mod predict;
+pub mod timings;
+
+pub use error::VizError;
