@@ -3,7 +3,7 @@
 # writes that PTX. The compilers come from PyPI (NVIDIA's licence; 115 MB) into ${TMPDIR:-/tmp}/convscope-nvrtc and are kept there.
 #
 #   tests/nvrtc.sh            assemble for sm_80, sm_90 and sm_90a; fail on errors, spills, and PTX that is not that of the sources
-#   tests/nvrtc.sh --write    write kernels/src/cuda/ptx, and the table of registers and shared memory
+#   tests/nvrtc.sh --write    write kernels/ptx, and the table of registers and shared memory
 set -eu
 cd "$(dirname "$0")/.."
 folder=${TMPDIR:-/tmp}/convscope-nvrtc

@@ -21,24 +21,24 @@ fn main() {
     println!("cargo:rerun-if-changed=src/emu.h");
     println!("cargo:rerun-if-changed=src/libcuda.c");
     println!("cargo:rerun-if-changed=../src/cuda");
-    let kernels = fs::canonicalize("../src/cuda").unwrap();
+    let kernels = fs::canonicalize("../src").unwrap();
     let out = PathBuf::from(std::env::var("OUT_DIR").unwrap());
     let mut found = Vec::new();
     texts(&kernels, &mut found);
     // Beside the texts as they are, some with a barrier or a wait taken out: a test sees to it that this is noticed.
-    let tile = fs::read_to_string(kernels.join("gemm/tile.cu")).unwrap();
+    let tile = fs::read_to_string(kernels.join("ops/gemm/tile.cu")).unwrap();
     let without = tile.replacen("__syncthreads();", "", 1).replace("gemm_tile", "faulty_without_barrier");
     let divergent =
         tile.replacen("__syncthreads();", "if (threadIdx.x != 3) __syncthreads();", 1).replace("gemm_tile", "faulty_divergent");
-    let hopper = fs::read_to_string(kernels.join("gemm/hopper.cu")).unwrap();
+    let hopper = fs::read_to_string(kernels.join("ops/gemm/hopper.cu")).unwrap();
     let without_wait = |wait: &str, name: &str| {
-        assert!(hopper.contains(wait), "{wait} is not in gemm/hopper.cu");
+        assert!(hopper.contains(wait), "{wait} is not in ops/gemm/hopper.cu");
         hopper.replace(wait, "").replace("KERNEL gemm", &format!("KERNEL {name}"))
     };
     let unwaited = without_wait("barrier_wait(&here[place], block / HOPPER_STAGES % 2);", "faulty_unwaited");
     let overwritten = without_wait("barrier_wait(&used[before], (block - 1) / HOPPER_STAGES % 2);", "faulty_overwritten");
     let misdescribed = hopper.replace("HOPPER_M * 16)", "HOPPER_N * 16)").replace("KERNEL gemm", "KERNEL faulty_misdescribed");
-    let conv = fs::read_to_string(kernels.join("conv2d/hopper.cu")).unwrap();
+    let conv = fs::read_to_string(kernels.join("ops/conv2d/cuda/hopper.cu")).unwrap();
     let gathered = "#include \"gathered.cuh\"";
     // By another name: of templates with one name the linker keeps one.
     let no_fence =
@@ -61,7 +61,13 @@ fn main() {
     let mut build = cc::Build::new();
     build.cpp(true).std("c++17").opt_level(2).flag("-x").flag("c++").define("CUDA_EMU", None).warnings(false);
     // The host's own instructions: without a fused multiply-add among them, fmaf is a function.
-    build.flag_if_supported("-march=native").flag("-Wno-unknown-pragmas").include("src").include(&kernels).cargo_warnings(false);
+    build
+        .flag_if_supported("-march=native")
+        .flag("-Wno-unknown-pragmas")
+        .include("src")
+        .include(kernels.join("cuda/tiles"))
+        .include(kernels.join("ops"))
+        .cargo_warnings(false);
     if build.try_get_compiler().is_err() {
         return;
     }

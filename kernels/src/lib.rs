@@ -16,30 +16,16 @@
 //! | [`gemm`], [`conv2d`] | the products: naive, packed, im2col, Winograd, direct, depthwise, grouped, col2im |
 //! | [`pool`], [`pointwise`], [`softmax`], [`norm`], [`reduce`], [`place`], [`optim`] | everything else a CNN needs |
 
-pub mod bench;
-pub mod buffer;
-pub mod check;
-pub mod conv2d;
+pub mod core;
 pub mod cuda;
-pub mod device;
-pub mod error;
-pub mod finite;
-pub mod gemm;
-mod memory;
-pub mod norm;
-pub mod optim;
-pub mod peak;
-pub mod place;
-pub mod pointwise;
-pub mod pool;
-pub mod random;
-pub mod reduce;
+pub mod ops;
 pub mod simd;
-mod sizes;
-pub mod softmax;
-mod stream;
-pub mod table;
-mod threads;
+pub mod verify;
+
+pub use crate::core::{buffer, device, error, random, table};
+pub use ops::{conv2d, copy, gemm, norm, optim, pointwise, pool, reduce, softmax};
+pub use simd::finite;
+pub use verify::{bench, check, peak, peak_cuda, sample};
 
 pub use buffer::Buffer;
 pub use device::{DType, Device, Element, Real};
@@ -72,8 +58,8 @@ pub fn tables() -> Vec<&'static dyn AnyTable> {
         &norm::TRAIN_BWD,
         &reduce::FWD,
         &reduce::BWD,
-        &place::FWD,
-        &place::BWD,
+        &copy::FWD,
+        &copy::BWD,
         &optim::STEP,
     ]
 }

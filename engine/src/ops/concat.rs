@@ -7,7 +7,7 @@ use crate::shape::Shape;
 use crate::tape::{Tape, Var};
 use crate::tensor::Tensor;
 use convscope_kernels::Accum;
-use convscope_kernels::place::{BWD, FWD, PlaceSpec};
+use convscope_kernels::copy::{BWD, FWD, PlaceSpec};
 
 /// `[n,c1,h,w], [n,c2,h,w], ...` -> `[n,c1+c2+...,h,w]`; vectors `[n,f1], [n,f2], ...` -> `[n,f1+f2+...]` alike.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -6,7 +6,7 @@ use crate::gradcheck::Case;
 use crate::shape::Shape;
 use crate::tape::{Tape, Var};
 use crate::tensor::Tensor;
-use convscope_kernels::place::{BWD, FWD, PlaceSpec};
+use convscope_kernels::copy::{BWD, FWD, PlaceSpec};
 
 /// `x [n,c,h,w]` -> `[n, before + count + after, oh, ow]`: channels `from..from+count`, pixels from `origin` by `stride`.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -5,7 +5,7 @@ use crate::error::Result;
 use crate::gradcheck::Case;
 use crate::shape::Shape;
 use crate::tensor::Tensor;
-use convscope_kernels::place::{BWD, FWD, PlaceSpec};
+use convscope_kernels::copy::{BWD, FWD, PlaceSpec};
 
 /// `x [n,c,h,w]` -> `[n, c, top + h + bottom, left + w + right]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,9 +1,9 @@
 //! The benchmark's own path on the emulated device: verifying and timing rows, and the kernels that measure peaks.
 
-use convscope_kernels::bench::{AnyProblem, Outcome, Problem, sample};
+use convscope_kernels::bench::{AnyProblem, Outcome, Problem};
 use convscope_kernels::conv2d::{self, Conv2dSpec};
-use convscope_kernels::cuda::peak;
 use convscope_kernels::cuda::precision::{Precision, with_precision};
+use convscope_kernels::{peak_cuda as peak, sample};
 
 #[test]
 fn rows_are_verified_and_peaks_measured() {

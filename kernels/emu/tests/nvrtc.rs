@@ -99,7 +99,7 @@ fn uses(log: &str) -> BTreeMap<String, Use> {
 }
 
 fn folder() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../src/cuda/ptx")
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../ptx")
 }
 
 #[test]

@@ -2,14 +2,14 @@
 //!
 //! A buffer is written while it is uniquely owned and shared (in an `Arc`) afterwards, so there are no locks around data.
 
+use crate::core::device::{DType, Device, Element};
+use crate::core::error::Result;
+use crate::core::memory::Block;
 use crate::cuda;
 use crate::cuda::queue::{DeviceBlock, Queue};
-use crate::device::{DType, Device, Element};
-use crate::error::Result;
-use crate::memory::Block;
 use std::sync::{Arc, OnceLock};
 
-pub use crate::memory::ALIGN;
+pub use crate::core::memory::ALIGN;
 
 /// Bytes that a buffer may borrow instead of owning, such as a memory-mapped file.
 pub type SharedBytes = Arc<dyn AsRef<[u8]> + Send + Sync>;
@@ -78,7 +78,7 @@ impl Buffer {
         Some(Buffer { dtype, len, offset, bytes: Bytes::Shared(bytes), prepared: OnceLock::new() })
     }
 
-    /// A buffer with `guard` elements of room on either side (see [`crate::check`]).
+    /// A buffer with `guard` elements of room on either side (see [`crate::verify::check`]).
     pub(crate) fn with_guards(dtype: DType, len: usize, guard: usize) -> Self {
         Self::owned(dtype, len, guard * dtype.size(), (len + 2 * guard) * dtype.size())
     }
@@ -229,7 +229,7 @@ impl Buffer {
         bytemuck::cast_slice_mut(self.bytes_mut())
     }
 
-    /// The whole allocation with its guards, for [`crate::check`].
+    /// The whole allocation with its guards, for [`crate::verify::check`].
     pub(crate) fn guarded_slice_mut<T: Element>(&mut self) -> &mut [T] {
         match &mut self.bytes {
             Bytes::Owned(b) => bytemuck::cast_slice_mut(&mut b.as_mut()[..2 * self.offset + self.len * T::DTYPE.size()]),

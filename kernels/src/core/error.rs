@@ -1,6 +1,6 @@
 //! What can go wrong below the tensors.
 
-use crate::device::{DType, Device};
+use crate::core::device::{DType, Device};
 
 /// Result of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;

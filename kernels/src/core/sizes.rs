@@ -41,18 +41,18 @@ pub(crate) fn places(size: usize, padding: [usize; 2], kernel: usize, stride: us
 
 #[cfg(test)]
 mod tests {
-    use crate::conv2d::{self, Conv2dSpec};
-    use crate::device::{DType, Device};
-    use crate::error::Error;
-    use crate::gemm::{self, Bias, GemmSpec};
-    use crate::norm::{self, NormSpec, TrainSpec};
-    use crate::optim::{self, Rule, StepSpec};
-    use crate::place::{self, PlaceSpec};
-    use crate::pointwise::{self, Binary, BinarySpec, DropoutSpec, ReluRule, Unary, UnarySpec};
-    use crate::pool::{self, PoolSpec, Windows};
-    use crate::reduce::{self, ReduceSpec};
-    use crate::softmax::{self, SoftmaxSpec};
-    use crate::table::{Accum, Table};
+    use crate::core::device::{DType, Device};
+    use crate::core::error::Error;
+    use crate::core::table::{Accum, Table};
+    use crate::ops::conv2d::{self, Conv2dSpec};
+    use crate::ops::copy::{self, PlaceSpec};
+    use crate::ops::gemm::{self, Bias, GemmSpec};
+    use crate::ops::norm::{self, NormSpec, TrainSpec};
+    use crate::ops::optim::{self, Rule, StepSpec};
+    use crate::ops::pointwise::{self, Binary, BinarySpec, DropoutSpec, ReluRule, Unary, UnarySpec};
+    use crate::ops::pool::{self, PoolSpec, Windows};
+    use crate::ops::reduce::{self, ReduceSpec};
+    use crate::ops::softmax::{self, SoftmaxSpec};
     use crate::{Buffer, random};
     use std::fmt::Display;
 
@@ -122,7 +122,7 @@ mod tests {
             assert!(result.is_err() || all().all(|o| o.len == 0), "{} {spec}: empty buffers were enough", table.op);
             let work = (table.flops)(&spec).max(all().map(|o| o.len as u64).max().unwrap_or(0));
             if work <= 1 << 14 && picked.is_ok() {
-                let made = |o: &crate::table::Operand| crate::check::input(o, DType::F32, 1);
+                let made = |o: &crate::core::table::Operand| crate::verify::check::input(o, DType::F32, 1);
                 let x: Vec<Buffer> = signature.inputs.iter().map(made).collect();
                 let mut out: Vec<Buffer> = signature.outputs.iter().map(made).collect();
                 table.run(&spec, &x.iter().collect::<Vec<_>>(), &mut out.iter_mut().collect::<Vec<_>>(), Accum::Write).unwrap();
@@ -213,7 +213,7 @@ mod tests {
             origin: h.sizes(),
             stride: h.sizes(),
         };
-        never_panics(&place::FWD, block);
-        never_panics(&place::BWD, block);
+        never_panics(&copy::FWD, block);
+        never_panics(&copy::BWD, block);
     }
 }

@@ -5,10 +5,10 @@
 //! preference that yields where it does not fit; without one, a row that does not fit is an error. No fallback is silent:
 //! the [`Call`] that comes back names the row that ran.
 
-use crate::buffer::Buffer;
-use crate::device::{DType, Device};
-use crate::error::{Error, Result};
-use crate::pool::PoolSpec;
+use crate::core::buffer::Buffer;
+use crate::core::device::{DType, Device};
+use crate::core::error::{Error, Result};
+use crate::ops::pool::PoolSpec;
 use std::cell::RefCell;
 use std::fmt::Display;
 use std::sync::OnceLock;
@@ -241,9 +241,9 @@ impl<S> Row<S> {
 macro_rules! threaded_rows {
     ($f:ident, $tolerance:expr $(, $fits:ident)?) => {
         &[
-            $crate::table::Row::cpu("threaded", $crate::DType::F32, $tolerance, $f::<f32, true>)$(.supports($fits))?,
-            $crate::table::Row::cpu("naive", $crate::DType::F32, $tolerance, $f::<f32, false>)$(.supports($fits))?,
-            $crate::table::Row::cpu("naive", $crate::DType::F64, $tolerance, $f::<f64, false>)$(.supports($fits))?,
+            $crate::core::table::Row::cpu("threaded", $crate::DType::F32, $tolerance, $f::<f32, true>)$(.supports($fits))?,
+            $crate::core::table::Row::cpu("naive", $crate::DType::F32, $tolerance, $f::<f32, false>)$(.supports($fits))?,
+            $crate::core::table::Row::cpu("naive", $crate::DType::F64, $tolerance, $f::<f64, false>)$(.supports($fits))?,
         ]
     };
 }
@@ -253,32 +253,32 @@ pub(crate) use threaded_rows;
 /// in between, where the vectors do not take everything (a `fits` rule follows `f`), `g::<type, threads>` on all threads.
 macro_rules! vector_rows {
     ($f:ident, $g:ident, $tolerance:expr) => {
-        $crate::table::vector_rows!(@ $f, [], $tolerance, [
-            $crate::table::Row::cpu("naive", $crate::DType::F32, $tolerance, $g::<f32>),
-            $crate::table::Row::cpu("naive", $crate::DType::F64, $tolerance, $g::<f64>),
+        $crate::core::table::vector_rows!(@ $f, [], $tolerance, [
+            $crate::core::table::Row::cpu("naive", $crate::DType::F32, $tolerance, $g::<f32>),
+            $crate::core::table::Row::cpu("naive", $crate::DType::F64, $tolerance, $g::<f64>),
         ])
     };
     ($f:ident if $fits:ident, $g:ident, $tolerance:expr) => {
-        $crate::table::vector_rows!(@ $f, [$fits], $tolerance, [
-            $crate::table::Row::cpu("threaded", $crate::DType::F32, $tolerance, $g::<f32, true>),
-            $crate::table::Row::cpu("naive", $crate::DType::F32, $tolerance, $g::<f32, false>),
-            $crate::table::Row::cpu("naive", $crate::DType::F64, $tolerance, $g::<f64, false>),
+        $crate::core::table::vector_rows!(@ $f, [$fits], $tolerance, [
+            $crate::core::table::Row::cpu("threaded", $crate::DType::F32, $tolerance, $g::<f32, true>),
+            $crate::core::table::Row::cpu("naive", $crate::DType::F32, $tolerance, $g::<f32, false>),
+            $crate::core::table::Row::cpu("naive", $crate::DType::F64, $tolerance, $g::<f64, false>),
         ])
     };
     (@ $f:ident, [$($fits:ident)?], $tolerance:expr, [$($scalar:expr,)*]) => {
         &[
             #[cfg(target_arch = "x86_64")]
-            $crate::table::vector_rows!(# "vector_avx512", $f, $crate::simd::Avx512, [$($fits)?], $tolerance),
+            $crate::core::table::vector_rows!(# "vector_avx512", $f, $crate::simd::Avx512, [$($fits)?], $tolerance),
             #[cfg(target_arch = "x86_64")]
-            $crate::table::vector_rows!(# "vector_avx2", $f, $crate::simd::Avx2, [$($fits)?], $tolerance),
+            $crate::core::table::vector_rows!(# "vector_avx2", $f, $crate::simd::Avx2, [$($fits)?], $tolerance),
             #[cfg(target_arch = "aarch64")]
-            $crate::table::vector_rows!(# "vector_neon", $f, $crate::simd::Neon, [$($fits)?], $tolerance),
-            $crate::table::vector_rows!(# "vector", $f, $crate::simd::Portable, [$($fits)?], $tolerance),
+            $crate::core::table::vector_rows!(# "vector_neon", $f, $crate::simd::Neon, [$($fits)?], $tolerance),
+            $crate::core::table::vector_rows!(# "vector", $f, $crate::simd::Portable, [$($fits)?], $tolerance),
             $($scalar,)*
         ]
     };
     (# $name:literal, $f:ident, $v:ty, [$($fits:ident)?], $tolerance:expr) => {
-        $crate::table::Row::cpu($name, $crate::DType::F32, $tolerance, $f::<$v>).here($crate::simd::on_cpu::<$v>)$(.supports($fits))?
+        $crate::core::table::Row::cpu($name, $crate::DType::F32, $tolerance, $f::<$v>).here($crate::simd::on_cpu::<$v>)$(.supports($fits))?
     };
 }
 pub(crate) use vector_rows;
@@ -594,10 +594,10 @@ fn forced(op: &str) -> Option<Choice> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bench::{AnyProblem, Outcome, Problem};
-    use crate::check::AnyTable;
     use crate::conv2d;
-    use crate::pointwise::{Binary, BinarySpec};
+    use crate::ops::pointwise::{Binary, BinarySpec};
+    use crate::verify::bench::{AnyProblem, Outcome, Problem};
+    use crate::verify::check::AnyTable;
 
     #[test]
     fn a_forced_row_is_taken_and_a_wrong_name_is_an_error() {
@@ -624,7 +624,7 @@ mod tests {
     /// A row that cannot run on any machine, and says so.
     fn nowhere() -> Table<BinarySpec> {
         let row = Row::cpu("nowhere", DType::F32, ROUNDING, |_, _, _, _| panic!("a row that is not here ran")).here(|_| false);
-        crate::pointwise::BINARY.with_row(row)
+        crate::ops::pointwise::BINARY.with_row(row)
     }
 
     #[test]

@@ -1,9 +1,9 @@
 //! How long a device works, by its own clock and with a cold L2.
 
 use super::queue::Queue;
-use crate::buffer::Buffer;
-use crate::device::{DType, Device};
-use crate::error::Result;
+use crate::core::buffer::Buffer;
+use crate::core::device::{DType, Device};
+use crate::core::error::Result;
 
 /// A clock of a device, and what it throws the L2 out with.
 pub struct Clock {

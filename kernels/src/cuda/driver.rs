@@ -68,9 +68,9 @@ impl From<u64> for Arg {
         Arg::Long(v)
     }
 }
-impl From<crate::table::Accum> for Arg {
-    fn from(v: crate::table::Accum) -> Self {
-        Arg::Int(i32::from(v == crate::table::Accum::Add))
+impl From<crate::core::table::Accum> for Arg {
+    fn from(v: crate::core::table::Accum) -> Self {
+        Arg::Int(i32::from(v == crate::core::table::Accum::Add))
     }
 }
 impl From<&crate::Buffer> for Arg {

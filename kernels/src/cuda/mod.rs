@@ -20,26 +20,15 @@ pub mod clock;
 pub mod driver;
 mod graphs;
 mod nvidia;
-pub mod peak;
 pub mod precision;
 pub mod queue;
 mod settings;
 pub mod source;
 
-pub(crate) mod conv2d;
-pub(crate) mod gemm;
-pub(crate) mod norm;
-pub(crate) mod optim;
-pub(crate) mod place;
-pub(crate) mod pointwise;
-pub(crate) mod pool;
-pub(crate) mod reduce;
-pub(crate) mod softmax;
-
-use crate::buffer::Buffer;
-use crate::device::{DType, Device};
-use crate::error::{Error, Result};
-use crate::table::{Row, Run, Tolerance};
+use crate::core::buffer::Buffer;
+use crate::core::device::{DType, Device};
+use crate::core::error::{Error, Result};
+use crate::core::table::{Row, Run, Tolerance};
 use driver::{Arg, Driver, Launch};
 use precision::Precision;
 use queue::Queue;
@@ -94,7 +83,7 @@ pub fn capture<T>(device: Device, f: impl FnOnce() -> T) -> T {
     }
 }
 
-/// Runs `f`, in which [`crate::table::Table::run`] waits for each kernel, so that its time is that of the kernel and not of its launch.
+/// Runs `f`, in which [`crate::core::table::Table::run`] waits for each kernel, so that its time is that of the kernel and not of its launch.
 /// This holds for the kernels that this thread starts, and ends with `f`, also where `f` panics.
 pub fn waiting_for_each<T>(f: impl FnOnce() -> T) -> T {
     Settings { waits: true, ..Settings::current() }.hold_in(f)
@@ -112,12 +101,12 @@ fn here(device: Device) -> bool {
 }
 
 /// Whether a device has Hopper's own instructions: they are of this capability and no later one.
-fn has_hopper(queue: &Queue) -> bool {
+pub(crate) fn has_hopper(queue: &Queue) -> bool {
     queue.capability() == (9, 0)
 }
 
 /// Row columns: whether this device has them.
-fn hopper(device: Device) -> bool {
+pub(crate) fn hopper(device: Device) -> bool {
     queue(device).is_ok_and(has_hopper)
 }
 
@@ -129,14 +118,14 @@ impl<S> Row<S> {
 }
 
 /// Operands keep 10 bits after the first: each is off by half of the last, 2^13 epsilons of f32, and a product by two of these.
-const TF32_ROUNDING: Tolerance = Tolerance { ulps: 8192.0, reason: "operands rounded to TF32" };
+pub(crate) const TF32_ROUNDING: Tolerance = Tolerance { ulps: 8192.0, reason: "operands rounded to TF32" };
 /// As many bits.
-const F16_ROUNDING: Tolerance = Tolerance { ulps: 8192.0, reason: "operands rounded to f16" };
+pub(crate) const F16_ROUNDING: Tolerance = Tolerance { ulps: 8192.0, reason: "operands rounded to f16" };
 /// 7 bits.
-const BF16_ROUNDING: Tolerance = Tolerance { ulps: 65536.0, reason: "operands rounded to bf16" };
+pub(crate) const BF16_ROUNDING: Tolerance = Tolerance { ulps: 65536.0, reason: "operands rounded to bf16" };
 
 /// Whether operands may be rounded so.
-fn rounds_to(precision: Precision) -> Result<(), &'static str> {
+pub(crate) fn rounds_to(precision: Precision) -> Result<(), &'static str> {
     if precision::allowed() == precision { Ok(()) } else { Err("another precision was asked for") }
 }
 
@@ -144,18 +133,18 @@ fn rounds_to(precision: Precision) -> Result<(), &'static str> {
 macro_rules! args {
     ($($arg:expr),* $(,)?) => { vec![$($crate::cuda::driver::Arg::from($arg)),*] };
 }
-use args;
+pub(crate) use args;
 
 /// Threads of a block where nothing else decides.
 const BLOCK: usize = 256;
 
 /// Starts a kernel on the device of `on`.
-fn launch(on: &Buffer, kernel: &'static str, grid: [usize; 3], block: [usize; 3], args: Vec<Arg>) {
+pub(crate) fn launch(on: &Buffer, kernel: &'static str, grid: [usize; 3], block: [usize; 3], args: Vec<Arg>) {
     launch_with(on, kernel, grid, block, 0, args);
 }
 
 /// The same with dynamic shared memory.
-fn launch_with(on: &Buffer, kernel: &'static str, grid: [usize; 3], block: [usize; 3], shared: usize, args: Vec<Arg>) {
+pub(crate) fn launch_with(on: &Buffer, kernel: &'static str, grid: [usize; 3], block: [usize; 3], shared: usize, args: Vec<Arg>) {
     // SAFETY: rows start their own kernels on operands whose sizes the table checked, and each row is tested.
     unsafe { on.queue().launch(Launch { kernel, grid, block, shared, args }) }
 }
@@ -169,7 +158,7 @@ pub(crate) fn fill(out: &mut Buffer, value: f64) {
 }
 
 /// Starts a kernel of one thread for each of `len` elements.
-fn launch_each(on: &Buffer, kernel: &'static str, len: usize, args: Vec<Arg>) {
+pub(crate) fn launch_each(on: &Buffer, kernel: &'static str, len: usize, args: Vec<Arg>) {
     launch(on, kernel, [len.div_ceil(BLOCK), 1, 1], [BLOCK, 1, 1], args);
 }
 

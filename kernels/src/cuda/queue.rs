@@ -1,15 +1,15 @@
 //! A device's queue: its driver, its memory for reuse, and the first thing that went wrong.
 //!
 //! Work on a GPU is asked for now and done later, so a failure has no single place. It is remembered; what is asked for afterwards is
-//! not done; and [`crate::table::Table::run`], which every operation goes through, reports it.
+//! not done; and [`crate::core::table::Table::run`], which every operation goes through, reports it.
 //!
 //! Within [`Queue::capture`] work is pending until a result is wanted, see `graphs`.
 
 use super::driver::{Driver, Launch, NOWHERE, Work};
 use super::graphs::Graphs;
-use crate::device::Device;
-use crate::error::{Error, Result};
-use crate::memory::size_class;
+use crate::core::device::Device;
+use crate::core::error::{Error, Result};
+use crate::core::memory::size_class;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard};
 

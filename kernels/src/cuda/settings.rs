@@ -1,5 +1,5 @@
 //! Settings of the work that a thread gives to devices. A setting holds for the length of one call, on the thread that makes it, as do
-//! forced rows ([`crate::table::with_forced`]).
+//! forced rows ([`crate::core::table::with_forced`]).
 
 use super::precision::Precision;
 use std::cell::Cell;
@@ -8,7 +8,7 @@ use std::cell::Cell;
 pub(super) struct Settings {
     /// Rounding of the operands of products.
     pub precision: Precision,
-    /// Whether [`crate::table::Table::run`] waits for each kernel.
+    /// Whether [`crate::core::table::Table::run`] waits for each kernel.
     pub waits: bool,
 }
 

@@ -1,12 +1,12 @@
 //! The CUDA texts, and what NVRTC made of them.
 //!
-//! A user with the driver alone has no compiler, so the PTX is part of the program: files in `ptx/`, which
+//! A user with the driver alone has no compiler, so the PTX is part of the program: files in `kernels/ptx/`, which
 //! `tests/nvrtc.sh --write` makes and `tests/nvrtc.sh` compares with the sources. The driver assembles it for its own device when a
 //! kernel is first used, and remembers the result.
 
 /// A `.cu` file.
 pub struct Source {
-    /// Its place in this folder, without the ending.
+    /// Name, which its PTX bears too.
     pub file: &'static str,
     /// Its text.
     pub text: &'static str,
@@ -23,29 +23,63 @@ pub const NVRTC: (i32, i32) = (12, 4);
 /// Virtual architecture of the PTX that any device takes.
 pub const ARCH: &str = "compute_80";
 
-macro_rules! sources {
-    ($($file:literal $(for $arch:literal)?)*) => {
-        /// Every file with kernels.
-        pub const SOURCES: &[Source] = &[$(Source {
-            file: $file,
-            arch: [ARCH $(, $arch)?][[ARCH $(, $arch)?].len() - 1],
-            text: include_str!(concat!($file, ".cu")),
-            ptx: include_str!(concat!("ptx/", $file, ".ptx")),
-        }),*];
+/// A text below `src/`, and its PTX, which bears the name.
+macro_rules! source {
+    ($name:literal, $text:literal) => {
+        source!($name, $text, ARCH)
+    };
+    ($name:literal, $text:literal, $arch:expr) => {
+        Source {
+            file: $name,
+            text: include_str!(concat!("../", $text)),
+            arch: $arch,
+            ptx: include_str!(concat!("../../ptx/", $name, ".ptx")),
+        }
     };
 }
-macro_rules! headers {
-    ($($file:literal)*) => {
-        /// What they include, by the name they do it with.
-        pub const HEADERS: &[(&str, &str)] = &[$(($file, include_str!($file))),*];
-    };
-}
+/// Architecture of the instructions that only Hopper has.
+const HOPPER: &str = "compute_90a";
 
-sources!(
-    "memory" "gemm/naive" "gemm/tile" "gemm/register" "gemm/rows" "gemm/tensor" "gemm/hopper" for "compute_90a" "conv2d/naive" "conv2d/grouped" "conv2d/implicit" "conv2d/tensor" "conv2d/hopper" for "compute_90a" "conv2d/winograd" "norm"
-    "optim" "peak" "peak_hopper" for "compute_90a" "place" "pointwise" "pool" "reduce" "softmax"
-);
-headers!("common.cuh" "product.cuh" "narrow.cuh" "mma.cuh" "tensor.cuh" "half.cuh" "hopper.cuh" "gathered.cuh" "gemm/store.cuh" "conv2d/problem.cuh" "conv2d/operands.cuh");
+/// Every file with kernels.
+pub const SOURCES: &[Source] = &[
+    source!("memory", "cuda/memory.cu"),
+    source!("gemm/naive", "ops/gemm/naive.cu"),
+    source!("gemm/tile", "ops/gemm/tile.cu"),
+    source!("gemm/register", "ops/gemm/register.cu"),
+    source!("gemm/rows", "ops/gemm/rows.cu"),
+    source!("gemm/tensor", "ops/gemm/tensor.cu"),
+    source!("gemm/hopper", "ops/gemm/hopper.cu", HOPPER),
+    source!("conv2d/naive", "ops/conv2d/cuda/naive.cu"),
+    source!("conv2d/grouped", "ops/conv2d/cuda/grouped.cu"),
+    source!("conv2d/implicit", "ops/conv2d/cuda/implicit.cu"),
+    source!("conv2d/tensor", "ops/conv2d/cuda/tensor.cu"),
+    source!("conv2d/hopper", "ops/conv2d/cuda/hopper.cu", HOPPER),
+    source!("conv2d/winograd", "ops/conv2d/cuda/winograd.cu"),
+    source!("norm", "ops/norm/norm.cu"),
+    source!("optim", "ops/optim/optim.cu"),
+    source!("peak", "verify/peak.cu"),
+    source!("peak_hopper", "verify/peak_hopper.cu", HOPPER),
+    source!("copy", "ops/copy/copy.cu"),
+    source!("pointwise", "ops/pointwise/pointwise.cu"),
+    source!("pool", "ops/pool/pool.cu"),
+    source!("reduce", "ops/reduce/reduce.cu"),
+    source!("softmax", "ops/softmax/softmax.cu"),
+];
+
+/// What they include, by the name they do it with.
+pub const HEADERS: &[(&str, &str)] = &[
+    ("common.cuh", include_str!("tiles/common.cuh")),
+    ("product.cuh", include_str!("tiles/product.cuh")),
+    ("narrow.cuh", include_str!("tiles/narrow.cuh")),
+    ("mma.cuh", include_str!("tiles/mma.cuh")),
+    ("tensor.cuh", include_str!("tiles/tensor.cuh")),
+    ("half.cuh", include_str!("tiles/half.cuh")),
+    ("hopper.cuh", include_str!("tiles/hopper.cuh")),
+    ("gathered.cuh", include_str!("tiles/gathered.cuh")),
+    ("gemm/store.cuh", include_str!("../ops/gemm/store.cuh")),
+    ("conv2d/cuda/problem.cuh", include_str!("../ops/conv2d/cuda/problem.cuh")),
+    ("conv2d/cuda/operands.cuh", include_str!("../ops/conv2d/cuda/operands.cuh")),
+];
 
 /// Names of the kernels of a text.
 pub fn kernels(text: &str) -> impl Iterator<Item = &str> {

@@ -4,9 +4,9 @@
 //! go block by block ([`blocks`]): a block stays in L1 for as many sums as are wanted of it, its sums are rounded as `f32`, and
 //! those of different blocks are added in `f64`.
 
+use crate::core::table::Accum;
+use crate::core::threads::par_items;
 use crate::simd::{Kernel, Vector};
-use crate::table::Accum;
-use crate::threads::par_items;
 
 /// A function of `N` numbers, for all lanes of vectors at once.
 pub(crate) trait Function<const N: usize>: Copy + Send + Sync {
@@ -23,7 +23,7 @@ macro_rules! lanes {
         pub(crate) struct $name {
             $(pub $parameter: f32),*
         }
-        impl $crate::stream::Function<{ <[&str]>::len(&[$(stringify!($x)),*]) }> for $name {
+        impl $crate::simd::elementwise::Function<{ <[&str]>::len(&[$(stringify!($x)),*]) }> for $name {
             #[inline(always)]
             #[allow(unused_unsafe)] // Some values need no instructions.
             unsafe fn of<$v: $crate::simd::Vector>(self, [$($x),*]: [$v; <[&str]>::len(&[$(stringify!($x)),*])]) -> $v {

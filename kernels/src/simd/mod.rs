@@ -5,6 +5,8 @@
 
 #[cfg(target_arch = "aarch64")]
 mod arm;
+pub(crate) mod elementwise;
+pub mod finite;
 mod portable;
 #[cfg(test)]
 mod tests;
@@ -17,7 +19,7 @@ pub(crate) use portable::Portable;
 #[cfg(target_arch = "x86_64")]
 pub(crate) use x86::{Avx2, Avx512};
 
-use crate::device::Device;
+use crate::core::device::Device;
 use std::sync::OnceLock;
 
 /// Instruction sets that rows are written for, weakest first.
@@ -61,13 +63,13 @@ pub fn best() -> Isa {
 }
 
 /// What `CONVSCOPE_ISA` allows.
-pub(crate) fn cap() -> crate::error::Result<Isa> {
+pub(crate) fn cap() -> crate::core::error::Result<Isa> {
     match std::env::var("CONVSCOPE_ISA").as_deref() {
         Err(_) | Ok("" | "avx512") => Ok(Isa::Avx512),
         Ok("avx2") => Ok(Isa::Avx2),
         Ok("neon") => Ok(Isa::Neon),
         Ok("portable") => Ok(Isa::Portable),
-        Ok(other) => Err(crate::error::Error::BadIsa(other.to_string())),
+        Ok(other) => Err(crate::core::error::Error::BadIsa(other.to_string())),
     }
 }
 

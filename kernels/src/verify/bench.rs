@@ -1,18 +1,16 @@
 //! The rows of a table on one problem: verified first, then timed.
 //!
 //! A row is compared with f64: with the naive f64 row where the problem is small enough for it, else with a sample of output
-//! elements ([`sample`]). Outputs start as poison and stand between guard words, as in [`crate::check`]. What a row prepares of its
+//! elements ([`sample`]). Outputs start as poison and stand between guard words, as in [`crate::verify::check`]. What a row prepares of its
 //! weight is made in the run that verifies it, so the times are those of a weight in use.
 
-pub mod sample;
-
-use crate::buffer::Buffer;
-use crate::check::{guards_intact, input, muts, poisoned, refs};
+use crate::core::buffer::Buffer;
+use crate::core::device::{DType, Device};
+use crate::core::error::Result;
+use crate::core::random::philox;
+use crate::core::table::{Accum, Row, Signature, Table};
 use crate::cuda::{self, clock::Clock};
-use crate::device::{DType, Device};
-use crate::error::Result;
-use crate::random::philox;
-use crate::table::{Accum, Row, Signature, Table};
+use crate::verify::check::{guards_intact, input, muts, poisoned, refs};
 use std::fmt::Display;
 use std::time::{Duration, Instant};
 
@@ -290,8 +288,9 @@ fn quartiles(mut seconds: Vec<f64>) -> Time {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::conv2d::{self, Conv2dSpec};
-    use crate::pool::{self, PoolSpec, Windows};
+    use crate::ops::conv2d::{self, Conv2dSpec};
+    use crate::ops::pool::{self, PoolSpec, Windows};
+    use crate::verify::sample;
 
     #[test]
     fn quartiles_of_few_and_many() {

@@ -1,10 +1,10 @@
 //! The test that every row of every table must pass: against the naive f64 row, with poisoned outputs and guard words, and bit for
 //! bit the same on any number of threads.
 
-use crate::buffer::Buffer;
-use crate::device::{DType, Device};
-use crate::random;
-use crate::table::{Accum, Fill, Operand, Row, Table};
+use crate::core::buffer::Buffer;
+use crate::core::device::{DType, Device};
+use crate::core::random;
+use crate::core::table::{Accum, Fill, Operand, Row, Table};
 use rayon::prelude::*;
 use std::fmt::Display;
 use std::sync::OnceLock;
@@ -238,14 +238,14 @@ pub(crate) fn guards_intact(b: &mut Buffer) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pointwise::{Binary, BinarySpec};
-    use crate::table::{ROUNDING, Signature};
+    use crate::core::table::{ROUNDING, Signature};
+    use crate::ops::pointwise::{Binary, BinarySpec};
 
     fn naive(s: &BinarySpec, i: &[&Buffer], o: &mut [&mut Buffer], a: Accum) {
         let (x, y) = (i[0].as_slice::<f64>(), i[1].as_slice::<f64>());
         o[0].as_mut_slice::<f64>().iter_mut().zip(x.iter().zip(y)).take(s.len).for_each(|(o, (x, y))| a.put(o, x + y));
     }
-    fn table(run: crate::table::Run<BinarySpec>) -> Table<BinarySpec> {
+    fn table(run: crate::core::table::Run<BinarySpec>) -> Table<BinarySpec> {
         let signature = |s: &BinarySpec| Signature {
             inputs: vec![Operand::any("x", s.len), Operand::any("y", s.len)],
             outputs: vec![Operand::any("out", s.len)],
@@ -266,7 +266,7 @@ mod tests {
         }
         let right = table(|s, i, o, a| (0..s.len).for_each(|k| a.put(&mut o[0].as_mut_slice::<f32>()[k], add(i, k))));
         assert!(right.check(0).is_ok());
-        let faults: [(&str, crate::table::Run<BinarySpec>); 5] = [
+        let faults: [(&str, crate::core::table::Run<BinarySpec>); 5] = [
             ("leaves the last element", |s, i, o, a| {
                 (0..s.len - 1).for_each(|k| a.put(&mut o[0].as_mut_slice::<f32>()[k], add(i, k)))
             }),

@@ -1,7 +1,7 @@
 //! What this machine does at best: multiply-adds in registers, and reading memory. Benchmarks are set against it.
 
-use crate::buffer::Buffer;
-use crate::device::DType;
+use crate::core::buffer::Buffer;
+use crate::core::device::DType;
 use crate::simd::{self, Kernel, Vector};
 use rayon::prelude::*;
 use std::hint::black_box;

@@ -1,12 +1,12 @@
 //! What a device does at best, measured: multiply-adds at the precision that is allowed, and copying memory.
 
-use super::precision::{Precision, allowed};
-use super::queue::Queue;
-use super::{args, launch_each, launch_with};
-use crate::buffer::Buffer;
-use crate::device::{DType, Device};
-use crate::error::Result;
-use crate::peak::Peak;
+use crate::core::buffer::Buffer;
+use crate::core::device::{DType, Device};
+use crate::core::error::Result;
+use crate::cuda::precision::{Precision, allowed};
+use crate::cuda::queue::Queue;
+use crate::cuda::{args, launch_each, launch_with};
+use crate::verify::peak::Peak;
 
 /// Blocks of 256 threads: several for each multiprocessor of any device.
 const BLOCKS: usize = 2048;
@@ -21,13 +21,13 @@ const TRIES: usize = 5;
 
 /// Measures; `rounds` (of multiply-adds) and `copied` (numbers) make it longer and more exact.
 fn measure_with(device: Device, rounds: usize, copied: usize, blocks: usize) -> Result<Peak> {
-    let queue = super::queue(device)?;
+    let queue = crate::cuda::queue(device)?;
     let host = Buffer::zeros(DType::F32, 1);
     let on_device = host.on(device)?;
     let room = |len: usize| on_device.like(DType::F32, len);
     let (from, mut to, mut out) = (room(copied), room(copied), room(blocks * 256));
     // Operations of a product, the threads that share it, and their shared memory: a warp's 16 x K by K x 8, or Hopper's 64 x K by K x 256.
-    let (kernel, product, together, shared) = match (allowed(), super::has_hopper(queue)) {
+    let (kernel, product, together, shared) = match (allowed(), crate::cuda::has_hopper(queue)) {
         (Precision::F32, _) => ("peak_f32", 2, 1, 0),
         (Precision::Tf32, false) => ("peak_tf32", 2 * 16 * 8 * 8, 32, 0),
         (Precision::F16, false) => ("peak_f16", 2 * 16 * 16 * 8, 32, 0),

@@ -1,9 +1,9 @@
 //! Single output elements in f64, straight from the definition: the oracle of problems that are too large for the naive row.
 
-use super::Sample;
-use crate::buffer::Buffer;
-use crate::conv2d::Conv2dSpec;
-use crate::gemm::{Bias, GemmSpec};
+use super::bench::Sample;
+use crate::core::buffer::Buffer;
+use crate::ops::conv2d::Conv2dSpec;
+use crate::ops::gemm::{Bias, GemmSpec};
 
 /// Elements of `gemm`.
 pub const GEMM: Sample<GemmSpec> = |s, inputs, i| {
@@ -104,9 +104,9 @@ fn grid([rows, cols]: [usize; 2]) -> impl Iterator<Item = [usize; 2]> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::check::{input, muts, refs};
-    use crate::device::DType;
-    use crate::table::{Accum, Table};
+    use crate::core::device::DType;
+    use crate::core::table::{Accum, Table};
+    use crate::verify::check::{input, muts, refs};
     use crate::{conv2d, gemm};
 
     /// Every element of every test problem of the table is what the naive row says.

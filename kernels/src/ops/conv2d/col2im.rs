@@ -8,11 +8,11 @@
 //! Run:           CONVSCOPE_KERNEL=conv2d.dgrad=col2im_avx2
 
 use super::Conv2dSpec;
-use crate::buffer::Buffer;
-use crate::device::DType;
-use crate::gemm::packed::{Columns, Matrix, Product, pack_a, run_alone};
+use crate::core::buffer::Buffer;
+use crate::core::device::DType;
+use crate::core::table::Accum;
+use crate::ops::gemm::packed::{Columns, Matrix, Product, pack_a, run_alone};
 use crate::simd::{self, Kernel, Vector};
-use crate::table::Accum;
 use rayon::prelude::*;
 use std::ops::Range;
 

@@ -1,9 +1,9 @@
 //! How sums that lie pixel by pixel become planes.
 
-use super::tile::panel;
+use super::microkernel::panel;
+use crate::core::table::Accum;
+use crate::core::threads::Shared;
 use crate::simd::{Kernel, Vector};
-use crate::table::Accum;
-use crate::threads::Shared;
 
 /// Bytes of a cache line.
 const LINE: usize = 64;
@@ -101,8 +101,8 @@ impl Kernel for Store<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::buffer::Buffer;
-    use crate::device::DType;
+    use crate::core::buffer::Buffer;
+    use crate::core::device::DType;
     use crate::simd;
 
     /// Stores a panel of sums at `start` of an output.

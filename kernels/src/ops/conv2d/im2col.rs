@@ -1,4 +1,4 @@
-//! conv2d rung 1: implicit im2col, the packed product of [`crate::gemm`] over patches that are never stored.
+//! conv2d rung 1: implicit im2col, the packed product of [`crate::ops::gemm`] over patches that are never stored.
 //!
 //! Computes  out[oc, pixel] = w[oc, patch] · col[patch, pixel] (+ bias),   dx[c, pixel] (+)= w^T · col'(dout),   dw (+)= dout · col^T
 //! Rung 0 wasted: it tested the borders at every product and used no number twice while it was in a register.
@@ -9,11 +9,11 @@
 //! Run:           CONVSCOPE_KERNEL=conv2d.fwd=im2col_avx2
 
 use super::Conv2dSpec;
-use crate::buffer::Buffer;
-use crate::device::DType;
-use crate::gemm::packed::{Columns, Lanes, Matrix, Product, pack_a_into, packed_len, run_product, run_reduction};
+use crate::core::buffer::Buffer;
+use crate::core::device::DType;
+use crate::core::table::Accum;
+use crate::ops::gemm::packed::{Columns, Lanes, Matrix, Product, pack_a_into, packed_len, run_product, run_reduction};
 use crate::simd::{self, Kernel, Vector};
-use crate::table::Accum;
 use rayon::prelude::*;
 use std::ops::Range;
 

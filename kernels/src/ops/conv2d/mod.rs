@@ -4,22 +4,20 @@
 //! where `g` is the group of `oc` and `cg = c / groups`. Pairs are `[height, width]`; padding is per side.
 
 mod col2im;
-mod depthwise;
-mod depthwise_grad;
+pub(crate) mod cuda;
 mod direct;
-mod gemm;
-mod grouped;
-mod grouped_grad;
+mod epilogue;
+mod im2col;
+mod microkernel;
 mod naive;
-mod store;
-mod tables;
-mod tile;
+mod rows;
+mod shifted;
 mod winograd;
 
-pub use tables::{DGRAD, FWD, WGRAD};
+pub use rows::{DGRAD, FWD, WGRAD};
 
-use crate::buffer::Buffer;
-use crate::sizes::{bounded, elements, places, positive};
+use crate::core::buffer::Buffer;
+use crate::core::sizes::{bounded, elements, places, positive};
 use std::fmt;
 
 /// A convolution problem.

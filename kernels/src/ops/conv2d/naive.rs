@@ -4,9 +4,9 @@
 //! Loses when: always. It is here to be read and to be right.
 
 use super::Conv2dSpec;
-use crate::buffer::Buffer;
-use crate::device::Real;
-use crate::table::Accum;
+use crate::core::buffer::Buffer;
+use crate::core::device::Real;
+use crate::core::table::Accum;
 
 /// Calls `f(x index, w index, out index)` for every product that the convolution sums.
 fn visit(s: &Conv2dSpec, mut f: impl FnMut(usize, usize, usize)) {

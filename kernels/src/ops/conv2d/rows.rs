@@ -1,11 +1,11 @@
 //! The tables of the convolution: its rungs in the order in which they are taken.
 
-use super::{Conv2dSpec, col2im, depthwise, depthwise_grad, direct, gemm, grouped, grouped_grad, naive, winograd};
-use crate::buffer::Buffer;
-use crate::cuda;
-use crate::device::DType;
+use super::shifted::{depthwise, depthwise_grad, grouped, grouped_grad};
+use super::{Conv2dSpec, col2im, direct, im2col, naive, winograd};
+use crate::core::buffer::Buffer;
+use crate::core::device::DType;
+use crate::core::table::{Operand, Prepare, ROUNDING, Row, Signature, Table, Tolerance};
 use crate::simd;
-use crate::table::{Operand, Prepare, ROUNDING, Row, Signature, Table, Tolerance};
 
 fn cases() -> Vec<Conv2dSpec> {
     let base = Conv2dSpec::simple;
@@ -184,9 +184,9 @@ macro_rules! fwd_direct {
 }
 macro_rules! fwd_im2col {
     ($isa:literal, $v:ty) => {
-        rung!("im2col", $isa, $v, ROUNDING, gemm::fwd::<$v>, {
-            scratch: gemm::weight_scratch,
-            prepare: weight(weight_key, gemm::pack_fwd::<$v>),
+        rung!("im2col", $isa, $v, ROUNDING, im2col::fwd::<$v>, {
+            scratch: im2col::weight_scratch,
+            prepare: weight(weight_key, im2col::pack_fwd::<$v>),
         })
     };
 }
@@ -233,9 +233,9 @@ macro_rules! dgrad_direct {
 }
 macro_rules! dgrad_im2col {
     ($isa:literal, $v:ty) => {
-        rung!("im2col", $isa, $v, ROUNDING, gemm::dgrad::<$v>, {
-            scratch: gemm::weight_scratch,
-            prepare: weight(dgrad_key, gemm::pack_dgrad::<$v>),
+        rung!("im2col", $isa, $v, ROUNDING, im2col::dgrad::<$v>, {
+            scratch: im2col::weight_scratch,
+            prepare: weight(dgrad_key, im2col::pack_dgrad::<$v>),
         })
     };
 }
@@ -260,7 +260,7 @@ macro_rules! wgrad_direct {
 }
 macro_rules! wgrad_im2col {
     ($isa:literal, $v:ty) => {
-        rung!("im2col", $isa, $v, ROUNDING, gemm::wgrad::<$v>, { scratch: gemm::gradient_scratch, })
+        rung!("im2col", $isa, $v, ROUNDING, im2col::wgrad::<$v>, { scratch: im2col::gradient_scratch, })
     };
 }
 
@@ -288,7 +288,7 @@ pub static FWD: Table<Conv2dSpec> = Table {
     accumulates: false,
     cases,
     joined: Vec::new(),
-    cuda: cuda::conv2d::FWD,
+    cuda: crate::ops::conv2d::cuda::FWD,
     rows: ladder!(fwd: fwd_depthwise fwd_grouped fwd_f4 fwd_f2 fwd_direct fwd_im2col),
 };
 
@@ -305,7 +305,7 @@ pub static DGRAD: Table<Conv2dSpec> = Table {
     accumulates: true,
     cases,
     joined: Vec::new(),
-    cuda: cuda::conv2d::DGRAD,
+    cuda: crate::ops::conv2d::cuda::DGRAD,
     rows: ladder!(dgrad: dgrad_depthwise dgrad_grouped dgrad_col2im dgrad_f4 dgrad_f2 dgrad_direct dgrad_im2col),
 };
 
@@ -322,6 +322,6 @@ pub static WGRAD: Table<Conv2dSpec> = Table {
     accumulates: true,
     cases,
     joined: Vec::new(),
-    cuda: cuda::conv2d::WGRAD,
+    cuda: crate::ops::conv2d::cuda::WGRAD,
     rows: ladder!(wgrad: wgrad_depthwise wgrad_grouped wgrad_f4 wgrad_direct wgrad_im2col),
 };

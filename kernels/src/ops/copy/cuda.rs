@@ -1,10 +1,10 @@
 //! Placing blocks on CUDA devices.
 
-use super::driver::Arg;
-use super::{args, launch_each};
-use crate::buffer::Buffer;
-use crate::place::{PlaceSpec, fits};
-use crate::table::{Accum, ROUNDING, Row};
+use crate::core::buffer::Buffer;
+use crate::core::table::{Accum, ROUNDING, Row};
+use crate::cuda::driver::Arg;
+use crate::cuda::{args, launch_each};
+use crate::ops::copy::{PlaceSpec, fits};
 
 pub(crate) const FWD: &[Row<PlaceSpec>] = &[Row { supports: fits, ..Row::cuda("elements_cuda", ROUNDING, fwd) }];
 pub(crate) const BWD: &[Row<PlaceSpec>] = &[Row { supports: fits, ..Row::cuda("elements_cuda", ROUNDING, bwd) }];

@@ -3,12 +3,13 @@
 //! `out[n, to+i, y, x] = x[n, from+i, y0 + y*sh, x0 + x*sw]` for `i < count`. One primitive, four uses: a slice of channels or
 //! pixels; concatenation (one call per input); the channel-pad-and-subsample shortcut of the CIFAR ResNets; and their gradients.
 
-use crate::buffer::Buffer;
-use crate::cuda;
-use crate::device::Real;
-use crate::sizes::{bounded, elements, positive};
-use crate::table::{Accum, Operand, ROUNDING, Signature, Table, threaded_rows};
-use crate::threads::par_items;
+pub(crate) mod cuda;
+
+use crate::core::buffer::Buffer;
+use crate::core::device::Real;
+use crate::core::sizes::{bounded, elements, positive};
+use crate::core::table::{Accum, Operand, ROUNDING, Signature, Table, threaded_rows};
+use crate::core::threads::par_items;
 use std::fmt;
 
 /// A block placement from `x [n, c, h, w]` into `out [n, oc, oh, ow]`.
@@ -152,7 +153,7 @@ pub static FWD: Table<PlaceSpec> = Table {
     accumulates: true,
     cases,
     joined: Vec::new(),
-    cuda: cuda::place::FWD,
+    cuda: crate::ops::copy::cuda::FWD,
     rows: threaded_rows!(fwd, ROUNDING, fits),
 };
 
@@ -169,6 +170,6 @@ pub static BWD: Table<PlaceSpec> = Table {
     accumulates: true,
     cases,
     joined: Vec::new(),
-    cuda: cuda::place::BWD,
+    cuda: crate::ops::copy::cuda::BWD,
     rows: threaded_rows!(bwd, ROUNDING, fits),
 };

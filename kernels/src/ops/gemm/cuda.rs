@@ -1,12 +1,12 @@
 //! `gemm` on CUDA devices.
 
-use super::driver::Arg;
-use super::precision::Precision;
-use super::{BF16_ROUNDING, F16_ROUNDING, TF32_ROUNDING, args, hopper, launch, launch_each, launch_with, rounds_to};
-use crate::buffer::Buffer;
-use crate::device::DType;
-use crate::gemm::{Bias, GemmSpec};
-use crate::table::{Accum, ROUNDING, Row};
+use crate::core::buffer::Buffer;
+use crate::core::device::DType;
+use crate::core::table::{Accum, ROUNDING, Row};
+use crate::cuda::driver::Arg;
+use crate::cuda::precision::Precision;
+use crate::cuda::{BF16_ROUNDING, F16_ROUNDING, TF32_ROUNDING, args, hopper, launch, launch_each, launch_with, rounds_to};
+use crate::ops::gemm::{Bias, GemmSpec};
 
 /// A row on tensor cores: taken where that rounding is asked for.
 macro_rules! tensor {

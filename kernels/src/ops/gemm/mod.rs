@@ -1,15 +1,16 @@
 //! Matrix product `c[m,n] (+)= op(a) · op(b) (+ bias)`: the table and its problem.
 
+pub(crate) mod cuda;
+
+pub(crate) mod microkernel;
 mod naive;
 pub(crate) mod packed;
 mod rows;
-pub(crate) mod tile;
 
-use crate::cuda;
-use crate::device::DType;
+use crate::core::device::DType;
+use crate::core::sizes::elements;
+use crate::core::table::{Operand, ROUNDING, Row, Signature, Table};
 use crate::simd::{self, Vector};
-use crate::sizes::elements;
-use crate::table::{Operand, ROUNDING, Row, Signature, Table};
 use std::fmt;
 
 /// What is added to every row of the product.
@@ -111,7 +112,7 @@ pub static GEMM: Table<GemmSpec> = Table {
     accumulates: true,
     cases,
     joined: Vec::new(),
-    cuda: cuda::gemm::GEMM,
+    cuda: crate::ops::gemm::cuda::GEMM,
     rows: &[
         #[cfg(target_arch = "x86_64")]
         rows_row::<simd::Avx512>("rows_avx512"),

@@ -4,9 +4,9 @@
 //! Loses when: always; every element of `b` is read from memory `m` times. It is here to be read and to be right.
 
 use super::{Bias, GemmSpec};
-use crate::buffer::Buffer;
-use crate::device::Real;
-use crate::table::Accum;
+use crate::core::buffer::Buffer;
+use crate::core::device::Real;
+use crate::core::table::Accum;
 
 pub(super) fn run<T: Real>(s: &GemmSpec, inputs: &[&Buffer], outputs: &mut [&mut Buffer], accum: Accum) {
     let (a, b) = (inputs[0].as_slice::<T>(), inputs[1].as_slice::<T>()); // a [m,k], b [k,n]

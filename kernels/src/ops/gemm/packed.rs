@@ -1,6 +1,6 @@
 //! gemm rung 1: packed panels, register tiles, threads.
 //!
-//! Computes  c (+)= op(a) · op(b) (+ bias), and every convolution (see [`crate::conv2d`]), which only pack differently.
+//! Computes  c (+)= op(a) · op(b) (+ bias), and every convolution (see [`crate::ops::conv2d`]), which only pack differently.
 //! Rung 0 wasted: it read `b` from memory once per row of `a`, one number at a time.
 //! This rung:     copies (packs) both operands into panels that lie in the order the register tile reads them. `a` is packed
 //!                once. Where there are many columns, each thread packs a block of `b` for itself, which stays in its L2, one
@@ -10,13 +10,13 @@
 //! Loses when:    one side has a few rows only (see `rows`): packing then costs more than multiplying.
 //! Run:           CONVSCOPE_KERNEL=gemm=packed_avx2
 
-use super::tile::{Finish, MAX_TILE, Tile, WIDTH};
+use super::microkernel::{Finish, MAX_TILE, Tile, WIDTH};
 use super::{Bias, GemmSpec};
-use crate::buffer::Buffer;
-use crate::device::DType;
+use crate::core::buffer::Buffer;
+use crate::core::device::DType;
+use crate::core::table::Accum;
+use crate::core::threads::pieces;
 use crate::simd::{self, Vector};
-use crate::table::Accum;
-use crate::threads::pieces;
 use rayon::prelude::*;
 use std::ops::Range;
 

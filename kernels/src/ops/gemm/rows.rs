@@ -7,9 +7,9 @@
 //! Loses when:    `a` has more rows than a register tile.
 
 use super::{Bias, GemmSpec};
-use crate::buffer::Buffer;
+use crate::core::buffer::Buffer;
+use crate::core::table::Accum;
 use crate::simd::{self, Kernel, Vector};
-use crate::table::Accum;
 use rayon::prelude::*;
 use std::ops::Range;
 
@@ -198,9 +198,9 @@ impl Kernel for Updates<'_> {
 #[cfg(test)]
 mod tests {
     use crate::Buffer;
-    use crate::device::{DType, Device};
-    use crate::gemm::{Bias, GEMM, GemmSpec};
-    use crate::table::{Accum, Choice, with_forced};
+    use crate::core::device::{DType, Device};
+    use crate::core::table::{Accum, Choice, with_forced};
+    use crate::ops::gemm::{Bias, GEMM, GemmSpec};
 
     /// An infinity in the last row of `b` stays one, however many rows there are.
     #[test]

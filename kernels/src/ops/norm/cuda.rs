@@ -1,10 +1,10 @@
 //! Batch normalisation on CUDA devices.
 
-use super::driver::Arg;
-use super::{args, launch, launch_each};
-use crate::buffer::Buffer;
-use crate::norm::{NormSpec, TrainSpec};
-use crate::table::{Accum, Row, TRANSCENDENTAL};
+use crate::core::buffer::Buffer;
+use crate::core::table::{Accum, Row, TRANSCENDENTAL};
+use crate::cuda::driver::Arg;
+use crate::cuda::{args, launch, launch_each};
+use crate::ops::norm::{NormSpec, TrainSpec};
 
 pub(crate) const INFER_FWD: &[Row<NormSpec>] = &[Row::cuda("elements_cuda", TRANSCENDENTAL, infer_fwd)];
 pub(crate) const PARAM_GRADS: &[Row<NormSpec>] = &[Row::cuda("blocks_cuda", TRANSCENDENTAL, param_grads)];

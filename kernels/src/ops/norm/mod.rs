@@ -3,18 +3,19 @@
 //! At inference mean and variance are given. In training they are those of the batch, and what follows a batch-norm in a
 //! network, an addition and a ReLU, is done with it: see [`TrainSpec`].
 
+pub(crate) mod cuda;
+
 mod train;
 
 pub use train::{TRAIN_BWD, TRAIN_FWD, TrainSpec};
 
-use crate::buffer::Buffer;
-use crate::cuda;
-use crate::device::Real;
+use crate::core::buffer::Buffer;
+use crate::core::device::Real;
+use crate::core::sizes::elements;
+use crate::core::table::{Accum, Operand, Signature, TRANSCENDENTAL, Table, vector_rows};
+use crate::core::threads::par_work2;
+use crate::simd::elementwise::{Affine, CentredProduct, Function, Rows, blocks, lanes, par_map_planes, sum_block};
 use crate::simd::{self, Kernel, Vector};
-use crate::sizes::elements;
-use crate::stream::{Affine, CentredProduct, Function, Rows, blocks, lanes, par_map_planes, sum_block};
-use crate::table::{Accum, Operand, Signature, TRANSCENDENTAL, Table, vector_rows};
-use crate::threads::par_work2;
 use std::fmt;
 
 /// A batch-norm problem on `x [n, c, plane]`.
@@ -237,7 +238,7 @@ pub static INFER_FWD: Table<NormSpec> = Table {
     accumulates: true,
     cases,
     joined: Vec::new(),
-    cuda: cuda::norm::INFER_FWD,
+    cuda: crate::ops::norm::cuda::INFER_FWD,
     rows: vector_rows!(infer_fwd_vector, infer_fwd, TRANSCENDENTAL),
 };
 
@@ -259,7 +260,7 @@ pub static PARAM_GRADS: Table<NormSpec> = Table {
     accumulates: true,
     cases,
     joined: Vec::new(),
-    cuda: cuda::norm::PARAM_GRADS,
+    cuda: crate::ops::norm::cuda::PARAM_GRADS,
     rows: vector_rows!(param_grads_vector, param_grads, TRANSCENDENTAL),
 };
 
@@ -276,6 +277,6 @@ pub static INFER_DGRAD: Table<NormSpec> = Table {
     accumulates: true,
     cases,
     joined: Vec::new(),
-    cuda: cuda::norm::INFER_DGRAD,
+    cuda: crate::ops::norm::cuda::INFER_DGRAD,
     rows: vector_rows!(infer_dgrad_vector, infer_dgrad, TRANSCENDENTAL),
 };

@@ -6,14 +6,13 @@
 //! gradient). One by one, the three operations and their gradients move two to three times as much, and keep what lies between.
 
 use super::{Gate, Gated, NormSpec, Open, affine_of, cases as norm_cases, param_sums, param_sums_vector};
-use crate::buffer::Buffer;
-use crate::cuda;
-use crate::device::Real;
-use crate::pointwise::{Relu, ReluGate};
+use crate::core::buffer::Buffer;
+use crate::core::device::Real;
+use crate::core::table::{Accum, Operand, Signature, TRANSCENDENTAL, Table, vector_rows};
+use crate::core::threads::{Shared, par_work2};
+use crate::ops::pointwise::{Relu, ReluGate};
+use crate::simd::elementwise::{Affine, Function, Plus, Rows, Same, Square, Then, blocks, lanes, map, sum_block};
 use crate::simd::{self, Kernel, Vector};
-use crate::stream::{Affine, Function, Plus, Rows, Same, Square, Then, blocks, lanes, map, sum_block};
-use crate::table::{Accum, Operand, Signature, TRANSCENDENTAL, Table, vector_rows};
-use crate::threads::{Shared, par_work2};
 use std::fmt;
 
 /// `out = relu(batch_norm(x) + residual)` with the mean and the (biased) variance of the batch; both ends are optional.
@@ -322,7 +321,7 @@ pub static TRAIN_FWD: Table<TrainSpec> = Table {
     accumulates: false,
     cases,
     joined: Vec::new(),
-    cuda: cuda::norm::TRAIN_FWD,
+    cuda: crate::ops::norm::cuda::TRAIN_FWD,
     rows: vector_rows!(train_fwd_vector, train_fwd, TRANSCENDENTAL),
 };
 
@@ -350,6 +349,6 @@ pub static TRAIN_BWD: Table<TrainSpec> = Table {
     accumulates: false,
     cases,
     joined: Vec::new(),
-    cuda: cuda::norm::TRAIN_BWD,
+    cuda: crate::ops::norm::cuda::TRAIN_BWD,
     rows: vector_rows!(train_bwd_vector, train_bwd, TRANSCENDENTAL),
 };

@@ -1,9 +1,9 @@
 //! Optimiser steps on CUDA devices.
 
-use super::{args, launch_each};
-use crate::buffer::Buffer;
-use crate::optim::{Rule, StepSpec};
-use crate::table::{Accum, Row, TRANSCENDENTAL};
+use crate::core::buffer::Buffer;
+use crate::core::table::{Accum, Row, TRANSCENDENTAL};
+use crate::cuda::{args, launch_each};
+use crate::ops::optim::{Rule, StepSpec};
 
 pub(crate) const STEP: &[Row<StepSpec>] = &[Row::cuda("elements_cuda", TRANSCENDENTAL, step)];
 

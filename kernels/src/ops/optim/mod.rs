@@ -2,11 +2,12 @@
 //!
 //! Formulas are those of `torch.optim` (SGD, Adam, AdamW, RMSprop), so that runs can be compared number by number.
 
-use crate::buffer::Buffer;
-use crate::cuda;
-use crate::device::{DType, Real};
-use crate::sizes::elements;
-use crate::table::{Accum, Operand, Row, Signature, TRANSCENDENTAL, Table};
+pub(crate) mod cuda;
+
+use crate::core::buffer::Buffer;
+use crate::core::device::{DType, Real};
+use crate::core::sizes::elements;
+use crate::core::table::{Accum, Operand, Row, Signature, TRANSCENDENTAL, Table};
 use std::fmt;
 
 /// Which step.
@@ -157,7 +158,7 @@ pub static STEP: Table<StepSpec> = Table {
     accumulates: false,
     cases,
     joined: Vec::new(),
-    cuda: cuda::optim::STEP,
+    cuda: crate::ops::optim::cuda::STEP,
     rows: &[
         Row::cpu("naive", DType::F32, TRANSCENDENTAL, step::<f32>),
         Row::cpu("naive", DType::F64, TRANSCENDENTAL, step::<f64>),

@@ -1,9 +1,9 @@
 //! Activations, sums, products and dropout on CUDA devices.
 
-use super::{args, launch_each};
-use crate::buffer::Buffer;
-use crate::pointwise::{Binary, BinarySpec, DropoutSpec, ReluRule, Unary, UnarySpec};
-use crate::table::{Accum, ROUNDING, Row, TRANSCENDENTAL};
+use crate::core::buffer::Buffer;
+use crate::core::table::{Accum, ROUNDING, Row, TRANSCENDENTAL};
+use crate::cuda::{args, launch_each};
+use crate::ops::pointwise::{Binary, BinarySpec, DropoutSpec, ReluRule, Unary, UnarySpec};
 
 pub(crate) const UNARY_FWD: &[Row<UnarySpec>] = &[Row::cuda("elements_cuda", TRANSCENDENTAL, unary_fwd)];
 pub(crate) const UNARY_BWD: &[Row<UnarySpec>] = &[Row::cuda("elements_cuda", TRANSCENDENTAL, unary_bwd)];

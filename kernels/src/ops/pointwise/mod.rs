@@ -1,14 +1,15 @@
 //! Element by element: activations, sums and products, dropout.
 
-use crate::buffer::Buffer;
-use crate::cuda;
-use crate::device::Real;
-use crate::random;
+pub(crate) mod cuda;
+
+use crate::core::buffer::Buffer;
+use crate::core::device::Real;
+use crate::core::random;
+use crate::core::sizes::elements;
+use crate::core::table::{Accum, Operand, ROUNDING, Signature, TRANSCENDENTAL, Table, threaded_rows, vector_rows};
+use crate::core::threads::par_items;
+use crate::simd::elementwise::{lanes, par_map};
 use crate::simd::{self, Vector};
-use crate::sizes::elements;
-use crate::stream::{lanes, par_map};
-use crate::table::{Accum, Operand, ROUNDING, Signature, TRANSCENDENTAL, Table, threaded_rows, vector_rows};
-use crate::threads::par_items;
 use serde::{Deserialize, Serialize};
 use std::f64::consts::{FRAC_1_SQRT_2, FRAC_2_SQRT_PI};
 use std::fmt;
@@ -450,7 +451,7 @@ pub static UNARY_FWD: Table<UnarySpec> = Table {
     accumulates: true,
     cases: unary_cases,
     joined: Vec::new(),
-    cuda: cuda::pointwise::UNARY_FWD,
+    cuda: crate::ops::pointwise::cuda::UNARY_FWD,
     rows: vector_rows!(unary_fwd_vector if vector_fits, unary_fwd, TRANSCENDENTAL),
 };
 
@@ -473,7 +474,7 @@ pub static UNARY_BWD: Table<UnarySpec> = Table {
     accumulates: true,
     cases: unary_cases,
     joined: Vec::new(),
-    cuda: cuda::pointwise::UNARY_BWD,
+    cuda: crate::ops::pointwise::cuda::UNARY_BWD,
     rows: vector_rows!(unary_bwd_vector if vector_fits, unary_bwd, TRANSCENDENTAL),
 };
 
@@ -547,7 +548,7 @@ pub static BINARY: Table<BinarySpec> = Table {
         [Binary::Add, Binary::Mul].into_iter().flat_map(|op| [1, 15, 65, 40_000].map(|len| BinarySpec { op, len })).collect()
     },
     joined: Vec::new(),
-    cuda: cuda::pointwise::BINARY,
+    cuda: crate::ops::pointwise::cuda::BINARY,
     rows: vector_rows!(binary_vector, binary, ROUNDING),
 };
 
@@ -594,6 +595,6 @@ pub static DROPOUT: Table<DropoutSpec> = Table {
     accumulates: true,
     cases: || [(0.0, 7), (0.5, 100), (0.3, 40_000)].map(|(p, len)| DropoutSpec { p, seed: 11, len }).to_vec(),
     joined: Vec::new(),
-    cuda: cuda::pointwise::DROPOUT,
+    cuda: crate::ops::pointwise::cuda::DROPOUT,
     rows: threaded_rows!(dropout, ROUNDING),
 };

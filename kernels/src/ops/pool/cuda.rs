@@ -1,10 +1,10 @@
 //! Pooling on CUDA devices.
 
-use super::driver::Arg;
-use super::{args, launch_each};
-use crate::buffer::Buffer;
-use crate::pool::{PoolSpec, Windows};
-use crate::table::{Accum, ROUNDING, Row};
+use crate::core::buffer::Buffer;
+use crate::core::table::{Accum, ROUNDING, Row};
+use crate::cuda::driver::Arg;
+use crate::cuda::{args, launch_each};
+use crate::ops::pool::{PoolSpec, Windows};
 
 pub(crate) const MAX_FWD: &[Row<PoolSpec>] = &[Row::cuda("elements_cuda", ROUNDING, max_fwd)];
 pub(crate) const MAX_BWD: &[Row<PoolSpec>] = &[Row::cuda("elements_cuda", ROUNDING, max_bwd)];

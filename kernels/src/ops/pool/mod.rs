@@ -3,14 +3,15 @@
 //! Inputs are `planes = n * c` images of `h x w`. Max pooling saves the index of the first maximum in its plane, as PyTorch does,
 //! so overlapping windows and ties have one defined gradient.
 
-use crate::buffer::Buffer;
-use crate::cuda;
-use crate::device::Real;
+pub(crate) mod cuda;
+
+use crate::core::buffer::Buffer;
+use crate::core::device::Real;
+use crate::core::sizes::{bounded, elements, places, positive};
+use crate::core::table::{Accum, Operand, ROUNDING, Signature, Table, threaded_rows, vector_rows};
+use crate::core::threads::{par_items, par_work, par_work2};
+use crate::simd::elementwise::{Constant, Rows, par_map_planes, sum};
 use crate::simd::{self, Kernel, Vector};
-use crate::sizes::{bounded, elements, places, positive};
-use crate::stream::{Constant, Rows, par_map_planes, sum};
-use crate::table::{Accum, Operand, ROUNDING, Signature, Table, threaded_rows, vector_rows};
-use crate::threads::{par_items, par_work, par_work2};
 use std::fmt;
 use std::ops::Range;
 
@@ -504,7 +505,7 @@ pub static MAX_FWD: Table<PoolSpec> = Table {
     accumulates: false,
     cases,
     joined: Vec::new(),
-    cuda: cuda::pool::MAX_FWD,
+    cuda: crate::ops::pool::cuda::MAX_FWD,
     rows: vector_rows!(max_fwd_vector if max_vector_fits, max_fwd, ROUNDING),
 };
 
@@ -521,7 +522,7 @@ pub static MAX_BWD: Table<PoolSpec> = Table {
     accumulates: true,
     cases,
     joined: Vec::new(),
-    cuda: cuda::pool::MAX_BWD,
+    cuda: crate::ops::pool::cuda::MAX_BWD,
     rows: threaded_rows!(max_bwd, ROUNDING),
 };
 
@@ -538,7 +539,7 @@ pub static AVG_FWD: Table<PoolSpec> = Table {
     accumulates: true,
     cases,
     joined: Vec::new(),
-    cuda: cuda::pool::AVG_FWD,
+    cuda: crate::ops::pool::cuda::AVG_FWD,
     rows: vector_rows!(avg_fwd_vector if is_global, avg_fwd, ROUNDING),
 };
 
@@ -555,16 +556,16 @@ pub static AVG_BWD: Table<PoolSpec> = Table {
     accumulates: true,
     cases,
     joined: Vec::new(),
-    cuda: cuda::pool::AVG_BWD,
+    cuda: crate::ops::pool::cuda::AVG_BWD,
     rows: vector_rows!(avg_bwd_vector if is_global, avg_bwd, ROUNDING),
 };
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::device::{DType, Device};
-    use crate::random;
-    use crate::table::Row;
+    use crate::core::device::{DType, Device};
+    use crate::core::random;
+    use crate::core::table::Row;
 
     /// Few values make many ties; then some numbers that compare to nothing.
     #[test]

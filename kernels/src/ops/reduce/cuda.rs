@@ -1,15 +1,15 @@
 //! Sums over parts on CUDA devices.
 
-use super::{args, launch, launch_each};
-use crate::buffer::Buffer;
-use crate::reduce::ReduceSpec;
-use crate::table::{Accum, ROUNDING, Row};
+use crate::core::buffer::Buffer;
+use crate::core::table::{Accum, ROUNDING, Row};
+use crate::cuda::{args, launch, launch_each};
+use crate::ops::reduce::ReduceSpec;
 
 pub(crate) const FWD: &[Row<ReduceSpec>] = &[Row::cuda("blocks_cuda", ROUNDING, fwd)];
 pub(crate) const BWD: &[Row<ReduceSpec>] = &[Row::cuda("elements_cuda", ROUNDING, bwd)];
 
 /// `out[b] (+)= scale * sum_a x[a, b]`
-pub(super) fn columns(x: &Buffer, out: &mut Buffer, [a, b]: [usize; 2], scale: f64, accum: Accum) {
+pub(crate) fn columns(x: &Buffer, out: &mut Buffer, [a, b]: [usize; 2], scale: f64, accum: Accum) {
     launch(x, "reduce_columns", [b.div_ceil(32), 1, 1], [256, 1, 1], args![x, out, a, b, scale, accum]);
 }
 

@@ -3,14 +3,15 @@
 //! With `a = 1` a sum over each row, with `b = 1` over everything, with `c = 1` over columns; over images and pixels it is the
 //! gradient of a bias. A mean is a sum with `scale = 1 / count`.
 
-use crate::buffer::Buffer;
-use crate::cuda;
-use crate::device::Real;
+pub(crate) mod cuda;
+
+use crate::core::buffer::Buffer;
+use crate::core::device::Real;
+use crate::core::sizes::elements;
+use crate::core::table::{Accum, Operand, ROUNDING, Signature, Table, vector_rows};
+use crate::core::threads::par_work;
+use crate::simd::elementwise::{Constant, Rows, par_map_planes, sum};
 use crate::simd::{self, Kernel, Vector};
-use crate::sizes::elements;
-use crate::stream::{Constant, Rows, par_map_planes, sum};
-use crate::table::{Accum, Operand, ROUNDING, Signature, Table, vector_rows};
-use crate::threads::par_work;
 use std::fmt;
 
 /// A sum over parts of `x [a, b, c]`.
@@ -168,7 +169,7 @@ pub static FWD: Table<ReduceSpec> = Table {
     accumulates: true,
     cases,
     joined: Vec::new(),
-    cuda: cuda::reduce::FWD,
+    cuda: crate::ops::reduce::cuda::FWD,
     rows: vector_rows!(fwd_vector, fwd, ROUNDING),
 };
 
@@ -182,6 +183,6 @@ pub static BWD: Table<ReduceSpec> = Table {
     accumulates: true,
     cases,
     joined: Vec::new(),
-    cuda: cuda::reduce::BWD,
+    cuda: crate::ops::reduce::cuda::BWD,
     rows: vector_rows!(bwd_vector, bwd, ROUNDING),
 };

@@ -1,9 +1,9 @@
 //! Softmax on CUDA devices.
 
-use super::{args, launch};
-use crate::buffer::Buffer;
-use crate::softmax::SoftmaxSpec;
-use crate::table::{Accum, Row, TRANSCENDENTAL};
+use crate::core::buffer::Buffer;
+use crate::core::table::{Accum, Row, TRANSCENDENTAL};
+use crate::cuda::{args, launch};
+use crate::ops::softmax::SoftmaxSpec;
 
 pub(crate) const FWD: &[Row<SoftmaxSpec>] = &[
     Row { supports: matrix, ..Row::cuda("blocks_cuda", TRANSCENDENTAL, fwd) },

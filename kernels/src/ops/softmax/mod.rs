@@ -1,10 +1,11 @@
 //! Softmax and log-softmax over the middle one of three dimensions: the classes of an image, or of each of its pixels.
 
-use crate::buffer::Buffer;
-use crate::cuda;
-use crate::device::{DType, Real};
-use crate::sizes::elements;
-use crate::table::{Accum, Operand, Row, Signature, TRANSCENDENTAL, Table};
+pub(crate) mod cuda;
+
+use crate::core::buffer::Buffer;
+use crate::core::device::{DType, Real};
+use crate::core::sizes::elements;
+use crate::core::table::{Accum, Operand, Row, Signature, TRANSCENDENTAL, Table};
 use std::fmt;
 
 /// A softmax problem: `rows * inner` independent ones of `cols` numbers each, which lie `inner` apart.
@@ -91,7 +92,7 @@ pub static FWD: Table<SoftmaxSpec> = Table {
     accumulates: true,
     cases,
     joined: Vec::new(),
-    cuda: cuda::softmax::FWD,
+    cuda: crate::ops::softmax::cuda::FWD,
     rows: &[Row::cpu("naive", DType::F32, TRANSCENDENTAL, fwd::<f32>), Row::cpu("naive", DType::F64, TRANSCENDENTAL, fwd::<f64>)],
 };
 
@@ -108,6 +109,6 @@ pub static BWD: Table<SoftmaxSpec> = Table {
     accumulates: true,
     cases,
     joined: Vec::new(),
-    cuda: cuda::softmax::BWD,
+    cuda: crate::ops::softmax::cuda::BWD,
     rows: &[Row::cpu("naive", DType::F32, TRANSCENDENTAL, bwd::<f32>), Row::cpu("naive", DType::F64, TRANSCENDENTAL, bwd::<f64>)],
 };

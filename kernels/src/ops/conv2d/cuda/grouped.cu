@@ -6,7 +6,7 @@
 //              and the weights of a group lie in shared memory. The weight gradient has a block for four output channels and nine places
 //              of the kernel, whose pixels its threads share out.
 // Loses when:  groups fill the tiles of the implicit rung, where input too is shared between threads.
-#include "conv2d/operands.cuh"
+#include "conv2d/cuda/operands.cuh"
 #include "narrow.cuh"
 
 #define MEMORY_1(A, B) __shared__ NarrowMemory<1, A, B> memory

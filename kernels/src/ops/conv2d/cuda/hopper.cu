@@ -6,7 +6,7 @@
 // This rung:   the same operands, gathered into tiles that wgmma reads where they lie, and the next tile is gathered while it does
 //              (gathered.cuh). Bulk copies are of no use: what they copy must lie in tiles already, and rounded.
 // Loses when:  a group has less than a tile of channels, or there are fewer tiles of 128 x 256 than multiprocessors.
-#include "conv2d/operands.cuh"
+#include "conv2d/cuda/operands.cuh"
 #include "gathered.cuh"
 
 #define GATHERED_MEMORY(A, B)              \

@@ -7,7 +7,7 @@
 //              The weight gradient sums over all pixels: it is cut into parts, which are added in a fixed order.
 //              The input gradient of a strided convolution is a product for each residue of the stride, and multiplies no zeros.
 // Loses when:  groups are narrow: a tile is mostly empty.
-#include "conv2d/operands.cuh"
+#include "conv2d/cuda/operands.cuh"
 
 #define MEMORY_128(A, B) __shared__ ProductMemory<128, 128, 8, A, B> memory
 #define MEMORY_64(A, B) __shared__ ProductMemory<64, 64, 16, A, B> memory

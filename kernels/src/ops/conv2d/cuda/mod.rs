@@ -2,13 +2,13 @@
 
 mod winograd;
 
-use super::driver::Arg;
-use super::precision::Precision;
-use super::{BF16_ROUNDING, F16_ROUNDING, TF32_ROUNDING, hopper, launch, launch_each, launch_with, rounds_to};
-use crate::buffer::Buffer;
-use crate::conv2d::Conv2dSpec;
-use crate::device::DType;
-use crate::table::{Accum, Prepare, ROUNDING, Row, Tolerance};
+use crate::core::buffer::Buffer;
+use crate::core::device::DType;
+use crate::core::table::{Accum, Prepare, ROUNDING, Row, Tolerance};
+use crate::cuda::driver::Arg;
+use crate::cuda::precision::Precision;
+use crate::cuda::{BF16_ROUNDING, F16_ROUNDING, TF32_ROUNDING, hopper, launch, launch_each, launch_with, rounds_to};
+use crate::ops::conv2d::Conv2dSpec;
 use winograd::Tiles;
 
 /// A row of a product on tensor cores: taken where that rounding is asked for.
@@ -311,5 +311,5 @@ fn wgrad(s: &Conv2dSpec, inputs: &[&Buffer], outputs: &mut [&mut Buffer], accum:
     }
     let mut all = inputs[0].like(DType::F32, parts * s.weight_len()); // [parts, weight]
     launch_with(inputs[0], kernel, grid, [256, 1, 1], *shared, args((&mut all).into(), Accum::Write));
-    super::reduce::columns(&all, outputs[0], [parts, s.weight_len()], 1.0, accum);
+    crate::ops::reduce::cuda::columns(&all, outputs[0], [parts, s.weight_len()], 1.0, accum);
 }

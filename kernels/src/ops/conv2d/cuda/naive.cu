@@ -5,7 +5,7 @@
 //              weights, so for them it is also the rung that is used.
 // Loses when:  several output channels read the same input: each thread reads it again. The weight gradient has a block for each
 //              weight, and loses always.
-#include "conv2d/problem.cuh"
+#include "conv2d/cuda/problem.cuh"
 
 KERNEL conv_fwd_naive(Conv s, const float* x, const float* w, const float* bias, const float* residual, float* out, int relu) {
   int i = thread();

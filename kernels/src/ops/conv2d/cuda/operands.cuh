@@ -8,7 +8,7 @@
 // Pixels count through all images; channels are those of one group, and blockIdx.z counts groups. The input gradient of a strided
 // convolution falls apart into products of fewer places of the kernel, see Residue; a stride of 1 has one residue.
 #pragma once
-#include "conv2d/problem.cuh"
+#include "conv2d/cuda/problem.cuh"
 #include "product.cuh"
 
 // Far outside of any image, whatever is added to it once.

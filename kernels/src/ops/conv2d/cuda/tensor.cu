@@ -5,7 +5,7 @@
 // This rung:   the same operands: TF32 gathered by asynchronous copies of single numbers straight into shared memory (tensor.cuh), f16 and
 //              bf16 rounded on their way (half.cuh).
 // Loses when:  numbers must not be rounded (it runs only where `--precision` allows it), or groups are narrow.
-#include "conv2d/operands.cuh"
+#include "conv2d/cuda/operands.cuh"
 #include "half.cuh"
 
 #define TENSOR_MEMORY(A, B) __shared__ TensorMemory<A, B> memory

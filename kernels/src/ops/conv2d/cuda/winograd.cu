@@ -7,7 +7,7 @@
 //              the output's gradient are multiplied over all tiles, in parts that are added in a fixed order.
 // Loses when:  there are few channels (the transforms cost as much as they save), or the image is smaller than a few tiles.
 //              It rounds more: the factors of F(4x4) reach 8.
-#include "conv2d/problem.cuh"
+#include "conv2d/cuda/problem.cuh"
 #include "product.cuh"
 
 // What is convolved: fwd reads x, dgrad reads dout, with the weight turned around.

@@ -2,12 +2,12 @@
 //! weight gradient, the transpose of what forward does with the weight.
 
 use super::DEVICE;
-use crate::buffer::Buffer;
-use crate::conv2d::Conv2dSpec;
+use crate::core::buffer::Buffer;
+use crate::core::device::DType;
+use crate::core::table::Accum;
 use crate::cuda::driver::Arg;
 use crate::cuda::{args, launch, launch_each};
-use crate::device::DType;
-use crate::table::Accum;
+use crate::ops::conv2d::Conv2dSpec;
 
 /// Elements at most: the transformed images of 36 places are counted in `int`s.
 const MOST: usize = 1 << 31;

@@ -1,10 +1,10 @@
 //! What a direct convolution computes, and where its tiles read the input.
 
-use crate::buffer::Buffer;
-use crate::conv2d::Conv2dSpec;
-use crate::conv2d::gemm::{Residue, forward_taps, gather};
-use crate::conv2d::tile::{LONGEST, SHORTEST};
-use crate::device::DType;
+use crate::core::buffer::Buffer;
+use crate::core::device::DType;
+use crate::ops::conv2d::Conv2dSpec;
+use crate::ops::conv2d::im2col::{Residue, forward_taps, gather};
+use crate::ops::conv2d::microkernel::{LONGEST, SHORTEST};
 use crate::simd::{self, Kernel, Vector};
 use rayon::prelude::*;
 use std::ops::Range;

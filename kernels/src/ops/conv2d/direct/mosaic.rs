@@ -1,11 +1,11 @@
 //! How the parts of a strided input gradient become one.
 
-use crate::conv2d::Conv2dSpec;
+use crate::core::table::Accum;
+use crate::ops::conv2d::Conv2dSpec;
 use crate::simd::{Kernel, Vector};
-use crate::table::Accum;
 
 /// Puts a plane of `dx` together from the residues of its stride.
-pub(in crate::conv2d) struct Mosaic<'a> {
+pub(in crate::ops::conv2d) struct Mosaic<'a> {
     pub s: &'a Conv2dSpec,
     /// For each residue, row by row, its plane (null: zeros) and the length of its rows.
     pub parts: &'a [(*const f32, usize)],

@@ -9,18 +9,18 @@
 
 use super::frame::{Copy, Frame, Problem};
 use super::{MAX_PANEL, MIN_TASKS, SUMS};
-use crate::buffer::Buffer;
-use crate::conv2d::Conv2dSpec;
-use crate::conv2d::store::{Output, Store};
-use crate::conv2d::tile::{Fetch, Group, LONGEST, Pass, SHORTEST, group, many, panel};
-use crate::device::DType;
+use crate::core::buffer::Buffer;
+use crate::core::device::DType;
+use crate::core::table::Accum;
+use crate::core::threads::{Shared, pieces};
+use crate::ops::conv2d::Conv2dSpec;
+use crate::ops::conv2d::epilogue::{Output, Store};
+use crate::ops::conv2d::microkernel::{Fetch, Group, LONGEST, Pass, SHORTEST, group, many, panel};
 use crate::simd::{self, Vector};
-use crate::table::Accum;
-use crate::threads::{Shared, pieces};
 use rayon::prelude::*;
 use std::ops::Range;
 
-pub(in crate::conv2d) fn fits<V: Vector>(s: &Conv2dSpec) -> Result<(), &'static str> {
+pub(in crate::ops::conv2d) fn fits<V: Vector>(s: &Conv2dSpec) -> Result<(), &'static str> {
     let [kh, kw] = s.kernel;
     if s.groups != 1 {
         return Err("wants one group");
@@ -35,7 +35,7 @@ pub(in crate::conv2d) fn fits<V: Vector>(s: &Conv2dSpec) -> Result<(), &'static 
     Ok(())
 }
 
-pub(in crate::conv2d) fn wins(s: &Conv2dSpec) -> Result<(), &'static str> {
+pub(in crate::ops::conv2d) fn wins(s: &Conv2dSpec) -> Result<(), &'static str> {
     let [oh, ow] = s.out_hw();
     if s.oc < 16 {
         return Err("few output channels");
@@ -50,7 +50,7 @@ pub(in crate::conv2d) fn wins(s: &Conv2dSpec) -> Result<(), &'static str> {
 }
 
 /// Bytes of the copied images, and of the sums.
-pub(in crate::conv2d) fn scratch(s: &Conv2dSpec) -> usize {
+pub(in crate::ops::conv2d) fn scratch(s: &Conv2dSpec) -> usize {
     let copies = if s.padding == [0; 4] { 0 } else { s.in_len() };
     4 * (copies + s.weight_len().max(MIN_TASKS * SUMS / 4))
 }
@@ -179,7 +179,7 @@ impl Work<'_> {
     }
 }
 
-pub(in crate::conv2d) fn run<V: Vector>(s: &Conv2dSpec, inputs: &[&Buffer], outputs: &mut [&mut Buffer], accum: Accum) {
+pub(in crate::ops::conv2d) fn run<V: Vector>(s: &Conv2dSpec, inputs: &[&Buffer], outputs: &mut [&mut Buffer], accum: Accum) {
     let (dout, x) = (inputs[0].as_slice::<f32>(), inputs[1].as_slice::<f32>()); // dout [n,oc,oh,ow], x [n,c,h,w]
     let dw = outputs[0].as_mut_slice::<f32>(); // dw [oc,c,kh,kw]
     let p = Problem::forward(s);

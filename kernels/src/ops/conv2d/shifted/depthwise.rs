@@ -8,34 +8,34 @@
 //! Loses when:    never where it fits: a group of one channel has nothing else to share.
 //! Run:           CONVSCOPE_KERNEL=conv2d.fwd=depthwise_avx2
 
-use super::Conv2dSpec;
-use super::gemm::{Residue, residues};
-use crate::buffer::Buffer;
-use crate::device::DType;
+use crate::core::buffer::Buffer;
+use crate::core::device::DType;
+use crate::core::table::Accum;
+use crate::ops::conv2d::Conv2dSpec;
+use crate::ops::conv2d::im2col::{Residue, residues};
 use crate::simd::{self, Kernel, Vector};
-use crate::table::Accum;
 use rayon::prelude::*;
 
 /// Rows that are summed at a time, so that a weight is loaded once for all of them.
 const ROWS: usize = 4;
 /// Taps of a 3x3 kernel.
-pub(super) const TAPS: usize = 9;
+pub(in crate::ops::conv2d) const TAPS: usize = 9;
 /// Multiply-adds that are too few for a second thread.
 const FEW: usize = 1 << 17;
 /// Numbers behind a plane that a vector may read beyond its end.
-pub(super) const SLACK: usize = 16;
+pub(in crate::ops::conv2d) const SLACK: usize = 16;
 
-pub(super) fn fits(s: &Conv2dSpec) -> Result<(), &'static str> {
+pub(in crate::ops::conv2d) fn fits(s: &Conv2dSpec) -> Result<(), &'static str> {
     if s.c == s.groups { Ok(()) } else { Err("wants groups of one input channel") }
 }
 
 /// Bytes of the planes with their zeros, for one thread.
-pub(super) fn scratch(s: &Conv2dSpec) -> usize {
+pub(in crate::ops::conv2d) fn scratch(s: &Conv2dSpec) -> usize {
     4 * Padded::input(s).len().max(s.oc / s.groups * Padded::gradient(s, &residues(s)).len() + s.h * s.w)
 }
 
 /// How planes lie with zeros around them: one part for each residue of rows and columns modulo `stride`.
-pub(super) struct Padded {
+pub(in crate::ops::conv2d) struct Padded {
     /// Numbers of a row of a plane.
     w: usize,
     /// Zeros above and to the left; negative where pixels are left out.
@@ -171,10 +171,10 @@ unsafe fn split<V: Vector>(from: &[f32], to: &mut [f32], ends: [(usize, usize); 
 }
 
 /// A tap: where output (0, 0) finds its number, and its weight.
-pub(super) type Tap = (usize, f32);
+pub(in crate::ops::conv2d) type Tap = (usize, f32);
 
 /// `to[y, x] = start + plus[y, x] + sum over taps of weight * field[offset + y * pitch + x]`
-pub(super) struct Sums<'a> {
+pub(in crate::ops::conv2d) struct Sums<'a> {
     pub field: &'a [f32],
     pub pitch: usize,
     pub taps: &'a [Tap],
@@ -265,11 +265,11 @@ impl Sums<'_> {
 }
 
 /// Planes of so many outputs that a thread takes at least.
-pub(super) fn least(s: &Conv2dSpec, outputs: usize) -> usize {
+pub(in crate::ops::conv2d) fn least(s: &Conv2dSpec, outputs: usize) -> usize {
     (FEW / (outputs * s.kernel[0] * s.kernel[1]).max(1)).max(1)
 }
 
-pub(super) fn fwd<V: Vector>(s: &Conv2dSpec, inputs: &[&Buffer], outputs: &mut [&mut Buffer], _: Accum) {
+pub(in crate::ops::conv2d) fn fwd<V: Vector>(s: &Conv2dSpec, inputs: &[&Buffer], outputs: &mut [&mut Buffer], _: Accum) {
     simd::require::<V>();
     let (x, w) = (inputs[0].as_slice(), inputs[1].as_slice()); // x [n,c,h,w], w [oc,1,kh,kw]
     let (bias, residual) = s.bias_and_residual(inputs); // bias [oc], residual [n,oc,oh,ow]
@@ -329,7 +329,7 @@ impl Kernel for Forward<'_> {
 }
 
 /// Where output (0, 0) finds the number of each tap.
-pub(super) fn offsets(s: &Conv2dSpec) -> Vec<usize> {
+pub(in crate::ops::conv2d) fn offsets(s: &Conv2dSpec) -> Vec<usize> {
     let padded = Padded::input(s);
     let [kh, kw] = s.kernel;
     (0..kh * kw).map(|k| padded.offset([k / kw * s.dilation[0], k % kw * s.dilation[1]])).collect()

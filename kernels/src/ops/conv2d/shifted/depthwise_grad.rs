@@ -4,16 +4,16 @@
 //!           dw[oc, tap] (+)= sum over images and pixels of dout[oc] * x[c] shifted by the tap
 //! Run:           CONVSCOPE_KERNEL=conv2d.dgrad=depthwise_avx2,conv2d.wgrad=depthwise_avx2
 
-use super::Conv2dSpec;
 use super::depthwise::{Padded, SLACK, Sums, TAPS, Tap, least, offsets};
-use super::gemm::{Residue, residues};
-use crate::buffer::Buffer;
-use crate::device::DType;
+use crate::core::buffer::Buffer;
+use crate::core::device::DType;
+use crate::core::table::Accum;
+use crate::ops::conv2d::Conv2dSpec;
+use crate::ops::conv2d::im2col::{Residue, residues};
 use crate::simd::{self, Kernel, Vector};
-use crate::table::Accum;
 use rayon::prelude::*;
 
-pub(super) fn dgrad<V: Vector>(s: &Conv2dSpec, inputs: &[&Buffer], outputs: &mut [&mut Buffer], accum: Accum) {
+pub(in crate::ops::conv2d) fn dgrad<V: Vector>(s: &Conv2dSpec, inputs: &[&Buffer], outputs: &mut [&mut Buffer], accum: Accum) {
     simd::require::<V>();
     let (dout, w) = (inputs[0].as_slice(), inputs[1].as_slice()); // dout [n,oc,oh,ow], w [oc,1,kh,kw]
     let (residues, plane) = (residues(s), s.h * s.w);
@@ -122,7 +122,7 @@ unsafe fn weave<V: Vector>(s: &Conv2dSpec, residues: &[Residue], apart: &[f32], 
     }
 }
 
-pub(super) fn wgrad<V: Vector>(s: &Conv2dSpec, inputs: &[&Buffer], outputs: &mut [&mut Buffer], accum: Accum) {
+pub(in crate::ops::conv2d) fn wgrad<V: Vector>(s: &Conv2dSpec, inputs: &[&Buffer], outputs: &mut [&mut Buffer], accum: Accum) {
     simd::require::<V>();
     let (dout, x) = (inputs[0].as_slice(), inputs[1].as_slice()); // dout [n,oc,oh,ow], x [n,c,h,w]
     let (padded, offsets) = (Padded::input(s), offsets(s));

@@ -11,20 +11,20 @@
 //! Loses when:    groups fill the lanes of the direct rung, and their planes no longer stay in cache.
 //! Run:           CONVSCOPE_KERNEL=conv2d.fwd=grouped_avx2
 
-use super::Conv2dSpec;
 use super::depthwise::{Padded, SLACK, least, offsets};
-use super::gemm::residues;
-use super::tile::many;
-use crate::buffer::Buffer;
-use crate::device::DType;
+use crate::core::buffer::Buffer;
+use crate::core::device::DType;
+use crate::core::table::Accum;
+use crate::ops::conv2d::Conv2dSpec;
+use crate::ops::conv2d::im2col::residues;
+use crate::ops::conv2d::microkernel::many;
 use crate::simd::{self, Kernel, Vector};
-use crate::table::Accum;
 use rayon::prelude::*;
 
 /// Output channels that are summed at a time.
-pub(super) const CHANNELS: usize = 4;
+pub(in crate::ops::conv2d) const CHANNELS: usize = 4;
 
-pub(super) fn fits(s: &Conv2dSpec) -> Result<(), &'static str> {
+pub(in crate::ops::conv2d) fn fits(s: &Conv2dSpec) -> Result<(), &'static str> {
     if s.groups > 1 { Ok(()) } else { Err("wants several groups") }
 }
 
@@ -35,16 +35,16 @@ fn narrow(channels: usize) -> Result<(), &'static str> {
     if channels < FULL { Ok(()) } else { Err("groups that fill the lanes of products") }
 }
 
-pub(super) fn wins(s: &Conv2dSpec) -> Result<(), &'static str> {
+pub(in crate::ops::conv2d) fn wins(s: &Conv2dSpec) -> Result<(), &'static str> {
     narrow(s.oc / s.groups)
 }
 
-pub(super) fn wins_dgrad(s: &Conv2dSpec) -> Result<(), &'static str> {
+pub(in crate::ops::conv2d) fn wins_dgrad(s: &Conv2dSpec) -> Result<(), &'static str> {
     narrow(s.c / s.groups)
 }
 
 /// Bytes of the planes of a group with their zeros and of the sums, for one thread.
-pub(super) fn scratch(s: &Conv2dSpec) -> usize {
+pub(in crate::ops::conv2d) fn scratch(s: &Conv2dSpec) -> usize {
     let (input, gradient) = (Padded::input(s), Padded::gradient(s, &residues(s)));
     let [cg, og] = [s.c / s.groups, s.oc / s.groups];
     let sums = CHANNELS * (input.len() + gradient.len() * s.stride[0] * s.stride[1]);
@@ -52,23 +52,23 @@ pub(super) fn scratch(s: &Conv2dSpec) -> usize {
 }
 
 /// From the first pixel to the last of a plane whose rows are `pitch` apart.
-pub(super) fn flat([rows, columns]: [usize; 2], pitch: usize) -> usize {
+pub(in crate::ops::conv2d) fn flat([rows, columns]: [usize; 2], pitch: usize) -> usize {
     rows.saturating_sub(1) * pitch + columns
 }
 
 /// Room for so many sums: whole vectors, wherever one begins.
-pub(super) fn room(len: usize) -> usize {
+pub(in crate::ops::conv2d) fn room(len: usize) -> usize {
     len.next_multiple_of(16) + SLACK
 }
 
 /// A product of each sum: where pixel 0 finds its number, and where the first output channel finds its weight.
-pub(super) struct Step {
+pub(in crate::ops::conv2d) struct Step {
     pub seen: usize,
     pub weight: usize,
 }
 
 /// `sums[i][p] = start[i] + sum over steps of w[weight + i * apart] * field[seen + p]` for `len` pixels of some output channels.
-pub(super) struct Sums<'a> {
+pub(in crate::ops::conv2d) struct Sums<'a> {
     pub field: &'a [f32],
     pub steps: &'a [Step],
     pub w: &'a [f32],
@@ -159,7 +159,7 @@ impl Sums<'_> {
 }
 
 /// Takes the rows of a plane from between its zeros: `to[y, x] = from[y * pitch + x] + plus[y, x]`.
-pub(super) struct Rows<'a> {
+pub(in crate::ops::conv2d) struct Rows<'a> {
     pub from: &'a [f32],
     pub pitch: usize,
     /// Rows and columns.
@@ -200,7 +200,7 @@ impl Rows<'_> {
     }
 }
 
-pub(super) fn fwd<V: Vector>(s: &Conv2dSpec, inputs: &[&Buffer], outputs: &mut [&mut Buffer], _: Accum) {
+pub(in crate::ops::conv2d) fn fwd<V: Vector>(s: &Conv2dSpec, inputs: &[&Buffer], outputs: &mut [&mut Buffer], _: Accum) {
     simd::require::<V>();
     let (x, w) = (inputs[0].as_slice(), inputs[1].as_slice()); // x [n,c,h,w], w [oc,c/g,kh,kw]
     let (bias, residual) = s.bias_and_residual(inputs); // bias [oc], residual [n,oc,oh,ow]

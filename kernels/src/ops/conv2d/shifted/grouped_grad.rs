@@ -5,18 +5,18 @@
 //!           dw[oc, c, tap] (+)= sum over images and pixels of dout[oc] * x[c] shifted by the tap
 //! Run:           CONVSCOPE_KERNEL=conv2d.dgrad=grouped_avx2,conv2d.wgrad=grouped_avx2
 
-use super::Conv2dSpec;
 use super::depthwise::{Padded, least, offsets};
-use super::direct::mosaic::Mosaic;
-use super::gemm::{Residue, residues};
 use super::grouped::{CHANNELS, Rows, Step, Sums, flat, room};
-use crate::buffer::Buffer;
-use crate::device::DType;
+use crate::core::buffer::Buffer;
+use crate::core::device::DType;
+use crate::core::table::Accum;
+use crate::ops::conv2d::Conv2dSpec;
+use crate::ops::conv2d::direct::mosaic::Mosaic;
+use crate::ops::conv2d::im2col::{Residue, residues};
 use crate::simd::{self, Kernel, Vector};
-use crate::table::Accum;
 use rayon::prelude::*;
 
-pub(super) fn dgrad<V: Vector>(s: &Conv2dSpec, inputs: &[&Buffer], outputs: &mut [&mut Buffer], accum: Accum) {
+pub(in crate::ops::conv2d) fn dgrad<V: Vector>(s: &Conv2dSpec, inputs: &[&Buffer], outputs: &mut [&mut Buffer], accum: Accum) {
     simd::require::<V>();
     let (dout, w) = (inputs[0].as_slice(), inputs[1].as_slice()); // dout [n,oc,oh,ow], w [oc,c/g,kh,kw]
     let residues = residues(s);
@@ -105,7 +105,7 @@ const TAPS: usize = 3;
 /// Numbers of some images' planes of a group that stay in L2.
 const CACHED: usize = 1 << 16;
 
-pub(super) fn wgrad<V: Vector>(s: &Conv2dSpec, inputs: &[&Buffer], outputs: &mut [&mut Buffer], accum: Accum) {
+pub(in crate::ops::conv2d) fn wgrad<V: Vector>(s: &Conv2dSpec, inputs: &[&Buffer], outputs: &mut [&mut Buffer], accum: Accum) {
     simd::require::<V>();
     let (dout, x) = (inputs[0].as_slice(), inputs[1].as_slice()); // dout [n,oc,oh,ow], x [n,c,h,w]
     let (padded, offsets) = (Padded::input(s), offsets(s));

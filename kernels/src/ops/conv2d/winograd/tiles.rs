@@ -2,14 +2,14 @@
 
 use super::Problem;
 use super::transform::{Patch, two_axes};
-use crate::buffer::Buffer;
-use crate::device::DType;
+use crate::core::buffer::Buffer;
+use crate::core::device::DType;
 use crate::simd::{Kernel, Vector};
 use std::marker::PhantomData;
 use std::ops::Range;
 
 /// Tiles of one row of tiles within a block.
-pub(in crate::conv2d) struct Segment {
+pub(in crate::ops::conv2d) struct Segment {
     pub image: usize,
     pub ty: usize,
     pub tx: usize,
@@ -19,7 +19,7 @@ pub(in crate::conv2d) struct Segment {
 }
 
 /// Some tiles, of the images' rows of tiles in order.
-pub(in crate::conv2d) struct Block {
+pub(in crate::ops::conv2d) struct Block {
     pub segments: Vec<Segment>,
     pub tiles: usize,
 }
@@ -42,7 +42,7 @@ impl Block {
 const TURNED: usize = 512;
 
 /// The transformed patches of a vector of channels of a block, one channel a lane: patches of `P x P` whose corners lie `M` apart.
-pub(in crate::conv2d) struct Transformed<'a, X, const M: usize, const P: usize, const A: usize> {
+pub(in crate::ops::conv2d) struct Transformed<'a, X, const M: usize, const P: usize, const A: usize> {
     pub p: &'a Problem,
     pub x: &'a [f32],
     pub block: &'a Block,

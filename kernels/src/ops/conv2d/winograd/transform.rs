@@ -4,7 +4,7 @@ use crate::simd::Vector;
 use std::marker::PhantomData;
 
 /// The transforms along one axis: `m` outputs from `a = m + 2` inputs and 3 kernel elements.
-pub(in crate::conv2d) trait Transform<const M: usize, const A: usize>: Sync + 'static {
+pub(in crate::ops::conv2d) trait Transform<const M: usize, const A: usize>: Sync + 'static {
     /// `G g`
     ///
     /// # Safety
@@ -33,7 +33,7 @@ pub(in crate::conv2d) trait Transform<const M: usize, const A: usize>: Sync + 's
 }
 
 /// F(2,3), from the points 0, 1, -1, infinity.
-pub(in crate::conv2d) struct F2;
+pub(in crate::ops::conv2d) struct F2;
 
 impl Transform<2, 4> for F2 {
     #[inline(always)]
@@ -72,7 +72,7 @@ impl Transform<2, 4> for F2 {
 }
 
 /// F(4,3), from the points 0, 1, -1, 2, -2, infinity.
-pub(in crate::conv2d) struct F4;
+pub(in crate::ops::conv2d) struct F4;
 
 impl Transform<4, 6> for F4 {
     #[inline(always)]
@@ -137,14 +137,14 @@ impl Transform<4, 6> for F4 {
 }
 
 /// A transform of patches of `P x P` to `A x A`.
-pub(in crate::conv2d) trait Patch<const P: usize, const A: usize>: Sync + 'static {
+pub(in crate::ops::conv2d) trait Patch<const P: usize, const A: usize>: Sync + 'static {
     /// # Safety
     /// As [`Vector`].
     unsafe fn along<V: Vector>(d: [V; P]) -> [V; A];
 }
 
 /// What the input of a convolution goes through.
-pub(in crate::conv2d) struct Input<T, const M: usize>(PhantomData<T>);
+pub(in crate::ops::conv2d) struct Input<T, const M: usize>(PhantomData<T>);
 
 impl<T: Transform<M, A>, const M: usize, const A: usize> Patch<A, A> for Input<T, M> {
     #[inline(always)]
@@ -155,7 +155,7 @@ impl<T: Transform<M, A>, const M: usize, const A: usize> Patch<A, A> for Input<T
 }
 
 /// What the gradient of its output goes through.
-pub(in crate::conv2d) struct Spread<T>(PhantomData<T>);
+pub(in crate::ops::conv2d) struct Spread<T>(PhantomData<T>);
 
 impl<T: Transform<M, A>, const M: usize, const A: usize> Patch<M, A> for Spread<T> {
     #[inline(always)]
@@ -184,4 +184,4 @@ macro_rules! two_axes {
     };
 }
 
-pub(in crate::conv2d) use two_axes;
+pub(in crate::ops::conv2d) use two_axes;

@@ -10,13 +10,13 @@
 use super::Problem;
 use super::tiles::{Block, Transformed};
 use super::transform::{Input, Patch, Spread, Transform, two_axes};
-use crate::buffer::Buffer;
-use crate::conv2d::Conv2dSpec;
-use crate::device::DType;
-use crate::gemm::tile::{Finish, Tile, WIDTH};
+use crate::core::buffer::Buffer;
+use crate::core::device::DType;
+use crate::core::table::Accum;
+use crate::core::threads::{Shared, pieces};
+use crate::ops::conv2d::Conv2dSpec;
+use crate::ops::gemm::microkernel::{Finish, Tile, WIDTH};
 use crate::simd::{self, Kernel, Vector};
-use crate::table::Accum;
-use crate::threads::{Shared, pieces};
 use rayon::prelude::*;
 use std::marker::PhantomData;
 use std::ops::Range;
@@ -59,7 +59,7 @@ fn cut<const M: usize, const A: usize>(s: &Conv2dSpec) -> Cut {
 }
 
 /// Whether channels and tiles are many enough.
-pub(in crate::conv2d) fn wins<const M: usize>(s: &Conv2dSpec) -> Result<(), &'static str> {
+pub(in crate::ops::conv2d) fn wins<const M: usize>(s: &Conv2dSpec) -> Result<(), &'static str> {
     let least = s.c.min(s.oc);
     if least < 16 {
         return Err("few channels: the transforms cost more than they save");
@@ -69,7 +69,7 @@ pub(in crate::conv2d) fn wins<const M: usize>(s: &Conv2dSpec) -> Result<(), &'st
 }
 
 /// Bytes of the transformed operands and of the products.
-pub(in crate::conv2d) fn scratch<const M: usize, const A: usize>(s: &Conv2dSpec) -> usize {
+pub(in crate::ops::conv2d) fn scratch<const M: usize, const A: usize>(s: &Conv2dSpec) -> usize {
     let (Cut { parts, rows }, p) = (cut::<M, A>(s), Problem::forward(s));
     let (threads, tiles) = (rayon::current_num_threads(), rows * p.tiles(M)[1]);
     let operands = (s.c + s.oc) * tiles.min(p.count(M)) * parts.min(threads);
@@ -220,7 +220,7 @@ fn multiply<V: Vector>(points: usize, [a, b]: [&Panels; 2], [ocs, cs]: [Range<us
     }
 }
 
-pub(in crate::conv2d) fn run<V: Vector, T: Transform<M, A>, const M: usize, const A: usize>(
+pub(in crate::ops::conv2d) fn run<V: Vector, T: Transform<M, A>, const M: usize, const A: usize>(
     s: &Conv2dSpec,
     inputs: &[&Buffer],
     outputs: &mut [&mut Buffer],

@@ -12,7 +12,7 @@ use crate::cli::context::Context;
 use crate::cli::error::CliError;
 use crate::cli::output::print;
 use crate::cli::session::progress;
-use convscope_kernels::{Device, cuda, peak};
+use convscope_kernels::{Device, peak};
 use convscope_models::families;
 use convscope_models::files::Pending;
 use convscope_models::network::{Network, NetworkError};
@@ -45,7 +45,7 @@ impl Run for BenchKernelsArgs {
 
         let bar = progress(problems.len() as u64, "bench", common.quiet);
         let device = context.device.device;
-        let peak = if device == Device::Cpu { peak::measure() } else { cuda::peak::measure(device)? };
+        let peak = if device == Device::Cpu { peak::measure() } else { convscope_kernels::peak_cuda::measure(device)? };
         let tell = |text: String| if common.json || options.csv { Ok(()) } else { bar.suspend(|| print(text)) };
         tell(format!("{}\n* marks the dispatcher's pick; GFLOP/s count the direct algorithm\n", report::machine(&peak)))?;
         let mut measured = Vec::new();

@@ -1,13 +1,14 @@
 //! The problems: what each layer of a network asks of the kernel tables, forward and backward.
 
 use crate::cli::error::CliError;
-use convscope_kernels::bench::{AnyProblem, Problem, Sample, sample};
+use convscope_kernels::bench::{AnyProblem, Problem, Sample};
 use convscope_kernels::conv2d::{self, Conv2dSpec};
 use convscope_kernels::gemm::{Bias, GEMM, GemmSpec};
 use convscope_kernels::norm::{self, NormSpec, TrainSpec};
 use convscope_kernels::pointwise::{self, Binary, BinarySpec, DropoutSpec, ReluRule, Unary, UnarySpec};
 use convscope_kernels::pool::{self, PoolSpec, Windows};
 use convscope_kernels::reduce::{self, ReduceSpec};
+use convscope_kernels::sample;
 use convscope_kernels::softmax::{self, SoftmaxSpec};
 use convscope_kernels::table::Table;
 use convscope_models::model::windows;

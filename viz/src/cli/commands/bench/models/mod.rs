@@ -80,7 +80,7 @@ impl Run for BenchModelsArgs {
             }
         }
         // Last, for what it allocates stays in the pool.
-        let peak = if device == Device::Cpu { peak::measure() } else { cuda::peak::measure(device)? };
+        let peak = if device == Device::Cpu { peak::measure() } else { convscope_kernels::peak_cuda::measure(device)? };
         bar.finish_and_clear();
         if common.json {
             print(format!("{:#}", json!(rows.iter().map(|row| row.fields(&peak)).collect::<Vec<_>>())))
