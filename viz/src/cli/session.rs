@@ -1,4 +1,4 @@
-//! From what was typed to a network, its weights, its classes and an image.
+//! From what was typed to a network, its weights, its classes and a photo: a thin layer over [`convscope_models`] and [`Photo`].
 
 use super::args::{Common, ImageArgs};
 use super::context::Context;
@@ -48,8 +48,11 @@ fn classes(common: &Common) -> Result<(Option<usize>, Option<Vec<String>>), CliE
     Ok((Some(names.len()), Some(names)))
 }
 
-/// The network that was named (without one, or as `builtin`, the trained one within the program), or the one that the weights' file describes or its tensor names fit; with the weights that were
-/// given. A file that describes the network that was named also tells its classes and how photos are prepared.
+/// The network of a command, with the weights that were given:
+///
+/// 1. `-m NAME`: that network. A file of weights that describes it also tells its classes and how photos are prepared.
+/// 2. Weights only: the network that the file describes, or the known one whose tensors it has.
+/// 3. Neither, or `-m builtin`: the bundled network.
 pub fn network_and_weights(common: &Common) -> Result<(Network, Option<Source>), CliError> {
     let name = common.model.as_ref().filter(|name| *name != builtin::NAME);
     let weights = common.weights.as_deref().or(name.is_none().then_some(builtin::NAME));
