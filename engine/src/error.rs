@@ -18,6 +18,14 @@ pub enum Error {
         /// Shapes of all inputs.
         shapes: Vec<Shape>,
     },
+    /// An operation computes a gradient that does not go with its input.
+    #[error("the gradient is {got}, the input is {want}, or of another type")]
+    Gradient {
+        /// Computed.
+        got: Shape,
+        /// Shape of the input.
+        want: Shape,
+    },
     /// A kernel table refused.
     #[error(transparent)]
     Kernel(#[from] convscope_kernels::Error),

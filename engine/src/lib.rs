@@ -4,6 +4,7 @@
 
 pub mod error;
 pub mod gradcheck;
+pub mod operation;
 pub mod ops;
 pub mod optim;
 pub mod shape;
@@ -14,6 +15,7 @@ pub mod trace;
 pub use convscope_kernels as kernels;
 pub use convscope_kernels::pointwise::{ReluRule, Unary};
 pub use error::{Error, Result};
+pub use operation::Rules;
 pub use shape::Shape;
-pub use tape::{Grads, Rules, Tape, Var};
+pub use tape::{Grads, Tape, Var};
 pub use tensor::Tensor;

@@ -5,10 +5,9 @@
 //! `tape.get("layer3.0.conv2")`, and Grad-CAM is that value together with `grads.get("layer3.0.conv2")`.
 
 use crate::error::{Error, Result};
-use crate::ops::{Exec, Op, Sink, Step};
+use crate::operation::{Backward, Bound, Exec, Forward, Operation, Recorded, Rules};
 use crate::shape::Shape;
 use crate::tensor::Tensor;
-use convscope_kernels::pointwise::ReluRule;
 use convscope_kernels::{Buffer, Call, DType, Device};
 use std::sync::Arc;
 
@@ -27,7 +26,7 @@ impl Var {
 #[derive(Clone, Debug)]
 pub struct Node {
     /// What was done; `None` for a leaf (an image, a weight).
-    pub op: Option<Op>,
+    op: Option<Arc<dyn Recorded>>,
     /// To what.
     pub inputs: Vec<Var>,
     /// Name: the layer's, for the nodes of a network.
@@ -43,6 +42,16 @@ pub struct Node {
 }
 
 impl Node {
+    /// Name of the operation; `None` for a leaf (an image, a weight).
+    pub fn operation(&self) -> Option<&'static str> {
+        self.op.as_ref().map(|op| op.name())
+    }
+
+    /// Settings of the operation in a few characters; empty for a leaf.
+    pub fn settings(&self) -> String {
+        self.op.as_ref().map(|op| op.settings()).unwrap_or_default()
+    }
+
     /// The value, unless it was released.
     pub fn value(&self) -> Option<&Tensor> {
         self.value.as_ref()
@@ -52,13 +61,6 @@ impl Node {
     pub fn kept_bytes(&self) -> usize {
         self.value.iter().chain(&self.saved).map(|t| t.len() * t.dtype().size()).sum()
     }
-}
-
-/// What a backward pass does differently.
-#[derive(Clone, Debug, Default)]
-pub struct Rules {
-    /// The rule of ReLU and ReLU6.
-    pub relu: ReluRule,
 }
 
 /// A recording of a computation.
@@ -132,25 +134,25 @@ impl Tape {
     }
 
     /// Computes and records an operation. The methods of each file in `ops/` are shorthands for this.
-    pub fn apply(&mut self, op: Op, inputs: &[Var]) -> Result<Var> {
+    pub fn apply<O: Operation>(&mut self, op: O, inputs: &[Var]) -> Result<Var> {
         let xs = inputs.iter().map(|v| self.value_here(*v)).collect::<Result<Vec<_>>>()?;
         let xs: Vec<&Tensor> = xs.iter().collect();
         let shapes: Vec<&Shape> = xs.iter().map(|x| x.shape()).collect();
-        let rule = op.rule();
-        let shape = rule.infer(&shapes).map_err(|reason| Error::Shapes {
-            op: rule.name(),
-            reason,
-            shapes: shapes.into_iter().cloned().collect(),
-        })?;
-        let mut exec = Exec::default();
-        let output = rule.forward(&mut exec, &xs, &shape)?;
-        let label = format!("{}{}", rule.name(), self.nodes.len());
+        let refuse = |reason| Error::Shapes { op: op.name(), reason, shapes: shapes.iter().map(|s| (*s).clone()).collect() };
+        let (shape, spec) = op.infer(&shapes).map_err(refuse)?;
+        let mut forward = Forward { xs: &xs, shape: &shape, exec: Exec::default() };
+        let output = op.forward(&spec, &mut forward)?;
+        let forward = forward.exec.calls;
+        if *output.value.shape() != shape {
+            return Err(refuse(format!("computes {}, not the shape {shape} that it infers", output.value.shape())));
+        }
+        let label = format!("{}{}", op.name(), self.nodes.len());
         Ok(self.push(Node {
-            op: Some(op),
+            op: Some(Arc::new(Bound { op, spec })),
             inputs: inputs.to_vec(),
             label,
             shape,
-            forward: exec.calls,
+            forward,
             backward: Vec::new(),
             value: Some(output.value),
             saved: output.saved,
@@ -218,18 +220,27 @@ impl Tape {
         for i in (0..=from.0).rev() {
             let node = &self.nodes[i];
             let Some(op) = &node.op else { continue };
-            let want: Vec<bool> = node.inputs.iter().map(|v| need[v.0]).collect();
-            if !want.contains(&true) {
+            let targets: Vec<Option<usize>> = node.inputs.iter().map(|v| need[v.0].then_some(v.0)).collect();
+            if targets.iter().all(Option::is_none) {
                 continue;
             }
             let dout = if wants.contains(&Var(i)) { grads[i].clone() } else { grads[i].take() };
             let Some(dout) = dout else { continue };
             let dout = Tensor::new(node.shape.clone(), dout)?;
             let xs = node.inputs.iter().map(|v| self.value_here(*v)).collect::<Result<Vec<_>>>()?;
-            let step = Step { xs: xs.iter().collect(), out: self.value(Var(i))?, saved: &node.saved, dout: &dout, rules };
-            let mut exec = Exec::default();
-            op.rule().backward(&mut exec, &step, &mut Sink { grads: &mut grads, inputs: &node.inputs, want: &want })?;
-            self.nodes[i].backward = exec.calls;
+            let mut backward = Backward {
+                xs: &xs.iter().collect::<Vec<_>>(),
+                out: self.value(Var(i))?,
+                saved: &node.saved,
+                dout: &dout,
+                rules,
+                exec: Exec::default(),
+                grads: &mut grads,
+                targets: &targets,
+                device: self.device,
+            };
+            op.backward(&mut backward)?;
+            self.nodes[i].backward = backward.exec.calls;
         }
         let entries = wants
             .iter()

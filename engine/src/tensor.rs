@@ -120,6 +120,49 @@ impl Tensor {
         self.data.as_slice()
     }
 
+    /// The elements of an f32 or f64 tensor, widened to f64.
+    ///
+    /// # Panics
+    /// If the tensor is of another type.
+    pub fn to_f64(&self) -> Vec<f64> {
+        self.cast(DType::F64).f64().to_vec()
+    }
+
+    /// The one number of a tensor of length 1, such as a loss.
+    ///
+    /// # Errors
+    /// If there are more or fewer.
+    pub fn item(&self) -> Result<f64> {
+        match self.to_f64()[..] {
+            [value] => Ok(value),
+            _ => Err(Error::Length { len: 1, shape: self.shape.clone() }),
+        }
+    }
+
+    /// `f` of each element, computed in f64 and rounded to the tensor's type. A plain loop on the host.
+    ///
+    /// # Errors
+    /// If the tensor is not of a real type.
+    pub fn map(&self, f: impl Fn(f64) -> f64) -> Result<Self> {
+        self.computed(self.to_f64().into_iter().map(f).collect())
+    }
+
+    /// `f` of each pair of elements of two tensors of one length, as [`Tensor::map`].
+    ///
+    /// # Errors
+    /// If the lengths differ.
+    pub fn zip(&self, other: &Self, f: impl Fn(f64, f64) -> f64) -> Result<Self> {
+        if self.len() != other.len() {
+            return Err(Error::Length { len: other.len(), shape: self.shape.clone() });
+        }
+        self.computed(self.to_f64().into_iter().zip(other.to_f64()).map(|(x, y)| f(x, y)).collect())
+    }
+
+    /// A tensor of this shape and type.
+    fn computed(&self, values: Vec<f64>) -> Result<Self> {
+        Ok(Self::from_slice(self.shape.clone(), &values)?.cast(self.dtype()))
+    }
+
     /// The same data under another shape of as many elements.
     pub fn reshape(&self, shape: impl Into<Shape>) -> Result<Self> {
         Self::new(shape, self.data.clone())
