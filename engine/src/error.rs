@@ -37,6 +37,9 @@ pub enum Error {
         /// Shape asked for.
         shape: Shape,
     },
+    /// A node of another tape, or of a later state of this one.
+    #[error("node {0} is of another tape")]
+    OtherTape(usize),
     /// No node has this label.
     #[error("the tape has no node called {0:?}")]
     UnknownLabel(String),

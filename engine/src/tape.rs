@@ -10,15 +10,19 @@ use crate::shape::Shape;
 use crate::tensor::Tensor;
 use convscope_kernels::{Buffer, Call, DType, Device};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
-/// A node of a tape, by its position.
+/// A node of one tape, by its index. On another tape it is an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Var(pub(crate) usize);
+pub struct Var {
+    tape: u64,
+    index: usize,
+}
 
 impl Var {
-    /// Position on the tape.
+    /// Index on the tape.
     pub fn index(self) -> usize {
-        self.0
+        self.index
     }
 }
 
@@ -66,6 +70,8 @@ impl Node {
 /// A recording of a computation.
 #[derive(Debug)]
 pub struct Tape {
+    /// Differs between tapes, except between a tape and its casts.
+    id: u64,
     nodes: Vec<Node>,
     releasing: bool,
     device: Device,
@@ -73,7 +79,8 @@ pub struct Tape {
 
 impl Default for Tape {
     fn default() -> Self {
-        Tape { nodes: Vec::new(), releasing: false, device: Device::Cpu }
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        Tape { id: NEXT.fetch_add(1, Ordering::Relaxed), nodes: Vec::new(), releasing: false, device: Device::Cpu }
     }
 }
 
@@ -96,6 +103,16 @@ impl Tape {
     /// Where operations run.
     pub fn device(&self) -> Device {
         self.device
+    }
+
+    fn var(&self, index: usize) -> Var {
+        Var { tape: self.id, index }
+    }
+
+    /// Index of a node of this tape.
+    fn index(&self, var: Var) -> Result<usize> {
+        let here = var.tape == self.id && var.index < self.nodes.len();
+        here.then_some(var.index).ok_or(Error::OtherTape(var.index))
     }
 
     fn value_here(&self, var: Var) -> Result<Tensor> {
@@ -161,23 +178,25 @@ impl Tape {
 
     fn push(&mut self, node: Node) -> Var {
         self.nodes.push(node);
-        Var(self.nodes.len() - 1)
+        self.var(self.nodes.len() - 1)
     }
 
     /// Names a node.
-    pub fn label(&mut self, var: Var, label: impl Into<String>) {
-        self.nodes[var.0].label = label.into();
+    pub fn label(&mut self, var: Var, label: impl Into<String>) -> Result<()> {
+        let index = self.index(var)?;
+        self.nodes[index].label = label.into();
+        Ok(())
     }
 
     /// The node of this label (the last one, if several have it).
     pub fn find(&self, label: &str) -> Result<Var> {
         let at = self.nodes.iter().rposition(|n| n.label == label);
-        at.map(Var).ok_or_else(|| Error::UnknownLabel(label.to_string()))
+        at.map(|i| self.var(i)).ok_or_else(|| Error::UnknownLabel(label.to_string()))
     }
 
     /// The value of a node.
     pub fn value(&self, var: Var) -> Result<&Tensor> {
-        let node = &self.nodes[var.0];
+        let node = &self.nodes[self.index(var)?];
         node.value.as_ref().ok_or_else(|| Error::Released(node.label.clone()))
     }
 
@@ -187,50 +206,56 @@ impl Tape {
     }
 
     /// What an operation saved beside its value: batch-norm in training mode its batch mean and variance, `[c]` each.
-    pub fn saved(&self, var: Var) -> &[Tensor] {
-        &self.nodes[var.0].saved
+    pub fn saved(&self, var: Var) -> Result<&[Tensor]> {
+        Ok(&self.nodes[self.index(var)?].saved)
     }
 
     /// Gives up a value on an inference tape; on others does nothing.
-    pub fn release(&mut self, var: Var) {
+    pub fn release(&mut self, var: Var) -> Result<()> {
+        let index = self.index(var)?;
         if self.releasing {
-            let node = &mut self.nodes[var.0];
+            let node = &mut self.nodes[index];
             node.value = None;
             node.saved.clear();
         }
+        Ok(())
     }
 
     /// Gradients of `from` with respect to `wants`, which may be any nodes: images, weights, feature maps.
     ///
     /// `upstream` is the gradient to start with, ones if `None`. Nothing is computed that no wanted node needs.
     pub fn backward(&mut self, from: Var, upstream: Option<Tensor>, wants: &[Var], rules: &Rules) -> Result<Grads> {
+        let last = self.index(from)?;
+        let shape = &self.nodes[last].shape;
         let start = match upstream {
-            Some(t) if t.shape() != &self.nodes[from.0].shape => {
-                return Err(Error::Upstream { got: t.shape().clone(), want: self.nodes[from.0].shape.clone() });
-            }
+            Some(t) if t.shape() != shape => return Err(Error::Upstream { got: t.shape().clone(), want: shape.clone() }),
             Some(t) => t,
-            None => Tensor::full(self.nodes[from.0].shape.clone(), self.value(from)?.dtype(), 1.0),
+            None => Tensor::full(shape.clone(), self.value(from)?.dtype(), 1.0),
         };
-        let mut need = vec![false; from.0 + 1];
-        for i in 0..=from.0 {
-            need[i] = wants.contains(&Var(i)) || self.nodes[i].inputs.iter().any(|v| need[v.0]);
+        let mut wanted = vec![false; self.nodes.len()];
+        for var in wants {
+            wanted[self.index(*var)?] = true;
         }
-        let mut grads: Vec<Option<Arc<Buffer>>> = vec![None; from.0 + 1];
-        grads[from.0] = Some(start.on(self.device)?.shared());
-        for i in (0..=from.0).rev() {
+        let mut need = wanted.clone();
+        for i in 0..=last {
+            need[i] |= self.nodes[i].inputs.iter().any(|v| need[v.index]);
+        }
+        let mut grads: Vec<Option<Arc<Buffer>>> = vec![None; last + 1];
+        grads[last] = Some(start.on(self.device)?.shared());
+        for i in (0..=last).rev() {
             let node = &self.nodes[i];
             let Some(op) = &node.op else { continue };
-            let targets: Vec<Option<usize>> = node.inputs.iter().map(|v| need[v.0].then_some(v.0)).collect();
+            let targets: Vec<Option<usize>> = node.inputs.iter().map(|v| need[v.index].then_some(v.index)).collect();
             if targets.iter().all(Option::is_none) {
                 continue;
             }
-            let dout = if wants.contains(&Var(i)) { grads[i].clone() } else { grads[i].take() };
+            let dout = if wanted[i] { grads[i].clone() } else { grads[i].take() };
             let Some(dout) = dout else { continue };
             let dout = Tensor::new(node.shape.clone(), dout)?;
             let xs = node.inputs.iter().map(|v| self.value_here(*v)).collect::<Result<Vec<_>>>()?;
             let mut backward = Backward {
                 xs: &xs.iter().collect::<Vec<_>>(),
-                out: self.value(Var(i))?,
+                out: self.value(self.var(i))?,
                 saved: &node.saved,
                 dout: &dout,
                 rules,
@@ -245,9 +270,9 @@ impl Tape {
         let entries = wants
             .iter()
             .map(|v| {
-                let node = &self.nodes[v.0];
+                let node = &self.nodes[v.index];
                 let dtype = node.value.as_ref().map_or(start.dtype(), Tensor::dtype);
-                let grad = match grads.get(v.0).cloned().flatten() {
+                let grad = match grads.get(v.index).cloned().flatten() {
                     Some(g) => Tensor::new(node.shape.clone(), g)?,
                     // The wanted node does not influence `from`: its gradient is zero.
                     None => Tensor::zeros(node.shape.clone(), dtype),
@@ -279,5 +304,31 @@ impl Grads {
     /// All of them, in the order they were asked for.
     pub fn iter(&self) -> impl Iterator<Item = (Var, &Tensor)> {
         self.entries.iter().map(|e| (e.0, &e.2))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_node_of_another_tape_is_an_error() {
+        let one = || Tensor::full([1], DType::F32, 1.0);
+        let (mut here, mut there) = (Tape::new(), Tape::new());
+        let (x, other) = (here.leaf(one(), "x"), there.leaf(one(), "x"));
+        let earlier = here.cast(DType::F64);
+        let y = here.relu(x).unwrap();
+        let refused = |result: Result<()>| assert!(matches!(result, Err(Error::OtherTape(_))), "{result:?}");
+        refused(here.add(x, other).map(drop));
+        refused(here.value(other).map(drop));
+        refused(here.saved(other).map(drop));
+        refused(here.label(other, "y"));
+        refused(here.release(other));
+        refused(here.backward(other, None, &[x], &Rules::default()).map(drop));
+        refused(here.backward(y, None, &[other], &Rules::default()).map(drop));
+        assert!(here.backward(y, None, &[x], &Rules::default()).unwrap().of(other).is_none());
+        // A cast has the same nodes, up to those that were recorded since.
+        assert_eq!(earlier.value(x).unwrap().f64(), [1.0]);
+        refused(earlier.value(y).map(drop));
     }
 }

@@ -183,7 +183,7 @@ mod tests {
         let x = tape.leaf(Tensor::from_slice([1, 1, 3, 3], &[1.0f32; 9]).unwrap(), "image");
         let w = tape.leaf(Tensor::from_slice([2, 1, 2, 2], &[0.5f32; 8]).unwrap(), "conv.weight");
         let c = tape.conv2d(x, w, None, Default::default()).unwrap();
-        tape.label(c, "conv");
+        tape.label(c, "conv").unwrap();
         let m = tape.mean(c).unwrap();
         tape.backward(m, None, &[x], &Rules::default()).unwrap();
         let text = text(&tape);

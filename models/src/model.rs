@@ -185,9 +185,9 @@ impl Model {
             };
             let kind = &self.network[first].kind;
             let var = apply(tape, kind, &inputs, &params, mode, i as u64, relu)?;
-            tape.label(var, &layers[i].name);
+            tape.label(var, &layers[i].name)?;
             if self.fused[i].is_some() {
-                params.into_iter().for_each(|p| tape.release(p));
+                params.into_iter().try_for_each(|p| tape.release(p))?;
             }
             if let LayerKind::BatchNorm2d { .. } = kind {
                 run.norms.push((first, var));
@@ -199,7 +199,7 @@ impl Model {
                     && *input != from
                     && let Some(v) = run.layers[input.0]
                 {
-                    tape.release(v);
+                    tape.release(v)?;
                 }
             }
         }
@@ -222,7 +222,7 @@ impl Model {
     pub fn update_statistics(&mut self, tape: &Tape, run: &Run) -> Result<()> {
         for (id, var) in &run.norms {
             let LayerKind::BatchNorm2d { momentum, .. } = self.network[*id].kind else { continue };
-            let [mean, variance] = tape.saved(*var) else { continue };
+            let [mean, variance] = tape.saved(*var)? else { continue };
             let x = tape.value(*var)?;
             let count = (x.len() / mean.len().max(1)) as f64;
             for (slot, (batch, correction)) in [(2, (mean, 1.0)), (3, (variance, count / (count - 1.0).max(1.0)))] {
