@@ -3,6 +3,7 @@
 //! Reading order: [`tape`] (the list and its backward loop), [`ops`] (one file an operation), [`gradcheck`], [`optim`], [`trace`].
 
 pub mod error;
+mod expr;
 pub mod gradcheck;
 pub mod operation;
 pub mod ops;
@@ -15,6 +16,7 @@ pub mod trace;
 pub use convscope_kernels as kernels;
 pub use convscope_kernels::pointwise::{ReluRule, Unary};
 pub use error::{Error, Result};
+pub use expr::Expr;
 pub use operation::Rules;
 pub use shape::Shape;
 pub use tape::{Grads, Tape, Var};
