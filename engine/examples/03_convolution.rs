@@ -27,7 +27,7 @@ pub fn main() -> Result<()> {
     // The learner starts from noise and sees the image and its edges.
     let start: Vec<f32> = (0..9).map(|i| 0.1 * normal(2, i)).collect();
     let mut filter = Tensor::from_slice([1, 1, 3, 3], &start)?;
-    let mut optimizer = Optimizer::sgd(0.1, 0.9, 0.0);
+    let mut optimizer = Optimizer::sgd(0.2, 0.5, 0.0);
     for step in 0..60 {
         let mut tape = Tape::new();
         let (x, w) = (tape.leaf(image.clone(), "image"), tape.leaf(filter.clone(), "filter"));

@@ -23,18 +23,52 @@ fn values(input: &Input, seed: u64) -> Vec<f64> {
 /// The largest difference between a gradient from the tape and a central difference, as a share of the largest gradient.
 ///
 /// The upstream gradient is random, not ones, so that sums that should be weighted are seen.
+///
+/// # Errors
+/// If the operation refuses the inputs of the case.
+///
+/// ```
+/// use convscope_engine::gradcheck::{Case, check};
+/// use convscope_engine::ops::Linear;
+///
+/// let case = Case::new(Linear, [&[4, 3], &[2, 3], &[2]]);
+/// assert!(check(&case, 1)? < 1e-6);
+/// # Ok::<(), convscope_engine::Error>(())
+/// ```
 pub fn check<O: Operation + Clone>(case: &Case<O>, seed: u64) -> Result<f64> {
     check_function(&case.inputs, seed, |tape, inputs| tape.apply(case.op.clone(), inputs))
 }
 
 /// The largest result of [`check`] over all cases of an operation; infinite if it has none.
+///
+/// # Errors
+/// If the operation refuses a case of its own.
+///
+/// ```
+/// use convscope_engine::{gradcheck, ops::Conv2d};
+///
+/// assert!(gradcheck::check_all::<Conv2d>()? < 1e-6);
+/// # Ok::<(), convscope_engine::Error>(())
+/// ```
 pub fn check_all<O: Operation + Clone>() -> Result<f64> {
     let cases = O::cases();
     let results = (0..).step_by(17).zip(&cases).map(|(seed, case)| check(case, seed)).collect::<Result<Vec<_>>>()?;
     Ok(results.into_iter().reduce(f64::max).unwrap_or(f64::INFINITY))
 }
 
-/// As [`check`] for any computation on the tape.
+/// As [`check`], for any computation on the tape.
+///
+/// # Errors
+/// If an operation of it refuses.
+///
+/// ```
+/// use convscope_engine::gradcheck::{Input, check_function};
+///
+/// let inputs = [Input::any([2, 3]), Input::any([3])];
+/// let worst = check_function(&inputs, 1, |tape, x| tape.record((x[0] - x[1]).tanh().mean()))?;
+/// assert!(worst < 1e-6);
+/// # Ok::<(), convscope_engine::Error>(())
+/// ```
 pub fn check_function(inputs: &[Input], seed: u64, build: impl Fn(&mut Tape, &[Var]) -> Result<Var>) -> Result<f64> {
     let mut data: Vec<Vec<f64>> = inputs.iter().enumerate().map(|(i, x)| values(x, seed + i as u64)).collect();
     let run = |data: &[Vec<f64>]| -> Result<(Tape, Vec<Var>, Var)> {

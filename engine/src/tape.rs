@@ -13,6 +13,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// A node of one tape, by its index. On another tape it is an error.
+///
+/// ```
+/// # use convscope_engine::{Error, Tape, Tensor};
+/// let (mut tape, mut other) = (Tape::new(), Tape::new());
+/// let x = tape.leaf(Tensor::from_slice([1], &[1.0f32])?, "x");
+/// assert_eq!(x.index(), 0);
+/// assert_eq!(other.relu(x), Err(Error::OtherTape(0)));
+/// # Ok::<(), convscope_engine::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Var {
     tape: u64,
@@ -67,7 +76,19 @@ impl Node {
     }
 }
 
-/// A recording of a computation.
+/// A recording of a computation: a list of nodes, each a leaf or an operation on earlier nodes.
+///
+/// ```
+/// # use convscope_engine::{Rules, Tape, Tensor};
+/// let mut tape = Tape::new();
+/// let x = tape.leaf(Tensor::from_slice([2], &[1.0f32, -2.0])?, "x");
+/// let y = tape.relu(x)?;
+/// let z = tape.sum(y)?;
+/// let grads = tape.backward(z, None, &[x], &Rules::default())?;
+/// assert_eq!(tape.value(z)?.item()?, 1.0);
+/// assert_eq!(grads.of(x).unwrap().f32(), [1.0, 0.0]);
+/// # Ok::<(), convscope_engine::Error>(())
+/// ```
 #[derive(Debug)]
 pub struct Tape {
     /// Differs between tapes, except between a tape and its casts.
@@ -91,6 +112,17 @@ impl Tape {
     }
 
     /// A tape whose values are given up by [`Tape::release`]: for inference.
+    ///
+    /// ```
+    /// # use convscope_engine::{Tape, Tensor};
+    /// let mut tape = Tape::inference();
+    /// let x = tape.leaf(Tensor::from_slice([1], &[2.0f32])?, "x");
+    /// let y = tape.scale(x, 3.0)?;
+    /// tape.release(x)?;
+    /// assert!(tape.value(x).is_err());
+    /// assert_eq!(tape.value(y)?.item()?, 6.0);
+    /// # Ok::<(), convscope_engine::Error>(())
+    /// ```
     pub fn inference() -> Self {
         Tape { releasing: true, ..Self::default() }
     }
@@ -136,7 +168,16 @@ impl Tape {
         &self.nodes
     }
 
-    /// Records a value that nothing computed.
+    /// Records a value that nothing computed: an image, a weight.
+    ///
+    /// ```
+    /// # use convscope_engine::{Tape, Tensor};
+    /// let mut tape = Tape::new();
+    /// let x = tape.leaf(Tensor::from_slice([2], &[1.0f32, 2.0])?, "x");
+    /// assert_eq!(tape.get("x")?.f32(), [1.0, 2.0]);
+    /// assert_eq!(tape.find("x")?, x);
+    /// # Ok::<(), convscope_engine::Error>(())
+    /// ```
     pub fn leaf(&mut self, value: Tensor, label: impl Into<String>) -> Var {
         self.push(Node {
             op: None,
@@ -151,6 +192,18 @@ impl Tape {
     }
 
     /// Computes and records an operation. The methods of each file in `ops/` are shorthands for this.
+    ///
+    /// # Errors
+    /// If the inputs do not go together, a value was released, a kernel refuses, or an input is of another tape.
+    ///
+    /// ```
+    /// # use convscope_engine::{Tape, Tensor, ops::Reduce};
+    /// let mut tape = Tape::new();
+    /// let x = tape.leaf(Tensor::from_slice([2, 2], &[1.0f32, 2.0, 3.0, 4.0])?, "x");
+    /// let y = tape.apply(Reduce { keep: 1, mean: false }, &[x])?;
+    /// assert_eq!(tape.value(y)?.f32(), [3.0, 7.0]);
+    /// # Ok::<(), convscope_engine::Error>(())
+    /// ```
     pub fn apply<O: Operation>(&mut self, op: O, inputs: &[Var]) -> Result<Var> {
         let xs = inputs.iter().map(|v| self.value_here(*v)).collect::<Result<Vec<_>>>()?;
         let xs: Vec<&Tensor> = xs.iter().collect();
@@ -182,6 +235,9 @@ impl Tape {
     }
 
     /// Names a node.
+    ///
+    /// # Errors
+    /// If it is of another tape.
     pub fn label(&mut self, var: Var, label: impl Into<String>) -> Result<()> {
         let index = self.index(var)?;
         self.nodes[index].label = label.into();
@@ -189,28 +245,43 @@ impl Tape {
     }
 
     /// The node of this label (the last one, if several have it).
+    ///
+    /// # Errors
+    /// If there is none.
     pub fn find(&self, label: &str) -> Result<Var> {
         let at = self.nodes.iter().rposition(|n| n.label == label);
         at.map(|i| self.var(i)).ok_or_else(|| Error::UnknownLabel(label.to_string()))
     }
 
     /// The value of a node.
+    ///
+    /// # Errors
+    /// If it was released, or the node is of another tape.
     pub fn value(&self, var: Var) -> Result<&Tensor> {
         let node = &self.nodes[self.index(var)?];
         node.value.as_ref().ok_or_else(|| Error::Released(node.label.clone()))
     }
 
     /// The value of the node of this label.
+    ///
+    /// # Errors
+    /// If there is none, or its value was released.
     pub fn get(&self, label: &str) -> Result<&Tensor> {
         self.value(self.find(label)?)
     }
 
-    /// What an operation saved beside its value: batch-norm in training mode its batch mean and variance, `[c]` each.
+    /// Tensors that an operation saved beside its value: batch-norm in training mode its batch mean and variance, `[c]` each.
+    ///
+    /// # Errors
+    /// If the node is of another tape.
     pub fn saved(&self, var: Var) -> Result<&[Tensor]> {
         Ok(&self.nodes[self.index(var)?].saved)
     }
 
     /// Gives up a value on an inference tape; on others does nothing.
+    ///
+    /// # Errors
+    /// If the node is of another tape.
     pub fn release(&mut self, var: Var) -> Result<()> {
         let index = self.index(var)?;
         if self.releasing {
@@ -224,6 +295,20 @@ impl Tape {
     /// Gradients of `from` with respect to `wants`, which may be any nodes: images, weights, feature maps.
     ///
     /// `upstream` is the gradient to start with, ones if `None`. Nothing is computed that no wanted node needs.
+    ///
+    /// # Errors
+    /// If `upstream` has another shape than `from`, a needed value was released, a kernel refuses, or a node is of another tape.
+    ///
+    /// ```
+    /// # use convscope_engine::{Rules, Tape, Tensor};
+    /// let mut tape = Tape::new();
+    /// let x = tape.leaf(Tensor::from_slice([3], &[-1.0f32, 2.0, 3.0])?, "x");
+    /// let y = tape.mul(x, x)?;
+    /// let up = Tensor::from_slice([3], &[1.0f32, 10.0, 0.0])?;
+    /// let grads = tape.backward(y, Some(up), &[x], &Rules::default())?;
+    /// assert_eq!(grads.of(x).unwrap().f32(), [-2.0, 40.0, 0.0]);
+    /// # Ok::<(), convscope_engine::Error>(())
+    /// ```
     pub fn backward(&mut self, from: Var, upstream: Option<Tensor>, wants: &[Var], rules: &Rules) -> Result<Grads> {
         let last = self.index(from)?;
         let shape = &self.nodes[last].shape;

@@ -131,6 +131,15 @@ pub fn json(tape: &Tape) -> Value {
 }
 
 /// A Graphviz graph: `dot -Tsvg`.
+///
+/// ```
+/// # use convscope_engine::{Tape, Tensor, trace};
+/// let mut tape = Tape::new();
+/// let x = tape.leaf(Tensor::from_slice([1], &[1.0f32])?, "x");
+/// tape.relu(x)?;
+/// assert!(trace::dot(&tape).contains("n0 -> n1"));
+/// # Ok::<(), convscope_engine::Error>(())
+/// ```
 pub fn dot(tape: &Tape) -> String {
     let mut out = String::from("digraph tape {\n  rankdir=TB; node [shape=box, fontname=\"Helvetica\", fontsize=10];\n");
     // The image is the one leaf that something takes as its first input.

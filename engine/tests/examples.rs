@@ -1,13 +1,13 @@
 //! Runs the examples; each asserts its result.
 
-#[path = "../examples/01_gradients.rs"]
-mod gradients;
-#[path = "../examples/02_regression.rs"]
-mod regression;
 #[path = "../examples/03_convolution.rs"]
 mod convolution;
+#[path = "../examples/01_gradients.rs"]
+mod gradients;
 #[path = "../examples/04_new_op.rs"]
 mod new_op;
+#[path = "../examples/02_regression.rs"]
+mod regression;
 
 #[test]
 fn gradients_of_an_expression() {

@@ -47,17 +47,55 @@ impl Operation for Activation {
 }
 
 impl Tape {
-    /// `max(x, 0)`.
+    /// `max(x, 0)` (Nair & Hinton, ICML 2010).
+    ///
+    /// # Errors
+    /// If an input is of another tape.
+    ///
+    /// ```
+    /// # use convscope_engine::{Tape, Tensor};
+    /// let mut tape = Tape::new();
+    /// let x = tape.leaf(Tensor::from_slice([4], &[-2.0f32, -1.0, 0.0, 3.0])?, "x");
+    /// let y = tape.relu(x)?;
+    /// assert_eq!(tape.value(y)?.f32(), [0.0, 0.0, 0.0, 3.0]);
+    /// # Ok::<(), convscope_engine::Error>(())
+    /// ```
     pub fn relu(&mut self, x: Var) -> Result<Var> {
         self.apply(Activation(Unary::Relu), &[x])
     }
 
-    /// Any activation.
+    /// Any function of one number, on each element.
+    ///
+    /// # Errors
+    /// If an input is of another tape.
+    ///
+    /// ```
+    /// # use convscope_engine::{Tape, Tensor};
+    /// use convscope_engine::Unary;
+    /// let mut tape = Tape::new();
+    /// let x = tape.leaf(Tensor::from_slice([4], &[-2.0f32, -1.0, 0.0, 3.0])?, "x");
+    /// let y = tape.activation(x, Unary::Clip(-1.0, 1.0))?;
+    /// assert_eq!(tape.value(y)?.f32(), [-1.0, -1.0, 0.0, 1.0]);
+    /// # Ok::<(), convscope_engine::Error>(())
+    /// ```
     pub fn activation(&mut self, x: Var, function: Unary) -> Result<Var> {
         self.apply(Activation(function), &[x])
     }
 
-    /// `x` where positive, else `slope * x` with a slope for each channel of `x [n,c,h,w]` or `[n,c]`.
+    /// `x` where positive, else `slope * x`: a `slope [c]` for each channel of `x [n,c,h,w]` or `[n,c]` (He et al., ICCV 2015).
+    ///
+    /// # Errors
+    /// If the slopes are not as many as the channels, or an input is of another tape.
+    ///
+    /// ```
+    /// # use convscope_engine::{Tape, Tensor};
+    /// let mut tape = Tape::new();
+    /// let x = tape.leaf(Tensor::from_slice([1, 2], &[-1.0f32, -1.0])?, "x");
+    /// let slope = tape.leaf(Tensor::from_slice([2], &[0.5f32, 0.25])?, "slope");
+    /// let y = tape.prelu(x, slope)?;
+    /// assert_eq!(tape.value(y)?.f32(), [-0.5, -0.25]);
+    /// # Ok::<(), convscope_engine::Error>(())
+    /// ```
     pub fn prelu(&mut self, x: Var, slope: Var) -> Result<Var> {
         let above = self.relu(x)?;
         let minus = self.scale(above, -1.0)?;
@@ -71,8 +109,37 @@ impl Tape {
     }
 
     /// `factor * x`.
+    ///
+    /// # Errors
+    /// If an input is of another tape.
+    ///
+    /// ```
+    /// # use convscope_engine::{Tape, Tensor};
+    /// let mut tape = Tape::new();
+    /// let x = tape.leaf(Tensor::from_slice([4], &[-2.0f32, -1.0, 0.0, 3.0])?, "x");
+    /// let y = tape.scale(x, 2.0)?;
+    /// assert_eq!(tape.value(y)?.f32(), [-4.0, -2.0, 0.0, 6.0]);
+    /// # Ok::<(), convscope_engine::Error>(())
+    /// ```
     pub fn scale(&mut self, x: Var, factor: f64) -> Result<Var> {
         self.apply(Activation(Unary::Affine(factor, 0.0)), &[x])
+    }
+
+    /// `x + number`.
+    ///
+    /// # Errors
+    /// If an input is of another tape.
+    ///
+    /// ```
+    /// # use convscope_engine::{Tape, Tensor};
+    /// let mut tape = Tape::new();
+    /// let x = tape.leaf(Tensor::from_slice([4], &[-2.0f32, -1.0, 0.0, 3.0])?, "x");
+    /// let y = tape.shift(x, 1.0)?;
+    /// assert_eq!(tape.value(y)?.f32(), [-1.0, 0.0, 1.0, 4.0]);
+    /// # Ok::<(), convscope_engine::Error>(())
+    /// ```
+    pub fn shift(&mut self, x: Var, number: f64) -> Result<Var> {
+        self.apply(Activation(Unary::Affine(1.0, number)), &[x])
     }
 }
 

@@ -56,7 +56,22 @@ impl Operation for BatchNorm {
 }
 
 impl Tape {
-    /// Batch normalisation by given statistics `[mean, var]`.
+    /// Batch normalisation by given statistics `[mean, var]`, `[c]` each, as at inference (Ioffe & Szegedy, ICML 2015).
+    ///
+    /// # Errors
+    /// If a parameter is not `[c]`, or an input is of another tape.
+    ///
+    /// ```
+    /// # use convscope_engine::{Tape, Tensor};
+    /// use convscope_engine::kernels::DType;
+    /// let mut tape = Tape::new();
+    /// let x = tape.leaf(Tensor::from_slice([1, 1, 1, 2], &[3.0f32, 7.0])?, "x");
+    /// let [gamma, beta, mean, var] =
+    ///     [10.0f32, 1.0, 5.0, 4.0].map(|v| tape.leaf(Tensor::full([1], DType::F32, v.into()), ""));
+    /// let y = tape.batch_norm(x, gamma, beta, [mean, var], 0.0)?;
+    /// assert_eq!(tape.value(y)?.f32(), [-9.0, 11.0]);
+    /// # Ok::<(), convscope_engine::Error>(())
+    /// ```
     pub fn batch_norm(&mut self, x: Var, gamma: Var, beta: Var, [mean, var]: [Var; 2], eps: f64) -> Result<Var> {
         self.apply(BatchNorm { eps }, &[x, gamma, beta, mean, var])
     }

@@ -106,7 +106,23 @@ impl Operation for BatchNormTraining {
 }
 
 impl Tape {
-    /// Batch normalisation by the batch's own statistics, which [`Tape::saved`] then gives.
+    /// Batch normalisation by the batch's own mean and biased variance, which [`Tape::saved`] then gives (Ioffe & Szegedy, ICML 2015).
+    ///
+    /// # Errors
+    /// If `gamma` or `beta` is not `[c]`, or an input is of another tape.
+    ///
+    /// ```
+    /// # use convscope_engine::{Tape, Tensor};
+    /// use convscope_engine::kernels::DType;
+    /// let mut tape = Tape::new();
+    /// let x = tape.leaf(Tensor::from_slice([2, 1], &[3.0f32, 7.0])?, "x");
+    /// let gamma = tape.leaf(Tensor::full([1], DType::F32, 1.0), "gamma");
+    /// let beta = tape.leaf(Tensor::full([1], DType::F32, 0.0), "beta");
+    /// let y = tape.batch_norm_training(x, gamma, beta, 0.0)?;
+    /// assert_eq!(tape.value(y)?.f32(), [-1.0, 1.0]);
+    /// assert_eq!(tape.saved(y)?[0].f32(), [5.0]);
+    /// # Ok::<(), convscope_engine::Error>(())
+    /// ```
     pub fn batch_norm_training(&mut self, x: Var, gamma: Var, beta: Var, eps: f64) -> Result<Var> {
         self.apply(BatchNormTraining { eps, residual: false, relu: false }, &[x, gamma, beta])
     }

@@ -88,7 +88,19 @@ impl Operation for Bilinear {
 }
 
 impl Tape {
-    /// Planes of another size, see [`Bilinear`].
+    /// `x [n,c,h,w]` at the size `out`, height and width: bilinear interpolation with half-pixel centres, see [`Bilinear`].
+    ///
+    /// # Errors
+    /// If `x` is no image stack, a size is 0, or `x` is of another tape.
+    ///
+    /// ```
+    /// # use convscope_engine::{Tape, Tensor};
+    /// let mut tape = Tape::new();
+    /// let x = tape.leaf(Tensor::from_slice([1, 1, 1, 2], &[0.0f32, 4.0])?, "x");
+    /// let y = tape.bilinear(x, [1, 4])?;
+    /// assert_eq!(tape.value(y)?.f32(), [0.0, 1.0, 3.0, 4.0]);
+    /// # Ok::<(), convscope_engine::Error>(())
+    /// ```
     pub fn bilinear(&mut self, x: Var, out: [usize; 2]) -> Result<Var> {
         self.apply(Bilinear { out }, &[x])
     }

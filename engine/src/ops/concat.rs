@@ -70,7 +70,20 @@ impl Operation for Concat {
 }
 
 impl Tape {
-    /// Concatenation along the channels.
+    /// Concatenation along the channels of `[n,c,h,w]` or `[n,c]`.
+    ///
+    /// # Errors
+    /// If the inputs differ in more than channels, or one is of another tape.
+    ///
+    /// ```
+    /// # use convscope_engine::{Tape, Tensor};
+    /// let mut tape = Tape::new();
+    /// let x = tape.leaf(Tensor::from_slice([1, 2], &[1.0f32, 2.0])?, "x");
+    /// let y = tape.leaf(Tensor::from_slice([1, 1], &[3.0f32])?, "y");
+    /// let z = tape.concat(&[x, y])?;
+    /// assert_eq!(tape.value(z)?.f32(), [1.0, 2.0, 3.0]);
+    /// # Ok::<(), convscope_engine::Error>(())
+    /// ```
     pub fn concat(&mut self, xs: &[Var]) -> Result<Var> {
         self.apply(Concat, xs)
     }

@@ -147,7 +147,22 @@ impl Operation for Conv2d {
 }
 
 impl Tape {
-    /// Convolution of `x` by `w`, see [`Conv2d`].
+    /// Convolution of `x [n,c,h,w]` by `w [oc,c/groups,kh,kw]`, plus `bias [oc]`: `[n,oc,oh,ow]`, see [`Conv2d`].
+    ///
+    /// # Errors
+    /// If the shapes do not go together, or an input is of another tape.
+    ///
+    /// ```
+    /// # use convscope_engine::{Tape, Tensor};
+    /// use convscope_engine::ops::Conv2d;
+    /// let mut tape = Tape::new();
+    /// let x = tape.leaf(Tensor::from_slice([1, 1, 2, 2], &[1.0f32, 2.0, 3.0, 4.0])?, "x");
+    /// let w = tape.leaf(Tensor::from_slice([1, 1, 1, 2], &[-1.0f32, 1.0])?, "w");
+    /// let y = tape.conv2d(x, w, None, Conv2d::default())?;
+    /// assert_eq!(tape.value(y)?.shape()[..], [1, 1, 2, 1]);
+    /// assert_eq!(tape.value(y)?.f32(), [1.0, 1.0]);
+    /// # Ok::<(), convscope_engine::Error>(())
+    /// ```
     pub fn conv2d(&mut self, x: Var, w: Var, bias: Option<Var>, settings: Conv2d) -> Result<Var> {
         let inputs: Vec<Var> = [x, w].into_iter().chain(bias).collect();
         self.apply(settings, &inputs)

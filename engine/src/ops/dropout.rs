@@ -48,7 +48,19 @@ impl Operation for Dropout {
 }
 
 impl Tape {
-    /// Dropout, for training.
+    /// Zero with probability `p`, else `x / (1 - p)`, by the mask of `seed` (Srivastava et al., JMLR 2014). For training.
+    ///
+    /// # Errors
+    /// If `p` is not in `0..1`, or `x` is of another tape.
+    ///
+    /// ```
+    /// # use convscope_engine::{Tape, Tensor};
+    /// let mut tape = Tape::new();
+    /// let x = tape.leaf(Tensor::from_slice([4], &[1.0f32; 4])?, "x");
+    /// let y = tape.dropout(x, 0.5, 1)?;
+    /// assert!(tape.value(y)?.f32().iter().all(|v| *v == 0.0 || *v == 2.0));
+    /// # Ok::<(), convscope_engine::Error>(())
+    /// ```
     pub fn dropout(&mut self, x: Var, p: f64, seed: u64) -> Result<Var> {
         self.apply(Dropout { p, seed }, &[x])
     }

@@ -55,7 +55,21 @@ impl Operation for Linear {
 }
 
 impl Tape {
-    /// `x w^T + bias`.
+    /// The dense layer: `x [n,in]`, `w [out,in]`, `bias [out]` -> `x w^T + bias`, `[n,out]`.
+    ///
+    /// # Errors
+    /// If the shapes do not go together, or an input is of another tape.
+    ///
+    /// ```
+    /// # use convscope_engine::{Tape, Tensor};
+    /// let mut tape = Tape::new();
+    /// let x = tape.leaf(Tensor::from_slice([1, 2], &[1.0f32, 2.0])?, "x");
+    /// let w = tape.leaf(Tensor::from_slice([2, 2], &[1.0f32, 1.0, 0.0, 3.0])?, "w");
+    /// let bias = tape.leaf(Tensor::from_slice([2], &[0.5f32, 0.0])?, "bias");
+    /// let y = tape.linear(x, w, Some(bias))?;
+    /// assert_eq!(tape.value(y)?.f32(), [3.5, 6.0]);
+    /// # Ok::<(), convscope_engine::Error>(())
+    /// ```
     pub fn linear(&mut self, x: Var, w: Var, bias: Option<Var>) -> Result<Var> {
         let inputs: Vec<Var> = [x, w].into_iter().chain(bias).collect();
         self.apply(Linear, &inputs)

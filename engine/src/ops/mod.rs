@@ -39,3 +39,6 @@ pub use reshape::Reshape;
 pub use slice::Slice;
 pub use softmax::Softmax;
 pub use zero_pad::ZeroPad;
+
+pub use convscope_kernels::pointwise::Binary;
+pub use convscope_kernels::pool::Windows;

@@ -111,12 +111,40 @@ impl Operation for AvgPool {
 }
 
 impl Tape {
-    /// Maximum of each window.
+    /// Maximum of each window of `x [n,c,h,w]`.
+    ///
+    /// # Errors
+    /// If no window fits, `x` is no image stack or of another tape.
+    ///
+    /// ```
+    /// # use convscope_engine::{Tape, Tensor};
+    /// use convscope_engine::ops::Windows;
+    /// let mut tape = Tape::new();
+    /// let x = tape.leaf(Tensor::from_slice([1, 1, 2, 2], &[1.0f32, 2.0, 3.0, 4.0])?, "x");
+    /// let windows =
+    ///     Windows::Sliding { kernel: [2, 2], stride: [2, 2], padding: [0; 4], ceil: false, count_padding: false };
+    /// let y = tape.max_pool(x, windows)?;
+    /// assert_eq!(tape.value(y)?.f32(), [4.0]);
+    /// # Ok::<(), convscope_engine::Error>(())
+    /// ```
     pub fn max_pool(&mut self, x: Var, windows: Windows) -> Result<Var> {
         self.apply(MaxPool { windows }, &[x])
     }
 
-    /// Mean of each window.
+    /// Mean of each window of `x [n,c,h,w]`. With one adaptive window, global average pooling.
+    ///
+    /// # Errors
+    /// If no window fits, `x` is no image stack or of another tape.
+    ///
+    /// ```
+    /// # use convscope_engine::{Tape, Tensor};
+    /// use convscope_engine::ops::Windows;
+    /// let mut tape = Tape::new();
+    /// let x = tape.leaf(Tensor::from_slice([1, 1, 2, 2], &[1.0f32, 2.0, 3.0, 4.0])?, "x");
+    /// let y = tape.avg_pool(x, Windows::Adaptive { out: [1, 1] })?;
+    /// assert_eq!(tape.value(y)?.f32(), [2.5]);
+    /// # Ok::<(), convscope_engine::Error>(())
+    /// ```
     pub fn avg_pool(&mut self, x: Var, windows: Windows) -> Result<Var> {
         self.apply(AvgPool { windows }, &[x])
     }

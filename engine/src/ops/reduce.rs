@@ -50,17 +50,53 @@ impl Operation for Reduce {
 }
 
 impl Tape {
-    /// Mean of everything, `[1]`.
+    /// Mean of all elements, `[1]`.
+    ///
+    /// # Errors
+    /// If an input is of another tape.
+    ///
+    /// ```
+    /// # use convscope_engine::{Tape, Tensor};
+    /// let mut tape = Tape::new();
+    /// let x = tape.leaf(Tensor::from_slice([1, 1, 2, 2], &[1.0f32, 2.0, 3.0, 4.0])?, "x");
+    /// let y = tape.mean(x)?;
+    /// assert_eq!(tape.value(y)?.item()?, 2.5);
+    /// # Ok::<(), convscope_engine::Error>(())
+    /// ```
     pub fn mean(&mut self, x: Var) -> Result<Var> {
         self.apply(Reduce { keep: 0, mean: true }, &[x])
     }
 
-    /// Sum of everything, `[1]`.
+    /// Sum of all elements, `[1]`.
+    ///
+    /// # Errors
+    /// If an input is of another tape.
+    ///
+    /// ```
+    /// # use convscope_engine::{Tape, Tensor};
+    /// let mut tape = Tape::new();
+    /// let x = tape.leaf(Tensor::from_slice([1, 1, 2, 2], &[1.0f32, 2.0, 3.0, 4.0])?, "x");
+    /// let y = tape.sum(x)?;
+    /// assert_eq!(tape.value(y)?.item()?, 10.0);
+    /// # Ok::<(), convscope_engine::Error>(())
+    /// ```
     pub fn sum(&mut self, x: Var) -> Result<Var> {
         self.apply(Reduce { keep: 0, mean: false }, &[x])
     }
 
-    /// Mean of each image, `[n]`.
+    /// Mean of each image of `x [n,...]`, `[n]`. Other reductions are [`Reduce`], by [`Tape::apply`].
+    ///
+    /// # Errors
+    /// If an input is of another tape.
+    ///
+    /// ```
+    /// # use convscope_engine::{Tape, Tensor};
+    /// let mut tape = Tape::new();
+    /// let x = tape.leaf(Tensor::from_slice([2, 2], &[1.0f32, 2.0, 3.0, 4.0])?, "x");
+    /// let y = tape.mean_per_image(x)?;
+    /// assert_eq!(tape.value(y)?.f32(), [1.5, 3.5]);
+    /// # Ok::<(), convscope_engine::Error>(())
+    /// ```
     pub fn mean_per_image(&mut self, x: Var) -> Result<Var> {
         self.apply(Reduce { keep: 1, mean: true }, &[x])
     }

@@ -49,8 +49,37 @@ impl Operation for Reshape {
 }
 
 impl Tape {
-    /// `[n, everything else]`.
+    /// `x [n,...]` as `[n, all other elements]`. Nothing is copied.
+    ///
+    /// # Errors
+    /// If an input is of another tape.
+    ///
+    /// ```
+    /// # use convscope_engine::{Tape, Tensor};
+    /// let mut tape = Tape::new();
+    /// let x = tape.leaf(Tensor::from_slice([2, 1, 1, 2], &[1.0f32, 2.0, 3.0, 4.0])?, "x");
+    /// let y = tape.flatten(x)?;
+    /// assert_eq!(tape.value(y)?.shape()[..], [2, 2]);
+    /// # Ok::<(), convscope_engine::Error>(())
+    /// ```
     pub fn flatten(&mut self, x: Var) -> Result<Var> {
         self.apply(Reshape { shape: Vec::new() }, &[x])
+    }
+
+    /// `x [n,...]` as `[n, shape...]`: each image takes `shape`. Nothing is copied.
+    ///
+    /// # Errors
+    /// If an image has another number of elements, or `x` is of another tape.
+    ///
+    /// ```
+    /// # use convscope_engine::{Tape, Tensor};
+    /// let mut tape = Tape::new();
+    /// let x = tape.leaf(Tensor::from_slice([1, 4], &[1.0f32, 2.0, 3.0, 4.0])?, "x");
+    /// let y = tape.reshape(x, [1, 2, 2])?;
+    /// assert_eq!(tape.value(y)?.shape()[..], [1, 1, 2, 2]);
+    /// # Ok::<(), convscope_engine::Error>(())
+    /// ```
+    pub fn reshape(&mut self, x: Var, shape: impl Into<Vec<usize>>) -> Result<Var> {
+        self.apply(Reshape { shape: shape.into() }, &[x])
     }
 }

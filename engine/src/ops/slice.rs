@@ -79,12 +79,39 @@ impl Operation for Slice {
 }
 
 impl Tape {
-    /// Channel `c` of `x`, `[n,1,h,w]`.
+    /// Channel `c` of `x [n,c,h,w]`, `[n,1,h,w]`.
+    ///
+    /// # Errors
+    /// If there is no such channel, or `x` is of another tape.
+    ///
+    /// ```
+    /// # use convscope_engine::{Tape, Tensor};
+    /// let mut tape = Tape::new();
+    /// let x = tape.leaf(Tensor::from_slice([1, 2, 1, 2], &[1.0f32, 2.0, 3.0, 4.0])?, "x");
+    /// let y = tape.channel(x, 1)?;
+    /// assert_eq!(tape.value(y)?.f32(), [3.0, 4.0]);
+    /// # Ok::<(), convscope_engine::Error>(())
+    /// ```
     pub fn channel(&mut self, x: Var, c: usize) -> Result<Var> {
         self.slice(x, Slice { from: c, count: 1, pad: [0, 0], origin: [0, 0], size: None, stride: [1, 1] })
     }
 
-    /// Any block, see [`Slice`].
+    /// A block of `x [n,c,h,w]`, see [`Slice`].
+    ///
+    /// # Errors
+    /// If the block is not inside, or `x` is of another tape.
+    ///
+    /// ```
+    /// # use convscope_engine::{Tape, Tensor};
+    /// use convscope_engine::ops::Slice;
+    /// let mut tape = Tape::new();
+    /// let x = tape.leaf(Tensor::from_slice([1, 1, 2, 2], &[1.0f32, 2.0, 3.0, 4.0])?, "x");
+    /// // The bottom row of the one channel.
+    /// let row = Slice { from: 0, count: 1, pad: [0, 0], origin: [1, 0], size: None, stride: [1, 1] };
+    /// let y = tape.slice(x, row)?;
+    /// assert_eq!(tape.value(y)?.f32(), [3.0, 4.0]);
+    /// # Ok::<(), convscope_engine::Error>(())
+    /// ```
     pub fn slice(&mut self, x: Var, slice: Slice) -> Result<Var> {
         self.apply(slice, &[x])
     }

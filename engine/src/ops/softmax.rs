@@ -41,12 +41,36 @@ impl Operation for Softmax {
 }
 
 impl Tape {
-    /// Probabilities along the second dimension.
+    /// Probabilities along the second dimension of `x [n,k]` or `[n,k,h,w]`.
+    ///
+    /// # Errors
+    /// If `x` has fewer than two dimensions or is of another tape.
+    ///
+    /// ```
+    /// # use convscope_engine::{Tape, Tensor};
+    /// let mut tape = Tape::new();
+    /// let x = tape.leaf(Tensor::from_slice([1, 2], &[0.0f64, 3.0f64.ln()])?, "x");
+    /// let y = tape.softmax(x)?;
+    /// assert!((tape.value(y)?.f64()[1] - 0.75).abs() < 1e-12);
+    /// # Ok::<(), convscope_engine::Error>(())
+    /// ```
     pub fn softmax(&mut self, x: Var) -> Result<Var> {
         self.apply(Softmax { log: false }, &[x])
     }
 
-    /// Logarithms of the probabilities along the second dimension.
+    /// Logarithms of the probabilities along the second dimension of `x [n,k]` or `[n,k,h,w]`.
+    ///
+    /// # Errors
+    /// If `x` has fewer than two dimensions or is of another tape.
+    ///
+    /// ```
+    /// # use convscope_engine::{Tape, Tensor};
+    /// let mut tape = Tape::new();
+    /// let x = tape.leaf(Tensor::from_slice([1, 2], &[0.0f64, 3.0f64.ln()])?, "x");
+    /// let y = tape.log_softmax(x)?;
+    /// assert!((tape.value(y)?.f64()[1] - 0.75f64.ln()).abs() < 1e-12);
+    /// # Ok::<(), convscope_engine::Error>(())
+    /// ```
     pub fn log_softmax(&mut self, x: Var) -> Result<Var> {
         self.apply(Softmax { log: true }, &[x])
     }

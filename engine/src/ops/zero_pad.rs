@@ -3,6 +3,7 @@
 use crate::error::Result;
 use crate::operation::{Backward, Case, Forward, Operation, Output, arity, images};
 use crate::shape::Shape;
+use crate::tape::{Tape, Var};
 use convscope_kernels::place::{BWD, FWD, PlaceSpec};
 
 /// `x [n,c,h,w]` -> `[n, c, top + h + bottom, left + w + right]`.
@@ -44,5 +45,24 @@ impl Operation for ZeroPad {
 
     fn cases() -> Vec<Case<Self>> {
         [[1, 2, 0, 3], [0; 4]].map(|sides| Case::new(ZeroPad { sides }, [&[2, 3, 2, 4]])).to_vec()
+    }
+}
+
+impl Tape {
+    /// `x [n,c,h,w]` with zeros around it: `[top, bottom, left, right]` pixels.
+    ///
+    /// # Errors
+    /// If `x` is no image stack or of another tape.
+    ///
+    /// ```
+    /// # use convscope_engine::{Tape, Tensor};
+    /// let mut tape = Tape::new();
+    /// let x = tape.leaf(Tensor::from_slice([1, 1, 1, 1], &[5.0f32])?, "x");
+    /// let y = tape.zero_pad(x, [0, 0, 1, 2])?;
+    /// assert_eq!(tape.value(y)?.f32(), [0.0, 5.0, 0.0, 0.0]);
+    /// # Ok::<(), convscope_engine::Error>(())
+    /// ```
+    pub fn zero_pad(&mut self, x: Var, sides: [usize; 4]) -> Result<Var> {
+        self.apply(ZeroPad { sides }, &[x])
     }
 }
