@@ -35,7 +35,7 @@ use std::sync::Arc;
 ///         Ok((x.clone(), ()))
 ///     }
 ///     fn forward(&self, _: &(), f: &mut Forward) -> Result<Output> {
-///         Ok(f.xs[0].map(|x| x * x * x)?.into())
+///         Ok(f.xs[0].map(|x| x * x * x).into())
 ///     }
 ///     fn backward(&self, _: &(), b: &mut Backward) -> Result<()> {
 ///         let dx = b.xs[0].zip(b.dout, |x, dout| 3.0 * x * x * dout)?;

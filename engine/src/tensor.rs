@@ -12,7 +12,7 @@ use std::sync::Arc;
 /// let x = Tensor::from_slice([2, 3], &[1.0f32, 2.0, 3.0, 4.0, 5.0, 6.0])?;
 /// assert_eq!(x.shape()[..], [2, 3]);
 /// assert_eq!(x.reshape([3, 2])?.f32()[4], 5.0);
-/// assert_eq!(x.map(|v| v * v)?.f32()[5], 36.0);
+/// assert_eq!(x.map(|v| v * v).f32()[5], 36.0);
 /// assert!(Tensor::from_slice([2], &[1.0f32]).is_err());
 /// # Ok::<(), convscope_engine::Error>(())
 /// ```
@@ -163,26 +163,29 @@ impl Tensor {
 
     /// `f` of each element, computed in f64 and rounded to the tensor's type. A plain loop on the host.
     ///
-    /// # Errors
-    /// If the tensor is not of a real type.
-    pub fn map(&self, f: impl Fn(f64) -> f64) -> Result<Self> {
-        self.computed(self.to_f64().into_iter().map(f).collect())
+    /// # Panics
+    /// If the tensor is not f32 or f64.
+    pub fn map(&self, f: impl Fn(f64) -> f64) -> Self {
+        self.like(self.to_f64().into_iter().map(f).collect())
     }
 
     /// `f` of each pair of elements of two tensors of one length, as [`Tensor::map`].
     ///
     /// # Errors
     /// If the lengths differ.
+    ///
+    /// # Panics
+    /// If a tensor is not f32 or f64.
     pub fn zip(&self, other: &Self, f: impl Fn(f64, f64) -> f64) -> Result<Self> {
         if self.len() != other.len() {
             return Err(Error::Length { len: other.len(), shape: self.shape.clone() });
         }
-        self.computed(self.to_f64().into_iter().zip(other.to_f64()).map(|(x, y)| f(x, y)).collect())
+        Ok(self.like(self.to_f64().into_iter().zip(other.to_f64()).map(|(x, y)| f(x, y)).collect()))
     }
 
-    /// A tensor of this shape and type.
-    fn computed(&self, values: Vec<f64>) -> Result<Self> {
-        Ok(Self::from_slice(self.shape.clone(), &values)?.cast(self.dtype()))
+    /// As many values under this shape, in this type.
+    fn like(&self, values: Vec<f64>) -> Self {
+        Tensor { shape: self.shape.clone(), data: Arc::new(Buffer::from_slice(&values).cast(self.dtype())) }
     }
 
     /// The same data under another shape of as many elements.

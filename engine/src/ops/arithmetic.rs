@@ -130,7 +130,7 @@ impl Tape {
             _ => {
                 let root = self.powi(x, n / 2)?;
                 let square = self.mul(root, root)?;
-                if n % 2 == 0 { Ok(square) } else { self.mul(square, x) }
+                if n.is_multiple_of(2) { Ok(square) } else { self.mul(square, x) }
             }
         }
     }
