@@ -57,7 +57,7 @@ impl Pass {
                 // At 0 and, of ReLU6, at 6 the function is flat.
                 kind if kind.is_activation() => pass.value(id).iter().map(|v| u32::from(*v == 0.0 || *v == 6.0)).collect(),
                 LayerKind::MaxPool2d(_) | LayerKind::AdaptiveMaxPool2d { .. } => {
-                    pass.tape.saved(pass.run.layer(id).unwrap())[0].buffer().as_slice::<u32>().to_vec()
+                    pass.tape.saved(pass.run.layer(id).unwrap()).unwrap()[0].buffer().as_slice::<u32>().to_vec()
                 }
                 _ => Vec::new(),
             }

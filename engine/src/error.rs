@@ -18,6 +18,14 @@ pub enum Error {
         /// Shapes of all inputs.
         shapes: Vec<Shape>,
     },
+    /// An operation computes a gradient that does not go with its input.
+    #[error("the gradient is {got}, the input is {want}, or of another type")]
+    Gradient {
+        /// Computed.
+        got: Shape,
+        /// Shape of the input.
+        want: Shape,
+    },
     /// A kernel table refused.
     #[error(transparent)]
     Kernel(#[from] convscope_kernels::Error),
@@ -29,6 +37,9 @@ pub enum Error {
         /// Shape asked for.
         shape: Shape,
     },
+    /// A node of another tape, or of a later state of this one.
+    #[error("node {0} is of another tape")]
+    OtherTape(usize),
     /// No node has this label.
     #[error("the tape has no node called {0:?}")]
     UnknownLabel(String),

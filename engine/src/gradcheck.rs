@@ -1,56 +1,14 @@
 //! Gradients against finite differences, in f64, through the tape.
 
 use crate::error::Result;
-use crate::ops::Op;
-use crate::shape::Shape;
-use crate::tape::{Rules, Tape, Var};
+pub use crate::operation::{Case, Input};
+use crate::operation::{Operation, Rules};
+use crate::tape::{Tape, Var};
 use crate::tensor::Tensor;
 use convscope_kernels::random;
 
 /// Step of the central difference: with f64 its rounding error is near 1e-10 and its truncation error below.
 const STEP: f64 = 1e-6;
-
-/// One input of a case.
-#[derive(Clone, Debug)]
-pub struct Input {
-    /// Shape.
-    pub shape: Shape,
-    /// Whether values are positive (a variance).
-    pub positive: bool,
-    /// Whether its gradient exists and is checked.
-    pub differentiable: bool,
-}
-
-impl Input {
-    /// Values around zero, checked.
-    pub fn any(shape: impl Into<Shape>) -> Self {
-        Input { shape: shape.into(), positive: false, differentiable: true }
-    }
-    /// Values around zero, given (a running mean).
-    pub fn given(shape: impl Into<Shape>) -> Self {
-        Input { differentiable: false, ..Self::any(shape) }
-    }
-    /// Positive values, given (a running variance).
-    pub fn given_positive(shape: impl Into<Shape>) -> Self {
-        Input { positive: true, ..Self::given(shape) }
-    }
-}
-
-/// An operation on inputs of given shapes.
-#[derive(Clone, Debug)]
-pub struct Case {
-    /// The operation.
-    pub op: Op,
-    /// Its inputs.
-    pub inputs: Vec<Input>,
-}
-
-impl Case {
-    /// An operation on inputs around zero.
-    pub fn new<const N: usize>(op: impl Into<Op>, shapes: [&[usize]; N]) -> Self {
-        Case { op: op.into(), inputs: shapes.iter().map(|s| Input::any(s.to_vec())).collect() }
-    }
-}
 
 /// Distinct values, none near another or near the kinks at 0 and 6: a shuffled ladder of half steps.
 fn values(input: &Input, seed: u64) -> Vec<f64> {
@@ -65,12 +23,52 @@ fn values(input: &Input, seed: u64) -> Vec<f64> {
 /// The largest difference between a gradient from the tape and a central difference, as a share of the largest gradient.
 ///
 /// The upstream gradient is random, not ones, so that sums that should be weighted are seen.
-pub fn check(case: &Case, seed: u64) -> Result<f64> {
-    let build = |tape: &mut Tape, inputs: &[Var]| tape.apply(case.op.clone(), inputs);
-    check_function(&case.inputs, seed, build)
+///
+/// # Errors
+/// If the operation refuses the inputs of the case.
+///
+/// ```
+/// use convscope_engine::gradcheck::{Case, check};
+/// use convscope_engine::ops::Linear;
+///
+/// let case = Case::new(Linear, [&[4, 3], &[2, 3], &[2]]);
+/// assert!(check(&case, 1)? < 1e-6);
+/// # Ok::<(), convscope_engine::Error>(())
+/// ```
+pub fn check<O: Operation + Clone>(case: &Case<O>, seed: u64) -> Result<f64> {
+    check_function(&case.inputs, seed, |tape, inputs| tape.apply(case.op.clone(), inputs))
 }
 
-/// As [`check`] for any computation on the tape.
+/// The largest result of [`check`] over all cases of an operation; infinite if it has none.
+///
+/// # Errors
+/// If the operation refuses a case of its own.
+///
+/// ```
+/// use convscope_engine::{gradcheck, ops::Conv2d};
+///
+/// assert!(gradcheck::check_all::<Conv2d>()? < 1e-6);
+/// # Ok::<(), convscope_engine::Error>(())
+/// ```
+pub fn check_all<O: Operation + Clone>() -> Result<f64> {
+    let cases = O::cases();
+    let results = (0..).step_by(17).zip(&cases).map(|(seed, case)| check(case, seed)).collect::<Result<Vec<_>>>()?;
+    Ok(results.into_iter().reduce(f64::max).unwrap_or(f64::INFINITY))
+}
+
+/// As [`check`], for any computation on the tape.
+///
+/// # Errors
+/// If an operation of it refuses.
+///
+/// ```
+/// use convscope_engine::gradcheck::{Input, check_function};
+///
+/// let inputs = [Input::any([2, 3]), Input::any([3])];
+/// let worst = check_function(&inputs, 1, |tape, x| tape.record((x[0] - x[1]).tanh().mean()))?;
+/// assert!(worst < 1e-6);
+/// # Ok::<(), convscope_engine::Error>(())
+/// ```
 pub fn check_function(inputs: &[Input], seed: u64, build: impl Fn(&mut Tape, &[Var]) -> Result<Var>) -> Result<f64> {
     let mut data: Vec<Vec<f64>> = inputs.iter().enumerate().map(|(i, x)| values(x, seed + i as u64)).collect();
     let run = |data: &[Vec<f64>]| -> Result<(Tape, Vec<Var>, Var)> {
@@ -113,14 +111,51 @@ pub fn check_function(inputs: &[Input], seed: u64, build: impl Fn(&mut Tape, &[V
 mod tests {
     use super::*;
 
+    use crate::ops::*;
+
+    /// Checks each case of the operations, and counts the operations.
+    macro_rules! all_pass {
+        ($($op:ty),* $(,)?) => {{
+            let mut count = 0;
+            $(
+                let cases = <$op>::cases();
+                assert!(!cases.is_empty());
+                for (seed, case) in (0..).step_by(17).zip(&cases) {
+                    let worst = check(case, seed).unwrap_or_else(|e| panic!("{case:?}: {e}"));
+                    assert!(worst < 1e-6, "{case:?}: gradient is off by {worst:.2e}");
+                }
+                count += 1;
+            )*
+            count
+        }};
+    }
+
     #[test]
     fn every_operation_passes_in_f64() {
-        let cases = Op::all_cases();
-        assert!(cases.len() > 40);
-        for (k, case) in cases.iter().enumerate() {
-            let worst = check(case, 17 * k as u64).unwrap_or_else(|e| panic!("{case:?}: {e}"));
-            assert!(worst < 1e-6, "{case:?}: gradient is off by {worst:.2e}");
-        }
+        let checked = all_pass![
+            Activation,
+            Arithmetic,
+            AvgPool,
+            BatchNorm,
+            BatchNormTraining,
+            Bilinear,
+            Broadcast,
+            Concat,
+            Conv2d,
+            Divide,
+            Dropout,
+            Linear,
+            MaxPool,
+            Reduce,
+            Reshape,
+            Slice,
+            Softmax,
+            ZeroPad,
+        ];
+        let files = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/src/ops")).unwrap();
+        let text = |file: std::io::Result<std::fs::DirEntry>| std::fs::read_to_string(file.unwrap().path()).unwrap();
+        let written: usize = files.map(|file| text(file).matches("\nimpl Operation for ").count()).sum();
+        assert_eq!(checked, written, "an operation is missing in the list above");
     }
 
     /// A value used twice receives both gradients; a wanted inner node keeps its own.

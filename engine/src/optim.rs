@@ -17,22 +17,66 @@ pub struct Optimizer {
 }
 
 impl Optimizer {
-    /// SGD: `momentum` 0.9 and `weight_decay` 1e-4 are what ResNets are trained with.
+    /// SGD (He et al. 2015 train ResNets with `momentum` 0.9 and `weight_decay` 1e-4).
+    ///
+    /// ```
+    /// use convscope_engine::{Tensor, optim::Optimizer};
+    ///
+    /// let mut optimizer = Optimizer::sgd(0.1, 0.9, 0.0);
+    /// let mut w = Tensor::from_slice([1], &[1.0f64])?;
+    /// let grad = Tensor::from_slice([1], &[0.5f64])?;
+    /// optimizer.step([(&mut w, &grad)])?;
+    /// assert!((w.item()? - 0.95).abs() < 1e-6);
+    /// # Ok::<(), convscope_engine::Error>(())
+    /// ```
     pub fn sgd(lr: f64, momentum: f64, weight_decay: f64) -> Self {
         Self::new(Rule::Sgd { lr, momentum, weight_decay, nesterov: false })
     }
 
-    /// Adam with the paper's decays.
+    /// Adam (Kingma & Ba, ICLR 2015) with the paper's decays.
+    ///
+    /// ```
+    /// use convscope_engine::{Tensor, optim::Optimizer};
+    ///
+    /// let mut optimizer = Optimizer::adam(0.1);
+    /// let mut w = Tensor::from_slice([1], &[1.0f64])?;
+    /// let grad = Tensor::from_slice([1], &[0.5f64])?;
+    /// optimizer.step([(&mut w, &grad)])?;
+    /// assert!((w.item()? - 0.9).abs() < 1e-6);
+    /// # Ok::<(), convscope_engine::Error>(())
+    /// ```
     pub fn adam(lr: f64) -> Self {
         Self::new(Rule::Adam { lr, beta1: 0.9, beta2: 0.999, eps: 1e-8, weight_decay: 0.0, decoupled: false, step: 0 })
     }
 
-    /// Adam with decoupled weight decay.
+    /// Adam with decoupled weight decay (Loshchilov & Hutter, ICLR 2019).
+    ///
+    /// ```
+    /// use convscope_engine::{Tensor, optim::Optimizer};
+    ///
+    /// let mut optimizer = Optimizer::adamw(0.1, 0.0);
+    /// let mut w = Tensor::from_slice([1], &[1.0f64])?;
+    /// let grad = Tensor::from_slice([1], &[0.5f64])?;
+    /// optimizer.step([(&mut w, &grad)])?;
+    /// assert!((w.item()? - 0.9).abs() < 1e-6);
+    /// # Ok::<(), convscope_engine::Error>(())
+    /// ```
     pub fn adamw(lr: f64, weight_decay: f64) -> Self {
         Self::new(Rule::Adam { lr, beta1: 0.9, beta2: 0.999, eps: 1e-8, weight_decay, decoupled: true, step: 0 })
     }
 
-    /// RMSprop with PyTorch's default decay 0.99.
+    /// RMSprop (Tieleman & Hinton 2012) with PyTorch's default decay 0.99.
+    ///
+    /// ```
+    /// use convscope_engine::{Tensor, optim::Optimizer};
+    ///
+    /// let mut optimizer = Optimizer::rmsprop(0.1);
+    /// let mut w = Tensor::from_slice([1], &[1.0f64])?;
+    /// let grad = Tensor::from_slice([1], &[0.5f64])?;
+    /// optimizer.step([(&mut w, &grad)])?;
+    /// assert!((w.item()? - 0.0).abs() < 1e-6);
+    /// # Ok::<(), convscope_engine::Error>(())
+    /// ```
     pub fn rmsprop(lr: f64) -> Self {
         Self::new(Rule::RmsProp { lr, alpha: 0.99, eps: 1e-8, weight_decay: 0.0 })
     }
@@ -64,7 +108,10 @@ impl Optimizer {
         (self.steps, self.states) = (steps, states);
     }
 
-    /// Replaces each parameter by its new value. The list must be the same, in the same order, at every step.
+    /// Replaces each parameter by its new value. The list is the same, in the same order, at every step.
+    ///
+    /// # Errors
+    /// If a gradient has another length or type than its parameter, or the device has no room.
     pub fn step<'a>(&mut self, params: impl IntoIterator<Item = (&'a mut Tensor, &'a Tensor)>) -> Result<()> {
         self.steps += 1;
         if let Rule::Adam { step, .. } = &mut self.rule {

@@ -3,7 +3,16 @@
 use std::fmt;
 use std::ops::Deref;
 
-/// Sizes of the dimensions of a tensor, outermost first.
+/// Sizes of the dimensions of a tensor, outermost first. Image stacks are `[n, c, h, w]`: images, channels, height, width.
+///
+/// ```
+/// use convscope_engine::Shape;
+///
+/// let shape = Shape::from([8, 3, 224, 224]);
+/// assert_eq!(shape.len(), 8 * 3 * 224 * 224);
+/// assert_eq!(shape.nchw(), Some([8, 3, 224, 224]));
+/// assert_eq!((shape[1], shape.to_string().as_str()), (3, "[8,3,224,224]"));
+/// ```
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Shape(Vec<usize>);
 

@@ -5,21 +5,33 @@
 //! `tape.get("layer3.0.conv2")`, and Grad-CAM is that value together with `grads.get("layer3.0.conv2")`.
 
 use crate::error::{Error, Result};
-use crate::ops::{Exec, Op, Sink, Step};
+use crate::operation::{Backward, Bound, Exec, Forward, Operation, Recorded, Rules};
 use crate::shape::Shape;
 use crate::tensor::Tensor;
-use convscope_kernels::pointwise::ReluRule;
 use convscope_kernels::{Buffer, Call, DType, Device};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
-/// A node of a tape, by its position.
+/// A node of one tape, by its index. On another tape it is an error.
+///
+/// ```
+/// # use convscope_engine::{Error, Tape, Tensor};
+/// let (mut tape, mut other) = (Tape::new(), Tape::new());
+/// let x = tape.leaf(Tensor::from_slice([1], &[1.0f32])?, "x");
+/// assert_eq!(x.index(), 0);
+/// assert_eq!(other.relu(x), Err(Error::OtherTape(0)));
+/// # Ok::<(), convscope_engine::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Var(pub(crate) usize);
+pub struct Var {
+    tape: u64,
+    index: usize,
+}
 
 impl Var {
-    /// Position on the tape.
+    /// Index on the tape.
     pub fn index(self) -> usize {
-        self.0
+        self.index
     }
 }
 
@@ -27,7 +39,7 @@ impl Var {
 #[derive(Clone, Debug)]
 pub struct Node {
     /// What was done; `None` for a leaf (an image, a weight).
-    pub op: Option<Op>,
+    op: Option<Arc<dyn Recorded>>,
     /// To what.
     pub inputs: Vec<Var>,
     /// Name: the layer's, for the nodes of a network.
@@ -43,6 +55,16 @@ pub struct Node {
 }
 
 impl Node {
+    /// Name of the operation; `None` for a leaf (an image, a weight).
+    pub fn operation(&self) -> Option<&'static str> {
+        self.op.as_ref().map(|op| op.name())
+    }
+
+    /// Settings of the operation in a few characters; empty for a leaf.
+    pub fn settings(&self) -> String {
+        self.op.as_ref().map(|op| op.settings()).unwrap_or_default()
+    }
+
     /// The value, unless it was released.
     pub fn value(&self) -> Option<&Tensor> {
         self.value.as_ref()
@@ -54,16 +76,23 @@ impl Node {
     }
 }
 
-/// What a backward pass does differently.
-#[derive(Clone, Debug, Default)]
-pub struct Rules {
-    /// The rule of ReLU and ReLU6.
-    pub relu: ReluRule,
-}
-
-/// A recording of a computation.
+/// A recording of a computation: a list of nodes, each a leaf or an operation on earlier nodes.
+///
+/// ```
+/// # use convscope_engine::{Rules, Tape, Tensor};
+/// let mut tape = Tape::new();
+/// let x = tape.leaf(Tensor::from_slice([2], &[1.0f32, -2.0])?, "x");
+/// let y = tape.relu(x)?;
+/// let z = tape.sum(y)?;
+/// let grads = tape.backward(z, None, &[x], &Rules::default())?;
+/// assert_eq!(tape.value(z)?.item()?, 1.0);
+/// assert_eq!(grads.of(x).unwrap().f32(), [1.0, 0.0]);
+/// # Ok::<(), convscope_engine::Error>(())
+/// ```
 #[derive(Debug)]
 pub struct Tape {
+    /// Differs between tapes, except between a tape and its casts.
+    id: u64,
     nodes: Vec<Node>,
     releasing: bool,
     device: Device,
@@ -71,7 +100,8 @@ pub struct Tape {
 
 impl Default for Tape {
     fn default() -> Self {
-        Tape { nodes: Vec::new(), releasing: false, device: Device::Cpu }
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        Tape { id: NEXT.fetch_add(1, Ordering::Relaxed), nodes: Vec::new(), releasing: false, device: Device::Cpu }
     }
 }
 
@@ -82,6 +112,17 @@ impl Tape {
     }
 
     /// A tape whose values are given up by [`Tape::release`]: for inference.
+    ///
+    /// ```
+    /// # use convscope_engine::{Tape, Tensor};
+    /// let mut tape = Tape::inference();
+    /// let x = tape.leaf(Tensor::from_slice([1], &[2.0f32])?, "x");
+    /// let y = tape.scale(x, 3.0)?;
+    /// tape.release(x)?;
+    /// assert!(tape.value(x).is_err());
+    /// assert_eq!(tape.value(y)?.item()?, 6.0);
+    /// # Ok::<(), convscope_engine::Error>(())
+    /// ```
     pub fn inference() -> Self {
         Tape { releasing: true, ..Self::default() }
     }
@@ -94,6 +135,16 @@ impl Tape {
     /// Where operations run.
     pub fn device(&self) -> Device {
         self.device
+    }
+
+    fn var(&self, index: usize) -> Var {
+        Var { tape: self.id, index }
+    }
+
+    /// Index of a node of this tape.
+    fn index(&self, var: Var) -> Result<usize> {
+        let here = var.tape == self.id && var.index < self.nodes.len();
+        here.then_some(var.index).ok_or(Error::OtherTape(var.index))
     }
 
     fn value_here(&self, var: Var) -> Result<Tensor> {
@@ -117,7 +168,16 @@ impl Tape {
         &self.nodes
     }
 
-    /// Records a value that nothing computed.
+    /// Records a value that nothing computed: an image, a weight.
+    ///
+    /// ```
+    /// # use convscope_engine::{Tape, Tensor};
+    /// let mut tape = Tape::new();
+    /// let x = tape.leaf(Tensor::from_slice([2], &[1.0f32, 2.0])?, "x");
+    /// assert_eq!(tape.get("x")?.f32(), [1.0, 2.0]);
+    /// assert_eq!(tape.find("x")?, x);
+    /// # Ok::<(), convscope_engine::Error>(())
+    /// ```
     pub fn leaf(&mut self, value: Tensor, label: impl Into<String>) -> Var {
         self.push(Node {
             op: None,
@@ -132,25 +192,37 @@ impl Tape {
     }
 
     /// Computes and records an operation. The methods of each file in `ops/` are shorthands for this.
-    pub fn apply(&mut self, op: Op, inputs: &[Var]) -> Result<Var> {
+    ///
+    /// # Errors
+    /// If the inputs do not go together, a value was released, a kernel refuses, or an input is of another tape.
+    ///
+    /// ```
+    /// # use convscope_engine::{Tape, Tensor, ops::Reduce};
+    /// let mut tape = Tape::new();
+    /// let x = tape.leaf(Tensor::from_slice([2, 2], &[1.0f32, 2.0, 3.0, 4.0])?, "x");
+    /// let y = tape.apply(Reduce { keep: 1, mean: false }, &[x])?;
+    /// assert_eq!(tape.value(y)?.f32(), [3.0, 7.0]);
+    /// # Ok::<(), convscope_engine::Error>(())
+    /// ```
+    pub fn apply<O: Operation>(&mut self, op: O, inputs: &[Var]) -> Result<Var> {
         let xs = inputs.iter().map(|v| self.value_here(*v)).collect::<Result<Vec<_>>>()?;
         let xs: Vec<&Tensor> = xs.iter().collect();
         let shapes: Vec<&Shape> = xs.iter().map(|x| x.shape()).collect();
-        let rule = op.rule();
-        let shape = rule.infer(&shapes).map_err(|reason| Error::Shapes {
-            op: rule.name(),
-            reason,
-            shapes: shapes.into_iter().cloned().collect(),
-        })?;
-        let mut exec = Exec::default();
-        let output = rule.forward(&mut exec, &xs, &shape)?;
-        let label = format!("{}{}", rule.name(), self.nodes.len());
+        let refuse = |reason| Error::Shapes { op: op.name(), reason, shapes: shapes.iter().map(|s| (*s).clone()).collect() };
+        let (shape, spec) = op.infer(&shapes).map_err(refuse)?;
+        let mut forward = Forward { xs: &xs, shape: &shape, exec: Exec::default() };
+        let output = op.forward(&spec, &mut forward)?;
+        let forward = forward.exec.calls;
+        if *output.value.shape() != shape {
+            return Err(refuse(format!("computes {}, not the shape {shape} that it infers", output.value.shape())));
+        }
+        let label = format!("{}{}", op.name(), self.nodes.len());
         Ok(self.push(Node {
-            op: Some(op),
+            op: Some(Arc::new(Bound { op, spec })),
             inputs: inputs.to_vec(),
             label,
             shape,
-            forward: exec.calls,
+            forward,
             backward: Vec::new(),
             value: Some(output.value),
             saved: output.saved,
@@ -159,84 +231,133 @@ impl Tape {
 
     fn push(&mut self, node: Node) -> Var {
         self.nodes.push(node);
-        Var(self.nodes.len() - 1)
+        self.var(self.nodes.len() - 1)
     }
 
     /// Names a node.
-    pub fn label(&mut self, var: Var, label: impl Into<String>) {
-        self.nodes[var.0].label = label.into();
+    ///
+    /// # Errors
+    /// If it is of another tape.
+    pub fn label(&mut self, var: Var, label: impl Into<String>) -> Result<()> {
+        let index = self.index(var)?;
+        self.nodes[index].label = label.into();
+        Ok(())
     }
 
     /// The node of this label (the last one, if several have it).
+    ///
+    /// # Errors
+    /// If there is none.
     pub fn find(&self, label: &str) -> Result<Var> {
         let at = self.nodes.iter().rposition(|n| n.label == label);
-        at.map(Var).ok_or_else(|| Error::UnknownLabel(label.to_string()))
+        at.map(|i| self.var(i)).ok_or_else(|| Error::UnknownLabel(label.to_string()))
     }
 
     /// The value of a node.
+    ///
+    /// # Errors
+    /// If it was released, or the node is of another tape.
     pub fn value(&self, var: Var) -> Result<&Tensor> {
-        let node = &self.nodes[var.0];
+        let node = &self.nodes[self.index(var)?];
         node.value.as_ref().ok_or_else(|| Error::Released(node.label.clone()))
     }
 
     /// The value of the node of this label.
+    ///
+    /// # Errors
+    /// If there is none, or its value was released.
     pub fn get(&self, label: &str) -> Result<&Tensor> {
         self.value(self.find(label)?)
     }
 
-    /// What an operation saved beside its value: batch-norm in training mode its batch mean and variance, `[c]` each.
-    pub fn saved(&self, var: Var) -> &[Tensor] {
-        &self.nodes[var.0].saved
+    /// Tensors that an operation saved beside its value: batch-norm in training mode its batch mean and variance, `[c]` each.
+    ///
+    /// # Errors
+    /// If the node is of another tape.
+    pub fn saved(&self, var: Var) -> Result<&[Tensor]> {
+        Ok(&self.nodes[self.index(var)?].saved)
     }
 
     /// Gives up a value on an inference tape; on others does nothing.
-    pub fn release(&mut self, var: Var) {
+    ///
+    /// # Errors
+    /// If the node is of another tape.
+    pub fn release(&mut self, var: Var) -> Result<()> {
+        let index = self.index(var)?;
         if self.releasing {
-            let node = &mut self.nodes[var.0];
+            let node = &mut self.nodes[index];
             node.value = None;
             node.saved.clear();
         }
+        Ok(())
     }
 
     /// Gradients of `from` with respect to `wants`, which may be any nodes: images, weights, feature maps.
     ///
     /// `upstream` is the gradient to start with, ones if `None`. Nothing is computed that no wanted node needs.
+    ///
+    /// # Errors
+    /// If `upstream` has another shape than `from`, a needed value was released, a kernel refuses, or a node is of another tape.
+    ///
+    /// ```
+    /// # use convscope_engine::{Rules, Tape, Tensor};
+    /// let mut tape = Tape::new();
+    /// let x = tape.leaf(Tensor::from_slice([3], &[-1.0f32, 2.0, 3.0])?, "x");
+    /// let y = tape.mul(x, x)?;
+    /// let up = Tensor::from_slice([3], &[1.0f32, 10.0, 0.0])?;
+    /// let grads = tape.backward(y, Some(up), &[x], &Rules::default())?;
+    /// assert_eq!(grads.of(x).unwrap().f32(), [-2.0, 40.0, 0.0]);
+    /// # Ok::<(), convscope_engine::Error>(())
+    /// ```
     pub fn backward(&mut self, from: Var, upstream: Option<Tensor>, wants: &[Var], rules: &Rules) -> Result<Grads> {
+        let last = self.index(from)?;
+        let shape = &self.nodes[last].shape;
         let start = match upstream {
-            Some(t) if t.shape() != &self.nodes[from.0].shape => {
-                return Err(Error::Upstream { got: t.shape().clone(), want: self.nodes[from.0].shape.clone() });
-            }
+            Some(t) if t.shape() != shape => return Err(Error::Upstream { got: t.shape().clone(), want: shape.clone() }),
             Some(t) => t,
-            None => Tensor::full(self.nodes[from.0].shape.clone(), self.value(from)?.dtype(), 1.0),
+            None => Tensor::full(shape.clone(), self.value(from)?.dtype(), 1.0),
         };
-        let mut need = vec![false; from.0 + 1];
-        for i in 0..=from.0 {
-            need[i] = wants.contains(&Var(i)) || self.nodes[i].inputs.iter().any(|v| need[v.0]);
+        let mut wanted = vec![false; self.nodes.len()];
+        for var in wants {
+            wanted[self.index(*var)?] = true;
         }
-        let mut grads: Vec<Option<Arc<Buffer>>> = vec![None; from.0 + 1];
-        grads[from.0] = Some(start.on(self.device)?.shared());
-        for i in (0..=from.0).rev() {
+        let mut need = wanted.clone();
+        for i in 0..=last {
+            need[i] |= self.nodes[i].inputs.iter().any(|v| need[v.index]);
+        }
+        let mut grads: Vec<Option<Arc<Buffer>>> = vec![None; last + 1];
+        grads[last] = Some(start.on(self.device)?.shared());
+        for i in (0..=last).rev() {
             let node = &self.nodes[i];
             let Some(op) = &node.op else { continue };
-            let want: Vec<bool> = node.inputs.iter().map(|v| need[v.0]).collect();
-            if !want.contains(&true) {
+            let targets: Vec<Option<usize>> = node.inputs.iter().map(|v| need[v.index].then_some(v.index)).collect();
+            if targets.iter().all(Option::is_none) {
                 continue;
             }
-            let dout = if wants.contains(&Var(i)) { grads[i].clone() } else { grads[i].take() };
+            let dout = if wanted[i] { grads[i].clone() } else { grads[i].take() };
             let Some(dout) = dout else { continue };
             let dout = Tensor::new(node.shape.clone(), dout)?;
             let xs = node.inputs.iter().map(|v| self.value_here(*v)).collect::<Result<Vec<_>>>()?;
-            let step = Step { xs: xs.iter().collect(), out: self.value(Var(i))?, saved: &node.saved, dout: &dout, rules };
-            let mut exec = Exec::default();
-            op.rule().backward(&mut exec, &step, &mut Sink { grads: &mut grads, inputs: &node.inputs, want: &want })?;
-            self.nodes[i].backward = exec.calls;
+            let mut backward = Backward {
+                xs: &xs.iter().collect::<Vec<_>>(),
+                out: self.value(self.var(i))?,
+                saved: &node.saved,
+                dout: &dout,
+                rules,
+                exec: Exec::default(),
+                grads: &mut grads,
+                targets: &targets,
+                device: self.device,
+            };
+            op.backward(&mut backward)?;
+            self.nodes[i].backward = backward.exec.calls;
         }
         let entries = wants
             .iter()
             .map(|v| {
-                let node = &self.nodes[v.0];
+                let node = &self.nodes[v.index];
                 let dtype = node.value.as_ref().map_or(start.dtype(), Tensor::dtype);
-                let grad = match grads.get(v.0).cloned().flatten() {
+                let grad = match grads.get(v.index).cloned().flatten() {
                     Some(g) => Tensor::new(node.shape.clone(), g)?,
                     // The wanted node does not influence `from`: its gradient is zero.
                     None => Tensor::zeros(node.shape.clone(), dtype),
@@ -268,5 +389,31 @@ impl Grads {
     /// All of them, in the order they were asked for.
     pub fn iter(&self) -> impl Iterator<Item = (Var, &Tensor)> {
         self.entries.iter().map(|e| (e.0, &e.2))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_node_of_another_tape_is_an_error() {
+        let one = || Tensor::full([1], DType::F32, 1.0);
+        let (mut here, mut there) = (Tape::new(), Tape::new());
+        let (x, other) = (here.leaf(one(), "x"), there.leaf(one(), "x"));
+        let earlier = here.cast(DType::F64);
+        let y = here.relu(x).unwrap();
+        let refused = |result: Result<()>| assert!(matches!(result, Err(Error::OtherTape(_))), "{result:?}");
+        refused(here.add(x, other).map(drop));
+        refused(here.value(other).map(drop));
+        refused(here.saved(other).map(drop));
+        refused(here.label(other, "y"));
+        refused(here.release(other));
+        refused(here.backward(other, None, &[x], &Rules::default()).map(drop));
+        refused(here.backward(y, None, &[other], &Rules::default()).map(drop));
+        assert!(here.backward(y, None, &[x], &Rules::default()).unwrap().of(other).is_none());
+        // A cast has the same nodes, up to those that were recorded since.
+        assert_eq!(earlier.value(x).unwrap().f64(), [1.0]);
+        refused(earlier.value(y).map(drop));
     }
 }

@@ -29,22 +29,19 @@ fn kernels(calls: &[Call], with_op: bool) -> String {
 
 /// Operation and settings, such as `Conv2d s1 p[1,1,1,1]`.
 fn describe(node: &Node) -> String {
-    match &node.op {
-        None => "leaf".to_string(),
-        Some(op) => format!("{} {}", op.rule().name(), op.rule().settings()).trim_end().to_string(),
-    }
+    format!("{} {}", node.operation().unwrap_or("leaf"), node.settings()).trim_end().to_string()
 }
 
 /// Labels of the images and feature maps (not the weights) among a node's inputs, and the shape of its weight, if any.
 fn inputs<'a>(tape: &'a Tape, node: &Node) -> (Vec<&'a str>, Option<&'a Shape>) {
     let nodes = || node.inputs.iter().map(|v| &tape.nodes()[v.index()]);
-    let weight = nodes().skip(1).find(|n| n.op.is_none()).map(|n| &n.shape);
-    (nodes().enumerate().filter(|(i, n)| *i == 0 || n.op.is_some()).map(|(_, n)| n.label.as_str()).collect(), weight)
+    let weight = nodes().skip(1).find(|n| n.operation().is_none()).map(|n| &n.shape);
+    (nodes().enumerate().filter(|(i, n)| *i == 0 || n.operation().is_some()).map(|(_, n)| n.label.as_str()).collect(), weight)
 }
 
 /// Nodes that compute something, with their positions.
 fn computed(tape: &Tape) -> impl Iterator<Item = (usize, &Node)> {
-    tape.nodes().iter().enumerate().filter(|(_, n)| n.op.is_some())
+    tape.nodes().iter().enumerate().filter(|(_, n)| n.operation().is_some())
 }
 
 /// A table, one line a node: forward and (if there was a backward pass) backward time, share of the total, rate and kernels.
@@ -134,16 +131,25 @@ pub fn json(tape: &Tape) -> Value {
 }
 
 /// A Graphviz graph: `dot -Tsvg`.
+///
+/// ```
+/// # use convscope_engine::{Tape, Tensor, trace};
+/// let mut tape = Tape::new();
+/// let x = tape.leaf(Tensor::from_slice([1], &[1.0f32])?, "x");
+/// tape.relu(x)?;
+/// assert!(trace::dot(&tape).contains("n0 -> n1"));
+/// # Ok::<(), convscope_engine::Error>(())
+/// ```
 pub fn dot(tape: &Tape) -> String {
     let mut out = String::from("digraph tape {\n  rankdir=TB; node [shape=box, fontname=\"Helvetica\", fontsize=10];\n");
     // The image is the one leaf that something takes as its first input.
     let image = |i: usize| computed(tape).any(|(_, n)| n.inputs.first().is_some_and(|v| v.index() == i));
-    for (i, n) in tape.nodes().iter().enumerate().filter(|(i, n)| n.op.is_some() || image(*i)) {
+    for (i, n) in tape.nodes().iter().enumerate().filter(|(i, n)| n.operation().is_some() || image(*i)) {
         let quoted = |s: &str| s.replace('\\', "\\\\").replace('"', "\\\"");
-        let time = if n.op.is_some() { format!("\\n{:.0} us", micros(&n.forward)) } else { String::new() };
+        let time = if n.operation().is_some() { format!("\\n{:.0} us", micros(&n.forward)) } else { String::new() };
         let _ = writeln!(out, "  n{i} [label=\"{}\\n{} {}{time}\"];", quoted(&n.label), quoted(&describe(n)), n.shape);
         for v in &n.inputs {
-            if tape.nodes()[v.index()].op.is_some() || image(v.index()) {
+            if tape.nodes()[v.index()].operation().is_some() || image(v.index()) {
                 let _ = writeln!(out, "  n{} -> n{i};", v.index());
             }
         }
@@ -178,8 +184,7 @@ pub fn chrome(tape: &Tape) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tape::Rules;
-    use crate::{Tape, Tensor};
+    use crate::{Rules, Tape, Tensor};
 
     #[test]
     fn a_pass_is_shown_in_every_form() {
@@ -187,7 +192,7 @@ mod tests {
         let x = tape.leaf(Tensor::from_slice([1, 1, 3, 3], &[1.0f32; 9]).unwrap(), "image");
         let w = tape.leaf(Tensor::from_slice([2, 1, 2, 2], &[0.5f32; 8]).unwrap(), "conv.weight");
         let c = tape.conv2d(x, w, None, Default::default()).unwrap();
-        tape.label(c, "conv");
+        tape.label(c, "conv").unwrap();
         let m = tape.mean(c).unwrap();
         tape.backward(m, None, &[x], &Rules::default()).unwrap();
         let text = text(&tape);

@@ -196,7 +196,7 @@ mod tests {
                 after.update_statistics(&tape, &run).unwrap();
                 let grads = grads.iter().map(|(_, grad)| grad.clone());
                 let numbers: Vec<_> = [tape.value(loss).unwrap().clone()].into_iter().chain(grads).chain(after.params).collect();
-                (numbers, tape.nodes().iter().filter(|n| n.op.is_some()).count())
+                (numbers, tape.nodes().iter().filter(|n| n.operation().is_some()).count())
             };
             let (fused, plain) = (step(true), step(false));
             let norms = model.network.layers.iter().filter(|l| matches!(l.kind, LayerKind::BatchNorm2d { .. })).count();

@@ -5,7 +5,7 @@ use crate::network::{LayerId, LayerKind, Network, Pool2d};
 use convscope_engine::kernels::pointwise::Binary;
 use convscope_engine::kernels::pool::Windows;
 use convscope_engine::kernels::{DType, Device};
-use convscope_engine::ops::{Activation, Arithmetic, BatchNormTraining, Conv2d, Op, Reshape, Slice, ZeroPad};
+use convscope_engine::ops::{Activation, Arithmetic, BatchNormTraining, Conv2d, Dropout, Reshape, Slice, ZeroPad};
 use convscope_engine::{Error, Result, Tape, Tensor, Var};
 
 /// A network and a tensor for each of [`Network::params`].
@@ -185,9 +185,9 @@ impl Model {
             };
             let kind = &self.network[first].kind;
             let var = apply(tape, kind, &inputs, &params, mode, i as u64, relu)?;
-            tape.label(var, &layers[i].name);
+            tape.label(var, &layers[i].name)?;
             if self.fused[i].is_some() {
-                params.into_iter().for_each(|p| tape.release(p));
+                params.into_iter().try_for_each(|p| tape.release(p))?;
             }
             if let LayerKind::BatchNorm2d { .. } = kind {
                 run.norms.push((first, var));
@@ -199,7 +199,7 @@ impl Model {
                     && *input != from
                     && let Some(v) = run.layers[input.0]
                 {
-                    tape.release(v);
+                    tape.release(v)?;
                 }
             }
         }
@@ -222,7 +222,7 @@ impl Model {
     pub fn update_statistics(&mut self, tape: &Tape, run: &Run) -> Result<()> {
         for (id, var) in &run.norms {
             let LayerKind::BatchNorm2d { momentum, .. } = self.network[*id].kind else { continue };
-            let [mean, variance] = tape.saved(*var) else { continue };
+            let [mean, variance] = tape.saved(*var)? else { continue };
             let x = tape.value(*var)?;
             let count = (x.len() / mean.len().max(1)) as f64;
             for (slot, (batch, correction)) in [(2, (mean, 1.0)), (3, (variance, count / (count - 1.0).max(1.0)))] {
@@ -275,61 +275,56 @@ fn apply(tape: &mut Tape, kind: &LayerKind, x: &[Var], params: &[Var], mode: Mod
     // What is no map has no size; the operation says so.
     let [height, width] = tape.value(x[0])?.shape().nchw().map_or([0; 2], |[_, _, h, w]| [h, w]);
     let size = [height, width];
-    let op: Op = match kind {
-        LayerKind::Input => return Ok(x[0]),
+    match kind {
+        LayerKind::Input => Ok(x[0]),
         LayerKind::Conv2d(c) => {
             let all: Vec<Var> = [&x[..1], params, &x[1..]].concat();
-            return tape.apply(Conv2d { residual, relu, ..settings(c, size) }.into(), &all);
+            tape.apply(Conv2d { residual, relu, ..settings(c, size) }, &all)
         }
-        LayerKind::Linear { .. } => return tape.linear(x[0], params[0], params.get(1).copied()),
+        LayerKind::Linear { .. } => tape.linear(x[0], params[0], params.get(1).copied()),
         LayerKind::TwoSided => {
             let sides = Tensor::from_slice([2, 1], &[-1.0f32, 1.0])?.cast(tape.value(x[0])?.dtype());
             let sides = tape.leaf(sides, "");
-            return tape.linear(x[0], sides, None);
+            tape.linear(x[0], sides, None)
         }
-        LayerKind::BatchNorm2d { eps, .. } => {
-            return match mode {
-                Mode::Inference => tape.batch_norm(x[0], params[0], params[1], [params[2], params[3]], *eps),
-                Mode::Training { .. } => {
-                    let all: Vec<Var> = [&x[..1], &params[..2], &x[1..]].concat();
-                    tape.apply(BatchNormTraining { eps: *eps, residual, relu }.into(), &all)
-                }
-            };
-        }
-        LayerKind::FrozenBatchNorm2d { eps, .. } => {
-            return tape.batch_norm(x[0], params[0], params[1], [params[2], params[3]], *eps);
-        }
-        LayerKind::Dropout { p } => match mode {
-            // The identity: the same numbers under the same shape.
-            Mode::Inference => Reshape { shape: tape.value(x[0])?.shape()[1..].to_vec() }.into(),
-            Mode::Training { seed } => {
-                let seed = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15).wrapping_add(layer);
-                convscope_engine::ops::Dropout { p: *p, seed }.into()
+        LayerKind::BatchNorm2d { eps, .. } => match mode {
+            Mode::Inference => tape.batch_norm(x[0], params[0], params[1], [params[2], params[3]], *eps),
+            Mode::Training { .. } => {
+                let all: Vec<Var> = [&x[..1], &params[..2], &x[1..]].concat();
+                tape.apply(BatchNormTraining { eps: *eps, residual, relu }, &all)
             }
         },
-        LayerKind::MaxPool2d(pool) => return tape.max_pool(x[0], windows(pool, size, false)),
-        LayerKind::AvgPool2d { pool, count_include_pad } => {
-            return tape.avg_pool(x[0], windows(pool, size, *count_include_pad));
-        }
-        LayerKind::AdaptiveAvgPool2d { output } => return tape.avg_pool(x[0], Windows::Adaptive { out: *output }),
-        LayerKind::AdaptiveMaxPool2d { output } => return tape.max_pool(x[0], Windows::Adaptive { out: *output }),
+        LayerKind::FrozenBatchNorm2d { eps, .. } => tape.batch_norm(x[0], params[0], params[1], [params[2], params[3]], *eps),
+        LayerKind::Dropout { p } => match mode {
+            // The identity: the same numbers under the same shape.
+            Mode::Inference => tape.apply(Reshape { shape: tape.value(x[0])?.shape()[1..].to_vec() }, x),
+            Mode::Training { seed } => {
+                let seed = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15).wrapping_add(layer);
+                tape.apply(Dropout { p: *p, seed }, x)
+            }
+        },
+        LayerKind::MaxPool2d(pool) => tape.max_pool(x[0], windows(pool, size, false)),
+        LayerKind::AvgPool2d { pool, count_include_pad } => tape.avg_pool(x[0], windows(pool, size, *count_include_pad)),
+        LayerKind::AdaptiveAvgPool2d { output } => tape.avg_pool(x[0], Windows::Adaptive { out: *output }),
+        LayerKind::AdaptiveMaxPool2d { output } => tape.max_pool(x[0], Windows::Adaptive { out: *output }),
         // Windows that share out more pixels than there are hold one pixel each.
         LayerKind::UpsampleNearest2d([rows, columns]) => {
-            return tape.avg_pool(x[0], Windows::Adaptive { out: [height * rows, width * columns] });
+            tape.avg_pool(x[0], Windows::Adaptive { out: [height * rows, width * columns] })
         }
-        LayerKind::UpsampleBilinear2d([rows, columns]) => return tape.bilinear(x[0], [height * rows, width * columns]),
-        LayerKind::ZeroPad2d(sides) => ZeroPad { sides: *sides }.into(),
+        LayerKind::UpsampleBilinear2d([rows, columns]) => tape.bilinear(x[0], [height * rows, width * columns]),
+        LayerKind::ZeroPad2d(sides) => tape.apply(ZeroPad { sides: *sides }, x),
         LayerKind::Crop2d([top, bottom, left, right]) => {
             let count = tape.value(x[0])?.shape().get(1).copied().unwrap_or(0);
             let within = [height.saturating_sub(top + bottom), width.saturating_sub(left + right)];
-            Slice { from: 0, count, pad: [0, 0], origin: [*top, *left], size: Some(within), stride: [1, 1] }.into()
+            let inner = Slice { from: 0, count, pad: [0, 0], origin: [*top, *left], size: Some(within), stride: [1, 1] };
+            tape.apply(inner, x)
         }
-        LayerKind::Unflatten { shape } => Reshape { shape: shape.to_vec() }.into(),
-        LayerKind::Activation(function) => Activation(*function).into(),
-        LayerKind::PRelu { .. } => return tape.prelu(x[0], params[0]),
-        LayerKind::Softmax => return tape.softmax(x[0]),
-        LayerKind::Flatten => return tape.flatten(x[0]),
-        LayerKind::Add => return fold(tape, Binary::Add, x),
+        LayerKind::Unflatten { shape } => tape.apply(Reshape { shape: shape.to_vec() }, x),
+        LayerKind::Activation(function) => tape.apply(Activation(*function), x),
+        LayerKind::PRelu { .. } => tape.prelu(x[0], params[0]),
+        LayerKind::Softmax => tape.softmax(x[0]),
+        LayerKind::Flatten => tape.flatten(x[0]),
+        LayerKind::Add => fold(tape, Binary::Add, x),
         LayerKind::Multiply => {
             let size = |tape: &Tape, v: Var| Ok(tape.value(v)?.shape().nchw().map_or([0; 2], |[_, _, h, w]| [h, w]));
             let sizes = x.iter().map(|v| size(tape, *v)).collect::<Result<Vec<_>>>()?;
@@ -338,20 +333,19 @@ fn apply(tape: &mut Tape, kind: &LayerKind, x: &[Var], params: &[Var], mode: Mod
             for (factor, _) in factors.iter_mut().zip(&sizes).filter(|(_, size)| **size == [1, 1] && out != [1, 1]) {
                 *factor = tape.avg_pool(*factor, Windows::Adaptive { out })?;
             }
-            return fold(tape, Binary::Mul, &factors);
+            fold(tape, Binary::Mul, &factors)
         }
-        LayerKind::Concat => return tape.concat(x),
+        LayerKind::Concat => tape.concat(x),
         LayerKind::PadShortcut { stride, out_channels } => {
             let count = tape.value(x[0])?.shape().get(1).copied().unwrap_or(0);
             let extra = out_channels.saturating_sub(count);
             let pad = [extra / 2, extra - extra / 2];
-            Slice { from: 0, count, pad, origin: [0, 0], size: None, stride: [*stride; 2] }.into()
+            tape.apply(Slice { from: 0, count, pad, origin: [0, 0], size: None, stride: [*stride; 2] }, x)
         }
-    };
-    tape.apply(op, x)
+    }
 }
 
 /// One after another.
 fn fold(tape: &mut Tape, operation: Binary, x: &[Var]) -> Result<Var> {
-    x[1..].iter().try_fold(x[0], |sum, next| tape.apply(Arithmetic(operation).into(), &[sum, *next]))
+    x[1..].iter().try_fold(x[0], |sum, next| tape.apply(Arithmetic(operation), &[sum, *next]))
 }

@@ -1,8 +1,8 @@
 //! Activations: functions of one number.
 
-use super::{Arithmetic, Exec, Output, Rule, Sink, Step, arity};
+use super::Arithmetic;
 use crate::error::Result;
-use crate::gradcheck::Case;
+use crate::operation::{Backward, Case, Forward, Operation, Output, arity};
 use crate::shape::Shape;
 use crate::tape::{Tape, Var};
 use crate::tensor::Tensor;
@@ -12,7 +12,9 @@ use convscope_kernels::pointwise::{Binary, EVERY, Reads, ReluRule, UNARY_BWD, UN
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Activation(pub Unary);
 
-impl Rule for Activation {
+impl Operation for Activation {
+    type Spec = UnarySpec;
+
     fn name(&self) -> &'static str {
         self.0.name()
     }
@@ -21,56 +23,123 @@ impl Rule for Activation {
         self.0.settings()
     }
 
-    fn infer(&self, xs: &[&Shape]) -> Result<Shape, String> {
-        arity(xs).map(|[x]| x.clone())
+    fn infer(&self, xs: &[&Shape]) -> Result<(Shape, UnarySpec), String> {
+        let [x] = arity(xs)?;
+        Ok((x.clone(), UnarySpec { op: self.0, rule: ReluRule::Plain, len: x.len() }))
     }
 
-    fn forward(&self, exec: &mut Exec, xs: &[&Tensor], shape: &Shape) -> Result<Output> {
-        let spec = UnarySpec { op: self.0, rule: ReluRule::Plain, len: shape.len() };
-        Ok(exec.make(&UNARY_FWD, &spec, xs, shape)?.into())
+    fn forward(&self, spec: &UnarySpec, f: &mut Forward) -> Result<Output> {
+        Ok(f.exec.make(&UNARY_FWD, spec, f.xs, f.shape)?.into())
     }
 
-    fn backward(&self, exec: &mut Exec, step: &Step, sink: &mut Sink) -> Result<()> {
-        let spec = UnarySpec { op: self.0, rule: step.rules.relu, len: step.out.len() };
+    fn backward(&self, spec: &UnarySpec, b: &mut Backward) -> Result<()> {
+        let spec = UnarySpec { rule: b.rules.relu, ..*spec };
         let read = match self.0.gradient_reads() {
-            Reads::Argument => step.xs[0],
-            Reads::Value => step.out,
+            Reads::Argument => b.xs[0],
+            Reads::Value => b.out,
         };
-        sink.add(0, step.xs[0], |dx, accum| exec.run(&UNARY_BWD, &spec, &[read, step.dout], &mut [dx], accum))
+        b.add_kernel(0, &UNARY_BWD, &spec, &[read, b.dout])
     }
 
-    fn cases() -> Vec<Case> {
+    fn cases() -> Vec<Case<Self>> {
         EVERY.map(|op| Case::new(Activation(op), [&[2, 3, 5]])).to_vec()
     }
 }
 
 impl Tape {
-    /// `max(x, 0)`.
+    /// `max(x, 0)` (Nair & Hinton, ICML 2010).
+    ///
+    /// # Errors
+    /// If an input is of another tape.
+    ///
+    /// ```
+    /// # use convscope_engine::{Tape, Tensor};
+    /// let mut tape = Tape::new();
+    /// let x = tape.leaf(Tensor::from_slice([4], &[-2.0f32, -1.0, 0.0, 3.0])?, "x");
+    /// let y = tape.relu(x)?;
+    /// assert_eq!(tape.value(y)?.f32(), [0.0, 0.0, 0.0, 3.0]);
+    /// # Ok::<(), convscope_engine::Error>(())
+    /// ```
     pub fn relu(&mut self, x: Var) -> Result<Var> {
-        self.apply(Activation(Unary::Relu).into(), &[x])
+        self.apply(Activation(Unary::Relu), &[x])
     }
 
-    /// Any activation.
+    /// Any function of one number, on each element.
+    ///
+    /// # Errors
+    /// If an input is of another tape.
+    ///
+    /// ```
+    /// # use convscope_engine::{Tape, Tensor};
+    /// use convscope_engine::Unary;
+    /// let mut tape = Tape::new();
+    /// let x = tape.leaf(Tensor::from_slice([4], &[-2.0f32, -1.0, 0.0, 3.0])?, "x");
+    /// let y = tape.activation(x, Unary::Clip(-1.0, 1.0))?;
+    /// assert_eq!(tape.value(y)?.f32(), [-1.0, -1.0, 0.0, 1.0]);
+    /// # Ok::<(), convscope_engine::Error>(())
+    /// ```
     pub fn activation(&mut self, x: Var, function: Unary) -> Result<Var> {
-        self.apply(Activation(function).into(), &[x])
+        self.apply(Activation(function), &[x])
     }
 
-    /// `x` where positive, else `slope * x` with a slope for each channel of `x [n,c,h,w]` or `[n,c]`.
+    /// `x` where positive, else `slope * x`: a `slope [c]` for each channel of `x [n,c,h,w]` or `[n,c]` (He et al., ICCV 2015).
+    ///
+    /// # Errors
+    /// If the slopes are not as many as the channels, or an input is of another tape.
+    ///
+    /// ```
+    /// # use convscope_engine::{Tape, Tensor};
+    /// let mut tape = Tape::new();
+    /// let x = tape.leaf(Tensor::from_slice([1, 2], &[-1.0f32, -1.0])?, "x");
+    /// let slope = tape.leaf(Tensor::from_slice([2], &[0.5f32, 0.25])?, "slope");
+    /// let y = tape.prelu(x, slope)?;
+    /// assert_eq!(tape.value(y)?.f32(), [-0.5, -0.25]);
+    /// # Ok::<(), convscope_engine::Error>(())
+    /// ```
     pub fn prelu(&mut self, x: Var, slope: Var) -> Result<Var> {
         let above = self.relu(x)?;
         let minus = self.scale(above, -1.0)?;
-        let below = self.apply(Arithmetic(Binary::Add).into(), &[x, minus])?;
+        let below = self.apply(Arithmetic(Binary::Add), &[x, minus])?;
         // A factor for each channel is a batch-norm that has nothing to subtract.
         let constant = |of: &Tensor, value| Tensor::full(of.shape().clone(), of.dtype(), value);
         let [zeros, ones] = [0.0, 1.0].map(|value| self.value(slope).map(|slope| constant(slope, value)));
         let (zeros, ones) = (self.leaf(zeros?, ""), self.leaf(ones?, ""));
         let scaled = self.batch_norm(below, slope, zeros, [zeros, ones], 0.0)?;
-        self.apply(Arithmetic(Binary::Add).into(), &[above, scaled])
+        self.apply(Arithmetic(Binary::Add), &[above, scaled])
     }
 
     /// `factor * x`.
+    ///
+    /// # Errors
+    /// If an input is of another tape.
+    ///
+    /// ```
+    /// # use convscope_engine::{Tape, Tensor};
+    /// let mut tape = Tape::new();
+    /// let x = tape.leaf(Tensor::from_slice([4], &[-2.0f32, -1.0, 0.0, 3.0])?, "x");
+    /// let y = tape.scale(x, 2.0)?;
+    /// assert_eq!(tape.value(y)?.f32(), [-4.0, -2.0, 0.0, 6.0]);
+    /// # Ok::<(), convscope_engine::Error>(())
+    /// ```
     pub fn scale(&mut self, x: Var, factor: f64) -> Result<Var> {
-        self.apply(Activation(Unary::Affine(factor, 0.0)).into(), &[x])
+        self.apply(Activation(Unary::Affine(factor, 0.0)), &[x])
+    }
+
+    /// `x + number`.
+    ///
+    /// # Errors
+    /// If an input is of another tape.
+    ///
+    /// ```
+    /// # use convscope_engine::{Tape, Tensor};
+    /// let mut tape = Tape::new();
+    /// let x = tape.leaf(Tensor::from_slice([4], &[-2.0f32, -1.0, 0.0, 3.0])?, "x");
+    /// let y = tape.shift(x, 1.0)?;
+    /// assert_eq!(tape.value(y)?.f32(), [-1.0, 0.0, 1.0, 4.0]);
+    /// # Ok::<(), convscope_engine::Error>(())
+    /// ```
+    pub fn shift(&mut self, x: Var, number: f64) -> Result<Var> {
+        self.apply(Activation(Unary::Affine(1.0, number)), &[x])
     }
 }
 

@@ -1,8 +1,7 @@
 //! Batch normalisation by given statistics, as at inference.
 
-use super::{Exec, Output, Rule, Sink, Step, arity};
 use crate::error::Result;
-use crate::gradcheck::{Case, Input};
+use crate::operation::{Backward, Case, Forward, Input, Operation, Output, arity};
 use crate::shape::Shape;
 use crate::tape::{Tape, Var};
 use crate::tensor::Tensor;
@@ -18,56 +17,62 @@ pub struct BatchNorm {
     pub eps: f64,
 }
 
-impl BatchNorm {
-    fn spec(&self, x: &Shape) -> NormSpec {
-        NormSpec { n: x[0], c: x[1], plane: x[2..].iter().product(), eps: self.eps }
-    }
-}
+impl Operation for BatchNorm {
+    type Spec = NormSpec;
 
-impl Rule for BatchNorm {
     fn name(&self) -> &'static str {
         "BatchNorm"
     }
 
-    fn settings(&self) -> String {
-        String::new()
-    }
-
-    fn infer(&self, xs: &[&Shape]) -> Result<Shape, String> {
+    fn infer(&self, xs: &[&Shape]) -> Result<(Shape, NormSpec), String> {
         let [x, params @ ..] = arity::<5>(xs)?;
         let &[_, c, ..] = &x[..] else { return Err("wants an image stack [n,c,h,w] or vectors [n,c]".to_string()) };
         if params.iter().any(|p| p.len() != c) {
             return Err(format!("wants parameters of {c} channels"));
         }
-        Ok(x.clone())
+        Ok((x.clone(), NormSpec { n: x[0], c, plane: x[2..].iter().product(), eps: self.eps }))
     }
 
-    fn forward(&self, exec: &mut Exec, xs: &[&Tensor], shape: &Shape) -> Result<Output> {
-        Ok(exec.make(&INFER_FWD, &self.spec(shape), xs, shape)?.into())
+    fn forward(&self, spec: &NormSpec, f: &mut Forward) -> Result<Output> {
+        Ok(f.exec.make(&INFER_FWD, spec, f.xs, f.shape)?.into())
     }
 
-    fn backward(&self, exec: &mut Exec, step: &Step, sink: &mut Sink) -> Result<()> {
-        let (x, gamma, mean, var, dout) = (step.xs[0], step.xs[1], step.xs[3], step.xs[4], step.dout);
-        let s = self.spec(x.shape());
-        if sink.wants(1) || sink.wants(2) {
-            let [mut dgamma, mut dbeta] = [(); 2].map(|_| x.room(s.c));
-            exec.run(&PARAM_GRADS, &s, &[dout, x, mean, var], &mut [&mut dgamma, &mut dbeta], Accum::Write)?;
-            sink.pass(exec, 1, &Tensor::new([s.c], dgamma)?)?;
-            sink.pass(exec, 2, &Tensor::new([s.c], dbeta)?)?;
+    fn backward(&self, spec: &NormSpec, b: &mut Backward) -> Result<()> {
+        let (x, gamma, mean, var) = (b.xs[0], b.xs[1], b.xs[3], b.xs[4]);
+        if b.wants(1) || b.wants(2) {
+            let [mut dgamma, mut dbeta] = [(); 2].map(|_| x.room(spec.c));
+            b.exec.run(&PARAM_GRADS, spec, &[b.dout, x, mean, var], &mut [&mut dgamma, &mut dbeta], Accum::Write)?;
+            b.add(1, &Tensor::new([spec.c], dgamma)?)?;
+            b.add(2, &Tensor::new([spec.c], dbeta)?)?;
         }
-        sink.add(0, x, |dx, accum| exec.run(&INFER_DGRAD, &s, &[dout, gamma, var], &mut [dx], accum))
+        b.add_kernel(0, &INFER_DGRAD, spec, &[b.dout, gamma, var])
     }
 
-    fn cases() -> Vec<Case> {
+    fn cases() -> Vec<Case<Self>> {
         let parameters = [Input::any([3]), Input::any([3]), Input::given([3]), Input::given_positive([3])];
         let inputs = [Input::any([2, 3, 2, 4])].into_iter().chain(parameters).collect();
-        vec![Case { op: BatchNorm { eps: 1e-3 }.into(), inputs }]
+        vec![Case { op: BatchNorm { eps: 1e-3 }, inputs }]
     }
 }
 
 impl Tape {
-    /// Batch normalisation by given statistics `[mean, var]`.
+    /// Batch normalisation by given statistics `[mean, var]`, `[c]` each, as at inference (Ioffe & Szegedy, ICML 2015).
+    ///
+    /// # Errors
+    /// If a parameter is not `[c]`, or an input is of another tape.
+    ///
+    /// ```
+    /// # use convscope_engine::{Tape, Tensor};
+    /// use convscope_engine::kernels::DType;
+    /// let mut tape = Tape::new();
+    /// let x = tape.leaf(Tensor::from_slice([1, 1, 1, 2], &[3.0f32, 7.0])?, "x");
+    /// let [gamma, beta, mean, var] =
+    ///     [10.0f32, 1.0, 5.0, 4.0].map(|v| tape.leaf(Tensor::full([1], DType::F32, v.into()), ""));
+    /// let y = tape.batch_norm(x, gamma, beta, [mean, var], 0.0)?;
+    /// assert_eq!(tape.value(y)?.f32(), [-9.0, 11.0]);
+    /// # Ok::<(), convscope_engine::Error>(())
+    /// ```
     pub fn batch_norm(&mut self, x: Var, gamma: Var, beta: Var, [mean, var]: [Var; 2], eps: f64) -> Result<Var> {
-        self.apply(BatchNorm { eps }.into(), &[x, gamma, beta, mean, var])
+        self.apply(BatchNorm { eps }, &[x, gamma, beta, mean, var])
     }
 }

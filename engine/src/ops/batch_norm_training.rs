@@ -1,8 +1,7 @@
 //! Batch normalisation in training, with the addition and the ReLU that may follow it.
 
-use super::{Exec, Output, Rule, Sink, Step};
 use crate::error::Result;
-use crate::gradcheck::Case;
+use crate::operation::{Backward, Case, Forward, Operation, Output};
 use crate::shape::Shape;
 use crate::tape::{Tape, Var};
 use crate::tensor::Tensor;
@@ -25,14 +24,9 @@ pub struct BatchNormTraining {
     pub relu: bool,
 }
 
-impl BatchNormTraining {
-    fn spec(&self, x: &Shape) -> TrainSpec {
-        let norm = NormSpec { n: x[0], c: x[1], plane: x[2..].iter().product(), eps: self.eps };
-        TrainSpec { norm, residual: self.residual, relu: self.relu }
-    }
-}
+impl Operation for BatchNormTraining {
+    type Spec = TrainSpec;
 
-impl Rule for BatchNormTraining {
     fn name(&self) -> &'static str {
         "BatchNorm"
     }
@@ -45,7 +39,7 @@ impl Rule for BatchNormTraining {
         s
     }
 
-    fn infer(&self, xs: &[&Shape]) -> Result<Shape, String> {
+    fn infer(&self, xs: &[&Shape]) -> Result<(Shape, TrainSpec), String> {
         let want = if self.residual { 4 } else { 3 };
         if xs.len() != want {
             return Err(format!("wants {want} inputs, not {}", xs.len()));
@@ -57,27 +51,27 @@ impl Rule for BatchNormTraining {
         if self.residual && xs[3] != xs[0] {
             return Err("wants a residual of the image stack's shape".to_string());
         }
-        Ok(xs[0].clone())
+        let norm = NormSpec { n: xs[0][0], c, plane: xs[0][2..].iter().product(), eps: self.eps };
+        Ok((xs[0].clone(), TrainSpec { norm, residual: self.residual, relu: self.relu }))
     }
 
-    fn forward(&self, exec: &mut Exec, xs: &[&Tensor], shape: &Shape) -> Result<Output> {
-        let s = self.spec(shape);
-        let c = s.norm.c;
-        let [mut out, mut mean, mut var] = [shape.len(), c, c].map(|len| xs[0].room(len));
-        exec.run(&TRAIN_FWD, &s, xs, &mut [&mut out, &mut mean, &mut var], Accum::Write)?;
-        Ok(Output { value: Tensor::new(shape.clone(), out)?, saved: vec![Tensor::new([c], mean)?, Tensor::new([c], var)?] })
+    fn forward(&self, spec: &TrainSpec, f: &mut Forward) -> Result<Output> {
+        let c = spec.norm.c;
+        let [mut out, mut mean, mut var] = [f.shape.len(), c, c].map(|len| f.xs[0].room(len));
+        f.exec.run(&TRAIN_FWD, spec, f.xs, &mut [&mut out, &mut mean, &mut var], Accum::Write)?;
+        Ok(Output { value: Tensor::new(f.shape.clone(), out)?, saved: vec![Tensor::new([c], mean)?, Tensor::new([c], var)?] })
     }
 
-    fn backward(&self, exec: &mut Exec, step: &Step, sink: &mut Sink) -> Result<()> {
-        let (x, gamma, beta, out) = (step.xs[0], step.xs[1], step.xs[2], step.out);
-        let [mean, var] = step.saved else { unreachable!("forward saved both") };
-        let mut s = self.spec(x.shape());
+    fn backward(&self, spec: &TrainSpec, b: &mut Backward) -> Result<()> {
+        let (x, gamma, beta, out) = (b.xs[0], b.xs[1], b.xs[2], b.out);
+        let [mean, var] = b.saved else { unreachable!("forward saved both") };
+        let mut s = *spec;
         // The kernel knows the derivative of ReLU only: another rule's pass goes before it.
         let ruled;
-        let mut dout = step.dout;
-        if s.relu && step.rules.relu != ReluRule::Plain {
-            let spec = UnarySpec { op: Unary::Relu, rule: step.rules.relu, len: out.len() };
-            ruled = exec.make(&UNARY_BWD, &spec, &[out, dout], out.shape())?;
+        let mut dout = b.dout;
+        if s.relu && b.rules.relu != ReluRule::Plain {
+            let spec = UnarySpec { op: Unary::Relu, rule: b.rules.relu, len: out.len() };
+            ruled = b.exec.make(&UNARY_BWD, &spec, &[out, dout], out.shape())?;
             (dout, s.relu) = (&ruled, false);
         }
         let c = s.norm.c;
@@ -89,17 +83,17 @@ impl Rule for BatchNormTraining {
             inputs.push(out);
             outputs.push(dresidual.insert(x.room(x.len())));
         }
-        exec.run(&TRAIN_BWD, &s, &inputs, &mut outputs, Accum::Write)?;
-        sink.pass(exec, 0, &Tensor::new(x.shape().clone(), dx)?)?;
-        sink.pass(exec, 1, &Tensor::new([c], dgamma)?)?;
-        sink.pass(exec, 2, &Tensor::new([c], dbeta)?)?;
+        b.exec.run(&TRAIN_BWD, &s, &inputs, &mut outputs, Accum::Write)?;
+        b.add(0, &Tensor::new(x.shape().clone(), dx)?)?;
+        b.add(1, &Tensor::new([c], dgamma)?)?;
+        b.add(2, &Tensor::new([c], dbeta)?)?;
         match dresidual {
-            Some(dresidual) => sink.pass(exec, 3, &Tensor::new(x.shape().clone(), dresidual)?),
-            None => sink.pass(exec, 3, dout),
+            Some(dresidual) => b.add(3, &Tensor::new(x.shape().clone(), dresidual)?),
+            None => b.add(3, dout),
         }
     }
 
-    fn cases() -> Vec<Case> {
+    fn cases() -> Vec<Case<Self>> {
         let plain = BatchNormTraining { eps: 1e-5, residual: false, relu: false };
         let mut cases = vec![Case::new(plain, [&[4, 1, 3, 1], &[1], &[1]])];
         for relu in [false, true] {
@@ -112,16 +106,32 @@ impl Rule for BatchNormTraining {
 }
 
 impl Tape {
-    /// Batch normalisation by the batch's own statistics, which [`Tape::saved`] then gives.
+    /// Batch normalisation by the batch's own mean and biased variance, which [`Tape::saved`] then gives (Ioffe & Szegedy, ICML 2015).
+    ///
+    /// # Errors
+    /// If `gamma` or `beta` is not `[c]`, or an input is of another tape.
+    ///
+    /// ```
+    /// # use convscope_engine::{Tape, Tensor};
+    /// use convscope_engine::kernels::DType;
+    /// let mut tape = Tape::new();
+    /// let x = tape.leaf(Tensor::from_slice([2, 1], &[3.0f32, 7.0])?, "x");
+    /// let gamma = tape.leaf(Tensor::full([1], DType::F32, 1.0), "gamma");
+    /// let beta = tape.leaf(Tensor::full([1], DType::F32, 0.0), "beta");
+    /// let y = tape.batch_norm_training(x, gamma, beta, 0.0)?;
+    /// assert_eq!(tape.value(y)?.f32(), [-1.0, 1.0]);
+    /// assert_eq!(tape.saved(y)?[0].f32(), [5.0]);
+    /// # Ok::<(), convscope_engine::Error>(())
+    /// ```
     pub fn batch_norm_training(&mut self, x: Var, gamma: Var, beta: Var, eps: f64) -> Result<Var> {
-        self.apply(BatchNormTraining { eps, residual: false, relu: false }.into(), &[x, gamma, beta])
+        self.apply(BatchNormTraining { eps, residual: false, relu: false }, &[x, gamma, beta])
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tape::Rules;
+    use crate::operation::Rules;
     use convscope_kernels::DType;
 
     /// The one operation and the three, under each rule of ReLU: values and all gradients.
@@ -138,7 +148,7 @@ mod tests {
                 });
                 let [x, gamma, beta, residual] = leaves;
                 let out = if joined {
-                    tape.apply(BatchNormTraining { eps: 1e-5, residual: true, relu: true }.into(), &leaves).unwrap()
+                    tape.apply(BatchNormTraining { eps: 1e-5, residual: true, relu: true }, &leaves).unwrap()
                 } else {
                     let norm = tape.batch_norm_training(x, gamma, beta, 1e-5).unwrap();
                     let sum = tape.add(norm, residual).unwrap();

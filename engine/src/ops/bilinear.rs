@@ -4,9 +4,8 @@
 //! is computed, by the kernels of products: along the rows as a dense layer, along the columns as a 1x1 convolution whose channels are the
 //! rows of a plane. Its gradient is that of the same products, `A_h^T dout A_w`.
 
-use super::{Exec, Output, Rule, Sink, Step, arity, images};
 use crate::error::Result;
-use crate::gradcheck::Case;
+use crate::operation::{Backward, Case, Forward, Operation, Output, arity, images};
 use crate::shape::Shape;
 use crate::tape::{Tape, Var};
 use crate::tensor::Tensor;
@@ -40,18 +39,14 @@ fn matrix(to: usize, from: usize, shape: impl Into<Shape>, like: &Tensor) -> Res
     Tensor::from_slice(shape, &weights(to, from))?.cast(like.dtype()).on(like.device())
 }
 
-/// The sizes of `x`, and the problem of the product along the columns.
-fn columns(x: &Shape, [oh, ow]: [usize; 2]) -> ([usize; 4], Conv2dSpec) {
-    let sizes @ [n, c, h, _] = x.nchw().expect("infer accepted this shape");
-    (sizes, Conv2dSpec::simple(n * c, h, 1, ow, oh, 1))
-}
-
 /// A product of the rows of a matrix `[m,k]` with `A` or its transpose.
 fn rows(m: usize, n: usize, k: usize, tb: bool) -> GemmSpec {
     GemmSpec { m, n, k, ta: false, tb, bias: Bias::None }
 }
 
-impl Rule for Bilinear {
+impl Operation for Bilinear {
+    type Spec = Conv2dSpec;
+
     fn name(&self) -> &'static str {
         "Bilinear"
     }
@@ -60,43 +55,54 @@ impl Rule for Bilinear {
         format!("to {}x{}", self.out[0], self.out[1])
     }
 
-    fn infer(&self, xs: &[&Shape]) -> Result<Shape, String> {
+    fn infer(&self, xs: &[&Shape]) -> Result<(Shape, Conv2dSpec), String> {
         let [x] = arity(xs)?;
         let [n, c, h, w] = images(x)?;
-        match h * w == 0 || self.out.contains(&0) {
-            true => Err("wants at least one pixel and makes as many".to_string()),
-            false => Ok([n, c, self.out[0], self.out[1]].into()),
+        if h * w == 0 || self.out.contains(&0) {
+            return Err("wants at least one pixel and makes as many".to_string());
         }
-    }
-
-    fn forward(&self, exec: &mut Exec, xs: &[&Tensor], shape: &Shape) -> Result<Output> {
-        let x = xs[0];
-        let ([n, c, h, w], spec) = columns(x.shape(), self.out);
         let [oh, ow] = self.out;
+        Ok(([n, c, oh, ow].into(), Conv2dSpec::simple(n * c, h, 1, ow, oh, 1)))
+    }
+
+    fn forward(&self, spec: &Conv2dSpec, f: &mut Forward) -> Result<Output> {
+        let x = f.xs[0];
+        let ([planes, h, w], [oh, ow]) = ([spec.n, x.shape()[2], x.shape()[3]], self.out);
         let (along, across) = (matrix(ow, w, [ow, w], x)?, matrix(oh, h, [oh, h, 1, 1], x)?);
-        let wide = exec.make(&GEMM, &rows(n * c * h, ow, w, true), &[x, &along], &[n, c, h, ow].into())?;
-        Ok(Output { value: exec.make(&FWD, &spec, &[&wide, &across], shape)?, saved: vec![along, across] })
+        let wide = f.exec.make(&GEMM, &rows(planes * h, ow, w, true), &[x, &along], &[planes, h, ow].into())?;
+        Ok(Output { value: f.exec.make(&FWD, spec, &[&wide, &across], f.shape)?, saved: vec![along, across] })
     }
 
-    fn backward(&self, exec: &mut Exec, step: &Step, sink: &mut Sink) -> Result<()> {
-        let x = step.xs[0];
-        let ([n, c, h, w], spec) = columns(x.shape(), self.out);
-        let [_, ow] = self.out;
-        let (along, across) = (&step.saved[0], &step.saved[1]);
-        let wide = exec.make(&DGRAD, &spec, &[step.dout, across], &[n, c, h, ow].into())?;
-        sink.add(0, x, |dx, accum| exec.run(&GEMM, &rows(n * c * h, w, ow, false), &[&wide, along], &mut [dx], accum))
+    fn backward(&self, spec: &Conv2dSpec, b: &mut Backward) -> Result<()> {
+        let x = b.xs[0];
+        let ([planes, h, w], [_, ow]) = ([spec.n, x.shape()[2], x.shape()[3]], self.out);
+        let (along, across) = (&b.saved[0], &b.saved[1]);
+        let wide = b.exec.make(&DGRAD, spec, &[b.dout, across], &[planes, h, ow].into())?;
+        b.add_kernel(0, &GEMM, &rows(planes * h, w, ow, false), &[&wide, along])
     }
 
-    fn cases() -> Vec<Case> {
+    fn cases() -> Vec<Case<Self>> {
         let case = |out, x: &[usize; 4]| Case::new(Bilinear { out }, [x]);
         vec![case([4, 9], &[2, 3, 2, 3]), case([3, 5], &[1, 2, 1, 1]), case([5, 2], &[1, 2, 3, 5]), case([3, 4], &[1, 1, 3, 4])]
     }
 }
 
 impl Tape {
-    /// Planes of another size, see [`Bilinear`].
+    /// `x [n,c,h,w]` at the size `out`, height and width: bilinear interpolation with half-pixel centres, see [`Bilinear`].
+    ///
+    /// # Errors
+    /// If `x` is no image stack, a size is 0, or `x` is of another tape.
+    ///
+    /// ```
+    /// # use convscope_engine::{Tape, Tensor};
+    /// let mut tape = Tape::new();
+    /// let x = tape.leaf(Tensor::from_slice([1, 1, 1, 2], &[0.0f32, 4.0])?, "x");
+    /// let y = tape.bilinear(x, [1, 4])?;
+    /// assert_eq!(tape.value(y)?.f32(), [0.0, 1.0, 3.0, 4.0]);
+    /// # Ok::<(), convscope_engine::Error>(())
+    /// ```
     pub fn bilinear(&mut self, x: Var, out: [usize; 2]) -> Result<Var> {
-        self.apply(Bilinear { out }.into(), &[x])
+        self.apply(Bilinear { out }, &[x])
     }
 }
 

@@ -1,8 +1,7 @@
 //! Concatenation along the channels.
 
-use super::{Exec, Output, Rule, Sink, Step, images};
 use crate::error::Result;
-use crate::gradcheck::Case;
+use crate::operation::{Backward, Case, Forward, Operation, Output, images};
 use crate::shape::Shape;
 use crate::tape::{Tape, Var};
 use crate::tensor::Tensor;
@@ -21,61 +20,49 @@ fn stack(x: &Shape) -> Result<[usize; 4], String> {
     }
 }
 
-/// Each input's place in the output.
-fn specs<'a>(xs: &'a [&'a Tensor], out: &'a Shape) -> impl Iterator<Item = PlaceSpec> + 'a {
-    let mut to = 0;
-    xs.iter().map(move |x| {
-        let [n, c, h, w] = stack(x.shape()).expect("infer accepted this shape");
-        let (from_shape, to_shape) = ([c, h, w], [out[1], h, w]);
-        let spec = PlaceSpec { n, from_shape, to_shape, from: 0, to, count: c, origin: [0, 0], stride: [1, 1] };
-        to += c;
-        spec
-    })
-}
+impl Operation for Concat {
+    /// For each input, its copy to the output.
+    type Spec = Vec<PlaceSpec>;
 
-impl Rule for Concat {
     fn name(&self) -> &'static str {
         "Concat"
     }
 
-    fn settings(&self) -> String {
-        String::new()
-    }
-
-    fn infer(&self, xs: &[&Shape]) -> Result<Shape, String> {
+    fn infer(&self, xs: &[&Shape]) -> Result<(Shape, Vec<PlaceSpec>), String> {
         let shape = *xs.first().ok_or("wants at least one input")?;
         let first = stack(shape)?;
         let mut channels = 0;
+        let mut specs = Vec::new();
         for x in xs {
             let [n, c, h, w] = stack(x)?;
             if x[..].len() != shape[..].len() || [n, h, w] != [first[0], first[2], first[3]] {
                 return Err("inputs may differ in channels only".to_string());
             }
+            let (from_shape, to_shape) = ([c, h, w], [0, h, w]);
+            specs.push(PlaceSpec { n, from_shape, to_shape, from: 0, to: channels, count: c, origin: [0, 0], stride: [1, 1] });
             channels += c;
         }
+        specs.iter_mut().for_each(|spec| spec.to_shape[0] = channels);
         let mut joined = shape[..].to_vec();
         joined[1] = channels;
-        Ok(joined.into())
+        Ok((joined.into(), specs))
     }
 
-    fn forward(&self, exec: &mut Exec, xs: &[&Tensor], shape: &Shape) -> Result<Output> {
-        let mut out = xs[0].room(shape.len());
-        for (i, spec) in specs(xs, shape).enumerate() {
+    fn forward(&self, spec: &Vec<PlaceSpec>, f: &mut Forward) -> Result<Output> {
+        let mut out = f.xs[0].room(f.shape.len());
+        for (i, spec) in spec.iter().enumerate() {
             // The first placement writes zeros everywhere else, the others add to them.
             let accum = if i == 0 { Accum::Write } else { Accum::Add };
-            exec.run(&FWD, &spec, &[xs[i]], &mut [&mut out], accum)?;
+            f.exec.run(&FWD, spec, &[f.xs[i]], &mut [&mut out], accum)?;
         }
-        Ok(Tensor::new(shape.clone(), out)?.into())
+        Ok(Tensor::new(f.shape.clone(), out)?.into())
     }
 
-    fn backward(&self, exec: &mut Exec, step: &Step, sink: &mut Sink) -> Result<()> {
-        for (i, spec) in specs(&step.xs, step.out.shape()).enumerate() {
-            sink.add(i, step.xs[i], |dx, accum| exec.run(&BWD, &spec, &[step.dout], &mut [dx], accum))?;
-        }
-        Ok(())
+    fn backward(&self, spec: &Vec<PlaceSpec>, b: &mut Backward) -> Result<()> {
+        spec.iter().enumerate().try_for_each(|(i, spec)| b.add_kernel(i, &BWD, spec, &[b.dout]))
     }
 
-    fn cases() -> Vec<Case> {
+    fn cases() -> Vec<Case<Self>> {
         let vectors = Case::new(Concat, [&[2, 3], &[2, 1]]);
         let three = Case::new(Concat, [&[1, 2, 2, 2], &[1, 1, 2, 2], &[1, 2, 2, 2]]);
         vec![Case::new(Concat, [&[2, 1, 3, 2], &[2, 3, 3, 2]]), three, vectors]
@@ -83,8 +70,21 @@ impl Rule for Concat {
 }
 
 impl Tape {
-    /// Concatenation along the channels.
+    /// Concatenation along the channels of `[n,c,h,w]` or `[n,c]`.
+    ///
+    /// # Errors
+    /// If the inputs differ in more than channels, or one is of another tape.
+    ///
+    /// ```
+    /// # use convscope_engine::{Tape, Tensor};
+    /// let mut tape = Tape::new();
+    /// let x = tape.leaf(Tensor::from_slice([1, 2], &[1.0f32, 2.0])?, "x");
+    /// let y = tape.leaf(Tensor::from_slice([1, 1], &[3.0f32])?, "y");
+    /// let z = tape.concat(&[x, y])?;
+    /// assert_eq!(tape.value(z)?.f32(), [1.0, 2.0, 3.0]);
+    /// # Ok::<(), convscope_engine::Error>(())
+    /// ```
     pub fn concat(&mut self, xs: &[Var]) -> Result<Var> {
-        self.apply(Concat.into(), xs)
+        self.apply(Concat, xs)
     }
 }

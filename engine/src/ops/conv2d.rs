@@ -1,11 +1,9 @@
 //! Convolution.
 
-use super::{Exec, Output, Rule, Sink, Step, images};
 use crate::error::Result;
-use crate::gradcheck::Case;
+use crate::operation::{Backward, Case, Forward, Operation, Output, images};
 use crate::shape::Shape;
 use crate::tape::{Tape, Var};
-use crate::tensor::Tensor;
 use convscope_kernels::conv2d::{Conv2dSpec, DGRAD, FWD, WGRAD};
 use convscope_kernels::pointwise::{UNARY_BWD, Unary, UnarySpec};
 use convscope_kernels::reduce::{self, ReduceSpec};
@@ -35,8 +33,29 @@ impl Default for Conv2d {
     }
 }
 
-impl Conv2d {
-    fn spec(&self, xs: &[&Shape]) -> Result<Conv2dSpec, String> {
+impl Operation for Conv2d {
+    type Spec = Conv2dSpec;
+
+    fn name(&self) -> &'static str {
+        "Conv2d"
+    }
+
+    fn settings(&self) -> String {
+        let pair = |[a, b]: [usize; 2]| if a == b { a.to_string() } else { format!("{a}x{b}") };
+        let mut s = format!("s{} p{:?}", pair(self.stride), self.padding).replace(", ", ",");
+        if self.dilation != [1, 1] {
+            s += &format!(" d{}", pair(self.dilation));
+        }
+        if self.groups > 1 {
+            s += &format!(" g{}", self.groups);
+        }
+        for (is, name) in [(self.residual, " +residual"), (self.relu, " relu")] {
+            s += if is { name } else { "" };
+        }
+        s
+    }
+
+    fn infer(&self, xs: &[&Shape]) -> Result<(Shape, Conv2dSpec), String> {
         let (xs, residual) = match xs.split_last() {
             Some((last, rest)) if self.residual => (rest, Some(*last)),
             _ => (xs, None),
@@ -77,65 +96,37 @@ impl Conv2d {
         if residual_shape.is_some_and(|r| r[..] != [n, oc, oh, ow]) {
             return Err(format!("wants a residual of {n}x{oc}x{oh}x{ow}"));
         }
-        Ok(spec)
-    }
-}
-
-impl Rule for Conv2d {
-    fn name(&self) -> &'static str {
-        "Conv2d"
+        Ok(([n, oc, oh, ow].into(), spec))
     }
 
-    fn settings(&self) -> String {
-        let pair = |[a, b]: [usize; 2]| if a == b { a.to_string() } else { format!("{a}x{b}") };
-        let mut s = format!("s{} p{:?}", pair(self.stride), self.padding).replace(", ", ",");
-        if self.dilation != [1, 1] {
-            s += &format!(" d{}", pair(self.dilation));
-        }
-        if self.groups > 1 {
-            s += &format!(" g{}", self.groups);
-        }
-        for (is, name) in [(self.residual, " +residual"), (self.relu, " relu")] {
-            s += if is { name } else { "" };
-        }
-        s
+    fn forward(&self, spec: &Conv2dSpec, f: &mut Forward) -> Result<Output> {
+        Ok(f.exec.make(&FWD, spec, f.xs, f.shape)?.into())
     }
 
-    fn infer(&self, xs: &[&Shape]) -> Result<Shape, String> {
-        let s = self.spec(xs)?;
-        let [oh, ow] = s.out_size().unwrap_or_default();
-        Ok([s.n, s.oc, oh, ow].into())
-    }
-
-    fn forward(&self, exec: &mut Exec, xs: &[&Tensor], shape: &Shape) -> Result<Output> {
-        Ok(exec.make(&FWD, &self.known_spec(xs), xs, shape)?.into())
-    }
-
-    fn backward(&self, exec: &mut Exec, step: &Step, sink: &mut Sink) -> Result<()> {
-        let s = self.known_spec(&step.xs);
-        let (x, w) = (step.xs[0], step.xs[1]);
+    fn backward(&self, spec: &Conv2dSpec, b: &mut Backward) -> Result<()> {
+        let (x, w) = (b.xs[0], b.xs[1]);
         // The gradient of the sum, before the ReLU.
         let masked;
         let dout = if self.relu {
-            let spec = UnarySpec { op: Unary::Relu, rule: step.rules.relu, len: step.out.len() };
-            masked = exec.make(&UNARY_BWD, &spec, &[step.out, step.dout], step.out.shape())?;
+            let mask = UnarySpec { op: Unary::Relu, rule: b.rules.relu, len: b.out.len() };
+            masked = b.exec.make(&UNARY_BWD, &mask, &[b.out, b.dout], b.out.shape())?;
             &masked
         } else {
-            step.dout
+            b.dout
         };
-        sink.add(0, x, |dx, accum| exec.run(&DGRAD, &s, &[dout, w], &mut [dx], accum))?;
-        sink.add(1, w, |dw, accum| exec.run(&WGRAD, &s, &[dout, x], &mut [dw], accum))?;
-        if s.bias {
-            let sum = ReduceSpec { a: s.n, b: s.oc, c: dout.len() / (s.n * s.oc).max(1), scale: 1.0 };
-            sink.add(2, step.xs[2], |db, accum| exec.run(&reduce::FWD, &sum, &[dout], &mut [db], accum))?;
+        b.add_kernel(0, &DGRAD, spec, &[dout, w])?;
+        b.add_kernel(1, &WGRAD, spec, &[dout, x])?;
+        if spec.bias {
+            let sum = ReduceSpec { a: spec.n, b: spec.oc, c: dout.len() / (spec.n * spec.oc).max(1), scale: 1.0 };
+            b.add_kernel(2, &reduce::FWD, &sum, &[dout])?;
         }
-        if s.residual {
-            sink.pass(exec, step.xs.len() - 1, dout)?;
+        if spec.residual {
+            b.add(b.xs.len() - 1, dout)?;
         }
         Ok(())
     }
 
-    fn cases() -> Vec<Case> {
+    fn cases() -> Vec<Case<Self>> {
         let base = Conv2d::default();
         vec![
             Case::new(base, [&[1, 2, 4, 5], &[3, 2, 3, 2]]),
@@ -155,18 +146,25 @@ impl Rule for Conv2d {
     }
 }
 
-impl Conv2d {
-    /// The spec of inputs that [`Rule::infer`] accepted.
-    fn known_spec(&self, xs: &[&Tensor]) -> Conv2dSpec {
-        let shapes: Vec<&Shape> = xs.iter().map(|x| x.shape()).collect();
-        self.spec(&shapes).expect("infer accepted these shapes")
-    }
-}
-
 impl Tape {
-    /// Convolution of `x` by `w`, see [`Conv2d`].
+    /// Convolution of `x [n,c,h,w]` by `w [oc,c/groups,kh,kw]`, plus `bias [oc]`: `[n,oc,oh,ow]`, see [`Conv2d`].
+    ///
+    /// # Errors
+    /// If the shapes do not go together, or an input is of another tape.
+    ///
+    /// ```
+    /// # use convscope_engine::{Tape, Tensor};
+    /// use convscope_engine::ops::Conv2d;
+    /// let mut tape = Tape::new();
+    /// let x = tape.leaf(Tensor::from_slice([1, 1, 2, 2], &[1.0f32, 2.0, 3.0, 4.0])?, "x");
+    /// let w = tape.leaf(Tensor::from_slice([1, 1, 1, 2], &[-1.0f32, 1.0])?, "w");
+    /// let y = tape.conv2d(x, w, None, Conv2d::default())?;
+    /// assert_eq!(tape.value(y)?.shape()[..], [1, 1, 2, 1]);
+    /// assert_eq!(tape.value(y)?.f32(), [1.0, 1.0]);
+    /// # Ok::<(), convscope_engine::Error>(())
+    /// ```
     pub fn conv2d(&mut self, x: Var, w: Var, bias: Option<Var>, settings: Conv2d) -> Result<Var> {
         let inputs: Vec<Var> = [x, w].into_iter().chain(bias).collect();
-        self.apply(settings.into(), &inputs)
+        self.apply(settings, &inputs)
     }
 }

@@ -1,11 +1,9 @@
 //! The dense layer.
 
-use super::{Exec, Output, Rule, Sink, Step};
 use crate::error::Result;
-use crate::gradcheck::Case;
+use crate::operation::{Backward, Case, Forward, Operation, Output};
 use crate::shape::Shape;
 use crate::tape::{Tape, Var};
-use crate::tensor::Tensor;
 use convscope_kernels::gemm::{Bias, GEMM, GemmSpec};
 use convscope_kernels::reduce::{self, ReduceSpec};
 
@@ -13,16 +11,14 @@ use convscope_kernels::reduce::{self, ReduceSpec};
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Linear;
 
-impl Rule for Linear {
+impl Operation for Linear {
+    type Spec = GemmSpec;
+
     fn name(&self) -> &'static str {
         "Linear"
     }
 
-    fn settings(&self) -> String {
-        String::new()
-    }
-
-    fn infer(&self, xs: &[&Shape]) -> Result<Shape, String> {
+    fn infer(&self, xs: &[&Shape]) -> Result<(Shape, GemmSpec), String> {
         let (&[x, w], rest) = xs.split_first_chunk().ok_or("wants input, weight and perhaps bias")?;
         let ([n, i], [o, wi]) = (x.matrix().ok_or("wants an input [n,in]")?, w.matrix().ok_or("wants a weight [out,in]")?);
         if i != wi {
@@ -31,30 +27,25 @@ impl Rule for Linear {
         if rest.len() > 1 || rest.iter().any(|b| b.len() != o) {
             return Err(format!("wants one bias of {o}"));
         }
-        Ok([n, o].into())
+        let bias = if rest.is_empty() { Bias::None } else { Bias::Columns };
+        Ok(([n, o].into(), GemmSpec { m: n, n: o, k: i, ta: false, tb: true, bias }))
     }
 
-    fn forward(&self, exec: &mut Exec, xs: &[&Tensor], shape: &Shape) -> Result<Output> {
-        let (m, n, k) = (shape[0], shape[1], xs[0].shape()[1]);
-        let bias = if xs.len() == 3 { Bias::Columns } else { Bias::None };
-        Ok(exec.make(&GEMM, &GemmSpec { m, n, k, ta: false, tb: true, bias }, xs, shape)?.into())
+    fn forward(&self, spec: &GemmSpec, f: &mut Forward) -> Result<Output> {
+        Ok(f.exec.make(&GEMM, spec, f.xs, f.shape)?.into())
     }
 
-    fn backward(&self, exec: &mut Exec, step: &Step, sink: &mut Sink) -> Result<()> {
-        let (x, w, dout) = (step.xs[0], step.xs[1], step.dout);
-        let (n, o, i) = (dout.shape()[0], dout.shape()[1], x.shape()[1]);
+    fn backward(&self, spec: &GemmSpec, b: &mut Backward) -> Result<()> {
+        let (x, w, dout) = (b.xs[0], b.xs[1], b.dout);
+        let GemmSpec { m: n, n: o, k: i, .. } = *spec;
         let product = |m, n, k, ta| GemmSpec { m, n, k, ta, tb: false, bias: Bias::None };
         // dx = dout w, dw = dout^T x, db = sum of dout over the rows
-        sink.add(0, x, |dx, accum| exec.run(&GEMM, &product(n, i, o, false), &[dout, w], &mut [dx], accum))?;
-        sink.add(1, w, |dw, accum| exec.run(&GEMM, &product(o, i, n, true), &[dout, x], &mut [dw], accum))?;
-        if let Some(bias) = step.xs.get(2) {
-            let sum = ReduceSpec { a: n, b: o, c: 1, scale: 1.0 };
-            sink.add(2, bias, |db, accum| exec.run(&reduce::FWD, &sum, &[dout], &mut [db], accum))?;
-        }
-        Ok(())
+        b.add_kernel(0, &GEMM, &product(n, i, o, false), &[dout, w])?;
+        b.add_kernel(1, &GEMM, &product(o, i, n, true), &[dout, x])?;
+        b.add_kernel(2, &reduce::FWD, &ReduceSpec { a: n, b: o, c: 1, scale: 1.0 }, &[dout])
     }
 
-    fn cases() -> Vec<Case> {
+    fn cases() -> Vec<Case<Self>> {
         vec![
             Case::new(Linear, [&[1, 5], &[3, 5], &[3]]),
             Case::new(Linear, [&[4, 3], &[2, 3]]),
@@ -64,9 +55,23 @@ impl Rule for Linear {
 }
 
 impl Tape {
-    /// `x w^T + bias`.
+    /// The dense layer: `x [n,in]`, `w [out,in]`, `bias [out]` -> `x w^T + bias`, `[n,out]`.
+    ///
+    /// # Errors
+    /// If the shapes do not go together, or an input is of another tape.
+    ///
+    /// ```
+    /// # use convscope_engine::{Tape, Tensor};
+    /// let mut tape = Tape::new();
+    /// let x = tape.leaf(Tensor::from_slice([1, 2], &[1.0f32, 2.0])?, "x");
+    /// let w = tape.leaf(Tensor::from_slice([2, 2], &[1.0f32, 1.0, 0.0, 3.0])?, "w");
+    /// let bias = tape.leaf(Tensor::from_slice([2], &[0.5f32, 0.0])?, "bias");
+    /// let y = tape.linear(x, w, Some(bias))?;
+    /// assert_eq!(tape.value(y)?.f32(), [3.5, 6.0]);
+    /// # Ok::<(), convscope_engine::Error>(())
+    /// ```
     pub fn linear(&mut self, x: Var, w: Var, bias: Option<Var>) -> Result<Var> {
         let inputs: Vec<Var> = [x, w].into_iter().chain(bias).collect();
-        self.apply(Linear.into(), &inputs)
+        self.apply(Linear, &inputs)
     }
 }

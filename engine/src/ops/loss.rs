@@ -6,6 +6,19 @@ use convscope_kernels::pointwise::Unary;
 
 impl Tape {
     /// Mean cross-entropy of `logits [n,k]` against `target [n,k]`, rows of probabilities (one-hot, smoothed or mixed): `[1]`.
+    ///
+    /// # Errors
+    /// If the shapes do not broadcast, or an input is of another tape.
+    ///
+    /// ```
+    /// # use convscope_engine::{Tape, Tensor};
+    /// let mut tape = Tape::new();
+    /// let logits = tape.leaf(Tensor::from_slice([1, 2], &[0.0f64, 3.0f64.ln()])?, "logits");
+    /// let target = tape.leaf(Tensor::from_slice([1, 2], &[1.0f64, 0.0])?, "target");
+    /// let loss = tape.cross_entropy(logits, target)?;
+    /// assert!((tape.value(loss)?.item()? - 4.0f64.ln()).abs() < 1e-12);
+    /// # Ok::<(), convscope_engine::Error>(())
+    /// ```
     pub fn cross_entropy(&mut self, logits: Var, target: Var) -> Result<Var> {
         let n = self.value(logits)?.shape().first().copied().unwrap_or(1);
         let log_p = self.log_softmax(logits)?;
@@ -14,10 +27,23 @@ impl Tape {
         self.scale(sum, -1.0 / n.max(1) as f64)
     }
 
-    /// Mean binary cross-entropy of `logits` against `target`, probabilities of the same shape, each number for itself: `[1]`. What
-    /// PyTorch calls `binary_cross_entropy_with_logits`.
+    /// Mean binary cross-entropy of `logits` against `target`, probabilities of the same shape, each number for itself: `[1]`. PyTorch
+    /// calls it `binary_cross_entropy_with_logits`.
     ///
     /// `-t ln s(x) - (1 - t) ln(1 - s(x))` with the sigmoid `s` is `softplus(x) - t x`, which nothing overflows.
+    ///
+    /// # Errors
+    /// If the shapes do not broadcast, or an input is of another tape.
+    ///
+    /// ```
+    /// # use convscope_engine::{Tape, Tensor};
+    /// let mut tape = Tape::new();
+    /// let logits = tape.leaf(Tensor::from_slice([2], &[0.0f64, 0.0])?, "logits");
+    /// let target = tape.leaf(Tensor::from_slice([2], &[1.0f64, 0.0])?, "target");
+    /// let loss = tape.binary_cross_entropy(logits, target)?;
+    /// assert!((tape.value(loss)?.item()? - 2.0f64.ln()).abs() < 1e-12);
+    /// # Ok::<(), convscope_engine::Error>(())
+    /// ```
     pub fn binary_cross_entropy(&mut self, logits: Var, target: Var) -> Result<Var> {
         let count = self.value(logits)?.len();
         let softplus = self.activation(logits, Unary::Softplus)?;

@@ -1,8 +1,7 @@
 //! Max and average pooling.
 
-use super::{Exec, Output, Rule, Sink, Step, arity, images};
 use crate::error::Result;
-use crate::gradcheck::Case;
+use crate::operation::{Backward, Case, Forward, Operation, Output, arity, images};
 use crate::shape::Shape;
 use crate::tape::{Tape, Var};
 use crate::tensor::Tensor;
@@ -23,25 +22,17 @@ pub struct AvgPool {
     pub windows: Windows,
 }
 
-fn spec(windows: Windows, x: &Shape) -> Result<PoolSpec, String> {
+fn infer(windows: Windows, xs: &[&Shape]) -> Result<(Shape, PoolSpec), String> {
+    let [x] = arity(xs)?;
     let [n, c, h, w] = images(x)?;
-    let s = PoolSpec { planes: n * c, h, w, windows };
     if let Windows::Sliding { kernel, stride, .. } = windows
         && (kernel.contains(&0) || stride.contains(&0))
     {
         return Err("kernel and stride must be at least 1".to_string());
     }
-    s.out_size().map(|_| s).ok_or_else(|| format!("no window fits into {h}x{w}"))
-}
-
-fn known_spec(windows: Windows, x: &Tensor) -> PoolSpec {
-    spec(windows, x.shape()).expect("infer accepted this shape")
-}
-
-fn infer(windows: Windows, xs: &[&Shape]) -> Result<Shape, String> {
-    let [x] = arity(xs)?;
-    let [oh, ow] = spec(windows, x)?.out_size().unwrap_or_default();
-    Ok([x[0], x[1], oh, ow].into())
+    let spec = PoolSpec { planes: n * c, h, w, windows };
+    let [oh, ow] = spec.out_size().ok_or_else(|| format!("no window fits into {h}x{w}"))?;
+    Ok(([n, c, oh, ow].into(), spec))
 }
 
 fn settings(windows: Windows) -> String {
@@ -64,69 +55,97 @@ fn cases() -> Vec<(Windows, [usize; 4])> {
     ]
 }
 
-impl Rule for MaxPool {
+impl Operation for MaxPool {
+    type Spec = PoolSpec;
+
     fn name(&self) -> &'static str {
         "MaxPool"
     }
     fn settings(&self) -> String {
         settings(self.windows)
     }
-    fn infer(&self, xs: &[&Shape]) -> Result<Shape, String> {
+    fn infer(&self, xs: &[&Shape]) -> Result<(Shape, PoolSpec), String> {
         infer(self.windows, xs)
     }
 
-    fn forward(&self, exec: &mut Exec, xs: &[&Tensor], shape: &Shape) -> Result<Output> {
-        let mut out = xs[0].room(shape.len());
-        let mut arg = out.like(DType::U32, shape.len());
-        exec.run(&MAX_FWD, &known_spec(self.windows, xs[0]), xs, &mut [&mut out, &mut arg], Accum::Write)?;
-        Ok(Output { value: Tensor::new(shape.clone(), out)?, saved: vec![Tensor::new(shape.clone(), arg)?] })
+    fn forward(&self, spec: &PoolSpec, f: &mut Forward) -> Result<Output> {
+        let mut out = f.xs[0].room(f.shape.len());
+        let mut arg = out.like(DType::U32, f.shape.len());
+        f.exec.run(&MAX_FWD, spec, f.xs, &mut [&mut out, &mut arg], Accum::Write)?;
+        Ok(Output { value: Tensor::new(f.shape.clone(), out)?, saved: vec![Tensor::new(f.shape.clone(), arg)?] })
     }
 
-    fn backward(&self, exec: &mut Exec, step: &Step, sink: &mut Sink) -> Result<()> {
-        let x = step.xs[0];
-        let s = known_spec(self.windows, x);
-        sink.add(0, x, |dx, accum| exec.run(&MAX_BWD, &s, &[step.dout, &step.saved[0]], &mut [dx], accum))
+    fn backward(&self, spec: &PoolSpec, b: &mut Backward) -> Result<()> {
+        b.add_kernel(0, &MAX_BWD, spec, &[b.dout, &b.saved[0]])
     }
 
-    fn cases() -> Vec<Case> {
+    fn cases() -> Vec<Case<Self>> {
         cases().into_iter().map(|(windows, x)| Case::new(MaxPool { windows }, [&x])).collect()
     }
 }
 
-impl Rule for AvgPool {
+impl Operation for AvgPool {
+    type Spec = PoolSpec;
+
     fn name(&self) -> &'static str {
         "AvgPool"
     }
     fn settings(&self) -> String {
         settings(self.windows)
     }
-    fn infer(&self, xs: &[&Shape]) -> Result<Shape, String> {
+    fn infer(&self, xs: &[&Shape]) -> Result<(Shape, PoolSpec), String> {
         infer(self.windows, xs)
     }
 
-    fn forward(&self, exec: &mut Exec, xs: &[&Tensor], shape: &Shape) -> Result<Output> {
-        Ok(exec.make(&AVG_FWD, &known_spec(self.windows, xs[0]), xs, shape)?.into())
+    fn forward(&self, spec: &PoolSpec, f: &mut Forward) -> Result<Output> {
+        Ok(f.exec.make(&AVG_FWD, spec, f.xs, f.shape)?.into())
     }
 
-    fn backward(&self, exec: &mut Exec, step: &Step, sink: &mut Sink) -> Result<()> {
-        let x = step.xs[0];
-        let s = known_spec(self.windows, x);
-        sink.add(0, x, |dx, accum| exec.run(&AVG_BWD, &s, &[step.dout], &mut [dx], accum))
+    fn backward(&self, spec: &PoolSpec, b: &mut Backward) -> Result<()> {
+        b.add_kernel(0, &AVG_BWD, spec, &[b.dout])
     }
 
-    fn cases() -> Vec<Case> {
+    fn cases() -> Vec<Case<Self>> {
         cases().into_iter().map(|(windows, x)| Case::new(AvgPool { windows }, [&x])).collect()
     }
 }
 
 impl Tape {
-    /// Maximum of each window.
+    /// Maximum of each window of `x [n,c,h,w]`.
+    ///
+    /// # Errors
+    /// If no window fits, `x` is no image stack or of another tape.
+    ///
+    /// ```
+    /// # use convscope_engine::{Tape, Tensor};
+    /// use convscope_engine::ops::Windows;
+    /// let mut tape = Tape::new();
+    /// let x = tape.leaf(Tensor::from_slice([1, 1, 2, 2], &[1.0f32, 2.0, 3.0, 4.0])?, "x");
+    /// let windows =
+    ///     Windows::Sliding { kernel: [2, 2], stride: [2, 2], padding: [0; 4], ceil: false, count_padding: false };
+    /// let y = tape.max_pool(x, windows)?;
+    /// assert_eq!(tape.value(y)?.f32(), [4.0]);
+    /// # Ok::<(), convscope_engine::Error>(())
+    /// ```
     pub fn max_pool(&mut self, x: Var, windows: Windows) -> Result<Var> {
-        self.apply(MaxPool { windows }.into(), &[x])
+        self.apply(MaxPool { windows }, &[x])
     }
 
-    /// Mean of each window.
+    /// Mean of each window of `x [n,c,h,w]`. With one adaptive window, global average pooling.
+    ///
+    /// # Errors
+    /// If no window fits, `x` is no image stack or of another tape.
+    ///
+    /// ```
+    /// # use convscope_engine::{Tape, Tensor};
+    /// use convscope_engine::ops::Windows;
+    /// let mut tape = Tape::new();
+    /// let x = tape.leaf(Tensor::from_slice([1, 1, 2, 2], &[1.0f32, 2.0, 3.0, 4.0])?, "x");
+    /// let y = tape.avg_pool(x, Windows::Adaptive { out: [1, 1] })?;
+    /// assert_eq!(tape.value(y)?.f32(), [2.5]);
+    /// # Ok::<(), convscope_engine::Error>(())
+    /// ```
     pub fn avg_pool(&mut self, x: Var, windows: Windows) -> Result<Var> {
-        self.apply(AvgPool { windows }.into(), &[x])
+        self.apply(AvgPool { windows }, &[x])
     }
 }

@@ -1,11 +1,9 @@
 //! Sums and means over parts.
 
-use super::{Exec, Output, Rule, Sink, Step, arity};
 use crate::error::Result;
-use crate::gradcheck::Case;
+use crate::operation::{Backward, Case, Forward, Operation, Output, arity};
 use crate::shape::Shape;
 use crate::tape::{Tape, Var};
-use crate::tensor::Tensor;
 use convscope_kernels::reduce::{BWD, FWD, ReduceSpec};
 
 /// Sum over all but the first `keep` dimensions, times a factor or divided by their count.
@@ -17,14 +15,9 @@ pub struct Reduce {
     pub mean: bool,
 }
 
-impl Reduce {
-    fn spec(&self, x: &Shape) -> ReduceSpec {
-        let (b, c): (usize, usize) = (x[..self.keep].iter().product(), x[self.keep..].iter().product());
-        ReduceSpec { a: 1, b, c, scale: if self.mean { 1.0 / c.max(1) as f64 } else { 1.0 } }
-    }
-}
+impl Operation for Reduce {
+    type Spec = ReduceSpec;
 
-impl Rule for Reduce {
     fn name(&self) -> &'static str {
         if self.mean { "Mean" } else { "Sum" }
     }
@@ -33,41 +26,78 @@ impl Rule for Reduce {
         format!("keep{}", self.keep)
     }
 
-    fn infer(&self, xs: &[&Shape]) -> Result<Shape, String> {
+    fn infer(&self, xs: &[&Shape]) -> Result<(Shape, ReduceSpec), String> {
         let [x] = arity(xs)?;
         if self.keep > x.iter().count() {
             return Err(format!("cannot keep {} dimensions", self.keep));
         }
-        Ok(if self.keep == 0 { [1].into() } else { x[..self.keep].to_vec().into() })
+        let (b, c): (usize, usize) = (x[..self.keep].iter().product(), x[self.keep..].iter().product());
+        let spec = ReduceSpec { a: 1, b, c, scale: if self.mean { 1.0 / c.max(1) as f64 } else { 1.0 } };
+        Ok((if self.keep == 0 { [1].into() } else { x[..self.keep].to_vec().into() }, spec))
     }
 
-    fn forward(&self, exec: &mut Exec, xs: &[&Tensor], shape: &Shape) -> Result<Output> {
-        Ok(exec.make(&FWD, &self.spec(xs[0].shape()), xs, shape)?.into())
+    fn forward(&self, spec: &ReduceSpec, f: &mut Forward) -> Result<Output> {
+        Ok(f.exec.make(&FWD, spec, f.xs, f.shape)?.into())
     }
 
-    fn backward(&self, exec: &mut Exec, step: &Step, sink: &mut Sink) -> Result<()> {
-        let x = step.xs[0];
-        sink.add(0, x, |dx, accum| exec.run(&BWD, &self.spec(x.shape()), &[step.dout], &mut [dx], accum))
+    fn backward(&self, spec: &ReduceSpec, b: &mut Backward) -> Result<()> {
+        b.add_kernel(0, &BWD, spec, &[b.dout])
     }
 
-    fn cases() -> Vec<Case> {
+    fn cases() -> Vec<Case<Self>> {
         [(0, true), (1, true), (1, false), (2, false)].map(|(keep, mean)| Case::new(Reduce { keep, mean }, [&[2, 3, 4]])).to_vec()
     }
 }
 
 impl Tape {
-    /// Mean of everything, `[1]`.
+    /// Mean of all elements, `[1]`.
+    ///
+    /// # Errors
+    /// If an input is of another tape.
+    ///
+    /// ```
+    /// # use convscope_engine::{Tape, Tensor};
+    /// let mut tape = Tape::new();
+    /// let x = tape.leaf(Tensor::from_slice([1, 1, 2, 2], &[1.0f32, 2.0, 3.0, 4.0])?, "x");
+    /// let y = tape.mean(x)?;
+    /// assert_eq!(tape.value(y)?.item()?, 2.5);
+    /// # Ok::<(), convscope_engine::Error>(())
+    /// ```
     pub fn mean(&mut self, x: Var) -> Result<Var> {
-        self.apply(Reduce { keep: 0, mean: true }.into(), &[x])
+        self.apply(Reduce { keep: 0, mean: true }, &[x])
     }
 
-    /// Sum of everything, `[1]`.
+    /// Sum of all elements, `[1]`.
+    ///
+    /// # Errors
+    /// If an input is of another tape.
+    ///
+    /// ```
+    /// # use convscope_engine::{Tape, Tensor};
+    /// let mut tape = Tape::new();
+    /// let x = tape.leaf(Tensor::from_slice([1, 1, 2, 2], &[1.0f32, 2.0, 3.0, 4.0])?, "x");
+    /// let y = tape.sum(x)?;
+    /// assert_eq!(tape.value(y)?.item()?, 10.0);
+    /// # Ok::<(), convscope_engine::Error>(())
+    /// ```
     pub fn sum(&mut self, x: Var) -> Result<Var> {
-        self.apply(Reduce { keep: 0, mean: false }.into(), &[x])
+        self.apply(Reduce { keep: 0, mean: false }, &[x])
     }
 
-    /// Mean of each image, `[n]`.
+    /// Mean of each image of `x [n,...]`, `[n]`. Other reductions are [`Reduce`], by [`Tape::apply`].
+    ///
+    /// # Errors
+    /// If an input is of another tape.
+    ///
+    /// ```
+    /// # use convscope_engine::{Tape, Tensor};
+    /// let mut tape = Tape::new();
+    /// let x = tape.leaf(Tensor::from_slice([2, 2], &[1.0f32, 2.0, 3.0, 4.0])?, "x");
+    /// let y = tape.mean_per_image(x)?;
+    /// assert_eq!(tape.value(y)?.f32(), [1.5, 3.5]);
+    /// # Ok::<(), convscope_engine::Error>(())
+    /// ```
     pub fn mean_per_image(&mut self, x: Var) -> Result<Var> {
-        self.apply(Reduce { keep: 1, mean: true }.into(), &[x])
+        self.apply(Reduce { keep: 1, mean: true }, &[x])
     }
 }

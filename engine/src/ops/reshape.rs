@@ -1,11 +1,9 @@
 //! The same numbers under another shape.
 
-use super::{Exec, Output, Rule, Sink, Step, arity};
 use crate::error::Result;
-use crate::gradcheck::Case;
+use crate::operation::{Backward, Case, Forward, Operation, Output, arity};
 use crate::shape::Shape;
 use crate::tape::{Tape, Var};
-use crate::tensor::Tensor;
 
 /// `[n,a,b,...]` -> `[n] + shape`, or `[n,a*b*...]` for an empty one. Nothing is copied.
 #[derive(Clone, Debug, PartialEq)]
@@ -14,16 +12,14 @@ pub struct Reshape {
     pub shape: Vec<usize>,
 }
 
-impl Rule for Reshape {
+impl Operation for Reshape {
+    type Spec = ();
+
     fn name(&self) -> &'static str {
         if self.shape.is_empty() { "Flatten" } else { "Reshape" }
     }
 
-    fn settings(&self) -> String {
-        String::new()
-    }
-
-    fn infer(&self, xs: &[&Shape]) -> Result<Shape, String> {
+    fn infer(&self, xs: &[&Shape]) -> Result<(Shape, ()), String> {
         let [x] = arity(xs)?;
         let (n, rest) = x.split_first().ok_or("wants at least one dimension")?;
         let rest: usize = rest.iter().product();
@@ -36,25 +32,54 @@ impl Rule for Reshape {
         if out[1..].iter().product::<usize>() != rest {
             return Err(format!("cannot become {:?} an image", self.shape));
         }
-        Ok(out.into())
+        Ok((out.into(), ()))
     }
 
-    fn forward(&self, _: &mut Exec, xs: &[&Tensor], shape: &Shape) -> Result<Output> {
-        Ok(xs[0].reshape(shape.clone())?.into())
+    fn forward(&self, _: &(), f: &mut Forward) -> Result<Output> {
+        Ok(f.xs[0].reshape(f.shape.clone())?.into())
     }
 
-    fn backward(&self, exec: &mut Exec, step: &Step, sink: &mut Sink) -> Result<()> {
-        sink.pass(exec, 0, step.dout)
+    fn backward(&self, _: &(), b: &mut Backward) -> Result<()> {
+        b.add(0, b.dout)
     }
 
-    fn cases() -> Vec<Case> {
+    fn cases() -> Vec<Case<Self>> {
         vec![Case::new(Reshape { shape: vec![] }, [&[2, 3, 2, 2]]), Case::new(Reshape { shape: vec![6, 2] }, [&[2, 3, 4]])]
     }
 }
 
 impl Tape {
-    /// `[n, everything else]`.
+    /// `x [n,...]` as `[n, all other elements]`. Nothing is copied.
+    ///
+    /// # Errors
+    /// If an input is of another tape.
+    ///
+    /// ```
+    /// # use convscope_engine::{Tape, Tensor};
+    /// let mut tape = Tape::new();
+    /// let x = tape.leaf(Tensor::from_slice([2, 1, 1, 2], &[1.0f32, 2.0, 3.0, 4.0])?, "x");
+    /// let y = tape.flatten(x)?;
+    /// assert_eq!(tape.value(y)?.shape()[..], [2, 2]);
+    /// # Ok::<(), convscope_engine::Error>(())
+    /// ```
     pub fn flatten(&mut self, x: Var) -> Result<Var> {
-        self.apply(Reshape { shape: Vec::new() }.into(), &[x])
+        self.apply(Reshape { shape: Vec::new() }, &[x])
+    }
+
+    /// `x [n,...]` as `[n, shape...]`: each image takes `shape`. Nothing is copied.
+    ///
+    /// # Errors
+    /// If an image has another number of elements, or `x` is of another tape.
+    ///
+    /// ```
+    /// # use convscope_engine::{Tape, Tensor};
+    /// let mut tape = Tape::new();
+    /// let x = tape.leaf(Tensor::from_slice([1, 4], &[1.0f32, 2.0, 3.0, 4.0])?, "x");
+    /// let y = tape.reshape(x, [1, 2, 2])?;
+    /// assert_eq!(tape.value(y)?.shape()[..], [1, 1, 2, 2]);
+    /// # Ok::<(), convscope_engine::Error>(())
+    /// ```
+    pub fn reshape(&mut self, x: Var, shape: impl Into<Vec<usize>>) -> Result<Var> {
+        self.apply(Reshape { shape: shape.into() }, &[x])
     }
 }

@@ -1,11 +1,9 @@
 //! A block out of an image stack: channels, pixels, every second pixel; with zero channels around it if wanted.
 
-use super::{Exec, Output, Rule, Sink, Step, arity, images};
 use crate::error::Result;
-use crate::gradcheck::Case;
+use crate::operation::{Backward, Case, Forward, Operation, Output, arity, images};
 use crate::shape::Shape;
 use crate::tape::{Tape, Var};
-use crate::tensor::Tensor;
 use convscope_kernels::copy::{BWD, FWD, PlaceSpec};
 
 /// `x [n,c,h,w]` -> `[n, before + count + after, oh, ow]`: channels `from..from+count`, pixels from `origin` by `stride`.
@@ -25,8 +23,19 @@ pub struct Slice {
     pub stride: [usize; 2],
 }
 
-impl Slice {
-    fn spec(&self, x: &Shape) -> Result<PlaceSpec, String> {
+impl Operation for Slice {
+    type Spec = PlaceSpec;
+
+    fn name(&self) -> &'static str {
+        "Slice"
+    }
+
+    fn settings(&self) -> String {
+        format!("{}+{} pad{:?} s{}", self.from, self.count, self.pad, self.stride[0]).replace(", ", ",")
+    }
+
+    fn infer(&self, xs: &[&Shape]) -> Result<(Shape, PlaceSpec), String> {
+        let [x] = arity(xs)?;
         let [n, c, h, w] = images(x)?;
         if self.stride.contains(&0) {
             return Err("the stride must be at least 1".to_string());
@@ -44,37 +53,21 @@ impl Slice {
             origin: self.origin,
             stride: self.stride,
         };
-        if spec.is_inside() && oh * ow > 0 { Ok(spec) } else { Err(format!("{self:?} reaches outside")) }
-    }
-}
-
-impl Rule for Slice {
-    fn name(&self) -> &'static str {
-        "Slice"
+        if !spec.is_inside() || oh * ow == 0 {
+            return Err(format!("{self:?} reaches outside"));
+        }
+        Ok(([n, to_shape[0], oh, ow].into(), spec))
     }
 
-    fn settings(&self) -> String {
-        format!("{}+{} pad{:?} s{}", self.from, self.count, self.pad, self.stride[0]).replace(", ", ",")
+    fn forward(&self, spec: &PlaceSpec, f: &mut Forward) -> Result<Output> {
+        Ok(f.exec.make(&FWD, spec, f.xs, f.shape)?.into())
     }
 
-    fn infer(&self, xs: &[&Shape]) -> Result<Shape, String> {
-        let [x] = arity(xs)?;
-        let s = self.spec(x)?;
-        Ok([s.n, s.to_shape[0], s.to_shape[1], s.to_shape[2]].into())
+    fn backward(&self, spec: &PlaceSpec, b: &mut Backward) -> Result<()> {
+        b.add_kernel(0, &BWD, spec, &[b.dout])
     }
 
-    fn forward(&self, exec: &mut Exec, xs: &[&Tensor], shape: &Shape) -> Result<Output> {
-        let spec = self.spec(xs[0].shape()).expect("infer accepted this shape");
-        Ok(exec.make(&FWD, &spec, xs, shape)?.into())
-    }
-
-    fn backward(&self, exec: &mut Exec, step: &Step, sink: &mut Sink) -> Result<()> {
-        let x = step.xs[0];
-        let spec = self.spec(x.shape()).expect("infer accepted this shape");
-        sink.add(0, x, |dx, accum| exec.run(&BWD, &spec, &[step.dout], &mut [dx], accum))
-    }
-
-    fn cases() -> Vec<Case> {
+    fn cases() -> Vec<Case<Self>> {
         let all = Slice { from: 0, count: 3, pad: [0, 0], origin: [0, 0], size: None, stride: [1, 1] };
         vec![
             Case::new(Slice { from: 1, count: 2, ..all }, [&[2, 4, 3, 2]]),
@@ -86,13 +79,40 @@ impl Rule for Slice {
 }
 
 impl Tape {
-    /// Channel `c` of `x`, `[n,1,h,w]`.
+    /// Channel `c` of `x [n,c,h,w]`, `[n,1,h,w]`.
+    ///
+    /// # Errors
+    /// If there is no such channel, or `x` is of another tape.
+    ///
+    /// ```
+    /// # use convscope_engine::{Tape, Tensor};
+    /// let mut tape = Tape::new();
+    /// let x = tape.leaf(Tensor::from_slice([1, 2, 1, 2], &[1.0f32, 2.0, 3.0, 4.0])?, "x");
+    /// let y = tape.channel(x, 1)?;
+    /// assert_eq!(tape.value(y)?.f32(), [3.0, 4.0]);
+    /// # Ok::<(), convscope_engine::Error>(())
+    /// ```
     pub fn channel(&mut self, x: Var, c: usize) -> Result<Var> {
         self.slice(x, Slice { from: c, count: 1, pad: [0, 0], origin: [0, 0], size: None, stride: [1, 1] })
     }
 
-    /// Any block, see [`Slice`].
+    /// A block of `x [n,c,h,w]`, see [`Slice`].
+    ///
+    /// # Errors
+    /// If the block is not inside, or `x` is of another tape.
+    ///
+    /// ```
+    /// # use convscope_engine::{Tape, Tensor};
+    /// use convscope_engine::ops::Slice;
+    /// let mut tape = Tape::new();
+    /// let x = tape.leaf(Tensor::from_slice([1, 1, 2, 2], &[1.0f32, 2.0, 3.0, 4.0])?, "x");
+    /// // The bottom row of the one channel.
+    /// let row = Slice { from: 0, count: 1, pad: [0, 0], origin: [1, 0], size: None, stride: [1, 1] };
+    /// let y = tape.slice(x, row)?;
+    /// assert_eq!(tape.value(y)?.f32(), [3.0, 4.0]);
+    /// # Ok::<(), convscope_engine::Error>(())
+    /// ```
     pub fn slice(&mut self, x: Var, slice: Slice) -> Result<Var> {
-        self.apply(slice.into(), &[x])
+        self.apply(slice, &[x])
     }
 }

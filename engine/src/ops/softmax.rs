@@ -1,11 +1,9 @@
 //! Softmax and log-softmax over the second dimension: the classes, or the channels of each pixel.
 
-use super::{Exec, Output, Rule, Sink, Step, arity};
 use crate::error::Result;
-use crate::gradcheck::Case;
+use crate::operation::{Backward, Case, Forward, Operation, Output, arity};
 use crate::shape::Shape;
 use crate::tape::{Tape, Var};
-use crate::tensor::Tensor;
 use convscope_kernels::softmax::{BWD, FWD, SoftmaxSpec};
 
 /// `x [n,k,...]` -> probabilities along `k`, or their logarithms.
@@ -15,52 +13,65 @@ pub struct Softmax {
     pub log: bool,
 }
 
-impl Softmax {
-    fn spec(&self, x: &Shape) -> SoftmaxSpec {
-        SoftmaxSpec { rows: x[0], cols: x[1], inner: x[2..].iter().product(), log: self.log }
-    }
-}
+impl Operation for Softmax {
+    type Spec = SoftmaxSpec;
 
-impl Rule for Softmax {
     fn name(&self) -> &'static str {
         if self.log { "LogSoftmax" } else { "Softmax" }
     }
 
-    fn settings(&self) -> String {
-        String::new()
-    }
-
-    fn infer(&self, xs: &[&Shape]) -> Result<Shape, String> {
+    fn infer(&self, xs: &[&Shape]) -> Result<(Shape, SoftmaxSpec), String> {
         let [x] = arity(xs)?;
-        match x[..] {
-            [_, _, ..] => Ok(x.clone()),
-            _ => Err("wants [n,classes] or [n,channels,h,w]".to_string()),
-        }
+        let &[rows, cols, ref rest @ ..] = &x[..] else { return Err("wants [n,classes] or [n,channels,h,w]".to_string()) };
+        Ok((x.clone(), SoftmaxSpec { rows, cols, inner: rest.iter().product(), log: self.log }))
     }
 
-    fn forward(&self, exec: &mut Exec, xs: &[&Tensor], shape: &Shape) -> Result<Output> {
-        Ok(exec.make(&FWD, &self.spec(shape), xs, shape)?.into())
+    fn forward(&self, spec: &SoftmaxSpec, f: &mut Forward) -> Result<Output> {
+        Ok(f.exec.make(&FWD, spec, f.xs, f.shape)?.into())
     }
 
-    fn backward(&self, exec: &mut Exec, step: &Step, sink: &mut Sink) -> Result<()> {
-        let spec = self.spec(step.out.shape());
-        sink.add(0, step.xs[0], |dx, accum| exec.run(&BWD, &spec, &[step.out, step.dout], &mut [dx], accum))
+    fn backward(&self, spec: &SoftmaxSpec, b: &mut Backward) -> Result<()> {
+        b.add_kernel(0, &BWD, spec, &[b.out, b.dout])
     }
 
-    fn cases() -> Vec<Case> {
+    fn cases() -> Vec<Case<Self>> {
         let case = |log| [Case::new(Softmax { log }, [&[3, 7]]), Case::new(Softmax { log }, [&[2, 3, 2, 2]])];
         [false, true].into_iter().flat_map(case).collect()
     }
 }
 
 impl Tape {
-    /// Probabilities along the second dimension.
+    /// Probabilities along the second dimension of `x [n,k]` or `[n,k,h,w]`.
+    ///
+    /// # Errors
+    /// If `x` has fewer than two dimensions or is of another tape.
+    ///
+    /// ```
+    /// # use convscope_engine::{Tape, Tensor};
+    /// let mut tape = Tape::new();
+    /// let x = tape.leaf(Tensor::from_slice([1, 2], &[0.0f64, 3.0f64.ln()])?, "x");
+    /// let y = tape.softmax(x)?;
+    /// assert!((tape.value(y)?.f64()[1] - 0.75).abs() < 1e-12);
+    /// # Ok::<(), convscope_engine::Error>(())
+    /// ```
     pub fn softmax(&mut self, x: Var) -> Result<Var> {
-        self.apply(Softmax { log: false }.into(), &[x])
+        self.apply(Softmax { log: false }, &[x])
     }
 
-    /// Logarithms of the probabilities along the second dimension.
+    /// Logarithms of the probabilities along the second dimension of `x [n,k]` or `[n,k,h,w]`.
+    ///
+    /// # Errors
+    /// If `x` has fewer than two dimensions or is of another tape.
+    ///
+    /// ```
+    /// # use convscope_engine::{Tape, Tensor};
+    /// let mut tape = Tape::new();
+    /// let x = tape.leaf(Tensor::from_slice([1, 2], &[0.0f64, 3.0f64.ln()])?, "x");
+    /// let y = tape.log_softmax(x)?;
+    /// assert!((tape.value(y)?.f64()[1] - 0.75f64.ln()).abs() < 1e-12);
+    /// # Ok::<(), convscope_engine::Error>(())
+    /// ```
     pub fn log_softmax(&mut self, x: Var) -> Result<Var> {
-        self.apply(Softmax { log: true }.into(), &[x])
+        self.apply(Softmax { log: true }, &[x])
     }
 }

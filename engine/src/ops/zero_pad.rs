@@ -1,10 +1,9 @@
 //! Zeros around an image stack.
 
-use super::{Exec, Output, Rule, Sink, Step, arity, images};
 use crate::error::Result;
-use crate::gradcheck::Case;
+use crate::operation::{Backward, Case, Forward, Operation, Output, arity, images};
 use crate::shape::Shape;
-use crate::tensor::Tensor;
+use crate::tape::{Tape, Var};
 use convscope_kernels::copy::{BWD, FWD, PlaceSpec};
 
 /// `x [n,c,h,w]` -> `[n, c, top + h + bottom, left + w + right]`.
@@ -14,18 +13,9 @@ pub struct ZeroPad {
     pub sides: [usize; 4],
 }
 
-impl ZeroPad {
-    /// Taking `x` out of the padded stack, whose gradient is the padding.
-    fn spec(&self, x: &Shape) -> Result<PlaceSpec, String> {
-        let [n, c, h, w] = images(x)?;
-        let [top, bottom, left, right] = self.sides;
-        let from_shape = [c, top + h + bottom, left + w + right];
-        let (origin, stride) = ([top, left], [1, 1]);
-        Ok(PlaceSpec { n, from_shape, to_shape: [c, h, w], from: 0, to: 0, count: c, origin, stride })
-    }
-}
+impl Operation for ZeroPad {
+    type Spec = PlaceSpec;
 
-impl Rule for ZeroPad {
     fn name(&self) -> &'static str {
         "ZeroPad"
     }
@@ -34,24 +24,45 @@ impl Rule for ZeroPad {
         format!("{:?}", self.sides).replace(", ", ",")
     }
 
-    fn infer(&self, xs: &[&Shape]) -> Result<Shape, String> {
+    fn infer(&self, xs: &[&Shape]) -> Result<(Shape, PlaceSpec), String> {
         let [x] = arity(xs)?;
-        let s = self.spec(x)?;
-        Ok([s.n, s.from_shape[0], s.from_shape[1], s.from_shape[2]].into())
+        let [n, c, h, w] = images(x)?;
+        let [top, bottom, left, right] = self.sides;
+        let [ph, pw] = [top + h + bottom, left + w + right];
+        let (from_shape, to_shape, origin) = ([c, ph, pw], [c, h, w], [top, left]);
+        // The padding is the gradient of taking `x` out of the padded stack.
+        let spec = PlaceSpec { n, from_shape, to_shape, from: 0, to: 0, count: c, origin, stride: [1, 1] };
+        Ok(([n, c, ph, pw].into(), spec))
     }
 
-    fn forward(&self, exec: &mut Exec, xs: &[&Tensor], shape: &Shape) -> Result<Output> {
-        let spec = self.spec(xs[0].shape()).expect("infer accepted this shape");
-        Ok(exec.make(&BWD, &spec, xs, shape)?.into())
+    fn forward(&self, spec: &PlaceSpec, f: &mut Forward) -> Result<Output> {
+        Ok(f.exec.make(&BWD, spec, f.xs, f.shape)?.into())
     }
 
-    fn backward(&self, exec: &mut Exec, step: &Step, sink: &mut Sink) -> Result<()> {
-        let x = step.xs[0];
-        let spec = self.spec(x.shape()).expect("infer accepted this shape");
-        sink.add(0, x, |dx, accum| exec.run(&FWD, &spec, &[step.dout], &mut [dx], accum))
+    fn backward(&self, spec: &PlaceSpec, b: &mut Backward) -> Result<()> {
+        b.add_kernel(0, &FWD, spec, &[b.dout])
     }
 
-    fn cases() -> Vec<Case> {
+    fn cases() -> Vec<Case<Self>> {
         [[1, 2, 0, 3], [0; 4]].map(|sides| Case::new(ZeroPad { sides }, [&[2, 3, 2, 4]])).to_vec()
+    }
+}
+
+impl Tape {
+    /// `x [n,c,h,w]` with zeros around it: `[top, bottom, left, right]` pixels.
+    ///
+    /// # Errors
+    /// If `x` is no image stack or of another tape.
+    ///
+    /// ```
+    /// # use convscope_engine::{Tape, Tensor};
+    /// let mut tape = Tape::new();
+    /// let x = tape.leaf(Tensor::from_slice([1, 1, 1, 1], &[5.0f32])?, "x");
+    /// let y = tape.zero_pad(x, [0, 0, 1, 2])?;
+    /// assert_eq!(tape.value(y)?.f32(), [0.0, 5.0, 0.0, 0.0]);
+    /// # Ok::<(), convscope_engine::Error>(())
+    /// ```
+    pub fn zero_pad(&mut self, x: Var, sides: [usize; 4]) -> Result<Var> {
+        self.apply(ZeroPad { sides }, &[x])
     }
 }

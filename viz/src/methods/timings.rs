@@ -68,7 +68,7 @@ pub fn layer_times(model: &Model, images: &Tensor, passes: usize) -> Result<Vec<
     let tapes = cuda::waiting_for_each(record_all)?;
     let micros = |calls: &[Call]| calls.iter().map(|c| c.micros).sum::<f64>() + 0.0; // an empty sum of floats is -0
     let times = tapes[0].nodes().iter().enumerate().filter_map(|(i, node)| {
-        let op = node.op.as_ref()?.rule().name();
+        let op = node.operation()?;
         let over = |part: fn(&Node) -> &Vec<Call>| median(tapes.iter().map(|tape| micros(part(&tape.nodes()[i]))).collect());
         let mut kernels: Vec<&'static str> = Vec::new();
         for call in &node.forward {

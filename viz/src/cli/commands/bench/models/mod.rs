@@ -190,7 +190,7 @@ impl Meter {
         let work = || {
             let (tape, made) = pass()?;
             // Leaves are not counted: the weights and images are there without a tape.
-            let operations = || tape.nodes().iter().filter(|n| n.op.is_some());
+            let operations = || tape.nodes().iter().filter(|n| n.operation().is_some());
             let kept = operations().map(|n| n.kept_bytes()).sum();
             let bytes = |calls: &[Call]| calls.iter().map(|c| c.bytes).sum::<u64>();
             let moved = operations().map(|n| bytes(&n.forward) + bytes(&n.backward)).sum();
