@@ -3,8 +3,9 @@
 //! the same functions.
 
 use convscope_models::engine::{Tape, Tensor};
+use convscope_models::formats::METADATA;
 use convscope_models::inspect::{guess, inspect};
-use convscope_models::network::{LayerId, METADATA, Network};
+use convscope_models::network::{LayerId, Network};
 use convscope_models::train::Resumed;
 use convscope_models::{Model, Source, described_network, guess_network, keras, load, preprocess};
 use peak_alloc::PeakAlloc;

@@ -35,7 +35,7 @@ pub static SAMPLES: [Sample; 2] = [
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::preprocess::read_image;
+    use crate::image::read_image;
     use crate::{Source, described_network, load};
     use std::path::Path;
 

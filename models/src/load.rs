@@ -1,15 +1,16 @@
 //! From a file, a hub address or a rule to a model.
 
 use crate::builtin;
-use crate::described::Described;
-use crate::fill::{Kind, fill_value};
-use crate::keras::in_order;
+use crate::formats::Described;
+use crate::formats::keras::in_order;
+use crate::formats::{keras, onnx};
 use crate::model::Model;
+use crate::model::init::{Kind, fill_value};
 use crate::network::{Network, NetworkError, Param, ParamKind};
 use crate::weights::{
     Checkpoint, DownloadProgress, Expected, HubAddress, HubOptions, Mismatch, WeightsError, fetch, match_tensors, training_only,
 };
-use crate::{engine, families, keras, onnx};
+use crate::{engine, families};
 use convscope_engine::Tensor;
 use convscope_engine::kernels::{Buffer, DType};
 use std::collections::HashSet;
@@ -23,7 +24,7 @@ pub enum Source {
     File(Checkpoint),
     /// A file that describes its network layer by layer.
     Described(Box<Described>),
-    /// A closed form ([`crate::fill`]): an untrained network, the same on every machine.
+    /// A closed form ([`crate::model::init`]): an untrained network, the same on every machine.
     Random,
 }
 

@@ -114,14 +114,14 @@ impl Network {
     }
 
     /// [`Network::held_with`] for all layers at the size that the network is designed for.
-    pub(super) fn check_memory(&self) -> Result<(), NetworkError> {
+    pub(crate) fn check_memory(&self) -> Result<(), NetworkError> {
         let shapes = self.shapes(self.input.height, self.input.width)?;
         let mut layers = self.layers.iter().zip(&shapes);
         layers.try_fold(0, |held, (layer, shape)| self.held_with(layer, &shapes, shape, held)).map(drop)
     }
 
     /// The smallest `[height, width]` for which every layer has an output, at most `default`.
-    pub(super) fn smallest_input(&self, [height, width]: [usize; 2]) -> [usize; 2] {
+    pub(crate) fn smallest_input(&self, [height, width]: [usize; 2]) -> [usize; 2] {
         // Extents only grow with the input's, each axis for itself: a binary search is exact.
         let smallest = |largest: usize, fits: &dyn Fn(usize) -> bool| {
             let (mut low, mut high) = (1, largest);

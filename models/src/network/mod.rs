@@ -24,7 +24,6 @@
 
 mod alias;
 mod builder;
-mod card;
 mod dot;
 mod error;
 mod infer;
@@ -38,9 +37,8 @@ mod summary;
 use serde::{Deserialize, Serialize};
 use std::ops::{Index, Range};
 
-pub use crate::preprocess::Preprocess;
+pub use crate::image::Preprocess;
 pub use builder::{Builder, NEXT};
-pub use card::METADATA;
 pub use error::NetworkError;
 pub use layer::{Conv2d, LayerKind, Pool2d};
 pub use padding::Padding;

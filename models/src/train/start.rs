@@ -1,9 +1,9 @@
 //! First weights.
 
 use super::random::{Purpose, Stream};
-use crate::fill::Kind;
 use crate::load::{LoadError, Source, load};
 use crate::model::Model;
+use crate::model::init::Kind;
 use crate::network::{Network, Param, ParamKind};
 use convscope_engine::kernels::random::normal;
 use convscope_engine::{Result, Tensor};

@@ -5,7 +5,7 @@ use std::fmt;
 
 use super::aliases::known_names;
 use super::names::nearest_path;
-use super::{Checkpoint, StoredTensor, WeightsError};
+use crate::formats::{Checkpoint, StoredTensor, WeightsError};
 use crate::text::one_line;
 
 /// A parameter or buffer that a network needs, under its torchvision name.

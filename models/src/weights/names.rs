@@ -5,7 +5,7 @@ use std::cmp::Ordering;
 use crate::text::{Costs, align, distance};
 
 /// Order of dotted names in which `layer1.2` comes before `layer1.10`.
-pub(super) fn natural_cmp(a: &str, b: &str) -> Ordering {
+pub(crate) fn natural_cmp(a: &str, b: &str) -> Ordering {
     #[derive(PartialEq, Eq, PartialOrd, Ord)]
     enum Part<'a> {
         Number(u64),

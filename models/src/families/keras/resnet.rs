@@ -4,8 +4,8 @@
 
 use super::{EPS, builder, global_avg_pool, squeezed, zero_pad};
 use crate::families::resnet::WIDTH;
+use crate::image::Normalization;
 use crate::network::{Builder, Classes, Conv2d, Head, LayerId, Network, NetworkError, Pool2d, ScopeKind};
-use crate::preprocess::Normalization;
 
 /// Blocks in each stage of a ResNet of this depth.
 pub(super) fn blocks(name: &str, depth: usize) -> Result<[usize; 4], NetworkError> {

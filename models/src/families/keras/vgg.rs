@@ -1,8 +1,8 @@
 //! VGG (Simonyan & Zisserman 2014, arXiv:1409.1556, table 1, configurations D and E), as in Keras.
 
 use super::{builder, conv_relu, dense_relu, squeezed};
+use crate::image::Normalization;
 use crate::network::{Classes, Conv2d, Head, LayerId, Network, NetworkError, Pool2d};
-use crate::preprocess::Normalization;
 
 /// Channels of the five blocks, in those of the first.
 const WIDTHS: [usize; 5] = [1, 2, 4, 8, 8];

@@ -1,8 +1,8 @@
 //! What a weights file says of its network, so that the file alone is enough.
 
-use super::{Classes, Head, InputSpec, Layer, LayerKind, Network, NetworkError, Preprocess, Scope, Shape};
 use crate::families;
-use crate::preprocess::Resize;
+use crate::image::Resize;
+use crate::network::{Classes, Head, InputSpec, Layer, LayerKind, Network, NetworkError, Preprocess, Scope, Shape};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashSet};
 

@@ -5,8 +5,8 @@
 //! here, for networks with Keras's layers.
 
 use super::variables::{BIAS, DEPTHWISE, KERNEL, MEAN, POINTWISE, SCALE, SHIFT, VARIANCE};
+use crate::formats::{Checkpoint, KERAS_LAYERS, Layout, StoredTensor};
 use crate::network::{LayerId, LayerKind, Network, Param, ParamKind};
-use crate::weights::{Checkpoint, KERAS_LAYERS, Layout, StoredTensor};
 use std::collections::HashMap;
 
 /// The tensors of `checkpoint` under the names of `network` and in PyTorch's layout; `None` if the file does not list its layers, or they

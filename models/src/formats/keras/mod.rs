@@ -31,6 +31,7 @@
 //! assumed ([`Described::assumed_preprocess`]).
 
 mod activations;
+pub(super) mod archive;
 mod fields;
 mod graph;
 mod in_order;
@@ -44,9 +45,9 @@ mod weights;
 
 pub use in_order::in_order;
 
-use crate::described::Described;
+use crate::formats::Described;
+use crate::formats::{Checkpoint, KERAS_CONFIG, StoredTensor, WeightsError};
 use crate::network::{Network, NetworkError};
-use crate::weights::{Checkpoint, KERAS_CONFIG, StoredTensor, WeightsError};
 use std::path::Path;
 use weights::From;
 

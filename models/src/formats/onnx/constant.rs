@@ -1,7 +1,7 @@
 //! Values that do not depend on the image: weights, and the small numbers that exporters compute shapes and sizes with.
 
 use super::node::{Node, short};
-use crate::weights::{Layout, StoredTensor};
+use crate::formats::{Layout, StoredTensor};
 use std::path::Path;
 use std::sync::Arc;
 

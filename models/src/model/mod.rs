@@ -1,12 +1,16 @@
 //! A network with its weights, and running it.
 
-use crate::fuse::{Chain, Fused};
+pub mod fuse;
+mod head;
+pub mod init;
+
 use crate::network::{LayerId, LayerKind, Network, Pool2d};
 use convscope_engine::kernels::pointwise::Binary;
 use convscope_engine::kernels::pool::Windows;
 use convscope_engine::kernels::{DType, Device};
 use convscope_engine::ops::{Activation, Arithmetic, BatchNormTraining, Conv2d, Op, Reshape, Slice, ZeroPad};
 use convscope_engine::{Error, Result, Tape, Tensor, Var};
+use fuse::{Chain, Fused};
 
 /// A network and a tensor for each of [`Network::params`].
 #[derive(Debug, Clone)]

@@ -127,7 +127,7 @@ impl Translator<'_> {
         let ids: Vec<LayerId> = values.iter().map(|v| v.id).collect();
         let name = self.name(place);
         let id = self.net.concat(&name, &ids);
-        self.net.check().map_err(crate::keras::reason)?;
+        self.net.check().map_err(crate::formats::keras::reason)?;
         Ok(match first.extents() {
             Some([_, h, w]) => Value::map(id, [self.net.channels(id), h, w], first.last),
             None => {

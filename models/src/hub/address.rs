@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use super::WeightsError;
+use crate::formats::WeightsError;
 use crate::text::one_line;
 
 /// A model repository on the Hugging Face hub, and usually a file in it.

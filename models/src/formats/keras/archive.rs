@@ -7,9 +7,9 @@ use std::sync::Arc;
 
 use zip::ZipArchive;
 
-use super::hdf5::{self, KERAS_CONFIG, MOST_COMPRESSION};
-use super::stored::FileBytes;
-use super::{StoredTensor, WeightsError};
+use crate::formats::hdf5::{self, KERAS_CONFIG, MOST_COMPRESSION};
+use crate::formats::stored::FileBytes;
+use crate::formats::{StoredTensor, WeightsError};
 
 /// The architecture.
 const CONFIG: &str = "config.json";
@@ -17,7 +17,10 @@ const CONFIG: &str = "config.json";
 pub(super) const WEIGHTS: &str = "model.weights.h5";
 
 /// The tensors and the architecture of the archive in `bytes`.
-pub(super) fn read(path: &Arc<Path>, bytes: &[u8]) -> Result<(Vec<StoredTensor>, BTreeMap<String, String>), WeightsError> {
+pub(in crate::formats) fn read(
+    path: &Arc<Path>,
+    bytes: &[u8],
+) -> Result<(Vec<StoredTensor>, BTreeMap<String, String>), WeightsError> {
     let damaged = |reason: String| WeightsError::format(path, format!("damaged or truncated .keras archive: {reason}"));
     let mut archive = ZipArchive::new(Cursor::new(bytes)).map_err(|e| damaged(e.to_string()))?;
     // What a zip claims to hold may be any number.

@@ -4,9 +4,9 @@ use super::fields::{Spec, image_shape};
 use super::graph::{Call, Graph, MOST_LAYERS};
 use super::reason;
 use super::weights::{From, Variable, Weight};
+use crate::formats::Layout;
+use crate::image::{ChannelOrder, Normalization, Resize};
 use crate::network::{Builder, Classes, Head, LayerId, LayerKind, Network, Preprocess, ScopeKind};
-use crate::preprocess::{ChannelOrder, Normalization, Resize};
-use crate::weights::Layout;
 use std::collections::HashMap;
 use std::rc::Rc;
 

@@ -11,12 +11,12 @@ use pytorch_reader::PytorchReader;
 use safetensors::{Dtype, SafeTensorError, SafeTensors};
 use zip::ZipArchive;
 
-use super::names::natural_cmp;
+use super::onnx::proto::looks_like_model;
 use super::stored::{Data, FileBytes};
 use super::wrapper::wrapper_prefix;
-use super::{StoredTensor, StoredType, WeightsError};
-use crate::onnx::proto::looks_like_model;
+use super::{StoredTensor, StoredType, WeightsError, keras, onnx};
 use crate::text::distance;
+use crate::weights::natural_cmp;
 
 /// The format of a checkpoint, told by its content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,10 +76,10 @@ impl Checkpoint {
             }
             Content::Onnx => {
                 let file = onnx.insert(Arc::new(FileBytes::Mapped(map)));
-                (Format::Onnx, super::onnx::read(&shared, file)?, BTreeMap::new())
+                (Format::Onnx, onnx::tensors::read(&shared, file)?, BTreeMap::new())
             }
             Content::Keras => {
-                let (tensors, metadata) = super::keras_archive::read(&shared, &map)?;
+                let (tensors, metadata) = keras::archive::read(&shared, &map)?;
                 (Format::Keras, tensors, metadata)
             }
             Content::Other(what) => return Err(WeightsError::format(path, what)),

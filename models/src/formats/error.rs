@@ -3,8 +3,8 @@
 use std::fmt::Display;
 use std::path::{Path, PathBuf};
 
-use super::Mismatch;
 use crate::text::one_line;
+use crate::weights::Mismatch;
 
 /// Why weights could not be read, matched, fetched or written.
 ///
@@ -111,7 +111,7 @@ pub enum WeightsError {
 }
 
 impl WeightsError {
-    pub(super) fn read(path: &Path, reason: impl Display) -> Self {
+    pub(crate) fn read(path: &Path, reason: impl Display) -> Self {
         Self::Read { path: path.to_owned(), reason: one_line(reason) }
     }
 
@@ -119,11 +119,11 @@ impl WeightsError {
         Self::Format { path: path.to_owned(), reason: one_line(reason) }
     }
 
-    pub(super) fn tensor(path: &Path, name: &str, reason: impl Display) -> Self {
+    pub(crate) fn tensor(path: &Path, name: &str, reason: impl Display) -> Self {
         Self::Tensor { path: path.to_owned(), name: one_line(name), reason: one_line(reason) }
     }
 
-    pub(super) fn write(path: &Path, reason: impl Display) -> Self {
+    pub(crate) fn write(path: &Path, reason: impl Display) -> Self {
         Self::Write { path: path.to_owned(), reason: one_line(reason) }
     }
 }

@@ -9,7 +9,7 @@
 //! | `translate` | the walk over the graph: values, weights, the head |
 //! | `ops` | one operator to one layer or a few of a network |
 //!
-//! What depends on an operator that is not known is left out, as of Keras models ([`keras`](crate::keras)).
+//! What depends on an operator that is not known is left out, as of Keras models ([`keras`](crate::formats::keras)).
 //!
 //! Values stay in the file, mapped, until they are asked for.
 //!
@@ -26,11 +26,12 @@ mod graph;
 mod names;
 mod node;
 mod ops;
-pub(crate) mod proto;
+pub(super) mod proto;
+pub(super) mod tensors;
 mod translate;
 
-use crate::described::Described;
-use crate::weights::{Checkpoint, WeightsError, onnx_model};
+use crate::formats::Described;
+use crate::formats::{Checkpoint, WeightsError};
 use std::collections::HashSet;
 
 /// The model of an ONNX file; `None` if `checkpoint` is of another format.
@@ -40,7 +41,7 @@ use std::collections::HashSet;
 pub fn read(checkpoint: &Checkpoint) -> Result<Option<Described>, WeightsError> {
     let Some(file) = checkpoint.onnx() else { return Ok(None) };
     let fail = |reason: String| WeightsError::format(checkpoint.path(), reason);
-    let (model, graph) = onnx_model(file).map_err(fail)?;
+    let (model, graph) = tensors::model(file).map_err(fail)?;
     let constants: HashSet<&str> = checkpoint.tensors().iter().map(|t| t.name.as_str()).collect();
     let wrong = |reason: String| fail(format!("its ONNX graph: {reason}"));
     let graph = graph::Graph::new(&model, &graph, &constants).map_err(wrong)?;

@@ -3,8 +3,8 @@
 use super::super::constant::Constant;
 use super::super::node::{Node, short};
 use super::super::translate::{Translator, Value};
+use crate::formats::{Layout, StoredTensor};
 use crate::network::{LayerId, LayerKind};
-use crate::weights::{Layout, StoredTensor};
 
 impl Translator<'_> {
     pub(super) fn gemm(&mut self, place: usize, node: &Node) -> Result<Value, String> {

@@ -1,5 +1,10 @@
 //! Files of the Hugging Face hub, through the cache that every other tool shares: which file, is it there, is it sound.
 
+mod address;
+mod download;
+
+pub use address::HubAddress;
+
 use std::fmt::Display;
 use std::fs;
 use std::io::{self, Read};
@@ -8,9 +13,9 @@ use std::path::{Path, PathBuf};
 use hf_hub::{Cache, Repo, RepoType};
 use sha2::{Digest, Sha256};
 
-use super::hub_address::is_path_part;
-use super::{HubAddress, WeightsError};
+use crate::formats::WeightsError;
 use crate::text::one_line;
+use address::is_path_part;
 
 /// Where the hub and its cache are, and whether the network may be used.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -9,10 +9,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 use half::{bf16, f16};
 
-use super::checkpoint::map_file;
-use super::stored::{Data, FileBytes};
-use super::{StoredTensor, StoredType, WeightsError};
-use crate::onnx::proto::{self, part, parts};
+use super::proto::{self, part, parts};
+use crate::formats::checkpoint::map_file;
+use crate::formats::stored::{Data, FileBytes};
+use crate::formats::{StoredTensor, StoredType, WeightsError};
 
 /// A file's bytes that decoded messages share.
 struct Shared(Arc<FileBytes>);
@@ -27,7 +27,7 @@ impl AsRef<[u8]> for Shared {
 ///
 /// # Errors
 /// The bytes are no model, to be read after the name of the file.
-pub(crate) fn model(file: &Arc<FileBytes>) -> Result<(proto::Model, proto::Graph), String> {
+pub(super) fn model(file: &Arc<FileBytes>) -> Result<(proto::Model, proto::Graph), String> {
     let model: proto::Model = part(&Bytes::from_owner(Shared(Arc::clone(file))))?;
     if model.graph.is_empty() {
         return Err("truncated ONNX: it has no graph".into());
@@ -37,7 +37,7 @@ pub(crate) fn model(file: &Arc<FileBytes>) -> Result<(proto::Model, proto::Graph
 }
 
 /// The initializers of a model, and the tensors of its `Constant` nodes under the names of their outputs.
-pub(super) fn read(path: &Arc<Path>, file: &Arc<FileBytes>) -> Result<Vec<StoredTensor>, WeightsError> {
+pub(in crate::formats) fn read(path: &Arc<Path>, file: &Arc<FileBytes>) -> Result<Vec<StoredTensor>, WeightsError> {
     let fail = |reason: String| WeightsError::format(path, reason);
     let (_, graph) = model(file).map_err(fail)?;
     let reader = Reader { path, file, external: RefCell::default() };

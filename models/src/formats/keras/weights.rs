@@ -2,8 +2,8 @@
 
 use super::fields::Spec;
 use super::graph::Call;
+use crate::formats::{Checkpoint, Layout, StoredTensor};
 use crate::network::LayerId;
-use crate::weights::{Checkpoint, Layout, StoredTensor};
 use std::rc::Rc;
 
 /// A parameter of the network and what fills it.

@@ -6,9 +6,9 @@ use super::graph::Call;
 use super::translate::{Translator, Value};
 use super::variables::{BIAS, DEPTHWISE, KERNEL, MEAN, POINTWISE, SCALE, SHIFT, VARIANCE};
 use super::weights::{From, Weight};
+use crate::formats::Layout;
+use crate::image::Normalization;
 use crate::network::{Conv2d, Head, LayerId, LayerKind, Padding, Pool2d};
-use crate::preprocess::Normalization;
-use crate::weights::Layout;
 use convscope_engine::Unary;
 
 impl Translator {

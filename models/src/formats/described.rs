@@ -1,7 +1,7 @@
 //! A file that brings its network along, as Keras's and ONNX's do.
 
+use crate::formats::Checkpoint;
 use crate::network::Network;
-use crate::weights::Checkpoint;
 
 /// A network that a file describes, and its weights.
 #[derive(Debug)]

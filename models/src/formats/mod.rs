@@ -1,0 +1,30 @@
+//! File formats: a checkpoint's named tensors, and the networks that some files describe.
+//!
+//! | file | holds |
+//! |---|---|
+//! | `checkpoint` | one file of named tensors, its format told by its content: safetensors, PyTorch, HDF5, Keras, ONNX |
+//! | `stored`, `layout` | one tensor, still in its file; the orders in which frameworks keep its values |
+//! | `hdf5` | the tensors of an HDF5 file |
+//! | [`keras`], [`onnx`] | architecture and weights of Keras and ONNX models |
+//! | `metadata` | the network in the metadata of a safetensors file |
+//! | `wrapper` | prefixes that training scripts put before the names of tensors |
+//! | `error` | [`WeightsError`] |
+
+mod checkpoint;
+mod described;
+mod error;
+mod hdf5;
+pub mod keras;
+mod layout;
+mod metadata;
+pub mod onnx;
+mod stored;
+mod wrapper;
+
+pub use checkpoint::{Checkpoint, Format};
+pub use described::Described;
+pub use error::WeightsError;
+pub use hdf5::{KERAS_CONFIG, KERAS_LAYERS};
+pub use layout::Layout;
+pub use metadata::METADATA;
+pub use stored::{FileBytes, StoredTensor, StoredType};
