@@ -47,7 +47,7 @@ impl Source {
             return Ok(Source::Random);
         }
         if text == builtin::NAME {
-            return Ok(Source::File(builtin::checkpoint()?));
+            return Self::builtin();
         }
         let path = if text.starts_with(HubAddress::SCHEME) {
             fetch(&text.parse()?, &HubOptions::from_env(), progress)?
@@ -63,6 +63,14 @@ impl Source {
             Some(described) => Source::Described(Box::new(described)),
             None => Source::File(checkpoint),
         })
+    }
+
+    /// The weights within the program.
+    ///
+    /// # Errors
+    /// None, unless the program is damaged.
+    pub fn builtin() -> Result<Self, LoadError> {
+        Ok(Source::File(Checkpoint::included(builtin::NAME, builtin::WEIGHTS)?))
     }
 
     /// The file, unless there is none; of one that describes its network with the network's tensors.

@@ -15,8 +15,7 @@ use super::onnx::proto::looks_like_model;
 use super::stored::{Data, FileBytes};
 use super::wrapper::wrapper_prefix;
 use super::{StoredTensor, StoredType, WeightsError, keras, onnx};
-use crate::text::distance;
-use crate::weights::natural_cmp;
+use crate::text::{distance, natural_cmp};
 
 /// The format of a checkpoint, told by its content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

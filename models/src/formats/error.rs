@@ -1,10 +1,9 @@
 //! What can go wrong between a file or hub address and a network's parameters.
 
-use std::fmt::Display;
+use std::fmt::{self, Display};
 use std::path::{Path, PathBuf};
 
 use crate::text::one_line;
-use crate::weights::Mismatch;
 
 /// Why weights could not be read, matched, fetched or written.
 ///
@@ -127,3 +126,78 @@ impl WeightsError {
         Self::Write { path: path.to_owned(), reason: one_line(reason) }
     }
 }
+
+/// A tensor that only one side has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unmatched {
+    /// Its name.
+    pub name: String,
+    /// Its shape.
+    pub shape: Vec<usize>,
+    /// The name on the other side that was most likely meant: one that is left over there, if one is alike, else any.
+    pub nearest: Option<String>,
+}
+
+/// A tensor that both sides have, in shapes that cannot be told apart by grouping trailing dimensions.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Misshapen {
+    /// The network's name for it.
+    pub name: String,
+    /// The network's shape.
+    pub expected: Vec<usize>,
+    /// The file's shape.
+    pub stored: Vec<usize>,
+}
+
+/// Every way in which a checkpoint does not fit a network.
+///
+/// Displayed as one head line and, below it, the lists, each cut after [`Mismatch::SHOWN`] lines; the whole lists are
+/// in the fields.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mismatch {
+    /// File name of the checkpoint.
+    pub file: String,
+    /// Name of the network.
+    pub model: String,
+    /// Expected, but not in the file.
+    pub missing: Vec<Unmatched>,
+    /// In the file, but not expected.
+    pub unexpected: Vec<Unmatched>,
+    /// In both, with shapes that do not agree.
+    pub misshapen: Vec<Misshapen>,
+}
+
+impl Mismatch {
+    /// Lines of each list that [`Display`](fmt::Display) shows.
+    pub const SHOWN: usize = 10;
+}
+
+impl fmt::Display for Mismatch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let counts =
+            [(self.missing.len(), "missing"), (self.unexpected.len(), "unexpected"), (self.misshapen.len(), "misshapen")];
+        let counts: Vec<String> = counts.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{n} {what}")).collect();
+        write!(f, "{} does not fit {}: {}", one_line(&self.file), self.model, counts.join(", "))?;
+        let unmatched = |tensor: &Unmatched, side: &str| match &tensor.nearest {
+            Some(nearest) => format!("{} {:?} (nearest in the {side}: {nearest})", tensor.name, tensor.shape),
+            None => format!("{} {:?}", tensor.name, tensor.shape),
+        };
+        list(f, "missing", &self.missing, |tensor| unmatched(tensor, "file"))?;
+        list(f, "unexpected", &self.unexpected, |tensor| unmatched(tensor, "network"))?;
+        list(f, "misshapen", &self.misshapen, |tensor| {
+            format!("{} is {:?} in the file, {:?} in the network", tensor.name, tensor.stored, tensor.expected)
+        })
+    }
+}
+
+fn list<T>(f: &mut fmt::Formatter<'_>, what: &str, items: &[T], line: impl Fn(&T) -> String) -> fmt::Result {
+    for item in items.iter().take(Mismatch::SHOWN) {
+        write!(f, "\n  {what:<10} {}", line(item))?;
+    }
+    match items.len().saturating_sub(Mismatch::SHOWN) {
+        0 => Ok(()),
+        more => write!(f, "\n  {what:<10} ... and {more} more"),
+    }
+}
+
+impl std::error::Error for Mismatch {}

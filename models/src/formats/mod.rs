@@ -23,7 +23,7 @@ mod wrapper;
 
 pub use checkpoint::{Checkpoint, Format};
 pub use described::Described;
-pub use error::WeightsError;
+pub use error::{Mismatch, Misshapen, Unmatched, WeightsError};
 pub use hdf5::{KERAS_CONFIG, KERAS_LAYERS};
 pub use layout::Layout;
 pub use metadata::METADATA;

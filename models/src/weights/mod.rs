@@ -14,9 +14,9 @@ mod matching;
 mod names;
 
 pub use crate::formats::{
-    Checkpoint, FileBytes, Format, KERAS_CONFIG, KERAS_LAYERS, Layout, StoredTensor, StoredType, WeightsError,
+    Checkpoint, FileBytes, Format, KERAS_CONFIG, KERAS_LAYERS, Layout, Mismatch, Misshapen, StoredTensor, StoredType, Unmatched,
+    WeightsError,
 };
 pub use crate::hub::{DownloadProgress, HubAddress, HubOptions, fetch};
 pub use convert::{SaveType, TensorToSave, write_safetensors};
-pub use matching::{Expected, Matched, Mismatch, Misshapen, Unmatched, match_tensors, training_only};
-pub(crate) use names::natural_cmp;
+pub use matching::{Expected, Matched, match_tensors, training_only};
