@@ -5,15 +5,16 @@
 //! | `checkpoint` | one file of named tensors, its format told by its content: safetensors, PyTorch, HDF5, Keras, ONNX |
 //! | `stored`, `layout` | one tensor, still in its file; the orders in which frameworks keep its values |
 //! | `hdf5` | the tensors of an HDF5 file |
-//! | [`keras`], [`onnx`] | architecture and weights of Keras and ONNX models |
+//! | `import` | what importers of architectures share: the network so far, its parameters, its end |
+//! | [`keras`], [`onnx`] | architecture and weights of Keras and ONNX models: their graphs, and tables of operators and layers |
 //! | `metadata` | the network in the metadata of a safetensors file |
 //! | `wrapper` | prefixes that training scripts put before the names of tensors |
 //! | `error` | [`WeightsError`] |
 
 mod checkpoint;
-mod described;
 mod error;
 mod hdf5;
+mod import;
 pub mod keras;
 mod layout;
 mod metadata;
@@ -22,9 +23,9 @@ mod stored;
 mod wrapper;
 
 pub use checkpoint::{Checkpoint, Format};
-pub use described::Described;
 pub use error::{Mismatch, Misshapen, Unmatched, WeightsError};
 pub use hdf5::{KERAS_CONFIG, KERAS_LAYERS};
+pub use import::Described;
 pub use layout::Layout;
 pub use metadata::METADATA;
 pub use stored::{FileBytes, StoredTensor, StoredType};

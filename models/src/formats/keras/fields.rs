@@ -1,10 +1,8 @@
 //! The settings of one layer, typed.
 
 use super::graph::Graph;
+use crate::formats::import::LARGEST;
 use serde_json::{Map, Value};
-
-/// Numbers above this are damage: no layer is that wide, no photo that high. Products of two still fit in an integer.
-const LARGEST: u64 = 1 << 24;
 
 /// A layer as the file has it.
 #[derive(Debug)]
@@ -123,7 +121,7 @@ fn numbers(value: &Value, found: &mut Vec<f64>) {
 }
 
 fn size(value: &Value) -> Option<usize> {
-    value.as_u64().filter(|&n| n <= LARGEST).and_then(|n| usize::try_from(n).ok())
+    value.as_u64().and_then(|n| usize::try_from(n).ok()).filter(|&n| n <= LARGEST)
 }
 
 fn pair(value: &Value) -> Option<[usize; 2]> {

@@ -2,6 +2,7 @@
 
 use super::fields::Spec;
 use super::legacy;
+use crate::formats::import::plain_name;
 use serde_json::{Map, Value};
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -70,8 +71,7 @@ impl Graph {
             return Err(format!("has {} layers: wants 1 to {MOST_LAYERS}", list.len()));
         }
         let name = config.get("name").and_then(Value::as_str).unwrap_or("keras_model");
-        let safe = |c: char| if c.is_ascii_alphanumeric() || "-_.".contains(c) { c } else { '_' };
-        let name = crate::text::one_line(name).chars().map(safe).collect();
+        let name = plain_name(&crate::text::one_line(name));
         let mut used = HashMap::new();
         let layers = list.iter().enumerate().map(|(i, json)| spec(i, json, home, &mut used)).collect::<Result<Vec<_>, _>>()?;
         let (calls, output) = match json.get("class_name").and_then(Value::as_str) {

@@ -5,11 +5,10 @@ use super::fields::Spec;
 use super::graph::Call;
 use super::translate::{Translator, Value};
 use super::variables::{BIAS, DEPTHWISE, KERNEL, MEAN, POINTWISE, SCALE, SHIFT, VARIANCE};
-use super::weights::{From, Weight};
 use crate::formats::Layout;
+use crate::formats::import::global_pool;
 use crate::image::Normalization;
-use crate::network::{Conv2d, Head, LayerId, LayerKind, Padding, Pool2d};
-use convscope_engine::Unary;
+use crate::network::{Conv2d, LayerId, LayerKind, Padding, Pool2d};
 
 impl Translator {
     /// Adds what a Keras layer is.
@@ -38,7 +37,7 @@ impl Translator {
             "PReLU" => self.prelu(call, x),
             "MaxPooling2D" | "AveragePooling2D" => self.pool(spec, x),
             "GlobalAveragePooling2D" | "GlobalMaxPooling2D" => self.global_pool(spec, x),
-            "Activation" => match activations::activation(spec, self.keras_3)? {
+            "Activation" => match activations::activation(spec, self.state.keras_3)? {
                 Some(kind) => {
                     if kind == LayerKind::Softmax {
                         self.channel_axis(spec, x.id)?;
@@ -77,26 +76,17 @@ impl Translator {
 
     /// The layer's activation, unless it is the network's head: networks end in logits.
     fn own_activation(&mut self, spec: &Spec, x: LayerId) -> Result<Option<LayerKind>, String> {
-        let Some(kind) = activations::activation(spec, self.keras_3)? else { return Ok(None) };
+        let Some(kind) = activations::activation(spec, self.state.keras_3)? else { return Ok(None) };
         if kind == LayerKind::Softmax {
             self.channel_axis(spec, x)?;
         }
-        Ok(if self.is_head(x, &kind) { None } else { Some(kind) })
+        Ok(if self.leaves_to_head(x, &kind) { None } else { Some(kind) })
     }
 
-    /// Whether an activation of what is made of `x` turns logits into probabilities, which is left to the network's head. What ends in a map
-    /// has no head.
-    fn is_head(&mut self, x: LayerId, kind: &LayerKind) -> bool {
-        let head = match kind {
-            LayerKind::Softmax => Head::Softmax,
-            LayerKind::Activation(Unary::Sigmoid) => Head::Sigmoid,
-            _ => return false,
-        };
-        let ends = self.place.ends && self.net.spatial(x).is_none();
-        if ends {
-            self.head = Some(head);
-        }
-        ends
+    /// Whether an activation of what is made of `x` is the network's head. What ends in a map has none.
+    fn leaves_to_head(&mut self, x: LayerId, kind: &LayerKind) -> bool {
+        let ends = self.state.place.ends && self.net.spatial(x).is_none();
+        self.is_head(kind, ends)
     }
 
     /// Adds `kinds` and the activation, and says which layer is the first and what comes out of the last.
@@ -131,7 +121,7 @@ impl Translator {
 
     /// Height and width of the map that a layer with a `data_format` reads.
     pub fn map_size(&self, spec: &Spec, x: &Value) -> Result<[usize; 2], String> {
-        if spec.channels_first()? != self.channels_first {
+        if spec.channels_first()? != self.state.channels_first {
             let format = spec.word_or("data_format", "channels_last")?;
             return Err(spec.error(format!("has data_format {format:?}, unlike the layers before it")));
         }
@@ -188,7 +178,7 @@ impl Translator {
     /// A dense layer; on a map, where Keras applies it to each pixel, a 1x1 convolution.
     fn dense(&mut self, call: &Call, x: &Value) -> Result<Value, String> {
         let spec: &Spec = &call.spec;
-        if self.channels_first && self.net.spatial(x.id).is_some() {
+        if self.state.channels_first && self.net.spatial(x.id).is_some() {
             return Err(spec.error("works along the rows of a map whose channels come first"));
         }
         let (units, bias) = (spec.count("units")?, spec.flag_or("use_bias", true)?);
@@ -253,12 +243,9 @@ impl Translator {
         // Keras divides by a deviation of at least 1e-7.
         let kind = LayerKind::FrozenBatchNorm2d { channels, eps: 1e-14, measured };
         let id = self.net.layer(&spec.name, kind, &[x.id]);
-        let mut constant = |param, values| self.weights.push(Weight { layer: id, param, from: From::Values(values) });
-        constant("weight", vec![1.0; channels]);
-        constant("bias", vec![0.0; channels]);
+        self.given(id, [("weight", vec![1.0; channels]), ("bias", vec![0.0; channels])]);
         if let [Some(mean), Some(variance)] = given {
-            constant("running_mean", mean);
-            constant("running_var", variance);
+            self.given(id, [("running_mean", mean), ("running_var", variance)]);
         } else {
             let layout = self.channelwise_layout(x);
             self.weight(call, id, "running_mean", (&["mean"], 0), layout.clone());
@@ -270,7 +257,7 @@ impl Translator {
     fn prelu(&mut self, call: &Call, x: &Value) -> Result<Value, String> {
         let spec: &Spec = &call.spec;
         let shared = spec.get("shared_axes").map(ToString::to_string);
-        let pixels = if self.channels_first { "[2,3]" } else { "[1,2]" };
+        let pixels = if self.state.channels_first { "[2,3]" } else { "[1,2]" };
         if self.net.spatial(x.id).is_some() && shared.as_deref() != Some(pixels) {
             return Err(spec.error(format!("has a slope for each pixel; with shared_axes {pixels} it is known")));
         }
@@ -296,11 +283,7 @@ impl Translator {
     fn global_pool(&mut self, spec: &Spec, x: &Value) -> Result<Value, String> {
         self.map_size(spec, x)?;
         let channels = self.net.channels(x.id);
-        let pool = match spec.class.contains("Max") {
-            true => LayerKind::AdaptiveMaxPool2d { output: [1, 1] },
-            false => LayerKind::AdaptiveAvgPool2d { output: [1, 1] },
-        };
-        let mut kinds = vec![("pool", pool)];
+        let mut kinds = vec![("pool", global_pool(spec.class.contains("Max")))];
         let keeps_map = spec.flag_or("keepdims", false)?;
         if !keeps_map {
             kinds.push(("flatten", LayerKind::Flatten));
@@ -311,7 +294,7 @@ impl Translator {
     }
 
     fn elementwise(&mut self, spec: &Spec, x: &Value, kind: LayerKind) -> Result<Value, String> {
-        if self.is_head(x.id, &kind) {
+        if self.leaves_to_head(x.id, &kind) {
             return Ok(x.clone());
         }
         let id = self.net.layer(&spec.name, kind, &[x.id]);
@@ -327,10 +310,10 @@ impl Translator {
         let (scale, offset) = (scale?, offset?);
         let uniform = |values: &[f64]| values.iter().all(|v| *v == values[0]);
         let is_uniform = uniform(&scale) && uniform(&offset);
-        if self.channels_first && !is_uniform {
+        if self.state.channels_first && !is_uniform {
             return Err(spec.error("has numbers along the rows of a map whose channels come first"));
         }
-        if self.place.leads && x.id == LayerId::INPUT && self.normalization.is_none() && is_uniform && scale[0] != 0.0 {
+        if self.state.place.leads && x.id == LayerId::INPUT && self.normalization.is_none() && is_uniform && scale[0] != 0.0 {
             let (scale, mean) = ((1.0 / scale[0]) as f32, [-offset[0] as f32; 3]);
             self.normalization = Some(Normalization { scale, mean, ..Normalization::UNIT });
             return Ok(x.clone());
@@ -339,18 +322,7 @@ impl Translator {
         if x.id == LayerId::INPUT {
             self.normalization.get_or_insert(Normalization::BYTES);
         }
-        let id = if is_uniform {
-            let affine = Unary::Affine(scale[0], offset[0]);
-            self.net.activation(&spec.name, x.id, affine)
-        } else {
-            let kind = LayerKind::FrozenBatchNorm2d { channels, eps: 0.0, measured: false };
-            let id = self.net.layer(&spec.name, kind, &[x.id]);
-            let (zeros, ones) = (vec![0.0; channels], vec![1.0; channels]);
-            for (param, values) in [("weight", scale), ("bias", offset), ("running_mean", zeros), ("running_var", ones)] {
-                self.weights.push(Weight { layer: id, param, from: From::Values(values) });
-            }
-            id
-        };
+        let id = self.scale_and_shift(&spec.name, x.id, scale, offset);
         Ok(Value { id, ..x.clone() })
     }
 
@@ -360,7 +332,7 @@ impl Translator {
         let value = spec.get("axis").unwrap_or(&last);
         let only = value.as_array().and_then(|list| if let [only] = &list[..] { Some(only) } else { None });
         let channels = match self.net.spatial(x) {
-            Some(_) if self.channels_first => [1, -3],
+            Some(_) if self.state.channels_first => [1, -3],
             Some(_) => [3, -1],
             None => [1, -1],
         };

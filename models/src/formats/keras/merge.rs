@@ -2,11 +2,9 @@
 
 use super::fields::Spec;
 use super::translate::{Translator, Value};
+use crate::formats::import::joined;
 use crate::network::{LayerId, LayerKind, ScopeKind};
 use convscope_engine::Unary;
-
-/// The most maps that a vector is made of: a model that joins a vector with itself again and again doubles them each time.
-const MOST_MAPS: usize = 1 << 12;
 
 impl Translator {
     /// `Add`, `Subtract`, `Multiply`, `Average` and `Concatenate`.
@@ -16,10 +14,7 @@ impl Translator {
         if spec.class == "Concatenate" {
             self.channel_axis(spec, first.id)?;
             let id = self.net.layer(&spec.name, LayerKind::Concat, &ids);
-            if inputs.iter().map(|x| x.maps.len()).sum::<usize>() > MOST_MAPS {
-                return Err(spec.error(format!("joins more than {MOST_MAPS} flattened maps")));
-            }
-            let maps = inputs.iter().flat_map(|x| x.maps.iter().copied()).collect();
+            let maps = joined(inputs.iter().map(|x| x.maps.as_slice())).map_err(|reason| spec.error(reason))?;
             return Ok(Value { maps, ..Value::map(id) });
         }
         // Of vectors that were flattened in different ways, other values would meet here than in Keras.

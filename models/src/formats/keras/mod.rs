@@ -45,11 +45,11 @@ mod weights;
 
 pub use in_order::in_order;
 
-use crate::formats::Described;
-use crate::formats::{Checkpoint, KERAS_CONFIG, StoredTensor, WeightsError};
-use crate::network::{Network, NetworkError};
+use super::import::Imported;
+use super::{Checkpoint, Described, KERAS_CONFIG, StoredTensor, WeightsError};
+use crate::network::Network;
 use std::path::Path;
-use weights::From;
+use weights::Stored;
 
 /// How often a model may use the weights of its file, which each time are brought into PyTorch's layout anew.
 const MOST_USES: usize = 64;
@@ -71,28 +71,19 @@ pub fn read(checkpoint: &Checkpoint) -> Result<Option<Described>, WeightsError> 
 /// # Errors
 /// As [`read`].
 pub fn with(checkpoint: &Checkpoint, file: &Path, text: &str) -> Result<Described, WeightsError> {
-    let plan = plan(file, text)?;
     let fail = |reason: String| WeightsError::format(checkpoint.path(), reason);
-    let mut tensors = Vec::new();
-    for weight in &plan.weights {
-        let name = format!("{}.{}", plan.network[weight.layer].name, weight.param);
-        tensors.push(match &weight.from {
-            From::Variable(call, variable, layout) => {
-                variable.find(call, checkpoint).map_err(fail)?.rearranged(name, layout.clone())?
-            }
-            From::Values(values) => StoredTensor::of_values(name, values, checkpoint.path()),
-        });
-    }
+    let model = imported(file, text)?.model(checkpoint, |Stored { call, variable, layout }, name| {
+        variable.find(&call, checkpoint).map_err(fail)?.rearranged(name, layout)
+    })?;
     let values = |tensors: &[StoredTensor]| {
         let length = |t: &StoredTensor| t.shape.iter().fold(1usize, |n, &extent| n.saturating_mul(extent));
         tensors.iter().map(length).fold(0, usize::saturating_add)
     };
-    if values(&tensors) > values(checkpoint.tensors()).saturating_mul(MOST_USES).saturating_add(MOST_MADE) {
-        return Err(fail(format!("its layers use its weights more than {MOST_USES} times")));
+    let most = values(checkpoint.tensors()).saturating_mul(MOST_USES).saturating_add(MOST_MADE);
+    match values(model.checkpoint.tensors()) > most {
+        true => Err(fail(format!("its layers use its weights more than {MOST_USES} times"))),
+        false => Ok(model),
     }
-    let checkpoint = checkpoint.with_tensors(tensors);
-    let translate::Plan { network, assumed_preprocess, unknown, .. } = plan;
-    Ok(Described { network, checkpoint, assumed_preprocess, unknown })
 }
 
 /// The network of an architecture alone: `text` is what `model.to_json()` of Keras gave and `file` holds.
@@ -100,20 +91,11 @@ pub fn with(checkpoint: &Checkpoint, file: &Path, text: &str) -> Result<Describe
 /// # Errors
 /// [`WeightsError::Format`] where there is no network in it.
 pub fn network(file: &Path, text: &str) -> Result<Network, WeightsError> {
-    Ok(plan(file, text)?.network)
+    Ok(imported(file, text)?.network)
 }
 
-fn plan(file: &Path, text: &str) -> Result<translate::Plan, WeightsError> {
+fn imported(file: &Path, text: &str) -> Result<Imported<Stored>, WeightsError> {
     let fail = |reason: String| WeightsError::format(file, reason);
     let graph = graph::Graph::parse(text).map_err(|e| fail(format!("its Keras architecture {e}")))?;
     translate::translate(&graph).map_err(|e| fail(format!("Keras model {}: {e}", graph.name)))
-}
-
-/// A network's error as the reason why a file cannot be used.
-pub(crate) fn reason(error: NetworkError) -> String {
-    match error {
-        NetworkError::Layer { layer, kind, reason, .. } => format!("layer {layer} ({kind}) {reason}"),
-        NetworkError::Config { reason, .. } => reason,
-        other => other.to_string(),
-    }
 }

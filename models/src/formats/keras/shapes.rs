@@ -10,7 +10,7 @@ impl Translator {
     pub fn flatten(&mut self, spec: &Spec, x: &Value) -> Result<Value, String> {
         let Some([h, w]) = self.net.spatial(x.id) else { return Ok(x.clone()) };
         // `channels_first` means that they are put last before it flattens.
-        match (spec.channels_first()?, self.channels_first) {
+        match (spec.channels_first()?, self.state.channels_first) {
             (true, false) => return Err(spec.error("has data_format \"channels_first\", unlike the layers before it")),
             (false, true) => return Ok(self.flatten_as_it_lies(spec, x)),
             _ => {}
@@ -41,12 +41,12 @@ impl Translator {
         let extent = |value: &Json| if value.as_i64() == Some(-1) { Some(total / product) } else { known(value) };
         match target.iter().map(extent).collect::<Option<Vec<usize>>>().as_deref() {
             Some([_]) if self.net.spatial(x.id).is_none() => Ok(x.clone()),
-            Some([_]) if self.channels_first => Ok(self.flatten_as_it_lies(spec, x)),
+            Some([_]) if self.state.channels_first => Ok(self.flatten_as_it_lies(spec, x)),
             Some([_]) => self.flatten(spec, x),
             Some(&[first, second, third]) => {
-                let [c, h, w] = if self.channels_first { [first, second, third] } else { [third, first, second] };
+                let [c, h, w] = if self.state.channels_first { [first, second, third] } else { [third, first, second] };
                 let old_pixels = old.iter().any(|[_, h, w]| h * w != 1);
-                let fits = match self.channels_first {
+                let fits = match self.state.channels_first {
                     true => self.net.spatial(x.id).is_some() || !old_pixels,
                     false => matches!(old[..], [[channels, ..]] if channels == c) || h * w == 1 && !old_pixels,
                 };

@@ -1,51 +1,23 @@
 //! Which variable of a file fills which parameter.
 
-use super::fields::Spec;
 use super::graph::Call;
 use crate::formats::{Checkpoint, Layout, StoredTensor};
-use crate::network::LayerId;
 use std::rc::Rc;
 
-/// A parameter of the network and what fills it.
+/// A parameter's values in a file: a variable of a Keras layer, in this layout.
 #[derive(Debug)]
-pub(super) struct Weight {
-    pub layer: LayerId,
-    /// Last part of the parameter's name, such as `running_mean`.
-    pub param: &'static str,
-    pub from: From,
+pub(super) struct Stored {
+    pub call: Call,
+    pub variable: Variable,
+    pub layout: Layout,
 }
 
-impl Weight {
-    /// Whether the other one is the same parameter, filled by the same variable in the same order or by the same numbers.
-    pub fn fills_as(&self, other: &Self) -> bool {
-        let same = match (&self.from, &other.from) {
-            (From::Variable(call, variable, layout), From::Variable(other, others, orders)) => {
-                Rc::ptr_eq(&call.spec, &other.spec) && variable.index == others.index && layout == orders
-            }
-            (From::Values(values), From::Values(others)) => values == others,
-            _ => false,
-        };
-        same && self.param == other.param
+/// Of the same layer the same variable in the same order.
+impl PartialEq for Stored {
+    fn eq(&self, other: &Self) -> bool {
+        let same_variable = Rc::ptr_eq(&self.call.spec, &other.call.spec) && self.variable.index == other.variable.index;
+        same_variable && self.layout == other.layout
     }
-}
-
-impl From {
-    /// The layer whose variable it is.
-    pub fn spec(&self) -> Option<*const Spec> {
-        match self {
-            Self::Variable(call, ..) => Some(Rc::as_ptr(&call.spec)),
-            Self::Values(_) => None,
-        }
-    }
-}
-
-/// Where a parameter's values come from.
-#[derive(Debug)]
-pub(super) enum From {
-    /// A variable of a Keras layer, in this layout.
-    Variable(Call, Variable, Layout),
-    /// The settings of the layer.
-    Values(Vec<f64>),
 }
 
 /// A variable of a layer.

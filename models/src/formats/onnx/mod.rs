@@ -30,8 +30,8 @@ pub(super) mod proto;
 pub(super) mod tensors;
 mod translate;
 
-use crate::formats::Described;
-use crate::formats::{Checkpoint, WeightsError};
+use super::import::plain_name;
+use super::{Checkpoint, Described, StoredTensor, WeightsError};
 use std::collections::HashSet;
 
 /// The model of an ONNX file; `None` if `checkpoint` is of another format.
@@ -46,10 +46,7 @@ pub fn read(checkpoint: &Checkpoint) -> Result<Option<Described>, WeightsError> 
     let wrong = |reason: String| fail(format!("its ONNX graph: {reason}"));
     let graph = graph::Graph::new(&model, &graph, &constants).map_err(wrong)?;
     let stem = checkpoint.path().file_stem().unwrap_or_default().to_string_lossy();
-    let safe = |c: char| if c.is_ascii_alphanumeric() || "-_.".contains(c) { c } else { '_' };
-    let name: String = stem.chars().take(80).map(safe).collect();
-    let plan = translate::translate(&graph, &name, checkpoint).map_err(wrong)?;
-    let checkpoint = checkpoint.with_tensors(plan.tensors);
-    let translate::Plan { network, assumed_preprocess, unknown, .. } = plan;
-    Ok(Some(Described { network, checkpoint, assumed_preprocess: Some(assumed_preprocess), unknown }))
+    let name = plain_name(&stem.chars().take(80).collect::<String>());
+    let imported = translate::translate(&graph, &name, checkpoint).map_err(wrong)?;
+    imported.model(checkpoint, |tensor, name| Ok(StoredTensor { name, ..tensor })).map(Some)
 }

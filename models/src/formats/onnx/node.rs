@@ -1,12 +1,10 @@
 //! One operator of a graph, its attributes typed.
 
 use super::proto::{self, parts};
+use crate::formats::import::LARGEST;
 use crate::text::one_line;
 use bytes::Bytes;
 use std::collections::HashMap;
-
-/// Numbers above this are damage: no layer is that wide, no photo that high. Products of two still fit in an integer.
-pub(super) const LARGEST: usize = 1 << 24;
 
 /// A node as the file has it.
 #[derive(Debug, Clone)]

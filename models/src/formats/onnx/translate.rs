@@ -4,34 +4,18 @@ use super::constant::{Constant, fold, shape_of};
 use super::graph::Graph;
 use super::names::{Names, scopes};
 use super::node::{Node, short};
-use crate::formats::keras::reason;
+use crate::formats::import::{Import, Imported, Output, Values};
 use crate::formats::{Checkpoint, StoredTensor};
-use crate::image::{ChannelOrder, Normalization, Resize};
-use crate::network::{Builder, Classes, Head, LayerId, LayerKind, Network, Preprocess};
+use crate::network::LayerId;
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::sync::Arc;
-
-/// Side of the input where a file leaves it open: that of the networks for ImageNet.
-const SIDE: usize = 224;
 
 /// The most channels for which numbers are made that the file has not.
 const MOST_CHANNELS: usize = 1 << 20;
 
 /// The most numbers that are computed for shapes and sizes, all together: a node of a few bytes may ask for many.
 const MOST_COMPUTED: usize = 1 << 21;
-
-/// A model that was understood.
-#[derive(Debug)]
-pub(super) struct Plan {
-    pub network: Network,
-    /// The weights under the network's names.
-    pub tensors: Vec<StoredTensor>,
-    /// How photos are assumed to be prepared.
-    pub assumed_preprocess: &'static str,
-    /// The first node that cannot be translated, and why.
-    pub unknown: Option<String>,
-}
 
 /// What a node puts out that depends on the image.
 #[derive(Debug, Clone)]
@@ -90,22 +74,19 @@ enum Named {
     Unknown,
 }
 
-/// What has been built so far.
-pub(super) struct Translator<'a> {
+/// The importer of ONNX models.
+pub(super) type Translator<'a> = Import<State<'a>, StoredTensor>;
+
+/// What the walk over an ONNX graph knows.
+pub(super) struct State<'a> {
     pub graph: &'a Graph,
-    pub net: Builder,
     path: Arc<Path>,
-    weights: Vec<(LayerId, &'static str, StoredTensor)>,
     named: HashMap<String, Named>,
     names: Names,
     /// Numbers that were computed so far.
     numbers: usize,
-    /// The first node that cannot be translated, and why.
-    unknown: Option<String>,
     /// Nodes that were understood with the one before.
     merged: HashSet<usize>,
-    /// What the last node's activation says.
-    pub head: Option<Head>,
 }
 
 impl Translator<'_> {
@@ -114,7 +95,7 @@ impl Translator<'_> {
     /// # Errors
     /// It depends on the image.
     pub fn constant(&self, node: &Node, place: usize) -> Result<Option<&Constant>, String> {
-        match node.input(place).map(|name| self.named.get(name)) {
+        match node.input(place).map(|name| self.state.named.get(name)) {
             None => Ok(None),
             Some(Some(Named::Constant(constant))) => Ok(Some(constant)),
             Some(_) => Err(node.error(format!("has an input {place} that depends on the image; a constant is read"))),
@@ -128,7 +109,7 @@ impl Translator<'_> {
 
     /// The input of a node that depends on the image.
     pub fn value(&self, node: &Node, place: usize) -> Result<Value, String> {
-        match node.input(place).and_then(|name| self.named.get(name)) {
+        match node.input(place).and_then(|name| self.state.named.get(name)) {
             Some(Named::Value(value)) => Ok(value.clone()),
             _ => Err(node.error(format!("has an input {place} that does not depend on the image"))),
         }
@@ -145,42 +126,23 @@ impl Translator<'_> {
 
     /// The file.
     pub fn path(&self) -> &Arc<Path> {
-        &self.path
+        &self.state.path
     }
 
     /// The name of the layer that node `place` becomes.
     pub fn name(&mut self, place: usize) -> String {
-        self.names.take(place)
-    }
-
-    /// Adds layers, each reading the one before: a single one under `name`, several in a scope of that name.
-    pub fn chain(&mut self, name: &str, x: LayerId, kinds: Vec<(&str, LayerKind)>) -> Vec<LayerId> {
-        let several = kinds.len() > 1;
-        let mut places = Vec::new();
-        let mut x = x;
-        for (own, kind) in kinds {
-            let name = if several { format!("{name}.{own}") } else { name.to_string() };
-            x = self.net.layer(&name, kind, &[x]);
-            places.push(x);
-        }
-        places
-    }
-
-    /// Notes what fills a parameter.
-    pub fn weight(&mut self, layer: LayerId, param: &'static str, tensor: StoredTensor) {
-        self.weights.push((layer, param, tensor));
+        self.state.names.take(place)
     }
 
     /// Notes that a constant of the file fills a parameter of `shape`.
     pub fn stored(&mut self, layer: LayerId, param: &'static str, constant: &Constant, shape: Vec<usize>) {
-        let tensor = constant.tensor(&self.path, shape);
-        self.weight(layer, param, tensor);
+        let tensor = constant.tensor(&self.state.path, shape);
+        self.fill(layer, param, Values::Stored(tensor));
     }
 
     /// Notes that computed numbers fill a parameter.
     pub fn computed(&mut self, layer: LayerId, param: &'static str, values: &[f32]) {
-        let values: Vec<f64> = values.iter().copied().map(f64::from).collect();
-        self.weight(layer, param, StoredTensor::of_values(String::new(), &values, &self.path));
+        self.fill(layer, param, Values::Given(values.iter().copied().map(f64::from).collect()));
     }
 
     /// Counts numbers that are computed and not in the file.
@@ -188,8 +150,8 @@ impl Translator<'_> {
     /// # Errors
     /// There are too many.
     pub fn count(&mut self, node: &Node, numbers: usize) -> Result<(), String> {
-        self.numbers = self.numbers.saturating_add(numbers);
-        match self.numbers > MOST_COMPUTED {
+        self.state.numbers = self.state.numbers.saturating_add(numbers);
+        match self.state.numbers > MOST_COMPUTED {
             true => Err(node.error(format!("and the nodes before it compute more than {MOST_COMPUTED} numbers"))),
             false => Ok(()),
         }
@@ -217,7 +179,7 @@ impl Translator<'_> {
 
     /// A constant that the node after `place` adds to its output, where nothing else reads that, as one number for each channel.
     pub fn bias_after(&mut self, place: usize, output: &Value) -> Option<Vec<f32>> {
-        let graph = self.graph;
+        let graph = self.state.graph;
         let name = graph.nodes[place].outputs.first()?;
         let &[next] = graph.readers.get(name)?.as_slice() else { return None };
         let after = &graph.nodes[next];
@@ -225,23 +187,23 @@ impl Translator<'_> {
             return None;
         }
         let other = after.inputs.iter().find(|input| *input != name)?;
-        let Named::Constant(constant) = self.named.get(other)? else { return None };
+        let Named::Constant(constant) = self.state.named.get(other)? else { return None };
         let bias = self.per_channel(constant, output)?;
-        self.merged.insert(next);
+        self.state.merged.insert(next);
         Some(bias)
     }
 
     fn node(&mut self, place: usize) -> Result<Named, String> {
-        let graph = self.graph;
+        let graph = self.state.graph;
         let node = &graph.nodes[place];
         if let "Constant" = node.op.as_str()
-            && let Some(Named::Constant(constant)) = node.outputs.first().and_then(|name| self.named.get(name))
+            && let Some(Named::Constant(constant)) = node.outputs.first().and_then(|name| self.state.named.get(name))
         {
             return Ok(Named::Constant(constant.clone()));
         }
         let mut inputs = Vec::new();
         for name in &node.inputs {
-            match self.named.get(name) {
+            match self.state.named.get(name) {
                 Some(Named::Constant(constant)) => inputs.push(Some(constant)),
                 Some(Named::Value(_) | Named::Unknown) => break,
                 None => inputs.push(None),
@@ -256,8 +218,8 @@ impl Translator<'_> {
             }
             return Ok(Named::Constant(constant));
         }
-        if self.merged.contains(&place) {
-            let value = node.inputs.iter().find_map(|name| match self.named.get(name) {
+        if self.state.merged.contains(&place) {
+            let value = node.inputs.iter().find_map(|name| match self.state.named.get(name) {
                 Some(Named::Value(value)) => Some(value.clone()),
                 _ => None,
             });
@@ -274,7 +236,7 @@ impl Translator<'_> {
 }
 
 /// The network of a graph, or the first thing in it that cannot be.
-pub(super) fn translate(graph: &Graph, name: &str, checkpoint: &Checkpoint) -> Result<Plan, String> {
+pub(super) fn translate(graph: &Graph, name: &str, checkpoint: &Checkpoint) -> Result<Imported<StoredTensor>, String> {
     let channels_last = reads_channels_last(graph);
     let (channels, sides) = match (&graph.input_shape[..], channels_last) {
         (&[Some(c), h, w], false) | (&[h, w, Some(c)], true) => (c, [h, w]),
@@ -284,85 +246,44 @@ pub(super) fn translate(graph: &Graph, name: &str, checkpoint: &Checkpoint) -> R
             return Err(format!("takes an input of the shape [?, {shape}]; images of [batch, channels, height, width] are read"));
         }
     };
-    let [height, width] = sides.map(|side| side.unwrap_or(SIDE));
-    let net = Builder::new(name, [channels, height, width]);
-    net.check().map_err(reason)?;
     let stored = checkpoint.tensors().iter().map(|t| (t.name.clone(), Named::Constant(Constant::Stored(t.clone()))));
-    let mut named: HashMap<String, Named> = stored.collect();
-    let input = Value::map(LayerId::INPUT, [channels, height, width], channels_last);
-    named.insert(graph.input.clone(), Named::Value(input));
-    let names = Names::new(&graph.nodes);
-    let path: Arc<Path> = checkpoint.path().into();
-    let (weights, merged) = (Vec::new(), HashSet::new());
-    let mut translator = Translator { graph, net, path, weights, named, names, numbers: 0, unknown: None, merged, head: None };
+    let (path, names) = (checkpoint.path().into(), Names::new(&graph.nodes));
+    let state = State { graph, path, named: stored.collect(), names, numbers: 0, merged: HashSet::new() };
+    let mut translator = Translator::new(name, channels, sides, state)?;
+    let input = translator.seen(LayerId::INPUT, channels_last);
+    translator.state.named.insert(graph.input.clone(), Named::Value(input));
     for (place, node) in graph.nodes.iter().enumerate() {
-        let unknown = |name: &String| matches!(translator.named.get(name), Some(Named::Unknown));
+        let unknown = |name: &String| matches!(translator.state.named.get(name), Some(Named::Unknown));
         let made = match node.inputs.iter().any(unknown) {
             true => Named::Unknown,
             false => translator.node(place).unwrap_or_else(|reason| {
-                translator.unknown.get_or_insert(format!("{reason}; it is node {} of {}", place + 1, graph.nodes.len()));
+                translator.stop(&reason, format_args!("it is node {} of {}", place + 1, graph.nodes.len()));
                 Named::Unknown
             }),
         };
-        translator.net.check().map_err(reason)?;
+        translator.check()?;
         if let Some(name) = node.outputs.first() {
-            translator.named.insert(name.clone(), made);
+            translator.state.named.insert(name.clone(), made);
         }
     }
-    translator.finish(channels)
+    let output = translator.output()?;
+    let mut imported = translator.finish(output, true)?;
+    imported.network.scopes = scopes(&imported.network);
+    Ok(imported)
 }
 
 impl Translator<'_> {
-    fn finish(mut self, channels: usize) -> Result<Plan, String> {
-        let output = match self.named.get(&self.graph.output) {
-            Some(Named::Value(value)) => Some(value.clone()),
-            Some(Named::Unknown) if !self.net.is_empty() => None,
-            Some(Named::Unknown) => return Err(self.unknown.unwrap_or_default()),
-            _ => return Err("has an output that does not depend on the image".into()),
-        };
-        let pixels = |value: &Value| value.extents().is_some_and(|[_, h, w]| h * w > 1);
-        let (classes, head) = match output {
-            None => (Classes::None(self.unknown.clone().unwrap_or_default()), Head::Softmax),
-            Some(map) if pixels(&map) => {
-                let reason = format!("its output is a map of {}, not one vector of classes", short(&map.dims));
-                (Classes::None(reason), Head::Softmax)
-            }
-            Some(mut output) => {
-                if output.extents().is_some() {
-                    output.id = self.net.flatten("flatten", output.id);
-                }
-                match self.net.channels(output.id) {
-                    1 => {
-                        self.net.layer("two_sided", LayerKind::TwoSided, &[output.id]);
-                        (Classes::Count(2), Head::Sigmoid)
-                    }
-                    1000 if channels == 3 => (Classes::ImageNet1k, self.head.unwrap_or(Head::Softmax)),
-                    classes => (Classes::Count(classes), self.head.unwrap_or(Head::Softmax)),
-                }
-            }
-        };
-        let Translator { net, weights, unknown, .. } = self;
-        let [h, w] = net.spatial(LayerId::INPUT).unwrap_or([SIDE; 2]);
-        let (preprocess, assumed_preprocess) = if classes == Classes::ImageNet1k {
-            // ImageNet's recipe: the shorter side an eighth longer than what is cut out.
-            let resize = Resize::ShortSide(h.max(w) * 8 / 7);
-            let recipe = Preprocess { resize, crop: Some((h, w)), ..Preprocess::IMAGENET };
-            (recipe, "ImageNet's mean and deviation, as torchvision takes them, are assumed")
-        } else {
-            let order = if channels == 1 { ChannelOrder::Grey } else { ChannelOrder::Rgb };
-            let normalization = Normalization { order, ..Normalization::UNIT };
-            let resize = Resize::Exact { h, w };
-            let recipe = Preprocess { resize, crop: None, normalization, ..Preprocess::IMAGENET };
-            (recipe, "pixels from 0 to 1 are assumed")
-        };
-        let mut network = net.finish(classes, head, preprocess).map_err(reason)?;
-        network.scopes = scopes(&network);
-        let named = |(layer, param, mut tensor): (LayerId, &str, StoredTensor)| {
-            tensor.name = format!("{}.{param}", network[layer].name);
-            tensor
-        };
-        let tensors = weights.into_iter().map(named).collect();
-        Ok(Plan { network, tensors, assumed_preprocess, unknown })
+    /// What the graph puts out, as a vector where that is a map of one pixel.
+    fn output(&mut self) -> Result<Output, String> {
+        match self.state.named.get(&self.state.graph.output) {
+            Some(Named::Value(value)) => Ok(match value.extents() {
+                Some([_, h, w]) if h * w > 1 => Output::Map(short(&value.dims)),
+                Some(_) => Output::Vector(self.net.flatten("flatten", value.id)),
+                None => Output::Vector(value.id),
+            }),
+            Some(Named::Unknown) => Ok(Output::Unknown),
+            _ => Err("has an output that does not depend on the image".into()),
+        }
     }
 }
 

@@ -3,11 +3,9 @@
 use super::super::constant::axis;
 use super::super::node::{Node, short};
 use super::super::translate::{Translator, Value};
+use crate::formats::import::joined;
 use crate::network::{LayerId, LayerKind};
 use convscope_engine::Unary;
-
-/// The most maps that a vector is made of: a graph that joins a vector with itself again and again doubles them each time.
-const MOST_MAPS: usize = 1 << 12;
 
 impl Translator<'_> {
     /// `Add`, `Sum`, `Sub`, `Mul` and `Div`.
@@ -33,7 +31,10 @@ impl Translator<'_> {
                 ("Div", false) => (values.iter().map(|v| 1.0 / v).collect(), one(0.0)),
                 _ => return Err(node.error("divides a constant by a value of the image, which no layer here does")),
             };
-            return Ok(self.affine(place, &x, &scale, &shift));
+            let [scale, shift] = [scale, shift].map(|list| list.into_iter().map(f64::from).collect());
+            let name = self.name(place);
+            let id = self.scale_and_shift(&name, x.id, scale, shift);
+            return Ok(Value { id, pixel: None, ..x });
         }
         let mut values = Vec::new();
         for i in 0..node.inputs.len() {
@@ -74,22 +75,6 @@ impl Translator<'_> {
         Ok(Value { id, pixel: None, ..first })
     }
 
-    /// `scale x + shift` for each channel: a batch-norm whose mean is 0 and variance 1, unless the numbers are the same everywhere.
-    fn affine(&mut self, place: usize, x: &Value, scale: &[f32], shift: &[f32]) -> Value {
-        let same = |list: &[f32]| list.first().copied().filter(|first| list.iter().all(|v| v == first));
-        if let (Some(scale), Some(shift)) = (same(scale), same(shift)) {
-            let function = Unary::Affine(f64::from(scale), f64::from(shift));
-            return self.elementwise(place, x, LayerKind::Activation(function));
-        }
-        let channels = scale.len();
-        let value = self.elementwise(place, x, LayerKind::FrozenBatchNorm2d { channels, eps: 0.0, measured: false });
-        let (zeros, ones) = (vec![0.0; channels], vec![1.0; channels]);
-        for (param, values) in [("weight", scale), ("bias", shift), ("running_mean", &zeros), ("running_var", &ones)] {
-            self.computed(value.id, param, values);
-        }
-        value
-    }
-
     pub(super) fn batch_norm(&mut self, place: usize, node: &Node) -> Result<Value, String> {
         let x = self.value(node, 0)?;
         if x.last || node.int_or("training_mode", 0) != 0 || node.int_or("spatial", 1) == 0 {
@@ -127,14 +112,11 @@ impl Translator<'_> {
         let ids: Vec<LayerId> = values.iter().map(|v| v.id).collect();
         let name = self.name(place);
         let id = self.net.concat(&name, &ids);
-        self.net.check().map_err(crate::formats::keras::reason)?;
+        self.check()?;
         Ok(match first.extents() {
             Some([_, h, w]) => Value::map(id, [self.net.channels(id), h, w], first.last),
             None => {
-                if values.iter().map(|v| v.maps.len()).sum::<usize>() > MOST_MAPS {
-                    return Err(node.error(format!("joins more than {MOST_MAPS} flattened maps")));
-                }
-                let maps = values.into_iter().flat_map(|v| v.maps).collect();
+                let maps = joined(values.iter().map(|v| v.maps.as_slice())).map_err(|reason| node.error(reason))?;
                 Value { maps, ..Value::vector(id, self.net.channels(id)) }
             }
         })

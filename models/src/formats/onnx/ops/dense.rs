@@ -3,6 +3,7 @@
 use super::super::constant::Constant;
 use super::super::node::{Node, short};
 use super::super::translate::{Translator, Value};
+use crate::formats::import::Values;
 use crate::formats::{Layout, StoredTensor};
 use crate::network::{LayerId, LayerKind};
 
@@ -74,7 +75,7 @@ impl Translator<'_> {
         }
         let name = self.name(place);
         let id = self.net.layer(&name, LayerKind::Linear { in_features, out_features, bias }, &[x.id]);
-        self.weight(id, "weight", tensor);
+        self.fill(id, "weight", Values::Stored(tensor));
         Ok((id, Value::vector(id, out_features)))
     }
 

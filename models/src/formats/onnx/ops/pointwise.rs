@@ -3,7 +3,7 @@
 use super::super::constant::axis;
 use super::super::node::{Node, short};
 use super::super::translate::{Translator, Value};
-use crate::network::{Head, LayerKind};
+use crate::network::LayerKind;
 use convscope_engine::Unary;
 
 impl Translator<'_> {
@@ -41,18 +41,17 @@ impl Translator<'_> {
         {
             return Err(node.error(format!("has alpha {slope}, wants one that is not negative")));
         }
-        if function == Unary::Sigmoid && self.is_head(place, &x) {
-            self.head = Some(Head::Sigmoid);
+        let kind = LayerKind::Activation(function);
+        if self.is_head(&kind, self.ends(place, &x)) {
             return Ok(x);
         }
-        Ok(self.elementwise(place, &x, LayerKind::Activation(function)))
+        Ok(self.elementwise(place, &x, kind))
     }
 
     pub(super) fn softmax(&mut self, place: usize, node: &Node) -> Result<Value, String> {
         let x = self.value(node, 0)?;
         self.softmax_axis(node, &x)?;
-        if self.is_head(place, &x) {
-            self.head = Some(Head::Softmax);
+        if self.is_head(&LayerKind::Softmax, self.ends(place, &x)) {
             return Ok(x);
         }
         match node.op.as_str() {
@@ -63,11 +62,11 @@ impl Translator<'_> {
 
     /// Whether the output of this node, which reads `x`, is the model's, perhaps in another shape: networks here end in logits. What ends
     /// in a map has no head.
-    fn is_head(&self, place: usize, x: &Value) -> bool {
+    fn ends(&self, place: usize, x: &Value) -> bool {
         if x.extents().is_some_and(|[_, h, w]| h * w > 1) {
             return false;
         }
-        let graph = self.graph;
+        let graph = self.state.graph;
         let mut name = graph.nodes[place].outputs.first();
         while let Some(made) = name {
             if *made == graph.output {
@@ -82,7 +81,7 @@ impl Translator<'_> {
     }
 
     fn softmax_axis(&self, node: &Node, x: &Value) -> Result<(), String> {
-        let (opset, rank) = (self.graph.opset, x.dims.len() + 1);
+        let (opset, rank) = (self.state.graph.opset, x.dims.len() + 1);
         let default = if opset < 13 { 1 } else { -1 };
         let along = axis(node.int_or("axis", default), rank).map_err(|reason| node.error(reason))?;
         // Before version 13 everything from the axis on was one vector.

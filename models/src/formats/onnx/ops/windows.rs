@@ -3,6 +3,7 @@
 use super::super::constant::{Constant, axis};
 use super::super::node::{Node, short, size, sizes};
 use super::super::translate::{Translator, Value};
+use crate::formats::import::global_pool;
 use crate::network::{Conv2d, LayerId, LayerKind, Padding, Pool2d};
 
 /// What windows over a map are.
@@ -57,7 +58,7 @@ impl Translator<'_> {
     }
 
     /// The map that a layer puts out, its channels first or last.
-    pub(super) fn seen(&self, id: LayerId, last: bool) -> Value {
+    pub fn seen(&self, id: LayerId, last: bool) -> Value {
         let [h, w] = self.net.spatial(id).unwrap_or([1, 1]);
         Value::map(id, [self.net.channels(id), h, w], last)
     }
@@ -90,7 +91,7 @@ impl Translator<'_> {
     pub(super) fn global_pool(&mut self, place: usize, node: &Node) -> Result<Value, String> {
         let (x, _) = self.map(node, 0)?;
         let name = self.name(place);
-        let id = self.net.layer(&name, whole(node.op.contains("Max")), &[x.id]);
+        let id = self.net.layer(&name, global_pool(node.op.contains("Max")), &[x.id]);
         Ok(self.seen(id, false))
     }
 
@@ -194,7 +195,7 @@ impl Translator<'_> {
         };
         let mode = node.word_or("mode", "nearest");
         // Before version 11 there was no other way to count than from the corners.
-        let counted = if self.graph.opset >= 11 { "half_pixel" } else { "asymmetric" };
+        let counted = if self.state.graph.opset >= 11 { "half_pixel" } else { "asymmetric" };
         let counted = node.word_or("coordinate_transformation_mode", counted);
         let linear = match (mode.as_str(), counted.as_str()) {
             ("nearest", _) => false,
@@ -207,7 +208,7 @@ impl Translator<'_> {
             None => Ok(None),
         };
         // Resize took only scales before version 11, and a region of interest before them since.
-        let scales_at = if node.op == "Resize" && self.graph.opset >= 11 { 2 } else { 1 };
+        let scales_at = if node.op == "Resize" && self.state.graph.opset >= 11 { 2 } else { 1 };
         let scales = match node.floats("scales") {
             Some(scales) => scales.iter().map(|&s| f64::from(s)).collect(),
             None => numbers(scales_at)?.unwrap_or_default(),
@@ -246,22 +247,15 @@ impl Translator<'_> {
         if places != if x.last { [1, 2] } else { [2, 3] } {
             return Err(node.error(format!("works along the axes {}; height and width are read", short(&axes))));
         }
-        let kind = whole(node.op == "ReduceMax");
+        let kind = global_pool(node.op == "ReduceMax");
         let name = self.name(place);
         if node.int_or("keepdims", 1) != 0 {
             let id = self.net.layer(&name, kind, &[x.id]);
             return Ok(Value::map(id, [channels, 1, 1], x.last));
         }
-        let places = self.chain(&name, x.id, vec![("pool", kind), ("flatten", LayerKind::Flatten)]);
-        Ok(Value { pixel: places.first().copied(), ..Value::vector(*places.last().unwrap_or(&x.id), channels) })
-    }
-}
-
-/// A pooling over the whole map.
-fn whole(maximum: bool) -> LayerKind {
-    match maximum {
-        true => LayerKind::AdaptiveMaxPool2d { output: [1, 1] },
-        false => LayerKind::AdaptiveAvgPool2d { output: [1, 1] },
+        let pixel = self.net.layer(&format!("{name}.pool"), kind, &[x.id]);
+        let id = self.net.flatten(&format!("{name}.flatten"), pixel);
+        Ok(Value { pixel: Some(pixel), ..Value::vector(id, channels) })
     }
 }
 
