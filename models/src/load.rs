@@ -8,7 +8,8 @@ use crate::model::Model;
 use crate::model::init::{Kind, fill_value};
 use crate::network::{Network, NetworkError, Param, ParamKind};
 use crate::weights::{
-    Checkpoint, DownloadProgress, Expected, HubAddress, HubOptions, Mismatch, WeightsError, fetch, match_tensors, training_only,
+    Checkpoint, DownloadProgress, Expected, Format, HubAddress, HubOptions, Mismatch, WeightsError, fetch, match_tensors,
+    training_only,
 };
 use crate::{engine, families};
 use convscope_engine::Tensor;
@@ -55,9 +56,9 @@ impl Source {
             PathBuf::from(text)
         };
         let checkpoint = Checkpoint::open(path)?;
-        let described = match onnx::read(&checkpoint)? {
-            None => keras::read(&checkpoint)?,
-            described => described,
+        let described = match checkpoint.format() {
+            Format::Onnx => onnx::read(&checkpoint)?,
+            _ => keras::read(&checkpoint)?,
         };
         Ok(match described {
             Some(described) => Source::Described(Box::new(described)),
