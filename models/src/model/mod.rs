@@ -4,13 +4,14 @@ pub mod fuse;
 mod head;
 pub mod init;
 
-use crate::network::{LayerId, LayerKind, Network, Pool2d};
+use crate::network::{LayerId, LayerKind, Network};
 use convscope_engine::kernels::pointwise::Binary;
 use convscope_engine::kernels::pool::Windows;
 use convscope_engine::kernels::{DType, Device};
 use convscope_engine::ops::{Activation, Arithmetic, BatchNormTraining, Conv2d, Op, Reshape, Slice, ZeroPad};
 use convscope_engine::{Error, Result, Tape, Tensor, Var};
 use fuse::{Chain, Fused};
+use std::sync::OnceLock;
 
 /// A network and a tensor for each of [`Network::params`].
 #[derive(Debug, Clone)]
@@ -25,6 +26,8 @@ pub struct Model {
     pub device: Device,
     /// For each layer, what it computes instead (see [`Model::fused`]).
     pub(crate) fused: Vec<Option<Fused>>,
+    /// The chains of the first training run, and its two ends: every step takes the same.
+    training: OnceLock<([LayerId; 2], Vec<Option<Chain>>)>,
 }
 
 /// Whether layers behave as in use or as in training.
@@ -95,7 +98,7 @@ impl Model {
             }
         }
         let fused = vec![None; network.layers.len()];
-        Ok(Model { network, params, ranges, device: Device::Cpu, fused })
+        Ok(Model { network, params, ranges, device: Device::Cpu, fused, training: OnceLock::new() })
     }
 
     /// The same model in another real type (f64 for checks), not fused.
@@ -128,8 +131,11 @@ impl Model {
             let reason = "a fused model cannot be trained".to_string();
             return Err(Error::Shapes { op: "run", reason, shapes: Vec::new() });
         }
-        let chains = self.network.chains(|kind| matches!(kind, LayerKind::BatchNorm2d { .. }), &[from, until]);
-        let chains: Vec<Option<&Chain>> = chains.iter().map(Option::as_ref).collect();
+        let ends = [from, until];
+        let chains = || self.network.chains(|kind| matches!(kind, LayerKind::BatchNorm2d { .. }), &ends);
+        let (known, first) = self.training.get_or_init(|| (ends, chains()));
+        let other = if *known == ends { None } else { Some(chains()) };
+        let chains: Vec<Option<&Chain>> = other.as_ref().unwrap_or(first).iter().map(Option::as_ref).collect();
         self.run_chains(tape, from, x, until, mode, &chains)
     }
 
@@ -260,13 +266,6 @@ impl Model {
     }
 }
 
-/// The windows of a pooling layer on a map of `[height, width]`, as kernels take them.
-pub fn windows(pool: &Pool2d, size: [usize; 2], count_padding: bool) -> Windows {
-    let Pool2d { kernel, stride, ceil, .. } = *pool;
-    let padding = pool.sides(size);
-    Windows::Sliding { kernel, stride, padding, ceil, count_padding }
-}
-
 fn settings(c: &crate::network::Conv2d, size: [usize; 2]) -> Conv2d {
     Conv2d { stride: c.stride, padding: c.sides(size), dilation: c.dilation, groups: c.groups, ..Conv2d::default() }
 }
@@ -311,9 +310,9 @@ fn apply(tape: &mut Tape, kind: &LayerKind, x: &[Var], params: &[Var], mode: Mod
                 convscope_engine::ops::Dropout { p: *p, seed }.into()
             }
         },
-        LayerKind::MaxPool2d(pool) => return tape.max_pool(x[0], windows(pool, size, false)),
+        LayerKind::MaxPool2d(pool) => return tape.max_pool(x[0], pool.windows(size, false)),
         LayerKind::AvgPool2d { pool, count_include_pad } => {
-            return tape.avg_pool(x[0], windows(pool, size, *count_include_pad));
+            return tape.avg_pool(x[0], pool.windows(size, *count_include_pad));
         }
         LayerKind::AdaptiveAvgPool2d { output } => return tape.avg_pool(x[0], Windows::Adaptive { out: *output }),
         LayerKind::AdaptiveMaxPool2d { output } => return tape.max_pool(x[0], Windows::Adaptive { out: *output }),

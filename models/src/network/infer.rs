@@ -1,6 +1,8 @@
 //! Shape inference: what each layer makes of an image of any size, and why it cannot.
 
-use super::{Conv2d, InputSpec, Layer, LayerKind, Network, NetworkError, Pool2d, Shape, product};
+use super::{Conv2d, InputSpec, Layer, LayerId, LayerKind, Network, NetworkError, Pool2d, Shape, product};
+use convscope_engine::kernels::pool::{PoolSpec, Windows};
+use std::ops::Index;
 
 /// More values than this in one tensor are a slip of the keyboard. The bound also keeps every sum
 /// over a network's layers within a 64-bit integer.
@@ -16,13 +18,48 @@ const MOST_PADDING: usize = 1 << 22;
 /// The largest step of a window or between its taps. Kernels lay out rows for several windows at a time.
 const MOST_STEP: usize = 1 << 10;
 
+/// A network at one size of its images: the shape of each layer's output, inferred once ([`Network::at`]).
+#[derive(Debug, Clone)]
+pub struct ShapedNetwork<'n> {
+    /// The network.
+    pub network: &'n Network,
+    /// `[height, width]` of the images.
+    pub size: [usize; 2],
+    /// Shape of each layer's output for one image, in the order of [`Network::layers`].
+    pub shapes: Vec<Shape>,
+}
+
+impl<'n> ShapedNetwork<'n> {
+    /// Every layer with its place and the shape of its output.
+    pub fn layers(&self) -> impl Iterator<Item = (LayerId, &'n Layer, &Shape)> {
+        self.network.ids().zip(&self.shapes).map(|((id, layer), shape)| (id, layer, shape))
+    }
+}
+
+impl Index<LayerId> for ShapedNetwork<'_> {
+    type Output = Shape;
+
+    /// # Panics
+    /// If `id` is of another, longer network.
+    fn index(&self, id: LayerId) -> &Shape {
+        &self.shapes[id.0]
+    }
+}
+
 impl Network {
-    /// Shape of every layer's output, in the order of [`Network::layers`], for an image of
-    /// `height` x `width`.
+    /// This network for images of `height` x `width`.
     ///
     /// # Errors
     /// [`NetworkError::InputTooSmall`] with the smallest size that works, or
     /// [`NetworkError::Layer`] for a layer that does not fit its inputs.
+    pub fn at(&self, height: usize, width: usize) -> Result<ShapedNetwork<'_>, NetworkError> {
+        Ok(ShapedNetwork { network: self, size: [height, width], shapes: self.shapes(height, width)? })
+    }
+
+    /// The shapes of [`Network::at`] alone.
+    ///
+    /// # Errors
+    /// As [`Network::at`].
     pub fn shapes(&self, height: usize, width: usize) -> Result<Vec<Shape>, NetworkError> {
         let input = Shape::Map { channels: self.input.channels, height, width };
         let mut shapes: Vec<Shape> = Vec::with_capacity(self.layers.len());
@@ -233,8 +270,8 @@ impl Conv2d {
         let [top, bottom, left, right] = self.sides([height, width]);
         Ok(Shape::Map {
             channels: self.out_channels,
-            height: windows(height, [top, bottom], span(0), self.stride[0], false),
-            width: windows(width, [left, right], span(1), self.stride[1], false),
+            height: windows(height, [top, bottom], span(0), self.stride[0]),
+            width: windows(width, [left, right], span(1), self.stride[1]),
         })
     }
 }
@@ -243,17 +280,23 @@ impl Pool2d {
     fn output_shape(&self, [channels, height, width]: [usize; 3]) -> Result<Shape, String> {
         positive("kernel", &self.kernel)?;
         step("stride", &self.stride)?;
-        // A window that lies wholly in the padding would have no maximum and no mean.
-        let sides @ [top, bottom, left, right] = self.sides([height, width]);
+        // No map is larger, and no sum of the kernels' rule overflows below.
+        let size = [height, width].map(|extent| extent.min(MOST_VALUES));
+        let sides @ [top, bottom, left, right] = self.sides(size);
         let [kh, kw] = self.kernel;
-        if top.max(bottom) >= kh || left.max(right) >= kw {
+        // A window that lies wholly in the padding would have no maximum and no mean.
+        if top.max(bottom) >= kh || left.max(right) >= kw || sides.iter().any(|&side| side > MOST_VALUES) {
             return Err(format!("padding {sides:?} must be smaller than kernel {:?}", self.kernel));
         }
-        Ok(Shape::Map {
-            channels,
-            height: windows(height, [top, bottom], kh, self.stride[0], self.ceil),
-            width: windows(width, [left, right], kw, self.stride[1], self.ceil),
-        })
+        // One axis after the other, as one alone may have no window.
+        let along = |axis: usize| {
+            let [extent, kernel, stride] = [size, self.kernel, self.stride].map(|pair| [pair[axis]; 2]);
+            let [before, after] = [sides[2 * axis], sides[2 * axis + 1]];
+            let padding = [before, after, before, after];
+            let windows = Windows::Sliding { kernel, stride, padding, ceil: self.ceil, count_padding: false };
+            PoolSpec { planes: 1, h: extent[0], w: extent[1], windows }.out_size().map_or(0, |[count, _]| count)
+        };
+        Ok(Shape::Map { channels, height: along(0), width: along(1) })
     }
 }
 
@@ -273,16 +316,12 @@ fn step(what: &str, numbers: &[usize]) -> Result<(), String> {
 }
 
 /// Number of windows of `span` pixels along an axis, 0 if not one fits.
-fn windows(extent: usize, [before, after]: [usize; 2], span: usize, stride: usize, ceil: bool) -> usize {
+fn windows(extent: usize, [before, after]: [usize; 2], span: usize, stride: usize) -> usize {
     let padded = extent.saturating_add(before).saturating_add(after);
-    let reach = if ceil { padded.saturating_add(stride - 1) } else { padded };
-    if extent == 0 || reach < span {
-        return 0;
+    match padded.checked_sub(span) {
+        Some(room) if extent > 0 => room / stride + 1,
+        _ => 0,
     }
-    let count = (reach - span) / stride + 1;
-    // PyTorch's rule: the window that ceil mode adds must not begin in the padding after the image.
-    let begins_outside = ceil && product(&[count - 1, stride]) >= extent.saturating_add(before);
-    count - usize::from(begins_outside)
 }
 
 fn expect_channels(wanted: usize, channels: usize) -> Result<(), String> {

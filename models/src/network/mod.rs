@@ -7,8 +7,7 @@
 //! use convscope_models::{families, network::LayerKind};
 //!
 //! let net = families::build("resnet18", None)?;
-//! let shapes = net.shapes(224, 224)?;
-//! for (layer, shape) in net.layers.iter().zip(&shapes) {
+//! for (_, layer, shape) in net.at(224, 224)?.layers() {
 //!     let read: Vec<&str> = layer.inputs.iter().map(|&input| net[input].name.as_str()).collect();
 //!     if let LayerKind::Add = layer.kind {
 //!         assert_eq!(read.len(), 2, "{} of {shape} adds {read:?}", layer.name);
@@ -40,6 +39,7 @@ use std::ops::{Index, Range};
 pub use crate::image::Preprocess;
 pub use builder::{Builder, NEXT};
 pub use error::NetworkError;
+pub use infer::ShapedNetwork;
 pub use layer::{Conv2d, LayerKind, Pool2d};
 pub use padding::Padding;
 pub use params::{Param, ParamKind};

@@ -10,7 +10,6 @@ use convscope_models::engine::kernels::pool::{self, PoolSpec, Windows};
 use convscope_models::engine::kernels::reduce::{self, ReduceSpec};
 use convscope_models::engine::kernels::softmax::{self, SoftmaxSpec};
 use convscope_models::engine::kernels::table::Table;
-use convscope_models::model::windows;
 use convscope_models::network::{Conv2d, Head, LayerKind, Network, Shape};
 use std::fmt::Display;
 
@@ -168,12 +167,12 @@ impl List {
                 }
             }
             LayerKind::MaxPool2d(l) => {
-                let spec = PoolSpec { planes: n * c, h, w, windows: windows(l, [h, w], false) };
+                let spec = PoolSpec { planes: n * c, h, w, windows: l.windows([h, w], false) };
                 self.add(&pool::MAX_FWD, spec, None);
                 self.add(&pool::MAX_BWD, spec, None);
             }
             LayerKind::AvgPool2d { pool, count_include_pad } => {
-                self.average(n * c, [h, w], windows(pool, [h, w], *count_include_pad));
+                self.average(n * c, [h, w], pool.windows([h, w], *count_include_pad));
             }
             LayerKind::AdaptiveAvgPool2d { output } => self.average(n * c, [h, w], Windows::Adaptive { out: *output }),
             LayerKind::AdaptiveMaxPool2d { output } => {
