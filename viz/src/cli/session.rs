@@ -7,7 +7,7 @@ use super::problem::Problem;
 use convscope_models::engine::Tensor;
 use convscope_models::keras;
 use convscope_models::labels::Labels;
-use convscope_models::network::{Classes, Network, Selection};
+use convscope_models::network::{Classes, Network, NetworkError, Selection};
 use convscope_models::preprocess::{Prepared, Preprocess, Resize, prepare_file};
 use convscope_models::weights::DownloadProgress;
 use convscope_models::weights::KERAS_LAYERS;
@@ -146,23 +146,23 @@ impl Session {
     pub fn image(&mut self, path: &Path, args: &ImageArgs, pass: Pass) -> Result<(Prepared, Tensor), Problem> {
         let preprocess = self.preprocess(args)?;
         let prepared = prepare_file(path, &preprocess)?;
-        self.check_size(path, &prepared)?;
-        self.make_room([prepared.h, prepared.w], 1, pass)?;
+        let shaped = self.model.network.at(prepared.h, prepared.w).map_err(|e| unfit(path, e))?;
+        check_memory(&mut self.device, &shaped, 1, pass)?;
+        self.model.device = self.device.device;
         let tensor = input(self.network(), &[&prepared])?;
         Ok((prepared, tensor))
     }
 
     /// That a pass of so many images of this size fits into memory; see [`check_memory`].
     pub fn make_room(&mut self, size: [usize; 2], images: usize, pass: Pass) -> Result<(), Problem> {
-        check_memory(&mut self.device, &self.model.network, size, images, pass)?;
+        check_memory(&mut self.device, &self.model.network.at(size[0], size[1])?, images, pass)?;
         self.model.device = self.device.device;
         Ok(())
     }
 
     /// That an image is large enough; the shape rule says which layer it is too small for.
     pub fn check_size(&self, path: &Path, image: &Prepared) -> Result<(), Problem> {
-        let shapes = self.network().shapes(image.h, image.w);
-        shapes.map(drop).map_err(|e| Problem::failure(format!("{}: {e}", path.display())))
+        self.network().at(image.h, image.w).map(drop).map_err(|e| unfit(path, e))
     }
 
     pub fn preprocess(&self, args: &ImageArgs) -> Result<Preprocess, Problem> {
@@ -223,18 +223,16 @@ impl Session {
     }
 }
 
+/// Why a network does not take a photo.
+fn unfit(path: &Path, error: NetworkError) -> Problem {
+    Problem::failure(format!("{}: {error}", path.display()))
+}
+
 /// Prepared photos of one size as the network takes them, `[n, channels, h, w]`.
 pub fn input(network: &Network, photos: &[&Prepared]) -> Result<Tensor, Problem> {
-    let (h, w) = photos.first().map_or((0, 0), |photo| (photo.h, photo.w));
     let channels = network.input.channels;
-    let mut data = Vec::with_capacity(photos.len() * channels * h * w);
-    for photo in photos {
-        let planes = photo.planes(channels);
-        data.extend_from_slice(
-            planes.ok_or_else(|| Problem::failure(format!("{} takes {channels} channels and a photo has 3", network.name)))?,
-        );
-    }
-    Ok(Tensor::from_slice([photos.len(), channels, h, w], &data)?)
+    let batch = Prepared::batch(photos, channels);
+    batch.ok_or_else(|| Problem::failure(format!("{} takes {channels} channels and a photo has 3", network.name)))
 }
 
 /// The line at the bottom of a picture that these weights are behind.

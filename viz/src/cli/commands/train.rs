@@ -40,7 +40,7 @@ pub fn run(common: &Common, options: &TrainArgs) -> Result<(), Problem> {
     let Recipe { size, start_size, batch, .. } = trainer.recipe;
     let mut choice = device::choose(common)?;
     for side in [start_size, size] {
-        check_memory(&mut choice, trainer.network(), [side, side], batch, Pass::Training)?;
+        check_memory(&mut choice, &trainer.network().at(side, side)?, batch, Pass::Training)?;
     }
     trainer.set_device(choice.device);
     let network = trainer.network();

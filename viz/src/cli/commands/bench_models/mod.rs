@@ -47,7 +47,7 @@ pub fn run(common: &Common, options: &BenchModelsArgs) -> Result<(), Problem> {
                 Work::InputGradient => Pass::Recorded,
                 Work::Training => Pass::Training,
             };
-            check_memory(&mut choice, network, size, *batch, pass)?;
+            check_memory(&mut choice, &network.at(size[0], size[1])?, *batch, pass)?;
         }
     }
     let device = choice.device;
