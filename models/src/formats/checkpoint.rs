@@ -2,19 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io::Cursor;
 use std::path::Path;
 use std::sync::Arc;
 
 use memmap2::Mmap;
-use pytorch_reader::PytorchReader;
-use safetensors::{Dtype, SafeTensorError, SafeTensors};
-use zip::ZipArchive;
 
 use super::onnx::proto::looks_like_model;
-use super::stored::{Data, FileBytes};
+use super::stored::FileBytes;
 use super::wrapper::wrapper_prefix;
-use super::{StoredTensor, StoredType, WeightsError, keras, onnx};
+use super::{StoredTensor, WeightsError, keras, onnx, pytorch, safetensors};
 use crate::text::{distance, natural_cmp};
 
 /// The format of a checkpoint, told by its content.
@@ -65,10 +61,10 @@ impl Checkpoint {
         let mut onnx = None;
         let (format, mut tensors, metadata) = match sniff(&map) {
             Content::Safetensors => {
-                let (tensors, metadata) = read_safetensors(&shared, FileBytes::Mapped(map))?;
+                let (tensors, metadata) = safetensors::read(&shared, FileBytes::Mapped(map))?;
                 (Format::Safetensors, tensors, metadata)
             }
-            Content::PyTorch => (Format::PyTorch, read_pytorch(&shared, &map)?, BTreeMap::new()),
+            Content::PyTorch => (Format::PyTorch, pytorch::read(&shared, &map)?, BTreeMap::new()),
             Content::Hdf5 => {
                 let (tensors, metadata) = super::hdf5::read(&shared, FileBytes::Mapped(map))?;
                 (Format::Hdf5, tensors, metadata)
@@ -119,7 +115,7 @@ impl Checkpoint {
     /// It is damaged.
     pub fn included(name: &str, bytes: &'static [u8]) -> Result<Self, WeightsError> {
         let path: Arc<Path> = Path::new(name).into();
-        let (mut tensors, metadata) = read_safetensors(&path, FileBytes::Included(bytes))?;
+        let (mut tensors, metadata) = safetensors::read(&path, FileBytes::Included(bytes))?;
         tensors.sort_by(|a, b| natural_cmp(&a.name, &b.name));
         Ok(Self { path, format: Format::Safetensors, wrapper: String::new(), tensors, metadata, onnx: None })
     }
@@ -217,14 +213,11 @@ enum Content {
     Other(String),
 }
 
-/// The largest JSON header that the safetensors format allows.
-const SAFETENSORS_MAX_HEADER: u64 = 100_000_000;
-
 /// Tells a format by its first bytes.
 fn sniff(bytes: &[u8]) -> Content {
     let header_length = bytes.first_chunk().map_or(u64::MAX, |length| u64::from_le_bytes(*length));
     // Before the pickle test: the low byte of a header length may be a pickle's first byte.
-    if header_length <= SAFETENSORS_MAX_HEADER && bytes.get(8) == Some(&b'{') {
+    if header_length <= safetensors::MAX_HEADER && bytes.get(8) == Some(&b'{') {
         return Content::Safetensors;
     }
     if bytes.starts_with(b"\x89HDF\r\n\x1a\n") {
@@ -256,107 +249,4 @@ fn sniff(bytes: &[u8]) -> Content {
             first.join(" ")
         )
     })
-}
-
-type Read = (Vec<StoredTensor>, BTreeMap<String, String>);
-
-fn read_safetensors(path: &Arc<Path>, map: FileBytes) -> Result<Read, WeightsError> {
-    let map = Arc::new(map);
-    let (header, metadata) =
-        SafeTensors::read_metadata(&map).map_err(|error| WeightsError::format(path, describe_safetensors(&error, &map)))?;
-    let values = 8 + header; // a u64 length goes before the header
-    let mut tensors = Vec::new();
-    for (name, info) in metadata.tensors() {
-        let Some(dtype) = stored_type(info.dtype) else {
-            let reason = format!("has the type {}, which is not read: f64, f32, f16 and bf16 are", info.dtype);
-            return Err(WeightsError::tensor(path, &name, reason));
-        };
-        let (start, end) = info.data_offsets;
-        let data = Data::Mapped(Arc::clone(&map), values + start..values + end);
-        tensors.push(StoredTensor { name, dtype, shape: info.shape.clone(), data, path: Arc::clone(path) });
-    }
-    Ok((tensors, metadata.metadata().iter().flatten().map(|(k, v)| (k.clone(), v.clone())).collect()))
-}
-
-fn describe_safetensors(error: &SafeTensorError, bytes: &[u8]) -> String {
-    match error {
-        SafeTensorError::InvalidHeaderLength => format!(
-            "truncated safetensors: the header alone is {} bytes, the file has {}",
-            bytes.first_chunk().map_or(0, |length| u64::from_le_bytes(*length)),
-            bytes.len()
-        ),
-        SafeTensorError::MetadataIncompleteBuffer => format!(
-            "truncated or damaged safetensors: the header describes another length than the {} bytes of the file",
-            bytes.len()
-        ),
-        other => format!("damaged safetensors: {other}"),
-    }
-}
-
-fn stored_type(dtype: Dtype) -> Option<StoredType> {
-    Some(match dtype {
-        Dtype::F64 => StoredType::F64,
-        Dtype::F32 => StoredType::F32,
-        Dtype::F16 => StoredType::F16,
-        Dtype::BF16 => StoredType::BF16,
-        Dtype::I64 => StoredType::I64,
-        Dtype::I32 => StoredType::I32,
-        Dtype::I16 => StoredType::I16,
-        Dtype::I8 => StoredType::I8,
-        Dtype::U64 => StoredType::U64,
-        Dtype::U32 => StoredType::U32,
-        Dtype::U16 => StoredType::U16,
-        Dtype::U8 => StoredType::U8,
-        Dtype::BOOL => StoredType::Bool,
-        _ => return None,
-    })
-}
-
-fn read_pytorch(path: &Arc<Path>, bytes: &[u8]) -> Result<Vec<StoredTensor>, WeightsError> {
-    let damaged = |reason: String| WeightsError::format(path, format!("damaged or unsupported PyTorch checkpoint: {reason}"));
-    let file_length = bytes.len() as u64;
-    // Each byte of a pickle may become an object of a hundred bytes, and each byte of a file a thousand of a compressed pickle.
-    // torch.save does not compress.
-    if let Some(claimed) = zipped_pickle(bytes).filter(|&claimed| claimed > file_length) {
-        return Err(damaged(format!("its data.pkl claims {claimed} bytes, the whole file has {file_length}")));
-    }
-    let reader = PytorchReader::new(path).map_err(|error| damaged(error.to_string()))?;
-    let stored = |tensor: pytorch_reader::Tensor| StoredTensor {
-        name: tensor.name.clone(),
-        dtype: torch_type(tensor.dtype()),
-        shape: tensor.shape().to_vec(),
-        // An expanded view (stride 0) may claim gigabytes in a file of bytes; torch.save does not compress.
-        data: Data::PyTorch { tensor, limit: file_length },
-        path: Arc::clone(path),
-    };
-    Ok(reader.into_tensors().into_values().map(stored).collect())
-}
-
-/// Bytes that the pickle in a zip claims to have, the most if there are several. What is no zip, or a damaged one, the reader refuses.
-fn zipped_pickle(bytes: &[u8]) -> Option<u64> {
-    let mut archive = ZipArchive::new(Cursor::new(bytes)).ok()?;
-    let claims = (0..archive.len()).filter_map(|index| {
-        let entry = archive.by_index_raw(index).ok()?;
-        entry.name().ok()?.ends_with("data.pkl").then(|| entry.size())
-    });
-    claims.max()
-}
-
-fn torch_type(dtype: pytorch_reader::DType) -> StoredType {
-    use pytorch_reader::DType;
-    match dtype {
-        DType::F64 => StoredType::F64,
-        DType::F32 => StoredType::F32,
-        DType::F16 => StoredType::F16,
-        DType::BF16 => StoredType::BF16,
-        DType::I64 => StoredType::I64,
-        DType::I32 => StoredType::I32,
-        DType::I16 => StoredType::I16,
-        DType::I8 => StoredType::I8,
-        DType::U64 => StoredType::U64,
-        DType::U32 => StoredType::U32,
-        DType::U16 => StoredType::U16,
-        DType::U8 => StoredType::U8,
-        DType::Bool => StoredType::Bool,
-    }
 }

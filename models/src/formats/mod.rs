@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `checkpoint` | one file of named tensors, its format told by its content: safetensors, PyTorch, HDF5, Keras, ONNX |
 //! | `stored`, `layout` | one tensor, still in its file; the orders in which frameworks keep its values |
-//! | `hdf5` | the tensors of an HDF5 file |
+//! | `safetensors`, `pytorch`, `hdf5` | the tensors of a file of that format |
 //! | `import` | what importers of architectures share: the network so far, its parameters, its end |
 //! | [`keras`], [`onnx`] | architecture and weights of Keras and ONNX models: their graphs, and tables of operators and layers |
 //! | `metadata` | the network in the metadata of a safetensors file |
@@ -19,6 +19,8 @@ pub mod keras;
 mod layout;
 mod metadata;
 pub mod onnx;
+mod pytorch;
+mod safetensors;
 mod stored;
 mod wrapper;
 

@@ -8,8 +8,9 @@ use std::path::PathBuf;
 use hf_hub::api::Progress;
 use hf_hub::api::sync::{Api, ApiBuilder, ApiError, Metadata};
 
+use super::DownloadProgress;
 use super::address::is_path_part;
-use super::{DownloadProgress, Hub};
+use super::cache::Hub;
 use crate::formats::WeightsError;
 
 /// Retries of an interrupted transfer, each going on where the last ended.
