@@ -34,6 +34,6 @@ pub mod weights;
 
 pub use self::image as preprocess;
 pub use convscope_engine as engine;
-pub use formats::{Described, keras, onnx};
+pub use formats::{ImportedModel, keras, onnx};
 pub use load::{LoadError, Source, described_network, find_weights, guess_network, load};
 pub use model::{Mode, Model, Run, fuse, init as fill};

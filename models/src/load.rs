@@ -1,7 +1,7 @@
 //! From a file, a hub address or a rule to a model.
 
 use crate::builtin;
-use crate::formats::Described;
+use crate::formats::ImportedModel;
 use crate::formats::keras::in_order;
 use crate::formats::{keras, onnx};
 use crate::model::Model;
@@ -24,7 +24,7 @@ pub enum Source {
     /// A file that was opened.
     File(Checkpoint),
     /// A file that describes its network layer by layer.
-    Described(Box<Described>),
+    Described(Box<ImportedModel>),
     /// A closed form ([`crate::model::init`]): an untrained network, the same on every machine.
     Random,
 }
@@ -135,7 +135,7 @@ pub(crate) fn expected(network: &Network) -> Vec<Expected> {
     network.params().into_iter().map(|p| Expected { name: p.name, shape: p.shape }).collect()
 }
 
-/// The network that the file of `source` describes (see [`Network::metadata`] and [`Described`]).
+/// The network that the file of `source` describes (see [`Network::metadata`] and [`ImportedModel`]).
 ///
 /// # Errors
 /// The description is damaged.

@@ -19,7 +19,7 @@ pub(super) const LARGEST: usize = 1 << 24;
 
 /// A network that a file describes, and its weights.
 #[derive(Debug)]
-pub struct Described {
+pub struct ImportedModel {
     /// The layers.
     pub network: Network,
     /// The weights under the network's names and in its layout.
@@ -30,7 +30,7 @@ pub struct Described {
     pub unknown: Option<String>,
 }
 
-impl Described {
+impl ImportedModel {
     /// What is missing from the file, which goes by the name of `weights`, or was taken for granted: a line each.
     pub fn notes(&self, weights: &str) -> Vec<String> {
         let unknown = self.unknown.iter().map(|unknown| format!("{unknown}; the network ends before it"));
@@ -205,7 +205,7 @@ impl<V> Imported<V> {
         self,
         checkpoint: &Checkpoint,
         mut stored: impl FnMut(V, String) -> Result<StoredTensor, WeightsError>,
-    ) -> Result<Described, WeightsError> {
+    ) -> Result<ImportedModel, WeightsError> {
         let Self { network, weights, assumed_preprocess, unknown } = self;
         let tensor = |Weight { layer, param, values }| {
             let name = format!("{}.{param}", network[layer].name);
@@ -215,7 +215,7 @@ impl<V> Imported<V> {
             }
         };
         let tensors = weights.into_iter().map(tensor).collect::<Result<Vec<_>, _>>()?;
-        Ok(Described { checkpoint: checkpoint.with_tensors(tensors), network, assumed_preprocess, unknown })
+        Ok(ImportedModel { checkpoint: checkpoint.with_tensors(tensors), network, assumed_preprocess, unknown })
     }
 }
 

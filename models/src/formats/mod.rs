@@ -27,7 +27,7 @@ mod wrapper;
 pub use checkpoint::{Checkpoint, Format};
 pub use error::{Mismatch, Misshapen, Unmatched, WeightsError};
 pub use hdf5::{KERAS_CONFIG, KERAS_LAYERS};
-pub use import::Described;
+pub use import::ImportedModel;
 pub use layout::Layout;
 pub use metadata::METADATA;
 pub use stored::{FileBytes, StoredTensor, StoredType};

@@ -28,7 +28,7 @@
 //! everything that needs none works on it.
 //!
 //! A file does not tell how photos are prepared, unless its first layer is a `Rescaling`. Without one, values from 0 to 1 are
-//! assumed ([`Described::assumed_preprocess`]).
+//! assumed ([`ImportedModel::assumed_preprocess`]).
 
 mod activations;
 pub(super) mod archive;
@@ -46,7 +46,7 @@ mod weights;
 pub use in_order::in_order;
 
 use super::import::Imported;
-use super::{Checkpoint, Described, KERAS_CONFIG, StoredTensor, WeightsError};
+use super::{Checkpoint, ImportedModel, KERAS_CONFIG, StoredTensor, WeightsError};
 use crate::network::Network;
 use std::path::Path;
 use weights::Stored;
@@ -61,7 +61,7 @@ const MOST_MADE: usize = 1 << 20;
 ///
 /// # Errors
 /// [`WeightsError::Format`] with the first layer that does not fit its inputs or has no weights in the file.
-pub fn read(checkpoint: &Checkpoint) -> Result<Option<Described>, WeightsError> {
+pub fn read(checkpoint: &Checkpoint) -> Result<Option<ImportedModel>, WeightsError> {
     checkpoint.metadata().get(KERAS_CONFIG).map(|text| with(checkpoint, checkpoint.path(), text)).transpose()
 }
 
@@ -70,7 +70,7 @@ pub fn read(checkpoint: &Checkpoint) -> Result<Option<Described>, WeightsError> 
 ///
 /// # Errors
 /// As [`read`].
-pub fn with(checkpoint: &Checkpoint, file: &Path, text: &str) -> Result<Described, WeightsError> {
+pub fn with(checkpoint: &Checkpoint, file: &Path, text: &str) -> Result<ImportedModel, WeightsError> {
     let fail = |reason: String| WeightsError::format(checkpoint.path(), reason);
     let model = imported(file, text)?.model(checkpoint, |Stored { call, variable, layout }, name| {
         variable.find(&call, checkpoint).map_err(fail)?.rearranged(name, layout)

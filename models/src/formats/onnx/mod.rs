@@ -18,7 +18,7 @@
 //!   file; at other sizes the network is still one, but with these numbers. So is the map over which one pixel a channel is spread
 //!   before it is added.
 //! - A file does not tell how photos are prepared. With the 1000 classes of ImageNet, torchvision's way is assumed, else values from 0
-//!   to 1 ([`Described::assumed_preprocess`]).
+//!   to 1 ([`ImportedModel::assumed_preprocess`]).
 //! - What multiplies or shifts whole channels by constants is a batch-norm of mean 0 and variance 1 here.
 
 mod constant;
@@ -31,14 +31,14 @@ pub(super) mod tensors;
 mod translate;
 
 use super::import::plain_name;
-use super::{Checkpoint, Described, StoredTensor, WeightsError};
+use super::{Checkpoint, ImportedModel, StoredTensor, WeightsError};
 use std::collections::HashSet;
 
 /// The model of an ONNX file; `None` if `checkpoint` is of another format.
 ///
 /// # Errors
 /// [`WeightsError::Format`] where there is no graph from one image to one output, or with the first node that does not fit its inputs.
-pub fn read(checkpoint: &Checkpoint) -> Result<Option<Described>, WeightsError> {
+pub fn read(checkpoint: &Checkpoint) -> Result<Option<ImportedModel>, WeightsError> {
     let Some(file) = checkpoint.onnx() else { return Ok(None) };
     let fail = |reason: String| WeightsError::format(checkpoint.path(), reason);
     let (model, graph) = tensors::model(file).map_err(fail)?;
