@@ -27,13 +27,13 @@ pub static SAMPLES: [Sample; 2] = [
 mod tests {
     use super::*;
     use crate::image::read_image;
-    use crate::{Source, described_network, load};
+    use crate::{WeightsSource, described_network, load};
     use std::path::Path;
 
     #[test]
     fn everything_within_can_be_read() {
         assert!(WEIGHTS.len() <= 8_000_000, "{} bytes", WEIGHTS.len());
-        let source = Source::builtin().unwrap();
+        let source = WeightsSource::builtin().unwrap();
         let network = described_network(&source).unwrap().unwrap();
         assert_eq!((network.name.as_str(), network.classes.len()), ("resnet18-w32", 102));
         let model = load(network, &source).unwrap();

@@ -20,7 +20,7 @@ use std::path::PathBuf;
 
 /// Where weights come from.
 #[derive(Debug)]
-pub enum Source {
+pub enum WeightsSource {
     /// A file that was opened.
     File(Checkpoint),
     /// A file that describes its network layer by layer.
@@ -29,7 +29,7 @@ pub enum Source {
     Random,
 }
 
-impl fmt::Display for Source {
+impl fmt::Display for WeightsSource {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         match self.checkpoint() {
             Some(c) => write!(f, "{}", c.path().display()),
@@ -38,14 +38,14 @@ impl fmt::Display for Source {
     }
 }
 
-impl Source {
+impl WeightsSource {
     /// `random`, `builtin`, `hf:owner/repo[@revision][/file]` (downloaded if it is not in the cache) or a file's path.
     ///
     /// # Errors
     /// The file cannot be had or read.
     pub fn parse(text: &str, progress: &mut dyn DownloadProgress) -> Result<Self, LoadError> {
         if text == "random" {
-            return Ok(Source::Random);
+            return Ok(WeightsSource::Random);
         }
         if text == builtin::NAME {
             return Self::builtin();
@@ -61,8 +61,8 @@ impl Source {
             _ => keras::read(&checkpoint)?,
         };
         Ok(match described {
-            Some(described) => Source::Described(Box::new(described)),
-            None => Source::File(checkpoint),
+            Some(described) => WeightsSource::Described(Box::new(described)),
+            None => WeightsSource::File(checkpoint),
         })
     }
 
@@ -71,15 +71,15 @@ impl Source {
     /// # Errors
     /// None, unless the program is damaged.
     pub fn builtin() -> Result<Self, LoadError> {
-        Ok(Source::File(Checkpoint::included(builtin::NAME, builtin::WEIGHTS)?))
+        Ok(WeightsSource::File(Checkpoint::included(builtin::NAME, builtin::WEIGHTS)?))
     }
 
     /// The file, unless there is none; of one that describes its network with the network's tensors.
     pub fn checkpoint(&self) -> Option<&Checkpoint> {
         match self {
-            Source::File(checkpoint) => Some(checkpoint),
-            Source::Described(file) => Some(&file.checkpoint),
-            Source::Random => None,
+            WeightsSource::File(checkpoint) => Some(checkpoint),
+            WeightsSource::Described(file) => Some(&file.checkpoint),
+            WeightsSource::Random => None,
         }
     }
 
@@ -139,11 +139,11 @@ pub(crate) fn expected(network: &Network) -> Vec<Expected> {
 ///
 /// # Errors
 /// The description is damaged.
-pub fn described_network(source: &Source) -> Result<Option<Network>, LoadError> {
+pub fn described_network(source: &WeightsSource) -> Result<Option<Network>, LoadError> {
     match source {
-        Source::File(checkpoint) => Ok(Network::from_metadata(checkpoint.metadata())?),
-        Source::Described(file) => Ok(Some(file.network.clone())),
-        Source::Random => Ok(None),
+        WeightsSource::File(checkpoint) => Ok(Network::from_metadata(checkpoint.metadata())?),
+        WeightsSource::Described(file) => Ok(Some(file.network.clone())),
+        WeightsSource::Random => Ok(None),
     }
 }
 
@@ -152,7 +152,7 @@ pub fn described_network(source: &Source) -> Result<Option<Network>, LoadError> 
 ///
 /// # Errors
 /// None has.
-pub fn guess_network(source: &Source, classes: Option<usize>) -> Result<Network, LoadError> {
+pub fn guess_network(source: &WeightsSource, classes: Option<usize>) -> Result<Network, LoadError> {
     let Some(checkpoint) = source.checkpoint() else { return Err(LoadError::NoNetwork) };
     let counts = |t: &&crate::weights::StoredTensor| t.dtype.is_float() && training_only(&t.name).is_none();
     // Why the file does not fit a network; `None` if they differ in the number of tensors already. Matching explains every difference,
@@ -198,14 +198,14 @@ fn resized(name: &str, network: &Network, mismatch: &Mismatch, classes: Option<u
 ///
 /// # Errors
 /// They are not there, or nobody published any.
-pub fn find_weights(network: &Network) -> Result<Source, LoadError> {
+pub fn find_weights(network: &Network) -> Result<WeightsSource, LoadError> {
     let Some(known) = families::pretrained(&network.name)? else {
         let name = &network.name;
         return Err(LoadError::NoWeights(format!("nobody published weights for {name}: give a file with -w, or `-w random`")));
     };
     let path = known.cache.folder().join(&known.file);
     if path.is_file() {
-        return Ok(Source::File(Checkpoint::open(path)?));
+        return Ok(WeightsSource::File(Checkpoint::open(path)?));
     }
     let hub = known.hub.map(|h| format!(", or -w hf:{h} to download them")).unwrap_or_default();
     let (name, file, url, path) = (&network.name, &known.file, &known.url, path.display());
@@ -220,7 +220,7 @@ pub fn find_weights(network: &Network) -> Result<Source, LoadError> {
 ///
 /// # Errors
 /// Tensors are missing, misshapen, unreadable or not finite.
-pub fn load(network: Network, source: &Source) -> Result<Model, LoadError> {
+pub fn load(network: Network, source: &WeightsSource) -> Result<Model, LoadError> {
     let params = match source.checkpoint() {
         None => random(&network)?,
         Some(checkpoint) => {

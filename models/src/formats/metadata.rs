@@ -2,7 +2,7 @@
 
 use crate::families;
 use crate::image::Resize;
-use crate::network::{Classes, Head, InputSpec, Layer, LayerKind, Network, NetworkError, Preprocess, Scope, Shape};
+use crate::network::{Classes, Head, InputSpec, Layer, LayerKind, LayerShape, Network, NetworkError, Preprocess, Scope};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashSet};
 
@@ -69,7 +69,7 @@ impl Architecture {
         let shapes = network.shapes(height, width).map_err(|e| e.to_string())?;
         match shapes.last() {
             _ if matches!(network.classes, Classes::None(_)) => {}
-            Some(Shape::Vector { features }) if *features == network.classes.len() => {}
+            Some(LayerShape::Vector { features }) if *features == network.classes.len() => {}
             _ => return Err(format!("does not end in a vector of its {} classes", network.classes.len())),
         }
         network.input.min_size = network.smallest_input([height, width]);

@@ -133,7 +133,7 @@ impl Model {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Source, families, fill, load};
+    use crate::{WeightsSource, families, fill, load};
     use convscope_engine::{Rules, Tape};
 
     fn close(what: &str, got: &Tensor, want: &Tensor) {
@@ -147,7 +147,7 @@ mod tests {
     fn a_fused_model_computes_the_same() {
         for name in ["resnet18", "resnet50", "vgg11_bn", "vgg11", "resnet20-cifar", "mobilenetv1_100"] {
             let network = families::build(name, Some(10)).unwrap();
-            let model = load(network, &Source::Random).unwrap();
+            let model = load(network, &WeightsSource::Random).unwrap();
             let [h, w] = model.network.input.min_size.map(|m| m.max(32));
             let kept = model.network.last_conv().unwrap();
             let fused = model.fused(&[kept]).unwrap();
@@ -176,7 +176,7 @@ mod tests {
     #[test]
     fn a_training_step_fused_is_the_same() {
         for name in ["resnet20-cifar", "resnet18"] {
-            let model = load(families::build(name, Some(10)).unwrap(), &Source::Random).unwrap().cast(DType::F64);
+            let model = load(families::build(name, Some(10)).unwrap(), &WeightsSource::Random).unwrap().cast(DType::F64);
             let step = |fused: bool| {
                 let [h, w] = model.network.input.min_size.map(|m| m.max(32));
                 let image: Vec<f64> = fill::fill_image("train", 2, 3, h, w).into_iter().map(f64::from).collect();
@@ -210,7 +210,7 @@ mod tests {
     /// Whoever asks for a layer within a chain, or starts there, gets it.
     #[test]
     fn a_training_run_begins_and_ends_within_chains() {
-        let model = load(families::build("resnet20-cifar", None).unwrap(), &Source::Random).unwrap();
+        let model = load(families::build("resnet20-cifar", None).unwrap(), &WeightsSource::Random).unwrap();
         let id = |name: &str| model.network.find(name).unwrap();
         let mode = crate::Mode::Training { seed: 0 };
         let mut tape = Tape::new();
@@ -226,7 +226,7 @@ mod tests {
 
     #[test]
     fn a_fused_model_is_not_trained() {
-        let model = load(families::build("resnet20-cifar", None).unwrap(), &Source::Random).unwrap().fused(&[]).unwrap();
+        let model = load(families::build("resnet20-cifar", None).unwrap(), &WeightsSource::Random).unwrap().fused(&[]).unwrap();
         let mut tape = Tape::new();
         let x = tape.leaf(Tensor::zeros([1, 3, 32, 32], DType::F32), "input");
         let mode = crate::Mode::Training { seed: 0 };

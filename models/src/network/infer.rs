@@ -1,6 +1,6 @@
 //! Shape inference: what each layer makes of an image of any size, and why it cannot.
 
-use super::{Conv2d, InputSpec, Layer, LayerId, LayerKind, Network, NetworkError, Pool2d, Shape, product};
+use super::{Conv2d, InputSpec, Layer, LayerId, LayerKind, LayerShape, Network, NetworkError, Pool2d, product};
 use convscope_engine::kernels::pool::{PoolSpec, Windows};
 use std::ops::Index;
 
@@ -26,22 +26,22 @@ pub struct ShapedNetwork<'n> {
     /// `[height, width]` of the images.
     pub size: [usize; 2],
     /// Shape of each layer's output for one image, in the order of [`Network::layers`].
-    pub shapes: Vec<Shape>,
+    pub shapes: Vec<LayerShape>,
 }
 
 impl<'n> ShapedNetwork<'n> {
     /// Every layer with its place and the shape of its output.
-    pub fn layers(&self) -> impl Iterator<Item = (LayerId, &'n Layer, &Shape)> {
+    pub fn layers(&self) -> impl Iterator<Item = (LayerId, &'n Layer, &LayerShape)> {
         self.network.ids().zip(&self.shapes).map(|((id, layer), shape)| (id, layer, shape))
     }
 }
 
 impl Index<LayerId> for ShapedNetwork<'_> {
-    type Output = Shape;
+    type Output = LayerShape;
 
     /// # Panics
     /// If `id` is of another, longer network.
-    fn index(&self, id: LayerId) -> &Shape {
+    fn index(&self, id: LayerId) -> &LayerShape {
         &self.shapes[id.0]
     }
 }
@@ -60,9 +60,9 @@ impl Network {
     ///
     /// # Errors
     /// As [`Network::at`].
-    pub fn shapes(&self, height: usize, width: usize) -> Result<Vec<Shape>, NetworkError> {
-        let input = Shape::Map { channels: self.input.channels, height, width };
-        let mut shapes: Vec<Shape> = Vec::with_capacity(self.layers.len());
+    pub fn shapes(&self, height: usize, width: usize) -> Result<Vec<LayerShape>, NetworkError> {
+        let input = LayerShape::Map { channels: self.input.channels, height, width };
+        let mut shapes: Vec<LayerShape> = Vec::with_capacity(self.layers.len());
         for (index, layer) in self.layers.iter().enumerate() {
             let shape = match index {
                 0 => input.clone(),
@@ -100,14 +100,14 @@ impl Network {
     }
 
     /// Shape of `layer`'s output when the layers before it have `shapes`.
-    pub(super) fn layer_shape(&self, layer: &Layer, shapes: &[Shape]) -> Result<Shape, NetworkError> {
+    pub(super) fn layer_shape(&self, layer: &Layer, shapes: &[LayerShape]) -> Result<LayerShape, NetworkError> {
         let fail = |reason: String| NetworkError::Layer {
             network: self.name.clone(),
             layer: layer.name.clone(),
             kind: layer.kind.type_name(),
             reason,
         };
-        let inputs: Vec<&Shape> = layer
+        let inputs: Vec<&LayerShape> = layer
             .inputs
             .iter()
             .map(|input| shapes.get(input.0).ok_or_else(|| fail(format!("reads layer {}, which comes later", input.0))))
@@ -122,9 +122,15 @@ impl Network {
 
     /// That all layers together, of which this is one, hold no more values than any memory has at the size that the network is designed
     /// for; `held` is what those before it hold. Returns what is held with it.
-    pub(super) fn held_with(&self, layer: &Layer, shapes: &[Shape], shape: &Shape, held: usize) -> Result<usize, NetworkError> {
+    pub(super) fn held_with(
+        &self,
+        layer: &Layer,
+        shapes: &[LayerShape],
+        shape: &LayerShape,
+        held: usize,
+    ) -> Result<usize, NetworkError> {
         let padding = match (&layer.kind, layer.inputs.first().and_then(|input| shapes.get(input.0))) {
-            (LayerKind::Conv2d(conv), Some(&Shape::Map { channels, height, width })) => {
+            (LayerKind::Conv2d(conv), Some(&LayerShape::Map { channels, height, width })) => {
                 let [top, bottom, left, right] = conv.sides([height, width]);
                 let around = |extent: usize, before: usize, after: usize| extent.saturating_add(before).saturating_add(after);
                 product(&[channels, around(height, top, bottom), around(width, left, right)])
@@ -175,7 +181,7 @@ impl Network {
 impl LayerKind {
     /// Shape of the output for one image. A map with an extent of 0 means that the input was too
     /// small; anything else that does not fit is an error in words.
-    pub(super) fn output_shape(&self, inputs: &[&Shape]) -> Result<Shape, String> {
+    pub(super) fn output_shape(&self, inputs: &[&LayerShape]) -> Result<LayerShape, String> {
         let input = match (self, inputs) {
             (Self::Add | Self::Multiply | Self::Concat, [first, _, ..]) => first,
             (Self::Add | Self::Multiply | Self::Concat, _) => {
@@ -185,8 +191,8 @@ impl LayerKind {
             _ => return Err(format!("takes one input, has {}", inputs.len())),
         };
         let map = || match **input {
-            Shape::Map { channels, height, width } => Ok([channels, height, width]),
-            Shape::Vector { .. } => Err(format!("wants a map but gets a vector of {input}")),
+            LayerShape::Map { channels, height, width } => Ok([channels, height, width]),
+            LayerShape::Vector { .. } => Err(format!("wants a map but gets a vector of {input}")),
         };
         match self {
             Self::Input => Err("stands where only layer 0 may".into()),
@@ -199,44 +205,44 @@ impl LayerKind {
             }
             Self::AdaptiveAvgPool2d { output: [height, width] } | Self::AdaptiveMaxPool2d { output: [height, width] } => {
                 positive("output", &[*height, *width])?;
-                Ok(Shape::Map { channels: map()?[0], height: *height, width: *width })
+                Ok(LayerShape::Map { channels: map()?[0], height: *height, width: *width })
             }
             Self::ZeroPad2d([top, bottom, left, right]) => {
                 let [channels, height, width] = map()?;
                 let around = |extent: usize, before: &usize, after: &usize| extent.saturating_add(*before).saturating_add(*after);
-                Ok(Shape::Map { channels, height: around(height, top, bottom), width: around(width, left, right) })
+                Ok(LayerShape::Map { channels, height: around(height, top, bottom), width: around(width, left, right) })
             }
             Self::Crop2d([top, bottom, left, right]) => {
                 let [channels, height, width] = map()?;
                 let within = |extent: usize, before: &usize, after: &usize| extent.saturating_sub(*before).saturating_sub(*after);
-                Ok(Shape::Map { channels, height: within(height, top, bottom), width: within(width, left, right) })
+                Ok(LayerShape::Map { channels, height: within(height, top, bottom), width: within(width, left, right) })
             }
             Self::UpsampleNearest2d(factors) | Self::UpsampleBilinear2d(factors) => {
                 positive("factor", factors)?;
                 let [channels, height, width] = map()?;
-                Ok(Shape::Map { channels, height: product(&[height, factors[0]]), width: product(&[width, factors[1]]) })
+                Ok(LayerShape::Map { channels, height: product(&[height, factors[0]]), width: product(&[width, factors[1]]) })
             }
             Self::Unflatten { shape: [channels, height, width] } => {
                 positive("shape", &[*channels, *height, *width])?;
-                let shape = Shape::Map { channels: *channels, height: *height, width: *width };
+                let shape = LayerShape::Map { channels: *channels, height: *height, width: *width };
                 match input.len() == shape.len() {
                     true => Ok(shape),
                     false => Err(format!("makes {shape} of {input}, which has another number of values")),
                 }
             }
-            Self::Flatten => Ok(Shape::Vector { features: input.len() }),
+            Self::Flatten => Ok(LayerShape::Vector { features: input.len() }),
             Self::Linear { in_features, out_features, .. } => {
                 positive("out_features", &[*out_features])?;
                 match input {
-                    Shape::Map { .. } => Err(format!("wants a vector but gets a map of {input}: flatten it first")),
-                    Shape::Vector { features } if features != in_features => {
+                    LayerShape::Map { .. } => Err(format!("wants a vector but gets a map of {input}: flatten it first")),
+                    LayerShape::Vector { features } if features != in_features => {
                         Err(format!("wants {in_features} features but gets {features}"))
                     }
-                    Shape::Vector { .. } => Ok(Shape::Vector { features: *out_features }),
+                    LayerShape::Vector { .. } => Ok(LayerShape::Vector { features: *out_features }),
                 }
             }
             Self::TwoSided => match input {
-                Shape::Vector { features: 1 } => Ok(Shape::Vector { features: 2 }),
+                LayerShape::Vector { features: 1 } => Ok(LayerShape::Vector { features: 2 }),
                 _ => Err(format!("wants one feature but gets {input}")),
             },
             Self::PadShortcut { stride, out_channels } => {
@@ -246,7 +252,7 @@ impl LayerKind {
                     return Err(format!("cannot pad {channels} channels to {out_channels} with as many on either side"));
                 }
                 let [height, width] = [height.div_ceil(*stride), width.div_ceil(*stride)];
-                Ok(Shape::Map { channels: *out_channels, height, width })
+                Ok(LayerShape::Map { channels: *out_channels, height, width })
             }
             Self::Add | Self::Multiply | Self::Concat => join(self, inputs),
         }
@@ -254,7 +260,7 @@ impl LayerKind {
 }
 
 impl Conv2d {
-    fn output_shape(&self, [channels, height, width]: [usize; 3]) -> Result<Shape, String> {
+    fn output_shape(&self, [channels, height, width]: [usize; 3]) -> Result<LayerShape, String> {
         positive("out_channels", &[self.out_channels])?;
         positive("kernel", &self.kernel)?;
         step("stride", &self.stride)?;
@@ -268,7 +274,7 @@ impl Conv2d {
         expect_channels(self.in_channels, channels)?;
         let span = |axis: usize| product(&[self.dilation[axis], self.kernel[axis] - 1]).saturating_add(1);
         let [top, bottom, left, right] = self.sides([height, width]);
-        Ok(Shape::Map {
+        Ok(LayerShape::Map {
             channels: self.out_channels,
             height: windows(height, [top, bottom], span(0), self.stride[0]),
             width: windows(width, [left, right], span(1), self.stride[1]),
@@ -277,7 +283,7 @@ impl Conv2d {
 }
 
 impl Pool2d {
-    fn output_shape(&self, [channels, height, width]: [usize; 3]) -> Result<Shape, String> {
+    fn output_shape(&self, [channels, height, width]: [usize; 3]) -> Result<LayerShape, String> {
         positive("kernel", &self.kernel)?;
         step("stride", &self.stride)?;
         // No map is larger, and no sum of the kernels' rule overflows below.
@@ -296,7 +302,7 @@ impl Pool2d {
             let windows = Windows::Sliding { kernel, stride, padding, ceil: self.ceil, count_padding: false };
             PoolSpec { planes: 1, h: extent[0], w: extent[1], windows }.out_size().map_or(0, |[count, _]| count)
         };
-        Ok(Shape::Map { channels, height: along(0), width: along(1) })
+        Ok(LayerShape::Map { channels, height: along(0), width: along(1) })
     }
 }
 
@@ -332,19 +338,19 @@ fn expect_channels(wanted: usize, channels: usize) -> Result<(), String> {
 }
 
 /// Shape of the sum, product or concatenation of `inputs`.
-fn join(kind: &LayerKind, inputs: &[&Shape]) -> Result<Shape, String> {
+fn join(kind: &LayerKind, inputs: &[&LayerShape]) -> Result<LayerShape, String> {
     let mut joined = inputs[0].clone();
     for next in &inputs[1..] {
         let misfit = || format!("cannot join {joined} and {next}");
         match (kind, &joined, next) {
-            (LayerKind::Concat, Shape::Vector { features }, Shape::Vector { features: more }) => {
-                joined = Shape::Vector { features: features.saturating_add(*more) };
+            (LayerKind::Concat, LayerShape::Vector { features }, LayerShape::Vector { features: more }) => {
+                joined = LayerShape::Vector { features: features.saturating_add(*more) };
             }
-            (LayerKind::Concat, Shape::Map { channels, height, width }, Shape::Map { channels: more, .. })
+            (LayerKind::Concat, LayerShape::Map { channels, height, width }, LayerShape::Map { channels: more, .. })
                 if joined.spatial() == next.spatial() =>
             {
                 let channels = channels.saturating_add(*more);
-                joined = Shape::Map { channels, height: *height, width: *width };
+                joined = LayerShape::Map { channels, height: *height, width: *width };
             }
             (LayerKind::Concat, ..) => return Err(misfit()),
             // A number for each channel, such as squeeze-and-excitation makes.

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Layer, LayerKind, Network, NetworkError, Param, ScopeKind, Shape, product};
+use super::{Layer, LayerKind, LayerShape, Network, NetworkError, Param, ScopeKind, product};
 use crate::text::thousands;
 
 /// One line of the table.
@@ -15,7 +15,7 @@ pub struct Row {
     /// Type with what sets it apart: `Conv2d 64, 3x3, pad 1`.
     pub detail: String,
     /// Shape of the output for one image.
-    pub shape: Shape,
+    pub shape: LayerShape,
     /// Trained values; none of a layer that uses another's.
     pub parameters: usize,
     /// Multiply-adds for one image; see [`LayerKind::multiply_adds`].

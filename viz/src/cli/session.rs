@@ -11,7 +11,9 @@ use convscope_models::network::{Classes, Network, NetworkError, Selection};
 use convscope_models::preprocess::{Prepared, Preprocess, Resize, prepare_file};
 use convscope_models::weights::DownloadProgress;
 use convscope_models::weights::KERAS_LAYERS;
-use convscope_models::{LoadError, Model, Source, builtin, described_network, families, find_weights, guess_network, load};
+use convscope_models::{
+    LoadError, Model, WeightsSource, builtin, described_network, families, find_weights, guess_network, load,
+};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Map, Value, json};
 use std::path::Path;
@@ -43,10 +45,10 @@ fn classes(common: &Common) -> Result<(Option<usize>, Option<Vec<String>>), Prob
 
 /// The network that was named (without one, or as `builtin`, the trained one within the program), or the one that the weights' file describes or its tensor names fit; with the weights that were
 /// given. A file that describes the network that was named also tells its classes and how photos are prepared.
-pub fn network_and_weights(common: &Common) -> Result<(Network, Option<Source>), Problem> {
+pub fn network_and_weights(common: &Common) -> Result<(Network, Option<WeightsSource>), Problem> {
     let name = common.model.as_ref().filter(|name| *name != builtin::NAME);
     let weights = common.weights.as_deref().or(name.is_none().then_some(builtin::NAME));
-    let given = weights.map(|w| Source::parse(w, &mut Download::new(common.quiet))).transpose()?;
+    let given = weights.map(|w| WeightsSource::parse(w, &mut Download::new(common.quiet))).transpose()?;
     if let Some(file) = name.filter(|name| name.ends_with(".json")) {
         return architecture(Path::new(file), given, common);
     }
@@ -76,17 +78,17 @@ pub fn network_and_weights(common: &Common) -> Result<(Network, Option<Source>),
 }
 
 /// The network of a Keras architecture in a file of its own, with its weights.
-fn architecture(file: &Path, given: Option<Source>, common: &Common) -> Result<(Network, Option<Source>), Problem> {
+fn architecture(file: &Path, given: Option<WeightsSource>, common: &Common) -> Result<(Network, Option<WeightsSource>), Problem> {
     if common.classes.is_some() {
         return Err(Problem::usage("--classes: an architecture has the classes that it has"));
     }
     let text = std::fs::read_to_string(file).map_err(|e| Problem::failure(format!("cannot read {}: {e}", file.display())))?;
     Ok(match given {
-        Some(Source::File(checkpoint)) => {
+        Some(WeightsSource::File(checkpoint)) => {
             let model = keras::with(&checkpoint, file, &text)?;
-            (model.network.clone(), Some(Source::Described(Box::new(model))))
+            (model.network.clone(), Some(WeightsSource::Described(Box::new(model))))
         }
-        Some(Source::Described(_)) => {
+        Some(WeightsSource::Described(_)) => {
             let weights = common.weights.as_deref().unwrap_or_default();
             return Err(Problem::usage(format!("{weights} has an architecture of its own: leave out -m {}", file.display())));
         }
@@ -95,11 +97,11 @@ fn architecture(file: &Path, given: Option<Source>, common: &Common) -> Result<(
 }
 
 /// The weights that were named with `-w`, or those within the program, for `what`, which looks at the file and not at a network.
-pub fn weights(common: &Common, what: &str) -> Result<Source, Problem> {
+pub fn weights(common: &Common, what: &str) -> Result<WeightsSource, Problem> {
     if common.model.is_some() || common.classes.is_some() {
         return Err(Problem::usage(format!("{what} takes the file as it is, whatever the network: leave out -m and --classes")));
     }
-    Ok(Source::parse(common.weights.as_deref().unwrap_or(builtin::NAME), &mut Download::new(common.quiet))?)
+    Ok(WeightsSource::parse(common.weights.as_deref().unwrap_or(builtin::NAME), &mut Download::new(common.quiet))?)
 }
 
 /// The network that was asked for.
@@ -128,7 +130,7 @@ impl Session {
         if !left_out.is_empty() && !common.quiet {
             eprintln!("note: {} of {weights} only serves training and is left out", left_out.join(", "));
         }
-        if let Source::Described(file) = &source
+        if let WeightsSource::Described(file) = &source
             && !common.quiet
         {
             file.notes(&weights).into_iter().for_each(|note| eprintln!("note: {note}"));

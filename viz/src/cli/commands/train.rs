@@ -12,7 +12,7 @@ use convscope_models::preprocess::Resize;
 use convscope_models::train::{
     BEST, Epoch, ImageFolder, Images, Method, Photos, Recipe, Resumed, STATE, Trainer, draw, transfer,
 };
-use convscope_models::{Source, families};
+use convscope_models::{WeightsSource, families};
 use convscope_viz::draw::png::SOFTWARE;
 use convscope_viz::draw::{Block, Chart, Figure, Row, Series, Theme};
 use serde_json::json;
@@ -93,7 +93,7 @@ fn start(common: &Common, options: &TrainArgs, folder: &ImageFolder) -> Result<T
         },
     };
     let model = match given {
-        Some((trained, Some(source @ (Source::File(_) | Source::Described(_))))) => {
+        Some((trained, Some(source @ (WeightsSource::File(_) | WeightsSource::Described(_))))) => {
             transfer(network, trained, &source, common.seed)?
         }
         _ => draw(network, common.seed)?,

@@ -10,7 +10,7 @@ use convscope_models::engine::kernels::pool::{self, PoolSpec, Windows};
 use convscope_models::engine::kernels::reduce::{self, ReduceSpec};
 use convscope_models::engine::kernels::softmax::{self, SoftmaxSpec};
 use convscope_models::engine::kernels::table::Table;
-use convscope_models::network::{Conv2d, Head, LayerKind, Network, Shape};
+use convscope_models::network::{Conv2d, Head, LayerKind, LayerShape, Network};
 use std::fmt::Display;
 
 /// Sides of the square products.
@@ -63,7 +63,7 @@ pub fn problems(networks: &[Network], batch: usize, filter: &Filter) -> Result<V
 }
 
 /// A convolution of `n` images of shape `x`.
-fn convolution(l: &Conv2d, x: &Shape, n: usize) -> Conv2dSpec {
+fn convolution(l: &Conv2d, x: &LayerShape, n: usize) -> Conv2dSpec {
     let [h, w] = x.spatial().unwrap_or([1, 1]);
     let simple = Conv2dSpec::simple(n, x.channels(), h, w, l.out_channels, 1);
     let (kernel, stride, padding, dilation) = (l.kernel, l.stride, l.sides([h, w]), l.dilation);
@@ -124,7 +124,7 @@ impl List {
     }
 
     /// What `n` images ask of a layer from shape `x` to shape `out`.
-    fn of_layer(&mut self, kind: &LayerKind, x: &Shape, out: &Shape, n: usize) {
+    fn of_layer(&mut self, kind: &LayerKind, x: &LayerShape, out: &LayerShape, n: usize) {
         let (c, [h, w]) = (x.channels(), x.spatial().unwrap_or([1, 1]));
         let len = n * out.len();
         let bias_gradient = ReduceSpec { a: n, b: out.channels(), c: out.len() / out.channels().max(1), scale: 1.0 };

@@ -18,7 +18,7 @@ use convscope_models::engine::{Rules, Tape, Tensor};
 use convscope_models::fill::fill_image;
 use convscope_models::network::{LayerId, Network};
 use convscope_models::train::{Gradients, gradients};
-use convscope_models::{Model, Source, families, load};
+use convscope_models::{Model, WeightsSource, families, load};
 use serde_json::{Value, json};
 use std::time::Instant;
 
@@ -58,7 +58,7 @@ pub fn run(common: &Common, options: &BenchModelsArgs) -> Result<(), Problem> {
     let mut rows = Vec::new();
     for network in networks {
         let direct = network.summary(size[0], size[1])?.multiply_adds;
-        let mut model = load(network, &Source::Random)?;
+        let mut model = load(network, &WeightsSource::Random)?;
         model.device = device;
         let fused = model.fused(&[])?;
         for (work, batch) in &cases {
