@@ -1,7 +1,6 @@
 //! What a weights file says of its network, so that the file alone is enough.
 
 use crate::families;
-use crate::image::Resize;
 use crate::network::{Classes, Head, InputSpec, Layer, LayerKind, LayerShape, Network, NetworkError, Preprocess, Scope};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashSet};
@@ -111,23 +110,12 @@ impl Network {
         network.check_memory()?;
         Ok(Some(network))
     }
-
-    /// The same network for images that are prepared in this way.
-    pub fn seeing(mut self, preprocess: Preprocess) -> Self {
-        match preprocess {
-            Preprocess { crop: Some((h, w)), .. } | Preprocess { resize: Resize::Exact { h, w }, .. } => {
-                (self.input.height, self.input.width) = (h, w);
-            }
-            _ => {}
-        }
-        self.preprocess = preprocess;
-        self
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::image::Resize;
 
     #[test]
     fn a_network_comes_back_from_its_metadata() {

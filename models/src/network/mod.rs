@@ -37,6 +37,7 @@ use serde::{Deserialize, Serialize};
 use std::ops::{Index, Range};
 
 pub use crate::image::Preprocess;
+use crate::image::Resize;
 pub use builder::{Builder, NEXT};
 pub use error::NetworkError;
 pub use infer::ShapedNetwork;
@@ -200,6 +201,18 @@ impl Network {
             Classes::None(reason) => Err(NetworkError::NoClasses { network: self.name.clone(), reason: reason.clone() }),
             classes => Ok(classes.len()),
         }
+    }
+
+    /// The same network for images that are prepared in this way.
+    pub fn seeing(mut self, preprocess: Preprocess) -> Self {
+        match preprocess {
+            Preprocess { crop: Some((h, w)), .. } | Preprocess { resize: Resize::Exact { h, w }, .. } => {
+                (self.input.height, self.input.width) = (h, w);
+            }
+            _ => {}
+        }
+        self.preprocess = preprocess;
+        self
     }
 
     /// The last layer with weights: the one that a network for other classes has of its own.
