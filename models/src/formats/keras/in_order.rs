@@ -4,7 +4,7 @@
 //! Keras itself does not look at them: the layers that have weights are filled one after another, in the order of `model.layers`. So it is
 //! here, for networks with Keras's layers.
 
-use super::variables::{BIAS, DEPTHWISE, KERNEL, MEAN, POINTWISE, SCALE, SHIFT, VARIANCE};
+use super::weights::{BIAS, DEPTHWISE, KERNEL, MEAN, POINTWISE, SCALE, SHIFT, VARIANCE};
 use crate::formats::{Checkpoint, KERAS_LAYERS, Layout, StoredTensor};
 use crate::network::{LayerId, LayerKind, Network, Param, ParamKind};
 use std::collections::HashMap;

@@ -4,7 +4,7 @@ use super::activations;
 use super::fields::Spec;
 use super::graph::Call;
 use super::translate::{Translator, Value};
-use super::variables::{BIAS, DEPTHWISE, KERNEL, MEAN, POINTWISE, SCALE, SHIFT, VARIANCE};
+use super::weights::{BIAS, DEPTHWISE, KERNEL, MEAN, POINTWISE, SCALE, SHIFT, VARIANCE};
 use crate::formats::Layout;
 use crate::formats::import::global_pool;
 use crate::image::Normalization;

@@ -9,10 +9,10 @@
 //! | `activations` | activations, by name and as layers |
 //! | `shapes` | layers that move values: flattening, reshaping, padding, cropping, up-sampling |
 //! | `merge` | the layers that join several inputs |
-//! | `translate` | the walk over the graph: values, the head, how photos are prepared |
-//! | `weights` | which variable of a file fills which parameter |
-//! | `variables` | what Keras has called the variables of its layers |
+//! | `translate` | the walk over the graph, and the layers that share their variables |
+//! | `weights` | which variable of a file fills which parameter, and the names that Keras has given to variables |
 //! | `in_order` | files of weights without an architecture |
+//! | `archive` | the tensors of a `.keras` file |
 //!
 //! Layers keep their Keras names. One that is several here, such as a convolution with its activation or a separable convolution, is a
 //! scope of that name, which stands for its output as in Keras; so is a model within the model. A layer that is called several times
@@ -40,7 +40,6 @@ mod legacy;
 mod merge;
 mod shapes;
 mod translate;
-mod variables;
 mod weights;
 
 pub use in_order::in_order;

@@ -1,4 +1,4 @@
-//! The walk over the graph.
+//! The walk over the graph, and the layers that share their variables.
 
 use super::fields::{Spec, image_shape};
 use super::graph::{Call, Graph, MOST_LAYERS};

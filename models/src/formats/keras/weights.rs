@@ -60,3 +60,22 @@ impl Variable {
         })
     }
 }
+
+// Names that Keras has given to the variables of its layers, newest first.
+
+/// Filters of a convolution, matrix of a dense layer.
+pub(super) const KERNEL: &[&str] = &["kernel", "W"];
+/// Filters of a depthwise convolution.
+pub(super) const DEPTHWISE: &[&str] = &["depthwise_kernel", "kernel"];
+/// The 1x1 of a separable convolution.
+pub(super) const POINTWISE: &[&str] = &["pointwise_kernel"];
+/// What a layer adds to each channel.
+pub(super) const BIAS: &[&str] = &["bias", "b"];
+/// Scale of a batch-norm.
+pub(super) const SCALE: &[&str] = &["gamma"];
+/// Shift of a batch-norm.
+pub(super) const SHIFT: &[&str] = &["beta"];
+/// Running mean of a batch-norm.
+pub(super) const MEAN: &[&str] = &["moving_mean", "running_mean"];
+/// Running variance of a batch-norm, whatever Keras 1 called it.
+pub(super) const VARIANCE: &[&str] = &["moving_variance", "running_std"];

@@ -6,7 +6,8 @@
 //! | `graph`, `node` | the operators that lead from the image to the output; one of them, its attributes typed |
 //! | `constant` | weights, and the small numbers that exporters compute shapes with |
 //! | `names` | what layers and scopes are called: as in the framework that the graph was exported from |
-//! | `translate` | the walk over the graph: values, weights, the head |
+//! | `tensors` | the tensors of a file, and of those beside it |
+//! | `translate` | the walk over the graph: its named values, and what is computed of constants |
 //! | `ops` | one operator to one layer or a few of a network |
 //!
 //! What depends on an operator that is not known is left out, as of Keras models ([`keras`](crate::formats::keras)).

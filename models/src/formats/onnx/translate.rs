@@ -1,4 +1,4 @@
-//! The walk over the graph: values, weights, the head.
+//! The walk over the graph: its named values, and what is computed of constants.
 
 use super::constant::{Constant, fold, shape_of};
 use super::graph::Graph;
