@@ -1,6 +1,6 @@
 //! Which layers of a network are worth a look, for who has not named any.
 
-use convscope_models::network::{LayerId, LayerKind, LayerShape, Network, NetworkError, ScopeKind};
+use convscope_models::network::{LayerId, LayerKind, Network, NetworkError, ScopeKind, Shape};
 
 /// The last layer of each resolution, from the image to the output: where the network has done all it does at that scale. Layers of
 /// one pixel, poolings (they only choose) and shortcuts do not count.
@@ -43,7 +43,7 @@ pub fn waypoints(network: &Network, h: usize, w: usize) -> Result<Vec<LayerId>, 
 }
 
 /// Layers whose output has more than one place, with its size.
-fn maps(network: &Network, shapes: &[LayerShape]) -> Vec<(LayerId, [usize; 2])> {
+fn maps(network: &Network, shapes: &[Shape]) -> Vec<(LayerId, [usize; 2])> {
     let with_sizes = network.ids().zip(shapes).skip(1).filter_map(|((id, _), shape)| Some((id, shape.spatial()?)));
     with_sizes.filter(|(_, [h, w])| h * w > 1).collect()
 }

@@ -4,7 +4,7 @@ pub mod fuse;
 mod head;
 pub mod init;
 
-use crate::network::{LayerId, LayerKind, Network};
+use crate::network::{LayerId, LayerKind, Network, Pool2d};
 use convscope_engine::kernels::pointwise::Binary;
 use convscope_engine::kernels::pool::Windows;
 use convscope_engine::kernels::{DType, Device};
@@ -266,6 +266,13 @@ impl Model {
     }
 }
 
+/// The windows of a pooling layer on a map of `[height, width]`, as kernels take them.
+pub fn windows(pool: &Pool2d, size: [usize; 2], count_padding: bool) -> Windows {
+    let Pool2d { kernel, stride, ceil, .. } = *pool;
+    let padding = pool.sides(size);
+    Windows::Sliding { kernel, stride, padding, ceil, count_padding }
+}
+
 fn settings(c: &crate::network::Conv2d, size: [usize; 2]) -> Conv2d {
     Conv2d { stride: c.stride, padding: c.sides(size), dilation: c.dilation, groups: c.groups, ..Conv2d::default() }
 }
@@ -310,9 +317,9 @@ fn apply(tape: &mut Tape, kind: &LayerKind, x: &[Var], params: &[Var], mode: Mod
                 convscope_engine::ops::Dropout { p: *p, seed }.into()
             }
         },
-        LayerKind::MaxPool2d(pool) => return tape.max_pool(x[0], pool.windows(size, false)),
+        LayerKind::MaxPool2d(pool) => return tape.max_pool(x[0], windows(pool, size, false)),
         LayerKind::AvgPool2d { pool, count_include_pad } => {
-            return tape.avg_pool(x[0], pool.windows(size, *count_include_pad));
+            return tape.avg_pool(x[0], windows(pool, size, *count_include_pad));
         }
         LayerKind::AdaptiveAvgPool2d { output } => return tape.avg_pool(x[0], Windows::Adaptive { out: *output }),
         LayerKind::AdaptiveMaxPool2d { output } => return tape.max_pool(x[0], Windows::Adaptive { out: *output }),

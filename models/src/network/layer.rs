@@ -1,7 +1,6 @@
 //! What a layer is: its kind, its numbers, and the shape it makes of its inputs.
 
 use convscope_engine::Unary;
-use convscope_engine::kernels::pool::Windows;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -102,12 +101,6 @@ impl Pool2d {
     /// Padding at `[top, bottom, left, right]` of an input of `[height, width]`.
     pub fn sides(&self, size: [usize; 2]) -> [usize; 4] {
         self.padding.sides(size, self.kernel, self.stride, [1; 2])
-    }
-
-    /// The windows on a map of `[height, width]`, as kernels take them.
-    pub fn windows(&self, size: [usize; 2], count_padding: bool) -> Windows {
-        let Self { kernel, stride, ceil, .. } = *self;
-        Windows::Sliding { kernel, stride, padding: self.sides(size), ceil, count_padding }
     }
 }
 

@@ -7,7 +7,7 @@ use super::wobble::Movement;
 use super::{Ascent, AscentError};
 use convscope_models::engine::kernels::DType;
 use convscope_models::engine::{Rules, Tape, Tensor, Var};
-use convscope_models::network::{LayerId, LayerShape, NetworkError};
+use convscope_models::network::{LayerId, NetworkError, Shape};
 use convscope_models::{Mode, Model};
 
 /// An ascent whose parts are known to go together.
@@ -49,7 +49,7 @@ impl<'a> Plan<'a> {
         }
         let map = shape.spatial().unwrap_or([1, 1]);
         let scored = match (shape, options.objective) {
-            (LayerShape::Vector { .. }, _) => vec![0],
+            (Shape::Vector { .. }, _) => vec![0],
             (_, Objective::Centre) => vec![map[0] / 2 * map[1] + map[1] / 2],
             (_, Objective::Channel { border }) => {
                 let inside = |i: usize, n: usize| i >= border && i + border < n;

@@ -3,7 +3,7 @@
 use super::device::Choice;
 use super::problem::Problem;
 use convscope_models::engine::kernels::{Device, cuda};
-use convscope_models::network::{Param, ShapedNetwork};
+use convscope_models::network::{Network, Param};
 
 /// What a pass keeps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,9 +23,8 @@ const PREPARED: usize = 5;
 const SCRATCH: usize = 5;
 
 /// Bytes that a pass of `images` images needs where its values lie.
-fn need(shaped: &ShapedNetwork, images: usize, pass: Pass, device: Device) -> usize {
-    let network = shaped.network;
-    let sizes: Vec<usize> = shaped.shapes.iter().map(|s| s.len()).collect();
+fn need(network: &Network, [h, w]: [usize; 2], images: usize, pass: Pass, device: Device) -> Result<usize, Problem> {
+    let sizes: Vec<usize> = network.shapes(h, w)?.iter().map(|s| s.len()).collect();
     let largest = sizes.iter().copied().max().unwrap_or(0);
     let recorded = sizes.iter().sum::<usize>() + 2 * largest;
     let parameters = network.parameter_count();
@@ -42,27 +41,27 @@ fn need(shaped: &ShapedNetwork, images: usize, pass: Pass, device: Device) -> us
             (an_image + SCRATCH * largest, in_all + network.params().iter().map(there).sum::<usize>())
         }
     };
-    an_image.saturating_mul(images).saturating_add(in_all).saturating_mul(4)
+    Ok(an_image.saturating_mul(images).saturating_add(in_all).saturating_mul(4))
 }
 
 /// That a pass of `images` images of this size fits into memory: running out of it would end the program without a word on the host, and
 /// in the middle of the work on a device. A device that is too small is given up for the CPU if `auto` chose it.
-pub fn check_memory(choice: &mut Choice, shaped: &ShapedNetwork, images: usize, pass: Pass) -> Result<(), Problem> {
+pub fn check_memory(choice: &mut Choice, network: &Network, size: [usize; 2], images: usize, pass: Pass) -> Result<(), Problem> {
     loop {
         let device = choice.device;
         let (free, place) = match device {
             Device::Cpu => (system_bytes("/proc/meminfo", "MemAvailable"), String::new()),
             Device::Cuda(_) => (Some(cuda::queue(device)?.free_bytes()?), format!(" on {device}")),
         };
-        let need = need(shaped, images, pass, device);
+        let need = need(network, size, images, pass, device)?;
         let Some(free) = free.filter(|free| need > *free) else { return Ok(()) };
         let giga = |bytes: usize| bytes as f64 / 1e9;
         let why = format!(
             "{images} image(s) of {}x{} need about {:.1} GB in {}, and {:.1} GB are free{place}",
-            shaped.size[1],
-            shaped.size[0],
+            size[1],
+            size[0],
             giga(need),
-            shaped.network.name,
+            network.name,
             giga(free)
         );
         match device {
@@ -90,20 +89,19 @@ mod tests {
     fn a_device_that_is_too_small_is_given_up_under_auto() {
         let Some(device) = convscope_emu::device() else { return };
         let network = families::build("vgg16", None).unwrap();
-        let shaped = network.at(32, 32).unwrap();
         let free = cuda::queue(device).unwrap().free_bytes().unwrap();
         let on = |auto| Choice { device, because: None, auto };
         let mut small = on(true);
-        check_memory(&mut small, &shaped, 1, Pass::Recorded).unwrap();
+        check_memory(&mut small, &network, [32, 32], 1, Pass::Recorded).unwrap();
         assert_eq!((small.device, &small.because), (device, &None), "a small pass fits into {free} bytes");
 
         // More than the device has, and not more than a host has: images of 32x32 take less than 20 MB.
-        let images = free / need(&shaped, 1, Pass::Recorded, Device::Cpu) + 1;
-        let e = check_memory(&mut on(false), &shaped, images, Pass::Recorded).unwrap_err();
+        let images = free / need(&network, [32, 32], 1, Pass::Recorded, Device::Cpu).unwrap() + 1;
+        let e = check_memory(&mut on(false), &network, [32, 32], images, Pass::Recorded).unwrap_err();
         assert!(e.message.contains(&format!("{images} image(s) of 32x32 need about")), "{}", e.message);
         assert!(e.message.ends_with("GB are free on cuda:15: choose a smaller --size, or --device cpu"), "{}", e.message);
         let mut given_up = on(true);
-        match check_memory(&mut given_up, &shaped, images, Pass::Recorded) {
+        match check_memory(&mut given_up, &network, [32, 32], images, Pass::Recorded) {
             Ok(()) => assert!(given_up.device == Device::Cpu && given_up.because.is_some_and(|b| b.ends_with("free on cuda:15"))),
             Err(e) => assert!(e.message.ends_with("free: choose a smaller --size"), "the host is as small: {}", e.message),
         }

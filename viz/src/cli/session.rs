@@ -7,13 +7,11 @@ use super::problem::Problem;
 use convscope_models::engine::Tensor;
 use convscope_models::keras;
 use convscope_models::labels::Labels;
-use convscope_models::network::{Classes, Network, NetworkError, Selection};
+use convscope_models::network::{Classes, Network, Selection};
 use convscope_models::preprocess::{Prepared, Preprocess, Resize, prepare_file};
 use convscope_models::weights::DownloadProgress;
 use convscope_models::weights::KERAS_LAYERS;
-use convscope_models::{
-    LoadError, Model, WeightsSource, builtin, described_network, families, find_weights, guess_network, load,
-};
+use convscope_models::{LoadError, Model, Source, builtin, described_network, families, find_weights, guess_network, load};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Map, Value, json};
 use std::path::Path;
@@ -45,10 +43,10 @@ fn classes(common: &Common) -> Result<(Option<usize>, Option<Vec<String>>), Prob
 
 /// The network that was named (without one, or as `builtin`, the trained one within the program), or the one that the weights' file describes or its tensor names fit; with the weights that were
 /// given. A file that describes the network that was named also tells its classes and how photos are prepared.
-pub fn network_and_weights(common: &Common) -> Result<(Network, Option<WeightsSource>), Problem> {
+pub fn network_and_weights(common: &Common) -> Result<(Network, Option<Source>), Problem> {
     let name = common.model.as_ref().filter(|name| *name != builtin::NAME);
     let weights = common.weights.as_deref().or(name.is_none().then_some(builtin::NAME));
-    let given = weights.map(|w| WeightsSource::parse(w, &mut Download::new(common.quiet))).transpose()?;
+    let given = weights.map(|w| Source::parse(w, &mut Download::new(common.quiet))).transpose()?;
     if let Some(file) = name.filter(|name| name.ends_with(".json")) {
         return architecture(Path::new(file), given, common);
     }
@@ -78,17 +76,17 @@ pub fn network_and_weights(common: &Common) -> Result<(Network, Option<WeightsSo
 }
 
 /// The network of a Keras architecture in a file of its own, with its weights.
-fn architecture(file: &Path, given: Option<WeightsSource>, common: &Common) -> Result<(Network, Option<WeightsSource>), Problem> {
+fn architecture(file: &Path, given: Option<Source>, common: &Common) -> Result<(Network, Option<Source>), Problem> {
     if common.classes.is_some() {
         return Err(Problem::usage("--classes: an architecture has the classes that it has"));
     }
     let text = std::fs::read_to_string(file).map_err(|e| Problem::failure(format!("cannot read {}: {e}", file.display())))?;
     Ok(match given {
-        Some(WeightsSource::File(checkpoint)) => {
+        Some(Source::File(checkpoint)) => {
             let model = keras::with(&checkpoint, file, &text)?;
-            (model.network.clone(), Some(WeightsSource::Described(Box::new(model))))
+            (model.network.clone(), Some(Source::Described(Box::new(model))))
         }
-        Some(WeightsSource::Described(_)) => {
+        Some(Source::Described(_)) => {
             let weights = common.weights.as_deref().unwrap_or_default();
             return Err(Problem::usage(format!("{weights} has an architecture of its own: leave out -m {}", file.display())));
         }
@@ -97,11 +95,11 @@ fn architecture(file: &Path, given: Option<WeightsSource>, common: &Common) -> R
 }
 
 /// The weights that were named with `-w`, or those within the program, for `what`, which looks at the file and not at a network.
-pub fn weights(common: &Common, what: &str) -> Result<WeightsSource, Problem> {
+pub fn weights(common: &Common, what: &str) -> Result<Source, Problem> {
     if common.model.is_some() || common.classes.is_some() {
         return Err(Problem::usage(format!("{what} takes the file as it is, whatever the network: leave out -m and --classes")));
     }
-    Ok(WeightsSource::parse(common.weights.as_deref().unwrap_or(builtin::NAME), &mut Download::new(common.quiet))?)
+    Ok(Source::parse(common.weights.as_deref().unwrap_or(builtin::NAME), &mut Download::new(common.quiet))?)
 }
 
 /// The network that was asked for.
@@ -130,7 +128,7 @@ impl Session {
         if !left_out.is_empty() && !common.quiet {
             eprintln!("note: {} of {weights} only serves training and is left out", left_out.join(", "));
         }
-        if let WeightsSource::Described(file) = &source
+        if let Source::Described(file) = &source
             && !common.quiet
         {
             file.notes(&weights).into_iter().for_each(|note| eprintln!("note: {note}"));
@@ -148,23 +146,23 @@ impl Session {
     pub fn image(&mut self, path: &Path, args: &ImageArgs, pass: Pass) -> Result<(Prepared, Tensor), Problem> {
         let preprocess = self.preprocess(args)?;
         let prepared = prepare_file(path, &preprocess)?;
-        let shaped = self.model.network.at(prepared.h, prepared.w).map_err(|e| unfit(path, e))?;
-        check_memory(&mut self.device, &shaped, 1, pass)?;
-        self.model.device = self.device.device;
+        self.check_size(path, &prepared)?;
+        self.make_room([prepared.h, prepared.w], 1, pass)?;
         let tensor = input(self.network(), &[&prepared])?;
         Ok((prepared, tensor))
     }
 
     /// That a pass of so many images of this size fits into memory; see [`check_memory`].
     pub fn make_room(&mut self, size: [usize; 2], images: usize, pass: Pass) -> Result<(), Problem> {
-        check_memory(&mut self.device, &self.model.network.at(size[0], size[1])?, images, pass)?;
+        check_memory(&mut self.device, &self.model.network, size, images, pass)?;
         self.model.device = self.device.device;
         Ok(())
     }
 
     /// That an image is large enough; the shape rule says which layer it is too small for.
     pub fn check_size(&self, path: &Path, image: &Prepared) -> Result<(), Problem> {
-        self.network().at(image.h, image.w).map(drop).map_err(|e| unfit(path, e))
+        let shapes = self.network().shapes(image.h, image.w);
+        shapes.map(drop).map_err(|e| Problem::failure(format!("{}: {e}", path.display())))
     }
 
     pub fn preprocess(&self, args: &ImageArgs) -> Result<Preprocess, Problem> {
@@ -225,16 +223,18 @@ impl Session {
     }
 }
 
-/// Why a network does not take a photo.
-fn unfit(path: &Path, error: NetworkError) -> Problem {
-    Problem::failure(format!("{}: {error}", path.display()))
-}
-
 /// Prepared photos of one size as the network takes them, `[n, channels, h, w]`.
 pub fn input(network: &Network, photos: &[&Prepared]) -> Result<Tensor, Problem> {
+    let (h, w) = photos.first().map_or((0, 0), |photo| (photo.h, photo.w));
     let channels = network.input.channels;
-    let batch = Prepared::batch(photos, channels);
-    batch.ok_or_else(|| Problem::failure(format!("{} takes {channels} channels and a photo has 3", network.name)))
+    let mut data = Vec::with_capacity(photos.len() * channels * h * w);
+    for photo in photos {
+        let planes = photo.planes(channels);
+        data.extend_from_slice(
+            planes.ok_or_else(|| Problem::failure(format!("{} takes {channels} channels and a photo has 3", network.name)))?,
+        );
+    }
+    Ok(Tensor::from_slice([photos.len(), channels, h, w], &data)?)
 }
 
 /// The line at the bottom of a picture that these weights are behind.

@@ -12,7 +12,7 @@ use convscope_models::preprocess::Resize;
 use convscope_models::train::{
     BEST, Epoch, ImageFolder, Images, Method, Photos, Recipe, Resumed, STATE, Trainer, draw, transfer,
 };
-use convscope_models::{WeightsSource, families};
+use convscope_models::{Source, families};
 use convscope_viz::draw::png::SOFTWARE;
 use convscope_viz::draw::{Block, Chart, Figure, Row, Series, Theme};
 use serde_json::json;
@@ -40,7 +40,7 @@ pub fn run(common: &Common, options: &TrainArgs) -> Result<(), Problem> {
     let Recipe { size, start_size, batch, .. } = trainer.recipe;
     let mut choice = device::choose(common)?;
     for side in [start_size, size] {
-        check_memory(&mut choice, &trainer.network().at(side, side)?, batch, Pass::Training)?;
+        check_memory(&mut choice, trainer.network(), [side, side], batch, Pass::Training)?;
     }
     trainer.set_device(choice.device);
     let network = trainer.network();
@@ -93,7 +93,7 @@ fn start(common: &Common, options: &TrainArgs, folder: &ImageFolder) -> Result<T
         },
     };
     let model = match given {
-        Some((trained, Some(source @ (WeightsSource::File(_) | WeightsSource::Described(_))))) => {
+        Some((trained, Some(source @ (Source::File(_) | Source::Described(_))))) => {
             transfer(network, trained, &source, common.seed)?
         }
         _ => draw(network, common.seed)?,

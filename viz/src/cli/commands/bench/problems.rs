@@ -10,7 +10,8 @@ use convscope_models::engine::kernels::pool::{self, PoolSpec, Windows};
 use convscope_models::engine::kernels::reduce::{self, ReduceSpec};
 use convscope_models::engine::kernels::softmax::{self, SoftmaxSpec};
 use convscope_models::engine::kernels::table::Table;
-use convscope_models::network::{Conv2d, Head, LayerKind, LayerShape, Network};
+use convscope_models::model::windows;
+use convscope_models::network::{Conv2d, Head, LayerKind, Network, Shape};
 use std::fmt::Display;
 
 /// Sides of the square products.
@@ -63,7 +64,7 @@ pub fn problems(networks: &[Network], batch: usize, filter: &Filter) -> Result<V
 }
 
 /// A convolution of `n` images of shape `x`.
-fn convolution(l: &Conv2d, x: &LayerShape, n: usize) -> Conv2dSpec {
+fn convolution(l: &Conv2d, x: &Shape, n: usize) -> Conv2dSpec {
     let [h, w] = x.spatial().unwrap_or([1, 1]);
     let simple = Conv2dSpec::simple(n, x.channels(), h, w, l.out_channels, 1);
     let (kernel, stride, padding, dilation) = (l.kernel, l.stride, l.sides([h, w]), l.dilation);
@@ -124,7 +125,7 @@ impl List {
     }
 
     /// What `n` images ask of a layer from shape `x` to shape `out`.
-    fn of_layer(&mut self, kind: &LayerKind, x: &LayerShape, out: &LayerShape, n: usize) {
+    fn of_layer(&mut self, kind: &LayerKind, x: &Shape, out: &Shape, n: usize) {
         let (c, [h, w]) = (x.channels(), x.spatial().unwrap_or([1, 1]));
         let len = n * out.len();
         let bias_gradient = ReduceSpec { a: n, b: out.channels(), c: out.len() / out.channels().max(1), scale: 1.0 };
@@ -167,12 +168,12 @@ impl List {
                 }
             }
             LayerKind::MaxPool2d(l) => {
-                let spec = PoolSpec { planes: n * c, h, w, windows: l.windows([h, w], false) };
+                let spec = PoolSpec { planes: n * c, h, w, windows: windows(l, [h, w], false) };
                 self.add(&pool::MAX_FWD, spec, None);
                 self.add(&pool::MAX_BWD, spec, None);
             }
             LayerKind::AvgPool2d { pool, count_include_pad } => {
-                self.average(n * c, [h, w], pool.windows([h, w], *count_include_pad));
+                self.average(n * c, [h, w], windows(pool, [h, w], *count_include_pad));
             }
             LayerKind::AdaptiveAvgPool2d { output } => self.average(n * c, [h, w], Windows::Adaptive { out: *output }),
             LayerKind::AdaptiveMaxPool2d { output } => {

@@ -18,7 +18,7 @@ use convscope_models::engine::{Rules, Tape, Tensor};
 use convscope_models::fill::fill_image;
 use convscope_models::network::{LayerId, Network};
 use convscope_models::train::{Gradients, gradients};
-use convscope_models::{Model, WeightsSource, families, load};
+use convscope_models::{Model, Source, families, load};
 use serde_json::{Value, json};
 use std::time::Instant;
 
@@ -47,7 +47,7 @@ pub fn run(common: &Common, options: &BenchModelsArgs) -> Result<(), Problem> {
                 Work::InputGradient => Pass::Recorded,
                 Work::Training => Pass::Training,
             };
-            check_memory(&mut choice, &network.at(size[0], size[1])?, *batch, pass)?;
+            check_memory(&mut choice, network, size, *batch, pass)?;
         }
     }
     let device = choice.device;
@@ -58,7 +58,7 @@ pub fn run(common: &Common, options: &BenchModelsArgs) -> Result<(), Problem> {
     let mut rows = Vec::new();
     for network in networks {
         let direct = network.summary(size[0], size[1])?.multiply_adds;
-        let mut model = load(network, &WeightsSource::Random)?;
+        let mut model = load(network, &Source::Random)?;
         model.device = device;
         let fused = model.fused(&[])?;
         for (work, batch) in &cases {
