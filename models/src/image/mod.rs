@@ -11,8 +11,6 @@ mod resize;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use convscope_engine::Tensor;
-use convscope_engine::kernels::{Buffer, DType};
 use image::RgbImage;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -237,17 +235,6 @@ impl Prepared {
     /// The first `channels` planes: all three, or the one that a network for grey images takes. `None` if it wants more.
     pub fn planes(&self, channels: usize) -> Option<&[f32]> {
         self.data.get(..channels.checked_mul(self.h * self.w)?)
-    }
-
-    /// The first `channels` planes of photos of one size, `[n, channels, h, w]`; `None` if they have fewer or unlike sizes.
-    pub fn batch(photos: &[&Self], channels: usize) -> Option<Tensor> {
-        let [h, w] = photos.first().map_or([0, 0], |photo| [photo.h, photo.w]);
-        let length = channels.checked_mul(h * w)?;
-        let mut values = Buffer::new(DType::F32, photos.len().checked_mul(length)?);
-        for (photo, to) in photos.iter().zip(values.as_mut_slice::<f32>().chunks_exact_mut(length.max(1))) {
-            to.copy_from_slice(photo.planes(channels).filter(|_| [photo.h, photo.w] == [h, w])?);
-        }
-        Tensor::new([photos.len(), channels, h, w], values).ok()
     }
 }
 

@@ -72,10 +72,9 @@ impl Network {
     /// As [`Network::shapes`].
     pub fn summary(&self, height: usize, width: usize) -> Result<Summary, NetworkError> {
         let mut rows: Vec<Row> = self
-            .layers
-            .iter()
-            .zip(self.shapes(height, width)?)
-            .map(|(layer, shape)| Row {
+            .at(height, width)?
+            .layers()
+            .map(|(_, layer, shape)| Row {
                 name: layer.name.clone(),
                 kind: layer.kind.type_name(),
                 detail: match layer.shares {
@@ -83,8 +82,8 @@ impl Network {
                     Some(owner) => format!("{}, weights of {}", layer.kind, self[owner].name),
                 },
                 parameters: 0,
-                multiply_adds: layer.kind.multiply_adds(&shape),
-                shape,
+                multiply_adds: layer.kind.multiply_adds(shape),
+                shape: shape.clone(),
             })
             .collect();
         let params = self.params();
