@@ -8,7 +8,7 @@ use convscope_models::engine::{Rules, Tape, Tensor};
 use convscope_models::fill::{fill_image, uniform};
 use convscope_models::network::{Layer, LayerId, LayerKind, Network};
 use convscope_models::preprocess::prepare_file;
-use convscope_models::{Mode, Model, Run, Source, families, load};
+use convscope_models::{Mode, Model, Run, WeightsSource, families, load};
 use convscope_tests::{close, floats, golden, largest, plainly, shared};
 use convscope_viz::ascent::{InputSpace, Preset, Shown, Start, ascend};
 use convscope_viz::draw::deprocess::Standardize;
@@ -17,7 +17,7 @@ use convscope_viz::predict::{input_gradient, predict};
 use safetensors::SafeTensors;
 
 fn filled(name: &str) -> Model {
-    load(families::build(name, None).unwrap(), &Source::Random).unwrap()
+    load(families::build(name, None).unwrap(), &WeightsSource::Random).unwrap()
 }
 
 /// A recorded pass through a network.
@@ -423,7 +423,7 @@ fn cifar_logits_are_pytorchs() {
     let files: Vec<String> = serde_json::from_str(&header.metadata().as_ref().unwrap()["files"]).unwrap();
     for (name, weights) in [("resnet20", "resnet20-12fca82f.th"), ("resnet32", "resnet32-d509ac18.th")] {
         let path = data.join("weights").join(weights);
-        let source = Source::parse(path.to_str().unwrap(), &mut ()).unwrap();
+        let source = WeightsSource::parse(path.to_str().unwrap(), &mut ()).unwrap();
         let model = load(families::build(&format!("{name}-cifar"), None).unwrap(), &source).unwrap();
         let mut logits = Vec::new();
         for photo in &files {

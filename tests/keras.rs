@@ -6,7 +6,7 @@ use convscope_models::keras;
 use convscope_models::network::{Classes, Head, Network};
 use convscope_models::preprocess::ChannelOrder;
 use convscope_models::weights::{Checkpoint, WeightsError};
-use convscope_models::{LoadError, Model, Source, described_network, load};
+use convscope_models::{LoadError, Model, WeightsSource, described_network, load};
 use convscope_tests::{close, floats, golden, open, plainly, root, shared};
 use convscope_viz::predict::input_gradient;
 use safetensors::SafeTensors;
@@ -74,7 +74,7 @@ fn with_architecture(architecture: &str, weights: &str) -> Model {
     let text = std::fs::read_to_string(fixture(architecture)).unwrap();
     let checkpoint = Checkpoint::open(fixture(weights)).unwrap();
     let model = keras::with(&checkpoint, &fixture(architecture), &text).unwrap();
-    load(model.network.clone(), &Source::Described(Box::new(model))).unwrap()
+    load(model.network.clone(), &WeightsSource::Described(Box::new(model))).unwrap()
 }
 
 /// One model in each kind of file of each version.
@@ -194,8 +194,8 @@ fn cats_and_dogs() {
 /// The network ends before the first layer that is not known, with all that does not depend on it.
 #[test]
 fn an_unknown_layer_is_named_and_the_rest_works() {
-    let source = Source::parse(fixture("unfinished.keras").to_str().unwrap(), &mut ()).unwrap();
-    let Source::Described(keras) = &source else { panic!("no Keras model") };
+    let source = WeightsSource::parse(fixture("unfinished.keras").to_str().unwrap(), &mut ()).unwrap();
+    let WeightsSource::Described(keras) = &source else { panic!("no Keras model") };
     let unknown = keras.unknown.clone().unwrap();
     for word in ["strange", "LayerNormalization", "layer 2 of 7"] {
         assert!(unknown.contains(word), "{unknown}");
@@ -266,7 +266,7 @@ fn weights_alone_fill_layers_in_order() {
     net.linear("predictions", x, 5);
     let network = net.finish(Classes::Count(5), Head::Softmax, Preprocess::CIFAR).unwrap();
 
-    let source = Source::parse(fixture("residual_weights.h5").to_str().unwrap(), &mut ()).unwrap();
+    let source = WeightsSource::parse(fixture("residual_weights.h5").to_str().unwrap(), &mut ()).unwrap();
     assert!(described_network(&source).unwrap().is_none());
     let model = load(network, &source).unwrap();
     let image = Tensor::from_slice([1, 3, 12, 10], &fill_image("keras.residual_weights", 1, 3, 12, 10)).unwrap();

@@ -4,7 +4,7 @@ use convscope_models::engine::kernels::DType;
 use convscope_models::engine::{Rules, Tape, Tensor};
 use convscope_models::fill::fill_image;
 use convscope_models::network::{Classes, Head, LayerId, LayerKind, Network, ScopeKind};
-use convscope_models::{LoadError, Model, Source, families, load};
+use convscope_models::{LoadError, Model, WeightsSource, families, load};
 use convscope_tests::{close, floats, golden, largest, open, root};
 use safetensors::SafeTensors;
 use std::path::PathBuf;
@@ -60,7 +60,7 @@ fn exported(name: &str) -> Network {
 fn torchvision(name: &str, exporter: &str) -> (tempfile::TempDir, Model) {
     let folder = tempfile::tempdir().unwrap();
     let network = exported(name);
-    let filled = load(network.clone(), &Source::Random).unwrap();
+    let filled = load(network.clone(), &WeightsSource::Random).unwrap();
     for (param, tensor) in network.params().iter().zip(&filled.params) {
         let bytes: Vec<u8> = tensor.f32().iter().flat_map(|v| v.to_le_bytes()).collect();
         std::fs::write(folder.path().join(&param.name), bytes).unwrap();
@@ -220,9 +220,9 @@ fn said(bytes: &[u8]) -> String {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("model.onnx");
     std::fs::write(&path, bytes).unwrap();
-    match Source::parse(path.to_str().unwrap(), &mut ()) {
+    match WeightsSource::parse(path.to_str().unwrap(), &mut ()) {
         Err(error) => error.to_string(),
-        Ok(Source::Described(file)) => format!("{:?} {:?}", file.unknown, file.network.classes),
+        Ok(WeightsSource::Described(file)) => format!("{:?} {:?}", file.unknown, file.network.classes),
         Ok(other) => panic!("{other} describes no network"),
     }
 }

@@ -3,10 +3,11 @@
 //! the same functions.
 
 use convscope_models::engine::{Tape, Tensor};
+use convscope_models::formats::METADATA;
 use convscope_models::inspect::{guess, inspect};
-use convscope_models::network::{LayerId, METADATA, Network};
+use convscope_models::network::{LayerId, Network};
 use convscope_models::train::Resumed;
-use convscope_models::{Model, Source, described_network, guess_network, keras, load, preprocess};
+use convscope_models::{Model, WeightsSource, described_network, guess_network, keras, load, preprocess};
 use peak_alloc::PeakAlloc;
 use std::collections::BTreeMap;
 use std::fmt::Display;
@@ -143,16 +144,16 @@ fn any_network(file: &[u8]) -> Result<(), String> {
     }
 }
 
-fn run_described(source: &Source) -> Result<(), String> {
+fn run_described(source: &WeightsSource) -> Result<(), String> {
     match described_network(source).map_err(text)? {
         Some(network) => run(&load(network, source).map_err(text)?),
         None => Ok(()),
     }
 }
 
-fn inspected(file: &[u8]) -> Result<Source, String> {
+fn inspected(file: &[u8]) -> Result<WeightsSource, String> {
     let path = saved("weights", file);
-    let source = Source::parse(&path.to_string_lossy(), &mut ()).map_err(text)?;
+    let source = WeightsSource::parse(&path.to_string_lossy(), &mut ()).map_err(text)?;
     let checkpoint = source.checkpoint().ok_or("no checkpoint")?;
     for tensor in checkpoint.tensors() {
         let _ = (tensor.check_finite(), tensor.mapped(), tensor.to_f32_checked());
@@ -169,7 +170,7 @@ fn keras_json(file: &[u8]) -> Result<(), String> {
     if values > SMALL {
         return Ok(());
     }
-    run(&load(network, &Source::Random).map_err(text)?)
+    run(&load(network, &WeightsSource::Random).map_err(text)?)
 }
 
 fn card(file: &[u8]) -> Result<(), String> {

@@ -3,7 +3,7 @@
 pub mod parsers;
 
 use convscope_models::engine::kernels::table::{parse_choices, with_forced};
-use convscope_models::{LoadError, Model, Source, described_network, load};
+use convscope_models::{LoadError, Model, WeightsSource, described_network, load};
 use safetensors::SafeTensors;
 use std::path::{Path, PathBuf};
 
@@ -75,7 +75,7 @@ pub fn close(what: &str, got: &[f32], want: &[f32], bound: f32) {
 /// # Panics
 /// If it describes no network.
 pub fn open(path: &Path) -> Result<Model, LoadError> {
-    let source = Source::parse(&path.to_string_lossy(), &mut ())?;
+    let source = WeightsSource::parse(&path.to_string_lossy(), &mut ())?;
     let network = described_network(&source)?.expect("the file describes its network");
     load(network, &source)
 }

@@ -6,7 +6,7 @@ use convscope_models::engine::optim::Optimizer;
 use convscope_models::families::{SmallConfig, small};
 use convscope_models::network::{Classes, LayerId};
 use convscope_models::train::gradients;
-use convscope_models::{Model, Source, load};
+use convscope_models::{Model, WeightsSource, load};
 
 const SIDE: usize = 12;
 
@@ -41,7 +41,7 @@ fn train(steps: u64) -> (Model, f64) {
         classes: Classes::Count(3),
         ..SmallConfig::default()
     };
-    let mut model = load(small(&config).unwrap(), &Source::Random).unwrap();
+    let mut model = load(small(&config).unwrap(), &WeightsSource::Random).unwrap();
     let mut optimizer = Optimizer::sgd(0.05, 0.9, 1e-4);
     let trained = model.trained();
     let mut last = f64::INFINITY;

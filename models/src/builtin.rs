@@ -2,20 +2,11 @@
 //!
 //! `models/builtin/README.md` says where they come from, how the network was trained and how good it is.
 
-use crate::weights::{Checkpoint, WeightsError};
-
 /// What the network and its weights are called.
 pub const NAME: &str = "builtin";
 
-static WEIGHTS: &[u8] = include_bytes!("../builtin/resnet18-w32.safetensors");
-
-/// The weights, with the description of their network.
-///
-/// # Errors
-/// None, unless the program is damaged.
-pub fn checkpoint() -> Result<Checkpoint, WeightsError> {
-    Checkpoint::included(NAME, WEIGHTS)
-}
+/// The weights, with the description of their network: a safetensors file.
+pub static WEIGHTS: &[u8] = include_bytes!("../builtin/resnet18-w32.safetensors");
 
 /// A photo.
 #[derive(Debug, Clone, Copy)]
@@ -35,14 +26,14 @@ pub static SAMPLES: [Sample; 2] = [
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::preprocess::read_image;
-    use crate::{Source, described_network, load};
+    use crate::image::read_image;
+    use crate::{WeightsSource, described_network, load};
     use std::path::Path;
 
     #[test]
     fn everything_within_can_be_read() {
         assert!(WEIGHTS.len() <= 8_000_000, "{} bytes", WEIGHTS.len());
-        let source = Source::File(checkpoint().unwrap());
+        let source = WeightsSource::builtin().unwrap();
         let network = described_network(&source).unwrap().unwrap();
         assert_eq!((network.name.as_str(), network.classes.len()), ("resnet18-w32", 102));
         let model = load(network, &source).unwrap();

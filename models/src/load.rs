@@ -1,15 +1,17 @@
 //! From a file, a hub address or a rule to a model.
 
 use crate::builtin;
-use crate::described::Described;
-use crate::fill::{Kind, fill_value};
-use crate::keras::in_order;
+use crate::formats::ImportedModel;
+use crate::formats::keras::in_order;
+use crate::formats::{keras, onnx};
 use crate::model::Model;
+use crate::model::init::{Kind, fill_value};
 use crate::network::{Network, NetworkError, Param, ParamKind};
 use crate::weights::{
-    Checkpoint, DownloadProgress, Expected, HubAddress, HubOptions, Mismatch, WeightsError, fetch, match_tensors, training_only,
+    Checkpoint, DownloadProgress, Expected, Format, HubAddress, HubOptions, Mismatch, WeightsError, fetch, match_tensors,
+    training_only,
 };
-use crate::{engine, families, keras, onnx};
+use crate::{engine, families};
 use convscope_engine::Tensor;
 use convscope_engine::kernels::{Buffer, DType};
 use std::collections::HashSet;
@@ -18,16 +20,16 @@ use std::path::PathBuf;
 
 /// Where weights come from.
 #[derive(Debug)]
-pub enum Source {
+pub enum WeightsSource {
     /// A file that was opened.
     File(Checkpoint),
     /// A file that describes its network layer by layer.
-    Described(Box<Described>),
-    /// A closed form ([`crate::fill`]): an untrained network, the same on every machine.
+    Described(Box<ImportedModel>),
+    /// A closed form ([`crate::model::init`]): an untrained network, the same on every machine.
     Random,
 }
 
-impl fmt::Display for Source {
+impl fmt::Display for WeightsSource {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         match self.checkpoint() {
             Some(c) => write!(f, "{}", c.path().display()),
@@ -36,17 +38,17 @@ impl fmt::Display for Source {
     }
 }
 
-impl Source {
+impl WeightsSource {
     /// `random`, `builtin`, `hf:owner/repo[@revision][/file]` (downloaded if it is not in the cache) or a file's path.
     ///
     /// # Errors
     /// The file cannot be had or read.
     pub fn parse(text: &str, progress: &mut dyn DownloadProgress) -> Result<Self, LoadError> {
         if text == "random" {
-            return Ok(Source::Random);
+            return Ok(WeightsSource::Random);
         }
         if text == builtin::NAME {
-            return Ok(Source::File(builtin::checkpoint()?));
+            return Self::builtin();
         }
         let path = if text.starts_with(HubAddress::SCHEME) {
             fetch(&text.parse()?, &HubOptions::from_env(), progress)?
@@ -54,22 +56,30 @@ impl Source {
             PathBuf::from(text)
         };
         let checkpoint = Checkpoint::open(path)?;
-        let described = match onnx::read(&checkpoint)? {
-            None => keras::read(&checkpoint)?,
-            described => described,
+        let described = match checkpoint.format() {
+            Format::Onnx => onnx::read(&checkpoint)?,
+            _ => keras::read(&checkpoint)?,
         };
         Ok(match described {
-            Some(described) => Source::Described(Box::new(described)),
-            None => Source::File(checkpoint),
+            Some(described) => WeightsSource::Described(Box::new(described)),
+            None => WeightsSource::File(checkpoint),
         })
+    }
+
+    /// The weights within the program.
+    ///
+    /// # Errors
+    /// None, unless the program is damaged.
+    pub fn builtin() -> Result<Self, LoadError> {
+        Ok(WeightsSource::File(Checkpoint::included(builtin::NAME, builtin::WEIGHTS)?))
     }
 
     /// The file, unless there is none; of one that describes its network with the network's tensors.
     pub fn checkpoint(&self) -> Option<&Checkpoint> {
         match self {
-            Source::File(checkpoint) => Some(checkpoint),
-            Source::Described(file) => Some(&file.checkpoint),
-            Source::Random => None,
+            WeightsSource::File(checkpoint) => Some(checkpoint),
+            WeightsSource::Described(file) => Some(&file.checkpoint),
+            WeightsSource::Random => None,
         }
     }
 
@@ -125,15 +135,15 @@ pub(crate) fn expected(network: &Network) -> Vec<Expected> {
     network.params().into_iter().map(|p| Expected { name: p.name, shape: p.shape }).collect()
 }
 
-/// The network that the file of `source` describes (see [`Network::metadata`] and [`Described`]).
+/// The network that the file of `source` describes (see [`Network::metadata`] and [`ImportedModel`]).
 ///
 /// # Errors
 /// The description is damaged.
-pub fn described_network(source: &Source) -> Result<Option<Network>, LoadError> {
+pub fn described_network(source: &WeightsSource) -> Result<Option<Network>, LoadError> {
     match source {
-        Source::File(checkpoint) => Ok(Network::from_metadata(checkpoint.metadata())?),
-        Source::Described(file) => Ok(Some(file.network.clone())),
-        Source::Random => Ok(None),
+        WeightsSource::File(checkpoint) => Ok(Network::from_metadata(checkpoint.metadata())?),
+        WeightsSource::Described(file) => Ok(Some(file.network.clone())),
+        WeightsSource::Random => Ok(None),
     }
 }
 
@@ -142,7 +152,7 @@ pub fn described_network(source: &Source) -> Result<Option<Network>, LoadError> 
 ///
 /// # Errors
 /// None has.
-pub fn guess_network(source: &Source, classes: Option<usize>) -> Result<Network, LoadError> {
+pub fn guess_network(source: &WeightsSource, classes: Option<usize>) -> Result<Network, LoadError> {
     let Some(checkpoint) = source.checkpoint() else { return Err(LoadError::NoNetwork) };
     let counts = |t: &&crate::weights::StoredTensor| t.dtype.is_float() && training_only(&t.name).is_none();
     // Why the file does not fit a network; `None` if they differ in the number of tensors already. Matching explains every difference,
@@ -188,14 +198,14 @@ fn resized(name: &str, network: &Network, mismatch: &Mismatch, classes: Option<u
 ///
 /// # Errors
 /// They are not there, or nobody published any.
-pub fn find_weights(network: &Network) -> Result<Source, LoadError> {
+pub fn find_weights(network: &Network) -> Result<WeightsSource, LoadError> {
     let Some(known) = families::pretrained(&network.name)? else {
         let name = &network.name;
         return Err(LoadError::NoWeights(format!("nobody published weights for {name}: give a file with -w, or `-w random`")));
     };
     let path = known.cache.folder().join(&known.file);
     if path.is_file() {
-        return Ok(Source::File(Checkpoint::open(path)?));
+        return Ok(WeightsSource::File(Checkpoint::open(path)?));
     }
     let hub = known.hub.map(|h| format!(", or -w hf:{h} to download them")).unwrap_or_default();
     let (name, file, url, path) = (&network.name, &known.file, &known.url, path.display());
@@ -210,7 +220,7 @@ pub fn find_weights(network: &Network) -> Result<Source, LoadError> {
 ///
 /// # Errors
 /// Tensors are missing, misshapen, unreadable or not finite.
-pub fn load(network: Network, source: &Source) -> Result<Model, LoadError> {
+pub fn load(network: Network, source: &WeightsSource) -> Result<Model, LoadError> {
     let params = match source.checkpoint() {
         None => random(&network)?,
         Some(checkpoint) => {

@@ -2,7 +2,7 @@
 
 use crate::builtin;
 use crate::labels::Labels;
-use crate::load::{LoadError, Source, described_network, guess_network, load};
+use crate::load::{LoadError, WeightsSource, described_network, guess_network, load};
 use crate::model::Model;
 use crate::network::Classes;
 
@@ -27,7 +27,7 @@ impl Model {
     /// # Errors
     /// The file cannot be had or read, or its tensors are those of no known network.
     pub fn open(weights: &str) -> Result<Self, LoadError> {
-        let source = Source::parse(weights, &mut ())?;
+        let source = WeightsSource::parse(weights, &mut ())?;
         let network = match described_network(&source)? {
             Some(network) => network,
             None => guess_network(&source, None)?,

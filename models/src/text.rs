@@ -1,5 +1,6 @@
-//! Text in messages: the name that was meant, foreign text in one line, large numbers.
+//! Text in messages: the name that was meant, foreign text in one line, large numbers, names in natural order.
 
+use std::cmp::Ordering;
 use std::fmt::Display;
 
 /// A name longer than this, in characters, is compared by its beginning: the distance takes quadratic time.
@@ -11,8 +12,8 @@ const MAX_FOREIGN_TEXT: usize = 300;
 /// The least number of slips of the finger that turn `a` into `b`: characters too many, missing, wrong or exchanged with
 /// their neighbour (optimal string alignment).
 pub fn distance(a: &str, b: &str) -> usize {
-    let [a, b] = [a, b].map(|text| text.chars().take(LONGEST).collect::<Vec<char>>());
-    align(&a, &b, Costs { gap: 1, swap: 1 }, |x, y| usize::from(x != y))
+    let [a, b] = [a, b].map(|text| text.char_indices().nth(LONGEST).map_or(text, |(end, _)| &text[..end]));
+    strsim::osa_distance(a, b)
 }
 
 /// The `count` of `candidates` most like `text`, best first, each once. Letters and digits decide; case and punctuation do
@@ -41,32 +42,17 @@ pub fn letters(text: &str) -> String {
     text.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect()
 }
 
-/// What changing one sequence into another costs, beside exchanging one item for another.
-#[derive(Clone, Copy)]
-pub(crate) struct Costs {
-    /// An item that only one side has.
-    pub gap: usize,
-    /// Two neighbours in the other order; never better than two gaps.
-    pub swap: usize,
-}
-
-/// The cost of the cheapest alignment of two sequences; `exchange` is the cost of one item for another.
-pub(crate) fn align<T: PartialEq>(a: &[T], b: &[T], costs: Costs, exchange: impl Fn(&T, &T) -> usize) -> usize {
-    let Costs { gap, swap } = costs;
-    let mut before: Vec<usize> = Vec::new();
-    let mut above: Vec<usize> = (0..=b.len()).map(|j| j * gap).collect();
-    for i in 0..a.len() {
-        let mut row = vec![(i + 1) * gap];
-        for j in 0..b.len() {
-            let mut best = (above[j] + exchange(&a[i], &b[j])).min(above[j + 1] + gap).min(row[j] + gap);
-            if i > 0 && j > 0 && a[i] == b[j - 1] && a[i - 1] == b[j] {
-                best = best.min(before[j - 1] + swap);
-            }
-            row.push(best);
-        }
-        before = std::mem::replace(&mut above, row);
+/// Order of dotted names in which `layer1.2` comes before `layer1.10`.
+pub fn natural_cmp(a: &str, b: &str) -> Ordering {
+    #[derive(PartialEq, Eq, PartialOrd, Ord)]
+    enum Part<'a> {
+        Number(u64),
+        Text(&'a str),
     }
-    above[b.len()]
+    fn parts(name: &str) -> impl Iterator<Item = Part<'_>> {
+        name.split('.').map(|part| part.parse().map_or(Part::Text(part), Part::Number))
+    }
+    parts(a).cmp(parts(b)).then_with(|| a.cmp(b))
 }
 
 /// Foreign text made fit for a message: one line, no terminal escapes, not endless.
@@ -113,6 +99,13 @@ mod tests {
             assert_eq!(distance(a, b), slips, "{a} {b}");
             assert_eq!(distance(b, a), slips, "{b} {a}");
         }
+    }
+
+    #[test]
+    fn natural_order_counts_indices() {
+        let mut names = vec!["layer1.10.w", "layer1.2.w", "layer1", "conv1.w", "layer1.2.b"];
+        names.sort_by(|a, b| natural_cmp(a, b));
+        assert_eq!(names, ["conv1.w", "layer1", "layer1.2.b", "layer1.2.w", "layer1.10.w"]);
     }
 
     #[test]

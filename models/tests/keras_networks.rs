@@ -6,7 +6,7 @@ use convscope_models::families;
 use convscope_models::network::{Network, Preprocess};
 use convscope_models::preprocess::{ChannelOrder, Normalization, Resize};
 use convscope_models::weights::{KERAS_LAYERS, SaveType, TensorToSave, write_safetensors};
-use convscope_models::{Model, Source, guess_network, load};
+use convscope_models::{Model, WeightsSource, guess_network, load};
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -114,10 +114,10 @@ fn weights_fill_the_network_in_order() {
     let folder = tempfile::tempdir().unwrap();
     // VGG differs from the others in nothing but its size; `tests/keras.rs` has its flattened map.
     for (name, fixture) in STRUCTURES.into_iter().filter(|(name, _)| *name != "keras-vgg16") {
-        let filled = load(build(name), &Source::Random).unwrap();
+        let filled = load(build(name), &WeightsSource::Random).unwrap();
         let path = folder.path().join("weights.safetensors");
         keras_file(&path, fixture, &filled);
-        let source = Source::parse(path.to_str().unwrap(), &mut ()).unwrap();
+        let source = WeightsSource::parse(path.to_str().unwrap(), &mut ()).unwrap();
         let guessed = guess_network(&source, None).unwrap();
         assert_eq!(guessed.name, name);
         let loaded = load(guessed, &source).unwrap();
@@ -132,7 +132,7 @@ fn weights_fill_the_network_in_order() {
 fn weights_tell_the_width() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("weights.safetensors");
-    let filled = load(families::build("keras-mobilenet-w8", Some(3)).unwrap(), &Source::Random).unwrap();
+    let filled = load(families::build("keras-mobilenet-w8", Some(3)).unwrap(), &WeightsSource::Random).unwrap();
     let narrow = |line: &str| {
         let Some((start, shape)) = line.rsplit_once(' ').filter(|_| line.starts_with("weight ")) else { return String::new() };
         let narrow = |n: &str| match n.parse().unwrap() {
@@ -143,7 +143,7 @@ fn weights_tell_the_width() {
         format!("{start} {}\n", shape.split('x').map(narrow).collect::<Vec<_>>().join("x"))
     };
     keras_file(&path, &STRUCTURES[5].1.lines().map(narrow).collect::<String>(), &filled);
-    let guessed = guess_network(&Source::parse(path.to_str().unwrap(), &mut ()).unwrap(), None).unwrap();
+    let guessed = guess_network(&WeightsSource::parse(path.to_str().unwrap(), &mut ()).unwrap(), None).unwrap();
     assert_eq!((guessed.name.as_str(), guessed.classes.len()), ("keras-mobilenet-w8", 3));
 }
 

@@ -4,7 +4,7 @@
 
 use convscope_models::families::{self, SmallConfig, resnet, resnet_cifar, small, vgg};
 use convscope_models::network::{
-    Builder, Classes, Conv2d, Head, LayerId, LayerKind, Network, NetworkError, Padding, ParamKind, Pool2d, Preprocess, Shape,
+    Builder, Classes, Conv2d, Head, LayerId, LayerKind, LayerShape, Network, NetworkError, Padding, ParamKind, Pool2d, Preprocess,
 };
 
 fn build(name: &str) -> Network {
@@ -135,7 +135,7 @@ fn every_known_network_is_whole() {
         assert_eq!(net.name, known.name);
         assert_eq!(net.layers[0].kind, LayerKind::Input);
         let shapes = net.shapes(net.input.height, net.input.width).unwrap();
-        assert_eq!(shapes.last(), Some(&Shape::Vector { features: net.classes.len() }), "{}", known.name);
+        assert_eq!(shapes.last(), Some(&LayerShape::Vector { features: net.classes.len() }), "{}", known.name);
         let mut names = std::collections::HashSet::new();
         for (id, layer) in net.ids() {
             assert!(names.insert(&layer.name), "{}: {} twice", known.name, layer.name);
@@ -178,7 +178,7 @@ fn classes_can_be_chosen() {
         let net = families::build(name, Some(7)).unwrap();
         assert_eq!(net.classes, Classes::Count(7));
         let shapes = net.shapes(net.input.height, net.input.width).unwrap();
-        assert_eq!(shapes.last(), Some(&Shape::Vector { features: 7 }), "{name}");
+        assert_eq!(shapes.last(), Some(&LayerShape::Vector { features: 7 }), "{name}");
         let error = families::build(name, Some(0)).unwrap_err().to_string();
         assert_eq!(error, format!("{name}: needs at least one class"));
     }
@@ -415,7 +415,7 @@ fn params_know_their_layer_and_fan_in() {
 #[test]
 fn a_layer_called_twice_has_one_set_of_parameters() {
     use convscope_models::engine::{Rules, Tape, Tensor};
-    use convscope_models::{Mode, Model, Source, fill, load};
+    use convscope_models::{Mode, Model, WeightsSource, fill, load};
     let network = |shares: bool| {
         let mut net = Builder::new("twice", [3, 9, 8]);
         let a = net.conv("a", LayerId::INPUT, Conv2d::new(3, 3).padding(1));
@@ -442,7 +442,7 @@ fn a_layer_called_twice_has_one_set_of_parameters() {
     assert_eq!((one.multiply_adds, one.torchinfo_multiply_adds), (two.multiply_adds, two.torchinfo_multiply_adds));
     assert!(one.to_text().contains("Conv2d 3, 3x3, pad 1, weights of a"), "{}", one.to_text());
 
-    let model = load(tied, &Source::Random).unwrap();
+    let model = load(tied, &WeightsSource::Random).unwrap();
     let named = |name: &str| {
         let own = name.strip_prefix('b').map_or(name.to_string(), |rest| format!("a{rest}"));
         model.params[model.network.params().iter().position(|p| p.name == own).unwrap()].clone()

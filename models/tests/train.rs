@@ -6,7 +6,7 @@ use convscope_models::train::{
     Augment, ImageFolder, Images, LAST, Method, Photos, Recipe, Resumed, STATE, TrainError, Trainer, draw, transfer,
 };
 use convscope_models::weights::Checkpoint;
-use convscope_models::{Source, described_network, families, load};
+use convscope_models::{WeightsSource, described_network, families, load};
 use image::{Rgb, RgbImage};
 use std::path::Path;
 
@@ -134,7 +134,7 @@ fn it_learns_and_its_file_is_enough() {
     let last = trainer.history.last().unwrap();
     assert!(last.val_top1 >= 11.0 / 12.0, "{last:?}");
     trainer.save(dir.path()).unwrap();
-    let source = Source::File(Checkpoint::open(dir.path().join(LAST)).unwrap());
+    let source = WeightsSource::File(Checkpoint::open(dir.path().join(LAST)).unwrap());
     let described = described_network(&source).unwrap().unwrap();
     assert_eq!(described, network(3));
     load(described, &source).unwrap();

@@ -1,4 +1,4 @@
-"""The closed-form fill of weights and images: the twin of models/src/fill.rs, bit for bit.
+"""The closed-form fill of weights and images: the twin of models/src/model/init.rs, bit for bit.
 
 Every number is a function of a name and a flat index: the FNV-1a hash of the name starts a SplitMix64 stream, whose
 upper 24 bits give a uniform in [0, 1). All arithmetic is one IEEE f64 operation at a time, rounded to f32 at the end,

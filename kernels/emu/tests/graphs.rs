@@ -3,7 +3,7 @@
 use convscope_kernels::cuda;
 use convscope_kernels::random::normal;
 use convscope_models::engine::{Rules, Tape, Tensor};
-use convscope_models::{Model, Source, families, load};
+use convscope_models::{Model, WeightsSource, families, load};
 
 /// Logits and the image's gradient of the first logit.
 fn pass(model: &Model, seed: u64, size: usize) -> [Vec<f32>; 2] {
@@ -22,7 +22,7 @@ fn pass(model: &Model, seed: u64, size: usize) -> [Vec<f32>; 2] {
 fn what_repeats_is_started_as_one_and_gives_the_same_bits() {
     let Some(device) = convscope_emu::device() else { return };
     let queue = cuda::queue(device).unwrap();
-    let mut model = load(families::build("resnet20-cifar", None).unwrap(), &Source::Random).unwrap();
+    let mut model = load(families::build("resnet20-cifar", None).unwrap(), &WeightsSource::Random).unwrap();
     model.device = device;
     // Other numbers each time; then others of another size in between; then the first size again.
     let passes = [(1, 8), (2, 8), (3, 8), (4, 8), (5, 12), (6, 8)];

@@ -5,7 +5,7 @@ use convscope_kernels::{DType, Device, cuda};
 use convscope_models::engine::optim::Optimizer;
 use convscope_models::engine::{Rules, Tape, Tensor, Var};
 use convscope_models::network::LayerId;
-use convscope_models::{Mode, Model, Source, families, load};
+use convscope_models::{Mode, Model, WeightsSource, families, load};
 
 /// What a pass gives: the loss, the gradient of the image, those of all trained weights, and the weights after a step.
 fn pass(mut model: Model, size: usize, mode: Mode) -> (Vec<Vec<f32>>, Vec<String>) {
@@ -38,7 +38,7 @@ fn pass(mut model: Model, size: usize, mode: Mode) -> (Vec<Vec<f32>>, Vec<String
 
 fn compare(name: &str, size: usize, mode: Mode) {
     let Some(device) = convscope_emu::device() else { return };
-    let model = load(families::build(name, None).unwrap(), &Source::Random).unwrap();
+    let model = load(families::build(name, None).unwrap(), &WeightsSource::Random).unwrap();
     let (want, _) = pass(model.clone(), size, mode);
     let mut there = model;
     there.device = device;

@@ -15,10 +15,10 @@
 //! | dense, sigmoid | `dense_1` | 1 |
 
 use super::sized;
+use crate::image::{Normalization, Resize};
 use crate::network::{
     Builder, Classes, Conv2d, Head, LayerId, LayerKind, NEXT, Network, NetworkError, Pool2d, Preprocess, ScopeKind,
 };
-use crate::preprocess::{Normalization, Resize};
 
 /// Filters of the first convolution.
 pub(super) const WIDTH: usize = 32;

@@ -2,10 +2,10 @@
 //! paper has 5x5. The two auxiliary classifiers only serve training and are left out.
 
 use super::sized;
+use crate::image::Normalization;
 use crate::network::{
     Builder, Classes, Conv2d, Head, LayerId, NEXT, Network, NetworkError, Padding, Pool2d, Preprocess, ScopeKind,
 };
-use crate::preprocess::Normalization;
 
 /// Channels of the stem.
 pub(super) const WIDTH: usize = 64;

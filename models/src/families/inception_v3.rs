@@ -5,8 +5,8 @@
 
 use super::googlenet::basic;
 use super::sized;
+use crate::image::{Normalization, Resize};
 use crate::network::{Builder, Classes, Conv2d, Head, LayerId, Network, NetworkError, Padding, Pool2d, Preprocess, ScopeKind};
-use crate::preprocess::{Normalization, Resize};
 
 /// Channels of the stem.
 pub(super) const WIDTH: usize = 32;

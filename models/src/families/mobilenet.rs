@@ -5,8 +5,8 @@
 //! as in the authors' code; the paper says ReLU.
 
 use super::sized;
+use crate::image::{Filter, Normalization};
 use crate::network::{Builder, Classes, Conv2d, Head, LayerId, NEXT, Network, NetworkError, Preprocess, ScopeKind};
-use crate::preprocess::{Filter, Normalization};
 use convscope_engine::Unary;
 
 /// Channels of the stem.

@@ -95,14 +95,14 @@ struct Entry {
     about: &'static str,
     /// Classes of the data set it is known for.
     classes: Classes,
-    pretrained: Source,
+    pretrained: Publisher,
     /// Channels of the first convolution.
     width: usize,
     build: Build,
 }
 
 /// Who trained weights, and the checksum that stands in their file's name.
-enum Source {
+enum Publisher {
     /// torchvision's `IMAGENET1K_V1`, the papers' recipe; timm has copies.
     Torchvision(&'static str),
     /// The same where the file has another name than the network and checksum, or timm has no copy with these tensors.
@@ -118,32 +118,32 @@ impl Entry {
     fn pretrained(&self) -> Option<Pretrained> {
         let name = self.name;
         match self.pretrained {
-            Source::Torchvision(checksum) => {
+            Publisher::Torchvision(checksum) => {
                 let file = format!("{name}-{checksum}.pth");
                 let url = format!("https://download.pytorch.org/models/{file}");
                 Some(Pretrained { file, url, hub: Some(format!("timm/{name}.tv_in1k")), cache: Cache::PyTorch })
             }
-            Source::TorchvisionFile(file) => {
+            Publisher::TorchvisionFile(file) => {
                 let url = format!("https://download.pytorch.org/models/{file}");
                 Some(Pretrained { file: file.into(), url, hub: None, cache: Cache::PyTorch })
             }
-            Source::Akamaster(checksum) => {
+            Publisher::Akamaster(checksum) => {
                 let file = format!("{}-{checksum}.th", name.trim_end_matches("-cifar"));
                 let folder = "https://github.com/akamaster/pytorch_resnet_cifar10/raw/master/pretrained_models";
                 Some(Pretrained { url: format!("{folder}/{file}"), file, hub: None, cache: Cache::PyTorch })
             }
-            Source::Keras(path) => {
+            Publisher::Keras(path) => {
                 let file = path.rsplit('/').next().unwrap_or(path).to_owned();
                 let url = format!("https://storage.googleapis.com/tensorflow/keras-applications/{path}");
                 Some(Pretrained { file, url, hub: None, cache: Cache::Keras })
             }
-            Source::Nobody => None,
+            Publisher::Nobody => None,
         }
     }
 }
 
 const fn keras(name: &'static str, path: &'static str, width: usize, build: Build, about: &'static str) -> Entry {
-    Entry { name, about, classes: Classes::ImageNet1k, pretrained: Source::Keras(path), width, build }
+    Entry { name, about, classes: Classes::ImageNet1k, pretrained: Publisher::Keras(path), width, build }
 }
 
 /// More channels than anybody gives a first convolution.
@@ -152,15 +152,22 @@ const WIDEST: usize = 4096;
 type Build = fn(usize, Classes) -> Result<Network, NetworkError>;
 
 const fn imagenet(name: &'static str, checksum: &'static str, build: Build, about: &'static str) -> Entry {
-    Entry { name, about, classes: Classes::ImageNet1k, pretrained: Source::Torchvision(checksum), width: resnet::WIDTH, build }
+    Entry { name, about, classes: Classes::ImageNet1k, pretrained: Publisher::Torchvision(checksum), width: resnet::WIDTH, build }
 }
 
 const fn torchvision(name: &'static str, file: &'static str, width: usize, build: Build, about: &'static str) -> Entry {
-    Entry { name, about, classes: Classes::ImageNet1k, pretrained: Source::TorchvisionFile(file), width, build }
+    Entry { name, about, classes: Classes::ImageNet1k, pretrained: Publisher::TorchvisionFile(file), width, build }
 }
 
 const fn cifar(name: &'static str, checksum: &'static str, build: Build, about: &'static str) -> Entry {
-    Entry { name, about, classes: Classes::Cifar10, pretrained: Source::Akamaster(checksum), width: resnet_cifar::WIDTH, build }
+    Entry {
+        name,
+        about,
+        classes: Classes::Cifar10,
+        pretrained: Publisher::Akamaster(checksum),
+        width: resnet_cifar::WIDTH,
+        build,
+    }
 }
 
 #[rustfmt::skip]
@@ -213,7 +220,7 @@ static ENTRIES: [Entry; 47] = [
         name: "mobilenetv1_100",
         about: "MobileNet v1 at full width, 13 depthwise separable convolutions (Howard et al. 2017)",
         classes: Classes::ImageNet1k,
-        pretrained: Source::Nobody,
+        pretrained: Publisher::Nobody,
         width: mobilenet::WIDTH,
         build: mobilenet_v1,
     },
@@ -221,7 +228,7 @@ static ENTRIES: [Entry; 47] = [
         name: "chollet-convnet",
         about: "4 convolutions and 2 dense layers for cats and dogs, one sigmoid, 150x150 images (Chollet 2017)",
         classes: Classes::CatsDogs,
-        pretrained: Source::Nobody,
+        pretrained: Publisher::Nobody,
         width: chollet::WIDTH,
         build: chollet_convnet,
     },
@@ -229,7 +236,7 @@ static ENTRIES: [Entry; 47] = [
         name: "small",
         about: "plain CNN for own data: 4 convolutions with batch-norm, 2 dense layers, 64x64 images",
         classes: Classes::Count(10),
-        pretrained: Source::Nobody,
+        pretrained: Publisher::Nobody,
         width: 32,
         build: |width, classes| {
             let channels = [1, 2, 4, 4].map(|times| times * width).to_vec();

@@ -25,19 +25,12 @@ const EXPANSION: usize = 4;
 /// For another depth, no width or no classes.
 pub fn resnet(depth: usize, width: usize, classes: Classes) -> Result<Network, NetworkError> {
     let name = sized(format!("resnet{depth}"), width, WIDTH);
-    // Blocks in each stage.
-    let (block, blocks): (&Block, _) = match depth {
-        18 => (&basic, [2, 2, 2, 2]),
-        34 => (&basic, [3, 4, 6, 3]),
-        50 => (&dense, [3, 4, 6, 3]),
-        101 => (&dense, [3, 4, 23, 3]),
-        152 => (&dense, [3, 8, 36, 3]),
-        _ => {
-            let reason = format!("ResNet has 18, 34, 50, 101 or 152 layers, not {depth}");
-            return Err(NetworkError::Config { network: name, reason });
-        }
+    let Some(blocks) = blocks(depth) else {
+        let reason = format!("ResNet has 18, 34, 50, 101 or 152 layers, not {depth}");
+        return Err(NetworkError::Config { network: name, reason });
     };
-    stages(name, width, classes, block, blocks)
+    let block: &Block = if depth < 50 { &basic } else { &dense };
+    network(name, width, classes, block, blocks)
 }
 
 /// ResNeXt of 50 or 101 layers whose 3x3 convolutions have 32 groups of `channels` in the first stage, twice as many in each
@@ -47,56 +40,73 @@ pub fn resnet(depth: usize, width: usize, classes: Classes) -> Result<Network, N
 /// For another depth, no width, no channels or no classes.
 pub fn resnext(depth: usize, channels: usize, width: usize, classes: Classes) -> Result<Network, NetworkError> {
     let name = sized(format!("resnext{depth}_{GROUPS}x{channels}d"), width, WIDTH);
-    let blocks = match depth {
-        50 => [3, 4, 6, 3],
-        101 => [3, 4, 23, 3],
-        _ => {
-            let reason = format!("ResNeXt has 50 or 101 layers, not {depth}");
-            return Err(NetworkError::Config { network: name, reason });
-        }
+    let Some(blocks) = blocks(depth).filter(|_| [50, 101].contains(&depth)) else {
+        let reason = format!("ResNeXt has 50 or 101 layers, not {depth}");
+        return Err(NetworkError::Config { network: name, reason });
     };
     let groups = (GROUPS * width / WIDTH).max(1);
     let grouped = move |net: &mut Builder, entry: LayerId, wide: usize, stride: usize| {
         let middle = Conv2d { groups, ..conv3x3(groups * channels * wide / width) };
         bottleneck(net, entry, wide, middle.stride(stride))
     };
-    stages(name, width, classes, &grouped, blocks)
+    network(name, width, classes, &grouped, blocks)
+}
+
+/// Blocks in each stage of a ResNet of this depth: basic ones below 50 layers, bottlenecks from there on.
+pub(super) fn blocks(depth: usize) -> Option<[usize; 4]> {
+    Some(match depth {
+        18 => [2, 2, 2, 2],
+        34 | 50 => [3, 4, 6, 3],
+        101 => [3, 4, 23, 3],
+        152 => [3, 8, 36, 3],
+        _ => return None,
+    })
 }
 
 /// A network of four stages of so many blocks.
-fn stages(name: String, width: usize, classes: Classes, block: &Block, blocks: [usize; 4]) -> Result<Network, NetworkError> {
+fn network(name: String, width: usize, classes: Classes, block: &Block, blocks: [usize; 4]) -> Result<Network, NetworkError> {
     let mut net = Builder::new(&name, [3, 224, 224]);
     let x = net.conv("conv1", LayerId::INPUT, Conv2d::new(width, 7).stride(2).padding(3).without_bias());
     let x = net.batch_norm("bn1", x);
     let x = net.relu("relu", x);
-    let mut x = net.max_pool("maxpool", x, Pool2d::new(3, 2, 1));
-    for (stage, blocks) in blocks.into_iter().enumerate() {
-        let width = width << stage;
-        x = net.scope(ScopeKind::Stage, &format!("layer{}", stage + 1), x, |net, mut x| {
-            for index in 0..blocks {
-                let stride = if stage > 0 && index == 0 { 2 } else { 1 };
-                x = net.scope(ScopeKind::Block, NEXT, x, |net, x| block(net, x, width, stride));
-            }
-            x
-        });
-    }
+    let x = net.max_pool("maxpool", x, Pool2d::new(3, 2, 1));
+    let x = stages(&mut net, x, width, block, &blocks);
     let x = net.global_avg_pool("avgpool", x);
     let x = net.flatten("flatten", x);
     net.linear("fc", x, classes.len());
     net.finish(classes, Head::Softmax, Preprocess::IMAGENET)
 }
 
-/// Adds a block of `width` whose 3x3 convolution has `stride`.
-type Block = dyn Fn(&mut Builder, LayerId, usize, usize) -> LayerId;
+/// Stages of so many blocks, each twice as wide as the one before and, but for the first, at half its resolution.
+pub(super) fn stages(net: &mut Builder, mut x: LayerId, width: usize, block: &Block, blocks: &[usize]) -> LayerId {
+    for (stage, &blocks) in blocks.iter().enumerate() {
+        x = net.scope(ScopeKind::Stage, &format!("layer{}", stage + 1), x, |net, mut x| {
+            for index in 0..blocks {
+                let stride = if stage > 0 && index == 0 { 2 } else { 1 };
+                x = net.scope(ScopeKind::Block, NEXT, x, |net, x| block(net, x, width << stage, stride));
+            }
+            x
+        });
+    }
+    x
+}
 
-/// Two 3x3 convolutions.
+/// Adds a block of `width` whose 3x3 convolution has `stride`.
+pub(super) type Block = dyn Fn(&mut Builder, LayerId, usize, usize) -> LayerId;
+
+/// A basic block with a projection as shortcut.
 fn basic(net: &mut Builder, entry: LayerId, width: usize, stride: usize) -> LayerId {
+    let x = two_convs(net, entry, width, stride);
+    close(net, entry, x, stride)
+}
+
+/// The residual of a basic block: two 3x3 convolutions.
+pub(super) fn two_convs(net: &mut Builder, entry: LayerId, width: usize, stride: usize) -> LayerId {
     let x = net.conv("conv1", entry, conv3x3(width).stride(stride));
     let x = net.batch_norm("bn1", x);
     let x = net.relu("relu", x);
     let x = net.conv("conv2", x, conv3x3(width));
-    let x = net.batch_norm("bn2", x);
-    close(net, entry, x, stride)
+    net.batch_norm("bn2", x)
 }
 
 /// A bottleneck whose middle is as wide as the block, in one group.
@@ -138,6 +148,6 @@ fn conv1x1(width: usize) -> Conv2d {
     Conv2d::new(width, 1).without_bias()
 }
 
-fn conv3x3(width: usize) -> Conv2d {
+pub(super) fn conv3x3(width: usize) -> Conv2d {
     Conv2d::new(width, 3).padding(1).without_bias()
 }

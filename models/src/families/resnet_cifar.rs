@@ -5,8 +5,9 @@
 //! (6n + 2 layers), a mean over the map, one dense layer. All shortcuts are free of parameters
 //! ("option A").
 
+use super::resnet::{conv3x3, stages, two_convs};
 use super::sized;
-use crate::network::{Builder, Classes, Conv2d, Head, LayerId, LayerKind, NEXT, Network, NetworkError, Preprocess, ScopeKind};
+use crate::network::{Builder, Classes, Head, LayerId, LayerKind, Network, NetworkError, Preprocess, ScopeKind};
 
 /// Channels of the stem and the first stage.
 pub(super) const WIDTH: usize = 16;
@@ -28,30 +29,17 @@ pub fn resnet_cifar(depth: usize, width: usize, classes: Classes) -> Result<Netw
     let mut net = Builder::new(&name, [3, 32, 32]);
     let x = net.conv("conv1", LayerId::INPUT, conv3x3(width));
     let x = net.batch_norm("bn1", x);
-    let mut x = net.relu("relu", x);
-    for stage in 0..3 {
-        let width = width << stage;
-        x = net.scope(ScopeKind::Stage, &format!("layer{}", stage + 1), x, |net, mut x| {
-            for index in 0..blocks {
-                let stride = if stage > 0 && index == 0 { 2 } else { 1 };
-                x = net.scope(ScopeKind::Block, NEXT, x, |net, x| basic(net, x, width, stride));
-            }
-            x
-        });
-    }
+    let x = net.relu("relu", x);
+    let x = stages(&mut net, x, width, &basic, &[blocks; 3]);
     let x = net.global_avg_pool("avgpool", x);
     let x = net.flatten("flatten", x);
     net.linear("linear", x, classes.len());
     net.finish(classes, Head::Softmax, Preprocess::CIFAR)
 }
 
-/// Two 3x3 convolutions, and the shortcut.
+/// A basic block with a shortcut free of parameters.
 fn basic(net: &mut Builder, entry: LayerId, width: usize, stride: usize) -> LayerId {
-    let x = net.conv("conv1", entry, conv3x3(width).stride(stride));
-    let x = net.batch_norm("bn1", x);
-    let x = net.relu("relu", x);
-    let x = net.conv("conv2", x, conv3x3(width));
-    let x = net.batch_norm("bn2", x);
+    let x = two_convs(net, entry, width, stride);
     let shortcut = match net.channels(entry) == width {
         true => entry,
         false => net.scope(ScopeKind::Shortcut, "shortcut", entry, |net, entry| {
@@ -60,8 +48,4 @@ fn basic(net: &mut Builder, entry: LayerId, width: usize, stride: usize) -> Laye
     };
     let x = net.add("add", &[x, shortcut]);
     net.relu("relu", x)
-}
-
-fn conv3x3(width: usize) -> Conv2d {
-    Conv2d::new(width, 3).padding(1).without_bias()
 }

@@ -1,7 +1,7 @@
 //! A small plain CNN of any size: convolutions with poolings between them, then dense layers.
 
+use crate::image::{Normalization, Resize};
 use crate::network::{Builder, Classes, Conv2d, Head, LayerId, NEXT, Network, NetworkError, Pool2d, Preprocess, ScopeKind};
-use crate::preprocess::{Normalization, Resize};
 
 /// Hyperspectral cameras have some hundreds.
 const MOST_CHANNELS: usize = 4096;

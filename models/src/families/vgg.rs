@@ -10,7 +10,7 @@ use crate::network::{Builder, Classes, Conv2d, Head, LayerId, NEXT, Network, Net
 pub(super) const WIDTH: usize = 64;
 
 /// Channels of the five blocks, in those of the first.
-const WIDTHS: [usize; 5] = [1, 2, 4, 8, 8];
+pub(super) const WIDTHS: [usize; 5] = [1, 2, 4, 8, 8];
 
 /// VGG of 11, 13, 16 or 19 weight layers, with or without batch-norm; `width` channels in the first block, 64 in
 /// the paper.
@@ -19,16 +19,9 @@ const WIDTHS: [usize; 5] = [1, 2, 4, 8, 8];
 /// For another depth, no width or no classes.
 pub fn vgg(depth: usize, batch_norm: bool, width: usize, classes: Classes) -> Result<Network, NetworkError> {
     let name = sized(format!("vgg{depth}{}", if batch_norm { "_bn" } else { "" }), width, WIDTH);
-    // Convolutions in each block: configurations A, B, D and E of the paper.
-    let convs = match depth {
-        11 => [1, 1, 2, 2, 2],
-        13 => [2, 2, 2, 2, 2],
-        16 => [2, 2, 3, 3, 3],
-        19 => [2, 2, 4, 4, 4],
-        _ => {
-            let reason = format!("VGG has 11, 13, 16 or 19 layers, not {depth}");
-            return Err(NetworkError::Config { network: name, reason });
-        }
+    let Some(convs) = convs(depth) else {
+        let reason = format!("VGG has 11, 13, 16 or 19 layers, not {depth}");
+        return Err(NetworkError::Config { network: name, reason });
     };
     let mut net = Builder::new(&name, [3, 224, 224]);
     let x = net.scope(ScopeKind::Sequence, "features", LayerId::INPUT, |net, mut x| {
@@ -56,4 +49,15 @@ pub fn vgg(depth: usize, batch_norm: bool, width: usize, classes: Classes) -> Re
         net.linear(NEXT, x, classes.len())
     });
     net.finish(classes, Head::Softmax, Preprocess::IMAGENET)
+}
+
+/// Convolutions in each block: configurations A, B, D and E of the paper.
+pub(super) fn convs(depth: usize) -> Option<[usize; 5]> {
+    Some(match depth {
+        11 => [1, 1, 2, 2, 2],
+        13 => [2, 2, 2, 2, 2],
+        16 => [2, 2, 3, 3, 3],
+        19 => [2, 2, 4, 4, 4],
+        _ => return None,
+    })
 }

@@ -1,6 +1,6 @@
 //! Which network a checkpoint may be of, and why one thinks so.
 
-use crate::load::{LoadError, Source, described_network, expected, guess_network};
+use crate::load::{LoadError, WeightsSource, described_network, expected, guess_network};
 use crate::network::Network;
 use crate::weights::{Checkpoint, StoredTensor};
 use crate::{families, text::one_line};
@@ -23,7 +23,7 @@ pub struct Guess {
 ///
 /// # Errors
 /// As [`described_network`]; random weights have no network. That a file fits no network is a result, no error.
-pub fn guess(source: &Source) -> Result<Guess, LoadError> {
+pub fn guess(source: &WeightsSource) -> Result<Guess, LoadError> {
     if let Some(network) = described_network(source)? {
         return Ok(known(&network, "the file says so itself".into()));
     }

@@ -4,8 +4,8 @@ use convscope_engine::Unary;
 use std::collections::HashMap;
 
 use super::{
-    Classes, Conv2d, Head, InputSpec, Layer, LayerId, LayerKind, Network, NetworkError, Pool2d, Preprocess, Scope, ScopeKind,
-    Shape, product,
+    Classes, Conv2d, Head, InputSpec, Layer, LayerId, LayerKind, LayerShape, Network, NetworkError, Pool2d, Preprocess, Scope,
+    ScopeKind, product,
 };
 
 /// Name of a layer or scope that is called by its place in the scope around it, as in
@@ -39,7 +39,7 @@ pub const NEXT: &str = "#";
 pub struct Builder {
     network: Network,
     /// Shape of each layer at the default input size.
-    shapes: Vec<Shape>,
+    shapes: Vec<LayerShape>,
     /// The scopes that are open, outermost first: their places in `network.scopes`, and how many
     /// layers and scopes each has by now for [`NEXT`].
     open: Vec<(usize, usize)>,
@@ -77,7 +77,7 @@ impl Builder {
         let names = HashMap::from([(network.layers[0].name.clone(), 0)]);
         Self {
             network,
-            shapes: vec![Shape::Map { channels, height, width }],
+            shapes: vec![LayerShape::Map { channels, height, width }],
             open: Vec::new(),
             eps: 1e-5,
             momentum: 0.1,

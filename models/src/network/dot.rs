@@ -1,6 +1,6 @@
 //! The network as a drawing for Graphviz.
 
-use super::{Network, NetworkError};
+use super::{LayerId, Network, NetworkError};
 
 impl Network {
     /// The graph in DOT, scopes as nested boxes, each layer with its type and output shape for
@@ -9,7 +9,7 @@ impl Network {
     /// # Errors
     /// As [`Network::shapes`].
     pub fn to_dot(&self, height: usize, width: usize) -> Result<String, NetworkError> {
-        let shapes = self.shapes(height, width)?;
+        let shaped = self.at(height, width)?;
         let mut lines = vec![
             format!("digraph {} {{", quote(&self.name)),
             "  node [shape=box, style=rounded, fontname=Helvetica, fontsize=10];".into(),
@@ -17,7 +17,7 @@ impl Network {
         ];
         let mut scopes = self.scopes.iter().enumerate().peekable();
         let mut open: Vec<usize> = Vec::new(); // ends of the boxes that are open, outermost first
-        for (index, (layer, shape)) in self.layers.iter().zip(&shapes).enumerate() {
+        for (LayerId(index), layer, shape) in shaped.layers() {
             while open.pop_if(|end| *end <= index).is_some() {
                 lines.push(format!("{}}}", indent(open.len())));
             }

@@ -1,6 +1,8 @@
 //! Shape inference: what each layer makes of an image of any size, and why it cannot.
 
-use super::{Conv2d, InputSpec, Layer, LayerKind, Network, NetworkError, Pool2d, Shape, product};
+use super::{Conv2d, InputSpec, Layer, LayerId, LayerKind, LayerShape, Network, NetworkError, Pool2d, product};
+use convscope_engine::kernels::pool::{PoolSpec, Windows};
+use std::ops::Index;
 
 /// More values than this in one tensor are a slip of the keyboard. The bound also keeps every sum
 /// over a network's layers within a 64-bit integer.
@@ -16,16 +18,51 @@ const MOST_PADDING: usize = 1 << 22;
 /// The largest step of a window or between its taps. Kernels lay out rows for several windows at a time.
 const MOST_STEP: usize = 1 << 10;
 
+/// A network at one size of its images: the shape of each layer's output, inferred once ([`Network::at`]).
+#[derive(Debug, Clone)]
+pub struct ShapedNetwork<'n> {
+    /// The network.
+    pub network: &'n Network,
+    /// `[height, width]` of the images.
+    pub size: [usize; 2],
+    /// Shape of each layer's output for one image, in the order of [`Network::layers`].
+    pub shapes: Vec<LayerShape>,
+}
+
+impl<'n> ShapedNetwork<'n> {
+    /// Every layer with its place and the shape of its output.
+    pub fn layers(&self) -> impl Iterator<Item = (LayerId, &'n Layer, &LayerShape)> {
+        self.network.ids().zip(&self.shapes).map(|((id, layer), shape)| (id, layer, shape))
+    }
+}
+
+impl Index<LayerId> for ShapedNetwork<'_> {
+    type Output = LayerShape;
+
+    /// # Panics
+    /// If `id` is of another, longer network.
+    fn index(&self, id: LayerId) -> &LayerShape {
+        &self.shapes[id.0]
+    }
+}
+
 impl Network {
-    /// Shape of every layer's output, in the order of [`Network::layers`], for an image of
-    /// `height` x `width`.
+    /// This network for images of `height` x `width`.
     ///
     /// # Errors
     /// [`NetworkError::InputTooSmall`] with the smallest size that works, or
     /// [`NetworkError::Layer`] for a layer that does not fit its inputs.
-    pub fn shapes(&self, height: usize, width: usize) -> Result<Vec<Shape>, NetworkError> {
-        let input = Shape::Map { channels: self.input.channels, height, width };
-        let mut shapes: Vec<Shape> = Vec::with_capacity(self.layers.len());
+    pub fn at(&self, height: usize, width: usize) -> Result<ShapedNetwork<'_>, NetworkError> {
+        Ok(ShapedNetwork { network: self, size: [height, width], shapes: self.shapes(height, width)? })
+    }
+
+    /// The shapes of [`Network::at`] alone.
+    ///
+    /// # Errors
+    /// As [`Network::at`].
+    pub fn shapes(&self, height: usize, width: usize) -> Result<Vec<LayerShape>, NetworkError> {
+        let input = LayerShape::Map { channels: self.input.channels, height, width };
+        let mut shapes: Vec<LayerShape> = Vec::with_capacity(self.layers.len());
         for (index, layer) in self.layers.iter().enumerate() {
             let shape = match index {
                 0 => input.clone(),
@@ -63,14 +100,14 @@ impl Network {
     }
 
     /// Shape of `layer`'s output when the layers before it have `shapes`.
-    pub(super) fn layer_shape(&self, layer: &Layer, shapes: &[Shape]) -> Result<Shape, NetworkError> {
+    pub(super) fn layer_shape(&self, layer: &Layer, shapes: &[LayerShape]) -> Result<LayerShape, NetworkError> {
         let fail = |reason: String| NetworkError::Layer {
             network: self.name.clone(),
             layer: layer.name.clone(),
             kind: layer.kind.type_name(),
             reason,
         };
-        let inputs: Vec<&Shape> = layer
+        let inputs: Vec<&LayerShape> = layer
             .inputs
             .iter()
             .map(|input| shapes.get(input.0).ok_or_else(|| fail(format!("reads layer {}, which comes later", input.0))))
@@ -85,9 +122,15 @@ impl Network {
 
     /// That all layers together, of which this is one, hold no more values than any memory has at the size that the network is designed
     /// for; `held` is what those before it hold. Returns what is held with it.
-    pub(super) fn held_with(&self, layer: &Layer, shapes: &[Shape], shape: &Shape, held: usize) -> Result<usize, NetworkError> {
+    pub(super) fn held_with(
+        &self,
+        layer: &Layer,
+        shapes: &[LayerShape],
+        shape: &LayerShape,
+        held: usize,
+    ) -> Result<usize, NetworkError> {
         let padding = match (&layer.kind, layer.inputs.first().and_then(|input| shapes.get(input.0))) {
-            (LayerKind::Conv2d(conv), Some(&Shape::Map { channels, height, width })) => {
+            (LayerKind::Conv2d(conv), Some(&LayerShape::Map { channels, height, width })) => {
                 let [top, bottom, left, right] = conv.sides([height, width]);
                 let around = |extent: usize, before: usize, after: usize| extent.saturating_add(before).saturating_add(after);
                 product(&[channels, around(height, top, bottom), around(width, left, right)])
@@ -114,14 +157,14 @@ impl Network {
     }
 
     /// [`Network::held_with`] for all layers at the size that the network is designed for.
-    pub(super) fn check_memory(&self) -> Result<(), NetworkError> {
+    pub(crate) fn check_memory(&self) -> Result<(), NetworkError> {
         let shapes = self.shapes(self.input.height, self.input.width)?;
         let mut layers = self.layers.iter().zip(&shapes);
         layers.try_fold(0, |held, (layer, shape)| self.held_with(layer, &shapes, shape, held)).map(drop)
     }
 
     /// The smallest `[height, width]` for which every layer has an output, at most `default`.
-    pub(super) fn smallest_input(&self, [height, width]: [usize; 2]) -> [usize; 2] {
+    pub(crate) fn smallest_input(&self, [height, width]: [usize; 2]) -> [usize; 2] {
         // Extents only grow with the input's, each axis for itself: a binary search is exact.
         let smallest = |largest: usize, fits: &dyn Fn(usize) -> bool| {
             let (mut low, mut high) = (1, largest);
@@ -138,7 +181,7 @@ impl Network {
 impl LayerKind {
     /// Shape of the output for one image. A map with an extent of 0 means that the input was too
     /// small; anything else that does not fit is an error in words.
-    pub(super) fn output_shape(&self, inputs: &[&Shape]) -> Result<Shape, String> {
+    pub(super) fn output_shape(&self, inputs: &[&LayerShape]) -> Result<LayerShape, String> {
         let input = match (self, inputs) {
             (Self::Add | Self::Multiply | Self::Concat, [first, _, ..]) => first,
             (Self::Add | Self::Multiply | Self::Concat, _) => {
@@ -148,8 +191,8 @@ impl LayerKind {
             _ => return Err(format!("takes one input, has {}", inputs.len())),
         };
         let map = || match **input {
-            Shape::Map { channels, height, width } => Ok([channels, height, width]),
-            Shape::Vector { .. } => Err(format!("wants a map but gets a vector of {input}")),
+            LayerShape::Map { channels, height, width } => Ok([channels, height, width]),
+            LayerShape::Vector { .. } => Err(format!("wants a map but gets a vector of {input}")),
         };
         match self {
             Self::Input => Err("stands where only layer 0 may".into()),
@@ -162,44 +205,44 @@ impl LayerKind {
             }
             Self::AdaptiveAvgPool2d { output: [height, width] } | Self::AdaptiveMaxPool2d { output: [height, width] } => {
                 positive("output", &[*height, *width])?;
-                Ok(Shape::Map { channels: map()?[0], height: *height, width: *width })
+                Ok(LayerShape::Map { channels: map()?[0], height: *height, width: *width })
             }
             Self::ZeroPad2d([top, bottom, left, right]) => {
                 let [channels, height, width] = map()?;
                 let around = |extent: usize, before: &usize, after: &usize| extent.saturating_add(*before).saturating_add(*after);
-                Ok(Shape::Map { channels, height: around(height, top, bottom), width: around(width, left, right) })
+                Ok(LayerShape::Map { channels, height: around(height, top, bottom), width: around(width, left, right) })
             }
             Self::Crop2d([top, bottom, left, right]) => {
                 let [channels, height, width] = map()?;
                 let within = |extent: usize, before: &usize, after: &usize| extent.saturating_sub(*before).saturating_sub(*after);
-                Ok(Shape::Map { channels, height: within(height, top, bottom), width: within(width, left, right) })
+                Ok(LayerShape::Map { channels, height: within(height, top, bottom), width: within(width, left, right) })
             }
             Self::UpsampleNearest2d(factors) | Self::UpsampleBilinear2d(factors) => {
                 positive("factor", factors)?;
                 let [channels, height, width] = map()?;
-                Ok(Shape::Map { channels, height: product(&[height, factors[0]]), width: product(&[width, factors[1]]) })
+                Ok(LayerShape::Map { channels, height: product(&[height, factors[0]]), width: product(&[width, factors[1]]) })
             }
             Self::Unflatten { shape: [channels, height, width] } => {
                 positive("shape", &[*channels, *height, *width])?;
-                let shape = Shape::Map { channels: *channels, height: *height, width: *width };
+                let shape = LayerShape::Map { channels: *channels, height: *height, width: *width };
                 match input.len() == shape.len() {
                     true => Ok(shape),
                     false => Err(format!("makes {shape} of {input}, which has another number of values")),
                 }
             }
-            Self::Flatten => Ok(Shape::Vector { features: input.len() }),
+            Self::Flatten => Ok(LayerShape::Vector { features: input.len() }),
             Self::Linear { in_features, out_features, .. } => {
                 positive("out_features", &[*out_features])?;
                 match input {
-                    Shape::Map { .. } => Err(format!("wants a vector but gets a map of {input}: flatten it first")),
-                    Shape::Vector { features } if features != in_features => {
+                    LayerShape::Map { .. } => Err(format!("wants a vector but gets a map of {input}: flatten it first")),
+                    LayerShape::Vector { features } if features != in_features => {
                         Err(format!("wants {in_features} features but gets {features}"))
                     }
-                    Shape::Vector { .. } => Ok(Shape::Vector { features: *out_features }),
+                    LayerShape::Vector { .. } => Ok(LayerShape::Vector { features: *out_features }),
                 }
             }
             Self::TwoSided => match input {
-                Shape::Vector { features: 1 } => Ok(Shape::Vector { features: 2 }),
+                LayerShape::Vector { features: 1 } => Ok(LayerShape::Vector { features: 2 }),
                 _ => Err(format!("wants one feature but gets {input}")),
             },
             Self::PadShortcut { stride, out_channels } => {
@@ -209,7 +252,7 @@ impl LayerKind {
                     return Err(format!("cannot pad {channels} channels to {out_channels} with as many on either side"));
                 }
                 let [height, width] = [height.div_ceil(*stride), width.div_ceil(*stride)];
-                Ok(Shape::Map { channels: *out_channels, height, width })
+                Ok(LayerShape::Map { channels: *out_channels, height, width })
             }
             Self::Add | Self::Multiply | Self::Concat => join(self, inputs),
         }
@@ -217,7 +260,7 @@ impl LayerKind {
 }
 
 impl Conv2d {
-    fn output_shape(&self, [channels, height, width]: [usize; 3]) -> Result<Shape, String> {
+    fn output_shape(&self, [channels, height, width]: [usize; 3]) -> Result<LayerShape, String> {
         positive("out_channels", &[self.out_channels])?;
         positive("kernel", &self.kernel)?;
         step("stride", &self.stride)?;
@@ -231,29 +274,35 @@ impl Conv2d {
         expect_channels(self.in_channels, channels)?;
         let span = |axis: usize| product(&[self.dilation[axis], self.kernel[axis] - 1]).saturating_add(1);
         let [top, bottom, left, right] = self.sides([height, width]);
-        Ok(Shape::Map {
+        Ok(LayerShape::Map {
             channels: self.out_channels,
-            height: windows(height, [top, bottom], span(0), self.stride[0], false),
-            width: windows(width, [left, right], span(1), self.stride[1], false),
+            height: windows(height, [top, bottom], span(0), self.stride[0]),
+            width: windows(width, [left, right], span(1), self.stride[1]),
         })
     }
 }
 
 impl Pool2d {
-    fn output_shape(&self, [channels, height, width]: [usize; 3]) -> Result<Shape, String> {
+    fn output_shape(&self, [channels, height, width]: [usize; 3]) -> Result<LayerShape, String> {
         positive("kernel", &self.kernel)?;
         step("stride", &self.stride)?;
-        // A window that lies wholly in the padding would have no maximum and no mean.
-        let sides @ [top, bottom, left, right] = self.sides([height, width]);
+        // No map is larger, and no sum of the kernels' rule overflows below.
+        let size = [height, width].map(|extent| extent.min(MOST_VALUES));
+        let sides @ [top, bottom, left, right] = self.sides(size);
         let [kh, kw] = self.kernel;
-        if top.max(bottom) >= kh || left.max(right) >= kw {
+        // A window that lies wholly in the padding would have no maximum and no mean.
+        if top.max(bottom) >= kh || left.max(right) >= kw || sides.iter().any(|&side| side > MOST_VALUES) {
             return Err(format!("padding {sides:?} must be smaller than kernel {:?}", self.kernel));
         }
-        Ok(Shape::Map {
-            channels,
-            height: windows(height, [top, bottom], kh, self.stride[0], self.ceil),
-            width: windows(width, [left, right], kw, self.stride[1], self.ceil),
-        })
+        // One axis after the other, as one alone may have no window.
+        let along = |axis: usize| {
+            let [extent, kernel, stride] = [size, self.kernel, self.stride].map(|pair| [pair[axis]; 2]);
+            let [before, after] = [sides[2 * axis], sides[2 * axis + 1]];
+            let padding = [before, after, before, after];
+            let windows = Windows::Sliding { kernel, stride, padding, ceil: self.ceil, count_padding: false };
+            PoolSpec { planes: 1, h: extent[0], w: extent[1], windows }.out_size().map_or(0, |[count, _]| count)
+        };
+        Ok(LayerShape::Map { channels, height: along(0), width: along(1) })
     }
 }
 
@@ -273,16 +322,12 @@ fn step(what: &str, numbers: &[usize]) -> Result<(), String> {
 }
 
 /// Number of windows of `span` pixels along an axis, 0 if not one fits.
-fn windows(extent: usize, [before, after]: [usize; 2], span: usize, stride: usize, ceil: bool) -> usize {
+fn windows(extent: usize, [before, after]: [usize; 2], span: usize, stride: usize) -> usize {
     let padded = extent.saturating_add(before).saturating_add(after);
-    let reach = if ceil { padded.saturating_add(stride - 1) } else { padded };
-    if extent == 0 || reach < span {
-        return 0;
+    match padded.checked_sub(span) {
+        Some(room) if extent > 0 => room / stride + 1,
+        _ => 0,
     }
-    let count = (reach - span) / stride + 1;
-    // PyTorch's rule: the window that ceil mode adds must not begin in the padding after the image.
-    let begins_outside = ceil && product(&[count - 1, stride]) >= extent.saturating_add(before);
-    count - usize::from(begins_outside)
 }
 
 fn expect_channels(wanted: usize, channels: usize) -> Result<(), String> {
@@ -293,19 +338,19 @@ fn expect_channels(wanted: usize, channels: usize) -> Result<(), String> {
 }
 
 /// Shape of the sum, product or concatenation of `inputs`.
-fn join(kind: &LayerKind, inputs: &[&Shape]) -> Result<Shape, String> {
+fn join(kind: &LayerKind, inputs: &[&LayerShape]) -> Result<LayerShape, String> {
     let mut joined = inputs[0].clone();
     for next in &inputs[1..] {
         let misfit = || format!("cannot join {joined} and {next}");
         match (kind, &joined, next) {
-            (LayerKind::Concat, Shape::Vector { features }, Shape::Vector { features: more }) => {
-                joined = Shape::Vector { features: features.saturating_add(*more) };
+            (LayerKind::Concat, LayerShape::Vector { features }, LayerShape::Vector { features: more }) => {
+                joined = LayerShape::Vector { features: features.saturating_add(*more) };
             }
-            (LayerKind::Concat, Shape::Map { channels, height, width }, Shape::Map { channels: more, .. })
+            (LayerKind::Concat, LayerShape::Map { channels, height, width }, LayerShape::Map { channels: more, .. })
                 if joined.spatial() == next.spatial() =>
             {
                 let channels = channels.saturating_add(*more);
-                joined = Shape::Map { channels, height: *height, width: *width };
+                joined = LayerShape::Map { channels, height: *height, width: *width };
             }
             (LayerKind::Concat, ..) => return Err(misfit()),
             // A number for each channel, such as squeeze-and-excitation makes.

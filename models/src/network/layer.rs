@@ -4,7 +4,7 @@ use convscope_engine::Unary;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-use super::{Padding, Shape, product};
+use super::{LayerShape, Padding, product};
 
 /// A two-dimensional convolution (cross-correlation, as everywhere in deep learning).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -257,7 +257,7 @@ impl LayerKind {
     /// convolutions and dense layers without their biases, nothing for the rest. This is what
     /// torchvision's `_ops` and the papers count; torchinfo adds a little for biases and
     /// batch-norms.
-    pub fn multiply_adds(&self, output: &Shape) -> usize {
+    pub fn multiply_adds(&self, output: &LayerShape) -> usize {
         match self {
             Self::Conv2d(conv) => product(&[output.len(), product(&conv.weight_shape()[1..])]),
             Self::Linear { in_features, .. } => product(&[output.len(), *in_features]),

@@ -7,8 +7,7 @@
 //! use convscope_models::{families, network::LayerKind};
 //!
 //! let net = families::build("resnet18", None)?;
-//! let shapes = net.shapes(224, 224)?;
-//! for (layer, shape) in net.layers.iter().zip(&shapes) {
+//! for (_, layer, shape) in net.at(224, 224)?.layers() {
 //!     let read: Vec<&str> = layer.inputs.iter().map(|&input| net[input].name.as_str()).collect();
 //!     if let LayerKind::Add = layer.kind {
 //!         assert_eq!(read.len(), 2, "{} of {shape} adds {read:?}", layer.name);
@@ -24,7 +23,6 @@
 
 mod alias;
 mod builder;
-mod card;
 mod dot;
 mod error;
 mod infer;
@@ -38,15 +36,16 @@ mod summary;
 use serde::{Deserialize, Serialize};
 use std::ops::{Index, Range};
 
-pub use crate::preprocess::Preprocess;
+pub use crate::image::Preprocess;
+use crate::image::Resize;
 pub use builder::{Builder, NEXT};
-pub use card::METADATA;
 pub use error::NetworkError;
+pub use infer::ShapedNetwork;
 pub use layer::{Conv2d, LayerKind, Pool2d};
 pub use padding::Padding;
 pub use params::{Param, ParamKind};
 pub use select::Selection;
-pub use shape::Shape;
+pub use shape::{LayerShape, LayerShape as Shape};
 pub use summary::{Counts, Row, Summary};
 
 use shape::product;
@@ -202,6 +201,18 @@ impl Network {
             Classes::None(reason) => Err(NetworkError::NoClasses { network: self.name.clone(), reason: reason.clone() }),
             classes => Ok(classes.len()),
         }
+    }
+
+    /// The same network for images that are prepared in this way.
+    pub fn seeing(mut self, preprocess: Preprocess) -> Self {
+        match preprocess {
+            Preprocess { crop: Some((h, w)), .. } | Preprocess { resize: Resize::Exact { h, w }, .. } => {
+                (self.input.height, self.input.width) = (h, w);
+            }
+            _ => {}
+        }
+        self.preprocess = preprocess;
+        self
     }
 
     /// The last layer with weights: the one that a network for other classes has of its own.

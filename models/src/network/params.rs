@@ -115,7 +115,7 @@ impl Network {
     }
 
     /// Whether a layer that [shares](super::Layer::shares) parameters finds those that it wants.
-    pub(super) fn shares_well(&self, id: LayerId) -> bool {
+    pub(crate) fn shares_well(&self, id: LayerId) -> bool {
         let Some(owner) = self[id].shares else { return true };
         owner < id && self[owner].shares.is_none() && self[owner].kind.tensors() == self[id].kind.tensors()
     }

@@ -4,7 +4,7 @@ use std::fmt;
 
 /// Shape of a layer's output for one image (the batch dimension stands in front of it).
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Shape {
+pub enum LayerShape {
     /// A feature map `[channels, height, width]`.
     Map {
         /// Channels.
@@ -21,7 +21,7 @@ pub enum Shape {
     },
 }
 
-impl Shape {
+impl LayerShape {
     /// Dimensions without the batch: `[c, h, w]` or `[features]`.
     pub fn dims(&self) -> Vec<usize> {
         match *self {
@@ -54,7 +54,7 @@ impl Shape {
 }
 
 /// `512x7x7` or `4096`.
-impl fmt::Display for Shape {
+impl fmt::Display for LayerShape {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let dims: Vec<String> = self.dims().iter().map(usize::to_string).collect();
         f.write_str(&dims.join("x"))

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Layer, LayerKind, Network, NetworkError, Param, ScopeKind, Shape, product};
+use super::{Layer, LayerKind, LayerShape, Network, NetworkError, Param, ScopeKind, product};
 use crate::text::thousands;
 
 /// One line of the table.
@@ -15,7 +15,7 @@ pub struct Row {
     /// Type with what sets it apart: `Conv2d 64, 3x3, pad 1`.
     pub detail: String,
     /// Shape of the output for one image.
-    pub shape: Shape,
+    pub shape: LayerShape,
     /// Trained values; none of a layer that uses another's.
     pub parameters: usize,
     /// Multiply-adds for one image; see [`LayerKind::multiply_adds`].
@@ -72,10 +72,9 @@ impl Network {
     /// As [`Network::shapes`].
     pub fn summary(&self, height: usize, width: usize) -> Result<Summary, NetworkError> {
         let mut rows: Vec<Row> = self
-            .layers
-            .iter()
-            .zip(self.shapes(height, width)?)
-            .map(|(layer, shape)| Row {
+            .at(height, width)?
+            .layers()
+            .map(|(_, layer, shape)| Row {
                 name: layer.name.clone(),
                 kind: layer.kind.type_name(),
                 detail: match layer.shares {
@@ -83,8 +82,8 @@ impl Network {
                     Some(owner) => format!("{}, weights of {}", layer.kind, self[owner].name),
                 },
                 parameters: 0,
-                multiply_adds: layer.kind.multiply_adds(&shape),
-                shape,
+                multiply_adds: layer.kind.multiply_adds(shape),
+                shape: shape.clone(),
             })
             .collect();
         let params = self.params();

@@ -2,7 +2,7 @@
 
 use super::random::Stream;
 use super::recipe::Augment;
-use crate::preprocess::{Filter, ImageError, Normalization, crop, resize};
+use crate::image::{Filter, ImageError, Normalization, crop, resize};
 use image::RgbImage;
 
 /// Rectangles: `[x, y, w, h]`.

@@ -24,7 +24,7 @@ mod start;
 mod state;
 mod trainer;
 
-use crate::preprocess::ImageError;
+use crate::image::ImageError;
 use crate::weights::WeightsError;
 use crate::{LoadError, engine};
 

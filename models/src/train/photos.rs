@@ -1,6 +1,6 @@
 //! Decoded photos, in memory as far as they fit.
 
-use crate::preprocess::{Filter, ImageError, Resize, read_image, resize};
+use crate::image::{Filter, ImageError, Resize, read_image, resize};
 use image::RgbImage;
 use rayon::prelude::*;
 use std::borrow::Cow;

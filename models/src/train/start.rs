@@ -1,9 +1,9 @@
 //! First weights.
 
 use super::random::{Purpose, Stream};
-use crate::fill::Kind;
-use crate::load::{LoadError, Source, load};
+use crate::load::{LoadError, WeightsSource, load};
 use crate::model::Model;
+use crate::model::init::Kind;
 use crate::network::{Network, Param, ParamKind};
 use convscope_engine::kernels::random::normal;
 use convscope_engine::{Result, Tensor};
@@ -61,7 +61,7 @@ pub fn draw(network: Network, seed: u64) -> Result<Model> {
 ///
 /// # Errors
 /// The weights do not fit `trained`.
-pub fn transfer(network: Network, trained: Network, source: &Source, seed: u64) -> std::result::Result<Model, LoadError> {
+pub fn transfer(network: Network, trained: Network, source: &WeightsSource, seed: u64) -> std::result::Result<Model, LoadError> {
     let same = network.classes.len() == trained.classes.len();
     let given = load(trained, source)?;
     let mut model = draw(network, seed)?;
@@ -98,11 +98,11 @@ mod tests {
     #[test]
     fn a_new_head_keeps_the_body() {
         let network = |classes| families::build("resnet20-cifar", Some(classes)).unwrap();
-        let model = transfer(network(3), network(10), &Source::Random, 1).unwrap();
-        let source = load(network(10), &Source::Random).unwrap();
+        let model = transfer(network(3), network(10), &WeightsSource::Random, 1).unwrap();
+        let source = load(network(10), &WeightsSource::Random).unwrap();
         assert_eq!(model.params[0].f32(), source.params[0].f32());
         assert_eq!(model.params.last().unwrap().f32(), [0.0; 3]);
-        let whole = transfer(network(10), network(10), &Source::Random, 1).unwrap();
+        let whole = transfer(network(10), network(10), &WeightsSource::Random, 1).unwrap();
         assert_eq!(whole.params.last().unwrap().f32(), source.params.last().unwrap().f32());
     }
 }

@@ -9,8 +9,8 @@ use half::vec::HalfFloatVecExt;
 use half::{bf16, f16};
 use serde_json::{Map, Value, json};
 
-use super::WeightsError;
 use crate::files::Pending;
+use crate::formats::WeightsError;
 use crate::text::one_line;
 
 /// Element type of written tensors.

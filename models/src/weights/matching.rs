@@ -1,11 +1,10 @@
 //! Which stored tensor is which parameter of a network, across the naming habits of published checkpoints.
 
 use std::collections::{HashMap, HashSet};
-use std::fmt;
 
 use super::aliases::known_names;
 use super::names::nearest_path;
-use super::{Checkpoint, StoredTensor, WeightsError};
+use crate::formats::{Checkpoint, Mismatch, Misshapen, StoredTensor, Unmatched, WeightsError};
 use crate::text::one_line;
 
 /// A parameter or buffer that a network needs, under its torchvision name.
@@ -27,46 +26,6 @@ pub struct Matched<'a> {
     pub expected: &'a Expected,
     /// What the file has for it.
     pub stored: &'a StoredTensor,
-}
-
-/// A tensor that only one side has.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Unmatched {
-    /// Its name.
-    pub name: String,
-    /// Its shape.
-    pub shape: Vec<usize>,
-    /// The name on the other side that was most likely meant: one that is left over there, if one is alike, else any.
-    pub nearest: Option<String>,
-}
-
-/// A tensor that both sides have, in shapes that cannot be told apart by grouping trailing dimensions.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Misshapen {
-    /// The network's name for it.
-    pub name: String,
-    /// The network's shape.
-    pub expected: Vec<usize>,
-    /// The file's shape.
-    pub stored: Vec<usize>,
-}
-
-/// Every way in which a checkpoint does not fit a network.
-///
-/// Displayed as one head line and, below it, the lists, each cut after [`Mismatch::SHOWN`] lines; the whole lists are
-/// in the fields.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Mismatch {
-    /// File name of the checkpoint.
-    pub file: String,
-    /// Name of the network.
-    pub model: String,
-    /// Expected, but not in the file.
-    pub missing: Vec<Unmatched>,
-    /// In the file, but not expected.
-    pub unexpected: Vec<Unmatched>,
-    /// In both, with shapes that do not agree.
-    pub misshapen: Vec<Misshapen>,
 }
 
 /// Finds the stored tensor for each expected one, in the order of `expected`.
@@ -181,41 +140,6 @@ fn with_nearest(wanted: &[Named], left_over: &[Named], all: &[Named]) -> Vec<Unm
         })
         .collect()
 }
-
-impl Mismatch {
-    /// Lines of each list that [`Display`](fmt::Display) shows.
-    pub const SHOWN: usize = 10;
-}
-
-impl fmt::Display for Mismatch {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let counts =
-            [(self.missing.len(), "missing"), (self.unexpected.len(), "unexpected"), (self.misshapen.len(), "misshapen")];
-        let counts: Vec<String> = counts.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{n} {what}")).collect();
-        write!(f, "{} does not fit {}: {}", one_line(&self.file), self.model, counts.join(", "))?;
-        let unmatched = |tensor: &Unmatched, side: &str| match &tensor.nearest {
-            Some(nearest) => format!("{} {:?} (nearest in the {side}: {nearest})", tensor.name, tensor.shape),
-            None => format!("{} {:?}", tensor.name, tensor.shape),
-        };
-        list(f, "missing", &self.missing, |tensor| unmatched(tensor, "file"))?;
-        list(f, "unexpected", &self.unexpected, |tensor| unmatched(tensor, "network"))?;
-        list(f, "misshapen", &self.misshapen, |tensor| {
-            format!("{} is {:?} in the file, {:?} in the network", tensor.name, tensor.stored, tensor.expected)
-        })
-    }
-}
-
-fn list<T>(f: &mut fmt::Formatter<'_>, what: &str, items: &[T], line: impl Fn(&T) -> String) -> fmt::Result {
-    for item in items.iter().take(Mismatch::SHOWN) {
-        write!(f, "\n  {what:<10} {}", line(item))?;
-    }
-    match items.len().saturating_sub(Mismatch::SHOWN) {
-        0 => Ok(()),
-        more => write!(f, "\n  {what:<10} ... and {more} more"),
-    }
-}
-
-impl std::error::Error for Mismatch {}
 
 #[cfg(test)]
 mod tests {

@@ -9,28 +9,14 @@
 //! makes the reader reserve memory that its own size does not justify.
 
 mod aliases;
-mod checkpoint;
 mod convert;
-mod error;
-mod hdf5;
-mod hub;
-mod hub_address;
-mod hub_download;
-mod keras_archive;
-mod layout;
 mod matching;
 mod names;
-mod onnx;
-mod stored;
-mod wrapper;
 
-pub use checkpoint::{Checkpoint, Format};
+pub use crate::formats::{
+    Checkpoint, FileBytes, Format, KERAS_CONFIG, KERAS_LAYERS, Layout, Mismatch, Misshapen, StoredTensor, StoredType, Unmatched,
+    WeightsError,
+};
+pub use crate::hub::{DownloadProgress, HubAddress, HubOptions, fetch};
 pub use convert::{SaveType, TensorToSave, write_safetensors};
-pub use error::WeightsError;
-pub use hdf5::{KERAS_CONFIG, KERAS_LAYERS};
-pub use hub::{DownloadProgress, HubOptions, fetch};
-pub use hub_address::HubAddress;
-pub use layout::Layout;
-pub use matching::{Expected, Matched, Mismatch, Misshapen, Unmatched, match_tensors, training_only};
-pub(crate) use onnx::model as onnx_model;
-pub use stored::{FileBytes, StoredTensor, StoredType};
+pub use matching::{Expected, Matched, match_tensors, training_only};

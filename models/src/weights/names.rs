@@ -1,21 +1,6 @@
-//! Names of tensors: their natural order, and which one a misspelt name was meant to be.
+//! Which tensor a misspelt name was meant to be.
 
-use std::cmp::Ordering;
-
-use crate::text::{Costs, align, distance};
-
-/// Order of dotted names in which `layer1.2` comes before `layer1.10`.
-pub(super) fn natural_cmp(a: &str, b: &str) -> Ordering {
-    #[derive(PartialEq, Eq, PartialOrd, Ord)]
-    enum Part<'a> {
-        Number(u64),
-        Text(&'a str),
-    }
-    fn parts(name: &str) -> impl Iterator<Item = Part<'_>> {
-        name.split('.').map(|part| part.parse().map_or(Part::Text(part), Part::Number))
-    }
-    parts(a).cmp(parts(b)).then_with(|| a.cmp(b))
-}
+use crate::text::distance;
 
 /// Cost of one component more or less in a dotted path, and the most that exchanging one for another costs.
 const COMPONENT: usize = 4;
@@ -33,6 +18,34 @@ pub(super) fn path_distance(a: &str, b: &str) -> usize {
         let longest = x.chars().count().max(y.chars().count()).max(1);
         (COMPONENT * distance(x, y)).div_ceil(longest)
     })
+}
+
+/// What changing one sequence into another costs, beside exchanging one item for another.
+#[derive(Clone, Copy)]
+struct Costs {
+    /// An item that only one side has.
+    gap: usize,
+    /// Two neighbours in the other order; never better than two gaps.
+    swap: usize,
+}
+
+/// The cost of the cheapest alignment of two sequences; `exchange` is the cost of one item for another.
+fn align<T: PartialEq>(a: &[T], b: &[T], costs: Costs, exchange: impl Fn(&T, &T) -> usize) -> usize {
+    let Costs { gap, swap } = costs;
+    let mut before: Vec<usize> = Vec::new();
+    let mut above: Vec<usize> = (0..=b.len()).map(|j| j * gap).collect();
+    for i in 0..a.len() {
+        let mut row = vec![(i + 1) * gap];
+        for j in 0..b.len() {
+            let mut best = (above[j] + exchange(&a[i], &b[j])).min(above[j + 1] + gap).min(row[j] + gap);
+            if i > 0 && j > 0 && a[i] == b[j - 1] && a[i - 1] == b[j] {
+                best = best.min(before[j - 1] + swap);
+            }
+            row.push(best);
+        }
+        before = std::mem::replace(&mut above, row);
+    }
+    above[b.len()]
 }
 
 /// The components that take part in a comparison. A hostile file may hold names of megabytes: those are cut.
@@ -61,13 +74,6 @@ pub(super) fn nearest_path<'c, C>(
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn natural_order_counts_indices() {
-        let mut names = vec!["layer1.10.w", "layer1.2.w", "layer1", "conv1.w", "layer1.2.b"];
-        names.sort_by(|a, b| natural_cmp(a, b));
-        assert_eq!(names, ["conv1.w", "layer1", "layer1.2.b", "layer1.2.w", "layer1.10.w"]);
-    }
 
     #[test]
     fn paths_compare_by_component() {

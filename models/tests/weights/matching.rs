@@ -166,14 +166,14 @@ fn torchvisions_files_may_hold_more_and_older_names() {
     let network = expected(&[(&norm, &[4]), (&conv, &[4, 4, 3, 3])]);
     let found = pairs(&match_tensors("densenet121", &network, &checkpoint).unwrap());
     assert_eq!(found, [(norm, format!("{layer}.norm.1.weight")), (conv, format!("{layer}.conv.2.weight"))]);
-    let source = convscope_models::Source::File(checkpoint);
+    let source = convscope_models::WeightsSource::File(checkpoint);
     assert_eq!(source.left_out(), ["AuxLogits", "aux1"]);
 }
 
 /// Every tensor of timm's MobileNet v2, from `fixtures/torchinfo.py`, is one of torchvision's.
 #[test]
 fn timms_mobilenet_v2_is_known() {
-    use convscope_models::{Source, families, guess_network, load};
+    use convscope_models::{WeightsSource, families, guess_network, load};
     let listed: Vec<(&str, Vec<usize>)> = include_str!("../fixtures/timm_mobilenetv2_100.txt")
         .lines()
         .map(|line| line.split_once(' ').unwrap())
@@ -188,7 +188,7 @@ fn timms_mobilenet_v2_is_known() {
     // Both list their tensors in the order in which the image meets them.
     let names: Vec<&str> = matched.iter().map(|m| m.stored.name.as_str()).collect();
     assert_eq!(names, listed.iter().map(|(name, _)| *name).collect::<Vec<_>>());
-    let source = Source::File(checkpoint);
+    let source = WeightsSource::File(checkpoint);
     assert_eq!(guess_network(&source, None).unwrap().name, "mobilenet_v2");
     load(network, &source).unwrap();
 }

@@ -2,8 +2,8 @@
 
 use super::{EPS, builder, global_avg_pool, squeezed, zero_pad};
 use crate::families::densenet::{BOTTLENECK, WIDTH, blocks};
+use crate::image::Normalization;
 use crate::network::{Builder, Classes, Conv2d, Head, LayerId, Network, NetworkError, Pool2d, ScopeKind};
-use crate::preprocess::Normalization;
 
 /// DenseNet of 121, 169 or 201 layers with `width` channels in the stem, 64 in the paper.
 ///

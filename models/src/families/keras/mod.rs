@@ -25,8 +25,8 @@ pub(super) use xception::WIDTH as XCEPTION_WIDTH;
 pub use xception::keras_xception;
 
 use super::sized;
+use crate::image::{Filter, Normalization, Resize};
 use crate::network::{Builder, Conv2d, LayerId, LayerKind, Preprocess, ScopeKind};
-use crate::preprocess::{Filter, Normalization, Resize};
 
 /// What batch-norms of ResNets and DenseNets add to the variance.
 const EPS: f64 = 1.001e-5;

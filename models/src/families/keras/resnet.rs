@@ -3,21 +3,15 @@
 //! As the paper has it, the stride is on the first 1x1 of a block; convolutions have biases.
 
 use super::{EPS, builder, global_avg_pool, squeezed, zero_pad};
-use crate::families::resnet::WIDTH;
+use crate::families::resnet::{self, WIDTH};
+use crate::image::Normalization;
 use crate::network::{Builder, Classes, Conv2d, Head, LayerId, Network, NetworkError, Pool2d, ScopeKind};
-use crate::preprocess::Normalization;
 
-/// Blocks in each stage of a ResNet of this depth.
+/// Blocks in each stage of a ResNet of this depth, of those that Keras has.
 pub(super) fn blocks(name: &str, depth: usize) -> Result<[usize; 4], NetworkError> {
-    match depth {
-        50 => Ok([3, 4, 6, 3]),
-        101 => Ok([3, 4, 23, 3]),
-        152 => Ok([3, 8, 36, 3]),
-        _ => {
-            let reason = format!("has 50, 101 or 152 layers, not {depth}");
-            Err(NetworkError::Config { network: name.to_owned(), reason })
-        }
-    }
+    let reason = || format!("has 50, 101 or 152 layers, not {depth}");
+    let known = resnet::blocks(depth).filter(|_| depth >= 50);
+    known.ok_or_else(|| NetworkError::Config { network: name.to_owned(), reason: reason() })
 }
 
 /// ResNet of 50, 101 or 152 layers; `width` channels in the stem, 64 in the paper.

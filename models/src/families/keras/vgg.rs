@@ -1,11 +1,9 @@
 //! VGG (Simonyan & Zisserman 2014, arXiv:1409.1556, table 1, configurations D and E), as in Keras.
 
-use super::{builder, conv_relu, dense_relu, squeezed};
+use super::{DEFAULT_EPS, builder, conv_relu, dense_relu, squeezed};
+use crate::families::vgg::{WIDTH, WIDTHS, convs};
+use crate::image::Normalization;
 use crate::network::{Classes, Conv2d, Head, LayerId, Network, NetworkError, Pool2d};
-use crate::preprocess::Normalization;
-
-/// Channels of the five blocks, in those of the first.
-const WIDTHS: [usize; 5] = [1, 2, 4, 8, 8];
 
 /// VGG of 16 or 19 weight layers with `width` channels in the first block, 64 in the paper.
 ///
@@ -13,12 +11,10 @@ const WIDTHS: [usize; 5] = [1, 2, 4, 8, 8];
 /// For another depth, no width or no classes.
 pub fn keras_vgg(depth: usize, width: usize, classes: Classes) -> Result<Network, NetworkError> {
     let name = format!("keras-vgg{depth}");
-    let convs = match depth {
-        16 => [2, 2, 3, 3, 3],
-        19 => [2, 2, 4, 4, 4],
-        _ => return Err(NetworkError::Config { network: name, reason: format!("has 16 or 19 layers, not {depth}") }),
+    let Some(convs) = convs(depth).filter(|_| depth >= 16) else {
+        return Err(NetworkError::Config { network: name, reason: format!("has 16 or 19 layers, not {depth}") });
     };
-    let mut net = builder(name, width, super::super::vgg::WIDTH, 224, super::DEFAULT_EPS);
+    let mut net = builder(name, width, WIDTH, 224, DEFAULT_EPS);
     let mut x = LayerId::INPUT;
     for (block, (convs, times)) in (1..).zip(convs.into_iter().zip(WIDTHS)) {
         for conv in 1..=convs {

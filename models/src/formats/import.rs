@@ -1,0 +1,258 @@
+//! What importers of models share, whatever the format: the network so far, what fills its parameters, where it ends.
+//!
+//! A format brings a walk over its graph, and a table from its operators to layers. The first operator that is not known is noted
+//! by [`Import::stop`], and the network ends before everything that depends on it.
+
+use super::{Checkpoint, StoredTensor, WeightsError};
+use crate::image::{ChannelOrder, Normalization, Resize};
+use crate::network::{Builder, Classes, Head, LayerId, LayerKind, Network, NetworkError, Preprocess};
+use convscope_engine::Unary;
+
+/// Side of the input where a file leaves it open: that of the networks for ImageNet.
+const SIDE: usize = 224;
+
+/// The most maps that a vector is made of: a graph that joins a vector with itself again and again doubles them each time.
+const MOST_MAPS: usize = 1 << 12;
+
+/// Numbers above this are damage: no layer is that wide, no photo that high. Products of two still fit in an integer.
+pub(super) const LARGEST: usize = 1 << 24;
+
+/// A network that a file describes, and its weights.
+#[derive(Debug)]
+pub struct ImportedModel {
+    /// The layers.
+    pub network: Network,
+    /// The weights under the network's names and in its layout.
+    pub checkpoint: Checkpoint,
+    /// How photos are assumed to be prepared, as a sentence, where the file leaves that open.
+    pub assumed_preprocess: Option<&'static str>,
+    /// The first layer that is not known; the network ends before what depends on it.
+    pub unknown: Option<String>,
+}
+
+impl ImportedModel {
+    /// What is missing from the file, which goes by the name of `weights`, or was taken for granted: a line each.
+    pub fn notes(&self, weights: &str) -> Vec<String> {
+        let unknown = self.unknown.iter().map(|unknown| format!("{unknown}; the network ends before it"));
+        let assumed = self.assumed_preprocess.iter();
+        unknown.chain(assumed.map(|how| format!("{weights} does not tell how photos are prepared; {how}"))).collect()
+    }
+}
+
+/// A network that is being built from the graph of a file; `S` is the state of the format's own walk, `V` its stored values.
+pub(super) struct Import<S, V> {
+    /// The layers so far.
+    pub net: Builder,
+    /// The parameters so far.
+    pub weights: Vec<Weight<V>>,
+    /// The output activation, which a network here does not have: it ends in logits.
+    pub head: Option<Head>,
+    /// How the graph prepares photos before its first layer.
+    pub normalization: Option<Normalization>,
+    /// The format's own state.
+    pub state: S,
+    /// The first operator that cannot be translated, and why.
+    unknown: Option<String>,
+}
+
+/// A parameter of the network and its values.
+#[derive(Debug)]
+pub(super) struct Weight<V> {
+    pub layer: LayerId,
+    /// Last part of the parameter's name, such as `running_mean`.
+    pub param: &'static str,
+    pub values: Values<V>,
+}
+
+/// The values of a parameter.
+#[derive(Debug, PartialEq)]
+pub(super) enum Values<V> {
+    /// In the file.
+    Stored(V),
+    /// Computed, or a setting.
+    Given(Vec<f64>),
+}
+
+/// What the graph of a file puts out.
+pub(super) enum Output {
+    /// A value that depends on an operator that is not known.
+    Unknown,
+    /// A map of this size.
+    Map(String),
+    /// A vector.
+    Vector(LayerId),
+}
+
+/// A network that was understood, at least its beginning, and its parameters.
+#[derive(Debug)]
+pub(super) struct Imported<V> {
+    pub network: Network,
+    pub weights: Vec<Weight<V>>,
+    pub assumed_preprocess: Option<&'static str>,
+    pub unknown: Option<String>,
+}
+
+impl<S, V> Import<S, V> {
+    /// A network with nothing but its input; sides that the file leaves open are those of ImageNet.
+    ///
+    /// # Errors
+    /// There are no such images.
+    pub fn new(name: &str, channels: usize, sides: [Option<usize>; 2], state: S) -> Result<Self, String> {
+        let [height, width] = sides.map(|side| side.unwrap_or(SIDE));
+        let net = Builder::new(name, [channels, height, width]);
+        let import = Self { net, weights: Vec::new(), head: None, normalization: None, state, unknown: None };
+        import.check()?;
+        Ok(import)
+    }
+
+    /// That every layer so far fits.
+    ///
+    /// # Errors
+    /// The first that does not.
+    pub fn check(&self) -> Result<(), String> {
+        self.net.check().map_err(reason)
+    }
+
+    /// Notes why an operator, at this place of the graph, is not translated. The first one counts.
+    pub fn stop(&mut self, reason: &str, place: std::fmt::Arguments) {
+        self.unknown.get_or_insert_with(|| format!("{reason}; {place}"));
+    }
+
+    /// Notes the values of a parameter.
+    pub fn fill(&mut self, layer: LayerId, param: &'static str, values: Values<V>) {
+        self.weights.push(Weight { layer, param, values });
+    }
+
+    /// Notes the values of several parameters that are not in the file.
+    pub fn given<const N: usize>(&mut self, layer: LayerId, params: [(&'static str, Vec<f64>); N]) {
+        for (param, values) in params {
+            self.fill(layer, param, Values::Given(values));
+        }
+    }
+
+    /// `scale x + shift` for each channel: a batch-norm whose mean is 0 and variance 1, unless the numbers are the same everywhere.
+    pub fn scale_and_shift(&mut self, name: &str, x: LayerId, scale: Vec<f64>, shift: Vec<f64>) -> LayerId {
+        if let Some((scale, shift)) = uniform(&scale).zip(uniform(&shift)) {
+            return self.net.activation(name, x, Unary::Affine(scale, shift));
+        }
+        let channels = scale.len();
+        let id = self.net.layer(name, LayerKind::FrozenBatchNorm2d { channels, eps: 0.0, measured: false }, &[x]);
+        let (zeros, ones) = (vec![0.0; channels], vec![1.0; channels]);
+        self.given(id, [("weight", scale), ("bias", shift), ("running_mean", zeros), ("running_var", ones)]);
+        id
+    }
+
+    /// Whether an activation turns logits into probabilities where the model `ends`. It is then left to whoever prints them.
+    pub fn is_head(&mut self, kind: &LayerKind, ends: bool) -> bool {
+        let head = match kind {
+            LayerKind::Softmax => Head::Softmax,
+            LayerKind::Activation(Unary::Sigmoid) => Head::Sigmoid,
+            _ => return false,
+        };
+        if ends {
+            self.head = Some(head);
+        }
+        ends
+    }
+
+    /// The finished network, which classifies if the graph puts out a vector. A 1000 of them for colour images are those of ImageNet
+    /// where the format's models usually are, as `imagenet` says.
+    ///
+    /// # Errors
+    /// Nothing of the graph is known, or a layer does not fit.
+    pub fn finish(self, output: Output, imagenet: bool) -> Result<Imported<V>, String> {
+        let Self { mut net, weights, head, normalization, unknown, .. } = self;
+        let channels = net.channels(LayerId::INPUT);
+        let [h, w] = net.spatial(LayerId::INPUT).unwrap_or([SIDE; 2]);
+        let (classes, head) = match output {
+            Output::Unknown if net.is_empty() => return Err(unknown.unwrap_or_default()),
+            Output::Unknown => (Classes::None(unknown.clone().unwrap_or_default()), Head::Softmax),
+            Output::Map(size) => {
+                (Classes::None(format!("its output is a map of {size}, not one vector of classes")), Head::Softmax)
+            }
+            Output::Vector(logits) => match net.channels(logits) {
+                1 => {
+                    net.layer("two_sided", LayerKind::TwoSided, &[logits]);
+                    (Classes::Count(2), Head::Sigmoid)
+                }
+                1000 if imagenet && channels == 3 => (Classes::ImageNet1k, head.unwrap_or(Head::Softmax)),
+                classes => (Classes::Count(classes), head.unwrap_or(Head::Softmax)),
+            },
+        };
+        let (preprocess, assumed) = if classes == Classes::ImageNet1k {
+            // ImageNet's recipe: the shorter side an eighth longer than what is cut out.
+            let resize = Resize::ShortSide(h.max(w) * 8 / 7);
+            let recipe = Preprocess { resize, crop: Some((h, w)), ..Preprocess::IMAGENET };
+            (recipe, "ImageNet's mean and deviation, as torchvision takes them, are assumed")
+        } else {
+            let order = if channels == 1 { ChannelOrder::Grey } else { ChannelOrder::Rgb };
+            let normalization = Normalization { order, ..normalization.unwrap_or(Normalization::UNIT) };
+            let resize = Resize::Exact { h, w };
+            let recipe = Preprocess { resize, crop: None, normalization, ..Preprocess::IMAGENET };
+            (recipe, "pixels from 0 to 1 are assumed")
+        };
+        let network = net.finish(classes, head, preprocess).map_err(reason)?;
+        Ok(Imported { network, weights, assumed_preprocess: normalization.is_none().then_some(assumed), unknown })
+    }
+}
+
+impl<V> Imported<V> {
+    /// The network with its weights; `stored` finds a parameter of this name in the file.
+    ///
+    /// # Errors
+    /// One is not there.
+    pub fn model(
+        self,
+        checkpoint: &Checkpoint,
+        mut stored: impl FnMut(V, String) -> Result<StoredTensor, WeightsError>,
+    ) -> Result<ImportedModel, WeightsError> {
+        let Self { network, weights, assumed_preprocess, unknown } = self;
+        let tensor = |Weight { layer, param, values }| {
+            let name = format!("{}.{param}", network[layer].name);
+            match values {
+                Values::Stored(value) => stored(value, name),
+                Values::Given(values) => Ok(StoredTensor::of_values(name, &values, checkpoint.path())),
+            }
+        };
+        let tensors = weights.into_iter().map(tensor).collect::<Result<Vec<_>, _>>()?;
+        Ok(ImportedModel { checkpoint: checkpoint.with_tensors(tensors), network, assumed_preprocess, unknown })
+    }
+}
+
+/// The number that all of a list are.
+fn uniform(list: &[f64]) -> Option<f64> {
+    list.first().copied().filter(|first| list.iter().all(|v| v == first))
+}
+
+/// The maps of vectors that are joined to one.
+///
+/// # Errors
+/// They are too many, to be read after the operator's name.
+pub(super) fn joined<'a>(vectors: impl Iterator<Item = &'a [[usize; 3]]> + Clone) -> Result<Vec<[usize; 3]>, String> {
+    match vectors.clone().map(<[_]>::len).sum::<usize>() > MOST_MAPS {
+        true => Err(format!("joins more than {MOST_MAPS} flattened maps")),
+        false => Ok(vectors.flatten().copied().collect()),
+    }
+}
+
+/// A pooling over the whole map.
+pub(super) fn global_pool(maximum: bool) -> LayerKind {
+    match maximum {
+        true => LayerKind::AdaptiveMaxPool2d { output: [1, 1] },
+        false => LayerKind::AdaptiveAvgPool2d { output: [1, 1] },
+    }
+}
+
+/// A foreign name in letters that a file may be called by.
+pub(super) fn plain_name(text: &str) -> String {
+    text.chars().map(|c| if c.is_ascii_alphanumeric() || "-_.".contains(c) { c } else { '_' }).collect()
+}
+
+/// A network's error as the reason why a file cannot be used.
+pub(super) fn reason(error: NetworkError) -> String {
+    match error {
+        NetworkError::Layer { layer, kind, reason, .. } => format!("layer {layer} ({kind}) {reason}"),
+        NetworkError::Config { reason, .. } => reason,
+        other => other.to_string(),
+    }
+}

@@ -1,0 +1,143 @@
+//! The settings of one layer, typed.
+
+use super::graph::Graph;
+use crate::formats::import::LARGEST;
+use serde_json::{Map, Value};
+
+/// A layer as the file has it.
+#[derive(Debug)]
+pub(super) struct Spec {
+    /// Keras's class, such as `Conv2D`.
+    pub class: String,
+    /// Name within the model.
+    pub name: String,
+    /// What the constructor was called with.
+    pub config: Map<String, Value>,
+    /// Its place in the weights files of Keras 3, with dots: `layers.conv2d_1`.
+    pub path: String,
+    /// The layer of the whole model that it is a part of, if it is in a model within.
+    pub group: Option<String>,
+    /// What it consists of, if it is a model.
+    pub model: Option<Graph>,
+}
+
+impl Spec {
+    /// The input of a model that has no layer for it.
+    pub fn input(config: Map<String, Value>) -> Self {
+        Self { class: "InputLayer".into(), name: "input".into(), config, path: String::new(), group: None, model: None }
+    }
+
+    /// A sentence about this layer.
+    pub fn error(&self, reason: impl std::fmt::Display) -> String {
+        format!("layer {:?} ({}) {reason}", self.name, self.class)
+    }
+
+    fn wrong(&self, key: &str, value: &Value, wanted: &str) -> String {
+        self.error(format!("has {key} {}, wants {wanted}", crate::text::one_line(value)))
+    }
+
+    /// The setting, unless it is left out or null.
+    pub fn get(&self, key: &str) -> Option<&Value> {
+        self.config.get(key).filter(|value| !value.is_null())
+    }
+
+    /// A whole number.
+    pub fn count(&self, key: &str) -> Result<usize, String> {
+        let value = self.get(key).ok_or_else(|| self.error(format!("has no {key}")))?;
+        size(value).ok_or_else(|| self.wrong(key, value, "a whole number"))
+    }
+
+    /// A whole number, or what stands for it where it is left out.
+    pub fn count_or(&self, key: &str, default: usize) -> Result<usize, String> {
+        self.get(key).map_or(Ok(default), |_| self.count(key))
+    }
+
+    /// Two whole numbers, or one that is both.
+    pub fn pair_or(&self, key: &str, default: [usize; 2]) -> Result<[usize; 2], String> {
+        let Some(value) = self.get(key) else { return Ok(default) };
+        pair(value).ok_or_else(|| self.wrong(key, value, "one or two whole numbers"))
+    }
+
+    /// `[top, bottom, left, right]`, from one number, two (vertical, horizontal) or two pairs.
+    pub fn sides(&self, key: &str) -> Result<[usize; 4], String> {
+        let value = self.get(key).ok_or_else(|| self.error(format!("has no {key}")))?;
+        let pairs = match value.as_array().map(Vec::as_slice) {
+            Some([vertical, horizontal]) => pair(vertical).zip(pair(horizontal)),
+            _ => size(value).map(|n| ([n, n], [n, n])),
+        };
+        let ([top, bottom], [left, right]) = pairs.ok_or_else(|| self.wrong(key, value, "one number, two, or two pairs"))?;
+        Ok([top, bottom, left, right])
+    }
+
+    /// A finite number, or what stands for it where it is left out.
+    pub fn real_or(&self, key: &str, default: f64) -> Result<f64, String> {
+        let Some(value) = self.get(key) else { return Ok(default) };
+        // Keras 3 may wrap a number as a NumPy scalar.
+        let number = value.get("config").and_then(|config| config.get("value")).unwrap_or(value);
+        number.as_f64().filter(|n| n.is_finite()).ok_or_else(|| self.wrong(key, value, "a number"))
+    }
+
+    /// A number for each of `count` channels, from as many or from one; `None` where it is left out.
+    pub fn reals(&self, key: &str, count: usize) -> Result<Option<Vec<f64>>, String> {
+        let Some(value) = self.get(key) else { return Ok(None) };
+        let mut values = Vec::new();
+        numbers(value, &mut values);
+        match values.len() {
+            1 => Ok(Some(vec![values[0]; count])),
+            n if n == count => Ok(Some(values)),
+            _ => Err(self.wrong(key, value, &format!("one number or {count}"))),
+        }
+    }
+
+    /// True or false.
+    pub fn flag_or(&self, key: &str, default: bool) -> Result<bool, String> {
+        let Some(value) = self.get(key) else { return Ok(default) };
+        value.as_bool().ok_or_else(|| self.wrong(key, value, "true or false"))
+    }
+
+    /// A word, or what stands for it where it is left out.
+    pub fn word_or<'a>(&'a self, key: &str, default: &'a str) -> Result<&'a str, String> {
+        let Some(value) = self.get(key) else { return Ok(default) };
+        value.as_str().ok_or_else(|| self.wrong(key, value, "a word"))
+    }
+
+    /// Whether the channels of the maps it reads come first.
+    pub fn channels_first(&self) -> Result<bool, String> {
+        match self.word_or("data_format", "channels_last")? {
+            "channels_last" => Ok(false),
+            "channels_first" => Ok(true),
+            other => Err(self.error(format!("has data_format {other:?}, wants channels_last or channels_first"))),
+        }
+    }
+}
+
+/// The finite numbers in a value, however deep they lie: Keras keeps arrays of shape `[1, 1, 1, channels]`.
+fn numbers(value: &Value, found: &mut Vec<f64>) {
+    match value {
+        Value::Array(items) => items.iter().for_each(|item| numbers(item, found)),
+        Value::Object(fields) => fields.get("config").and_then(|c| c.get("value")).into_iter().for_each(|v| numbers(v, found)),
+        _ => found.extend(value.as_f64().filter(|v| v.is_finite())),
+    }
+}
+
+fn size(value: &Value) -> Option<usize> {
+    value.as_u64().and_then(|n| usize::try_from(n).ok()).filter(|&n| n <= LARGEST)
+}
+
+fn pair(value: &Value) -> Option<[usize; 2]> {
+    match value.as_array().map(Vec::as_slice) {
+        Some([vertical, horizontal]) => Some([size(vertical)?, size(horizontal)?]),
+        Some(_) => None,
+        None => size(value).map(|n| [n; 2]),
+    }
+}
+
+/// Sides and channels of a shape with the batch in front; a side that is left open is `None`.
+pub(super) fn image_shape(value: &Value, channels_first: bool) -> Option<([Option<usize>; 2], usize)> {
+    let (height, width, channels) = match (value.as_array()?.as_slice(), channels_first) {
+        ([_, channels, height, width], true) | ([_, height, width, channels], false) => (height, width, channels),
+        _ => return None,
+    };
+    let side = |value: &Value| if value.is_null() { Some(None) } else { size(value).map(Some) };
+    Some(([side(height)?, side(width)?], size(channels)?))
+}

@@ -1,0 +1,284 @@
+//! The JSON of a model as a list of layers and what each reads.
+
+use super::fields::Spec;
+use super::legacy;
+use crate::formats::import::plain_name;
+use serde_json::{Map, Value};
+use std::collections::HashMap;
+use std::rc::Rc;
+
+/// Networks have hundreds of layers; what claims more is damage.
+pub(super) const MOST_LAYERS: usize = 10_000;
+/// Models within models within models.
+const DEEPEST: usize = 16;
+
+/// The calls of layers that lead from the one input to the one output, each after those that it reads.
+#[derive(Debug)]
+pub(super) struct Graph {
+    /// Name of the model, of letters that a file may be called by.
+    pub name: String,
+    /// The first is an `InputLayer`.
+    pub calls: Vec<Call>,
+    /// Place of the output.
+    pub output: usize,
+}
+
+/// One use of a layer.
+#[derive(Debug, Clone)]
+pub(super) struct Call {
+    /// The layer, which several calls may share.
+    pub spec: Rc<Spec>,
+    /// Places of the calls that it reads.
+    pub inputs: Vec<usize>,
+}
+
+/// Where in a file the weights of a model's layers are.
+#[derive(Debug, Clone, Default)]
+struct Home {
+    /// Path of the model in a `.weights.h5`, with a dot at its end; empty for the model itself.
+    path: String,
+    /// Outermost layer that the model is a part of.
+    group: Option<String>,
+    depth: usize,
+}
+
+impl Graph {
+    /// # Errors
+    /// What is wrong with the description, to be read after "its Keras architecture".
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let json: Value = serde_json::from_str(text).map_err(|e| format!("is no JSON: {e}"))?;
+        Self::model(&json, &Home::default())
+    }
+
+    /// Whether channels come first: what the first layer says that works on maps. `Flatten` turns them around by its own setting.
+    pub fn channels_first(&self) -> Option<bool> {
+        self.calls.iter().find_map(|call| match &call.spec.model {
+            Some(model) => model.channels_first(),
+            None if call.spec.class == "Flatten" => None,
+            None => call.spec.get("data_format").map(|format| format == "channels_first"),
+        })
+    }
+
+    fn model(json: &Value, home: &Home) -> Result<Self, String> {
+        if home.depth > DEEPEST {
+            return Err(format!("has models within models, more than {DEEPEST} deep"));
+        }
+        let config = json.get("config").unwrap_or(&Value::Null);
+        // Keras 1 and early 2 wrote a Sequential model's layers where its settings are now.
+        let list = config.get("layers").unwrap_or(config);
+        let list = list.as_array().ok_or("has no list of layers")?;
+        if list.is_empty() || list.len() > MOST_LAYERS {
+            return Err(format!("has {} layers: wants 1 to {MOST_LAYERS}", list.len()));
+        }
+        let name = config.get("name").and_then(Value::as_str).unwrap_or("keras_model");
+        let name = plain_name(&crate::text::one_line(name));
+        let mut used = HashMap::new();
+        let layers = list.iter().enumerate().map(|(i, json)| spec(i, json, home, &mut used)).collect::<Result<Vec<_>, _>>()?;
+        let (calls, output) = match json.get("class_name").and_then(Value::as_str) {
+            Some("Sequential") => sequential(config, layers),
+            Some("Functional" | "Model") => functional(config, list, layers)?,
+            other => {
+                let kind = crate::text::one_line(other.unwrap_or("unknown"));
+                return Err(format!("is of the kind {kind:?}: Sequential and Functional models are read"));
+            }
+        };
+        Ok(Self { name, calls, output })
+    }
+}
+
+/// One element of the list of layers. `used` counts the layers of each class so far.
+fn spec(index: usize, json: &Value, home: &Home, used: &mut HashMap<String, usize>) -> Result<Spec, String> {
+    let class = json.get("class_name").and_then(Value::as_str);
+    let config = json.get("config");
+    let (Some(class), Some(config)) = (class, config) else {
+        return Err(format!("is damaged: layer {index} has no class_name or config"));
+    };
+    let name = json.get("name").or(config.get("name")).and_then(Value::as_str);
+    let name = name.filter(|name| !name.is_empty()).ok_or_else(|| format!("is damaged: layer {index} has no name"))?;
+    let (class, name) = (crate::text::one_line(class), crate::text::one_line(name));
+    let snake = snake_case(&class);
+    let count = used.entry(snake.clone()).and_modify(|count| *count += 1).or_insert(0);
+    let path = match *count {
+        0 => format!("{}layers.{snake}", home.path),
+        count => format!("{}layers.{snake}_{count}", home.path),
+    };
+    let model = match class.as_str() {
+        "Sequential" | "Functional" | "Model" => {
+            let group = home.group.clone().or_else(|| Some(name.clone()));
+            Some(Graph::model(json, &Home { path: format!("{path}."), group, depth: home.depth + 1 })?)
+        }
+        _ => None,
+    };
+    let settings = config.as_object().cloned().unwrap_or_default();
+    let (class, config) = legacy::modern(&class, settings);
+    Ok(Spec { class, name, config, path, group: home.group.clone(), model })
+}
+
+/// `max_pooling2d` of `MaxPooling2D`: what Keras 3 calls a layer of this class in its weights files.
+fn snake_case(class: &str) -> String {
+    let letters: Vec<char> = class.chars().filter(|c| c.is_alphanumeric() || *c == '_').collect();
+    let mut snake = String::new();
+    for (i, c) in letters.iter().enumerate() {
+        let before = i.checked_sub(1).map(|i| letters[i]);
+        let begins = letters.get(i + 1).is_some_and(char::is_ascii_lowercase) || before.is_some_and(|b| b.is_ascii_lowercase());
+        if c.is_ascii_uppercase() && before.is_some() && begins {
+            snake.push('_');
+        }
+        snake.extend(c.to_lowercase());
+    }
+    snake
+}
+
+fn sequential(config: &Value, mut layers: Vec<Spec>) -> (Vec<Call>, usize) {
+    if layers[0].class != "InputLayer" {
+        // Without a layer of its own, the input's shape stands in the first layer.
+        let mut settings: Map<String, Value> = layers[0].config.clone();
+        // Keras 3 keeps the shape that the model was first called with.
+        settings.extend(config.get("build_input_shape").map(|shape| ("build_input_shape".to_string(), shape.clone())));
+        layers.insert(0, Spec::input(settings));
+    }
+    let calls: Vec<Call> = layers
+        .into_iter()
+        .enumerate()
+        .map(|(i, spec)| Call { spec: Rc::new(spec), inputs: i.checked_sub(1).into_iter().collect() })
+        .collect();
+    let output = calls.len() - 1;
+    (calls, output)
+}
+
+fn functional(config: &Value, list: &[Value], layers: Vec<Spec>) -> Result<(Vec<Call>, usize), String> {
+    let nodes_of = |json: &'_ Value| json.get("inbound_nodes").and_then(Value::as_array).cloned().unwrap_or_default();
+    // Each layer's first call among all, and how many it has: one even if it reads nothing, as an input does.
+    let (mut places, mut total) = (HashMap::new(), 0usize);
+    for (layer, json) in layers.iter().zip(list) {
+        let count = nodes_of(json).len().max(1);
+        if places.insert(layer.name.clone(), (total, count)).is_some() {
+            return Err(format!("is damaged: two layers are called {:?}", layer.name));
+        }
+        total = total.saturating_add(count);
+        if total > MOST_LAYERS {
+            return Err(format!("has more than {MOST_LAYERS} layers"));
+        }
+    }
+    let place = |read: &Read| -> Result<usize, String> {
+        let name = crate::text::one_line(read.name);
+        let (first, count) = places.get(&name).ok_or_else(|| format!("is damaged: it has no layer {name:?}, which is read"))?;
+        if read.output > 0 {
+            return Err(format!("reads output {} of layer {name:?}; layers with one output are read", read.output));
+        }
+        // Of a model that is a layer Keras 2 counts its own making too.
+        let call = if *count == 1 { 0 } else { read.call };
+        match call < *count {
+            true => Ok(first + call),
+            false => Err(format!("is damaged: layer {name:?} is called {count} times, and call {call} is read")),
+        }
+    };
+    let mut calls = Vec::with_capacity(total);
+    for (spec, json) in layers.into_iter().zip(list) {
+        let spec = Rc::new(spec);
+        let nodes = nodes_of(json);
+        if nodes.is_empty() {
+            calls.push(Call { spec: Rc::clone(&spec), inputs: Vec::new() });
+        }
+        for node in &nodes {
+            let mut reads = Vec::new();
+            find_reads(node, &mut reads);
+            calls.push(Call { spec: Rc::clone(&spec), inputs: reads.iter().map(place).collect::<Result<_, _>>()? });
+        }
+    }
+    let end = |key: &str| {
+        let mut reads = Vec::new();
+        find_reads(config.get(key).unwrap_or(&Value::Null), &mut reads);
+        match &reads[..] {
+            [read] => place(read),
+            _ => Err(format!("has {} in its {key}; networks here have one", reads.len())),
+        }
+    };
+    let (input, output) = (end("input_layers")?, end("output_layers")?);
+    sorted(&calls, input, output)
+}
+
+/// A layer's output that a node reads.
+struct Read<'a> {
+    name: &'a str,
+    /// Which use of the layer.
+    call: usize,
+    /// Which of its outputs.
+    output: usize,
+}
+
+/// What a node reads: `["name", 0, 0, {}]` of Keras 2 (lists of them, nested), or `keras_history` of Keras 3.
+fn find_reads<'a>(node: &'a Value, reads: &mut Vec<Read<'a>>) {
+    match node {
+        Value::Array(items) => match items.as_slice() {
+            [Value::String(name), Value::Number(call), rest @ ..] => {
+                let index = |n: Option<u64>| n.and_then(|n| usize::try_from(n).ok()).unwrap_or(usize::MAX);
+                let output = rest.first().map_or(0, |output| index(output.as_u64()));
+                reads.push(Read { name, call: index(call.as_u64()), output });
+            }
+            items => items.iter().for_each(|item| find_reads(item, reads)),
+        },
+        Value::Object(fields) => match fields.get("keras_history") {
+            Some(history) => find_reads(history, reads),
+            None => fields.values().for_each(|field| find_reads(field, reads)),
+        },
+        _ => {}
+    }
+}
+
+/// What `output` needs, in the file's order as far as each call comes after those that it reads.
+fn sorted(calls: &[Call], input: usize, output: usize) -> Result<(Vec<Call>, usize), String> {
+    let name = |i: usize| &calls[i].spec.name;
+    let mut needed = vec![false; calls.len()];
+    let mut waiting = vec![output];
+    while let Some(i) = waiting.pop() {
+        if !std::mem::replace(&mut needed[i], true) {
+            waiting.extend(&calls[i].inputs);
+        }
+    }
+    if !needed[input] {
+        return Err(format!("does not lead from {:?} to {:?}", name(input), name(output)));
+    }
+    let mut order = vec![input];
+    let mut done = vec![None; calls.len()];
+    done[input] = Some(0);
+    loop {
+        let before = order.len();
+        for (i, call) in calls.iter().enumerate().filter(|(i, _)| needed[*i]) {
+            let ready = !call.inputs.is_empty() && call.inputs.iter().all(|&read| done[read].is_some());
+            if done[i].is_none() && ready {
+                done[i] = Some(order.len());
+                order.push(i);
+            }
+        }
+        if order.len() == before {
+            break;
+        }
+    }
+    if let Some(i) = (0..calls.len()).find(|&i| needed[i] && done[i].is_none()) {
+        return Err(format!("has layer {:?}, which its input does not lead to", name(i)));
+    }
+    let moved = |i: usize| Call {
+        spec: Rc::clone(&calls[i].spec),
+        inputs: calls[i].inputs.iter().filter_map(|&read| done[read]).collect(),
+    };
+    Ok((order.into_iter().map(moved).collect(), done[output].unwrap_or(0)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::snake_case;
+
+    #[test]
+    fn names_of_classes_in_weights_files() {
+        let names = [
+            ("Conv2D", "conv2d"),
+            ("MaxPooling2D", "max_pooling2d"),
+            ("DepthwiseConv2D", "depthwise_conv2d"),
+            ("BatchNormalization", "batch_normalization"),
+            ("PReLU", "p_re_lu"),
+            ("Functional", "functional"),
+        ];
+        names.iter().for_each(|(class, snake)| assert_eq!(snake_case(class), *snake));
+    }
+}

@@ -1,0 +1,40 @@
+//! The layers that join several inputs.
+
+use super::fields::Spec;
+use super::translate::{Translator, Value};
+use crate::formats::import::joined;
+use crate::network::{LayerId, LayerKind, ScopeKind};
+use convscope_engine::Unary;
+
+impl Translator {
+    /// `Add`, `Subtract`, `Multiply`, `Average` and `Concatenate`.
+    pub fn merge(&mut self, spec: &Spec, inputs: &[&Value]) -> Result<Value, String> {
+        let [first, ..] = inputs else { return Err(spec.error("reads no layer")) };
+        let ids: Vec<LayerId> = inputs.iter().map(|x| x.id).collect();
+        if spec.class == "Concatenate" {
+            self.channel_axis(spec, first.id)?;
+            let id = self.net.layer(&spec.name, LayerKind::Concat, &ids);
+            let maps = joined(inputs.iter().map(|x| x.maps.as_slice())).map_err(|reason| spec.error(reason))?;
+            return Ok(Value { maps, ..Value::map(id) });
+        }
+        // Of vectors that were flattened in different ways, other values would meet here than in Keras.
+        if inputs.iter().any(|x| x.maps != first.maps) {
+            return Err(spec.error("joins vectors that were flattened from different maps"));
+        }
+        let number = |factor: f64| LayerKind::Activation(Unary::Affine(factor, 0.0));
+        let id = match (spec.class.as_str(), &ids[..]) {
+            ("Multiply", _) => self.net.layer(&spec.name, LayerKind::Multiply, &ids),
+            ("Subtract", &[from, what]) => self.net.scope(ScopeKind::Sequence, &spec.name, from, |net, from| {
+                let minus = net.layer("minus", number(-1.0), &[what]);
+                net.add("add", &[from, minus])
+            }),
+            ("Subtract", _) => return Err(spec.error(format!("subtracts {} layers, wants two", ids.len()))),
+            ("Average", _) => self.net.scope(ScopeKind::Sequence, &spec.name, first.id, |net, _| {
+                let sum = net.add("add", &ids);
+                net.layer("divide", number(1.0 / ids.len() as f64), &[sum])
+            }),
+            _ => self.net.layer(&spec.name, LayerKind::Add, &ids),
+        };
+        Ok(Value { maps: first.maps.clone(), ..Value::map(id) })
+    }
+}

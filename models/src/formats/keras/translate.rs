@@ -1,0 +1,186 @@
+//! The walk over the graph, and the layers that share their variables.
+
+use super::fields::{Spec, image_shape};
+use super::graph::{Call, Graph, MOST_LAYERS};
+use super::weights::{Stored, Variable};
+use crate::formats::Layout;
+use crate::formats::import::{Import, Imported, Output, Values, Weight};
+use crate::network::{Builder, LayerId, LayerKind, ScopeKind};
+use std::collections::HashMap;
+use std::rc::Rc;
+
+/// What a Keras layer puts out.
+#[derive(Debug, Clone)]
+pub(super) struct Value {
+    /// The layer here that computes it.
+    pub id: LayerId,
+    /// The maps `[channels, height, width]` that a vector was flattened from, which in the file lie pixel by pixel; empty for a map.
+    pub maps: Vec<[usize; 3]>,
+}
+
+impl Value {
+    /// A map.
+    pub fn map(id: LayerId) -> Self {
+        Self { id, maps: Vec::new() }
+    }
+
+    /// A vector of features that were never a map.
+    pub fn vector(id: LayerId, features: usize) -> Self {
+        Self { id, maps: vec![[features, 1, 1]] }
+    }
+}
+
+/// The layer that is being translated, and where it stands.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Place {
+    /// Whether nothing but the input comes before it, and nothing after it reads that.
+    pub leads: bool,
+    /// Whether its output is the model's.
+    pub ends: bool,
+}
+
+/// The importer of Keras models.
+pub(super) type Translator = Import<State, Stored>;
+
+/// What the walk over a Keras model knows.
+#[derive(Debug, Default)]
+pub(super) struct State {
+    /// Where the layer at hand stands.
+    pub place: Place,
+    /// Whether the file is of Keras 3.
+    pub keras_3: bool,
+    /// Whether maps have their channels first in the file, as they have here.
+    pub channels_first: bool,
+    /// Calls so far: models that are called several times within each other soon are many.
+    calls: usize,
+}
+
+impl Translator {
+    /// Notes which variable of a layer fills a parameter: one of these names, and the `index`-th of the layer.
+    pub fn weight(
+        &mut self,
+        call: &Call,
+        layer: LayerId,
+        param: &'static str,
+        (names, index): (&'static [&'static str], usize),
+        layout: Layout,
+    ) {
+        let stored = Stored { call: call.clone(), variable: Variable { names, index }, layout };
+        self.fill(layer, param, Values::Stored(stored));
+    }
+
+    /// Adds layers, each reading the one before: a single one under the Keras layer's name, several in a scope of that name.
+    /// Returns their places.
+    pub fn chain(&mut self, spec: &Spec, x: LayerId, kinds: Vec<(&str, LayerKind)>) -> Vec<LayerId> {
+        if let [(_, kind)] = &kinds[..] {
+            return vec![self.net.layer(&spec.name, kind.clone(), &[x])];
+        }
+        let mut places = Vec::new();
+        self.net.scope(ScopeKind::Sequence, &spec.name, x, |net, mut x| {
+            for (name, kind) in kinds {
+                x = net.layer(name, kind, &[x]);
+                places.push(x);
+            }
+            x
+        });
+        places
+    }
+
+    /// The model's output for `input`; `None` if that depends on a layer that is not known.
+    fn walk(&mut self, graph: &Graph, input: Value, place: Place) -> Result<Option<Value>, String> {
+        let mut values = vec![Some(input)];
+        for (index, call) in graph.calls.iter().enumerate().skip(1) {
+            self.state.calls += 1;
+            if self.state.calls > MOST_LAYERS {
+                return Err(format!("has more than {MOST_LAYERS} layers"));
+            }
+            let inputs: Option<Vec<&Value>> = call.inputs.iter().map(|&read| values[read].as_ref()).collect();
+            let Some(inputs) = inputs else {
+                values.push(None);
+                continue;
+            };
+            let (before, after) = graph.calls.split_at(index + 1);
+            let chained = before.iter().enumerate().skip(1).all(|(i, call)| call.inputs == [i - 1]);
+            let apart = after.iter().all(|call| call.inputs.iter().all(|&read| read >= index));
+            let place = Place { leads: place.leads && chained && apart, ends: place.ends && index == graph.output };
+            let value = match (&call.spec.model, &inputs[..]) {
+                (Some(model), [x]) => {
+                    let scope = self.net.open(ScopeKind::Sequence, &call.spec.name, x.id);
+                    let value = self.walk(model, (*x).clone(), place)?;
+                    let output = value.as_ref().map_or(x.id, |value| value.id);
+                    self.net.close(scope, output);
+                    value
+                }
+                _ => {
+                    self.state.place = place;
+                    let value = self.layer(call, &inputs);
+                    let count = graph.calls.len() - 1;
+                    value
+                        .map_err(|reason| self.stop(&reason, format_args!("it is layer {index} of {count} after the input")))
+                        .ok()
+                }
+            };
+            self.check()?;
+            values.push(value);
+        }
+        Ok(values.swap_remove(graph.output))
+    }
+}
+
+/// Has layers that the same variables fill in the same order use one set of parameters: Keras counts and trains it once. Returns what
+/// fills those that are left.
+///
+/// A dense layer that is called on flattened maps of unlike shapes finds its inputs in unlike orders here, and keeps two.
+fn share(net: &mut Builder, weights: Vec<Weight<Stored>>) -> Vec<Weight<Stored>> {
+    let mut kept: Vec<Weight<Stored>> = Vec::with_capacity(weights.len());
+    // Where the weights begin of the layers that a layer of Keras was so far.
+    let mut owners: HashMap<*const Spec, Vec<usize>> = HashMap::new();
+    let mut weights = weights.into_iter().peekable();
+    while let Some(layer) = weights.peek().map(|weight| weight.layer) {
+        let own: Vec<Weight<Stored>> = std::iter::from_fn(|| weights.next_if(|weight| weight.layer == layer)).collect();
+        let spec = |weight: &Weight<Stored>| match &weight.values {
+            Values::Stored(stored) => Some(Rc::as_ptr(&stored.call.spec)),
+            Values::Given(_) => None,
+        };
+        let Some(spec) = own.iter().find_map(spec) else {
+            kept.extend(own);
+            continue;
+        };
+        let known = owners.entry(spec).or_default();
+        let same = |start: usize| {
+            kept[start..].iter().zip(&own).filter(|(a, b)| a.param == b.param && a.values == b.values).count() == own.len()
+        };
+        if !known.iter().any(|&start| same(start) && net.share(layer, kept[start].layer)) {
+            known.push(kept.len());
+            kept.extend(own);
+        }
+    }
+    kept
+}
+
+/// The network of a graph, up to the layers that are not known.
+pub(super) fn translate(graph: &Graph) -> Result<Imported<Stored>, String> {
+    let input = Rc::clone(&graph.calls[0].spec);
+    let shape = ["batch_input_shape", "batch_shape", "build_input_shape"].iter().find_map(|key| input.get(key));
+    let shape = shape.ok_or_else(|| input.error("does not tell the shape of the input"))?;
+    let channels_first = graph.channels_first().unwrap_or(false);
+    let (sides, channels) = image_shape(shape, channels_first).ok_or_else(|| {
+        let shape = crate::text::one_line(shape);
+        let wanted = if channels_first { "channels, height, width" } else { "height, width, channels" };
+        input.error(format!("takes the shape {shape}; images of [batch, {wanted}] are read"))
+    })?;
+    let state = State { keras_3: input.get("batch_shape").is_some(), channels_first, ..State::default() };
+    let mut translator = Translator::new(&graph.name, channels, sides, state)?;
+    let output = translator.walk(graph, Value::map(LayerId::INPUT), Place { leads: true, ends: true })?;
+    translator.weights = share(&mut translator.net, std::mem::take(&mut translator.weights));
+    let output = match output.map(|value| (value.id, translator.net.spatial(value.id))) {
+        None => Output::Unknown,
+        Some((_, Some([h, w]))) => Output::Map(format!("{h}x{w}")),
+        Some((id, None)) => Output::Vector(id),
+    };
+    let mut imported = translator.finish(output, false)?;
+    if imported.network.find(&input.name).is_none() {
+        imported.network.layers[0].name = input.name.clone();
+    }
+    Ok(imported)
+}

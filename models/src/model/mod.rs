@@ -1,0 +1,361 @@
+//! A network with its weights, and running it.
+
+pub mod fuse;
+mod head;
+pub mod init;
+
+use crate::network::{LayerId, LayerKind, Network, Pool2d};
+use convscope_engine::kernels::pointwise::Binary;
+use convscope_engine::kernels::pool::Windows;
+use convscope_engine::kernels::{DType, Device};
+use convscope_engine::ops::{Activation, Arithmetic, BatchNormTraining, Conv2d, Dropout, Reshape, Slice, ZeroPad};
+use convscope_engine::{Error, Result, Tape, Tensor, Var};
+use fuse::{Chain, Fused};
+use std::sync::OnceLock;
+
+/// A network and a tensor for each of [`Network::params`].
+#[derive(Debug, Clone)]
+pub struct Model {
+    /// The layers.
+    pub network: Network,
+    /// In the order of [`Network::params`].
+    pub params: Vec<Tensor>,
+    /// For each layer, the place of its first tensor in `params`, and how many there are.
+    ranges: Vec<(usize, usize)>,
+    /// Where it runs; weights go there on first use.
+    pub device: Device,
+    /// For each layer, what it computes instead (see [`Model::fused`]).
+    pub(crate) fused: Vec<Option<Fused>>,
+    /// The chains of the first training run, and its two ends: every step takes the same.
+    training: OnceLock<([LayerId; 2], Vec<Option<Chain>>)>,
+}
+
+/// Whether layers behave as in use or as in training.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// Batch-norm by running statistics, no dropout.
+    Inference,
+    /// Batch-norm by the batch, dropout by masks of this seed.
+    Training {
+        /// Another one for each step.
+        seed: u64,
+    },
+}
+
+/// The nodes of one run.
+#[derive(Debug, Clone)]
+pub struct Run {
+    layers: Vec<Option<Var>>,
+    params: Vec<Option<Var>>,
+    /// Each batch-norm with the node that computed it, which in training is that of what follows it too.
+    norms: Vec<(LayerId, Var)>,
+    output: Var,
+}
+
+impl Run {
+    /// Node of a layer's output; `None` if the run did not need that layer, or computed it only together with the next.
+    pub fn layer(&self, id: LayerId) -> Option<Var> {
+        self.layers.get(id.0).copied().flatten()
+    }
+
+    /// Nodes of the parameters, in the order of [`Network::params`]; `None` for those not needed.
+    pub fn params(&self) -> &[Option<Var>] {
+        &self.params
+    }
+
+    /// Node of the layer that the run went up to.
+    pub fn output(&self) -> Var {
+        self.output
+    }
+}
+
+impl Model {
+    /// A model from tensors in the order of [`Network::params`].
+    ///
+    /// # Errors
+    /// If a tensor is missing or has another shape than the network wants.
+    pub fn new(network: Network, params: Vec<Tensor>) -> Result<Self> {
+        let wanted = network.params();
+        if params.len() != wanted.len() {
+            return Err(Error::Length { len: params.len(), shape: [wanted.len()].into() });
+        }
+        for (t, p) in params.iter().zip(&wanted) {
+            if t.shape()[..] != p.shape[..] {
+                return Err(Error::Length { len: t.len(), shape: p.shape.clone().into() });
+            }
+        }
+        let mut ranges = vec![(0, 0); network.layers.len()];
+        for (i, p) in wanted.iter().enumerate() {
+            let range = &mut ranges[p.layer.0];
+            if range.1 == 0 {
+                range.0 = i;
+            }
+            range.1 += 1;
+        }
+        for (id, layer) in network.ids() {
+            if let Some(owner) = layer.shares {
+                ranges[id.0] = ranges[owner.0];
+            }
+        }
+        let fused = vec![None; network.layers.len()];
+        Ok(Model { network, params, ranges, device: Device::Cpu, fused, training: OnceLock::new() })
+    }
+
+    /// The same model in another real type (f64 for checks), not fused.
+    pub fn cast(&self, dtype: DType) -> Self {
+        let fused = vec![None; self.network.layers.len()];
+        Model { params: self.params.iter().map(|t| t.cast(dtype)).collect(), fused, ..self.clone() }
+    }
+
+    /// Runs images `[n,c,h,w]` through the whole network; the output is the logits.
+    pub fn forward(&self, tape: &mut Tape, images: Tensor) -> Result<Run> {
+        let x = tape.leaf(images, &self.network[LayerId::INPUT].name);
+        self.run(tape, LayerId::INPUT, x, self.network.output(), Mode::Inference)
+    }
+
+    /// Runs from the output `x` of layer `from` up to and including layer `until`, computing only what that needs.
+    ///
+    /// Nodes are labelled with the layers' names. On an inference tape a value is released after its last use, except the
+    /// last one's. In training a batch-norm is one node with the addition and the ReLU that follow it, where nothing else reads what
+    /// lies between: the node of the last of them.
+    ///
+    /// # Errors
+    /// If `until` reads something that does not come through `from`, a layer does not take its input's shape, or a fused model is
+    /// to be trained.
+    pub fn run(&self, tape: &mut Tape, from: LayerId, x: Var, until: LayerId, mode: Mode) -> Result<Run> {
+        let chains: Vec<Option<&Chain>> = self.fused.iter().map(|f| f.as_ref().map(|f| &f.chain)).collect();
+        if mode == Mode::Inference {
+            return self.run_chains(tape, from, x, until, mode, &chains);
+        }
+        if chains.iter().any(Option::is_some) {
+            let reason = "a fused model cannot be trained".to_string();
+            return Err(Error::Shapes { op: "run", reason, shapes: Vec::new() });
+        }
+        let ends = [from, until];
+        let chains = || self.network.chains(|kind| matches!(kind, LayerKind::BatchNorm2d { .. }), &ends);
+        let (known, first) = self.training.get_or_init(|| (ends, chains()));
+        let other = if *known == ends { None } else { Some(chains()) };
+        let chains: Vec<Option<&Chain>> = other.as_ref().unwrap_or(first).iter().map(Option::as_ref).collect();
+        self.run_chains(tape, from, x, until, mode, &chains)
+    }
+
+    /// [`Model::run`] with `chains[i]` in place of layer `i`.
+    pub(crate) fn run_chains(
+        &self,
+        tape: &mut Tape,
+        from: LayerId,
+        x: Var,
+        until: LayerId,
+        mode: Mode,
+        chains: &[Option<&Chain>],
+    ) -> Result<Run> {
+        tape.set_device(self.device);
+        let layers = &self.network.layers;
+        let inputs_of = |i: usize| chains[i].map_or(&layers[i].inputs, |chain| &chain.inputs);
+        let mut last_reader = vec![None; layers.len()];
+        let mut needed = vec![false; layers.len()];
+        needed[until.0] = true;
+        for i in (from.0 + 1..=until.0).rev() {
+            if needed[i] {
+                for input in inputs_of(i) {
+                    if input.0 < from.0 {
+                        let (reader, other, start) = (&layers[i].name, &layers[input.0].name, &layers[from.0].name);
+                        let reason = format!("{reader} also reads {other}, which does not come through {start}");
+                        return Err(Error::Shapes { op: "run", reason, shapes: Vec::new() });
+                    }
+                    needed[input.0] = true;
+                    last_reader[input.0].get_or_insert(i);
+                }
+            }
+        }
+        let (none, params) = (vec![None; layers.len()], vec![None; self.params.len()]);
+        let mut run = Run { layers: none, params, norms: Vec::new(), output: x };
+        run.layers[from.0] = Some(x);
+        for i in from.0 + 1..=until.0 {
+            if !needed[i] {
+                continue;
+            }
+            let (first, relu) = chains[i].map_or((LayerId(i), false), |chain| (chain.first, chain.relu));
+            let inputs: Vec<Var> = inputs_of(i).iter().filter_map(|id| run.layers[id.0]).collect();
+            let params: Vec<Var> = match &self.fused[i] {
+                Some(fused) => {
+                    let (weight, bias) = match &fused.weights {
+                        Some(made) => made.clone(),
+                        None => {
+                            let (weight, bias) = self.with_norm(&fused.chain)?;
+                            (weight.alias(), bias)
+                        }
+                    };
+                    [weight].into_iter().chain(bias).map(|t| tape.leaf(t, "")).collect()
+                }
+                None => {
+                    let (first, count) = self.ranges[first.0];
+                    (first..first + count).map(|p| self.leaf(tape, &mut run, p)).collect()
+                }
+            };
+            let kind = &self.network[first].kind;
+            let var = apply(tape, kind, &inputs, &params, mode, i as u64, relu)?;
+            tape.label(var, &layers[i].name)?;
+            if self.fused[i].is_some() {
+                params.into_iter().try_for_each(|p| tape.release(p))?;
+            }
+            if let LayerKind::BatchNorm2d { .. } = kind {
+                run.norms.push((first, var));
+            }
+            run.layers[i] = Some(var);
+            run.output = var;
+            for input in inputs_of(i) {
+                if last_reader[input.0] == Some(i)
+                    && *input != from
+                    && let Some(v) = run.layers[input.0]
+                {
+                    tape.release(v)?;
+                }
+            }
+        }
+        Ok(run)
+    }
+
+    /// The tensors of a layer, in the order of [`Network::params`].
+    pub(crate) fn layer_params(&self, id: LayerId) -> &[Tensor] {
+        let (first, count) = self.ranges[id.0];
+        &self.params[first..first + count]
+    }
+
+    fn leaf(&self, tape: &mut Tape, run: &mut Run, param: usize) -> Var {
+        *run.params[param].get_or_insert_with(|| tape.leaf(self.params[param].clone(), ""))
+    }
+
+    /// After a training run: moves the running statistics of every batch-norm towards the batch's, by its momentum.
+    ///
+    /// As PyTorch does, the running variance takes the unbiased variance of the batch.
+    pub fn update_statistics(&mut self, tape: &Tape, run: &Run) -> Result<()> {
+        for (id, var) in &run.norms {
+            let LayerKind::BatchNorm2d { momentum, .. } = self.network[*id].kind else { continue };
+            let [mean, variance] = tape.saved(*var)? else { continue };
+            let x = tape.value(*var)?;
+            let count = (x.len() / mean.len().max(1)) as f64;
+            for (slot, (batch, correction)) in [(2, (mean, 1.0)), (3, (variance, count / (count - 1.0).max(1.0)))] {
+                let at = self.ranges[id.0].0 + slot;
+                let blend = |(old, new): (&f32, &f32)| {
+                    ((1.0 - momentum) * f64::from(*old) + momentum * correction * f64::from(*new)) as f32
+                };
+                let (old, new) = (self.params[at].cast(DType::F32), batch.cast(DType::F32));
+                let values: Vec<f32> = old.f32().iter().zip(new.f32()).map(blend).collect();
+                self.params[at] = Tensor::from_slice(old.shape().clone(), &values)?.cast(self.params[at].dtype());
+            }
+        }
+        Ok(())
+    }
+
+    /// Places in `params` of what an optimiser changes.
+    pub fn trained(&self) -> Vec<usize> {
+        let params = self.network.params();
+        (0..params.len()).filter(|i| params[*i].kind.is_trained()).collect()
+    }
+
+    /// The tensors at `places` of `params`, which ascend.
+    pub fn at_mut(&mut self, places: &[usize]) -> impl Iterator<Item = &mut Tensor> {
+        let mut places = places.iter().peekable();
+        self.params.iter_mut().enumerate().filter(move |(i, _)| places.next_if(|place| *place == i).is_some()).map(|(_, t)| t)
+    }
+
+    /// The weight tensor of a convolution or dense layer.
+    pub fn weight(&self, id: LayerId) -> Option<&Tensor> {
+        matches!(self.network[id].kind, LayerKind::Conv2d(_) | LayerKind::Linear { .. }).then(|| &self.layer_params(id)[0])
+    }
+}
+
+/// The windows of a pooling layer on a map of `[height, width]`, as kernels take them.
+pub fn windows(pool: &Pool2d, size: [usize; 2], count_padding: bool) -> Windows {
+    let Pool2d { kernel, stride, ceil, .. } = *pool;
+    let padding = pool.sides(size);
+    Windows::Sliding { kernel, stride, padding, ceil, count_padding }
+}
+
+fn settings(c: &crate::network::Conv2d, size: [usize; 2]) -> Conv2d {
+    Conv2d { stride: c.stride, padding: c.sides(size), dilation: c.dilation, groups: c.groups, ..Conv2d::default() }
+}
+
+/// Records one layer, or a chain that begins with this kind: then `x` ends in what is added, and `relu` tells its end.
+///
+/// `layer` tells its dropout mask from other layers'.
+fn apply(tape: &mut Tape, kind: &LayerKind, x: &[Var], params: &[Var], mode: Mode, layer: u64, relu: bool) -> Result<Var> {
+    let residual = x.get(1).is_some();
+    // What is no map has no size; the operation says so.
+    let [height, width] = tape.value(x[0])?.shape().nchw().map_or([0; 2], |[_, _, h, w]| [h, w]);
+    let size = [height, width];
+    match kind {
+        LayerKind::Input => Ok(x[0]),
+        LayerKind::Conv2d(c) => {
+            let all: Vec<Var> = [&x[..1], params, &x[1..]].concat();
+            tape.apply(Conv2d { residual, relu, ..settings(c, size) }, &all)
+        }
+        LayerKind::Linear { .. } => tape.linear(x[0], params[0], params.get(1).copied()),
+        LayerKind::TwoSided => {
+            let sides = Tensor::from_slice([2, 1], &[-1.0f32, 1.0])?.cast(tape.value(x[0])?.dtype());
+            let sides = tape.leaf(sides, "");
+            tape.linear(x[0], sides, None)
+        }
+        LayerKind::BatchNorm2d { eps, .. } => match mode {
+            Mode::Inference => tape.batch_norm(x[0], params[0], params[1], [params[2], params[3]], *eps),
+            Mode::Training { .. } => {
+                let all: Vec<Var> = [&x[..1], &params[..2], &x[1..]].concat();
+                tape.apply(BatchNormTraining { eps: *eps, residual, relu }, &all)
+            }
+        },
+        LayerKind::FrozenBatchNorm2d { eps, .. } => tape.batch_norm(x[0], params[0], params[1], [params[2], params[3]], *eps),
+        LayerKind::Dropout { p } => match mode {
+            // The identity: the same numbers under the same shape.
+            Mode::Inference => tape.apply(Reshape { shape: tape.value(x[0])?.shape()[1..].to_vec() }, x),
+            Mode::Training { seed } => {
+                let seed = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15).wrapping_add(layer);
+                tape.apply(Dropout { p: *p, seed }, x)
+            }
+        },
+        LayerKind::MaxPool2d(pool) => tape.max_pool(x[0], windows(pool, size, false)),
+        LayerKind::AvgPool2d { pool, count_include_pad } => tape.avg_pool(x[0], windows(pool, size, *count_include_pad)),
+        LayerKind::AdaptiveAvgPool2d { output } => tape.avg_pool(x[0], Windows::Adaptive { out: *output }),
+        LayerKind::AdaptiveMaxPool2d { output } => tape.max_pool(x[0], Windows::Adaptive { out: *output }),
+        // Windows that share out more pixels than there are hold one pixel each.
+        LayerKind::UpsampleNearest2d([rows, columns]) => {
+            tape.avg_pool(x[0], Windows::Adaptive { out: [height * rows, width * columns] })
+        }
+        LayerKind::UpsampleBilinear2d([rows, columns]) => tape.bilinear(x[0], [height * rows, width * columns]),
+        LayerKind::ZeroPad2d(sides) => tape.apply(ZeroPad { sides: *sides }, x),
+        LayerKind::Crop2d([top, bottom, left, right]) => {
+            let count = tape.value(x[0])?.shape().get(1).copied().unwrap_or(0);
+            let within = [height.saturating_sub(top + bottom), width.saturating_sub(left + right)];
+            let inner = Slice { from: 0, count, pad: [0, 0], origin: [*top, *left], size: Some(within), stride: [1, 1] };
+            tape.apply(inner, x)
+        }
+        LayerKind::Unflatten { shape } => tape.apply(Reshape { shape: shape.to_vec() }, x),
+        LayerKind::Activation(function) => tape.apply(Activation(*function), x),
+        LayerKind::PRelu { .. } => tape.prelu(x[0], params[0]),
+        LayerKind::Softmax => tape.softmax(x[0]),
+        LayerKind::Flatten => tape.flatten(x[0]),
+        LayerKind::Add => fold(tape, Binary::Add, x),
+        LayerKind::Multiply => {
+            let size = |tape: &Tape, v: Var| Ok(tape.value(v)?.shape().nchw().map_or([0; 2], |[_, _, h, w]| [h, w]));
+            let sizes = x.iter().map(|v| size(tape, *v)).collect::<Result<Vec<_>>>()?;
+            let out = sizes.iter().copied().max().unwrap_or_default();
+            let mut factors = x.to_vec();
+            for (factor, _) in factors.iter_mut().zip(&sizes).filter(|(_, size)| **size == [1, 1] && out != [1, 1]) {
+                *factor = tape.avg_pool(*factor, Windows::Adaptive { out })?;
+            }
+            fold(tape, Binary::Mul, &factors)
+        }
+        LayerKind::Concat => tape.concat(x),
+        LayerKind::PadShortcut { stride, out_channels } => {
+            let count = tape.value(x[0])?.shape().get(1).copied().unwrap_or(0);
+            let extra = out_channels.saturating_sub(count);
+            let pad = [extra / 2, extra - extra / 2];
+            tape.apply(Slice { from: 0, count, pad, origin: [0, 0], size: None, stride: [*stride; 2] }, x)
+        }
+    }
+}
+
+/// One after another.
+fn fold(tape: &mut Tape, operation: Binary, x: &[Var]) -> Result<Var> {
+    x[1..].iter().try_fold(x[0], |sum, next| tape.apply(Arithmetic(operation), &[sum, *next]))
+}
