@@ -138,6 +138,32 @@ pub type Run<S> = fn(&S, &[&Buffer], &mut [&mut Buffer], Accum);
 /// A row from outside is an ordinary safe function. It joins a table by [`Table::with_row`], and from there it can be run, checked
 /// against the oracle and timed like any other. Nobody but its table runs a row: many rows rely on the lengths that the table
 /// verifies, and on instructions that not every machine has.
+///
+/// ```
+/// use convscope_kernels::check::AnyTable;
+/// use convscope_kernels::pointwise::{BINARY, Binary, BinarySpec};
+/// use convscope_kernels::table::{ROUNDING, Row};
+/// use convscope_kernels::{Accum, Buffer, DType};
+///
+/// fn sum(_: &BinarySpec, inputs: &[&Buffer], outputs: &mut [&mut Buffer], accum: Accum) {
+///     let (x, y) = (inputs[0].as_slice::<f32>(), inputs[1].as_slice::<f32>());
+///     for ((out, x), y) in outputs[0].as_mut_slice::<f32>().iter_mut().zip(x).zip(y) {
+///         *out = x + y + if accum == Accum::Add { *out } else { 0.0 };
+///     }
+/// }
+/// let sums_only = |s: &BinarySpec| if s.op == Binary::Add { Ok(()) } else { Err("wants a sum") };
+/// let table = BINARY.with_row(Row::cpu("mine", DType::F32, ROUNDING, sum).supports(sums_only));
+/// assert!(table.check(0).is_ok()); // Against the naive f64 row, on every case of the table.
+/// ```
+///
+/// A row cannot be taken out of its table:
+///
+/// ```compile_fail,E0616
+/// # use convscope_kernels::{Accum, gemm::{Bias, GEMM, GemmSpec}};
+/// let spec = GemmSpec { m: 9, n: 9, k: 9, ta: false, tb: false, bias: Bias::None };
+/// let row = GEMM.all_rows().next().unwrap();
+/// (row.run)(&spec, &[], &mut [], Accum::Write);
+/// ```
 pub struct Row<S: 'static> {
     pub(crate) name: &'static str,
     /// Kind of device it runs on.
