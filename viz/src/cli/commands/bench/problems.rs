@@ -93,7 +93,7 @@ struct List {
 impl List {
     fn add<S: Display + 'static>(&mut self, table: &'static Table<S>, spec: S, sample: Option<Sample<S>>) {
         let (layer, words) = ((self.network.clone(), self.layer.clone()), spec.to_string());
-        match self.found.iter_mut().find(|f| f.problem.op() == table.op && f.spec == words) {
+        match self.found.iter_mut().find(|f| f.problem.op() == table.op() && f.spec == words) {
             Some(same) => same.layers.push(layer),
             None => {
                 let problem = Box::new(Problem { table, spec, sample });
