@@ -22,7 +22,7 @@ const COLUMNS: usize = 1 << 17;
 const PARTS: usize = 16;
 
 pub(super) fn fits(s: &Conv2dSpec) -> Result<(), &'static str> {
-    if s.groups == 1 { Ok(()) } else { Err("wants one group") }
+    if s.groups == 1 { s.compact() } else { Err("wants one group") }
 }
 
 pub(super) fn wins(s: &Conv2dSpec) -> Result<(), &'static str> {

@@ -88,6 +88,20 @@ impl Conv2dSpec {
         elements("products", &[n, oc, oh, ow, c / groups, kernel[0], kernel[1]]).map(|_| ())
     }
 
+    /// Whether planes with their padding, apart by the stride, take little more room than the planes that are read and written.
+    /// Variants that lay them out so would otherwise need memory out of proportion.
+    pub(crate) fn compact(&self) -> Result<(), &'static str> {
+        const TIMES: usize = 64;
+        const SMALL: usize = 1 << 16;
+        let [t, b, l, r] = self.padding;
+        let room = (self.h + t + b + self.stride[0]).saturating_mul(self.w + l + r + self.stride[1]);
+        if room <= TIMES * (self.h * self.w + self.out_plane()) + SMALL {
+            Ok(())
+        } else {
+            Err("padding or strides many times as large as the planes")
+        }
+    }
+
     /// Output height and width of a problem that is known to fit.
     pub(crate) fn out_hw(&self) -> [usize; 2] {
         self.out_size().unwrap_or([0, 0])

@@ -225,6 +225,7 @@ macro_rules! dgrad_f2 {
 macro_rules! dgrad_direct {
     ($isa:literal, $v:ty) => {
         rung!("direct", $isa, $v, ROUNDING, direct::dgrad::<$v>, {
+            supports: Conv2dSpec::compact,
             preferred: direct::wins_dgrad,
             scratch: direct::scratch_dgrad::<$v>,
             prepare: weight(dgrad_key, direct::pack_dgrad::<$v>),

@@ -271,7 +271,7 @@ fn run<V: Vector>(p: &Problem, x: &[f32], w: &[f32], output: &Output) {
 }
 
 pub(super) fn fits(s: &Conv2dSpec) -> Result<(), &'static str> {
-    if s.stride[1] <= 2 { Ok(()) } else { Err("wants a horizontal stride of 1 or 2") }
+    if s.stride[1] <= 2 { s.compact() } else { Err("wants a horizontal stride of 1 or 2") }
 }
 
 /// Whether a product of two matrices, straight into planes, takes less than turning the sums of a convolution of so many channels:

@@ -32,7 +32,7 @@ pub(in crate::ops::conv2d) fn fits<V: Vector>(s: &Conv2dSpec) -> Result<(), &'st
     if kw > 1 && s.dilation[1] != 1 {
         return Err("wants no horizontal dilation");
     }
-    Ok(())
+    s.compact()
 }
 
 pub(in crate::ops::conv2d) fn wins(s: &Conv2dSpec) -> Result<(), &'static str> {

@@ -26,7 +26,7 @@ const FEW: usize = 1 << 17;
 pub(in crate::ops::conv2d) const SLACK: usize = 16;
 
 pub(in crate::ops::conv2d) fn fits(s: &Conv2dSpec) -> Result<(), &'static str> {
-    if s.c == s.groups { Ok(()) } else { Err("wants groups of one input channel") }
+    if s.c == s.groups { s.compact() } else { Err("wants groups of one input channel") }
 }
 
 /// Bytes of the planes with their zeros, for one thread.

@@ -25,7 +25,7 @@ use rayon::prelude::*;
 pub(in crate::ops::conv2d) const CHANNELS: usize = 4;
 
 pub(in crate::ops::conv2d) fn fits(s: &Conv2dSpec) -> Result<(), &'static str> {
-    if s.groups > 1 { Ok(()) } else { Err("wants several groups") }
+    if s.groups > 1 { s.compact() } else { Err("wants several groups") }
 }
 
 /// Output channels of a group that fill the lanes of products.
