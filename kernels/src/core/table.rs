@@ -419,6 +419,20 @@ impl<S> Table<S> {
 impl<S: Display> Table<S> {
     /// Runs the chosen row after checking the problem and every buffer's length, type and device.
     ///
+    /// ```
+    /// use convscope_kernels::pointwise::{BINARY, Binary, BinarySpec};
+    /// use convscope_kernels::{Accum, Buffer};
+    ///
+    /// let (spec, x) = (BinarySpec { op: Binary::Mul, len: 2 }, Buffer::from_slice(&[3.0f32, 4.0]));
+    /// let mut out = Buffer::from_slice(&[1.0f32, 1.0]);
+    /// BINARY.run(&spec, &[&x, &x], &mut [&mut out], Accum::Add)?;
+    /// assert_eq!(out.as_slice::<f32>(), [10.0, 17.0]);
+    ///
+    /// let short = Buffer::from_slice(&[3.0f32]);
+    /// assert!(BINARY.run(&spec, &[&short, &x], &mut [&mut out], Accum::Write).is_err());
+    /// # Ok::<_, convscope_kernels::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// If the problem is not valid, a buffer does not suit it, no row takes it, or its device failed.
     pub fn run(&self, spec: &S, inputs: &[&Buffer], outputs: &mut [&mut Buffer], accum: Accum) -> Result<Call> {
@@ -492,6 +506,17 @@ impl<S: Display> Table<S> {
 
     /// The row that [`Table::run`] would take.
     ///
+    /// ```
+    /// use convscope_kernels::conv2d::{Conv2dSpec, FWD};
+    /// use convscope_kernels::{DType, Device};
+    ///
+    /// let spec = Conv2dSpec { padding: [1; 4], ..Conv2dSpec::simple(1, 64, 56, 56, 64, 3) };
+    /// let row = FWD.pick(Device::Cpu, DType::F32, &spec)?;
+    /// assert!(row.is_here(Device::Cpu) && row.name().starts_with("winograd"));
+    /// assert_eq!(FWD.pick(Device::Cpu, DType::F64, &spec)?.name(), "naive"); // The oracle.
+    /// # Ok::<_, convscope_kernels::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// If the problem is not valid, or no row, or not the forced one, takes it.
     pub fn pick(&self, device: Device, dtype: DType, spec: &S) -> Result<&Row<S>> {
@@ -557,6 +582,15 @@ pub struct Choice {
 }
 
 /// Reads `op=name,op=name?`; table and row names must exist.
+///
+/// ```
+/// use convscope_kernels::table::parse_choices;
+///
+/// let choices = parse_choices("conv2d.fwd=naive,gemm=packed?")?;
+/// assert!(!choices[0].yields && choices[1].yields);
+/// assert!(parse_choices("conv2d.fwd=fastest").is_err());
+/// # Ok::<_, convscope_kernels::Error>(())
+/// ```
 pub fn parse_choices(text: &str) -> Result<Vec<Choice>> {
     let tables = crate::tables();
     text.split(',')
@@ -588,6 +622,18 @@ thread_local! {
 }
 
 /// Runs `f` with these choices in force on this thread (kernels are chosen on the thread that calls them).
+///
+/// ```
+/// use convscope_kernels::gemm::{Bias, GEMM, GemmSpec};
+/// use convscope_kernels::table::{parse_choices, with_forced};
+/// use convscope_kernels::{DType, Device};
+///
+/// let spec = GemmSpec { m: 64, n: 64, k: 64, ta: false, tb: false, bias: Bias::None };
+/// let pick = || GEMM.pick(Device::Cpu, DType::F32, &spec).map(|row| row.name());
+/// assert_eq!(with_forced(&parse_choices("gemm=naive")?, pick)?, "naive");
+/// assert_ne!(pick()?, "naive");
+/// # Ok::<_, convscope_kernels::Error>(())
+/// ```
 pub fn with_forced<R>(choices: &[Choice], f: impl FnOnce() -> R) -> R {
     struct Restore(usize);
     impl Drop for Restore {
