@@ -122,7 +122,7 @@ mod tests {
             assert!(result.is_err() || all().all(|o| o.len == 0), "{} {spec}: empty buffers were enough", table.op);
             let work = (table.flops)(&spec).max(all().map(|o| o.len as u64).max().unwrap_or(0));
             if work <= 1 << 14 && picked.is_ok() {
-                let made = |o: &crate::core::table::Operand| crate::verify::check::input(o, DType::F32, 1);
+                let made = |o: &crate::core::operand::Operand| crate::verify::check::input(table, &spec, o, DType::F32, 1);
                 let x: Vec<Buffer> = signature.inputs.iter().map(made).collect();
                 let mut out: Vec<Buffer> = signature.outputs.iter().map(made).collect();
                 table.run(&spec, &x.iter().collect::<Vec<_>>(), &mut out.iter_mut().collect::<Vec<_>>(), Accum::Write).unwrap();

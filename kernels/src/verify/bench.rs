@@ -133,7 +133,8 @@ impl<S: Display> AnyProblem for Problem<'_, S> {
     fn measure(&self, device: Device) -> Result<Vec<Rung>> {
         let picked = self.table.pick(device, DType::F32, &self.spec)?;
         let sig = (self.table.signature)(&self.spec);
-        let inputs: Vec<Buffer> = sig.inputs.iter().enumerate().map(|(i, o)| input(o, DType::F32, i as u64)).collect();
+        let inputs: Vec<Buffer> =
+            sig.inputs.iter().enumerate().map(|(i, o)| input(self.table, &self.spec, o, DType::F32, i as u64)).collect();
         let want = self.want(&sig, &inputs);
         let rows = self.table.all_rows().filter(|r| r.dtype == DType::F32 && r.device.is_like(device));
         // The inputs go up once for all rows.

@@ -103,11 +103,12 @@ fn tested_on<S>(row: &Row<S>) -> Device {
 fn check_row<S: Display + Sync>(table: &Table<S>, row: &Row<S>, spec: &S, accum: Accum, seed: u64) -> Result<f64, String> {
     let oracle = table.oracle().ok_or("the table has no f64 naive row")?;
     let sig = (table.signature)(spec);
-    let inputs: Vec<Buffer> = sig.inputs.iter().enumerate().map(|(i, o)| input(o, row.dtype, seed * 64 + i as u64)).collect();
+    let inputs: Vec<Buffer> =
+        sig.inputs.iter().enumerate().map(|(i, o)| input(table, spec, o, row.dtype, seed * 64 + i as u64)).collect();
     let wide: Vec<Buffer> = inputs.iter().map(|b| b.cast(DType::F64)).collect();
     let start = |o: &Operand, i: usize| match accum {
         // Outputs that are added to hold known numbers; those that are written hold poison.
-        Accum::Add => input(o, row.dtype, seed * 64 + 32 + i as u64),
+        Accum::Add => input(table, spec, o, row.dtype, seed * 64 + 32 + i as u64),
         Accum::Write => poisoned(o.dtype(row.dtype), o.len),
     };
     let outputs = || -> Vec<Buffer> { sig.outputs.iter().enumerate().map(|(i, o)| start(o, i)).collect() };
@@ -200,21 +201,20 @@ pub(crate) fn poisoned(dtype: DType, len: usize) -> Buffer {
 }
 
 /// A guarded operand with values as its fill says. Guards of inputs are poison too: a read past the end becomes a NaN.
-pub(crate) fn input(o: &Operand, dtype: DType, seed: u64) -> Buffer {
+pub(crate) fn input<S>(table: &Table<S>, spec: &S, o: &Operand, dtype: DType, seed: u64) -> Buffer {
     let mut b = poisoned(o.dtype(dtype), o.len);
     let value = |i: usize| match o.fill {
         Fill::Positive => 0.5 + random::uniform(seed, i as u64),
         Fill::Wide => 16.0 * random::uniform(seed, i as u64) - 8.0,
         _ => 2.0 * random::uniform(seed, i as u64) - 1.0,
     };
-    let chosen = |i: usize, among: usize| random::philox(seed, i as u64)[0] as usize % among.max(1);
+    let index = |i: usize, bound: usize| {
+        let random = random::philox(seed, i as u64)[0] as usize;
+        table.indices.map_or(random % bound.max(1), |index| index(spec, i, random))
+    };
     match (o.fill, dtype) {
         (Fill::Index(bound), _) => {
-            b.as_mut_slice::<u32>().iter_mut().enumerate().for_each(|(i, v)| *v = chosen(i, bound) as u32);
-        }
-        (Fill::InWindow(s), _) => {
-            let pixel = |i: usize| s.pixel_seen(i, |among| chosen(i, among)) as u32;
-            b.as_mut_slice::<u32>().iter_mut().enumerate().for_each(|(i, v)| *v = pixel(i));
+            b.as_mut_slice::<u32>().iter_mut().enumerate().for_each(|(i, v)| *v = index(i, bound) as u32);
         }
         (_, DType::F64) => b.as_mut_slice::<f64>().iter_mut().enumerate().for_each(|(i, v)| *v = f64::from(value(i))),
         // On threads: a benchmark fills the weight of a dense layer, a hundred million numbers.

@@ -27,7 +27,7 @@ fn measure_with(device: Device, rounds: usize, copied: usize, blocks: usize) -> 
     let room = |len: usize| on_device.like(DType::F32, len);
     let (from, mut to, mut out) = (room(copied), room(copied), room(blocks * 256));
     // Operations of a product, the threads that share it, and their shared memory: a warp's 16 x K by K x 8, or Hopper's 64 x K by K x 256.
-    let (kernel, product, together, shared) = match (allowed(), crate::cuda::has_hopper(queue)) {
+    let (kernel, product, together, shared) = match (allowed(), crate::cuda::launch::has_hopper(queue)) {
         (Precision::F32, _) => ("peak_f32", 2, 1, 0),
         (Precision::Tf32, false) => ("peak_tf32", 2 * 16 * 8 * 8, 32, 0),
         (Precision::F16, false) => ("peak_f16", 2 * 16 * 16 * 8, 32, 0),

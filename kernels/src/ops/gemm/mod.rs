@@ -111,6 +111,7 @@ pub static GEMM: Table<GemmSpec> = Table {
     terms: |s| s.k,
     accumulates: true,
     cases,
+    indices: None,
     joined: Vec::new(),
     cuda: crate::ops::gemm::cuda::GEMM,
     rows: &[
