@@ -2,7 +2,10 @@
 
 use crate::core::accum::Accum;
 use crate::core::buffer::Buffer;
+use crate::core::context::Context;
 use crate::core::device::{DType, Device};
+use crate::core::isa::Isa;
+use crate::core::precision::Precision;
 
 /// How far a row may be from the f64 oracle.
 ///
@@ -48,7 +51,7 @@ pub type Run<S> = fn(&S, &[&Buffer], &mut [&mut Buffer], Accum);
 /// use convscope_kernels::check::AnyTable;
 /// use convscope_kernels::pointwise::{BINARY, Binary, BinarySpec};
 /// use convscope_kernels::table::{ROUNDING, Row};
-/// use convscope_kernels::{Accum, Buffer, DType};
+/// use convscope_kernels::{Accum, Buffer, Context, DType};
 ///
 /// fn sum(_: &BinarySpec, inputs: &[&Buffer], outputs: &mut [&mut Buffer], accum: Accum) {
 ///     let (x, y) = (inputs[0].as_slice::<f32>(), inputs[1].as_slice::<f32>());
@@ -58,7 +61,7 @@ pub type Run<S> = fn(&S, &[&Buffer], &mut [&mut Buffer], Accum);
 /// }
 /// let sums_only = |s: &BinarySpec| if s.op == Binary::Add { Ok(()) } else { Err("wants a sum") };
 /// let table = BINARY.with_row(Row::cpu("mine", DType::F32, ROUNDING, sum).supports(sums_only));
-/// assert!(table.check(0).is_ok()); // Against the naive f64 row, on every case of the table.
+/// assert!(table.check(&Context::default(), 0).is_ok()); // Against the naive f64 row, on every case of the table.
 /// ```
 ///
 /// A row cannot be taken out of its table:
@@ -76,6 +79,10 @@ pub struct Row<S: 'static> {
     pub(crate) dtype: DType,
     /// Whether a device can run it.
     pub(crate) here: fn(Device) -> bool,
+    /// Instruction set of the CPU; any if `None`.
+    pub(crate) isa: Option<Isa>,
+    /// The rounding of operands that it applies, and for which it is taken; `None` where it applies none, which suits any.
+    pub(crate) precision: Option<Precision>,
     /// Whether it takes a problem, or why not.
     pub(crate) supports: fn(&S) -> Result<(), &'static str>,
     /// Whether the dispatcher takes it where it fits, or why another row is better there. A forced row need not ask.
@@ -97,6 +104,8 @@ impl<S> Row<S> {
             device: Device::Cpu,
             dtype,
             here: |_| true,
+            isa: None,
+            precision: None,
             supports: |_| Ok(()),
             preferred: |_| Ok(()),
             scratch: |_| 0,
@@ -106,9 +115,21 @@ impl<S> Row<S> {
         }
     }
 
-    /// Sets whether a device can run it: whether it has the instructions.
+    /// Sets whether a device can run it.
     pub const fn here(mut self, here: fn(Device) -> bool) -> Self {
         self.here = here;
+        self
+    }
+
+    /// Sets the instruction set of the CPU that it needs.
+    pub const fn isa(mut self, isa: Isa) -> Self {
+        self.isa = Some(isa);
+        self
+    }
+
+    /// Sets the rounding of operands that it applies: the dispatcher takes it only where that is asked for.
+    pub const fn precision(mut self, precision: Precision) -> Self {
+        self.precision = Some(precision);
         self
     }
 
@@ -156,9 +177,9 @@ impl<S> Row<S> {
         self.tolerance
     }
 
-    /// Whether this device of this machine can run it.
-    pub fn is_here(&self, device: Device) -> bool {
-        self.device.is_like(device) && (self.here)(device)
+    /// Whether this device of this machine can run it, with the instructions that a context allows.
+    pub fn is_here(&self, context: &Context, device: Device) -> bool {
+        self.device.is_like(device) && self.isa.is_none_or(|isa| isa <= context.isa()) && (self.here)(device)
     }
 
     /// Not public: a row that could be copied into another table would run with lengths that nobody verified.
@@ -209,7 +230,7 @@ macro_rules! vector_rows {
         ]
     };
     (# $name:literal, $f:ident, $v:ty, [$($fits:ident)?], $tolerance:expr) => {
-        $crate::core::row::Row::cpu($name, $crate::DType::F32, $tolerance, $f::<$v>).here($crate::simd::on_cpu::<$v>)$(.supports($fits))?
+        $crate::core::row::Row::cpu($name, $crate::DType::F32, $tolerance, $f::<$v>).isa(<$v as $crate::simd::Vector>::ISA)$(.supports($fits))?
     };
 }
 pub(crate) use vector_rows;

@@ -1,13 +1,15 @@
 //! Kernel tables: rows that compute the same thing. [`crate::core::choice`] says which of them runs.
 
 use crate::core::buffer::Buffer;
+use crate::core::context::Context;
 use crate::core::device::{DType, Device};
 use crate::core::error::{Error, Result};
+use crate::cuda::devices;
 use std::fmt::Display;
 use std::time::Instant;
 
 pub use crate::core::accum::Accum;
-pub use crate::core::choice::{Choice, check_environment, parse_choices, with_forced};
+pub use crate::core::choice::Choice;
 pub use crate::core::operand::{Fill, Operand, Signature};
 pub use crate::core::row::{Prepare, ROUNDING, Row, Run, TRANSCENDENTAL, Tolerance};
 pub(crate) use crate::core::row::{threaded_rows, vector_rows};
@@ -123,25 +125,34 @@ impl<S> Table<S> {
 }
 
 impl<S: Display> Table<S> {
-    /// Runs the chosen row after checking the problem and every buffer's length, type and device.
+    /// Runs the chosen row after checking the problem and every buffer's length, type and device. The row is one for the device where the
+    /// operands lie; the rest of the choice is the context's.
     ///
     /// # Errors
     /// If the problem is not valid, a buffer does not suit it, no row takes it, or its device failed.
-    pub fn run(&self, spec: &S, inputs: &[&Buffer], outputs: &mut [&mut Buffer], accum: Accum) -> Result<Call> {
+    pub fn run(
+        &self,
+        context: &Context,
+        spec: &S,
+        inputs: &[&Buffer],
+        outputs: &mut [&mut Buffer],
+        accum: Accum,
+    ) -> Result<Call> {
         let first = inputs.iter().map(|b| &**b).chain(outputs.iter().map(|b| &**b)).find(|b| b.dtype() != DType::U32);
         let (dtype, device) = first.map_or((DType::F32, Device::Cpu), |b| (b.dtype(), b.device()));
         let bytes = self.verify(spec, inputs, outputs, dtype, device)?;
         if accum == Accum::Add && !self.accumulates {
             return Err(Error::NoAccumulate { op: self.op });
         }
-        let row = self.pick(device, dtype, spec)?;
+        let row = self.pick_on(context, device, dtype, spec)?;
         let start = Instant::now();
         // An empty batch has nothing to compute, and no kernel need know of it.
         if outputs.iter().any(|out| !out.is_empty()) {
             self.run_row(row, spec, inputs, outputs, accum);
         }
         if device != Device::Cpu {
-            crate::cuda::launch::after(device)?;
+            let queue = devices::queue(device)?;
+            if context.is_blocking() { queue.synchronize()? } else { queue.check()? }
         }
         let micros = start.elapsed().as_secs_f64() * 1e6;
         Ok(Call { op: self.op, kernel: row.name, micros, flops: (self.flops)(spec), bytes })

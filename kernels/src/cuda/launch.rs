@@ -2,12 +2,9 @@
 
 use super::devices::queue;
 use super::driver::{Arg, Launch};
-use super::precision::{self, Precision};
 use super::queue::Queue;
-use super::settings::Settings;
 use crate::core::buffer::Buffer;
 use crate::core::device::{DType, Device};
-use crate::core::error::Result;
 use crate::core::row::{Row, Run, Tolerance};
 
 impl From<&Buffer> for Arg {
@@ -20,12 +17,6 @@ impl From<&mut Buffer> for Arg {
         Arg::Pointer(v.address_mut())
     }
 }
-/// After a kernel was enqueued: reports a failure, and waits for the kernel within [`waiting_for_each`].
-pub(crate) fn after(device: Device) -> Result<()> {
-    let queue = queue(device)?;
-    if Settings::current().waits { queue.synchronize() } else { queue.check() }
-}
-
 /// Row columns: whether this device can be used.
 fn here(device: Device) -> bool {
     queue(device).is_ok()
@@ -54,11 +45,6 @@ pub(crate) const TF32_ROUNDING: Tolerance = Tolerance { ulps: 8192.0, reason: "o
 pub(crate) const F16_ROUNDING: Tolerance = Tolerance { ulps: 8192.0, reason: "operands rounded to f16" };
 /// 7 bits.
 pub(crate) const BF16_ROUNDING: Tolerance = Tolerance { ulps: 65536.0, reason: "operands rounded to bf16" };
-
-/// Whether operands may be rounded so.
-pub(crate) fn rounds_to(precision: Precision) -> Result<(), &'static str> {
-    if precision::allowed() == precision { Ok(()) } else { Err("another precision was asked for") }
-}
 
 /// Arguments of a kernel, each turned into what its declaration wants.
 macro_rules! args {

@@ -10,8 +10,6 @@
 //! | `graphs` | repeated work, replayed as CUDA graphs |
 //! | [`clock`] | how long a device works |
 //! | [`source`] | the `.cu` texts and their PTX |
-//! | [`precision`] | the rounding that tensor cores may apply |
-//! | `settings` | precision and waiting, for the length of a call |
 //!
 //! The same `.cu` text runs on a device, is assembled by NVRTC in a test, and runs on the host under an emulation (`kernels/emu`)
 //! through the same launchers: the emulation is another [`driver::Driver`]. See `docs/gpu.md`.
@@ -22,15 +20,12 @@ pub mod driver;
 mod graphs;
 pub(crate) mod launch;
 mod nvidia;
-pub mod precision;
 pub mod queue;
-mod settings;
 pub mod source;
 
 use crate::core::device::Device;
 pub use devices::{attach, first, queue};
-pub(crate) use launch::{BF16_ROUNDING, F16_ROUNDING, TF32_ROUNDING, args, hopper, launch, launch_each, launch_with, rounds_to};
-use settings::Settings;
+pub(crate) use launch::{BF16_ROUNDING, F16_ROUNDING, TF32_ROUNDING, args, hopper, launch, launch_each, launch_with};
 
 /// Runs `f`, whose work on `device` repeats: see [`Queue::capture`].
 pub fn capture<T>(device: Device, f: impl FnOnce() -> T) -> T {
@@ -38,10 +33,4 @@ pub fn capture<T>(device: Device, f: impl FnOnce() -> T) -> T {
         Ok(queue) => queue.capture(f),
         Err(_) => f(),
     }
-}
-
-/// Runs `f`, in which [`crate::core::table::Table::run`] waits for each kernel, so that its time is that of the kernel and not of its launch.
-/// This holds for the kernels that this thread starts, and ends with `f`, also where `f` panics.
-pub fn waiting_for_each<T>(f: impl FnOnce() -> T) -> T {
-    Settings { waits: true, ..Settings::current() }.hold_in(f)
 }

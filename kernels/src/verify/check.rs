@@ -2,6 +2,7 @@
 //! bit the same on any number of threads.
 
 use crate::core::buffer::Buffer;
+use crate::core::context::Context;
 use crate::core::device::{DType, Device};
 use crate::core::random;
 use crate::core::table::{Accum, Fill, Operand, Row, Table};
@@ -20,13 +21,15 @@ const POISON_U32: u32 = 0xdead_beef;
 pub trait AnyTable: Sync {
     /// `op.direction`.
     fn op(&self) -> &'static str;
-    /// The rows.
-    fn rows(&self) -> Vec<RowInfo>;
-    /// Runs row `i` on every case of the table; the worst error as a share of the bound.
+    /// Names of the rows, each once.
+    fn names(&self) -> Vec<&'static str>;
+    /// The rows, and whether this machine can run them as `context` says.
+    fn rows(&self, context: &Context) -> Vec<RowInfo>;
+    /// Runs row `i` on every case of the table, a CUDA row on the context's device; the worst error as a share of the bound.
     ///
     /// # Errors
     /// With what went wrong: a row that is wrong, that cannot run on this machine, or that takes no case.
-    fn check(&self, i: usize) -> Result<Report, String>;
+    fn check(&self, context: &Context, i: usize) -> Result<Report, String>;
 }
 
 /// A row's columns.
@@ -58,15 +61,21 @@ impl<S: Display + Sync> AnyTable for Table<S> {
         self.op
     }
 
-    fn rows(&self) -> Vec<RowInfo> {
-        self.all_rows()
-            .map(|r| RowInfo { name: r.name, device: r.device, dtype: r.dtype, here: r.is_here(tested_on(r)) })
-            .collect()
+    fn names(&self) -> Vec<&'static str> {
+        let mut names: Vec<&str> = self.all_rows().map(|row| row.name).collect();
+        names.dedup();
+        names
     }
 
-    fn check(&self, i: usize) -> Result<Report, String> {
+    fn rows(&self, context: &Context) -> Vec<RowInfo> {
+        let here = |row: &Row<S>| row.is_here(context, tested_on(row, context));
+        self.all_rows().map(|row| RowInfo { name: row.name, device: row.device, dtype: row.dtype, here: here(row) }).collect()
+    }
+
+    fn check(&self, context: &Context, i: usize) -> Result<Report, String> {
         let row = self.all_rows().nth(i).ok_or("there is no such row")?;
-        if !row.is_here(tested_on(row)) {
+        let device = tested_on(row, context);
+        if !row.is_here(context, device) {
             return Err(format!("{}/{}: not on this machine", self.op, row.name));
         }
         let mut report = Report::default();
@@ -78,7 +87,7 @@ impl<S: Display + Sync> AnyTable for Table<S> {
             }
             let modes: &[Accum] = if self.accumulates { &[Accum::Write, Accum::Add] } else { &[Accum::Write] };
             for &accum in modes {
-                let worst = check_row(self, row, spec, accum, k as u64)
+                let worst = check_row(self, row, spec, accum, k as u64, device)
                     .map_err(|e| format!("{}/{} {} {accum:?} {spec}: {e}", self.op, row.name, row.dtype))?;
                 report.worst = report.worst.max(worst);
                 report.runs += 1;
@@ -91,16 +100,20 @@ impl<S: Display + Sync> AnyTable for Table<S> {
     }
 }
 
-/// The device on which a row is tested: the first of its kind.
-fn tested_on<S>(row: &Row<S>) -> Device {
-    match row.device {
-        Device::Cpu => Device::Cpu,
-        any => crate::cuda::first().unwrap_or(any),
-    }
+/// The device on which a row is tested: the CPU, or the context's.
+fn tested_on<S>(row: &Row<S>, context: &Context) -> Device {
+    if row.device == Device::Cpu { Device::Cpu } else { context.device() }
 }
 
 /// Runs one row on one problem and compares with the naive f64 row. Returns error / bound, at most 1.
-fn check_row<S: Display + Sync>(table: &Table<S>, row: &Row<S>, spec: &S, accum: Accum, seed: u64) -> Result<f64, String> {
+fn check_row<S: Display + Sync>(
+    table: &Table<S>,
+    row: &Row<S>,
+    spec: &S,
+    accum: Accum,
+    seed: u64,
+    device: Device,
+) -> Result<f64, String> {
     let oracle = table.oracle().ok_or("the table has no f64 naive row")?;
     let sig = (table.signature)(spec);
     let inputs: Vec<Buffer> =
@@ -120,7 +133,7 @@ fn check_row<S: Display + Sync>(table: &Table<S>, row: &Row<S>, spec: &S, accum:
             threads(n).install(|| table.run_row(row, spec, &refs(&inputs), &mut muts(&mut got), accum));
             Ok(got)
         } else {
-            run_on_device(table, row, spec, &inputs, &outputs(), accum).map_err(|e| e.to_string())
+            run_on_device(device, table, row, spec, &inputs, &outputs(), accum).map_err(|e| e.to_string())
         }
     };
     let (mut got, alone) = (run(3)?, run(1)?);
@@ -157,8 +170,9 @@ fn check_row<S: Display + Sync>(table: &Table<S>, row: &Row<S>, spec: &S, accum:
     Ok(worst)
 }
 
-/// As [`Table::run_row`] on the first CUDA device; all buffers go there and back with their guards.
+/// As [`Table::run_row`] on a CUDA device; all buffers go there and back with their guards.
 fn run_on_device<S: Display>(
+    device: Device,
     table: &Table<S>,
     row: &Row<S>,
     spec: &S,
@@ -166,7 +180,6 @@ fn run_on_device<S: Display>(
     outputs: &[Buffer],
     accum: Accum,
 ) -> crate::Result<Vec<Buffer>> {
-    let device = crate::cuda::first()?;
     let queue = crate::cuda::queue(device)?;
     let up = |b: &Buffer| b.up(queue);
     let inputs = inputs.iter().map(up).collect::<crate::Result<Vec<_>>>()?;
@@ -265,7 +278,7 @@ mod tests {
             i[0].as_slice::<f32>()[k] + i[1].as_slice::<f32>()[k]
         }
         let right = table(|s, i, o, a| (0..s.len).for_each(|k| a.put(&mut o[0].as_mut_slice::<f32>()[k], add(i, k))));
-        assert!(right.check(0).is_ok());
+        assert!(right.check(&Context::default(), 0).is_ok());
         let faults: [(&str, crate::core::table::Run<BinarySpec>); 5] = [
             ("leaves the last element", |s, i, o, a| {
                 (0..s.len - 1).for_each(|k| a.put(&mut o[0].as_mut_slice::<f32>()[k], add(i, k)))
@@ -281,7 +294,7 @@ mod tests {
             }),
         ];
         for (what, run) in faults {
-            assert!(table(run).check(0).is_err(), "a row that {what} passed");
+            assert!(table(run).check(&Context::default(), 0).is_err(), "a row that {what} passed");
         }
     }
 }

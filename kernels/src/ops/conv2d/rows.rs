@@ -100,7 +100,7 @@ const WINOGRAD: Tolerance = Tolerance { ulps: 64.0, reason: "transforms whose fa
 /// One rung for the instructions of a vector: a row whose name ends in `$isa`, with the columns in which it differs from `Row::cpu`.
 macro_rules! rung {
     ($name:literal, $isa:literal, $v:ty, $tolerance:expr, $run:expr, { $($column:ident: $value:expr,)* }) => {
-        Row::cpu(concat!($name, $isa), DType::F32, $tolerance, $run).here(simd::on_cpu::<$v>)$(.$column($value))*
+        Row::cpu(concat!($name, $isa), DType::F32, $tolerance, $run).isa(<$v as simd::Vector>::ISA)$(.$column($value))*
     };
 }
 
