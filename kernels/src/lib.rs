@@ -22,14 +22,17 @@ pub mod ops;
 pub mod simd;
 pub mod verify;
 
-pub use crate::core::{buffer, device, error, random, table};
+pub use crate::core::{buffer, choice, context, device, error, isa, precision, random, table};
 pub use ops::{conv2d, copy, gemm, norm, optim, pointwise, pool, reduce, softmax};
 pub use simd::finite;
 pub use verify::{bench, check, peak, peak_cuda, sample};
 
 pub use buffer::Buffer;
+pub use context::Context;
 pub use device::{DType, Device, Element, Real};
 pub use error::{Error, Result};
+pub use isa::Isa;
+pub use precision::Precision;
 pub use table::{Accum, Call};
 
 use check::AnyTable;

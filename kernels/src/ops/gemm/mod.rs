@@ -94,12 +94,12 @@ fn cases() -> Vec<GemmSpec> {
 }
 
 const fn rows_row<V: Vector>(name: &'static str) -> Row<GemmSpec> {
-    let row = Row::cpu(name, DType::F32, ROUNDING, rows::run::<V>).here(simd::on_cpu::<V>);
+    let row = Row::cpu(name, DType::F32, ROUNDING, rows::run::<V>).isa(V::ISA);
     row.supports(rows::fits).scratch(|s| 4 * s.m * s.n)
 }
 
 const fn packed_row<V: Vector>(name: &'static str) -> Row<GemmSpec> {
-    Row::cpu(name, DType::F32, ROUNDING, packed::run::<V>).here(simd::on_cpu::<V>).scratch(packed::scratch)
+    Row::cpu(name, DType::F32, ROUNDING, packed::run::<V>).isa(V::ISA).scratch(packed::scratch)
 }
 
 /// `gemm`: inputs `a`, `b`, optionally `bias`; output `c`.
@@ -111,6 +111,7 @@ pub static GEMM: Table<GemmSpec> = Table {
     terms: |s| s.k,
     accumulates: true,
     cases,
+    indices: None,
     joined: Vec::new(),
     cuda: crate::ops::gemm::cuda::GEMM,
     rows: &[

@@ -157,6 +157,7 @@ pub static STEP: Table<StepSpec> = Table {
     terms: |_| 1,
     accumulates: false,
     cases,
+    indices: None,
     joined: Vec::new(),
     cuda: crate::ops::optim::cuda::STEP,
     rows: &[

@@ -450,6 +450,7 @@ pub static UNARY_FWD: Table<UnarySpec> = Table {
     terms: |_| 1,
     accumulates: true,
     cases: unary_cases,
+    indices: None,
     joined: Vec::new(),
     cuda: crate::ops::pointwise::cuda::UNARY_FWD,
     rows: vector_rows!(unary_fwd_vector if vector_fits, unary_fwd, TRANSCENDENTAL),
@@ -473,6 +474,7 @@ pub static UNARY_BWD: Table<UnarySpec> = Table {
     terms: |_| 1,
     accumulates: true,
     cases: unary_cases,
+    indices: None,
     joined: Vec::new(),
     cuda: crate::ops::pointwise::cuda::UNARY_BWD,
     rows: vector_rows!(unary_bwd_vector if vector_fits, unary_bwd, TRANSCENDENTAL),
@@ -547,6 +549,7 @@ pub static BINARY: Table<BinarySpec> = Table {
     cases: || {
         [Binary::Add, Binary::Mul].into_iter().flat_map(|op| [1, 15, 65, 40_000].map(|len| BinarySpec { op, len })).collect()
     },
+    indices: None,
     joined: Vec::new(),
     cuda: crate::ops::pointwise::cuda::BINARY,
     rows: vector_rows!(binary_vector, binary, ROUNDING),
@@ -594,6 +597,7 @@ pub static DROPOUT: Table<DropoutSpec> = Table {
     terms: |_| 1,
     accumulates: true,
     cases: || [(0.0, 7), (0.5, 100), (0.3, 40_000)].map(|(p, len)| DropoutSpec { p, seed: 11, len }).to_vec(),
+    indices: None,
     joined: Vec::new(),
     cuda: crate::ops::pointwise::cuda::DROPOUT,
     rows: threaded_rows!(dropout, ROUNDING),
