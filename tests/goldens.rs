@@ -127,7 +127,7 @@ fn network(name: &str) {
         let image = Tensor::from_slice([1, 3, h, w], &fill_image(&format!("input.{case}"), 1, 3, h, w)).unwrap();
         let class = floats(&file, &format!("{case}.class"))[0].to_bits() as usize;
 
-        let (_, dx) = plainly(|| input_gradient(&model, &image, Some(class))).unwrap();
+        let (_, dx) = input_gradient(&plainly(&model), &image, Some(class)).unwrap();
         let want = floats(&file, &format!("{case}.dx"));
         close(&format!("{name} {case} dx"), dx.f32(), &want, 1e-4 * largest(&want));
         let exact = Pass::forward(&model, &image, DType::F64);
@@ -389,7 +389,7 @@ fn ascent_recipes_are_theirs() {
             let channel = selection.channel.unwrap();
             for steps in [3, 10] {
                 options.steps = steps;
-                let ascent = plainly(|| ascend(model, selection.layer, &[channel], &options, &mut |_| ())).unwrap().remove(0);
+                let ascent = ascend(&plainly(model), selection.layer, &[channel], &options, &mut |_| ()).unwrap().remove(0);
                 let what = |part: &str| format!("{name} {target} {part} after {steps}");
                 let losses = floats(&file, &format!("{target}.loss"));
                 close(&what("losses"), &ascent.losses, &losses[..steps], 1e-4 * largest(&losses));

@@ -63,7 +63,7 @@ fn agrees(name: &str, model: &Model, [h, w]: [usize; 2], numbers: &str, step: us
     }
     let dx = want("dx");
     let class = if want("logits").len() == 1 { 1 } else { 0 };
-    let (_, gradient) = plainly(|| input_gradient(model, &image, Some(class))).unwrap();
+    let (_, gradient) = input_gradient(&plainly(model), &image, Some(class)).unwrap();
     let rows = (0..c).flat_map(|c| (0..h).step_by(step).map(move |y| (c * h + y) * w));
     let seen: Vec<f32> = rows.flat_map(|row| (0..w).step_by(step).map(move |x| row + x)).map(|at| gradient.f32()[at]).collect();
     close("input gradient", &seen, &dx, 1e-4 * largest(&dx));

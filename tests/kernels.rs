@@ -4,7 +4,7 @@ use convscope_kernels::bench::{AnyProblem, Outcome, Problem};
 use convscope_kernels::check::AnyTable;
 use convscope_kernels::pointwise::{BINARY, Binary, BinarySpec};
 use convscope_kernels::table::{ROUNDING, Row, Run};
-use convscope_kernels::{Accum, Buffer, DType, Device, tables};
+use convscope_kernels::{Accum, Buffer, Context, DType, tables};
 
 /// Poisoned outputs, guard words, odd shapes, both modes, one thread and three; see `convscope_kernels::check`.
 #[test]
@@ -12,8 +12,9 @@ fn every_row_passes_the_oracle_test() {
     // A part of a name, such as `conv2d.fwd/direct`, while working on a row.
     let only = std::env::var("ONLY").unwrap_or_default();
     let (mut failures, mut skipped, mut checked) = (Vec::new(), Vec::new(), 0);
+    let context = Context::default();
     for table in tables() {
-        for (i, row) in table.rows().into_iter().enumerate() {
+        for (i, row) in table.rows(&context).into_iter().enumerate() {
             let name = format!("{}/{} {}", table.op(), row.name, row.dtype);
             if !name.contains(&only) {
                 continue;
@@ -23,7 +24,7 @@ fn every_row_passes_the_oracle_test() {
                 continue;
             }
             checked += 1;
-            match table.check(i) {
+            match table.check(&context, i) {
                 Ok(r) => println!("{name:45} ok: {:3} runs, worst error {:.3} of its bound, {} unfit", r.runs, r.worst, r.unfit),
                 Err(e) => failures.push(e),
             }
@@ -38,7 +39,8 @@ fn every_row_passes_the_oracle_test() {
 #[test]
 fn every_table_has_its_naive_rungs() {
     for table in tables() {
-        let naive: Vec<String> = table.rows().iter().filter(|r| r.name == "naive").map(|r| r.dtype.to_string()).collect();
+        let naive: Vec<String> =
+            table.rows(&Context::default()).iter().filter(|r| r.name == "naive").map(|r| r.dtype.to_string()).collect();
         assert_eq!(naive, ["f32", "f64"], "{}", table.op());
     }
 }
@@ -60,22 +62,23 @@ fn a_row_from_outside_joins_a_table() {
         })
     };
     let table = BINARY.with_row(row(mine));
-    let report = table.check(0).unwrap();
+    let context = Context::default();
+    let report = table.check(&context, 0).unwrap();
     assert!(report.runs > 0 && report.unfit > 0);
 
     let (x, mut out) = (Buffer::from_slice(&[1.0f32, 2.0, 3.0]), Buffer::zeros(DType::F32, 3));
     let spec = BinarySpec { op: Binary::Add, len: 3 };
-    assert_eq!(table.run(&spec, &[&x, &x], &mut [&mut out], Accum::Write).unwrap().kernel, "mine");
+    assert_eq!(table.run(&context, &spec, &[&x, &x], &mut [&mut out], Accum::Write).unwrap().kernel, "mine");
     assert_eq!(out.as_slice::<f32>(), [2.0, 4.0, 6.0]);
     assert_ne!(
-        table.run(&BinarySpec { op: Binary::Mul, len: 3 }, &[&x, &x], &mut [&mut out], Accum::Write).unwrap().kernel,
+        table.run(&context, &BinarySpec { op: Binary::Mul, len: 3 }, &[&x, &x], &mut [&mut out], Accum::Write).unwrap().kernel,
         "mine"
     );
-    assert_ne!(BINARY.pick(Device::Cpu, DType::F32, &spec).unwrap().name(), "mine", "other tables do not have it");
+    assert_ne!(BINARY.pick(&context, DType::F32, &spec).unwrap().name(), "mine", "other tables do not have it");
 
-    let rungs = Problem { table: &table, spec, sample: None }.measure(Device::Cpu).unwrap();
+    let rungs = Problem { table: &table, spec, sample: None }.measure(&context).unwrap();
     assert!(rungs[0].picked && rungs[0].kernel == "mine" && matches!(rungs[0].outcome, Outcome::Timed { .. }));
 
     let wrong = BINARY.with_row(row(|_, _, outputs, _| outputs[0].as_mut_slice::<f32>().fill(0.0)));
-    assert!(wrong.check(0).is_err());
+    assert!(wrong.check(&context, 0).is_err());
 }

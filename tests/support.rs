@@ -2,7 +2,6 @@
 
 pub mod parsers;
 
-use convscope_models::engine::kernels::table::{parse_choices, with_forced};
 use convscope_models::{LoadError, Model, WeightsSource, described_network, load};
 use safetensors::SafeTensors;
 use std::path::{Path, PathBuf};
@@ -40,14 +39,13 @@ pub fn floats(file: &SafeTensors, name: &str) -> Vec<f32> {
     bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect()
 }
 
-/// Runs `f` with convolutions as plain sums. A gradient changes where rounding carries a unit over its kink (a ReLU at zero), and
+/// The model with convolutions as plain sums. A gradient changes where rounding carries a unit over its kink (a ReLU at zero), and
 /// Winograd's rounding is ten times larger: each rung's own error is tested in `tests/kernels.rs`, the network's formulas here.
 ///
 /// # Panics
 /// Never: these rungs exist.
-pub fn plainly<R>(f: impl FnOnce() -> R) -> R {
-    let choices = parse_choices("conv2d.fwd=im2col?,conv2d.dgrad=im2col?").unwrap();
-    with_forced(&choices, f)
+pub fn plainly(model: &Model) -> Model {
+    model.with_context(model.context.clone().with_rows("conv2d.fwd=im2col?,conv2d.dgrad=im2col?").unwrap())
 }
 
 /// The largest magnitude.

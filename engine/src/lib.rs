@@ -40,6 +40,7 @@ mod tensor;
 pub mod trace;
 
 pub use convscope_kernels as kernels;
+pub use convscope_kernels::Context;
 pub use convscope_kernels::pointwise::{ReluRule, Unary};
 pub use error::{Error, Result};
 pub use expr::Expr;

@@ -8,7 +8,7 @@ use crate::shape::Shape;
 use crate::tensor::Tensor;
 use convscope_kernels::pointwise::{ReluRule, UNARY_FWD, Unary, UnarySpec};
 use convscope_kernels::table::Table;
-use convscope_kernels::{Accum, Buffer, Call, DType, Device};
+use convscope_kernels::{Accum, Buffer, Call, Context, DType};
 use std::fmt::{Debug, Display};
 use std::sync::Arc;
 
@@ -129,7 +129,6 @@ pub struct Backward<'a> {
     pub(crate) grads: &'a mut [Option<Arc<Buffer>>],
     /// For each input whose gradient is wanted, its index in `grads`.
     pub(crate) targets: &'a [Option<usize>],
-    pub(crate) device: Device,
 }
 
 impl Backward<'_> {
@@ -148,7 +147,7 @@ impl Backward<'_> {
         if grad.len() != x.len() || grad.dtype() != x.dtype() {
             return Err(Error::Gradient { got: grad.shape().clone(), want: x.shape().clone() });
         }
-        let grad = grad.on(self.device)?;
+        let grad = grad.on(self.exec.context.device())?;
         match &mut self.grads[target] {
             slot @ None => {
                 *slot = Some(grad.shared());
@@ -179,13 +178,17 @@ impl Backward<'_> {
     }
 }
 
-/// Runs kernels and records each call.
-#[derive(Default)]
+/// Runs kernels in the tape's context and records each call.
 pub struct Exec {
+    context: Context,
     pub(crate) calls: Vec<Call>,
 }
 
 impl Exec {
+    pub(crate) fn new(context: &Context) -> Self {
+        Exec { context: context.clone(), calls: Vec::new() }
+    }
+
     /// Runs a table's kernel on whole tensors.
     ///
     /// # Errors
@@ -199,7 +202,7 @@ impl Exec {
         accum: Accum,
     ) -> Result<()> {
         let inputs: Vec<&Buffer> = inputs.iter().map(|t| t.buffer()).collect();
-        self.calls.push(table.run(spec, &inputs, outputs, accum)?);
+        self.calls.push(table.run(&self.context, spec, &inputs, outputs, accum)?);
         Ok(())
     }
 

@@ -5,12 +5,13 @@ use crate::tensor::Tensor;
 pub use convscope_kernels::optim::Rule;
 use convscope_kernels::optim::{STEP, StepSpec};
 use convscope_kernels::table::Accum;
-use convscope_kernels::{Buffer, Device};
+use convscope_kernels::{Buffer, Context, Device};
 
 /// An optimiser and what it remembers of each parameter.
 #[derive(Debug)]
 pub struct Optimizer {
     rule: Rule,
+    context: Context,
     steps: u32,
     /// Per parameter, per state.
     states: Vec<Vec<Tensor>>,
@@ -81,9 +82,14 @@ impl Optimizer {
         Self::new(Rule::RmsProp { lr, alpha: 0.99, eps: 1e-8, weight_decay: 0.0 })
     }
 
-    /// Any rule; an Adam rule's step number is kept by the optimiser.
+    /// Any rule, in the default context; an Adam rule's step number is kept by the optimiser.
     pub fn new(rule: Rule) -> Self {
-        Optimizer { rule, steps: 0, states: Vec::new() }
+        Optimizer { rule, context: Context::default(), steps: 0, states: Vec::new() }
+    }
+
+    /// Sets how steps run. A step is done on the device of its gradient.
+    pub fn set_context(&mut self, context: &Context) {
+        self.context = context.clone();
     }
 
     /// Sets the learning rate, for schedules.
@@ -130,7 +136,7 @@ impl Optimizer {
             let spec = StepSpec { rule: self.rule, len: w.len() };
             let inputs: Vec<&Buffer> = [&*w, g].into_iter().chain(states.iter()).map(Tensor::buffer).collect();
             let mut outputs: Vec<Buffer> = (0..=states.len()).map(|_| w.room(w.len())).collect();
-            STEP.run(&spec, &inputs, &mut outputs.iter_mut().collect::<Vec<_>>(), Accum::Write)?;
+            STEP.run(&self.context, &spec, &inputs, &mut outputs.iter_mut().collect::<Vec<_>>(), Accum::Write)?;
             let shape = w.shape().clone();
             let mut outputs = outputs.into_iter().map(|b| Tensor::new(shape.clone(), b));
             if let Some(new) = outputs.next() {

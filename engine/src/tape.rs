@@ -8,7 +8,7 @@ use crate::error::{Error, Result};
 use crate::operation::{Backward, Bound, Exec, Forward, Operation, Recorded, Rules};
 use crate::shape::Shape;
 use crate::tensor::Tensor;
-use convscope_kernels::{Buffer, Call, DType, Device};
+use convscope_kernels::{Buffer, Call, Context, DType, Device};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -95,20 +95,34 @@ pub struct Tape {
     id: u64,
     nodes: Vec<Node>,
     releasing: bool,
-    device: Device,
+    context: Context,
 }
 
 impl Default for Tape {
     fn default() -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(0);
-        Tape { id: NEXT.fetch_add(1, Ordering::Relaxed), nodes: Vec::new(), releasing: false, device: Device::Cpu }
+        Tape { id: NEXT.fetch_add(1, Ordering::Relaxed), nodes: Vec::new(), releasing: false, context: Context::default() }
     }
 }
 
 impl Tape {
-    /// A tape that keeps every value.
+    /// A tape that keeps every value, in the default context.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// A tape that keeps every value, whose operations run as `context` says.
+    ///
+    /// ```
+    /// # use convscope_engine::{Tape, Tensor, Context};
+    /// let mut tape = Tape::with(&Context::default().with_rows("unary.fwd=naive")?);
+    /// let x = tape.leaf(Tensor::from_slice([1], &[-2.0f32])?, "x");
+    /// tape.relu(x)?;
+    /// assert_eq!(tape.nodes()[1].forward[0].kernel, "naive");
+    /// # Ok::<(), convscope_engine::Error>(())
+    /// ```
+    pub fn with(context: &Context) -> Self {
+        Tape { context: context.clone(), ..Self::default() }
     }
 
     /// A tape whose values are given up by [`Tape::release`]: for inference.
@@ -127,14 +141,19 @@ impl Tape {
         Tape { releasing: true, ..Self::default() }
     }
 
-    /// Where operations run from now on. What lies elsewhere is copied there when an operation first reads it; weights keep that copy.
-    pub fn set_device(&mut self, device: Device) {
-        self.device = device;
+    /// Where and how operations run from now on. A tensor that lies elsewhere is copied there when an operation first reads it; a weight
+    /// keeps that copy.
+    pub fn set_context(&mut self, context: &Context) {
+        self.context = context.clone();
     }
 
-    /// Where operations run.
-    pub fn device(&self) -> Device {
-        self.device
+    /// Where and how operations run.
+    pub fn context(&self) -> &Context {
+        &self.context
+    }
+
+    fn device(&self) -> Device {
+        self.context.device()
     }
 
     fn var(&self, index: usize) -> Var {
@@ -148,7 +167,7 @@ impl Tape {
     }
 
     fn value_here(&self, var: Var) -> Result<Tensor> {
-        self.value(var)?.on(self.device)
+        self.value(var)?.on(self.device())
     }
 
     /// The same recording with its values in another real type: a backward pass over it computes, in that type, the gradient of
@@ -160,7 +179,7 @@ impl Tape {
             saved: node.saved.iter().map(cast).collect(),
             ..node.clone()
         };
-        Tape { nodes: self.nodes.iter().map(node).collect(), ..*self }
+        Tape { nodes: self.nodes.iter().map(node).collect(), context: self.context.clone(), ..*self }
     }
 
     /// The nodes, in order.
@@ -210,7 +229,7 @@ impl Tape {
         let shapes: Vec<&Shape> = xs.iter().map(|x| x.shape()).collect();
         let refuse = |reason| Error::Shapes { op: op.name(), reason, shapes: shapes.iter().map(|s| (*s).clone()).collect() };
         let (shape, spec) = op.infer(&shapes).map_err(refuse)?;
-        let mut forward = Forward { xs: &xs, shape: &shape, exec: Exec::default() };
+        let mut forward = Forward { xs: &xs, shape: &shape, exec: Exec::new(&self.context) };
         let output = op.forward(&spec, &mut forward)?;
         let forward = forward.exec.calls;
         if *output.value.shape() != shape {
@@ -326,7 +345,7 @@ impl Tape {
             need[i] |= self.nodes[i].inputs.iter().any(|v| need[v.index]);
         }
         let mut grads: Vec<Option<Arc<Buffer>>> = vec![None; last + 1];
-        grads[last] = Some(start.on(self.device)?.shared());
+        grads[last] = Some(start.on(self.device())?.shared());
         for i in (0..=last).rev() {
             let node = &self.nodes[i];
             let Some(op) = &node.op else { continue };
@@ -344,10 +363,9 @@ impl Tape {
                 saved: &node.saved,
                 dout: &dout,
                 rules,
-                exec: Exec::default(),
+                exec: Exec::new(&self.context),
                 grads: &mut grads,
                 targets: &targets,
-                device: self.device,
             };
             op.backward(&mut backward)?;
             self.nodes[i].backward = backward.exec.calls;

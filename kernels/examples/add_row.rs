@@ -8,7 +8,7 @@ use convscope_kernels::check::AnyTable;
 use convscope_kernels::gemm::{Bias, GEMM, GemmSpec};
 use convscope_kernels::simd::{self, Kernel, Portable, Vector};
 use convscope_kernels::table::{ROUNDING, Row, Table};
-use convscope_kernels::{Accum, Buffer, DType, Device};
+use convscope_kernels::{Accum, Buffer, Context, DType};
 
 /// `c += a b` for row-major `a [m,k]`, `b [k,n]`, `c [m,n]`: each element of `a` scales a row of `b`.
 struct Product<'a> {
@@ -63,7 +63,7 @@ fn run<V: Vector, const FAULT: bool>(spec: &GemmSpec, inputs: &[&Buffer], output
 /// The row: its name, the distance from the oracle that it may have, the machines and the problems that it supports.
 const fn row<V: Vector, const FAULT: bool>(name: &'static str) -> Row<GemmSpec> {
     let as_stored = |s: &GemmSpec| if s.ta || s.tb { Err("needs both matrices as stored") } else { Ok(()) };
-    Row::cpu(name, DType::F32, ROUNDING, run::<V, FAULT>).here(simd::on_cpu::<V>).supports(as_stored)
+    Row::cpu(name, DType::F32, ROUNDING, run::<V, FAULT>).isa(V::ISA).supports(as_stored)
 }
 
 /// The crate's table of products with the rows of this example before its own; a row that joins later is asked earlier.
@@ -80,13 +80,14 @@ fn table<const FAULT: bool>() -> Table<GemmSpec> {
 /// Runs the example.
 pub fn main() -> Result<(), Box<dyn std::error::Error>> {
     // Check: every row on every case of the table, on odd shapes, with poisoned outputs and guard words, against the f64 row.
+    let context = Context::default();
     let (right, wrong) = (table::<false>(), table::<true>());
     let ours = |(i, row): (usize, convscope_kernels::check::RowInfo)| (row.here && row.name.starts_with("scaled")).then_some(i);
-    let ours: Vec<usize> = right.rows().into_iter().enumerate().filter_map(ours).collect();
+    let ours: Vec<usize> = right.rows(&context).into_iter().enumerate().filter_map(ours).collect();
     for &i in &ours {
-        let report = right.check(i)?;
-        println!("{}: {} runs, largest error {:.2} of the bound", right.rows()[i].name, report.runs, report.worst);
-        let fault = wrong.check(i).expect_err("the fault is seen");
+        let report = right.check(&context, i)?;
+        println!("{}: {} runs, largest error {:.2} of the bound", right.rows(&context)[i].name, report.runs, report.worst);
+        let fault = wrong.check(&context, i).expect_err("the fault is seen");
         println!("with a fault: {fault}");
     }
 
@@ -95,16 +96,16 @@ pub fn main() -> Result<(), Box<dyn std::error::Error>> {
     let a = Buffer::from_slice(&[1.0f32, 2.0, 3.0, 4.0]);
     let b = Buffer::from_slice(&[1.0f32, 0.0, 1.0, 0.0, 1.0, 1.0]);
     let mut c = Buffer::new(DType::F32, 6);
-    let call = right.run(&spec, &[&a, &b], &mut [&mut c], Accum::Write)?;
+    let call = right.run(&context, &spec, &[&a, &b], &mut [&mut c], Accum::Write)?;
     println!("{} computed {:?}", call.kernel, c.as_slice::<f32>());
-    assert_eq!(call.kernel, right.rows()[ours[0]].name);
+    assert_eq!(call.kernel, right.rows(&context)[ours[0]].name);
     assert_eq!(c.as_slice::<f32>(), [1.0, 2.0, 3.0, 3.0, 4.0, 7.0]);
 
     // Time: every row is verified on the problem itself, then timed.
     let spec = GemmSpec { m: 64, n: 200, k: 96, ta: false, tb: false, bias: Bias::None };
     let problem = Problem { table: &right, spec, sample: None };
     let mut timed = 0;
-    for row in problem.measure(Device::Cpu)? {
+    for row in problem.measure(&context)? {
         match row.outcome {
             Outcome::Timed { time, .. } => {
                 let rate = problem.flops() as f64 / time.median / 1e9;

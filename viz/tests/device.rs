@@ -1,7 +1,7 @@
 //! The same pictures on a CUDA device as on the CPU: on a GPU where there is one, else on the emulated device.
 
 use convscope_engine::Tensor;
-use convscope_kernels::{Device, cuda};
+use convscope_kernels::{Context, Device, cuda};
 use convscope_models::fill::fill_image;
 use convscope_models::{Model, Source, families, load};
 use convscope_viz::ascent::{Options, Preset, ascend};
@@ -60,7 +60,7 @@ fn pictures_are_those_of_the_cpu() {
     let Some(device) = device("5 kinds of pictures") else { return };
     let model = load(families::build("resnet20-cifar", None).unwrap(), &Source::Random).unwrap();
     let mut there = model.clone();
-    there.device = device;
+    there.context = Context::default().with_device(device);
     let (want, got) = (pictures(&model), pictures(&there));
     assert_eq!(want.len(), got.len());
     for ((name, want, tolerance), (_, got, _)) in want.iter().zip(&got) {
@@ -83,7 +83,7 @@ fn pictures_are_those_of_the_cpu() {
 fn times_are_of_the_device() {
     let Some(device) = device("times") else { return };
     let mut model = load(families::build("resnet20-cifar", None).unwrap(), &Source::Random).unwrap();
-    model.device = device;
+    model.context = Context::default().with_device(device);
     let image = Tensor::from_slice([1, 3, 8, 8], &fill_image("device", 1, 3, 8, 8)).unwrap();
     let times = layer_times(&model.fused(&[]).unwrap(), &image, 1).unwrap();
     assert!(times.iter().all(|t| t.kernels.iter().all(|k| k.ends_with("_cuda"))), "{times:?}");

@@ -1,7 +1,7 @@
 //! Work that repeats is started as one, and gives the same bits.
 
-use convscope_kernels::cuda;
 use convscope_kernels::random::normal;
+use convscope_kernels::{Context, cuda};
 use convscope_models::engine::{Rules, Tape, Tensor};
 use convscope_models::{Model, WeightsSource, families, load};
 
@@ -23,7 +23,7 @@ fn what_repeats_is_started_as_one_and_gives_the_same_bits() {
     let Some(device) = convscope_emu::device() else { return };
     let queue = cuda::queue(device).unwrap();
     let mut model = load(families::build("resnet20-cifar", None).unwrap(), &WeightsSource::Random).unwrap();
-    model.device = device;
+    model.context = Context::default().with_device(device);
     // Other numbers each time; then others of another size in between; then the first size again.
     let passes = [(1, 8), (2, 8), (3, 8), (4, 8), (5, 12), (6, 8)];
     let one_by_one = passes.map(|(seed, size)| pass(&model, seed, size));

@@ -1,7 +1,7 @@
 //! Whole networks forward and backward through the tape, on the emulated device and on the CPU.
 
 use convscope_kernels::random::normal;
-use convscope_kernels::{DType, Device, cuda};
+use convscope_kernels::{Context, DType, Device, cuda};
 use convscope_models::engine::optim::Optimizer;
 use convscope_models::engine::{Rules, Tape, Tensor, Var};
 use convscope_models::network::LayerId;
@@ -21,7 +21,7 @@ fn pass(mut model: Model, size: usize, mode: Mode) -> (Vec<Vec<f32>>, Vec<String
     wants.push(x);
     let grads = tape.backward(loss, None, &wants, &Rules::default()).unwrap();
     let grads: Vec<Tensor> = grads.iter().map(|g| g.1.clone()).collect();
-    assert!(grads.iter().all(|g| g.device() == model.device), "gradients stay where they were computed");
+    assert!(grads.iter().all(|g| g.device() == model.context.device()), "gradients stay where they were computed");
     if let Mode::Training { .. } = mode {
         model.update_statistics(&tape, &run).unwrap();
     }
@@ -41,7 +41,7 @@ fn compare(name: &str, size: usize, mode: Mode) {
     let model = load(families::build(name, None).unwrap(), &WeightsSource::Random).unwrap();
     let (want, _) = pass(model.clone(), size, mode);
     let mut there = model;
-    there.device = device;
+    there.context = Context::default().with_device(device);
     let (got, kernels) = pass(there, size, mode);
     assert!(kernels.iter().all(|k| k.ends_with("_cuda")), "{kernels:?}");
     assert_eq!(got.len(), want.len());
@@ -78,7 +78,7 @@ fn operands_of_two_devices_are_refused() {
     let there = a.on(device).unwrap();
     let mut c = there.like(DType::F32, 4);
     let s = GemmSpec { m: 2, n: 2, k: 2, ta: false, tb: false, bias: Bias::None };
-    let e = GEMM.run(&s, &[&there, &b], &mut [&mut c], Accum::Write).unwrap_err().to_string();
+    let e = GEMM.run(&Context::default(), &s, &[&there, &b], &mut [&mut c], Accum::Write).unwrap_err().to_string();
     assert_eq!(e, "gemm m2 n2 k2 a b: b is 4 x f32 on cpu, wants 4 x f32 on cuda:15");
     assert!(cuda::queue(Device::Cuda(200)).is_err());
 }

@@ -5,7 +5,7 @@
 use crate::core::device::{DType, Device, Element};
 use crate::core::error::Result;
 use crate::core::memory::Block;
-use crate::cuda;
+use crate::cuda::devices;
 use crate::cuda::queue::{DeviceBlock, Queue};
 use std::sync::{Arc, OnceLock};
 
@@ -154,7 +154,7 @@ impl Buffer {
         }
         let made = match device {
             Device::Cpu => self.down()?,
-            Device::Cuda(_) => self.up(cuda::queue(device)?)?,
+            Device::Cuda(_) => self.up(devices::queue(device)?)?,
         };
         Ok(self.prepared(&key, || made).clone())
     }

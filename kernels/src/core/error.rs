@@ -85,6 +85,9 @@ pub enum Error {
     /// `CONVSCOPE_ISA` is none of the instruction sets.
     #[error("CONVSCOPE_ISA is {0:?}; wants portable, neon, avx2 or avx512")]
     BadIsa(String),
+    /// A context's threads cannot be started.
+    #[error("cannot start the threads: {0}")]
+    Threads(String),
     /// A `CONVSCOPE_KERNEL`-style request could not be read.
     #[error("kernel choice {0:?} is not of the form op=name or op=name? (for example conv2d.fwd=naive)")]
     BadChoice(String),

@@ -41,7 +41,7 @@ pub(crate) fn places(size: usize, padding: [usize; 2], kernel: usize, stride: us
 
 #[cfg(test)]
 mod tests {
-    use crate::core::device::{DType, Device};
+    use crate::core::device::DType;
     use crate::core::error::Error;
     use crate::core::table::{Accum, Table};
     use crate::ops::conv2d::{self, Conv2dSpec};
@@ -105,9 +105,10 @@ mod tests {
     /// With empty buffers, and with those of a valid problem that are small enough to be made: an error or a result, never a panic.
     fn never_panics<S: Display + Sync>(table: &Table<S>, mut spec: impl FnMut(&mut Hostile) -> S) {
         let (mut hostile, mut wrong, mut ran) = (Hostile(0), 0, 0);
+        let context = crate::Context::default();
         for _ in 0..MANY {
             let spec = spec(&mut hostile);
-            let picked = table.pick(Device::Cpu, DType::F32, &spec).map(|row| row.name());
+            let picked = table.pick(&context, DType::F32, &spec).map(|row| row.name());
             let invalid = matches!(picked, Err(Error::Spec { .. }));
             wrong += usize::from(invalid);
             // As many buffers as the problem has, or some number.
@@ -115,17 +116,20 @@ mod tests {
             let (inputs, outputs) = signature.as_ref().map_or((2, 1), |s| (s.inputs.len(), s.outputs.len()));
             let empty = |n: usize| (0..n).map(|_| Buffer::zeros(DType::F32, 0)).collect::<Vec<_>>();
             let (x, mut out) = (empty(inputs), empty(outputs));
-            let result = table.run(&spec, &x.iter().collect::<Vec<_>>(), &mut out.iter_mut().collect::<Vec<_>>(), Accum::Write);
+            let result =
+                table.run(&context, &spec, &x.iter().collect::<Vec<_>>(), &mut out.iter_mut().collect::<Vec<_>>(), Accum::Write);
             assert!(!invalid || result.is_err());
             let Some(signature) = signature else { continue };
             let all = || signature.inputs.iter().chain(&signature.outputs);
             assert!(result.is_err() || all().all(|o| o.len == 0), "{} {spec}: empty buffers were enough", table.op);
             let work = (table.flops)(&spec).max(all().map(|o| o.len as u64).max().unwrap_or(0));
             if work <= 1 << 14 && picked.is_ok() {
-                let made = |o: &crate::core::table::Operand| crate::verify::check::input(o, DType::F32, 1);
+                let made = |o: &crate::core::operand::Operand| crate::verify::check::input(table, &spec, o, DType::F32, 1);
                 let x: Vec<Buffer> = signature.inputs.iter().map(made).collect();
                 let mut out: Vec<Buffer> = signature.outputs.iter().map(made).collect();
-                table.run(&spec, &x.iter().collect::<Vec<_>>(), &mut out.iter_mut().collect::<Vec<_>>(), Accum::Write).unwrap();
+                table
+                    .run(&context, &spec, &x.iter().collect::<Vec<_>>(), &mut out.iter_mut().collect::<Vec<_>>(), Accum::Write)
+                    .unwrap();
                 ran += 1;
             }
         }

@@ -17,7 +17,7 @@ impl Clock {
     /// # Errors
     /// If the device cannot be used or has no room.
     pub fn new(device: Device) -> Result<Self> {
-        let queue = super::queue(device)?;
+        let queue = super::devices::queue(device)?;
         // Twice its L2.
         let cold = Buffer::zeros(DType::F32, 1).on(device)?.like(DType::F32, queue.cache_bytes() / 2);
         Ok(Clock { queue, cold })
@@ -29,7 +29,7 @@ impl Clock {
     /// # Errors
     /// What went wrong on the device.
     pub fn seconds<T>(&mut self, work: impl FnOnce() -> T) -> Result<(T, f64)> {
-        super::fill(&mut self.cold, 0.0);
+        super::launch::fill(&mut self.cold, 0.0);
         self.queue.timed(work)
     }
 }

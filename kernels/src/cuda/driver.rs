@@ -1,6 +1,8 @@
 //! What a CUDA device is asked to do, as plain data, and who does it: NVIDIA's driver (`nvidia`) or, in tests, an emulation on
 //! the host. Launchers are the same code for both, so a test under emulation proves them too.
 
+use crate::core::accum::Accum;
+
 /// One argument of a kernel, as its declaration has it.
 #[derive(Clone, Debug)]
 pub enum Arg {
@@ -68,19 +70,9 @@ impl From<u64> for Arg {
         Arg::Long(v)
     }
 }
-impl From<crate::core::table::Accum> for Arg {
-    fn from(v: crate::core::table::Accum) -> Self {
-        Arg::Int(i32::from(v == crate::core::table::Accum::Add))
-    }
-}
-impl From<&crate::Buffer> for Arg {
-    fn from(v: &crate::Buffer) -> Self {
-        Arg::Pointer(v.address())
-    }
-}
-impl From<&mut crate::Buffer> for Arg {
-    fn from(v: &mut crate::Buffer) -> Self {
-        Arg::Pointer(v.address_mut())
+impl From<Accum> for Arg {
+    fn from(v: Accum) -> Self {
+        Arg::Int(i32::from(v == Accum::Add))
     }
 }
 impl<T> From<Option<T>> for Arg

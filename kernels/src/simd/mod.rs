@@ -1,4 +1,4 @@
-//! Which vector instructions may be used, decided once at run time, and one way to write a kernel for all of them.
+//! One way to write a kernel for the vector instructions of all instruction sets.
 //!
 //! A kernel is written once over [`Vector`] and instantiated per instruction set by [`Vector::run`], inside which everything
 //! marked `inline(always)` is compiled with those instructions. The example `add_row` makes rows of a table of one.
@@ -43,90 +43,12 @@ pub use portable::Portable;
 #[cfg(target_arch = "x86_64")]
 pub use x86::{Avx2, Avx512};
 
-use crate::core::device::Device;
-use std::sync::OnceLock;
-
-/// Instruction sets that rows are written for, weakest first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Isa {
-    /// Whatever the compiler's baseline gives.
-    Portable,
-    /// Arm's 128-bit vectors.
-    Neon,
-    /// AVX2 with FMA.
-    Avx2,
-    /// AVX-512 F.
-    Avx512,
-}
-
-impl Isa {
-    /// As in the names of rows and in `CONVSCOPE_ISA`.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Isa::Portable => "portable",
-            Isa::Neon => "neon",
-            Isa::Avx2 => "avx2",
-            Isa::Avx512 => "avx512",
-        }
-    }
-}
-
-impl std::fmt::Display for Isa {
-    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
-        f.write_str(self.name())
-    }
-}
-
-/// The best instruction set of this machine, capped by `CONVSCOPE_ISA` (`portable`, `neon`, `avx2`, `avx512`) if that is set.
-pub fn best() -> Isa {
-    static BEST: OnceLock<Isa> = OnceLock::new();
-    *BEST.get_or_init(|| {
-        // A wrong value is reported by check_environment; here it caps nothing.
-        detect().min(cap().unwrap_or(Isa::Avx512))
-    })
-}
-
-/// What `CONVSCOPE_ISA` allows.
-pub(crate) fn cap() -> crate::core::error::Result<Isa> {
-    match std::env::var("CONVSCOPE_ISA").as_deref() {
-        Err(_) | Ok("" | "avx512") => Ok(Isa::Avx512),
-        Ok("avx2") => Ok(Isa::Avx2),
-        Ok("neon") => Ok(Isa::Neon),
-        Ok("portable") => Ok(Isa::Portable),
-        Ok(other) => Err(crate::core::error::Error::BadIsa(other.to_string())),
-    }
-}
-
-#[cfg(target_arch = "x86_64")]
-fn detect() -> Isa {
-    let avx2 = is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma");
-    match avx2 {
-        true if is_x86_feature_detected!("avx512f") => Isa::Avx512,
-        true => Isa::Avx2,
-        false => Isa::Portable,
-    }
-}
-
-/// NEON is part of the baseline of 64-bit Arm.
-#[cfg(target_arch = "aarch64")]
-fn detect() -> Isa {
-    Isa::Neon
-}
-
-#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
-fn detect() -> Isa {
-    Isa::Portable
-}
+pub use crate::core::isa::Isa;
 
 /// Whether this machine has the instructions of `V`, and `CONVSCOPE_ISA` allows them.
 pub fn here<V: Vector>() -> bool {
     // An Arm machine is never asked for AVX, so the order of the enum decides.
-    best() >= V::ISA
-}
-
-/// [`here`] for a CPU row: the argument of [`Row::here`](crate::table::Row::here).
-pub fn on_cpu<V: Vector>(_: Device) -> bool {
-    here::<V>()
+    Isa::best() >= V::ISA
 }
 
 /// Asserts that this machine has the instructions of `V`. Every safe function that runs a kernel on `V` begins with this.
@@ -296,7 +218,7 @@ pub(crate) unsafe fn transpose_to(from: &[f32], from_stride: usize, [rows, colum
     unsafe {
         // Rows that do not fill the widest vector may fill the next.
         #[cfg(target_arch = "x86_64")]
-        if best() == Isa::Avx512 && rows % 16 >= 8 {
+        if Isa::best() == Isa::Avx512 && rows % 16 >= 8 {
             let wide = rows / 16 * 16;
             Avx512::run(Turn(from, from_stride, [wide, columns], to, to_stride));
             let rest = &from[wide * from_stride..];
@@ -311,9 +233,9 @@ pub(crate) unsafe fn transpose_to(from: &[f32], from_stride: usize, [rows, colum
 /// # Safety
 /// Whatever pointers the kernel holds must be valid as it documents.
 pub(crate) unsafe fn dispatch<K: Kernel>(kernel: K) -> K::Out {
-    // SAFETY: best() has found the instructions; the pointers are the caller's.
+    // SAFETY: Isa::best() has found the instructions; the pointers are the caller's.
     unsafe {
-        match best() {
+        match Isa::best() {
             #[cfg(target_arch = "x86_64")]
             Isa::Avx512 => Avx512::run(kernel),
             #[cfg(target_arch = "x86_64")]

@@ -5,6 +5,7 @@
 //! weight is made in the run that verifies it, so the times are those of a weight in use.
 
 use crate::core::buffer::Buffer;
+use crate::core::context::Context;
 use crate::core::device::{DType, Device};
 use crate::core::error::Result;
 use crate::core::random::philox;
@@ -29,12 +30,12 @@ pub type Sample<S> = fn(&S, &[&Buffer], usize) -> f64;
 /// A problem of a table.
 ///
 /// ```
-/// use convscope_kernels::Device;
+/// use convscope_kernels::Context;
 /// use convscope_kernels::bench::{AnyProblem, Outcome, Problem};
 /// use convscope_kernels::softmax::{FWD, SoftmaxSpec};
 ///
 /// let problem = Problem { table: &FWD, spec: SoftmaxSpec { rows: 8, cols: 10, inner: 1, log: false }, sample: None };
-/// for row in problem.measure(Device::Cpu)? {
+/// for row in problem.measure(&Context::default())? {
 ///     if let Outcome::Timed { error, time, .. } = row.outcome {
 ///         println!("{}: {:.1} us, relative error {error:.1e}", row.kernel, time.median * 1e6);
 ///     }
@@ -60,12 +61,12 @@ pub trait AnyProblem {
     fn flops(&self) -> u64;
     /// Bytes of all operands: what must be moved at least.
     fn bytes(&self) -> u64;
-    /// Verifies and times every f32 row of a device, in the table's order. Times on a CUDA device are by its own clock, and its L2 is cold:
+    /// Verifies and times every f32 row for the context's device, in the table's order. Times on a CUDA device are by its own clock, and its L2 is cold:
     /// twice as much was written before.
     ///
     /// # Errors
     /// If no row takes the problem, one that does not is forced, or the device cannot be used.
-    fn measure(&self, device: Device) -> Result<Vec<Rung>>;
+    fn measure(&self, context: &Context) -> Result<Vec<Rung>>;
 }
 
 /// A row on a problem.
@@ -144,10 +145,11 @@ impl<S: Display> AnyProblem for Problem<'_, S> {
         sig.inputs.iter().chain(&sig.outputs).map(|o| (o.len * o.dtype(DType::F32).size()) as u64).sum()
     }
 
-    fn measure(&self, device: Device) -> Result<Vec<Rung>> {
-        let picked = self.table.pick(device, DType::F32, &self.spec)?;
+    fn measure(&self, context: &Context) -> Result<Vec<Rung>> {
+        let (picked, device) = (self.table.pick(context, DType::F32, &self.spec)?, context.device());
         let sig = (self.table.signature)(&self.spec);
-        let inputs: Vec<Buffer> = sig.inputs.iter().enumerate().map(|(i, o)| input(o, DType::F32, i as u64)).collect();
+        let inputs: Vec<Buffer> =
+            sig.inputs.iter().enumerate().map(|(i, o)| input(self.table, &self.spec, o, DType::F32, i as u64)).collect();
         let want = self.want(&sig, &inputs);
         let rows = self.table.all_rows().filter(|r| r.dtype == DType::F32 && r.device.is_like(device));
         // The inputs go up once for all rows.
@@ -159,7 +161,7 @@ impl<S: Display> AnyProblem for Problem<'_, S> {
             }
         };
         let rung = |row: &Row<S>| {
-            let outcome = match self.refusal(row, device) {
+            let outcome = match self.refusal(row, context) {
                 Some(why) => Outcome::NotRun(why),
                 None => self.run(row, &sig, &there, &want, device)?,
             };
@@ -170,8 +172,8 @@ impl<S: Display> AnyProblem for Problem<'_, S> {
 }
 
 impl<S: Display> Problem<'_, S> {
-    fn refusal(&self, row: &Row<S>, device: Device) -> Option<String> {
-        if !row.is_here(device) {
+    fn refusal(&self, row: &Row<S>, context: &Context) -> Option<String> {
+        if !row.is_here(context, context.device()) {
             return Some("not on this machine".to_string());
         }
         if let Err(why) = (row.supports)(&self.spec) {
@@ -331,7 +333,7 @@ mod tests {
             Box::new(Problem { table: &pool::MAX_FWD, spec: PoolSpec { planes: 3, h: 8, w: 6, windows }, sample: None }),
         ];
         for p in problems {
-            let rungs = p.measure(Device::Cpu).unwrap();
+            let rungs = p.measure(&Context::default()).unwrap();
             assert_eq!(rungs.iter().filter(|r| r.picked).count(), 1, "{}", p.op());
             for r in rungs.iter().filter(|r| !matches!(r.outcome, Outcome::NotRun(_))) {
                 assert!(matches!(r.outcome, Outcome::Timed { error, bound, .. } if error <= bound), "{r:?}");

@@ -2,6 +2,7 @@
 //! bit the same on any number of threads.
 
 use crate::core::buffer::Buffer;
+use crate::core::context::Context;
 use crate::core::device::{DType, Device};
 use crate::core::random;
 use crate::core::table::{Accum, Fill, Operand, Row, Table};
@@ -19,11 +20,11 @@ const POISON_U32: u32 = 0xdead_beef;
 /// A table without its spec type, for listing and testing all of them alike.
 ///
 /// ```
-/// use convscope_kernels::check::AnyTable;
+/// use convscope_kernels::{Context, check::AnyTable};
 ///
-/// let table: &dyn AnyTable = &convscope_kernels::softmax::FWD;
-/// for (i, row) in table.rows().iter().enumerate().filter(|(_, row)| row.here) {
-///     let report = table.check(i)?;
+/// let (context, table) = (Context::default(), &convscope_kernels::softmax::FWD);
+/// for (i, row) in table.rows(&context).iter().enumerate().filter(|(_, row)| row.here) {
+///     let report = table.check(&context, i)?;
 ///     assert!(report.worst <= 1.0, "{} is within its tolerance", row.name);
 /// }
 /// # Ok::<_, String>(())
@@ -31,13 +32,15 @@ const POISON_U32: u32 = 0xdead_beef;
 pub trait AnyTable: Sync {
     /// `op.direction`.
     fn op(&self) -> &'static str;
-    /// The rows.
-    fn rows(&self) -> Vec<RowInfo>;
-    /// Runs row `i` on every case of the table; the worst error as a share of the bound.
+    /// Names of the rows, each once.
+    fn names(&self) -> Vec<&'static str>;
+    /// The rows, and whether this machine can run them as `context` says.
+    fn rows(&self, context: &Context) -> Vec<RowInfo>;
+    /// Runs row `i` on every case of the table, a CUDA row on the context's device; the worst error as a share of the bound.
     ///
     /// # Errors
     /// With what went wrong: a row that is wrong, that cannot run on this machine, or that takes no case.
-    fn check(&self, i: usize) -> Result<Report, String>;
+    fn check(&self, context: &Context, i: usize) -> Result<Report, String>;
 }
 
 /// A row's columns.
@@ -69,15 +72,21 @@ impl<S: Display + Sync> AnyTable for Table<S> {
         self.op
     }
 
-    fn rows(&self) -> Vec<RowInfo> {
-        self.all_rows()
-            .map(|r| RowInfo { name: r.name, device: r.device, dtype: r.dtype, here: r.is_here(tested_on(r)) })
-            .collect()
+    fn names(&self) -> Vec<&'static str> {
+        let mut names: Vec<&str> = self.all_rows().map(|row| row.name).collect();
+        names.dedup();
+        names
     }
 
-    fn check(&self, i: usize) -> Result<Report, String> {
+    fn rows(&self, context: &Context) -> Vec<RowInfo> {
+        let here = |row: &Row<S>| row.is_here(context, tested_on(row, context));
+        self.all_rows().map(|row| RowInfo { name: row.name, device: row.device, dtype: row.dtype, here: here(row) }).collect()
+    }
+
+    fn check(&self, context: &Context, i: usize) -> Result<Report, String> {
         let row = self.all_rows().nth(i).ok_or("there is no such row")?;
-        if !row.is_here(tested_on(row)) {
+        let device = tested_on(row, context);
+        if !row.is_here(context, device) {
             return Err(format!("{}/{}: not on this machine", self.op, row.name));
         }
         let mut report = Report::default();
@@ -89,7 +98,7 @@ impl<S: Display + Sync> AnyTable for Table<S> {
             }
             let modes: &[Accum] = if self.accumulates { &[Accum::Write, Accum::Add] } else { &[Accum::Write] };
             for &accum in modes {
-                let worst = check_row(self, row, spec, accum, k as u64)
+                let worst = check_row(self, row, spec, accum, k as u64, device)
                     .map_err(|e| format!("{}/{} {} {accum:?} {spec}: {e}", self.op, row.name, row.dtype))?;
                 report.worst = report.worst.max(worst);
                 report.runs += 1;
@@ -102,23 +111,28 @@ impl<S: Display + Sync> AnyTable for Table<S> {
     }
 }
 
-/// The device on which a row is tested: the first of its kind.
-fn tested_on<S>(row: &Row<S>) -> Device {
-    match row.device {
-        Device::Cpu => Device::Cpu,
-        any => crate::cuda::first().unwrap_or(any),
-    }
+/// The device on which a row is tested: the CPU, or the context's.
+fn tested_on<S>(row: &Row<S>, context: &Context) -> Device {
+    if row.device == Device::Cpu { Device::Cpu } else { context.device() }
 }
 
 /// Runs one row on one problem and compares with the naive f64 row. Returns error / bound, at most 1.
-fn check_row<S: Display + Sync>(table: &Table<S>, row: &Row<S>, spec: &S, accum: Accum, seed: u64) -> Result<f64, String> {
+fn check_row<S: Display + Sync>(
+    table: &Table<S>,
+    row: &Row<S>,
+    spec: &S,
+    accum: Accum,
+    seed: u64,
+    device: Device,
+) -> Result<f64, String> {
     let oracle = table.oracle().ok_or("the table has no f64 naive row")?;
     let sig = (table.signature)(spec);
-    let inputs: Vec<Buffer> = sig.inputs.iter().enumerate().map(|(i, o)| input(o, row.dtype, seed * 64 + i as u64)).collect();
+    let inputs: Vec<Buffer> =
+        sig.inputs.iter().enumerate().map(|(i, o)| input(table, spec, o, row.dtype, seed * 64 + i as u64)).collect();
     let wide: Vec<Buffer> = inputs.iter().map(|b| b.cast(DType::F64)).collect();
     let start = |o: &Operand, i: usize| match accum {
         // Outputs that are added to hold known numbers; those that are written hold poison.
-        Accum::Add => input(o, row.dtype, seed * 64 + 32 + i as u64),
+        Accum::Add => input(table, spec, o, row.dtype, seed * 64 + 32 + i as u64),
         Accum::Write => poisoned(o.dtype(row.dtype), o.len),
     };
     let outputs = || -> Vec<Buffer> { sig.outputs.iter().enumerate().map(|(i, o)| start(o, i)).collect() };
@@ -130,7 +144,7 @@ fn check_row<S: Display + Sync>(table: &Table<S>, row: &Row<S>, spec: &S, accum:
             threads(n).install(|| table.run_row(row, spec, &refs(&inputs), &mut muts(&mut got), accum));
             Ok(got)
         } else {
-            run_on_device(table, row, spec, &inputs, &outputs(), accum).map_err(|e| e.to_string())
+            run_on_device(device, table, row, spec, &inputs, &outputs(), accum).map_err(|e| e.to_string())
         }
     };
     let (mut got, alone) = (run(3)?, run(1)?);
@@ -167,8 +181,9 @@ fn check_row<S: Display + Sync>(table: &Table<S>, row: &Row<S>, spec: &S, accum:
     Ok(worst)
 }
 
-/// As [`Table::run_row`] on the first CUDA device; all buffers go there and back with their guards.
+/// As [`Table::run_row`] on a CUDA device; all buffers go there and back with their guards.
 fn run_on_device<S: Display>(
+    device: Device,
     table: &Table<S>,
     row: &Row<S>,
     spec: &S,
@@ -176,7 +191,6 @@ fn run_on_device<S: Display>(
     outputs: &[Buffer],
     accum: Accum,
 ) -> crate::Result<Vec<Buffer>> {
-    let device = crate::cuda::first()?;
     let queue = crate::cuda::queue(device)?;
     let up = |b: &Buffer| b.up(queue);
     let inputs = inputs.iter().map(up).collect::<crate::Result<Vec<_>>>()?;
@@ -211,21 +225,20 @@ pub(crate) fn poisoned(dtype: DType, len: usize) -> Buffer {
 }
 
 /// A guarded operand with values as its fill says. Guards of inputs are poison too: a read past the end becomes a NaN.
-pub(crate) fn input(o: &Operand, dtype: DType, seed: u64) -> Buffer {
+pub(crate) fn input<S>(table: &Table<S>, spec: &S, o: &Operand, dtype: DType, seed: u64) -> Buffer {
     let mut b = poisoned(o.dtype(dtype), o.len);
     let value = |i: usize| match o.fill {
         Fill::Positive => 0.5 + random::uniform(seed, i as u64),
         Fill::Wide => 16.0 * random::uniform(seed, i as u64) - 8.0,
         _ => 2.0 * random::uniform(seed, i as u64) - 1.0,
     };
-    let chosen = |i: usize, among: usize| random::philox(seed, i as u64)[0] as usize % among.max(1);
+    let index = |i: usize, bound: usize| {
+        let random = random::philox(seed, i as u64)[0] as usize;
+        table.indices.map_or(random % bound.max(1), |index| index(spec, i, random))
+    };
     match (o.fill, dtype) {
         (Fill::Index(bound), _) => {
-            b.as_mut_slice::<u32>().iter_mut().enumerate().for_each(|(i, v)| *v = chosen(i, bound) as u32);
-        }
-        (Fill::InWindow(s), _) => {
-            let pixel = |i: usize| s.pixel_seen(i, |among| chosen(i, among)) as u32;
-            b.as_mut_slice::<u32>().iter_mut().enumerate().for_each(|(i, v)| *v = pixel(i));
+            b.as_mut_slice::<u32>().iter_mut().enumerate().for_each(|(i, v)| *v = index(i, bound) as u32);
         }
         (_, DType::F64) => b.as_mut_slice::<f64>().iter_mut().enumerate().for_each(|(i, v)| *v = f64::from(value(i))),
         // On threads: a benchmark fills the weight of a dense layer, a hundred million numbers.
@@ -276,7 +289,7 @@ mod tests {
             i[0].as_slice::<f32>()[k] + i[1].as_slice::<f32>()[k]
         }
         let right = table(|s, i, o, a| (0..s.len).for_each(|k| a.put(&mut o[0].as_mut_slice::<f32>()[k], add(i, k))));
-        assert!(right.check(0).is_ok());
+        assert!(right.check(&Context::default(), 0).is_ok());
         let faults: [(&str, crate::core::table::Run<BinarySpec>); 5] = [
             ("leaves the last element", |s, i, o, a| {
                 (0..s.len - 1).for_each(|k| a.put(&mut o[0].as_mut_slice::<f32>()[k], add(i, k)))
@@ -292,7 +305,7 @@ mod tests {
             }),
         ];
         for (what, run) in faults {
-            assert!(table(run).check(0).is_err(), "a row that {what} passed");
+            assert!(table(run).check(&Context::default(), 0).is_err(), "a row that {what} passed");
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::core::buffer::Buffer;
 use crate::core::device::DType;
+use crate::core::isa::Isa;
 use crate::simd::{self, Kernel, Vector};
 use rayon::prelude::*;
 use std::hint::black_box;
@@ -45,7 +46,7 @@ pub fn measure() -> Peak {
     // Written, because pages that never were are all the same page of zeros.
     memory.as_mut_slice::<f32>().fill(1.0);
     Peak {
-        isa: simd::best().name(),
+        isa: Isa::best().name(),
         threads: rayon::current_num_threads(),
         one_thread: best(&spin),
         flops: best(&|| rayon::broadcast(|_| spin()).iter().sum()),

@@ -1,9 +1,10 @@
-//! What a device does at best, measured: multiply-adds at the precision that is allowed, and copying memory.
+//! What a device does at best, measured: multiply-adds at the precision of a context, and copying memory.
 
 use crate::core::buffer::Buffer;
-use crate::core::device::{DType, Device};
+use crate::core::context::Context;
+use crate::core::device::DType;
 use crate::core::error::Result;
-use crate::cuda::precision::{Precision, allowed};
+use crate::core::precision::Precision;
 use crate::cuda::queue::Queue;
 use crate::cuda::{args, launch_each, launch_with};
 use crate::verify::peak::Peak;
@@ -20,14 +21,15 @@ const COPIED: usize = 1 << 26;
 const TRIES: usize = 5;
 
 /// Measures; `rounds` (of multiply-adds) and `copied` (numbers) make it longer and more exact.
-fn measure_with(device: Device, rounds: usize, copied: usize, blocks: usize) -> Result<Peak> {
+fn measure_with(context: &Context, rounds: usize, copied: usize, blocks: usize) -> Result<Peak> {
+    let (device, precision) = (context.device(), context.precision());
     let queue = crate::cuda::queue(device)?;
     let host = Buffer::zeros(DType::F32, 1);
     let on_device = host.on(device)?;
     let room = |len: usize| on_device.like(DType::F32, len);
     let (from, mut to, mut out) = (room(copied), room(copied), room(blocks * 256));
     // Operations of a product, the threads that share it, and their shared memory: a warp's 16 x K by K x 8, or Hopper's 64 x K by K x 256.
-    let (kernel, product, together, shared) = match (allowed(), crate::cuda::has_hopper(queue)) {
+    let (kernel, product, together, shared) = match (precision, crate::cuda::launch::has_hopper(queue)) {
         (Precision::F32, _) => ("peak_f32", 2, 1, 0),
         (Precision::Tf32, false) => ("peak_tf32", 2 * 16 * 8 * 8, 32, 0),
         (Precision::F16, false) => ("peak_f16", 2 * 16 * 16 * 8, 32, 0),
@@ -42,7 +44,7 @@ fn measure_with(device: Device, rounds: usize, copied: usize, blocks: usize) -> 
     let moved = best(queue, &mut copy)?;
     Ok(Peak {
         // Lives as long as the program; there are few devices.
-        isa: Box::leak(format!("{} {}", queue.name(), allowed()).into_boxed_str()),
+        isa: Box::leak(format!("{} {}", queue.name(), precision).into_boxed_str()),
         threads: 1,
         one_thread: 0.0,
         flops: (blocks * 256 / together) as f64 * (rounds * CHAINS * product) as f64 / compute,
@@ -51,20 +53,20 @@ fn measure_with(device: Device, rounds: usize, copied: usize, blocks: usize) -> 
     })
 }
 
-/// Measures a device.
+/// Measures the context's device.
 ///
 /// # Errors
 /// If it cannot be used or failed.
-pub fn measure(device: Device) -> Result<Peak> {
-    measure_with(device, 1 << 14, COPIED, BLOCKS)
+pub fn measure(context: &Context) -> Result<Peak> {
+    measure_with(context, 1 << 14, COPIED, BLOCKS)
 }
 
 /// The same, too short to mean anything: for tests.
 ///
 /// # Errors
 /// As [`measure`].
-pub fn glimpse(device: Device) -> Result<Peak> {
-    measure_with(device, 2, 1 << 10, 1)
+pub fn glimpse(context: &Context) -> Result<Peak> {
+    measure_with(context, 2, 1 << 10, 1)
 }
 
 /// Seconds of the shortest run.

@@ -114,7 +114,8 @@ mod tests {
         let naive = table.oracle().unwrap();
         for spec in (table.cases)() {
             let sig = (table.signature)(&spec);
-            let inputs: Vec<Buffer> = sig.inputs.iter().enumerate().map(|(i, o)| input(o, DType::F32, i as u64)).collect();
+            let inputs: Vec<Buffer> =
+                sig.inputs.iter().enumerate().map(|(i, o)| input(table, &spec, o, DType::F32, i as u64)).collect();
             let wide: Vec<Buffer> = inputs.iter().map(|b| b.cast(DType::F64)).collect();
             let mut want = vec![Buffer::new(DType::F64, sig.outputs[0].len)];
             (naive.run)(&spec, &refs(&wide), &mut muts(&mut want), Accum::Write);

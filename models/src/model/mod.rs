@@ -5,11 +5,11 @@ mod head;
 pub mod init;
 
 use crate::network::{LayerId, LayerKind, Network, Pool2d};
+use convscope_engine::kernels::DType;
 use convscope_engine::kernels::pointwise::Binary;
 use convscope_engine::kernels::pool::Windows;
-use convscope_engine::kernels::{DType, Device};
 use convscope_engine::ops::{Activation, Arithmetic, BatchNormTraining, Conv2d, Dropout, Reshape, Slice, ZeroPad};
-use convscope_engine::{Error, Result, Tape, Tensor, Var};
+use convscope_engine::{Context, Error, Result, Tape, Tensor, Var};
 use fuse::{Chain, Fused};
 use std::sync::OnceLock;
 
@@ -22,8 +22,8 @@ pub struct Model {
     pub params: Vec<Tensor>,
     /// For each layer, the place of its first tensor in `params`, and how many there are.
     ranges: Vec<(usize, usize)>,
-    /// Where it runs; weights go there on first use.
-    pub device: Device,
+    /// Where and how it runs; weights go to its device on first use.
+    pub context: Context,
     /// For each layer, what it computes instead (see [`Model::fused`]).
     pub(crate) fused: Vec<Option<Fused>>,
     /// The chains of the first training run, and its two ends: every step takes the same.
@@ -98,13 +98,18 @@ impl Model {
             }
         }
         let fused = vec![None; network.layers.len()];
-        Ok(Model { network, params, ranges, device: Device::Cpu, fused, training: OnceLock::new() })
+        Ok(Model { network, params, ranges, context: Context::default(), fused, training: OnceLock::new() })
     }
 
     /// The same model in another real type (f64 for checks), not fused.
     pub fn cast(&self, dtype: DType) -> Self {
         let fused = vec![None; self.network.layers.len()];
         Model { params: self.params.iter().map(|t| t.cast(dtype)).collect(), fused, ..self.clone() }
+    }
+
+    /// The same model in another context.
+    pub fn with_context(&self, context: Context) -> Self {
+        Model { context, ..self.clone() }
     }
 
     /// Runs images `[n,c,h,w]` through the whole network; the output is the logits.
@@ -115,7 +120,7 @@ impl Model {
 
     /// Runs from the output `x` of layer `from` up to and including layer `until`, computing only what that needs.
     ///
-    /// Nodes are labelled with the layers' names. On an inference tape a value is released after its last use, except the
+    /// The tape takes the model's context. Nodes are labelled with the layers' names. On an inference tape a value is released after its last use, except the
     /// last one's. In training a batch-norm is one node with the addition and the ReLU that follow it, where nothing else reads what
     /// lies between: the node of the last of them.
     ///
@@ -149,7 +154,7 @@ impl Model {
         mode: Mode,
         chains: &[Option<&Chain>],
     ) -> Result<Run> {
-        tape.set_device(self.device);
+        tape.set_context(&self.context);
         let layers = &self.network.layers;
         let inputs_of = |i: usize| chains[i].map_or(&layers[i].inputs, |chain| &chain.inputs);
         let mut last_reader = vec![None; layers.len()];

@@ -9,9 +9,8 @@ use super::recipe::Recipe;
 use crate::image::ImageError;
 use crate::model::{Mode, Model};
 use crate::network::{LayerId, Network, ParamKind};
-use convscope_engine::kernels::Device;
 use convscope_engine::optim::Optimizer;
-use convscope_engine::{Result, Tape, Tensor};
+use convscope_engine::{Context, Result, Tape, Tensor};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use std::time::Instant;
@@ -100,9 +99,10 @@ impl Trainer {
         &self.model.network
     }
 
-    /// Where it learns from now on.
-    pub fn set_device(&mut self, device: Device) {
-        self.model.device = device;
+    /// Where and how it learns from now on.
+    pub fn set_context(&mut self, context: &Context) {
+        self.model.context = context.clone();
+        self.groups.iter_mut().for_each(|(_, optimizer)| optimizer.set_context(context));
     }
 
     /// Whether all epochs are done.
@@ -117,7 +117,7 @@ impl Trainer {
     pub fn averaged(&self) -> Result<Model> {
         match self.average.is_empty() {
             true => Ok(self.model.clone()),
-            false => Model::new(self.model.network.clone(), self.average.clone()),
+            false => Ok(Model::new(self.model.network.clone(), self.average.clone())?.with_context(self.model.context.clone())),
         }
     }
 

@@ -3,21 +3,14 @@
 use super::args::Common;
 use super::device::{self, Choice};
 use super::error::CliError;
-use convscope_kernels::cuda::precision::Precision;
-use convscope_kernels::table;
-
-/// Stack of a thread: what the main thread has.
-const STACK: usize = 8 << 20;
 
 /// The common options and what they chose.
 pub struct Context<'a> {
     pub common: &'a Common,
     /// The device. A command whose pass does not fit there may take the CPU for itself.
     pub device: Choice,
-    /// Rounding of the operands of products on tensor cores.
-    pub precision: Precision,
-    /// Kernels by name.
-    pub forced: Vec<table::Choice>,
+    /// Device, threads, precision and rows of all kernels.
+    pub kernels: convscope_kernels::Context,
 }
 
 impl<'a> Context<'a> {
@@ -26,15 +19,16 @@ impl<'a> Context<'a> {
         let precision = device::precision(common)?;
         let device = device::choose(common)?;
         let threads = common.threads.map_or(0, usize::from); // 0: as many as there are cores
-        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).stack_size(STACK).build_global();
-        pool.map_err(|e| CliError::failure(format!("cannot start the threads: {e}")))?;
-        table::check_environment()?;
-        let forced = table::parse_choices(common.kernel.as_deref().unwrap_or_default())?;
-        Ok(Context { common, device, precision, forced })
+        let kernels = convscope_kernels::Context::from_environment()?
+            .with_device(device.device)
+            .with_precision(precision)
+            .with_threads(threads)?
+            .with_rows(common.kernel.as_deref().unwrap_or_default())?;
+        Ok(Context { common, device, kernels })
     }
 
     /// The same choices for other options.
     pub fn with<'b>(&self, common: &'b Common) -> Context<'b> {
-        Context { common, device: self.device.clone(), precision: self.precision, forced: self.forced.clone() }
+        Context { common, device: self.device.clone(), kernels: self.kernels.clone() }
     }
 }

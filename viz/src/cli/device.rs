@@ -2,8 +2,7 @@
 
 use super::args::Common;
 use super::error::CliError;
-use convscope_kernels::cuda::precision::Precision;
-use convscope_kernels::{Device, cuda};
+use convscope_kernels::{Device, Precision, cuda};
 
 /// Where to compute, and why not on a GPU if `auto` did not take one.
 #[derive(Clone, Debug)]

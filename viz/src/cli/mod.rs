@@ -13,8 +13,6 @@ use args::Args;
 use clap::Parser;
 use clap::error::ErrorKind;
 use context::Context;
-use convscope_kernels::cuda::precision::with_precision;
-use convscope_kernels::table;
 use error::CliError;
 use std::io::Write;
 use std::process::ExitCode;
@@ -31,10 +29,7 @@ pub fn main() -> ExitCode {
         Err(e) => return end(&CliError::usage(one_line(&e))),
     };
     // On a thread of the pool: from outside, each kernel would put the caller to sleep and have it woken.
-    let run = |context: Context| {
-        let command = || table::with_forced(&context.forced, || commands::run(&args.command, &context));
-        rayon::scope(|_| with_precision(context.precision, command))
-    };
+    let run = |context: Context| context.kernels.install(|| commands::run(&args.command, &context));
     match Context::prepare(&args.common).and_then(run) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => end(&error),

@@ -138,7 +138,7 @@ impl Session {
             file.notes(&weights).into_iter().for_each(|note| eprintln!("note: {note}"));
         }
         let device = context.device.clone();
-        model.device = device.device;
+        model.context = context.kernels.clone();
         Ok(Session { model, labels, weights, device, seed: common.seed })
     }
 
@@ -158,7 +158,7 @@ impl Session {
     /// That a pass of so many images fits into memory; see [`check_memory`].
     pub fn make_room(&mut self, shapes: &[Shape], images: usize, pass: Pass) -> Result<(), CliError> {
         check_memory(&mut self.device, &self.model.network, shapes, images, pass)?;
-        self.model.device = self.device.device;
+        self.model.context = self.model.context.clone().with_device(self.device.device);
         Ok(())
     }
 

@@ -4,7 +4,7 @@ use super::VizError;
 use super::predict::{one_hot, predictions};
 use convscope_engine::tape::Node;
 use convscope_engine::{Rules, Tape, Tensor};
-use convscope_kernels::{Call, cuda};
+use convscope_kernels::Call;
 use convscope_models::Model;
 use convscope_models::network::LayerId;
 
@@ -64,8 +64,8 @@ pub fn record(model: &Model, images: &Tensor, backward: bool) -> Result<Tape, Vi
 /// The image does not suit the network, or a number is not finite.
 pub fn layer_times(model: &Model, images: &Tensor, passes: usize) -> Result<Vec<LayerTime>, VizError> {
     drop(record(model, images, true)?);
-    let record_all = || (0..passes.max(1)).map(|_| record(model, images, true)).collect::<Result<Vec<_>, _>>();
-    let tapes = cuda::waiting_for_each(record_all)?;
+    let model = &model.with_context(model.context.clone().with_blocking(true));
+    let tapes = (0..passes.max(1)).map(|_| record(model, images, true)).collect::<Result<Vec<_>, _>>()?;
     let micros = |calls: &[Call]| calls.iter().map(|c| c.micros).sum::<f64>() + 0.0; // an empty sum of floats is -0
     let times = tapes[0].nodes().iter().enumerate().filter_map(|(i, node)| {
         let op = node.operation()?;

@@ -100,7 +100,7 @@ const WINOGRAD: Tolerance = Tolerance { ulps: 64.0, reason: "transforms whose fa
 /// One rung for the instructions of a vector: a row whose name ends in `$isa`, with the columns in which it differs from `Row::cpu`.
 macro_rules! rung {
     ($name:literal, $isa:literal, $v:ty, $tolerance:expr, $run:expr, { $($column:ident: $value:expr,)* }) => {
-        Row::cpu(concat!($name, $isa), DType::F32, $tolerance, $run).here(simd::on_cpu::<$v>)$(.$column($value))*
+        Row::cpu(concat!($name, $isa), DType::F32, $tolerance, $run).isa(<$v as simd::Vector>::ISA)$(.$column($value))*
     };
 }
 
@@ -288,6 +288,7 @@ pub static FWD: Table<Conv2dSpec> = Table {
     terms: |s| s.patch(),
     accumulates: false,
     cases,
+    indices: None,
     joined: Vec::new(),
     cuda: crate::ops::conv2d::cuda::FWD,
     rows: ladder!(fwd: fwd_depthwise fwd_grouped fwd_f4 fwd_f2 fwd_direct fwd_im2col),
@@ -305,6 +306,7 @@ pub static DGRAD: Table<Conv2dSpec> = Table {
     terms: |s| s.oc / s.groups * s.kernel[0] * s.kernel[1],
     accumulates: true,
     cases,
+    indices: None,
     joined: Vec::new(),
     cuda: crate::ops::conv2d::cuda::DGRAD,
     rows: ladder!(dgrad: dgrad_depthwise dgrad_grouped dgrad_col2im dgrad_f4 dgrad_f2 dgrad_direct dgrad_im2col),
@@ -322,6 +324,7 @@ pub static WGRAD: Table<Conv2dSpec> = Table {
     terms: |s| s.n * s.out_plane(),
     accumulates: true,
     cases,
+    indices: None,
     joined: Vec::new(),
     cuda: crate::ops::conv2d::cuda::WGRAD,
     rows: ladder!(wgrad: wgrad_depthwise wgrad_grouped wgrad_f4 wgrad_direct wgrad_im2col),

@@ -5,13 +5,13 @@
 //!
 //! ```
 //! use convscope_kernels::copy::{FWD, PlaceSpec};
-//! use convscope_kernels::{Accum, Buffer, DType};
+//! use convscope_kernels::{Accum, Buffer, Context, DType};
 //!
 //! // Channel 1 of x [1,2,1,2] becomes channel 0 of out [1,1,1,2].
 //! let (from_shape, to_shape) = ([2, 1, 2], [1, 1, 2]);
 //! let spec = PlaceSpec { n: 1, from_shape, to_shape, from: 1, to: 0, count: 1, origin: [0, 0], stride: [1, 1] };
 //! let mut out = Buffer::new(DType::F32, 2);
-//! FWD.run(&spec, &[&Buffer::from_slice(&[1.0f32, 2.0, 3.0, 4.0])], &mut [&mut out], Accum::Write)?;
+//! FWD.run(&Context::default(), &spec, &[&Buffer::from_slice(&[1.0f32, 2.0, 3.0, 4.0])], &mut [&mut out], Accum::Write)?;
 //! assert_eq!(out.as_slice::<f32>(), [3.0, 4.0]);
 //! # Ok::<_, convscope_kernels::Error>(())
 //! ```
@@ -165,6 +165,7 @@ pub static FWD: Table<PlaceSpec> = Table {
     terms: |_| 1,
     accumulates: true,
     cases,
+    indices: None,
     joined: Vec::new(),
     cuda: crate::ops::copy::cuda::FWD,
     rows: threaded_rows!(fwd, ROUNDING, fits),
@@ -182,6 +183,7 @@ pub static BWD: Table<PlaceSpec> = Table {
     terms: |_| 1,
     accumulates: true,
     cases,
+    indices: None,
     joined: Vec::new(),
     cuda: crate::ops::copy::cuda::BWD,
     rows: threaded_rows!(bwd, ROUNDING, fits),

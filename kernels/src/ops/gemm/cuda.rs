@@ -2,17 +2,17 @@
 
 use crate::core::buffer::Buffer;
 use crate::core::device::DType;
+use crate::core::precision::Precision;
 use crate::core::table::{Accum, ROUNDING, Row};
 use crate::cuda::driver::Arg;
-use crate::cuda::precision::Precision;
-use crate::cuda::{BF16_ROUNDING, F16_ROUNDING, TF32_ROUNDING, args, hopper, launch, launch_each, launch_with, rounds_to};
+use crate::cuda::{BF16_ROUNDING, F16_ROUNDING, TF32_ROUNDING, args, hopper, launch, launch_each, launch_with};
 use crate::ops::gemm::{Bias, GemmSpec};
 
 /// A row on tensor cores: taken where that rounding is asked for.
 macro_rules! tensor {
     ($name:literal, $precision:ident, $tolerance:ident, $kernel:literal) => {
         Row {
-            preferred: |_| rounds_to(Precision::$precision),
+            precision: Some(Precision::$precision),
             ..Row::cuda($name, $tolerance, |s, i, o, a| product(s, i, o, a, $kernel, [128, 64]))
         }
     };
@@ -23,7 +23,8 @@ macro_rules! hopper {
     ($name:literal, $precision:ident, $tolerance:ident, $pack:literal, $kernel:literal, $each:literal) => {
         Row {
             here: hopper,
-            preferred: |s| rounds_to(Precision::$precision).and_then(|()| many_tiles(s)),
+            precision: Some(Precision::$precision),
+            preferred: many_tiles,
             scratch: |s| 4 * Tiled::both(s, $each).map(|t| t.words()).iter().sum::<usize>(),
             ..Row::cuda($name, $tolerance, |s, i, o, a| tiled(s, i, o, a, [$pack, $kernel], $each))
         }

@@ -2,14 +2,14 @@
 //!
 //! ```
 //! use convscope_kernels::gemm::{Bias, GEMM, GemmSpec};
-//! use convscope_kernels::{Accum, Buffer};
+//! use convscope_kernels::{Accum, Buffer, Context};
 //!
 //! let spec = GemmSpec { m: 1, n: 2, k: 3, ta: false, tb: true, bias: Bias::Columns }; // A dense layer of one image.
 //! let x = Buffer::from_slice(&[1.0f32, 2.0, 3.0]);
 //! let w = Buffer::from_slice(&[1.0f32, 0.0, 0.0, 0.0, 1.0, 1.0]); // [2,3]: one row for each output
 //! let bias = Buffer::from_slice(&[0.5f32, 0.0]);
 //! let mut out = Buffer::zeros(x.dtype(), 2);
-//! GEMM.run(&spec, &[&x, &w, &bias], &mut [&mut out], Accum::Write)?;
+//! GEMM.run(&Context::default(), &spec, &[&x, &w, &bias], &mut [&mut out], Accum::Write)?;
 //! assert_eq!(out.as_slice::<f32>(), [1.5, 5.0]);
 //! # Ok::<_, convscope_kernels::Error>(())
 //! ```
@@ -108,12 +108,12 @@ fn cases() -> Vec<GemmSpec> {
 }
 
 const fn rows_row<V: Vector>(name: &'static str) -> Row<GemmSpec> {
-    let row = Row::cpu(name, DType::F32, ROUNDING, rows::run::<V>).here(simd::on_cpu::<V>);
+    let row = Row::cpu(name, DType::F32, ROUNDING, rows::run::<V>).isa(V::ISA);
     row.supports(rows::fits).scratch(|s| 4 * s.m * s.n)
 }
 
 const fn packed_row<V: Vector>(name: &'static str) -> Row<GemmSpec> {
-    Row::cpu(name, DType::F32, ROUNDING, packed::run::<V>).here(simd::on_cpu::<V>).scratch(packed::scratch)
+    Row::cpu(name, DType::F32, ROUNDING, packed::run::<V>).isa(V::ISA).scratch(packed::scratch)
 }
 
 /// `gemm`: inputs `a`, `b`, optionally `bias`; output `c`.
@@ -125,6 +125,7 @@ pub static GEMM: Table<GemmSpec> = Table {
     terms: |s| s.k,
     accumulates: true,
     cases,
+    indices: None,
     joined: Vec::new(),
     cuda: crate::ops::gemm::cuda::GEMM,
     rows: &[

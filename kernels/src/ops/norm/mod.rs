@@ -5,12 +5,12 @@
 //!
 //! ```
 //! use convscope_kernels::norm::{INFER_FWD, NormSpec};
-//! use convscope_kernels::{Accum, Buffer, DType};
+//! use convscope_kernels::{Accum, Buffer, Context, DType};
 //!
 //! let spec = NormSpec { n: 1, c: 1, plane: 2, eps: 0.0 }; // x [1,1,2]
 //! let [gamma, beta, mean, var] = [2.0f32, 1.0, 3.0, 4.0].map(|v| Buffer::from_slice(&[v]));
 //! let (x, mut out) = (Buffer::from_slice(&[3.0f32, 5.0]), Buffer::new(DType::F32, 2));
-//! INFER_FWD.run(&spec, &[&x, &gamma, &beta, &mean, &var], &mut [&mut out], Accum::Write)?;
+//! INFER_FWD.run(&Context::default(), &spec, &[&x, &gamma, &beta, &mean, &var], &mut [&mut out], Accum::Write)?;
 //! assert_eq!(out.as_slice::<f32>(), [1.0, 3.0]);
 //! # Ok::<_, convscope_kernels::Error>(())
 //! ```
@@ -249,6 +249,7 @@ pub static INFER_FWD: Table<NormSpec> = Table {
     terms: |_| 1,
     accumulates: true,
     cases,
+    indices: None,
     joined: Vec::new(),
     cuda: crate::ops::norm::cuda::INFER_FWD,
     rows: vector_rows!(infer_fwd_vector, infer_fwd, TRANSCENDENTAL),
@@ -271,6 +272,7 @@ pub static PARAM_GRADS: Table<NormSpec> = Table {
     terms: |s| s.n * s.plane,
     accumulates: true,
     cases,
+    indices: None,
     joined: Vec::new(),
     cuda: crate::ops::norm::cuda::PARAM_GRADS,
     rows: vector_rows!(param_grads_vector, param_grads, TRANSCENDENTAL),
@@ -288,6 +290,7 @@ pub static INFER_DGRAD: Table<NormSpec> = Table {
     terms: |_| 1,
     accumulates: true,
     cases,
+    indices: None,
     joined: Vec::new(),
     cuda: crate::ops::norm::cuda::INFER_DGRAD,
     rows: vector_rows!(infer_dgrad_vector, infer_dgrad, TRANSCENDENTAL),

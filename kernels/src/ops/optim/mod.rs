@@ -4,12 +4,12 @@
 //!
 //! ```
 //! use convscope_kernels::optim::{Rule, STEP, StepSpec};
-//! use convscope_kernels::{Accum, Buffer, DType};
+//! use convscope_kernels::{Accum, Buffer, Context, DType};
 //!
 //! let rule = Rule::Sgd { lr: 0.5, momentum: 0.5, weight_decay: 0.0, nesterov: false };
 //! let [w, g, v] = [1.0f32, 0.25, 0.5].map(|v| Buffer::from_slice(&[v])); // weight, gradient, velocity
 //! let (mut new_w, mut new_v) = (Buffer::new(DType::F32, 1), Buffer::new(DType::F32, 1));
-//! STEP.run(&StepSpec { rule, len: 1 }, &[&w, &g, &v], &mut [&mut new_w, &mut new_v], Accum::Write)?;
+//! STEP.run(&Context::default(), &StepSpec { rule, len: 1 }, &[&w, &g, &v], &mut [&mut new_w, &mut new_v], Accum::Write)?;
 //! assert_eq!((new_w.as_slice::<f32>(), new_v.as_slice::<f32>()), (&[0.75f32][..], &[0.5f32][..]));
 //! # Ok::<_, convscope_kernels::Error>(())
 //! ```
@@ -169,6 +169,7 @@ pub static STEP: Table<StepSpec> = Table {
     terms: |_| 1,
     accumulates: false,
     cases,
+    indices: None,
     joined: Vec::new(),
     cuda: crate::ops::optim::cuda::STEP,
     rows: &[

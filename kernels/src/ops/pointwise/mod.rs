@@ -2,13 +2,13 @@
 //!
 //! ```
 //! use convscope_kernels::pointwise::{ReluRule, UNARY_BWD, Unary, UnarySpec};
-//! use convscope_kernels::{Accum, Buffer, DType};
+//! use convscope_kernels::{Accum, Buffer, Context, DType};
 //!
 //! // The gradient of a ReLU from its value and the gradient that comes in; guided backpropagation keeps positive gradients only.
 //! let spec = UnarySpec { op: Unary::Relu, rule: ReluRule::Guided, len: 3 };
 //! let (out, dout) = (Buffer::from_slice(&[0.0f32, 2.0, 2.0]), Buffer::from_slice(&[1.0f32, 1.0, -1.0]));
 //! let mut dx = Buffer::new(DType::F32, 3);
-//! UNARY_BWD.run(&spec, &[&out, &dout], &mut [&mut dx], Accum::Write)?;
+//! UNARY_BWD.run(&Context::default(), &spec, &[&out, &dout], &mut [&mut dx], Accum::Write)?;
 //! assert_eq!(dx.as_slice::<f32>(), [0.0, 1.0, 0.0]);
 //! # Ok::<_, convscope_kernels::Error>(())
 //! ```
@@ -463,6 +463,7 @@ pub static UNARY_FWD: Table<UnarySpec> = Table {
     terms: |_| 1,
     accumulates: true,
     cases: unary_cases,
+    indices: None,
     joined: Vec::new(),
     cuda: crate::ops::pointwise::cuda::UNARY_FWD,
     rows: vector_rows!(unary_fwd_vector if vector_fits, unary_fwd, TRANSCENDENTAL),
@@ -486,6 +487,7 @@ pub static UNARY_BWD: Table<UnarySpec> = Table {
     terms: |_| 1,
     accumulates: true,
     cases: unary_cases,
+    indices: None,
     joined: Vec::new(),
     cuda: crate::ops::pointwise::cuda::UNARY_BWD,
     rows: vector_rows!(unary_bwd_vector if vector_fits, unary_bwd, TRANSCENDENTAL),
@@ -560,6 +562,7 @@ pub static BINARY: Table<BinarySpec> = Table {
     cases: || {
         [Binary::Add, Binary::Mul].into_iter().flat_map(|op| [1, 15, 65, 40_000].map(|len| BinarySpec { op, len })).collect()
     },
+    indices: None,
     joined: Vec::new(),
     cuda: crate::ops::pointwise::cuda::BINARY,
     rows: vector_rows!(binary_vector, binary, ROUNDING),
@@ -607,6 +610,7 @@ pub static DROPOUT: Table<DropoutSpec> = Table {
     terms: |_| 1,
     accumulates: true,
     cases: || [(0.0, 7), (0.5, 100), (0.3, 40_000)].map(|(p, len)| DropoutSpec { p, seed: 11, len }).to_vec(),
+    indices: None,
     joined: Vec::new(),
     cuda: crate::ops::pointwise::cuda::DROPOUT,
     rows: threaded_rows!(dropout, ROUNDING),

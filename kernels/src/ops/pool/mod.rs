@@ -5,13 +5,13 @@
 //!
 //! ```
 //! use convscope_kernels::pool::{MAX_FWD, PoolSpec, Windows};
-//! use convscope_kernels::{Accum, Buffer, DType};
+//! use convscope_kernels::{Accum, Buffer, Context, DType};
 //!
 //! let windows = Windows::Sliding { kernel: [2, 2], stride: [2, 2], padding: [0; 4], ceil: false, count_padding: false };
 //! let spec = PoolSpec { planes: 1, h: 2, w: 4, windows };
 //! let x = Buffer::from_slice(&[1.0f32, 5.0, 2.0, 2.0, 0.0, 3.0, 2.0, 2.0]);
 //! let (mut out, mut arg) = (Buffer::new(DType::F32, 2), Buffer::new(DType::U32, 2));
-//! MAX_FWD.run(&spec, &[&x], &mut [&mut out, &mut arg], Accum::Write)?;
+//! MAX_FWD.run(&Context::default(), &spec, &[&x], &mut [&mut out, &mut arg], Accum::Write)?;
 //! assert_eq!((out.as_slice::<f32>(), arg.as_slice::<u32>()), (&[5.0, 2.0][..], &[1, 2][..]));
 //! # Ok::<_, convscope_kernels::Error>(())
 //! ```
@@ -134,11 +134,11 @@ impl PoolSpec {
         }
     }
 
-    /// A pixel that the window of output `i` sees: the one that `choose` takes out of so many.
-    pub(crate) fn pixel_seen(&self, i: usize, choose: impl FnOnce(usize) -> usize) -> usize {
+    /// A pixel that the window of output `i` sees, by a random number.
+    fn pixel_seen(&self, i: usize, random: usize) -> usize {
         let [oh, ow] = self.out_hw();
         let (ys, xs) = (self.window(0, i / ow % oh).0, self.window(1, i % ow).0);
-        let k = choose(ys.len() * xs.len());
+        let k = random % (ys.len() * xs.len()).max(1);
         (ys.start + k / xs.len()) * self.w + xs.start + k % xs.len()
     }
 
@@ -517,6 +517,7 @@ pub static MAX_FWD: Table<PoolSpec> = Table {
     terms: |_| 1,
     accumulates: false,
     cases,
+    indices: None,
     joined: Vec::new(),
     cuda: crate::ops::pool::cuda::MAX_FWD,
     rows: vector_rows!(max_fwd_vector if max_vector_fits, max_fwd, ROUNDING),
@@ -527,13 +528,17 @@ pub static MAX_BWD: Table<PoolSpec> = Table {
     op: "maxpool.bwd",
     valid: PoolSpec::valid,
     signature: |s| Signature {
-        inputs: vec![Operand::any("dout", s.planes * s.out_plane()), Operand::in_window("arg", s.planes * s.out_plane(), *s)],
+        inputs: vec![
+            Operand::any("dout", s.planes * s.out_plane()),
+            Operand::index("arg", s.planes * s.out_plane(), s.in_plane()),
+        ],
         outputs: vec![Operand::any("dx", s.planes * s.in_plane())],
     },
     flops: rows_flops,
     terms: PoolSpec::largest_window,
     accumulates: true,
     cases,
+    indices: Some(PoolSpec::pixel_seen),
     joined: Vec::new(),
     cuda: crate::ops::pool::cuda::MAX_BWD,
     rows: threaded_rows!(max_bwd, ROUNDING),
@@ -551,6 +556,7 @@ pub static AVG_FWD: Table<PoolSpec> = Table {
     terms: PoolSpec::largest_window,
     accumulates: true,
     cases,
+    indices: None,
     joined: Vec::new(),
     cuda: crate::ops::pool::cuda::AVG_FWD,
     rows: vector_rows!(avg_fwd_vector if is_global, avg_fwd, ROUNDING),
@@ -568,6 +574,7 @@ pub static AVG_BWD: Table<PoolSpec> = Table {
     terms: PoolSpec::largest_window,
     accumulates: true,
     cases,
+    indices: None,
     joined: Vec::new(),
     cuda: crate::ops::pool::cuda::AVG_BWD,
     rows: vector_rows!(avg_bwd_vector if is_global, avg_bwd, ROUNDING),
@@ -600,7 +607,7 @@ mod tests {
                 };
                 let f32_rows = || MAX_FWD.rows.iter().filter(|r| r.dtype == DType::F32);
                 let want = run(f32_rows().find(|r| r.name == "naive").unwrap());
-                for row in f32_rows().filter(|r| r.is_here(Device::Cpu) && (r.supports)(&s).is_ok()) {
+                for row in f32_rows().filter(|r| r.is_here(&crate::Context::default(), Device::Cpu) && (r.supports)(&s).is_ok()) {
                     assert_eq!(run(row), want, "{} {s} {special}", row.name);
                 }
             }

@@ -5,11 +5,11 @@
 //!
 //! ```
 //! use convscope_kernels::reduce::{FWD, ReduceSpec};
-//! use convscope_kernels::{Accum, Buffer, DType};
+//! use convscope_kernels::{Accum, Buffer, Context, DType};
 //!
 //! let spec = ReduceSpec { a: 1, b: 2, c: 3, scale: 1.0 / 3.0 }; // The mean of each row of a [2,3] matrix.
 //! let mut out = Buffer::new(DType::F32, 2);
-//! FWD.run(&spec, &[&Buffer::from_slice(&[1.0f32, 2.0, 3.0, 5.0, 5.0, 5.0])], &mut [&mut out], Accum::Write)?;
+//! FWD.run(&Context::default(), &spec, &[&Buffer::from_slice(&[1.0f32, 2.0, 3.0, 5.0, 5.0, 5.0])], &mut [&mut out], Accum::Write)?;
 //! assert!((out.as_slice::<f32>()[0] - 2.0).abs() < 1e-6 && (out.as_slice::<f32>()[1] - 5.0).abs() < 1e-6);
 //! # Ok::<_, convscope_kernels::Error>(())
 //! ```
@@ -179,6 +179,7 @@ pub static FWD: Table<ReduceSpec> = Table {
     terms: |s| s.a * s.c,
     accumulates: true,
     cases,
+    indices: None,
     joined: Vec::new(),
     cuda: crate::ops::reduce::cuda::FWD,
     rows: vector_rows!(fwd_vector, fwd, ROUNDING),
@@ -193,6 +194,7 @@ pub static BWD: Table<ReduceSpec> = Table {
     terms: |_| 1,
     accumulates: true,
     cases,
+    indices: None,
     joined: Vec::new(),
     cuda: crate::ops::reduce::cuda::BWD,
     rows: vector_rows!(bwd_vector, bwd, ROUNDING),

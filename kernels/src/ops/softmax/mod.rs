@@ -2,11 +2,11 @@
 //!
 //! ```
 //! use convscope_kernels::softmax::{FWD, SoftmaxSpec};
-//! use convscope_kernels::{Accum, Buffer, DType};
+//! use convscope_kernels::{Accum, Buffer, Context, DType};
 //!
 //! let spec = SoftmaxSpec { rows: 1, cols: 2, inner: 1, log: false }; // logits [1,2]
 //! let mut out = Buffer::new(DType::F32, 2);
-//! FWD.run(&spec, &[&Buffer::from_slice(&[0.0f32, 0.0])], &mut [&mut out], Accum::Write)?;
+//! FWD.run(&Context::default(), &spec, &[&Buffer::from_slice(&[0.0f32, 0.0])], &mut [&mut out], Accum::Write)?;
 //! assert_eq!(out.as_slice::<f32>(), [0.5, 0.5]);
 //! # Ok::<_, convscope_kernels::Error>(())
 //! ```
@@ -102,6 +102,7 @@ pub static FWD: Table<SoftmaxSpec> = Table {
     terms: |s| s.cols,
     accumulates: true,
     cases,
+    indices: None,
     joined: Vec::new(),
     cuda: crate::ops::softmax::cuda::FWD,
     rows: &[Row::cpu("naive", DType::F32, TRANSCENDENTAL, fwd::<f32>), Row::cpu("naive", DType::F64, TRANSCENDENTAL, fwd::<f64>)],
@@ -119,6 +120,7 @@ pub static BWD: Table<SoftmaxSpec> = Table {
     terms: |s| s.cols,
     accumulates: true,
     cases,
+    indices: None,
     joined: Vec::new(),
     cuda: crate::ops::softmax::cuda::BWD,
     rows: &[Row::cpu("naive", DType::F32, TRANSCENDENTAL, bwd::<f32>), Row::cpu("naive", DType::F64, TRANSCENDENTAL, bwd::<f64>)],

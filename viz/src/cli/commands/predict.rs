@@ -33,7 +33,7 @@ impl Run for PredictArgs {
         for path in images {
             let image = session.photo(path, size, pass)?.photo.input;
             // Images of one size ask a device for the same work.
-            let found = cuda::capture(model.device, || match gradient {
+            let found = cuda::capture(model.context.device(), || match gradient {
                 Some(_) => input_gradient(&model, &image, class).map(|(p, d)| {
                     dx.push(d);
                     p

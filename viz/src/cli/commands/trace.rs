@@ -8,7 +8,6 @@ use crate::cli::memory::Pass;
 use crate::cli::output::print;
 use crate::cli::session::Session;
 use convscope_engine::trace;
-use convscope_kernels::cuda;
 use convscope_viz::timings::record;
 
 impl Run for TraceArgs {
@@ -23,7 +22,8 @@ impl Run for TraceArgs {
         // The first pass packs weights and touches fresh memory; the second one is what a user repeats.
         drop(record(&model, &image, *backward)?);
         // A device's work is only asked for otherwise, and times would be those of asking.
-        let tape = cuda::waiting_for_each(|| record(&model, &image, *backward))?;
+        let waited_for = model.with_context(model.context.clone().with_blocking(true));
+        let tape = record(&waited_for, &image, *backward)?;
         match format {
             TraceFormat::Text if !context.common.json => print(format!("{}{}\n", trace::text(&tape), session.device.describe())),
             TraceFormat::Dot => print(trace::dot(&tape)),

@@ -52,7 +52,7 @@ impl Run for TrainArgs {
             let shapes = trainer.network().shapes(side, side)?;
             check_memory(&mut choice, trainer.network(), &shapes, batch, Pass::Training)?;
         }
-        trainer.set_device(choice.device);
+        trainer.set_context(&context.kernels.clone().with_device(choice.device));
         let network = trainer.network();
         std::fs::create_dir_all(&common.out)
             .map_err(|e| CliError::failure(format!("cannot make the folder {}: {e}", common.out.display())))?;

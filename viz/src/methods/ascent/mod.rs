@@ -93,7 +93,7 @@ pub fn ascend(
         let (done_channels, total, steps) = (results.len(), channels.len(), options.steps);
         let mut report = |step, score| progress(Progress { done_channels, total, step, steps, score });
         // The steps of a batch ask a device for the same work.
-        results.extend(cuda::capture(model.device, || plan.run(batch, &mut report))?);
+        results.extend(cuda::capture(model.context.device(), || plan.run(batch, &mut report))?);
     }
     Ok(results)
 }

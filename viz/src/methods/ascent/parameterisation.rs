@@ -4,7 +4,7 @@ use super::AscentError;
 use super::options::{Options, Parameters, Start};
 use convscope_kernels::gemm::{Bias, GEMM, GemmSpec};
 use convscope_kernels::random::{normal, uniform};
-use convscope_kernels::{Accum, Buffer, DType};
+use convscope_kernels::{Accum, Buffer, Context, DType};
 use std::f64::consts::PI;
 
 /// Square root of the covariance of colours in ImageNet, over the largest length of a column: red, green, blue from three
@@ -30,6 +30,7 @@ pub(super) enum Parameterisation {
 
 /// Waves by the Hartley transform: cos + sin, real, its own inverse and its own adjoint, and seamless at the edges.
 pub(super) struct Fourier {
+    context: Context,
     size: [usize; 2],
     /// `[h,h]` and `[w,w]`, orthonormal and symmetric.
     rows: Buffer,
@@ -39,10 +40,10 @@ pub(super) struct Fourier {
 }
 
 impl Parameterisation {
-    pub(super) fn new(options: &Options) -> Self {
+    pub(super) fn new(options: &Options, context: &Context) -> Self {
         match options.parameters {
             Parameters::Pixels => Parameterisation::Pixels,
-            Parameters::Fourier { decay } => Parameterisation::Fourier(Fourier::new(options.size, decay)),
+            Parameters::Fourier { decay } => Parameterisation::Fourier(Fourier::new(options.size, decay, context)),
         }
     }
 
@@ -81,12 +82,13 @@ impl Parameterisation {
 }
 
 impl Fourier {
-    fn new(size: [usize; 2], decay: f32) -> Self {
+    fn new(size: [usize; 2], decay: f32, context: &Context) -> Self {
         let [h, w] = size;
         let lowest = 1.0 / h.max(w) as f32;
         let frequency = |k: usize, n: usize| k.min(n - k) as f32 / n as f32;
         let weight = |i: usize| frequency(i / w, h).hypot(frequency(i % w, w)).max(lowest).powf(-decay) * FOURIER_GAIN;
-        Fourier { size, rows: hartley(h), cols: hartley(w), weights: (0..h * w).map(weight).collect() }
+        let context = context.clone();
+        Fourier { context, size, rows: hartley(h), cols: hartley(w), weights: (0..h * w).map(weight).collect() }
     }
 
     /// Rows and columns of each plane through the Hartley transform.
@@ -97,7 +99,9 @@ impl Fourier {
             let product = |a: &Buffer, b: &Buffer, k: usize| {
                 let spec = GemmSpec { m: h, n: w, k, ta: false, tb: false, bias: Bias::None };
                 let mut c = Buffer::new(DType::F32, h * w);
-                GEMM.run(&spec, &[a, b], &mut [&mut c], Accum::Write).map(|_| c).map_err(convscope_engine::Error::from)
+                GEMM.run(&self.context, &spec, &[a, b], &mut [&mut c], Accum::Write)
+                    .map(|_| c)
+                    .map_err(convscope_engine::Error::from)
             };
             let half = product(&self.rows, &Buffer::from_slice(plane), h)?;
             out.extend_from_slice(product(&half, &self.cols, w)?.as_slice());
@@ -188,7 +192,7 @@ mod tests {
         let model = tiny();
         for size in [[8, 8], [7, 10]] {
             let options = Options { size, ..Preset::Default.options(&model.network) };
-            let parameterisation = Parameterisation::new(&options);
+            let parameterisation = Parameterisation::new(&options, &model.context);
             let count = 3 * size[0] * size[1];
             let picture: Vec<f32> = (0..count).map(|i| 0.1 + 0.8 * ((i * 29 % 31) as f32 / 31.0)).collect();
             let parameters = parameterisation

@@ -72,7 +72,7 @@ impl<'a> Plan<'a> {
             model,
             layer,
             options,
-            parameterisation: Parameterisation::new(options),
+            parameterisation: Parameterisation::new(options, &model.context),
             image: [c, h, w],
             plane: map[0] * map[1],
             scored,

@@ -4,10 +4,10 @@ mod winograd;
 
 use crate::core::buffer::Buffer;
 use crate::core::device::DType;
+use crate::core::precision::Precision;
 use crate::core::table::{Accum, Prepare, ROUNDING, Row, Tolerance};
 use crate::cuda::driver::Arg;
-use crate::cuda::precision::Precision;
-use crate::cuda::{BF16_ROUNDING, F16_ROUNDING, TF32_ROUNDING, hopper, launch, launch_each, launch_with, rounds_to};
+use crate::cuda::{BF16_ROUNDING, F16_ROUNDING, TF32_ROUNDING, hopper, launch, launch_each, launch_with};
 use crate::ops::conv2d::Conv2dSpec;
 use winograd::Tiles;
 
@@ -15,7 +15,8 @@ use winograd::Tiles;
 macro_rules! tensor {
     ($name:literal, $precision:ident, $tolerance:ident, $run:expr, { $($column:tt)* }) => {
         Row {
-            preferred: |s| rounds_to(Precision::$precision).and_then(|()| shared(s)),
+            precision: Some(Precision::$precision),
+            preferred: shared,
             $($column)*
             ..Row::cuda($name, $tolerance, $run)
         }
@@ -26,7 +27,8 @@ macro_rules! hopper {
     ($name:literal, $precision:ident, $tolerance:ident, $run:expr, $outputs:expr, { $($column:tt)* }) => {
         Row {
             here: hopper,
-            preferred: |s| rounds_to(Precision::$precision).and_then(|()| shared(s)).and_then(|()| many($outputs(s), s.groups, 256)),
+            precision: Some(Precision::$precision),
+            preferred: |s| shared(s).and_then(|()| many($outputs(s), s.groups, 256)),
             $($column)*
             ..Row::cuda($name, $tolerance, $run)
         }

@@ -44,13 +44,16 @@ impl Run for BenchKernelsArgs {
         }
 
         let bar = progress(problems.len() as u64, "bench", common.quiet);
-        let device = context.device.device;
-        let peak = if device == Device::Cpu { peak::measure() } else { convscope_kernels::peak_cuda::measure(device)? };
+        let kernels = &context.kernels;
+        let peak = match kernels.device() {
+            Device::Cpu => peak::measure(),
+            Device::Cuda(_) => convscope_kernels::peak_cuda::measure(kernels)?,
+        };
         let tell = |text: String| if common.json || options.csv { Ok(()) } else { bar.suspend(|| print(text)) };
         tell(format!("{}\n* marks the dispatcher's pick; GFLOP/s count the direct algorithm\n", report::machine(&peak)))?;
         let mut measured = Vec::new();
         for named in &problems {
-            let m = Measured::new(named, named.problem.measure(device)?);
+            let m = Measured::new(named, named.problem.measure(kernels)?);
             tell(format!("\n{}", m.text(&peak)))?;
             measured.push(m);
             bar.inc(1);

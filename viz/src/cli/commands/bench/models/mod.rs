@@ -58,7 +58,7 @@ impl Run for BenchModelsArgs {
                 check_memory(&mut choice, network, &shapes, *batch, pass)?;
             }
         }
-        let device = choice.device;
+        let (device, kernels) = (choice.device, context.kernels.clone().with_device(choice.device));
         if options.by.is_some() && device != Device::Cpu {
             return Err(CliError::usage("--by: a GPU's kernels are not timed one by one; `trace` waits for each"));
         }
@@ -67,7 +67,7 @@ impl Run for BenchModelsArgs {
         for network in networks {
             let direct = network.summary(size[0], size[1])?.multiply_adds;
             let mut model = load(network, &Source::Random)?;
-            model.device = device;
+            model.context = kernels.clone();
             let fused = model.fused(&[])?;
             for (work, batch) in &cases {
                 bar.set_message(format!("{} {} of {batch}", model.network.name, work.name()));
@@ -80,7 +80,7 @@ impl Run for BenchModelsArgs {
             }
         }
         // Last, for what it allocates stays in the pool.
-        let peak = if device == Device::Cpu { peak::measure() } else { convscope_kernels::peak_cuda::measure(device)? };
+        let peak = if device == Device::Cpu { peak::measure() } else { convscope_kernels::peak_cuda::measure(&kernels)? };
         bar.finish_and_clear();
         if common.json {
             print(format!("{:#}", json!(rows.iter().map(|row| row.fields(&peak)).collect::<Vec<_>>())))
@@ -125,14 +125,17 @@ impl Case {
         let Network { input, classes, .. } = &model.network;
         let (c, classes) = (input.channels, classes.len());
         let one_hot: Vec<f32> = (0..n * classes).map(|i| if i % classes == CLASS { 1.0 } else { 0.0 }).collect();
-        let clock = if model.device == Device::Cpu { None } else { Some(Clock::new(model.device)?) };
+        let device = model.context.device();
+        let clock = if device == Device::Cpu { None } else { Some(Clock::new(device)?) };
+        // Slow enough to end nowhere: numbers that grow out of bounds take other times.
+        let mut optimizer = Optimizer::sgd(1e-5, 0.9, 1e-4);
+        optimizer.set_context(&model.context);
         Ok(Case {
             meter: Meter { clock, by },
             model,
             images: Tensor::from_slice([n, c, h, w], &fill_image("bench", n, c, h, w))?,
             one_hot: Tensor::from_slice([n, classes], &one_hot)?,
-            // Slow enough to end nowhere: numbers that grow out of bounds take other times.
-            optimizer: Optimizer::sgd(1e-5, 0.9, 1e-4),
+            optimizer,
             steps: 0,
         })
     }
@@ -227,7 +230,7 @@ fn median(numbers: &mut [f64]) -> f64 {
 }
 
 fn measure(case: &mut Case, work: Work, repeats: usize) -> Result<Measured, CliError> {
-    let device = case.model.device;
+    let device = case.model.context.device();
     let repeating = case.images.shape()[0] == 1 && work != Work::Training;
     // Linux forgets the highest memory so far on this word; where it may not be said, that number would be of another case.
     let peak_is_ours = std::fs::write("/proc/self/clear_refs", "5").is_ok();

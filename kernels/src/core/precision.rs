@@ -1,6 +1,5 @@
 //! How exact products must be on tensor cores. `f32`, the default, allows no rounding of operands.
 
-use super::settings::Settings;
 use std::fmt;
 
 /// What operands of products may be rounded to; sums are always f32.
@@ -31,15 +30,4 @@ impl fmt::Display for Precision {
             Precision::Bf16 => "bf16",
         })
     }
-}
-
-/// Runs `f`, in which operands of products may be rounded so. This holds for the products that this thread starts, and ends with `f`,
-/// also where `f` panics.
-pub fn with_precision<T>(precision: Precision, f: impl FnOnce() -> T) -> T {
-    Settings { precision, ..Settings::current() }.hold_in(f)
-}
-
-/// The rounding that [`with_precision`] allows on this thread.
-pub fn allowed() -> Precision {
-    Settings::current().precision
 }

@@ -1,0 +1,21 @@
+//! Writing to an output, or adding to it.
+
+/// What a kernel does with its outputs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Accum {
+    /// Overwrites; what was there is never read.
+    Write,
+    /// Adds to what is there.
+    Add,
+}
+
+impl Accum {
+    /// The number to store where `old` stands.
+    #[inline(always)]
+    pub(crate) fn put<T: Copy + std::ops::Add<Output = T>>(self, old: &mut T, value: T) {
+        *old = match self {
+            Accum::Write => value,
+            Accum::Add => *old + value,
+        };
+    }
+}
