@@ -1,10 +1,10 @@
 //! Keras models against Keras, from the numbers that `tests/goldens/keras_models.py` and `keras2_models.py` wrote.
 
 use convscope_models::engine::{Tape, Tensor};
-use convscope_models::fill::fill_image;
+use convscope_models::image::ChannelOrder;
 use convscope_models::keras;
+use convscope_models::model::init::fill_image;
 use convscope_models::network::{Classes, Head, Network};
-use convscope_models::preprocess::ChannelOrder;
 use convscope_models::weights::{Checkpoint, WeightsError};
 use convscope_models::{LoadError, Model, WeightsSource, described_network, load};
 use convscope_tests::{close, floats, golden, open, plainly, root, shared};

@@ -2,7 +2,7 @@
 
 use convscope_models::engine::kernels::DType;
 use convscope_models::engine::{Rules, Tape, Tensor};
-use convscope_models::fill::fill_image;
+use convscope_models::model::init::fill_image;
 use convscope_models::network::{Classes, Head, LayerId, LayerKind, Network, ScopeKind};
 use convscope_models::{LoadError, Model, WeightsSource, families, load};
 use convscope_tests::{close, floats, golden, largest, open, root};

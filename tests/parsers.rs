@@ -7,7 +7,7 @@ use convscope_models::formats::METADATA;
 use convscope_models::inspect::{guess, inspect};
 use convscope_models::network::{LayerId, Network};
 use convscope_models::train::Resumed;
-use convscope_models::{Model, WeightsSource, described_network, guess_network, keras, load, preprocess};
+use convscope_models::{Model, WeightsSource, described_network, guess_network, image, keras, load};
 use peak_alloc::PeakAlloc;
 use std::collections::BTreeMap;
 use std::fmt::Display;
@@ -188,7 +188,7 @@ fn training(file: &[u8]) -> Result<(), String> {
 }
 
 fn image(file: &[u8]) -> Result<(), String> {
-    preprocess::decode(file, "image").map(drop).map_err(text)
+    image::decode(file, "image").map(drop).map_err(text)
 }
 
 /// Values and multiply-adds of a network that is run, so that a file takes milliseconds.

@@ -415,7 +415,8 @@ fn params_know_their_layer_and_fan_in() {
 #[test]
 fn a_layer_called_twice_has_one_set_of_parameters() {
     use convscope_models::engine::{Rules, Tape, Tensor};
-    use convscope_models::{Mode, Model, WeightsSource, fill, load};
+    use convscope_models::model::init::fill_image;
+    use convscope_models::{Mode, Model, WeightsSource, load};
     let network = |shares: bool| {
         let mut net = Builder::new("twice", [3, 9, 8]);
         let a = net.conv("a", LayerId::INPUT, Conv2d::new(3, 3).padding(1));
@@ -451,7 +452,7 @@ fn a_layer_called_twice_has_one_set_of_parameters() {
     let untied = Model::new(apart, params).unwrap();
     let step = |model: &Model| {
         let mut tape = Tape::new();
-        let x = tape.leaf(Tensor::from_slice([2, 3, 9, 8], &fill::fill_image("twice", 2, 3, 9, 8)).unwrap(), "");
+        let x = tape.leaf(Tensor::from_slice([2, 3, 9, 8], &fill_image("twice", 2, 3, 9, 8)).unwrap(), "");
         let run = model.run(&mut tape, LayerId::INPUT, x, model.network.output(), Mode::Training { seed: 0 }).unwrap();
         let wants: Vec<_> = model.trained().iter().map(|i| run.params()[*i].unwrap()).collect();
         let grads = tape.backward(run.output(), None, &wants, &Rules::default()).unwrap();

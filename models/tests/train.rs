@@ -1,7 +1,7 @@
 //! Training: it learns, repeats to the bit on any number of threads, and goes on where it was cut off.
 
+use convscope_models::image::{Preprocess, Resize};
 use convscope_models::network::{Classes, LayerId, Network};
-use convscope_models::preprocess::{Preprocess, Resize};
 use convscope_models::train::{
     Augment, ImageFolder, Images, LAST, Method, Photos, Recipe, Resumed, STATE, TrainError, Trainer, draw, transfer,
 };

@@ -133,7 +133,8 @@ impl Model {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{WeightsSource, families, fill, load};
+    use crate::model::init::fill_image;
+    use crate::{WeightsSource, families, load};
     use convscope_engine::{Rules, Tape};
 
     fn close(what: &str, got: &Tensor, want: &Tensor) {
@@ -154,7 +155,7 @@ mod tests {
             assert!(fused.fused.iter().any(Option::is_some), "{name}: nothing was fused");
             let pass = |model: &Model| {
                 let mut tape = Tape::new();
-                let image = Tensor::from_slice([2, 3, h, w], &fill::fill_image("fuse", 2, 3, h, w)).unwrap();
+                let image = Tensor::from_slice([2, 3, h, w], &fill_image("fuse", 2, 3, h, w)).unwrap();
                 let run = model.forward(&mut tape, image).unwrap();
                 let nodes = tape.nodes().len();
                 let input = tape.find(&model.network[LayerId::INPUT].name).unwrap();
@@ -179,7 +180,7 @@ mod tests {
             let model = load(families::build(name, Some(10)).unwrap(), &WeightsSource::Random).unwrap().cast(DType::F64);
             let step = |fused: bool| {
                 let [h, w] = model.network.input.min_size.map(|m| m.max(32));
-                let image: Vec<f64> = fill::fill_image("train", 2, 3, h, w).into_iter().map(f64::from).collect();
+                let image: Vec<f64> = fill_image("train", 2, 3, h, w).into_iter().map(f64::from).collect();
                 let mut tape = Tape::new();
                 let x = tape.leaf(Tensor::from_slice([2, 3, h, w], &image).unwrap(), "");
                 let target = tape.leaf(Tensor::full([2, 10], DType::F64, 0.1), "");
@@ -214,7 +215,7 @@ mod tests {
         let id = |name: &str| model.network.find(name).unwrap();
         let mode = crate::Mode::Training { seed: 0 };
         let mut tape = Tape::new();
-        let x = tape.leaf(Tensor::from_slice([2, 3, 32, 32], &fill::fill_image("ends", 2, 3, 32, 32)).unwrap(), "");
+        let x = tape.leaf(Tensor::from_slice([2, 3, 32, 32], &fill_image("ends", 2, 3, 32, 32)).unwrap(), "");
         let norm = model.run(&mut tape, LayerId::INPUT, x, id("bn1"), mode).unwrap();
         assert!(tape.value(norm.output()).unwrap().f32().iter().any(|v| *v < 0.0), "no ReLU yet");
         let rest = model.run(&mut tape, id("bn1"), norm.output(), id("layer1.0.bn1"), mode).unwrap();

@@ -45,7 +45,7 @@ pub use layer::{Conv2d, LayerKind, Pool2d};
 pub use padding::Padding;
 pub use params::{Param, ParamKind};
 pub use select::Selection;
-pub use shape::{LayerShape, LayerShape as Shape};
+pub use shape::LayerShape;
 pub use summary::{Counts, Row, Summary};
 
 use shape::product;

@@ -7,13 +7,13 @@ use crate::cli::error::CliError;
 use crate::cli::memory::{Pass, check_memory, system_bytes};
 use crate::cli::output::{Output, metadata, print};
 use crate::cli::session::{network_and_weights, progress, tells_top5};
+use convscope_models::image::Resize;
 use convscope_models::labels::Labels;
 use convscope_models::network::{Classes, LayerId, Network, Selection};
-use convscope_models::preprocess::Resize;
 use convscope_models::train::{
     BEST, Epoch, ImageFolder, Images, Method, Photos, Recipe, Resumed, STATE, Trainer, draw, transfer,
 };
-use convscope_models::{Source, families};
+use convscope_models::{WeightsSource, families};
 use convscope_viz::draw::png::SOFTWARE;
 use convscope_viz::draw::{Block, Chart, Figure, Row, Series, Theme};
 use serde_json::json;
@@ -49,8 +49,7 @@ impl Run for TrainArgs {
         let Recipe { size, start_size, batch, .. } = trainer.recipe;
         let mut choice = context.device.clone();
         for side in [start_size, size] {
-            let shapes = trainer.network().shapes(side, side)?;
-            check_memory(&mut choice, trainer.network(), &shapes, batch, Pass::Training)?;
+            check_memory(&mut choice, &trainer.network().at(side, side)?, batch, Pass::Training)?;
         }
         trainer.set_device(choice.device);
         let network = trainer.network();
@@ -95,7 +94,8 @@ fn start(common: &Common, options: &TrainArgs, folder: &ImageFolder) -> Result<T
     let side = options.eval_size.unwrap_or(recipe.size * 5 / 4);
     let preprocess = network.preprocess.square(side);
     let network = Network { classes: Classes::Named(folder.classes.clone()), ..network }.seeing(preprocess);
-    network.shapes(recipe.start_size.min(recipe.size), recipe.start_size.min(recipe.size))?;
+    let smallest = recipe.start_size.min(recipe.size);
+    network.at(smallest, smallest)?;
     let frozen = match &options.freeze {
         None => LayerId::INPUT,
         Some(text) => match network.select(text)? {
@@ -104,7 +104,7 @@ fn start(common: &Common, options: &TrainArgs, folder: &ImageFolder) -> Result<T
         },
     };
     let model = match given {
-        Some((trained, Some(source @ (Source::File(_) | Source::Described(_))))) => {
+        Some((trained, Some(source @ (WeightsSource::File(_) | WeightsSource::Described(_))))) => {
             transfer(network, trained, &source, common.seed)?
         }
         _ => draw(network, common.seed)?,
