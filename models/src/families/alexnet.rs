@@ -4,7 +4,9 @@
 //! Five convolutions with three overlapping max poolings between them, then three dense layers.
 
 use super::sized;
-use crate::network::{Builder, Classes, Conv2d, Head, LayerId, NEXT, Network, NetworkError, Pool2d, Preprocess, ScopeKind};
+use crate::network::{
+    Builder, Classes, Conv2d, LayerId, NEXT, Network, NetworkError, OutputActivation, Pool2d, Preprocess, ScopeKind,
+};
 
 /// Channels of the first convolution.
 pub(super) const WIDTH: usize = 64;
@@ -41,5 +43,5 @@ pub fn alexnet(width: usize, classes: Classes) -> Result<Network, NetworkError> 
         }
         net.linear(NEXT, x, classes.len())
     });
-    net.finish(classes, Head::Softmax, Preprocess::IMAGENET)
+    net.finish(classes, OutputActivation::Softmax, Preprocess::IMAGENET)
 }

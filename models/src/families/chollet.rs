@@ -17,7 +17,7 @@
 use super::sized;
 use crate::image::{Normalization, Resize};
 use crate::network::{
-    Builder, Classes, Conv2d, Head, LayerId, LayerKind, NEXT, Network, NetworkError, Pool2d, Preprocess, ScopeKind,
+    Builder, Classes, Conv2d, LayerId, LayerKind, NEXT, Network, NetworkError, OutputActivation, Pool2d, Preprocess, ScopeKind,
 };
 
 /// Filters of the first convolution.
@@ -50,14 +50,14 @@ pub fn chollet_convnet(width: usize, classes: Classes) -> Result<Network, Networ
     // The identity at 150x150; it lets the dense layers take other sizes.
     let x = net.adaptive_avg_pool("avgpool", x, [7, 7]);
     let x = net.flatten("flatten", x);
-    let head = if classes.len() == 2 { Head::Sigmoid } else { Head::Softmax };
+    let output_activation = if classes.len() == 2 { OutputActivation::Sigmoid } else { OutputActivation::Softmax };
     net.scope(ScopeKind::Sequence, "classifier", x, |net, x| {
         let x = net.dropout(NEXT, x, 0.5);
         let x = net.linear(NEXT, x, DENSE * width);
         let x = net.relu(NEXT, x);
-        match head {
-            Head::Softmax => net.linear(NEXT, x, classes.len()),
-            Head::Sigmoid => {
+        match output_activation {
+            OutputActivation::Softmax => net.linear(NEXT, x, classes.len()),
+            OutputActivation::Sigmoid => {
                 let x = net.linear(NEXT, x, 1);
                 net.layer(NEXT, LayerKind::TwoSided, &[x])
             }
@@ -65,5 +65,9 @@ pub fn chollet_convnet(width: usize, classes: Classes) -> Result<Network, Networ
     });
     // As Keras' `image_dataset_from_directory` has it: the whole photo, squeezed into a square.
     let resize = Resize::Exact { h: SIDE, w: SIDE };
-    net.finish(classes, head, Preprocess { resize, crop: None, normalization: Normalization::UNIT, ..Preprocess::IMAGENET })
+    net.finish(
+        classes,
+        output_activation,
+        Preprocess { resize, crop: None, normalization: Normalization::UNIT, ..Preprocess::IMAGENET },
+    )
 }

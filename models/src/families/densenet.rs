@@ -5,7 +5,7 @@
 //! transition halves channels and map.
 
 use super::sized;
-use crate::network::{Builder, Classes, Conv2d, Head, LayerId, Network, NetworkError, Pool2d, Preprocess, ScopeKind};
+use crate::network::{Builder, Classes, Conv2d, LayerId, Network, NetworkError, OutputActivation, Pool2d, Preprocess, ScopeKind};
 
 /// Channels of the stem: twice the growth rate.
 pub(super) const WIDTH: usize = 64;
@@ -38,7 +38,7 @@ pub fn densenet(depth: usize, width: usize, classes: Classes) -> Result<Network,
     let x = net.global_avg_pool("adaptive_avg_pool2d", x);
     let x = net.flatten("flatten", x);
     net.linear("classifier", x, classes.len());
-    net.finish(classes, Head::Softmax, Preprocess::IMAGENET)
+    net.finish(classes, OutputActivation::Softmax, Preprocess::IMAGENET)
 }
 
 /// Layers in each block of a DenseNet of this depth.

@@ -4,7 +4,7 @@
 use super::sized;
 use crate::image::Normalization;
 use crate::network::{
-    Builder, Classes, Conv2d, Head, LayerId, NEXT, Network, NetworkError, Padding, Pool2d, Preprocess, ScopeKind,
+    Builder, Classes, Conv2d, LayerId, NEXT, Network, NetworkError, OutputActivation, Padding, Pool2d, Preprocess, ScopeKind,
 };
 
 /// Channels of the stem.
@@ -55,7 +55,7 @@ pub fn googlenet(width: usize, classes: Classes) -> Result<Network, NetworkError
     net.linear("fc", x, classes.len());
     // torchvision's weights come from TensorFlow; there `transform_input` undoes the normalisation of the others.
     let normalization = Normalization { mean: [0.5; 3], std: [0.5; 3], ..Normalization::UNIT };
-    net.finish(classes, Head::Softmax, Preprocess { normalization, ..Preprocess::IMAGENET })
+    net.finish(classes, OutputActivation::Softmax, Preprocess { normalization, ..Preprocess::IMAGENET })
 }
 
 /// Four branches side by side.

@@ -6,7 +6,9 @@
 use super::googlenet::basic;
 use super::sized;
 use crate::image::{Normalization, Resize};
-use crate::network::{Builder, Classes, Conv2d, Head, LayerId, Network, NetworkError, Padding, Pool2d, Preprocess, ScopeKind};
+use crate::network::{
+    Builder, Classes, Conv2d, LayerId, Network, NetworkError, OutputActivation, Padding, Pool2d, Preprocess, ScopeKind,
+};
 
 /// Channels of the stem.
 pub(super) const WIDTH: usize = 32;
@@ -93,7 +95,7 @@ pub fn inception_v3(width: usize, classes: Classes) -> Result<Network, NetworkEr
     // torchvision's weights come from TensorFlow; there `transform_input` undoes the normalisation of the others.
     let normalization = Normalization { mean: [0.5; 3], std: [0.5; 3], ..Normalization::UNIT };
     let (resize, crop) = (Resize::ShortSide(342), Some((299, 299)));
-    net.finish(classes, Head::Softmax, Preprocess { resize, crop, normalization, ..Preprocess::IMAGENET })
+    net.finish(classes, OutputActivation::Softmax, Preprocess { resize, crop, normalization, ..Preprocess::IMAGENET })
 }
 
 /// A module's convolutions: name, channels, kernel.

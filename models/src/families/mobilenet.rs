@@ -6,7 +6,7 @@
 
 use super::sized;
 use crate::image::{Filter, Normalization};
-use crate::network::{Builder, Classes, Conv2d, Head, LayerId, NEXT, Network, NetworkError, Preprocess, ScopeKind};
+use crate::network::{Builder, Classes, Conv2d, LayerId, NEXT, Network, NetworkError, OutputActivation, Preprocess, ScopeKind};
 use convscope_engine::Unary;
 
 /// Channels of the stem.
@@ -40,7 +40,7 @@ pub fn mobilenet_v1(width: usize, classes: Classes) -> Result<Network, NetworkEr
     net.linear("classifier", x, classes.len());
     // What timm's weights want.
     let normalization = Normalization { mean: [0.5; 3], std: [0.5; 3], ..Normalization::UNIT };
-    net.finish(classes, Head::Softmax, Preprocess { filter: Filter::Bicubic, normalization, ..Preprocess::IMAGENET })
+    net.finish(classes, OutputActivation::Softmax, Preprocess { filter: Filter::Bicubic, normalization, ..Preprocess::IMAGENET })
 }
 
 /// A 3x3 convolution of each channel by itself, and a 1x1 of all of them.

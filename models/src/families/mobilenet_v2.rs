@@ -4,7 +4,7 @@
 //! without an activation ("linear bottleneck"). Where shapes agree, the block's input is added.
 
 use super::sized;
-use crate::network::{Builder, Classes, Conv2d, Head, LayerId, NEXT, Network, NetworkError, Preprocess, ScopeKind};
+use crate::network::{Builder, Classes, Conv2d, LayerId, NEXT, Network, NetworkError, OutputActivation, Preprocess, ScopeKind};
 use convscope_engine::Unary;
 
 /// Channels of the stem.
@@ -50,7 +50,7 @@ pub fn mobilenet_v2(width: usize, classes: Classes) -> Result<Network, NetworkEr
         let x = net.dropout(NEXT, x, 0.2);
         net.linear(NEXT, x, classes.len())
     });
-    net.finish(classes, Head::Softmax, Preprocess::IMAGENET)
+    net.finish(classes, OutputActivation::Softmax, Preprocess::IMAGENET)
 }
 
 /// Widens, looks around, and narrows.

@@ -7,7 +7,9 @@
 //! ResNeXt (Xie et al. 2016, arXiv:1611.05431, table 1) cuts the 3x3 of each bottleneck into groups, and so can have it wider.
 
 use super::sized;
-use crate::network::{Builder, Classes, Conv2d, Head, LayerId, NEXT, Network, NetworkError, Pool2d, Preprocess, ScopeKind};
+use crate::network::{
+    Builder, Classes, Conv2d, LayerId, NEXT, Network, NetworkError, OutputActivation, Pool2d, Preprocess, ScopeKind,
+};
 
 /// Channels of the stem and the first stage.
 pub(super) const WIDTH: usize = 64;
@@ -74,7 +76,7 @@ fn network(name: String, width: usize, classes: Classes, block: &Block, blocks: 
     let x = net.global_avg_pool("avgpool", x);
     let x = net.flatten("flatten", x);
     net.linear("fc", x, classes.len());
-    net.finish(classes, Head::Softmax, Preprocess::IMAGENET)
+    net.finish(classes, OutputActivation::Softmax, Preprocess::IMAGENET)
 }
 
 /// Stages of so many blocks, each twice as wide as the one before and, but for the first, at half its resolution.

@@ -7,7 +7,7 @@
 
 use super::resnet::{conv3x3, stages, two_convs};
 use super::sized;
-use crate::network::{Builder, Classes, Head, LayerId, LayerKind, Network, NetworkError, Preprocess, ScopeKind};
+use crate::network::{Builder, Classes, LayerId, LayerKind, Network, NetworkError, OutputActivation, Preprocess, ScopeKind};
 
 /// Channels of the stem and the first stage.
 pub(super) const WIDTH: usize = 16;
@@ -34,7 +34,7 @@ pub fn resnet_cifar(depth: usize, width: usize, classes: Classes) -> Result<Netw
     let x = net.global_avg_pool("avgpool", x);
     let x = net.flatten("flatten", x);
     net.linear("linear", x, classes.len());
-    net.finish(classes, Head::Softmax, Preprocess::CIFAR)
+    net.finish(classes, OutputActivation::Softmax, Preprocess::CIFAR)
 }
 
 /// A basic block with a shortcut free of parameters.

@@ -1,7 +1,9 @@
 //! A small plain CNN of any size: convolutions with poolings between them, then dense layers.
 
 use crate::image::{Normalization, Resize};
-use crate::network::{Builder, Classes, Conv2d, Head, LayerId, NEXT, Network, NetworkError, Pool2d, Preprocess, ScopeKind};
+use crate::network::{
+    Builder, Classes, Conv2d, LayerId, NEXT, Network, NetworkError, OutputActivation, Pool2d, Preprocess, ScopeKind,
+};
 
 /// Hyperspectral cameras have some hundreds.
 const MOST_CHANNELS: usize = 4096;
@@ -27,7 +29,7 @@ pub struct SmallConfig {
     pub classes: Classes,
     /// Softmax for classes that exclude each other, sigmoid for yes-or-no outputs. The network ends
     /// in raw logits either way.
-    pub head: Head,
+    pub output_activation: OutputActivation,
 }
 
 /// 3x64x64 images, four 3x3 convolutions of 32, 64, 128 and 128 channels with batch-norm, one dense
@@ -43,7 +45,7 @@ impl Default for SmallConfig {
             dense: vec![256],
             dropout: 0.5,
             classes: Classes::Count(10),
-            head: Head::Softmax,
+            output_activation: OutputActivation::Softmax,
         }
     }
 }
@@ -101,5 +103,5 @@ pub fn small(config: &SmallConfig) -> Result<Network, NetworkError> {
     };
     let resize = Resize::Exact { h: height, w: width };
     let preprocess = Preprocess { resize, crop: None, normalization, ..Preprocess::IMAGENET };
-    net.finish(config.classes.clone(), config.head, preprocess)
+    net.finish(config.classes.clone(), config.output_activation, preprocess)
 }

@@ -5,7 +5,9 @@
 //! and pools earlier.
 
 use super::sized;
-use crate::network::{Builder, Classes, Conv2d, Head, LayerId, NEXT, Network, NetworkError, Pool2d, Preprocess, ScopeKind};
+use crate::network::{
+    Builder, Classes, Conv2d, LayerId, NEXT, Network, NetworkError, OutputActivation, Pool2d, Preprocess, ScopeKind,
+};
 
 /// Which of the two.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,7 +74,7 @@ pub fn squeezenet(version: SqueezeNet, width: usize, classes: Classes) -> Result
         net.global_avg_pool(NEXT, x)
     });
     net.flatten("flatten", x);
-    net.finish(classes, Head::Softmax, Preprocess::IMAGENET)
+    net.finish(classes, OutputActivation::Softmax, Preprocess::IMAGENET)
 }
 
 /// A 1x1 convolution to `squeeze` channels; a 1x1 and a 3x3 of it to `expand` channels each.

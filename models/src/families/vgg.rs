@@ -4,7 +4,9 @@
 //! layers. The batch-norm variants (torchvision's) keep the convolutions' biases.
 
 use super::sized;
-use crate::network::{Builder, Classes, Conv2d, Head, LayerId, NEXT, Network, NetworkError, Pool2d, Preprocess, ScopeKind};
+use crate::network::{
+    Builder, Classes, Conv2d, LayerId, NEXT, Network, NetworkError, OutputActivation, Pool2d, Preprocess, ScopeKind,
+};
 
 /// Channels of the first block.
 pub(super) const WIDTH: usize = 64;
@@ -48,7 +50,7 @@ pub fn vgg(depth: usize, batch_norm: bool, width: usize, classes: Classes) -> Re
         }
         net.linear(NEXT, x, classes.len())
     });
-    net.finish(classes, Head::Softmax, Preprocess::IMAGENET)
+    net.finish(classes, OutputActivation::Softmax, Preprocess::IMAGENET)
 }
 
 /// Convolutions in each block: configurations A, B, D and E of the paper.

@@ -5,7 +5,7 @@
 
 use super::{Checkpoint, StoredTensor, WeightsError};
 use crate::image::{ChannelOrder, Normalization, Resize};
-use crate::network::{Builder, Classes, Head, LayerId, LayerKind, Network, NetworkError, Preprocess};
+use crate::network::{Builder, Classes, LayerId, LayerKind, Network, NetworkError, OutputActivation, Preprocess};
 use convscope_engine::Unary;
 
 /// Side of the input where a file leaves it open: that of the networks for ImageNet.
@@ -46,7 +46,7 @@ pub(super) struct Import<S, V> {
     /// The parameters so far.
     pub weights: Vec<Weight<V>>,
     /// The output activation, which a network here does not have: it ends in logits.
-    pub head: Option<Head>,
+    pub output_activation: Option<OutputActivation>,
     /// How the graph prepares photos before its first layer.
     pub normalization: Option<Normalization>,
     /// The format's own state.
@@ -100,7 +100,7 @@ impl<S, V> Import<S, V> {
     pub fn new(name: &str, channels: usize, sides: [Option<usize>; 2], state: S) -> Result<Self, String> {
         let [height, width] = sides.map(|side| side.unwrap_or(SIDE));
         let net = Builder::new(name, [channels, height, width]);
-        let import = Self { net, weights: Vec::new(), head: None, normalization: None, state, unknown: None };
+        let import = Self { net, weights: Vec::new(), output_activation: None, normalization: None, state, unknown: None };
         import.check()?;
         Ok(import)
     }
@@ -143,14 +143,14 @@ impl<S, V> Import<S, V> {
     }
 
     /// Whether an activation turns logits into probabilities where the model `ends`. It is then left to whoever prints them.
-    pub fn is_head(&mut self, kind: &LayerKind, ends: bool) -> bool {
-        let head = match kind {
-            LayerKind::Softmax => Head::Softmax,
-            LayerKind::Activation(Unary::Sigmoid) => Head::Sigmoid,
+    pub fn is_output_activation(&mut self, kind: &LayerKind, ends: bool) -> bool {
+        let output_activation = match kind {
+            LayerKind::Softmax => OutputActivation::Softmax,
+            LayerKind::Activation(Unary::Sigmoid) => OutputActivation::Sigmoid,
             _ => return false,
         };
         if ends {
-            self.head = Some(head);
+            self.output_activation = Some(output_activation);
         }
         ends
     }
@@ -161,22 +161,24 @@ impl<S, V> Import<S, V> {
     /// # Errors
     /// Nothing of the graph is known, or a layer does not fit.
     pub fn finish(self, output: Output, imagenet: bool) -> Result<Imported<V>, String> {
-        let Self { mut net, weights, head, normalization, unknown, .. } = self;
+        let Self { mut net, weights, output_activation, normalization, unknown, .. } = self;
         let channels = net.channels(LayerId::INPUT);
         let [h, w] = net.spatial(LayerId::INPUT).unwrap_or([SIDE; 2]);
-        let (classes, head) = match output {
+        let (classes, output_activation) = match output {
             Output::Unknown if net.is_empty() => return Err(unknown.unwrap_or_default()),
-            Output::Unknown => (Classes::None(unknown.clone().unwrap_or_default()), Head::Softmax),
+            Output::Unknown => (Classes::None(unknown.clone().unwrap_or_default()), OutputActivation::Softmax),
             Output::Map(size) => {
-                (Classes::None(format!("its output is a map of {size}, not one vector of classes")), Head::Softmax)
+                (Classes::None(format!("its output is a map of {size}, not one vector of classes")), OutputActivation::Softmax)
             }
             Output::Vector(logits) => match net.channels(logits) {
                 1 => {
                     net.layer("two_sided", LayerKind::TwoSided, &[logits]);
-                    (Classes::Count(2), Head::Sigmoid)
+                    (Classes::Count(2), OutputActivation::Sigmoid)
                 }
-                1000 if imagenet && channels == 3 => (Classes::ImageNet1k, head.unwrap_or(Head::Softmax)),
-                classes => (Classes::Count(classes), head.unwrap_or(Head::Softmax)),
+                1000 if imagenet && channels == 3 => {
+                    (Classes::ImageNet1k, output_activation.unwrap_or(OutputActivation::Softmax))
+                }
+                classes => (Classes::Count(classes), output_activation.unwrap_or(OutputActivation::Softmax)),
             },
         };
         let (preprocess, assumed) = if classes == Classes::ImageNet1k {
@@ -191,7 +193,7 @@ impl<S, V> Import<S, V> {
             let recipe = Preprocess { resize, crop: None, normalization, ..Preprocess::IMAGENET };
             (recipe, "pixels from 0 to 1 are assumed")
         };
-        let network = net.finish(classes, head, preprocess).map_err(reason)?;
+        let network = net.finish(classes, output_activation, preprocess).map_err(reason)?;
         Ok(Imported { network, weights, assumed_preprocess: normalization.is_none().then_some(assumed), unknown })
     }
 }

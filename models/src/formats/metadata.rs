@@ -1,7 +1,9 @@
 //! What a weights file says of its network, so that the file alone is enough.
 
 use crate::families;
-use crate::network::{Classes, Head, InputSpec, Layer, LayerKind, LayerShape, Network, NetworkError, Preprocess, Scope};
+use crate::network::{
+    Classes, InputSpec, Layer, LayerKind, LayerShape, Network, NetworkError, OutputActivation, Preprocess, Scope,
+};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashSet};
 
@@ -14,7 +16,8 @@ struct Card {
     /// As [`families::build`] takes it.
     name: String,
     classes: Classes,
-    head: Head,
+    #[serde(rename = "head")]
+    output_activation: OutputActivation,
     preprocess: Preprocess,
     /// The layers, of a network that the register does not build.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -34,7 +37,13 @@ const MOST_LAYERS: usize = 20_000;
 
 impl Architecture {
     /// The network, where the layers are one.
-    fn network(self, name: String, classes: Classes, head: Head, preprocess: Preprocess) -> Result<Network, String> {
+    fn network(
+        self,
+        name: String,
+        classes: Classes,
+        output_activation: OutputActivation,
+        preprocess: Preprocess,
+    ) -> Result<Network, String> {
         let Self { input, layers, scopes } = self;
         if !(2..=MOST_LAYERS).contains(&layers.len()) || scopes.len() > MOST_LAYERS {
             return Err(format!("has {} layers and {} scopes: wants 2 to {MOST_LAYERS}", layers.len(), scopes.len()));
@@ -60,7 +69,7 @@ impl Architecture {
         if let Some(scope) = scopes.iter().find(|scope| !stands(scope)) {
             return Err(format!("has scope {:?} outside its layers", crate::text::one_line(&scope.name)));
         }
-        let mut network = Network { name, layers, scopes, input, classes, head, preprocess };
+        let mut network = Network { name, layers, scopes, input, classes, output_activation, preprocess };
         if let Some((_, layer)) = network.ids().find(|(id, _)| !network.shares_well(*id)) {
             return Err(format!("has layer {:?} share parameters that are not those it wants", layer.name));
         }
@@ -80,9 +89,10 @@ impl Network {
     /// The metadata from which [`Network::from_metadata`] builds this network.
     pub fn metadata(&self) -> BTreeMap<String, String> {
         let known = families::build(&self.name, Some(self.classes.len())).is_ok_and(|n| n.layers == self.layers);
-        let Network { name, classes, head, preprocess, input, layers, scopes } = self.clone();
+        let Network { name, classes, output_activation, preprocess, input, layers, scopes } = self.clone();
         let architecture = (!known).then_some(Architecture { input, layers, scopes });
-        let card = serde_json::to_string(&Card { name, classes, head, preprocess, architecture }).unwrap_or_default();
+        let card =
+            serde_json::to_string(&Card { name, classes, output_activation, preprocess, architecture }).unwrap_or_default();
         BTreeMap::from([("format".to_string(), "pt".to_string()), (METADATA.to_string(), card)])
     }
 
@@ -96,15 +106,15 @@ impl Network {
             let reason = format!("cannot be understood: {}", crate::text::one_line(e));
             NetworkError::Config { network: format!("the file's {METADATA}"), reason }
         };
-        let Card { name, classes, head, preprocess, architecture } = serde_json::from_str(text).map_err(damaged)?;
+        let Card { name, classes, output_activation, preprocess, architecture } = serde_json::from_str(text).map_err(damaged)?;
         let network = match architecture {
             Some(architecture) => {
                 let wrong = |reason| NetworkError::Config { network: format!("the file's {METADATA}"), reason };
-                architecture.network(crate::text::one_line(name), classes, head, preprocess).map_err(wrong)?
+                architecture.network(crate::text::one_line(name), classes, output_activation, preprocess).map_err(wrong)?
             }
             None => {
                 let network = families::build(&name, Some(classes.len()))?;
-                Network { classes, head, ..network }.seeing(preprocess)
+                Network { classes, output_activation, ..network }.seeing(preprocess)
             }
         };
         network.check_memory()?;

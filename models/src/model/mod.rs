@@ -1,8 +1,8 @@
 //! A network with its weights, and running it.
 
 pub mod fuse;
-mod head;
 pub mod init;
+mod output_activation;
 
 use crate::network::{LayerId, LayerKind, Network, Pool2d};
 use convscope_engine::kernels::pointwise::Binary;

@@ -4,8 +4,8 @@ use convscope_engine::Unary;
 use std::collections::HashMap;
 
 use super::{
-    Classes, Conv2d, Head, InputSpec, Layer, LayerId, LayerKind, LayerShape, Network, NetworkError, Pool2d, Preprocess, Scope,
-    ScopeKind, product,
+    Classes, Conv2d, InputSpec, Layer, LayerId, LayerKind, LayerShape, Network, NetworkError, OutputActivation, Pool2d,
+    Preprocess, Scope, ScopeKind, product,
 };
 
 /// Name of a layer or scope that is called by its place in the scope around it, as in
@@ -16,7 +16,7 @@ pub const NEXT: &str = "#";
 /// place:
 ///
 /// ```
-/// use convscope_models::network::{Builder, Classes, Conv2d, Head, LayerId, Preprocess, ScopeKind};
+/// use convscope_models::network::{Builder, Classes, Conv2d, OutputActivation, LayerId, Preprocess, ScopeKind};
 ///
 /// let mut net = Builder::new("tiny", [3, 32, 32]);
 /// let x = net.scope(ScopeKind::Block, "block", LayerId::INPUT, |net, entry| {
@@ -27,7 +27,7 @@ pub const NEXT: &str = "#";
 /// let x = net.global_avg_pool("avgpool", x);
 /// let x = net.flatten("flatten", x);
 /// net.linear("fc", x, 10);
-/// let net = net.finish(Classes::Count(10), Head::Softmax, Preprocess::CIFAR)?;
+/// let net = net.finish(Classes::Count(10), OutputActivation::Softmax, Preprocess::CIFAR)?;
 /// assert_eq!(net.layers[2].name, "block.add");
 /// # Ok::<(), convscope_models::network::NetworkError>(())
 /// ```
@@ -70,7 +70,7 @@ impl Builder {
             scopes: Vec::new(),
             input,
             classes: Classes::Count(0),
-            head: Head::Softmax,
+            output_activation: OutputActivation::Softmax,
             preprocess: Preprocess::CIFAR,
         };
         let held = product(&[channels, height, width]);
@@ -288,7 +288,12 @@ impl Builder {
     ///
     /// # Errors
     /// No classes, or the first layer that did not fit (one that is left without pixels among them).
-    pub fn finish(self, classes: Classes, head: Head, preprocess: Preprocess) -> Result<Network, NetworkError> {
+    pub fn finish(
+        self,
+        classes: Classes,
+        output_activation: OutputActivation,
+        preprocess: Preprocess,
+    ) -> Result<Network, NetworkError> {
         let Self { mut network, error, .. } = self;
         if classes == Classes::Count(0) || classes == Classes::Named(Vec::new()) {
             let reason = "needs at least one class".into();
@@ -300,7 +305,7 @@ impl Builder {
         let default = [network.input.height, network.input.width];
         network.input.min_size = network.smallest_input(default);
         network.classes = classes;
-        network.head = head;
+        network.output_activation = output_activation;
         network.preprocess = preprocess;
         Ok(network)
     }

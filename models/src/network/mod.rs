@@ -150,7 +150,7 @@ impl Classes {
 /// Grad-CAM and gradient ascent want; whoever prints probabilities applies this.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Head {
+pub enum OutputActivation {
     /// One class excludes the others: softmax.
     Softmax,
     /// Each class for itself, or two that share one output ([`LayerKind::TwoSided`]): sigmoid.
@@ -171,7 +171,7 @@ pub struct Network {
     /// What its outputs stand for.
     pub classes: Classes,
     /// How its outputs become probabilities.
-    pub head: Head,
+    pub output_activation: OutputActivation,
     /// How a photo becomes its input; of a network for grey images the first plane counts.
     pub preprocess: Preprocess,
 }

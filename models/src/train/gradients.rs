@@ -17,7 +17,7 @@ pub struct Gradients {
 }
 
 /// Runs `model` in training mode from the output `x` of layer `from` (the images `[n,c,h,w]` of the input), and backward from its
-/// head's loss against `targets [n, classes]`, rows of probabilities, to the parameters at the places `wanted` of
+/// loss of the output activation against `targets [n, classes]`, rows of probabilities, to the parameters at the places `wanted` of
 /// [`Model::params`](crate::Model). Moves the running statistics of batch-norms; weights stay. `seed` is of the dropout masks.
 ///
 /// # Errors
@@ -34,7 +34,7 @@ pub fn gradients(
     let x = tape.leaf(x, &network[from].name);
     let target = tape.leaf(targets, "target");
     let run = model.run(&mut tape, from, x, network.output(), Mode::Training { seed })?;
-    let loss = network.head.loss(&mut tape, run.output(), target)?;
+    let loss = network.output_activation.loss(&mut tape, run.output(), target)?;
     // Every layer lies on the way to the output.
     let wants: Vec<Var> = wanted.iter().filter_map(|i| run.params()[*i]).collect();
     let grads = tape.backward(loss, None, &wants, &Rules::default())?.iter().map(|(_, grad)| grad.clone()).collect();

@@ -233,7 +233,7 @@ impl Trainer {
                 let logits = tape.value(out.output())?.clone();
                 let right: Vec<f32> = classes.iter().flat_map(|class| target(model.network.classes.len(), *class, 0.0)).collect();
                 let right = tape.leaf(Tensor::from_slice(logits.shape().clone(), &right)?, "target");
-                let loss = model.network.head.loss(&mut tape, out.output(), right)?;
+                let loss = model.network.output_activation.loss(&mut tape, out.output(), right)?;
                 sum.loss += f64::from(tape.value(loss)?.f32()[0]) * classes.len() as f64;
                 sum.count(&logits, &classes);
             }

@@ -3,7 +3,7 @@
 
 use super::{DEFAULT_EPS, TF, builder, global_avg_pool, squeezed};
 use crate::families::inception_v3::WIDTH;
-use crate::network::{Builder, Classes, Conv2d, Head, LayerId, LayerKind, Network, NetworkError, Pool2d, ScopeKind};
+use crate::network::{Builder, Classes, Conv2d, LayerId, LayerKind, Network, NetworkError, OutputActivation, Pool2d, ScopeKind};
 
 /// Inception-v3 with `width` channels in the stem, 32 in the paper.
 ///
@@ -68,7 +68,7 @@ pub fn keras_inception_v3(width: usize, classes: Classes) -> Result<Network, Net
     });
     let x = global_avg_pool(&mut net, "avg_pool", x);
     net.linear("predictions", x, classes.len());
-    net.finish(classes, Head::Softmax, squeezed(299, TF))
+    net.finish(classes, OutputActivation::Softmax, squeezed(299, TF))
 }
 
 /// What a convolution makes of the map's size.

@@ -3,7 +3,7 @@
 
 use super::{DEFAULT_EPS, TF, builder, depthwise, global_avg_pool, squeezed, zero_pad};
 use crate::families::mobilenet::{STAGES, WIDTH};
-use crate::network::{Builder, Classes, Conv2d, Head, LayerId, Network, NetworkError, ScopeKind};
+use crate::network::{Builder, Classes, Conv2d, LayerId, Network, NetworkError, OutputActivation, ScopeKind};
 use convscope_engine::Unary;
 
 /// MobileNet v1 with `width` channels in the stem, 32 in the paper.
@@ -28,7 +28,7 @@ pub fn keras_mobilenet(width: usize, classes: Classes) -> Result<Network, Networ
     let x = net.dropout("dropout", x, 1e-3);
     // In Keras a 1x1 convolution on the one pixel that is left.
     net.linear("conv_preds", x, classes.len());
-    net.finish(classes, Head::Softmax, squeezed(224, TF))
+    net.finish(classes, OutputActivation::Softmax, squeezed(224, TF))
 }
 
 /// A 3x3 convolution of each channel by itself, and a 1x1 of all of them.

@@ -3,7 +3,7 @@
 
 use super::{DEFAULT_EPS, TF, builder, depthwise, global_avg_pool, squeezed};
 use crate::families::mobilenet_v2::{LAST, ROWS, WIDTH, in_eights};
-use crate::network::{Builder, Classes, Conv2d, Head, LayerId, Network, NetworkError, ScopeKind};
+use crate::network::{Builder, Classes, Conv2d, LayerId, Network, NetworkError, OutputActivation, ScopeKind};
 use convscope_engine::Unary;
 
 /// MobileNet v2 with `width` channels in the stem, 32 in the paper; all channels are multiples of 8.
@@ -36,7 +36,7 @@ pub fn keras_mobilenet_v2(width: usize, classes: Classes) -> Result<Network, Net
     let x = net.activation("out_relu", x, Unary::Relu6);
     let x = global_avg_pool(&mut net, "global_average_pooling2d", x);
     net.linear("predictions", x, classes.len());
-    net.finish(classes, Head::Softmax, squeezed(224, TF))
+    net.finish(classes, OutputActivation::Softmax, squeezed(224, TF))
 }
 
 /// Widens, looks around, and narrows without an activation.

@@ -5,7 +5,7 @@
 use super::{EPS, builder, global_avg_pool, squeezed, zero_pad};
 use crate::families::resnet::{self, WIDTH};
 use crate::image::Normalization;
-use crate::network::{Builder, Classes, Conv2d, Head, LayerId, Network, NetworkError, Pool2d, ScopeKind};
+use crate::network::{Builder, Classes, Conv2d, LayerId, Network, NetworkError, OutputActivation, Pool2d, ScopeKind};
 
 /// Blocks in each stage of a ResNet of this depth, of those that Keras has.
 pub(super) fn blocks(name: &str, depth: usize) -> Result<[usize; 4], NetworkError> {
@@ -41,7 +41,7 @@ pub fn keras_resnet(depth: usize, width: usize, classes: Classes) -> Result<Netw
     }
     let x = global_avg_pool(&mut net, "avg_pool", x);
     net.linear("predictions", x, classes.len());
-    net.finish(classes, Head::Softmax, squeezed(224, Normalization::CAFFE))
+    net.finish(classes, OutputActivation::Softmax, squeezed(224, Normalization::CAFFE))
 }
 
 /// 1x1 to a narrow middle, 3x3, 1x1 to four times the width, and the way around them.

@@ -4,7 +4,7 @@
 use super::resnet::blocks;
 use super::{EPS, TF, builder, global_avg_pool, squeezed, zero_pad};
 use crate::families::resnet::WIDTH;
-use crate::network::{Builder, Classes, Conv2d, Head, LayerId, Network, NetworkError, Pool2d, ScopeKind};
+use crate::network::{Builder, Classes, Conv2d, LayerId, Network, NetworkError, OutputActivation, Pool2d, ScopeKind};
 
 /// ResNet v2 of 50, 101 or 152 layers; `width` channels in the stem, 64 in the paper.
 ///
@@ -34,7 +34,7 @@ pub fn keras_resnet_v2(depth: usize, width: usize, classes: Classes) -> Result<N
     let x = net.relu("post_relu", x);
     let x = global_avg_pool(&mut net, "avg_pool", x);
     net.linear("predictions", x, classes.len());
-    net.finish(classes, Head::Softmax, squeezed(224, TF))
+    net.finish(classes, OutputActivation::Softmax, squeezed(224, TF))
 }
 
 /// Batch-norm and ReLU, then 1x1, 3x3, 1x1 to four times the width, and the way around them: a projection of what the first ReLU puts out,

@@ -3,7 +3,7 @@
 use super::{DEFAULT_EPS, builder, conv_relu, dense_relu, squeezed};
 use crate::families::vgg::{WIDTH, WIDTHS, convs};
 use crate::image::Normalization;
-use crate::network::{Classes, Conv2d, Head, LayerId, Network, NetworkError, Pool2d};
+use crate::network::{Classes, Conv2d, LayerId, Network, NetworkError, OutputActivation, Pool2d};
 
 /// VGG of 16 or 19 weight layers with `width` channels in the first block, 64 in the paper.
 ///
@@ -28,5 +28,5 @@ pub fn keras_vgg(depth: usize, width: usize, classes: Classes) -> Result<Network
     let x = dense_relu(&mut net, "fc1", x, 4096);
     let x = dense_relu(&mut net, "fc2", x, 4096);
     net.linear("predictions", x, classes.len());
-    net.finish(classes, Head::Softmax, squeezed(224, Normalization::CAFFE))
+    net.finish(classes, OutputActivation::Softmax, squeezed(224, Normalization::CAFFE))
 }

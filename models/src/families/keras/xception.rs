@@ -4,7 +4,7 @@
 //! between a separable convolution's two halves.
 
 use super::{DEFAULT_EPS, TF, builder, depthwise, global_avg_pool, squeezed};
-use crate::network::{Builder, Classes, Conv2d, Head, LayerId, Network, NetworkError, Pool2d, ScopeKind};
+use crate::network::{Builder, Classes, Conv2d, LayerId, Network, NetworkError, OutputActivation, Pool2d, ScopeKind};
 
 /// Channels of the stem.
 pub(in crate::families) const WIDTH: usize = 32;
@@ -44,7 +44,7 @@ pub fn keras_xception(width: usize, classes: Classes) -> Result<Network, Network
     }
     let x = global_avg_pool(&mut net, "avg_pool", x);
     net.linear("predictions", x, classes.len());
-    net.finish(classes, Head::Softmax, squeezed(299, TF))
+    net.finish(classes, OutputActivation::Softmax, squeezed(299, TF))
 }
 
 /// A block that halves the map, with a 1x1 convolution around it; the first one's input is rectified already.

@@ -74,7 +74,7 @@ impl Translator {
         }
     }
 
-    /// The layer's activation, unless it is the network's head: networks end in logits.
+    /// The layer's activation, unless it is the output activation: networks end in logits.
     fn own_activation(&mut self, spec: &Spec, x: LayerId) -> Result<Option<LayerKind>, String> {
         let Some(kind) = activations::activation(spec, self.state.keras_3)? else { return Ok(None) };
         if kind == LayerKind::Softmax {
@@ -83,10 +83,10 @@ impl Translator {
         Ok(if self.leaves_to_head(x, &kind) { None } else { Some(kind) })
     }
 
-    /// Whether an activation of what is made of `x` is the network's head. What ends in a map has none.
+    /// Whether an activation after `x` is the output activation. A model whose output is a map has none.
     fn leaves_to_head(&mut self, x: LayerId, kind: &LayerKind) -> bool {
         let ends = self.state.place.ends && self.net.spatial(x).is_none();
-        self.is_head(kind, ends)
+        self.is_output_activation(kind, ends)
     }
 
     /// Adds `kinds` and the activation, and says which layer is the first and what comes out of the last.

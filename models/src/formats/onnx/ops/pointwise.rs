@@ -42,7 +42,7 @@ impl Translator<'_> {
             return Err(node.error(format!("has alpha {slope}, wants one that is not negative")));
         }
         let kind = LayerKind::Activation(function);
-        if self.is_head(&kind, self.ends(place, &x)) {
+        if self.is_output_activation(&kind, self.ends(place, &x)) {
             return Ok(x);
         }
         Ok(self.elementwise(place, &x, kind))
@@ -51,7 +51,7 @@ impl Translator<'_> {
     pub(super) fn softmax(&mut self, place: usize, node: &Node) -> Result<Value, String> {
         let x = self.value(node, 0)?;
         self.softmax_axis(node, &x)?;
-        if self.is_head(&LayerKind::Softmax, self.ends(place, &x)) {
+        if self.is_output_activation(&LayerKind::Softmax, self.ends(place, &x)) {
             return Ok(x);
         }
         match node.op.as_str() {
@@ -60,8 +60,8 @@ impl Translator<'_> {
         }
     }
 
-    /// Whether the output of this node, which reads `x`, is the model's, perhaps in another shape: networks here end in logits. What ends
-    /// in a map has no head.
+    /// Whether this node, which reads `x`, is the output activation of the model, perhaps before a reshape: networks here end in logits.
+    /// A model whose output is a map has none.
     fn ends(&self, place: usize, x: &Value) -> bool {
         if x.extents().is_some_and(|[_, h, w]| h * w > 1) {
             return false;

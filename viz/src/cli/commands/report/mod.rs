@@ -92,7 +92,7 @@ impl Run for ReportArgs {
             seed: common.seed,
             notices: notices(&session),
             photo: Picture::new(photo, format!("The photo {name} as the network sees it, {w} by {h} pixels"))?,
-            head: network.head,
+            output_activation: network.output_activation,
             class_count: prediction.logits.len(),
             classes,
             excited,

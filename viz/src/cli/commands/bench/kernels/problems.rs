@@ -12,7 +12,7 @@ use convscope_kernels::sample;
 use convscope_kernels::softmax::{self, SoftmaxSpec};
 use convscope_kernels::table::Table;
 use convscope_models::model::windows;
-use convscope_models::network::{Conv2d, Head, LayerKind, LayerShape, Network};
+use convscope_models::network::{Conv2d, LayerKind, LayerShape, Network, OutputActivation};
 use std::fmt::Display;
 
 /// Sides of the square products.
@@ -117,7 +117,7 @@ impl List {
                 self.add(&conv2d::FWD, spec, Some(sample::CONV2D_FWD));
             }
         }
-        if network.head == Head::Softmax {
+        if network.output_activation == OutputActivation::Softmax {
             let spec = SoftmaxSpec { rows: n, cols: network.classes.len(), inner: 1, log: false };
             self.add(&softmax::FWD, spec, None);
             self.add(&softmax::BWD, spec, None);
