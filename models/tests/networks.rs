@@ -205,7 +205,7 @@ fn the_convnet_for_cats_and_dogs() {
         ("flatten", vec![6272], "Flatten"),
         ("dense", vec![512], "ReLU"),
         ("dense_1", vec![1], "Linear"),
-        ("-1", vec![2], "TwoSided"),
+        ("-1", vec![2], "BinaryLogits"),
     ] {
         let layer = net.select(name).unwrap().layer;
         assert_eq!((shapes[layer.0].dims(), net[layer].kind.type_name()), (dims, kind), "{name}");
@@ -217,9 +217,9 @@ fn the_convnet_for_cats_and_dogs() {
     assert_eq!(families::build("chollet-convnet", Some(3)).unwrap().output_activation, OutputActivation::Softmax);
     let mut net = Builder::new("wide", [3, 8, 8]);
     let x = net.flatten("flatten", LayerId::INPUT);
-    net.layer("sides", LayerKind::TwoSided, &[x]);
+    net.layer("sides", LayerKind::BinaryLogits, &[x]);
     let error = net.finish(Classes::Count(2), OutputActivation::Sigmoid, Preprocess::CIFAR).unwrap_err().to_string();
-    assert!(error.contains("sides (TwoSided) wants one feature but gets 192"), "{error}");
+    assert!(error.contains("sides (BinaryLogits) wants one feature but gets 192"), "{error}");
 }
 
 #[test]

@@ -59,7 +59,7 @@ pub fn chollet_convnet(width: usize, classes: Classes) -> Result<Network, Networ
             OutputActivation::Softmax => net.linear(NEXT, x, classes.len()),
             OutputActivation::Sigmoid => {
                 let x = net.linear(NEXT, x, 1);
-                net.layer(NEXT, LayerKind::TwoSided, &[x])
+                net.layer(NEXT, LayerKind::BinaryLogits, &[x])
             }
         }
     });

@@ -172,7 +172,7 @@ impl<S, V> Import<S, V> {
             }
             Output::Vector(logits) => match net.channels(logits) {
                 1 => {
-                    net.layer("two_sided", LayerKind::TwoSided, &[logits]);
+                    net.layer("two_sided", LayerKind::BinaryLogits, &[logits]);
                     (Classes::Count(2), OutputActivation::Sigmoid)
                 }
                 1000 if imagenet && channels == 3 => {

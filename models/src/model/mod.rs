@@ -292,7 +292,7 @@ fn apply(tape: &mut Tape, kind: &LayerKind, x: &[Var], params: &[Var], mode: Mod
             tape.apply(Conv2d { residual, relu, ..settings(c, size) }, &all)
         }
         LayerKind::Linear { .. } => tape.linear(x[0], params[0], params.get(1).copied()),
-        LayerKind::TwoSided => {
+        LayerKind::BinaryLogits => {
             let sides = Tensor::from_slice([2, 1], &[-1.0f32, 1.0])?.cast(tape.value(x[0])?.dtype());
             let sides = tape.leaf(sides, "");
             tape.linear(x[0], sides, None)

@@ -19,7 +19,7 @@ impl OutputActivation {
 
     /// Mean loss of `logits [n,classes]` against rows of probabilities `target [n,classes]`: `[1]`.
     ///
-    /// For two classes that share one output `z` ([`TwoSided`](crate::network::LayerKind::TwoSided)) the mean over both is the binary
+    /// For two classes that share one output `z` ([`BinaryLogits`](crate::network::LayerKind::BinaryLogits)) the mean over both is the binary
     /// cross-entropy of `z`, as each says the same of it.
     pub fn loss(self, tape: &mut Tape, logits: Var, target: Var) -> Result<Var> {
         match self {

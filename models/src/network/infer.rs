@@ -241,7 +241,7 @@ impl LayerKind {
                     LayerShape::Vector { .. } => Ok(LayerShape::Vector { features: *out_features }),
                 }
             }
-            Self::TwoSided => match input {
+            Self::BinaryLogits => match input {
                 LayerShape::Vector { features: 1 } => Ok(LayerShape::Vector { features: 2 }),
                 _ => Err(format!("wants one feature but gets {input}")),
             },

@@ -190,8 +190,9 @@ pub enum LayerKind {
         /// Whether a bias is added.
         bias: bool,
     },
-    /// One logit `z` as those of two classes, `[-z, z]`: `1 / (1 + exp(-z))` is the probability of the second. No weights.
-    TwoSided,
+    /// Logits `[-z, z]` of two classes from one logit `z`: `1 / (1 + exp(-z))` is the probability of the second. No weights.
+    #[serde(rename = "two_sided")]
+    BinaryLogits,
     /// In training, zeroes each value with probability `p` and scales the rest by `1 / (1 - p)`.
     Dropout {
         /// Probability of a zero.
@@ -235,7 +236,7 @@ impl LayerKind {
             Self::Unflatten { .. } => "Unflatten",
             Self::Flatten => "Flatten",
             Self::Linear { .. } => "Linear",
-            Self::TwoSided => "TwoSided",
+            Self::BinaryLogits => "BinaryLogits",
             Self::Dropout { .. } => "Dropout",
             Self::Add => "Add",
             Self::Multiply => "Multiply",

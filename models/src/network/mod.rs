@@ -153,7 +153,7 @@ impl Classes {
 pub enum OutputActivation {
     /// One class excludes the others: softmax.
     Softmax,
-    /// Each class for itself, or two that share one output ([`LayerKind::TwoSided`]): sigmoid.
+    /// Independent classes, or binary logits of one output ([`LayerKind::BinaryLogits`]): sigmoid.
     Sigmoid,
 }
 

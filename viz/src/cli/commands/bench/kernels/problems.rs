@@ -191,7 +191,7 @@ impl List {
             LayerKind::Multiply => self.add(&pointwise::BINARY, BinarySpec { op: Binary::Mul, len }, None),
             // Copies, names for what is there already, two numbers an image, and what is put together from the above.
             LayerKind::Input | LayerKind::Softmax | LayerKind::Flatten | LayerKind::Concat => {}
-            LayerKind::PadShortcut { .. } | LayerKind::TwoSided | LayerKind::Unflatten { .. } => {}
+            LayerKind::PadShortcut { .. } | LayerKind::BinaryLogits | LayerKind::Unflatten { .. } => {}
             LayerKind::ZeroPad2d(_) | LayerKind::Crop2d(_) | LayerKind::PRelu { .. } | LayerKind::UpsampleBilinear2d(_) => {}
         }
     }
