@@ -114,7 +114,7 @@ impl Network {
             }
             None => {
                 let network = families::build(&name, Some(classes.len()))?;
-                Network { classes, output_activation, ..network }.seeing(preprocess)
+                Network { classes, output_activation, ..network }.with_preprocess(preprocess)
             }
         };
         network.check_memory()?;
@@ -131,7 +131,7 @@ mod tests {
     fn a_network_comes_back_from_its_metadata() {
         let preprocess = Preprocess { resize: Resize::ShortSide(160), crop: Some((144, 128)), ..Preprocess::IMAGENET };
         let network = families::build("resnet18-w32", Some(2)).unwrap();
-        let network = Network { classes: Classes::Named(vec!["cat".into(), "dog".into()]), ..network }.seeing(preprocess);
+        let network = Network { classes: Classes::Named(vec!["cat".into(), "dog".into()]), ..network }.with_preprocess(preprocess);
         assert_eq!((network.name.as_str(), network.input.height, network.input.width), ("resnet18-w32", 144, 128));
         assert_eq!(Network::from_metadata(&network.metadata()).unwrap(), Some(network));
         assert_eq!(Network::from_metadata(&BTreeMap::new()).unwrap(), None);

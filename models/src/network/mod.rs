@@ -203,8 +203,8 @@ impl Network {
         }
     }
 
-    /// The same network for images that are prepared in this way.
-    pub fn seeing(mut self, preprocess: Preprocess) -> Self {
+    /// This network with another preparation of images; its input size follows the crop or the exact resize.
+    pub fn with_preprocess(mut self, preprocess: Preprocess) -> Self {
         match preprocess {
             Preprocess { crop: Some((h, w)), .. } | Preprocess { resize: Resize::Exact { h, w }, .. } => {
                 (self.input.height, self.input.width) = (h, w);

@@ -93,7 +93,7 @@ fn start(common: &Common, options: &TrainArgs, folder: &ImageFolder) -> Result<T
     let recipe = changed(&Recipe { start_size: options.size.unwrap_or(usual.size), ..usual }, options);
     let side = options.eval_size.unwrap_or(recipe.size * 5 / 4);
     let preprocess = network.preprocess.square(side);
-    let network = Network { classes: Classes::Named(folder.classes.clone()), ..network }.seeing(preprocess);
+    let network = Network { classes: Classes::Named(folder.classes.clone()), ..network }.with_preprocess(preprocess);
     let smallest = recipe.start_size.min(recipe.size);
     network.at(smallest, smallest)?;
     let frozen = match &options.freeze {
