@@ -48,7 +48,7 @@ impl Trainer {
         let facts = Facts {
             recipe: self.recipe.clone(),
             frozen: self.model.network[self.frozen].name.clone(),
-            steps: self.groups[0].1.memory().0,
+            steps: self.groups[0].1.state().0,
             history: self.history.clone(),
         };
         let mut metadata = self.model.network.metadata();
@@ -70,7 +70,7 @@ impl Trainer {
         all.extend(self.model.params.iter().enumerate().map(|(i, t)| (named("weights", i), t)));
         all.extend(self.average.iter().enumerate().map(|(i, t)| (named("average", i), t)));
         for (group, optimizer) in &self.groups {
-            for (i, states) in group.iter().zip(optimizer.memory().1) {
+            for (i, states) in group.iter().zip(optimizer.state().1) {
                 all.extend(states.iter().enumerate().map(|(k, t)| (named(&format!("optimizer{k}"), *i), t)));
             }
         }
@@ -130,11 +130,11 @@ impl Resumed {
         let average = if facts.recipe.ema > 0.0 { all("average")? } else { Vec::new() };
         let mut trainer = Trainer::new(Model::new(network, weights)?, facts.recipe, frozen);
         (trainer.history, trainer.average) = (facts.history, average);
-        // Before the first step there is nothing to remember.
+        // An optimiser has no state before its first step.
         for (group, optimizer) in trainer.groups.iter_mut().filter(|_| facts.steps > 0) {
             let states = |i: &usize| (0..optimizer.states()).map(|k| read(&format!("optimizer{k}"), *i)).collect();
-            let memory = group.iter().map(states).collect::<Result<Vec<_>, TrainError>>()?;
-            optimizer.remember(facts.steps, memory);
+            let state = group.iter().map(states).collect::<Result<Vec<_>, TrainError>>()?;
+            optimizer.load_state(facts.steps, state);
         }
         Ok(Resumed(trainer))
     }
