@@ -79,23 +79,24 @@ pub fn class_folders(dir: &Path) -> Result<Vec<ClassFolder>, FolderError> {
     }
 }
 
-/// Which images are learnt from, and which only looked at.
+/// A training split and a validation split.
 #[derive(Debug, Clone)]
 pub struct ImageFolder {
     /// Names of the classes.
     pub classes: Vec<String>,
-    /// Images and classes to learn from.
+    /// Training images, each with its class.
     pub train: Vec<(PathBuf, usize)>,
-    /// Images and classes to measure by.
+    /// Validation images, each with its class.
     pub val: Vec<(PathBuf, usize)>,
 }
 
 impl ImageFolder {
-    /// `DIR/train/CLASS/*` and `DIR/val/CLASS/*`; or `DIR/CLASS/*`, of which a share of each class, drawn by `seed`, is held back.
+    /// Reads `DIR/train/CLASS/*` and `DIR/val/CLASS/*`. Without these, `DIR/CLASS/*` is split: `validation_split` (0 to 1) of each class,
+    /// drawn by `seed`, is the validation split.
     ///
     /// # Errors
     /// As [`class_folders`]; or `val` has a class that `train` has not.
-    pub fn open(dir: &Path, held_back: f32, seed: u64) -> Result<Self, FolderError> {
+    pub fn open(dir: &Path, validation_split: f32, seed: u64) -> Result<Self, FolderError> {
         let train_dir = dir.join("train");
         let split = train_dir.is_dir();
         let folders = class_folders(if split { &train_dir } else { dir })?;
@@ -107,7 +108,7 @@ impl ImageFolder {
             if !split {
                 // Sorted before, so that the draw does not depend on the system; and again after, so that it does not matter.
                 stream.shuffle(&mut images);
-                let mut held = images.split_off(images.len() - (images.len() as f32 * held_back).round() as usize);
+                let mut held = images.split_off(images.len() - (images.len() as f32 * validation_split).round() as usize);
                 images.sort();
                 held.sort();
                 val.extend(held.into_iter().map(|path| (path, class)));

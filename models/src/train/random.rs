@@ -14,7 +14,7 @@ pub(super) struct Stream {
 pub(super) enum Purpose {
     /// The first values of parameter number `.0`.
     Weights(usize),
-    /// Which images of a folder without `val` are held back.
+    /// The validation split of a folder without `val`.
     Split,
     /// The order of the images in an epoch.
     Order(usize),
