@@ -11,7 +11,7 @@ use crate::network::{
 /// Channels of the first convolution.
 pub(super) const WIDTH: usize = 64;
 
-/// Of each convolution: channels, kernel, stride, padding, and whether a pooling follows.
+/// Channels, kernel, stride, padding of each convolution, and whether a pooling follows.
 const CONVS: [(usize, usize, usize, usize, bool); 5] =
     [(64, 11, 4, 2, true), (192, 5, 1, 2, true), (384, 3, 1, 1, false), (256, 3, 1, 1, false), (256, 3, 1, 1, true)];
 
@@ -32,7 +32,7 @@ pub fn alexnet(width: usize, classes: Classes) -> Result<Network, NetworkError> 
         }
         x
     });
-    // The identity at 224x224; it lets the dense layers take other sizes.
+    // The identity at 224x224. At other sizes it gives the dense layers their input size.
     let x = net.adaptive_avg_pool("avgpool", x, [6, 6]);
     let x = net.flatten("flatten", x);
     net.scope(ScopeKind::Sequence, "classifier", x, |net, mut x| {

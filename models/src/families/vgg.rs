@@ -11,7 +11,7 @@ use crate::network::{
 /// Channels of the first block.
 pub(super) const WIDTH: usize = 64;
 
-/// Channels of the five blocks, in those of the first.
+/// Channels of the five blocks, in multiples of the first block's.
 pub(super) const WIDTHS: [usize; 5] = [1, 2, 4, 8, 8];
 
 /// VGG of 11, 13, 16 or 19 weight layers, with or without batch-norm; `width` channels in the first block, 64 in
@@ -39,7 +39,7 @@ pub fn vgg(depth: usize, batch_norm: bool, width: usize, classes: Classes) -> Re
         }
         x
     });
-    // The identity at 224x224; it lets the dense layers take other sizes.
+    // The identity at 224x224. At other sizes it gives the dense layers their input size.
     let x = net.adaptive_avg_pool("avgpool", x, [7, 7]);
     let x = net.flatten("flatten", x);
     net.scope(ScopeKind::Sequence, "classifier", x, |net, mut x| {

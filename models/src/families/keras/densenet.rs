@@ -41,7 +41,7 @@ pub fn keras_densenet(depth: usize, width: usize, classes: Classes) -> Result<Ne
     net.finish(classes, OutputActivation::Softmax, squeezed(224, Normalization::IMAGENET))
 }
 
-/// Adds `growth` channels to what the block has made so far.
+/// Adds `growth` channels to the block's feature maps.
 fn dense_layer(net: &mut Builder, name: &str, entry: LayerId, growth: usize) -> LayerId {
     let x = net.batch_norm(&format!("{name}_0_bn"), entry);
     let x = net.relu(&format!("{name}_0_relu"), x);

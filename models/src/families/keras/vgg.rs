@@ -22,7 +22,7 @@ pub fn keras_vgg(depth: usize, width: usize, classes: Classes) -> Result<Network
         }
         x = net.max_pool(&format!("block{block}_pool"), x, Pool2d::new(2, 2, 0));
     }
-    // Not in Keras, whose network takes 224x224 only: the identity there, it lets the dense layers take other sizes.
+    // The identity at 224x224, the only size of Keras' network. At other sizes it gives the dense layers their input size.
     let x = net.adaptive_avg_pool("avgpool", x, [7, 7]);
     let x = net.flatten("flatten", x);
     let x = dense_relu(&mut net, "fc1", x, 4096);
