@@ -54,23 +54,22 @@ pub trait DownloadProgress {
     fn finish(&mut self);
 }
 
-/// A download that nobody watches.
+/// A callback that does nothing.
 impl DownloadProgress for () {
     fn init(&mut self, _file: &str, _total: u64) {}
     fn advance(&mut self, _bytes: u64) {}
     fn finish(&mut self) {}
 }
 
-/// The path of a hub file in the cache, downloaded first if it is not there.
+/// The path of a hub file in the cache, after a download if the cache lacks it.
 ///
-/// Where the address names no file, the repository's weights are chosen: `model.safetensors`, else
-/// `pytorch_model.bin`, else its only safetensors file, else its only PyTorch file. What the cache has is used without
-/// asking the network. A file whose name in the cache is a SHA-256 (as the hub has it for all large files) is verified
-/// against it on every call; the size is verified after a download.
+/// An address without a file stands for the repository's weights: `model.safetensors`, else `pytorch_model.bin`, else its only
+/// safetensors file, else its only PyTorch file. A file in the cache causes no request. A file whose name in the cache is a
+/// SHA-256, as for all large files, is verified against it on every call; the size is verified after a download.
 ///
 /// # Errors
-/// The file cannot be had (the message names the file, its full address and where to put a copy), is damaged (it is
-/// deleted and the message says so), or the repository does not tell which file is meant.
+/// [`WeightsError`] if the file cannot be downloaded (the message gives its address and a path for a copy by hand) or is damaged
+/// (it is deleted), or if the repository has no unique weights file.
 pub fn fetch(address: &HubAddress, options: &HubOptions, progress: &mut dyn DownloadProgress) -> Result<PathBuf, WeightsError> {
     let hub = Hub::new(address, options);
     if let Some((file, path)) = hub.cached() {

@@ -166,7 +166,7 @@ pub(super) fn scopes(network: &Network) -> Vec<Scope> {
     }
     let names: HashSet<&str> = network.layers.iter().map(|layer| layer.name.as_str()).collect();
     found.retain(|(name, first, last, count)| last - first + 1 == *count && !names.contains(name.as_str()));
-    // Outer ones first: by their beginnings, then the longer one.
+    // Outer scopes first: by start, then by decreasing length.
     found.sort_by_key(|(_, first, last, _)| (*first, std::cmp::Reverse(*last)));
     let mut scopes: Vec<Scope> = Vec::new();
     for (name, first, last, _) in found {
