@@ -242,9 +242,12 @@ impl Model {
         *run.params[param].get_or_insert_with(|| tape.leaf(self.params[param].clone(), ""))
     }
 
-    /// After a training run: moves the running statistics of every batch-norm towards the batch's, by its momentum.
+    /// Updates the running statistics of every batch-norm after a training run, by its momentum.
     ///
-    /// As PyTorch does, the running variance takes the unbiased variance of the batch.
+    /// The running variance takes the unbiased variance of the batch, as in PyTorch.
+    ///
+    /// # Errors
+    /// [`Error`](convscope_engine::Error) if the tape no longer holds the batch's statistics.
     pub fn update_statistics(&mut self, tape: &Tape, run: &Run) -> Result<()> {
         for (id, var) in &run.norms {
             let LayerKind::BatchNorm2d { momentum, .. } = self.network[*id].kind else { continue };

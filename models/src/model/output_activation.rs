@@ -1,4 +1,4 @@
-//! What is made of a network's raw outputs: probabilities, and the loss that training lowers.
+//! From logits to probabilities, and the training loss.
 
 use crate::network::OutputActivation;
 use convscope_engine::{Result, Tape, Var};
@@ -17,10 +17,13 @@ impl OutputActivation {
         }
     }
 
-    /// Mean loss of `logits [n,classes]` against rows of probabilities `target [n,classes]`: `[1]`.
+    /// Mean loss of `logits [n,classes]` against target probabilities `target [n,classes]`; the result is `[1]`.
     ///
-    /// For two classes that share one output `z` ([`BinaryLogits`](crate::network::LayerKind::BinaryLogits)) the mean over both is the binary
-    /// cross-entropy of `z`, as each says the same of it.
+    /// [Binary logits](crate::network::LayerKind::BinaryLogits) `[-z, z]` have twice the same cross-entropy, so the mean over both
+    /// classes is the binary cross-entropy of `z`.
+    ///
+    /// # Errors
+    /// [`Error`](convscope_engine::Error) if the shapes differ.
     pub fn loss(self, tape: &mut Tape, logits: Var, target: Var) -> Result<Var> {
         match self {
             OutputActivation::Sigmoid => tape.binary_cross_entropy(logits, target),

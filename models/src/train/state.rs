@@ -1,7 +1,6 @@
-//! What a run leaves on the disk after each epoch.
+//! Files of a run, written after each epoch.
 //!
-//! Every file is replaced whole. The state comes last: if the run is cut off before, the epoch is done again and ends at the same
-//! bits.
+//! Every file is replaced atomically, the state last. A run that is cut off before repeats the epoch and ends at the same bits.
 
 use super::TrainError;
 use super::recipe::Recipe;
@@ -19,11 +18,11 @@ use std::path::Path;
 pub const BEST: &str = "best.safetensors";
 /// The model of the last epoch.
 pub const LAST: &str = "last.safetensors";
-/// What a run goes on from.
+/// The state of a run, for resuming.
 pub const STATE: &str = "training.safetensors";
-/// One epoch a line.
+/// One row per epoch.
 const LOG_CSV: &str = "log.csv";
-/// The recipe and the epochs.
+/// The recipe and all epochs.
 const LOG_JSON: &str = "log.json";
 /// Key of [`RunMetadata`] in the file's metadata.
 const METADATA: &str = "convscope.training";
@@ -32,18 +31,18 @@ const METADATA: &str = "convscope.training";
 #[derive(Debug, Serialize, Deserialize)]
 struct RunMetadata {
     recipe: Recipe,
-    /// Name of the layer up to which nothing changes.
+    /// Name of the last frozen layer.
     frozen: String,
-    /// Steps that the optimiser has done.
+    /// Steps of the optimiser so far.
     steps: u32,
     history: Vec<Epoch>,
 }
 
 impl Trainer {
-    /// Writes into `folder`: the model as [`LAST`], as [`BEST`] if it is that, the log, and the state as [`STATE`].
+    /// Writes into `folder` the model as [`LAST`] and, after the best epoch, as [`BEST`], the log, and the state as [`STATE`].
     ///
     /// # Errors
-    /// A file cannot be written.
+    /// [`TrainError`] if a file cannot be written.
     pub fn save(&self, folder: &Path) -> Result<(), TrainError> {
         let run = RunMetadata {
             recipe: self.recipe.clone(),
@@ -100,15 +99,15 @@ fn tensor<'a>(name: &'a str, t: &'a Tensor) -> TensorToSave<'a> {
     TensorToSave { name, shape: t.shape(), values: t.f32() }
 }
 
-/// A run as it was saved.
+/// A resumed run.
 #[derive(Debug)]
 pub struct Resumed(pub Trainer);
 
 impl Resumed {
-    /// Reads [`STATE`] of `folder`.
+    /// Reads [`STATE`] from `folder`.
     ///
     /// # Errors
-    /// There is none, or it is damaged.
+    /// [`TrainError`] if it is missing or damaged.
     pub fn open(folder: &Path) -> Result<Self, TrainError> {
         let path = folder.join(STATE);
         let wrong = |reason: String| TrainError::Resume { path: path.clone(), reason };
