@@ -1,20 +1,35 @@
-//! Kernel ladders: numbers in, numbers out.
+//! Kernels of convolutional networks: forward and backward, on CPUs and NVIDIA GPUs.
 //!
-//! Each operation has a public [`table::Table`] whose rows are interchangeable kernels: slow ones to be read, fast ones to be
-//! used, all tested against the f64 naive row ([`check`]). A kernel takes a spec (sizes, strides, padding) and contiguous
-//! row-major buffers; there are no tensors and no graph here. All `unsafe` of the project lives in this crate, except
-//! the memory map of a weights file.
+//! Each operation has public tables ([`table::Table`]), one for each direction. The rows of a table are interchangeable kernels, from
+//! plain loops to tiled AVX-512 and CUDA. A kernel takes a spec (sizes, strides, padding) and contiguous row-major [`Buffer`]s;
+//! there are no tensors and no graph here. A table checks every buffer, picks the first row that supports the problem and is
+//! preferred, and names the row that ran. A [`Context`] holds device, threads, precision, instruction set and forced rows.
+//! Every row agrees with naive loops in f64 ([`check`]) and can be timed ([`mod@bench`]), rows from outside too: `examples/add_row.rs`.
+//! All `unsafe` code of the project is in this crate, except the memory map of a weights file.
 //!
-//! | room | holds |
+//! A 3x3 convolution of one image `[1,1,4,4]` without padding gives `[1,1,2,2]`:
+//!
+//! ```
+//! use convscope_kernels::conv2d::{Conv2dSpec, FWD};
+//! use convscope_kernels::{Accum, Buffer, Context, DType};
+//!
+//! let spec = Conv2dSpec::simple(1, 1, 4, 4, 1, 3); // n, c, h, w, oc, kernel
+//! let x = Buffer::from_slice(&(0..16).map(|i| i as f32).collect::<Vec<_>>());
+//! let w = Buffer::from_slice(&[0.0f32, 1.0, 0.0, 1.0, -4.0, 1.0, 0.0, 1.0, 0.0]); // the Laplacian
+//! let mut out = Buffer::new(DType::F32, spec.out_len());
+//! let call = FWD.run(&Context::default(), &spec, &[&x, &w], &mut [&mut out], Accum::Write)?;
+//! assert!(out.as_slice::<f32>().iter().all(|v| v.abs() < 1e-4), "a ramp has no curvature");
+//! println!("{} took {:.1} us", call.kernel, call.micros);
+//! # Ok::<_, convscope_kernels::Error>(())
+//! ```
+//!
+//! | module | holds |
 //! |---|---|
-//! | [`buffer`], `memory`, [`device`] | bytes with a dtype tag, aligned, pooled, on huge pages |
-//! | [`table`] | rows, choice, forcing a row by name |
-//! | [`check`] | the oracle test that every row must pass |
-//! | [`mod@bench`], [`peak`] | rows verified and timed on a problem; what the machine could do at best |
-//! | [`simd`], `stream`, [`finite`] | vectors of any instruction set, and loops over numbers in memory |
-//! | [`cuda`] | the same tables on NVIDIA GPUs |
-//! | [`gemm`], [`conv2d`] | the products: naive, packed, im2col, Winograd, direct, depthwise, grouped, col2im |
-//! | [`pool`], [`pointwise`], [`softmax`], [`norm`], [`reduce`], [`place`], [`optim`] | everything else a CNN needs |
+//! | [`core`](crate::core): [`buffer`], [`device`], [`context`], [`table`], [`choice`], [`error`], [`random`] | memory with a type; tables, rows, the choice among them; threads |
+//! | [`simd`], [`finite`] | the trait `Vector` over AVX-512, AVX2, NEON and plain code |
+//! | [`cuda`] | the GPU: driver, queue, graphs; no operation |
+//! | [`ops`]: [`gemm`], [`conv2d`], [`pool`], [`pointwise`], [`softmax`], [`norm`], [`reduce`], [`mod@copy`], [`optim`] | specs, tables, CPU and CUDA rows of one operation side by side |
+//! | `verify`: [`check`], [`mod@bench`], [`sample`], [`peak`], [`peak_cuda`] | rows against the f64 oracle; times; the machine's peak |
 
 pub mod core;
 pub mod cuda;

@@ -38,3 +38,8 @@ pub mod report;
 pub use map::{Map, MapError};
 pub use methods::{VizError, ascent, default_layers, features, filters, gradcam, predict, timings};
 pub use photo::{Photo, batch};
+
+/// The example of the README compiles.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;

@@ -15,6 +15,15 @@ pub use crate::core::memory::ALIGN;
 pub type SharedBytes = Arc<dyn AsRef<[u8]> + Send + Sync>;
 
 /// One-dimensional memory of `len` elements of `dtype`.
+///
+/// ```
+/// use convscope_kernels::{Buffer, DType, Device};
+///
+/// let mut x = Buffer::from_slice(&[1.0f32, 2.0, 3.0]);
+/// x.as_mut_slice::<f32>()[0] = -1.0;
+/// assert_eq!(x.as_slice::<f32>(), [-1.0, 2.0, 3.0]);
+/// assert_eq!((x.len(), x.dtype(), x.device()), (3, DType::F32, Device::Cpu));
+/// ```
 pub struct Buffer {
     dtype: DType,
     len: usize,
@@ -243,6 +252,17 @@ impl Buffer {
     }
 
     /// What `make` computes from these values, computed once per `key` and kept as long as the buffer.
+    ///
+    /// ```
+    /// use convscope_kernels::Buffer;
+    ///
+    /// let mut w = Buffer::from_slice(&[1.0f32, 2.0]);
+    /// let reversed = || Buffer::from_slice(&[2.0f32, 1.0]);
+    /// assert_eq!(w.prepared("reversed", reversed).as_slice::<f32>(), [2.0, 1.0]);
+    /// w.prepared("reversed", || unreachable!("it is kept"));
+    /// w.as_mut_slice::<f32>()[0] = 5.0; // A change of the values drops it.
+    /// w.prepared("reversed", || Buffer::from_slice(&[2.0f32, 5.0]));
+    /// ```
     pub fn prepared(&self, key: &str, make: impl FnOnce() -> Buffer) -> &Arc<Buffer> {
         let mut end = match find(&self.prepared, key) {
             Ok(value) => return value,
@@ -261,6 +281,13 @@ impl Buffer {
     }
 
     /// A copy in another real type (f32 to f64 for the oracle and back); `u32` buffers are copied as they are.
+    ///
+    /// ```
+    /// use convscope_kernels::{Buffer, DType};
+    ///
+    /// let x = Buffer::from_slice(&[0.5f32, 2.0]);
+    /// assert_eq!(x.cast(DType::F64).as_slice::<f64>(), [0.5, 2.0]);
+    /// ```
     pub fn cast(&self, dtype: DType) -> Buffer {
         match (self.dtype, dtype) {
             (DType::F32, DType::F64) => {

@@ -15,6 +15,16 @@ use std::fmt::Display;
 impl<S: Display> Table<S> {
     /// The row that [`Table::run`] takes for operands of `dtype` on the context's device.
     ///
+    /// ```
+    /// use convscope_kernels::conv2d::{Conv2dSpec, FWD};
+    /// use convscope_kernels::{Context, DType};
+    ///
+    /// let spec = Conv2dSpec { padding: [1; 4], ..Conv2dSpec::simple(1, 64, 56, 56, 64, 3) };
+    /// assert!(FWD.pick(&Context::default(), DType::F32, &spec)?.name().starts_with("winograd"));
+    /// assert_eq!(FWD.pick(&Context::default(), DType::F64, &spec)?.name(), "naive"); // The oracle.
+    /// # Ok::<_, convscope_kernels::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// If the problem is not valid, or no row, or not the forced one, takes it.
     pub fn pick(&self, context: &Context, dtype: DType, spec: &S) -> Result<&Row<S>> {
@@ -90,6 +100,18 @@ pub struct Choice {
 }
 
 /// Reads `op=name,op=name?`; table and row names must exist.
+///
+/// ```
+/// use convscope_kernels::choice::parse_choices;
+///
+/// let choices = parse_choices("conv2d.fwd=naive,gemm=packed?")?;
+/// assert!(!choices[0].yields && choices[1].yields);
+/// assert!(parse_choices("conv2d.fwd=fastest").is_err());
+/// # Ok::<_, convscope_kernels::Error>(())
+/// ```
+///
+/// # Errors
+/// A text of another form; a table or row that does not exist.
 pub fn parse_choices(text: &str) -> Result<Vec<Choice>> {
     let tables = crate::tables();
     text.split(',')

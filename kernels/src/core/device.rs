@@ -28,6 +28,12 @@ impl fmt::Display for Device {
 }
 
 /// Element type of a buffer.
+///
+/// ```
+/// use convscope_kernels::{DType, Element};
+///
+/// assert_eq!((f32::DTYPE, DType::F64.size(), DType::U32.to_string()), (DType::F32, 8, "u32".to_string()));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum DType {
     /// IEEE binary32: what networks run in.

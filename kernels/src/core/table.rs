@@ -128,6 +128,20 @@ impl<S: Display> Table<S> {
     /// Runs the chosen row after checking the problem and every buffer's length, type and device. The row is one for the device where the
     /// operands lie; the rest of the choice is the context's.
     ///
+    /// ```
+    /// use convscope_kernels::pointwise::{BINARY, Binary, BinarySpec};
+    /// use convscope_kernels::{Accum, Buffer, Context};
+    ///
+    /// let (spec, x) = (BinarySpec { op: Binary::Mul, len: 2 }, Buffer::from_slice(&[3.0f32, 4.0]));
+    /// let mut out = Buffer::from_slice(&[1.0f32, 1.0]);
+    /// BINARY.run(&Context::default(), &spec, &[&x, &x], &mut [&mut out], Accum::Add)?;
+    /// assert_eq!(out.as_slice::<f32>(), [10.0, 17.0]);
+    ///
+    /// let short = Buffer::from_slice(&[3.0f32]);
+    /// assert!(BINARY.run(&Context::default(), &spec, &[&short, &x], &mut [&mut out], Accum::Write).is_err());
+    /// # Ok::<_, convscope_kernels::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// If the problem is not valid, a buffer does not suit it, no row takes it, or its device failed.
     pub fn run(

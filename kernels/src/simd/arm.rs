@@ -5,7 +5,7 @@ use std::arch::aarch64::*;
 
 /// Four numbers in a NEON register.
 #[derive(Clone, Copy)]
-pub(crate) struct Neon(float32x4_t);
+pub struct Neon(float32x4_t);
 
 #[allow(unsafe_op_in_unsafe_fn)] // SAFETY of the whole block: the trait's contract, which each call passes on.
 impl Vector for Neon {

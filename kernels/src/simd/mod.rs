@@ -1,7 +1,31 @@
 //! One way to write a kernel for the vector instructions of all instruction sets.
 //!
-//! A kernel is written once over `Vector` and instantiated per instruction set by `Vector::run`, inside which everything
-//! marked `inline(always)` is compiled with those instructions.
+//! A kernel is written once over [`Vector`] and instantiated per instruction set by [`Vector::run`], inside which everything
+//! marked `inline(always)` is compiled with those instructions. The example `add_row` makes rows of a table of one.
+//!
+//! ```
+//! use convscope_kernels::simd::{self, Kernel, Portable, Vector};
+//!
+//! /// The sum of some numbers.
+//! struct Sum<'a>(&'a [f32]);
+//!
+//! impl Kernel for Sum<'_> {
+//!     type Out = f32;
+//!     #[inline(always)]
+//!     unsafe fn run<V: Vector>(self) -> f32 {
+//!         // SAFETY: the caller has the instructions; a chunk has at most `V::LANES` numbers.
+//!         unsafe { self.0.chunks(V::LANES).fold(V::splat(0.0), |sum, x| sum.add(V::load_first(x.as_ptr(), x.len()))).sum() }
+//!     }
+//! }
+//!
+//! // SAFETY: every machine has the baseline, and the kernel holds no pointer.
+//! assert_eq!(unsafe { Portable::run(Sum(&[1.0, 2.0, 3.0, 4.0, 5.0])) }, 15.0);
+//! # #[cfg(target_arch = "x86_64")]
+//! if simd::here::<simd::Avx2>() {
+//!     // SAFETY: the instructions are here.
+//!     assert_eq!(unsafe { simd::Avx2::run(Sum(&[1.0, 2.0, 3.0, 4.0, 5.0])) }, 15.0);
+//! }
+//! ```
 
 #[cfg(target_arch = "aarch64")]
 mod arm;
@@ -14,31 +38,48 @@ mod tests;
 mod x86;
 
 #[cfg(target_arch = "aarch64")]
-pub(crate) use arm::Neon;
-pub(crate) use portable::Portable;
+pub use arm::Neon;
+pub use portable::Portable;
 #[cfg(target_arch = "x86_64")]
-pub(crate) use x86::{Avx2, Avx512};
+pub use x86::{Avx2, Avx512};
 
 pub use crate::core::isa::Isa;
 
-/// Whether the instructions of `V` are here.
-pub(crate) fn here<V: Vector>() -> bool {
+/// Whether this machine has the instructions of `V`, and `CONVSCOPE_ISA` allows them.
+pub fn here<V: Vector>() -> bool {
     // An Arm machine is never asked for AVX, so the order of the enum decides.
     Isa::best() >= V::ISA
 }
 
+/// Asserts that this machine has the instructions of `V`. Every safe function that runs a kernel on `V` begins with this.
+///
 /// # Panics
-/// If the instructions of `V` are not here. Every safe function that runs a kernel on `V` begins with this.
-pub(crate) fn require<V: Vector>() {
+/// If the instructions are not here.
+pub fn require<V: Vector>() {
     assert!(here::<V>(), "this machine lacks the instructions of {}", V::ISA);
 }
 
 /// A computation over vectors of any width: `run` is instantiated per instruction set and must be `inline(always)`.
-pub(crate) trait Kernel {
+pub trait Kernel {
+    /// The result.
     type Out;
+    /// Computes with vectors of type `V`.
+    ///
     /// # Safety
     /// The instructions of `V` must be there, and whatever pointers `self` holds must be valid as it documents.
     unsafe fn run<V: Vector>(self) -> Self::Out;
+}
+
+mod sealed {
+    /// Kernels trust the sizes and instructions of a vector, so only this crate has vectors.
+    pub trait Sealed {}
+    impl Sealed for super::Portable {}
+    #[cfg(target_arch = "x86_64")]
+    impl Sealed for super::Avx2 {}
+    #[cfg(target_arch = "x86_64")]
+    impl Sealed for super::Avx512 {}
+    #[cfg(target_arch = "aarch64")]
+    impl Sealed for super::Neon {}
 }
 
 /// A register of `f32` numbers and the instructions that kernels use.
@@ -46,7 +87,8 @@ pub(crate) trait Kernel {
 /// # Safety of every method
 /// The instructions must be there ([`here`]); pointers must be valid for the numbers that are read or written.
 #[allow(clippy::missing_safety_doc)]
-pub(crate) trait Vector: Copy + Send + Sync + 'static {
+pub trait Vector: sealed::Sealed + Copy + Send + Sync + 'static {
+    /// The instruction set.
     const ISA: Isa;
     /// Numbers in a register.
     const LANES: usize;
@@ -58,14 +100,21 @@ pub(crate) trait Vector: Copy + Send + Sync + 'static {
     /// Runs `kernel`, compiled with these instructions.
     unsafe fn run<K: Kernel>(kernel: K) -> K::Out;
 
+    /// `v` in every lane.
     unsafe fn splat(v: f32) -> Self;
+    /// `LANES` numbers at `p`.
     unsafe fn load(p: *const f32) -> Self;
     /// The first `n <= LANES` numbers; the others are zero.
     unsafe fn load_first(p: *const f32, n: usize) -> Self;
+    /// Stores all numbers at `p`.
     unsafe fn store(self, p: *mut f32);
+    /// Stores the first `n <= LANES` numbers at `p`.
     unsafe fn store_first(self, p: *mut f32, n: usize);
+    /// `self + o`
     unsafe fn add(self, o: Self) -> Self;
+    /// `self - o`
     unsafe fn sub(self, o: Self) -> Self;
+    /// `self * o`
     unsafe fn mul(self, o: Self) -> Self;
     /// The larger number; `o` where either is NaN.
     unsafe fn max(self, o: Self) -> Self;

@@ -4,7 +4,7 @@ use super::{Isa, Kernel, Vector};
 
 /// Four numbers in an array, for whatever the compiler makes of it.
 #[derive(Clone, Copy)]
-pub(crate) struct Portable([f32; 4]);
+pub struct Portable([f32; 4]);
 
 impl Portable {
     #[inline(always)]

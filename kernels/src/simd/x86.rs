@@ -5,7 +5,7 @@ use std::arch::x86_64::*;
 
 /// Eight numbers in an AVX register.
 #[derive(Clone, Copy)]
-pub(crate) struct Avx2(__m256);
+pub struct Avx2(__m256);
 
 /// All bits in the first `n` of eight lanes.
 ///
@@ -136,7 +136,7 @@ impl Vector for Avx2 {
 
 /// Sixteen numbers in an AVX-512 register.
 #[derive(Clone, Copy)]
-pub(crate) struct Avx512(__m512);
+pub struct Avx512(__m512);
 
 impl Avx512 {
     /// Places 0, 2, 4, .. (or, with `odd`, 1, 3, 5, ..) of `a` followed by `b`.

@@ -28,6 +28,20 @@ const PATIENCE: f64 = 2.0;
 pub type Sample<S> = fn(&S, &[&Buffer], usize) -> f64;
 
 /// A problem of a table.
+///
+/// ```
+/// use convscope_kernels::Context;
+/// use convscope_kernels::bench::{AnyProblem, Outcome, Problem};
+/// use convscope_kernels::softmax::{FWD, SoftmaxSpec};
+///
+/// let problem = Problem { table: &FWD, spec: SoftmaxSpec { rows: 8, cols: 10, inner: 1, log: false }, sample: None };
+/// for row in problem.measure(&Context::default())? {
+///     if let Outcome::Timed { error, time, .. } = row.outcome {
+///         println!("{}: {:.1} us, relative error {error:.1e}", row.kernel, time.median * 1e6);
+///     }
+/// }
+/// # Ok::<_, convscope_kernels::Error>(())
+/// ```
 pub struct Problem<'a, S: 'static> {
     /// The table.
     pub table: &'a Table<S>,

@@ -18,6 +18,17 @@ const POISON_F64: f64 = f64::from_bits(0x7ff8_0000_0000_beef);
 const POISON_U32: u32 = 0xdead_beef;
 
 /// A table without its spec type, for listing and testing all of them alike.
+///
+/// ```
+/// use convscope_kernels::{Context, check::AnyTable};
+///
+/// let (context, table) = (Context::default(), &convscope_kernels::softmax::FWD);
+/// for (i, row) in table.rows(&context).iter().enumerate().filter(|(_, row)| row.here) {
+///     let report = table.check(&context, i)?;
+///     assert!(report.worst <= 1.0, "{} is within its tolerance", row.name);
+/// }
+/// # Ok::<_, String>(())
+/// ```
 pub trait AnyTable: Sync {
     /// `op.direction`.
     fn op(&self) -> &'static str;

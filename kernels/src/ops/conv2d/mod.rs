@@ -2,6 +2,20 @@
 //!
 //! `out[n,oc,oh,ow] = bias[oc] + sum_{c,kh,kw} x[n, g*cg + c, oh*sh - pt + kh*dh, ow*sw - pl + kw*dw] * w[oc,c,kh,kw]`
 //! where `g` is the group of `oc` and `cg = c / groups`. Pairs are `[height, width]`; padding is per side.
+//!
+//! ```
+//! use convscope_kernels::conv2d::{Conv2dSpec, DGRAD};
+//! use convscope_kernels::{Accum, Buffer, Context, DType};
+//!
+//! // One row of three pixels, a kernel of one row and two columns: two outputs.
+//! let spec = Conv2dSpec { kernel: [1, 2], ..Conv2dSpec::simple(1, 1, 1, 3, 1, 1) };
+//! assert_eq!(spec.out_size(), Some([1, 2]));
+//! let (dout, w) = (Buffer::from_slice(&[1.0f32, 1.0]), Buffer::from_slice(&[2.0f32, 3.0]));
+//! let mut dx = Buffer::new(DType::F32, spec.in_len());
+//! DGRAD.run(&Context::default(), &spec, &[&dout, &w], &mut [&mut dx], Accum::Write)?;
+//! assert_eq!(dx.as_slice::<f32>(), [2.0, 5.0, 3.0]);
+//! # Ok::<_, convscope_kernels::Error>(())
+//! ```
 
 mod col2im;
 pub(crate) mod cuda;

@@ -1,4 +1,18 @@
 //! Matrix product `c[m,n] (+)= op(a) · op(b) (+ bias)`: the table and its problem.
+//!
+//! ```
+//! use convscope_kernels::gemm::{Bias, GEMM, GemmSpec};
+//! use convscope_kernels::{Accum, Buffer, Context};
+//!
+//! let spec = GemmSpec { m: 1, n: 2, k: 3, ta: false, tb: true, bias: Bias::Columns }; // A dense layer of one image.
+//! let x = Buffer::from_slice(&[1.0f32, 2.0, 3.0]);
+//! let w = Buffer::from_slice(&[1.0f32, 0.0, 0.0, 0.0, 1.0, 1.0]); // [2,3]: one row for each output
+//! let bias = Buffer::from_slice(&[0.5f32, 0.0]);
+//! let mut out = Buffer::zeros(x.dtype(), 2);
+//! GEMM.run(&Context::default(), &spec, &[&x, &w, &bias], &mut [&mut out], Accum::Write)?;
+//! assert_eq!(out.as_slice::<f32>(), [1.5, 5.0]);
+//! # Ok::<_, convscope_kernels::Error>(())
+//! ```
 
 pub(crate) mod cuda;
 

@@ -2,6 +2,18 @@
 //!
 //! At inference mean and variance are given. In training they are those of the batch, and what follows a batch-norm in a
 //! network, an addition and a ReLU, is done with it: see [`TrainSpec`].
+//!
+//! ```
+//! use convscope_kernels::norm::{INFER_FWD, NormSpec};
+//! use convscope_kernels::{Accum, Buffer, Context, DType};
+//!
+//! let spec = NormSpec { n: 1, c: 1, plane: 2, eps: 0.0 }; // x [1,1,2]
+//! let [gamma, beta, mean, var] = [2.0f32, 1.0, 3.0, 4.0].map(|v| Buffer::from_slice(&[v]));
+//! let (x, mut out) = (Buffer::from_slice(&[3.0f32, 5.0]), Buffer::new(DType::F32, 2));
+//! INFER_FWD.run(&Context::default(), &spec, &[&x, &gamma, &beta, &mean, &var], &mut [&mut out], Accum::Write)?;
+//! assert_eq!(out.as_slice::<f32>(), [1.0, 3.0]);
+//! # Ok::<_, convscope_kernels::Error>(())
+//! ```
 
 pub(crate) mod cuda;
 

@@ -1,4 +1,17 @@
 //! Element by element: activations, sums and products, dropout.
+//!
+//! ```
+//! use convscope_kernels::pointwise::{ReluRule, UNARY_BWD, Unary, UnarySpec};
+//! use convscope_kernels::{Accum, Buffer, Context, DType};
+//!
+//! // The gradient of a ReLU from its value and the gradient that comes in; guided backpropagation keeps positive gradients only.
+//! let spec = UnarySpec { op: Unary::Relu, rule: ReluRule::Guided, len: 3 };
+//! let (out, dout) = (Buffer::from_slice(&[0.0f32, 2.0, 2.0]), Buffer::from_slice(&[1.0f32, 1.0, -1.0]));
+//! let mut dx = Buffer::new(DType::F32, 3);
+//! UNARY_BWD.run(&Context::default(), &spec, &[&out, &dout], &mut [&mut dx], Accum::Write)?;
+//! assert_eq!(dx.as_slice::<f32>(), [0.0, 1.0, 0.0]);
+//! # Ok::<_, convscope_kernels::Error>(())
+//! ```
 
 pub(crate) mod cuda;
 

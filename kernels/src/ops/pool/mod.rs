@@ -2,6 +2,19 @@
 //!
 //! Inputs are `planes = n * c` images of `h x w`. Max pooling saves the index of the first maximum in its plane, as PyTorch does,
 //! so overlapping windows and ties have one defined gradient.
+//!
+//! ```
+//! use convscope_kernels::pool::{MAX_FWD, PoolSpec, Windows};
+//! use convscope_kernels::{Accum, Buffer, Context, DType};
+//!
+//! let windows = Windows::Sliding { kernel: [2, 2], stride: [2, 2], padding: [0; 4], ceil: false, count_padding: false };
+//! let spec = PoolSpec { planes: 1, h: 2, w: 4, windows };
+//! let x = Buffer::from_slice(&[1.0f32, 5.0, 2.0, 2.0, 0.0, 3.0, 2.0, 2.0]);
+//! let (mut out, mut arg) = (Buffer::new(DType::F32, 2), Buffer::new(DType::U32, 2));
+//! MAX_FWD.run(&Context::default(), &spec, &[&x], &mut [&mut out, &mut arg], Accum::Write)?;
+//! assert_eq!((out.as_slice::<f32>(), arg.as_slice::<u32>()), (&[5.0, 2.0][..], &[1, 2][..]));
+//! # Ok::<_, convscope_kernels::Error>(())
+//! ```
 
 pub(crate) mod cuda;
 

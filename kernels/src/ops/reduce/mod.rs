@@ -2,6 +2,17 @@
 //!
 //! With `a = 1` a sum over each row, with `b = 1` over everything, with `c = 1` over columns; over images and pixels it is the
 //! gradient of a bias. A mean is a sum with `scale = 1 / count`.
+//!
+//! ```
+//! use convscope_kernels::reduce::{FWD, ReduceSpec};
+//! use convscope_kernels::{Accum, Buffer, Context, DType};
+//!
+//! let spec = ReduceSpec { a: 1, b: 2, c: 3, scale: 1.0 / 3.0 }; // The mean of each row of a [2,3] matrix.
+//! let mut out = Buffer::new(DType::F32, 2);
+//! FWD.run(&Context::default(), &spec, &[&Buffer::from_slice(&[1.0f32, 2.0, 3.0, 5.0, 5.0, 5.0])], &mut [&mut out], Accum::Write)?;
+//! assert!((out.as_slice::<f32>()[0] - 2.0).abs() < 1e-6 && (out.as_slice::<f32>()[1] - 5.0).abs() < 1e-6);
+//! # Ok::<_, convscope_kernels::Error>(())
+//! ```
 
 pub(crate) mod cuda;
 

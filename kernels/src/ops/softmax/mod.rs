@@ -1,4 +1,15 @@
 //! Softmax and log-softmax over the middle one of three dimensions: the classes of an image, or of each of its pixels.
+//!
+//! ```
+//! use convscope_kernels::softmax::{FWD, SoftmaxSpec};
+//! use convscope_kernels::{Accum, Buffer, Context, DType};
+//!
+//! let spec = SoftmaxSpec { rows: 1, cols: 2, inner: 1, log: false }; // logits [1,2]
+//! let mut out = Buffer::new(DType::F32, 2);
+//! FWD.run(&Context::default(), &spec, &[&Buffer::from_slice(&[0.0f32, 0.0])], &mut [&mut out], Accum::Write)?;
+//! assert_eq!(out.as_slice::<f32>(), [0.5, 0.5]);
+//! # Ok::<_, convscope_kernels::Error>(())
+//! ```
 
 pub(crate) mod cuda;
 
