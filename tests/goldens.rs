@@ -5,9 +5,9 @@
 
 use convscope_models::engine::kernels::DType;
 use convscope_models::engine::{Rules, Tape, Tensor};
-use convscope_models::fill::{fill_image, uniform};
+use convscope_models::image::prepare_file;
+use convscope_models::model::init::{fill_image, uniform};
 use convscope_models::network::{Layer, LayerId, LayerKind, Network};
-use convscope_models::preprocess::prepare_file;
 use convscope_models::{Mode, Model, Run, WeightsSource, families, load};
 use convscope_tests::{close, floats, golden, largest, plainly, shared};
 use convscope_viz::ascent::{InputSpace, Preset, Shown, Start, ascend};

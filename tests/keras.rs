@@ -1,10 +1,10 @@
 //! Keras models against Keras, from the numbers that `tests/goldens/keras_models.py` and `keras2_models.py` wrote.
 
 use convscope_models::engine::{Tape, Tensor};
-use convscope_models::fill::fill_image;
+use convscope_models::image::ChannelOrder;
 use convscope_models::keras;
-use convscope_models::network::{Classes, Head, Network};
-use convscope_models::preprocess::ChannelOrder;
+use convscope_models::model::init::fill_image;
+use convscope_models::network::{Classes, Network, OutputActivation};
 use convscope_models::weights::{Checkpoint, WeightsError};
 use convscope_models::{LoadError, Model, WeightsSource, described_network, load};
 use convscope_tests::{close, floats, golden, open, plainly, root, shared};
@@ -43,7 +43,7 @@ fn agrees(name: &str, model: &Model, [h, w]: [usize; 2], numbers: &str, step: us
     let mut tape = Tape::new();
     let run = model.forward(&mut tape, image.clone()).unwrap();
     let mut logits = tape.value(run.output()).unwrap().f32().to_vec();
-    let mut probabilities = model.network.head.probabilities(&logits);
+    let mut probabilities = model.network.output_activation.probabilities(&logits);
     // Keras has one output for two classes; the second is what it stands for.
     if want("logits").len() == 1 {
         (logits, probabilities) = (vec![logits[1]], vec![probabilities[1]]);
@@ -85,7 +85,7 @@ fn every_kind_of_file() {
     {
         println!("{name}");
         let model = matches("tutorial", &fixture(name));
-        assert_eq!((model.network.classes.len(), model.network.head), (3, Head::Softmax));
+        assert_eq!((model.network.classes.len(), model.network.output_activation), (3, OutputActivation::Softmax));
         assert_eq!(model.network.parameter_count(), 4 * 3 * 3 * 2 + 4 + 8 + 5 * 96 + 5 + 3 * 5 + 3, "{name}");
     }
     for version in ["keras2", "keras3"] {
@@ -188,7 +188,7 @@ fn older_layers() {
 fn cats_and_dogs() {
     let model = open(&fixture("cats_and_dogs.keras")).unwrap();
     agrees("cats_and_dogs", &model, [150, 150], "keras.safetensors", 10);
-    assert_eq!((model.network.head, model.network.classes.len()), (Head::Sigmoid, 2));
+    assert_eq!((model.network.output_activation, model.network.classes.len()), (OutputActivation::Sigmoid, 2));
 }
 
 /// The network ends before the first layer that is not known, with all that does not depend on it.
@@ -217,7 +217,10 @@ fn an_unknown_layer_is_named_and_the_rest_works() {
 fn small_sequential() {
     let model = matches("small_sequential", &fixture("small_sequential.h5"));
     let network = &model.network;
-    assert_eq!((network.name.as_str(), network.head, network.classes.len()), ("small_sequential", Head::Sigmoid, 2));
+    assert_eq!(
+        (network.name.as_str(), network.output_activation, network.classes.len()),
+        ("small_sequential", OutputActivation::Sigmoid, 2)
+    );
     // `Rescaling(1 / 127.5, offset=-1)` is how photos are prepared.
     let n = network.preprocess.normalization;
     assert_eq!((n.order, n.scale, n.mean, n.std), (ChannelOrder::Rgb, 127.5, [1.0; 3], [1.0; 3]));
@@ -232,7 +235,7 @@ fn small_functional() {
     let model = matches("small_functional", &fixture("small_functional.h5"));
     assert_eq!(model.network.preprocess.normalization.order, ChannelOrder::Grey);
     assert_eq!(model.network.layers[0].name, "photo");
-    assert_eq!(model.network.head, Head::Softmax);
+    assert_eq!(model.network.output_activation, OutputActivation::Softmax);
 }
 
 /// A published file of Keras 2.0.5, as it is.
@@ -264,7 +267,7 @@ fn weights_alone_fill_layers_in_order() {
         net.relu("relu", x)
     });
     net.linear("predictions", x, 5);
-    let network = net.finish(Classes::Count(5), Head::Softmax, Preprocess::CIFAR).unwrap();
+    let network = net.finish(Classes::Count(5), OutputActivation::Softmax, Preprocess::CIFAR).unwrap();
 
     let source = WeightsSource::parse(fixture("residual_weights.h5").to_str().unwrap(), &mut ()).unwrap();
     assert!(described_network(&source).unwrap().is_none());

@@ -2,8 +2,8 @@
 
 use convscope_models::engine::kernels::DType;
 use convscope_models::engine::{Rules, Tape, Tensor};
-use convscope_models::fill::fill_image;
-use convscope_models::network::{Classes, Head, LayerId, LayerKind, Network, ScopeKind};
+use convscope_models::model::init::fill_image;
+use convscope_models::network::{Classes, LayerId, LayerKind, Network, OutputActivation, ScopeKind};
 use convscope_models::{LoadError, Model, WeightsSource, families, load};
 use convscope_tests::{close, floats, golden, largest, open, root};
 use safetensors::SafeTensors;
@@ -96,7 +96,7 @@ fn matches(name: &str, exporter: &str, sizes: &[[usize; 2]]) {
         };
         close(&format!("{case} by {exporter}, gradient"), &dx, &want, 1e-4 * largest(&want));
     }
-    assert_eq!((&model.network.classes, model.network.head), (&Classes::ImageNet1k, Head::Softmax));
+    assert_eq!((&model.network.classes, model.network.output_activation), (&Classes::ImageNet1k, OutputActivation::Softmax));
 }
 
 #[test]
@@ -161,7 +161,7 @@ fn a_small_network_is_pytorchs() {
         let want = floats(&file, "small.dx");
         close(&format!("{exporter}, gradient"), &gradient(&model, &image, 1), &want, 1e-4 * largest(&want));
         let network = &model.network;
-        assert_eq!((network.head, &network.classes), (Head::Softmax, &Classes::Count(5)));
+        assert_eq!((network.output_activation, &network.classes), (OutputActivation::Softmax, &Classes::Count(5)));
         for name in ["stem", "depthwise", "prelu", "gate", "left", "right", "fc2", "left.0:3"] {
             assert!(network.select(name).is_ok(), "{exporter} has no {name}: {:?}", network.layers);
         }
@@ -173,11 +173,11 @@ fn a_small_network_is_pytorchs() {
 fn graphs_by_hand_are_onnx_runtimes() {
     let bytes = golden("onnx.safetensors");
     let file = SafeTensors::deserialize(&bytes).unwrap();
-    for (name, golden, head) in [
-        ("old", "old", Head::Softmax),
-        ("channels_last", "channels_last", Head::Sigmoid),
-        ("beside", "channels_last", Head::Sigmoid),
-        ("operators", "operators", Head::Softmax),
+    for (name, golden, activation) in [
+        ("old", "old", OutputActivation::Softmax),
+        ("channels_last", "channels_last", OutputActivation::Sigmoid),
+        ("beside", "channels_last", OutputActivation::Sigmoid),
+        ("operators", "operators", OutputActivation::Softmax),
     ] {
         let model = open(&fixture(&format!("{name}.onnx"))).unwrap();
         let input = &model.network.input;
@@ -195,11 +195,11 @@ fn graphs_by_hand_are_onnx_runtimes() {
         close(&format!("{name} logits"), &logits, &want, 1e-5 * largest(&want));
         close(
             &format!("{name} probabilities"),
-            &model.network.head.probabilities(&logits),
+            &model.network.output_activation.probabilities(&logits),
             &floats(&file, &format!("{golden}.y")),
             1e-5,
         );
-        assert_eq!(model.network.head, head);
+        assert_eq!(model.network.output_activation, activation);
     }
 }
 

@@ -7,7 +7,7 @@ use convscope_models::formats::METADATA;
 use convscope_models::inspect::{guess, inspect};
 use convscope_models::network::{LayerId, Network};
 use convscope_models::train::Resumed;
-use convscope_models::{Model, WeightsSource, described_network, guess_network, keras, load, preprocess};
+use convscope_models::{Model, WeightsSource, described_network, guess_network, image, keras, load};
 use peak_alloc::PeakAlloc;
 use std::collections::BTreeMap;
 use std::fmt::Display;
@@ -29,7 +29,7 @@ pub struct Parser {
 
 /// All kinds.
 pub const ALL: [&Parser; 11] =
-    [&SAFETENSORS, &PTH, &LEGACY, &HDF5, &KERAS_ZIP, &KERAS_JSON, &ONNX, &CARD, &TRAINING, &JPEG, &PNG];
+    [&SAFETENSORS, &PTH, &LEGACY, &HDF5, &KERAS_ZIP, &KERAS_JSON, &ONNX, &NETWORK_METADATA, &TRAINING, &JPEG, &PNG];
 
 /// A JSON header and raw values.
 pub const SAFETENSORS: Parser = Parser { name: "safetensors", seeds: &[], factor: 64, constant: WEIGHTS, parse: any_network };
@@ -58,7 +58,8 @@ pub const ONNX: Parser = Parser { name: "onnx", seeds: &[], factor: 512, constan
 /// The architecture within a Keras file.
 pub const KERAS_JSON: Parser = Parser { name: "keras_json", seeds: &[], factor: 512, constant: CONSTANT, parse: keras_json };
 /// What a safetensors file of this project says of its network.
-pub const CARD: Parser = Parser { name: "card", seeds: &[], factor: 64, constant: CONSTANT, parse: card };
+pub const NETWORK_METADATA: Parser =
+    Parser { name: "network_metadata", seeds: &[], factor: 64, constant: CONSTANT, parse: network_metadata };
 /// The state that a training run goes on from.
 pub const TRAINING: Parser = Parser { name: "training", seeds: &[], factor: 64, constant: WEIGHTS, parse: training };
 /// A block of 8 x 8 pixels may take one bit, and stand among four that pad a narrow picture: 128 bytes of coefficients and 64 of samples
@@ -173,7 +174,7 @@ fn keras_json(file: &[u8]) -> Result<(), String> {
     run(&load(network, &WeightsSource::Random).map_err(text)?)
 }
 
-fn card(file: &[u8]) -> Result<(), String> {
+fn network_metadata(file: &[u8]) -> Result<(), String> {
     let metadata = BTreeMap::from([(METADATA.to_string(), String::from_utf8_lossy(file).into_owned())]);
     match Network::from_metadata(&metadata).map_err(text)? {
         Some(network) => describe(&network),
@@ -188,7 +189,7 @@ fn training(file: &[u8]) -> Result<(), String> {
 }
 
 fn image(file: &[u8]) -> Result<(), String> {
-    preprocess::decode(file, "image").map(drop).map_err(text)
+    image::decode(file, "image").map(drop).map_err(text)
 }
 
 /// Values and multiply-adds of a network that is run, so that a file takes milliseconds.

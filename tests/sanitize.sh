@@ -2,10 +2,14 @@
 # Every CPU row of every kernel table against its oracle on every case, with memory checked to the last byte.
 #
 #   tests/sanitize.sh          AddressSanitizer over the rows of all instruction sets of this machine: minutes, part of .ci/run
-#   tests/sanitize.sh whole    also with each lesser set as the best one, under memcheck, and under ThreadSanitizer
+#   tests/sanitize.sh whole    also with each lesser set as the best one, and the portable rows under memcheck: an hour
 #
 # The feature exact-alloc gives each buffer and scratch a heap allocation of its own, of exactly its size. Pools, size classes,
 # huge pages and guard words would hide a read past the end.
+#
+# Not here: ThreadSanitizer and Miri. Without the source of the standard library (-Zbuild-std) its locks are not instrumented, and
+# ThreadSanitizer reports each job of the thread pool as a race. Miri is no component of the stable toolchain. That no sum depends
+# on the threads is tested by the same check, on three threads and on one.
 #
 # ONLY=conv2d.fwd/direct tests/sanitize.sh checks the rows whose name contains this.
 set -uo pipefail
@@ -57,11 +61,10 @@ if [ "${1:-}" = whole ]; then
     else
         skip "memcheck" "valgrind is not installed"
     fi
-    part "ThreadSanitizer, all instruction sets" sanitized thread -Cunsafe-allow-abi-mismatch=sanitizer
 else
-    skip "lesser sets as the best one, memcheck, ThreadSanitizer" "only in the whole form"
+    skip "lesser sets as the best one, memcheck" "only in the whole form"
 fi
-skip "Miri" "no component of the stable toolchain"
+skip "ThreadSanitizer, Miri" "see the head of this script"
 
 echo "sanitize: $passed parts clean, $failed failed, ${#skipped[@]} skipped"
 printf 'skipped: %s\n' "${skipped[@]}"

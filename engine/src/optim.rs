@@ -7,7 +7,7 @@ use convscope_kernels::optim::{STEP, StepSpec};
 use convscope_kernels::table::Accum;
 use convscope_kernels::{Buffer, Context, Device};
 
-/// An optimiser and what it remembers of each parameter.
+/// An optimiser with its state of each parameter.
 #[derive(Debug)]
 pub struct Optimizer {
     rule: Rule,
@@ -99,18 +99,18 @@ impl Optimizer {
         }
     }
 
-    /// Tensors that it remembers of each parameter.
+    /// Number of state tensors of each parameter.
     pub fn states(&self) -> usize {
         self.rule.states()
     }
 
-    /// What it remembers: the number of steps, and the states of each parameter in the order of the steps' list.
-    pub fn memory(&self) -> (u32, &[Vec<Tensor>]) {
+    /// The number of steps so far, and the state tensors of each parameter in the order of [`Optimizer::step`]'s list.
+    pub fn state(&self) -> (u32, &[Vec<Tensor>]) {
         (self.steps, &self.states)
     }
 
-    /// Takes up where an optimiser of the same rule and parameters stood; `states` is empty before the first step.
-    pub fn remember(&mut self, steps: u32, states: Vec<Vec<Tensor>>) {
+    /// Restores the [`state`](Self::state) of an optimiser of the same rule and parameters; `states` is empty before the first step.
+    pub fn load_state(&mut self, steps: u32, states: Vec<Vec<Tensor>>) {
         (self.steps, self.states) = (steps, states);
     }
 

@@ -1,23 +1,23 @@
-//! A trained network and some photos within the program, so that it has something to show on any machine.
+//! The bundled network and sample photos: every command has an input on any machine.
 //!
-//! `models/builtin/README.md` says where they come from, how the network was trained and how good it is.
+//! `models/builtin/README.md` gives their sources, the training recipe and the accuracy.
 
-/// What the network and its weights are called.
+/// Name of the bundled network and of its weights.
 pub const NAME: &str = "builtin";
 
-/// The weights, with the description of their network: a safetensors file.
+/// A safetensors file with the weights and, in its metadata, the network.
 pub static WEIGHTS: &[u8] = include_bytes!("../builtin/resnet18-w32.safetensors");
 
-/// A photo.
+/// A sample photo.
 #[derive(Debug, Clone, Copy)]
 pub struct Sample {
-    /// What it is called where a file is expected.
+    /// Name in place of a path, such as `sample:cat`.
     pub name: &'static str,
-    /// Its file.
+    /// Content of its JPEG file.
     pub jpeg: &'static [u8],
 }
 
-/// The photos.
+/// The bundled photos.
 pub static SAMPLES: [Sample; 2] = [
     Sample { name: "sample:cat", jpeg: include_bytes!("../builtin/cat.jpg") },
     Sample { name: "sample:coffee", jpeg: include_bytes!("../builtin/coffee.jpg") },
@@ -37,7 +37,7 @@ mod tests {
         let network = described_network(&source).unwrap().unwrap();
         assert_eq!((network.name.as_str(), network.classes.len()), ("resnet18-w32", 102));
         let model = load(network, &source).unwrap();
-        // A filter of the first layer that is all but zero shows nothing.
+        // A filter of near-zero weights would draw as a blank picture.
         for (i, filter) in model.params[0].f32().chunks_exact(147).enumerate() {
             let norm = filter.iter().map(|v| v * v).sum::<f32>().sqrt();
             assert!(norm > 0.05, "filter {i} is dead: {norm}");

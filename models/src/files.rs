@@ -1,14 +1,14 @@
-//! Files that appear whole or not at all.
+//! Atomic file writes: a file appears under its name complete or not at all.
 
 use std::ffi::OsStr;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
-/// A file that is complete on the disk, hidden beside its place, and has not yet taken it. Dropped, it leaves nothing behind.
+/// A complete temporary file beside its destination. Drop removes it.
 ///
-/// A file of that name is replaced by [`publish`](Self::publish) and unharmed before; one that is mapped keeps its old content
-/// for whoever has it open.
+/// An existing file of the same name stays intact until [`publish`](Self::publish) replaces it. A memory map of the old file
+/// keeps the old content.
 #[derive(Debug)]
 pub struct Pending {
     temporary: PathBuf,
@@ -16,10 +16,10 @@ pub struct Pending {
 }
 
 impl Pending {
-    /// Has `write` fill a temporary file in the folder of `path`.
+    /// Writes a temporary file in the folder of `path` through `write`.
     ///
     /// # Errors
-    /// `path` names no file, or a folder; its folder is not there; or anything that goes wrong in writing.
+    /// The path names no file, or a folder; its folder does not exist; or a write fails.
     pub fn write(path: &Path, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<Self> {
         let Some(name) = path.file_name() else {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "the path does not name a file"));
@@ -35,13 +35,13 @@ impl Pending {
         Ok(pending)
     }
 
-    /// Gives the file its name.
+    /// Renames the file to its destination.
     ///
     /// # Errors
-    /// It cannot be renamed.
+    /// The rename fails.
     pub fn publish(mut self) -> io::Result<()> {
         fs::rename(&self.temporary, &self.path)?;
-        // There is nothing left to remove.
+        // After the rename, drop has no file to remove.
         self.temporary.clear();
         Ok(())
     }
@@ -55,7 +55,7 @@ impl Drop for Pending {
     }
 }
 
-/// Creates a hidden file with a free name in the folder of `path`.
+/// Creates a hidden file of an unused name in the folder of `path`.
 fn create_beside(path: &Path, name: &OsStr) -> io::Result<(File, PathBuf)> {
     for attempt in 0..1000 {
         let mut hidden = OsStr::new(".").to_owned();

@@ -33,8 +33,7 @@ pub mod text;
 pub mod train;
 pub mod weights;
 
-pub use self::image as preprocess;
 pub use convscope_engine as engine;
 pub use formats::{ImportedModel, keras, onnx};
-pub use load::{LoadError, WeightsSource, WeightsSource as Source, described_network, find_weights, guess_network, load};
-pub use model::{Mode, Model, Run, fuse, init as fill};
+pub use load::{LoadError, WeightsSource, described_network, find_weights, guess_network, load};
+pub use model::{Mode, Model, Run, fuse};

@@ -1,4 +1,4 @@
-//! From a file, a hub address or a rule to a model.
+//! From a file, a hub address or random initialisation to a model.
 
 use crate::builtin;
 use crate::formats::ImportedModel;
@@ -18,14 +18,14 @@ use std::collections::HashSet;
 use std::fmt;
 use std::path::PathBuf;
 
-/// Where weights come from.
+/// Source of weights.
 #[derive(Debug)]
 pub enum WeightsSource {
-    /// A file that was opened.
+    /// An open file.
     File(Checkpoint),
     /// A file that describes its network layer by layer.
     Described(Box<ImportedModel>),
-    /// A closed form ([`crate::model::init`]): an untrained network, the same on every machine.
+    /// Deterministic initialisation ([`crate::model::init`]): an untrained network, the same on every machine.
     Random,
 }
 
@@ -39,10 +39,10 @@ impl fmt::Display for WeightsSource {
 }
 
 impl WeightsSource {
-    /// `random`, `builtin`, `hf:owner/repo[@revision][/file]` (downloaded if it is not in the cache) or a file's path.
+    /// Parses `random`, `builtin`, `hf:owner/repo[@revision][/file]` (downloaded if the cache lacks it) or a path.
     ///
     /// # Errors
-    /// The file cannot be had or read.
+    /// [`LoadError`] if the file cannot be downloaded or read.
     pub fn parse(text: &str, progress: &mut dyn DownloadProgress) -> Result<Self, LoadError> {
         if text == "random" {
             return Ok(WeightsSource::Random);
@@ -66,15 +66,15 @@ impl WeightsSource {
         })
     }
 
-    /// The weights within the program.
+    /// The bundled weights.
     ///
     /// # Errors
-    /// None, unless the program is damaged.
+    /// [`LoadError`] if the binary is damaged.
     pub fn builtin() -> Result<Self, LoadError> {
         Ok(WeightsSource::File(Checkpoint::included(builtin::NAME, builtin::WEIGHTS)?))
     }
 
-    /// The file, unless there is none; of one that describes its network with the network's tensors.
+    /// The file, if there is one. An imported model's file has the tensors of the network.
     pub fn checkpoint(&self) -> Option<&Checkpoint> {
         match self {
             WeightsSource::File(checkpoint) => Some(checkpoint),
@@ -83,7 +83,7 @@ impl WeightsSource {
         }
     }
 
-    /// The scopes of the file that only training uses and no network here has, such as `AuxLogits`.
+    /// Scopes of the file's training-only tensors, such as `AuxLogits`, which networks here lack.
     pub fn left_out(&self) -> Vec<&'static str> {
         let Some(checkpoint) = self.checkpoint() else { return Vec::new() };
         let mut scopes: Vec<_> = checkpoint.tensors().iter().filter_map(|t| training_only(&t.name)).collect();
@@ -93,22 +93,22 @@ impl WeightsSource {
     }
 }
 
-/// Why there is no model.
+/// A failure to load a model.
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
-    /// The weights.
+    /// An error of the weights.
     #[error(transparent)]
     Weights(#[from] WeightsError),
-    /// The network.
+    /// An error of the network.
     #[error(transparent)]
     Network(#[from] NetworkError),
-    /// Tensors that do not fit.
+    /// An error of the tensors.
     #[error(transparent)]
     Engine(#[from] engine::Error),
-    /// No weights were given and none are where PyTorch would keep them.
+    /// No weights were given, and none are in the usual download folders.
     #[error("{0}")]
     NoWeights(String),
-    /// No known network has these tensors.
+    /// No known network has the file's tensors.
     #[error(
         "{file} fits no known network: `convscope inspect {file}` says what it holds, and with -m NAME one sees what differs from a network"
     )]
@@ -116,7 +116,7 @@ pub enum LoadError {
         /// The file.
         file: String,
     },
-    /// The network must be named.
+    /// Random weights need the name of a network.
     #[error(
         "which network? random weights fit any, so give one with -m, for example -m resnet50 (`convscope models` lists them)"
     )]
@@ -124,21 +124,21 @@ pub enum LoadError {
 }
 
 impl LoadError {
-    /// Whether something was typed wrong, rather than a file being at fault.
+    /// Whether the arguments are at fault, rather than a file.
     pub fn is_usage(&self) -> bool {
         matches!(self, LoadError::NoNetwork | LoadError::Network(_) | LoadError::Weights(WeightsError::HubAddress { .. }))
     }
 }
 
-/// The tensors that a network needs.
+/// The tensors of a network.
 pub(crate) fn expected(network: &Network) -> Vec<Expected> {
     network.params().into_iter().map(|p| Expected { name: p.name, shape: p.shape }).collect()
 }
 
-/// The network that the file of `source` describes (see [`Network::metadata`] and [`ImportedModel`]).
+/// The network in the file's metadata ([`Network::metadata`]) or graph ([`ImportedModel`]); `None` without a description.
 ///
 /// # Errors
-/// The description is damaged.
+/// [`LoadError`] if the description is damaged.
 pub fn described_network(source: &WeightsSource) -> Result<Option<Network>, LoadError> {
     match source {
         WeightsSource::File(checkpoint) => Ok(Network::from_metadata(checkpoint.metadata())?),
@@ -147,16 +147,15 @@ pub fn described_network(source: &WeightsSource) -> Result<Option<Network>, Load
     }
 }
 
-/// The first known network that has exactly the tensors of `source`, with `classes` classes or, without, as many as its last layer
-/// has outputs in the file; in any width.
+/// The first known network with exactly the tensors of `source`, at any width. The number of classes is `classes`, or by default
+/// that of the file's last layer.
 ///
 /// # Errors
-/// None has.
+/// [`LoadError`] if no network matches.
 pub fn guess_network(source: &WeightsSource, classes: Option<usize>) -> Result<Network, LoadError> {
     let Some(checkpoint) = source.checkpoint() else { return Err(LoadError::NoNetwork) };
     let counts = |t: &&crate::weights::StoredTensor| t.dtype.is_float() && training_only(&t.name).is_none();
-    // Why the file does not fit a network; `None` if they differ in the number of tensors already. Matching explains every difference,
-    // which takes long.
+    // The reason for a mismatch; `None` if the numbers of tensors differ. The full explanation of a mismatch is slow.
     let misfit = |network: &Network| {
         let ordered = in_order(network, checkpoint);
         let checkpoint = ordered.as_ref().unwrap_or(checkpoint);
@@ -178,11 +177,11 @@ pub fn guess_network(source: &WeightsSource, classes: Option<usize>) -> Result<N
     Err(LoadError::Unknown { file: checkpoint.path().display().to_string() })
 }
 
-/// More classes than any data set has, so that shapes that a file makes up are no network.
+/// Maximum classes of a guessed network; more mean a damaged file.
 const MOST_CLASSES: usize = 1 << 20;
 
-/// The network in the width, and with the number of classes, of a file that differs from it in nothing but shapes: of the first
-/// convolution and of the last layer.
+/// The network at the width and number of classes of a file that differs only in shapes: of the first convolution and of the last
+/// layer.
 fn resized(name: &str, network: &Network, mismatch: &Mismatch, classes: Option<usize>) -> Option<Network> {
     if !mismatch.missing.is_empty() || !mismatch.unexpected.is_empty() {
         return None;
@@ -194,10 +193,10 @@ fn resized(name: &str, network: &Network, mismatch: &Mismatch, classes: Option<u
     families::build(&width.map_or_else(|| name.to_string(), |w| format!("{name}-w{w}")), classes).ok()
 }
 
-/// Weights that PyTorch, the hub or Keras downloaded earlier, or a message that says where to get them.
+/// Weights that PyTorch, the hub or Keras downloaded earlier; otherwise an error with their source.
 ///
 /// # Errors
-/// They are not there, or nobody published any.
+/// [`LoadError::NoWeights`] if they are absent, or not published.
 pub fn find_weights(network: &Network) -> Result<WeightsSource, LoadError> {
     let Some(known) = families::pretrained(&network.name)? else {
         let name = &network.name;
@@ -216,10 +215,20 @@ pub fn find_weights(network: &Network) -> Result<WeightsSource, LoadError> {
 
 /// A network with the weights of `source`.
 ///
-/// f32 weights of a safetensors file are used where they lie in memory-mapped pages, without a copy.
+/// f32 weights of a safetensors file stay in the memory-mapped file, without a copy.
+///
+/// ```
+/// use convscope_models::{WeightsSource, families, load};
+///
+/// let network = families::build("resnet20-cifar", Some(3))?;
+/// let model = load(network, &WeightsSource::Random)?;
+/// assert_eq!(model.network.classes.len(), 3);
+/// assert_eq!(model.params[0].shape()[..], [16, 3, 3, 3]);
+/// # Ok::<(), convscope_models::LoadError>(())
+/// ```
 ///
 /// # Errors
-/// Tensors are missing, misshapen, unreadable or not finite.
+/// [`LoadError`] if tensors are missing, of another shape, unreadable or not finite.
 pub fn load(network: Network, source: &WeightsSource) -> Result<Model, LoadError> {
     let params = match source.checkpoint() {
         None => random(&network)?,

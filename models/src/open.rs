@@ -1,4 +1,4 @@
-//! The shortest ways to a model and the names of its classes.
+//! Shortcuts to a model and its class names.
 
 use crate::builtin;
 use crate::labels::Labels;
@@ -7,7 +7,7 @@ use crate::model::Model;
 use crate::network::Classes;
 
 impl Model {
-    /// The trained network within the program: a small ResNet-18 of 102 classes, animals and things.
+    /// The bundled network: a small ResNet-18 of 102 classes, animals and objects.
     ///
     /// ```
     /// let model = convscope_models::Model::builtin()?;
@@ -16,16 +16,17 @@ impl Model {
     /// ```
     ///
     /// # Errors
-    /// None, unless the program is damaged.
+    /// [`LoadError`] if the binary is damaged.
     pub fn builtin() -> Result<Self, LoadError> {
         Self::open(builtin::NAME)
     }
 
-    /// The model in a file of weights (`.safetensors`, `.pth`, `.keras`, `.h5`, `.onnx` ...) or a repository of the hub
-    /// (`hf:owner/repo`, downloaded on first use): the network that the file describes, or the known one that has its tensors.
+    /// The model of a weights file (`.safetensors`, `.pth`, `.keras`, `.h5`, `.onnx` ...) or of a hub repository
+    /// (`hf:owner/repo`, downloaded on first use). The network is the one that the file describes, else the known network with
+    /// the file's tensors.
     ///
     /// # Errors
-    /// The file cannot be had or read, or its tensors are those of no known network.
+    /// [`LoadError`] if the file cannot be downloaded or read, or if no known network has its tensors.
     pub fn open(weights: &str) -> Result<Self, LoadError> {
         let source = WeightsSource::parse(weights, &mut ())?;
         let network = match described_network(&source)? {
@@ -37,7 +38,7 @@ impl Model {
 }
 
 impl Labels {
-    /// The names of a network's classes: of classes without names their numbers, none where it has no classes.
+    /// The class names of a network: their numbers if they have no names, empty without classes.
     pub fn of(classes: &Classes) -> Self {
         match classes {
             Classes::ImageNet1k => Labels::imagenet1k().clone(),

@@ -1,23 +1,22 @@
-//! Text in messages: the name that was meant, foreign text in one line, large numbers, names in natural order.
+//! Text in messages: similar names, foreign text in one line, large numbers, natural order.
 
 use std::cmp::Ordering;
 use std::fmt::Display;
 
-/// A name longer than this, in characters, is compared by its beginning: the distance takes quadratic time.
+/// Maximum characters in a comparison, whose time is quadratic. Of longer names the beginning counts.
 const LONGEST: usize = 256;
 
-/// Longest foreign text shown in a message, in characters.
+/// Maximum length of foreign text in a message, in characters.
 const MAX_FOREIGN_TEXT: usize = 300;
 
-/// The least number of slips of the finger that turn `a` into `b`: characters too many, missing, wrong or exchanged with
-/// their neighbour (optimal string alignment).
+/// Edit distance of `a` and `b`: insertions, deletions, substitutions and swaps of neighbours (optimal string alignment).
 pub fn distance(a: &str, b: &str) -> usize {
     let [a, b] = [a, b].map(|text| text.char_indices().nth(LONGEST).map_or(text, |(end, _)| &text[..end]));
     strsim::osa_distance(a, b)
 }
 
-/// The `count` of `candidates` most like `text`, best first, each once. Letters and digits decide; case and punctuation do
-/// only between equals.
+/// The `count` most similar of `candidates`, best first, without repetitions. Letters and digits decide; case and punctuation
+/// break ties.
 pub fn nearest<'a>(text: &str, candidates: impl IntoIterator<Item = &'a str>, count: usize) -> Vec<String> {
     let wanted = letters(text);
     let mut ranked: Vec<(usize, usize, &str)> = Vec::new();
@@ -27,7 +26,7 @@ pub fn nearest<'a>(text: &str, candidates: impl IntoIterator<Item = &'a str>, co
         }
         let letters = letters(candidate);
         let mut slips = distance(&wanted, &letters);
-        // A name typed in part is as near as one slip.
+        // A prefix has distance one.
         if !wanted.is_empty() && letters.contains(&wanted) {
             slips = slips.min(1);
         }
@@ -37,12 +36,12 @@ pub fn nearest<'a>(text: &str, candidates: impl IntoIterator<Item = &'a str>, co
     ranked.into_iter().take(count).map(|(_, _, name)| name.to_owned()).collect()
 }
 
-/// Lower-case letters and digits only: `VGG16-BN` and `vgg16_bn` are the same name.
+/// Letters and digits in lower case: `VGG16-BN` and `vgg16_bn` are equal.
 pub fn letters(text: &str) -> String {
     text.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect()
 }
 
-/// Order of dotted names in which `layer1.2` comes before `layer1.10`.
+/// Natural order of dotted names: `layer1.2` comes before `layer1.10`.
 pub fn natural_cmp(a: &str, b: &str) -> Ordering {
     #[derive(PartialEq, Eq, PartialOrd, Ord)]
     enum Part<'a> {
@@ -55,7 +54,7 @@ pub fn natural_cmp(a: &str, b: &str) -> Ordering {
     parts(a).cmp(parts(b)).then_with(|| a.cmp(b))
 }
 
-/// Foreign text made fit for a message: one line, no terminal escapes, not endless.
+/// Foreign text for a message: one line, without terminal escapes, shortened.
 pub fn one_line(text: impl Display) -> String {
     let text = text.to_string();
     let mut line: String = text.chars().take(MAX_FOREIGN_TEXT).map(|c| if c.is_control() { ' ' } else { c }).collect();

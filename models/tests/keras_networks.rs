@@ -3,8 +3,8 @@
 //! The fixtures come from Keras through `fixtures/keras_networks.py`.
 
 use convscope_models::families;
+use convscope_models::image::{ChannelOrder, Normalization, Resize};
 use convscope_models::network::{Network, Preprocess};
-use convscope_models::preprocess::{ChannelOrder, Normalization, Resize};
 use convscope_models::weights::{KERAS_LAYERS, SaveType, TensorToSave, write_safetensors};
 use convscope_models::{Model, WeightsSource, guess_network, load};
 use std::collections::BTreeMap;

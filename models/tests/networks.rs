@@ -4,7 +4,8 @@
 
 use convscope_models::families::{self, SmallConfig, resnet, resnet_cifar, small, vgg};
 use convscope_models::network::{
-    Builder, Classes, Conv2d, Head, LayerId, LayerKind, LayerShape, Network, NetworkError, Padding, ParamKind, Pool2d, Preprocess,
+    Builder, Classes, Conv2d, LayerId, LayerKind, LayerShape, Network, NetworkError, OutputActivation, Padding, ParamKind,
+    Pool2d, Preprocess,
 };
 
 fn build(name: &str) -> Network {
@@ -204,21 +205,21 @@ fn the_convnet_for_cats_and_dogs() {
         ("flatten", vec![6272], "Flatten"),
         ("dense", vec![512], "ReLU"),
         ("dense_1", vec![1], "Linear"),
-        ("-1", vec![2], "TwoSided"),
+        ("-1", vec![2], "BinaryLogits"),
     ] {
         let layer = net.select(name).unwrap().layer;
         assert_eq!((shapes[layer.0].dims(), net[layer].kind.type_name()), (dims, kind), "{name}");
     }
     assert_eq!(net.cam_layer(), Some(net.select("conv2d_3").unwrap().layer));
-    assert_eq!((net.head, net.classes.clone()), (Head::Sigmoid, Classes::CatsDogs));
+    assert_eq!((net.output_activation, net.classes.clone()), (OutputActivation::Sigmoid, Classes::CatsDogs));
     assert_eq!(net[net.classifier().unwrap()].kind.to_string(), "Linear 1");
     // More classes than two exclude each other, as everywhere.
-    assert_eq!(families::build("chollet-convnet", Some(3)).unwrap().head, Head::Softmax);
+    assert_eq!(families::build("chollet-convnet", Some(3)).unwrap().output_activation, OutputActivation::Softmax);
     let mut net = Builder::new("wide", [3, 8, 8]);
     let x = net.flatten("flatten", LayerId::INPUT);
-    net.layer("sides", LayerKind::TwoSided, &[x]);
-    let error = net.finish(Classes::Count(2), Head::Sigmoid, Preprocess::CIFAR).unwrap_err().to_string();
-    assert!(error.contains("sides (TwoSided) wants one feature but gets 192"), "{error}");
+    net.layer("sides", LayerKind::BinaryLogits, &[x]);
+    let error = net.finish(Classes::Count(2), OutputActivation::Sigmoid, Preprocess::CIFAR).unwrap_err().to_string();
+    assert!(error.contains("sides (BinaryLogits) wants one feature but gets 192"), "{error}");
 }
 
 #[test]
@@ -278,7 +279,7 @@ fn small_is_configurable() {
         dense: vec![],
         dropout: 0.0,
         classes: Classes::Named(vec!["cat".into()]),
-        head: Head::Sigmoid,
+        output_activation: OutputActivation::Sigmoid,
     };
     let net = small(&config).unwrap();
     let names: Vec<&str> = net.layers.iter().map(|layer| layer.name.as_str()).collect();
@@ -300,7 +301,7 @@ fn small_is_configurable() {
     // 28 -> 24 -> 12 -> 8 -> 4 and 40 -> 36 -> 18 -> 14 -> 7
     assert_eq!(net.shapes(28, 40).unwrap()[8].dims(), [16 * 4 * 7]);
     assert_eq!(net.parameter_count(), 8 * 26 + 16 * (8 * 25 + 1) + 16 * 28 + 1);
-    assert_eq!(net.head, Head::Sigmoid);
+    assert_eq!(net.output_activation, OutputActivation::Sigmoid);
     assert_eq!(net.preprocess.normalization.mean, [0.5; 3]);
 
     let bad = |change: fn(&mut SmallConfig)| {
@@ -324,7 +325,7 @@ fn small_is_configurable() {
 fn one(kind: LayerKind, height: usize, width: usize) -> Result<Vec<usize>, NetworkError> {
     let mut net = Builder::new("one", [4, height, width]);
     net.layer("layer", kind, &[LayerId::INPUT]);
-    let net = net.finish(Classes::Count(1), Head::Softmax, Preprocess::CIFAR)?;
+    let net = net.finish(Classes::Count(1), OutputActivation::Softmax, Preprocess::CIFAR)?;
     Ok(net.shapes(height, width)?[1].dims())
 }
 
@@ -394,7 +395,7 @@ fn joins() {
     let joined = net.layer("joined", LayerKind::Concat, &[a, LayerId::INPUT, a]);
     assert_eq!((net.channels(joined), net.spatial(joined)), (13, Some([8, 8])));
     net.add("sum", &[a, LayerId::INPUT]);
-    let error = net.finish(Classes::Count(1), Head::Softmax, Preprocess::CIFAR).unwrap_err();
+    let error = net.finish(Classes::Count(1), OutputActivation::Softmax, Preprocess::CIFAR).unwrap_err();
     assert_eq!(error.to_string(), "joins: layer sum (Add) cannot join 5x8x8 and 3x8x8");
 }
 
@@ -415,7 +416,8 @@ fn params_know_their_layer_and_fan_in() {
 #[test]
 fn a_layer_called_twice_has_one_set_of_parameters() {
     use convscope_models::engine::{Rules, Tape, Tensor};
-    use convscope_models::{Mode, Model, WeightsSource, fill, load};
+    use convscope_models::model::init::fill_image;
+    use convscope_models::{Mode, Model, WeightsSource, load};
     let network = |shares: bool| {
         let mut net = Builder::new("twice", [3, 9, 8]);
         let a = net.conv("a", LayerId::INPUT, Conv2d::new(3, 3).padding(1));
@@ -433,7 +435,7 @@ fn a_layer_called_twice_has_one_set_of_parameters() {
         }
         let x = net.flatten("flatten", b_norm);
         net.linear("fc", x, 2);
-        net.finish(Classes::Count(2), Head::Softmax, Preprocess::CIFAR).unwrap()
+        net.finish(Classes::Count(2), OutputActivation::Softmax, Preprocess::CIFAR).unwrap()
     };
     let (tied, apart) = (network(true), network(false));
     assert_eq!(apart.parameter_count() - tied.parameter_count(), (27 + 1) * 3 + 6);
@@ -451,7 +453,7 @@ fn a_layer_called_twice_has_one_set_of_parameters() {
     let untied = Model::new(apart, params).unwrap();
     let step = |model: &Model| {
         let mut tape = Tape::new();
-        let x = tape.leaf(Tensor::from_slice([2, 3, 9, 8], &fill::fill_image("twice", 2, 3, 9, 8)).unwrap(), "");
+        let x = tape.leaf(Tensor::from_slice([2, 3, 9, 8], &fill_image("twice", 2, 3, 9, 8)).unwrap(), "");
         let run = model.run(&mut tape, LayerId::INPUT, x, model.network.output(), Mode::Training { seed: 0 }).unwrap();
         let wants: Vec<_> = model.trained().iter().map(|i| run.params()[*i].unwrap()).collect();
         let grads = tape.backward(run.output(), None, &wants, &Rules::default()).unwrap();

@@ -1,7 +1,7 @@
 //! Training: it learns, repeats to the bit on any number of threads, and goes on where it was cut off.
 
+use convscope_models::image::{Preprocess, Resize};
 use convscope_models::network::{Classes, LayerId, Network};
-use convscope_models::preprocess::{Preprocess, Resize};
 use convscope_models::train::{
     Augment, ImageFolder, Images, LAST, Method, Photos, Recipe, Resumed, STATE, TrainError, Trainer, draw, transfer,
 };
@@ -43,14 +43,14 @@ fn read(folder: &ImageFolder) -> (ImageFolder, Images) {
 fn one_sigmoid() -> Network {
     let network = families::build("chollet-convnet-w2", Some(2)).unwrap();
     let preprocess = network.preprocess.square(64);
-    network.seeing(preprocess)
+    network.with_preprocess(preprocess)
 }
 
 fn network(classes: usize) -> Network {
     let names = CLASSES[..classes].iter().map(|c| c.to_string()).collect();
     let network = families::build("resnet20-cifar-w8", Some(classes));
     let preprocess = Preprocess { resize: Resize::ShortSide(32), crop: Some((32, 32)), ..Preprocess::CIFAR };
-    Network { classes: Classes::Named(names), ..network.unwrap() }.seeing(preprocess)
+    Network { classes: Classes::Named(names), ..network.unwrap() }.with_preprocess(preprocess)
 }
 
 fn recipe(method: Method) -> Recipe {
@@ -166,7 +166,7 @@ fn one_output_learns_two_classes() {
     let recipe = Recipe { epochs: 40, size: 64, start_size: 64, cutmix: 0.0, augment: plain, ..recipe(Method::AdamW) };
     let network = families::build("chollet-convnet-w4", Some(2)).unwrap();
     let preprocess = network.preprocess.square(64);
-    let mut trainer = Trainer::new(draw(network.seeing(preprocess), 1).unwrap(), recipe, LayerId::INPUT);
+    let mut trainer = Trainer::new(draw(network.with_preprocess(preprocess), 1).unwrap(), recipe, LayerId::INPUT);
     run(&mut trainer, &images, 40, 2);
     let last = trainer.history.last().unwrap();
     assert!(last.val_top1 >= 7.0 / 8.0 && last.val_loss < 0.5, "{last:?}");

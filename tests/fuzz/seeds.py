@@ -178,13 +178,13 @@ def make_json():
 def make_card():
     normalization = {"order": "rgb", "scale": 1.0, "mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}
     preprocess = {"resize": {"short_side": 256}, "filter": "bilinear", "crop": [224, 224], "normalization": normalization}
-    card = {"name": "resnet18", "classes": "image_net1k", "head": "softmax", "preprocess": preprocess}
-    place("card", "resnet18").write_text(json.dumps(card))
+    metadata = {"name": "resnet18", "classes": "image_net1k", "head": "softmax", "preprocess": preprocess}
+    place("network_metadata", "resnet18").write_text(json.dumps(metadata))
     preprocess = {**preprocess, "resize": {"exact": {"h": 40, "w": 30}}, "crop": None}
-    card = {"name": "resnet20-cifar-w4", "classes": {"named": ["cat", "dog"]}, "head": "sigmoid", "preprocess": preprocess}
-    place("card", "named").write_text(json.dumps(card))
-    card = {**card, "classes": {"count": 7}, "preprocess": {**preprocess, "resize": "none"}}
-    place("card", "count").write_text(json.dumps(card))
+    metadata = {"name": "resnet20-cifar-w4", "classes": {"named": ["cat", "dog"]}, "head": "sigmoid", "preprocess": preprocess}
+    place("network_metadata", "named").write_text(json.dumps(metadata))
+    metadata = {**metadata, "classes": {"count": 7}, "preprocess": {**preprocess, "resize": "none"}}
+    place("network_metadata", "count").write_text(json.dumps(metadata))
 
 
 def make_keras_zip():

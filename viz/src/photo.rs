@@ -3,8 +3,8 @@
 use crate::methods::VizError;
 use convscope_engine::Tensor;
 use convscope_kernels::{Buffer, DType};
+use convscope_models::image::{Prepared, Preprocess, prepare_file};
 use convscope_models::network::Network;
-use convscope_models::preprocess::{Prepared, Preprocess, prepare_file};
 use image::RgbImage;
 use std::path::Path;
 

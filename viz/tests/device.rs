@@ -2,8 +2,8 @@
 
 use convscope_engine::Tensor;
 use convscope_kernels::{Context, Device, cuda};
-use convscope_models::fill::fill_image;
-use convscope_models::{Model, Source, families, load};
+use convscope_models::model::init::fill_image;
+use convscope_models::{Model, WeightsSource, families, load};
 use convscope_viz::ascent::{Options, Preset, ascend};
 use convscope_viz::features::features;
 use convscope_viz::gradcam::{Targets, grad_cam};
@@ -58,7 +58,7 @@ fn pictures(model: &Model) -> Vec<(String, Vec<f32>, f32)> {
 #[test]
 fn pictures_are_those_of_the_cpu() {
     let Some(device) = device("5 kinds of pictures") else { return };
-    let model = load(families::build("resnet20-cifar", None).unwrap(), &Source::Random).unwrap();
+    let model = load(families::build("resnet20-cifar", None).unwrap(), &WeightsSource::Random).unwrap();
     let mut there = model.clone();
     there.context = Context::default().with_device(device);
     let (want, got) = (pictures(&model), pictures(&there));
@@ -82,7 +82,7 @@ fn pictures_are_those_of_the_cpu() {
 #[test]
 fn times_are_of_the_device() {
     let Some(device) = device("times") else { return };
-    let mut model = load(families::build("resnet20-cifar", None).unwrap(), &Source::Random).unwrap();
+    let mut model = load(families::build("resnet20-cifar", None).unwrap(), &WeightsSource::Random).unwrap();
     model.context = Context::default().with_device(device);
     let image = Tensor::from_slice([1, 3, 8, 8], &fill_image("device", 1, 3, 8, 8)).unwrap();
     let times = layer_times(&model.fused(&[]).unwrap(), &image, 1).unwrap();

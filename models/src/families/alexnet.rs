@@ -4,12 +4,14 @@
 //! Five convolutions with three overlapping max poolings between them, then three dense layers.
 
 use super::sized;
-use crate::network::{Builder, Classes, Conv2d, Head, LayerId, NEXT, Network, NetworkError, Pool2d, Preprocess, ScopeKind};
+use crate::network::{
+    Builder, Classes, Conv2d, LayerId, NEXT, Network, NetworkError, OutputActivation, Pool2d, Preprocess, ScopeKind,
+};
 
 /// Channels of the first convolution.
 pub(super) const WIDTH: usize = 64;
 
-/// Of each convolution: channels, kernel, stride, padding, and whether a pooling follows.
+/// Channels, kernel, stride, padding of each convolution, and whether a pooling follows.
 const CONVS: [(usize, usize, usize, usize, bool); 5] =
     [(64, 11, 4, 2, true), (192, 5, 1, 2, true), (384, 3, 1, 1, false), (256, 3, 1, 1, false), (256, 3, 1, 1, true)];
 
@@ -30,7 +32,7 @@ pub fn alexnet(width: usize, classes: Classes) -> Result<Network, NetworkError> 
         }
         x
     });
-    // The identity at 224x224; it lets the dense layers take other sizes.
+    // The identity at 224x224. At other sizes it gives the dense layers their input size.
     let x = net.adaptive_avg_pool("avgpool", x, [6, 6]);
     let x = net.flatten("flatten", x);
     net.scope(ScopeKind::Sequence, "classifier", x, |net, mut x| {
@@ -41,5 +43,5 @@ pub fn alexnet(width: usize, classes: Classes) -> Result<Network, NetworkError> 
         }
         net.linear(NEXT, x, classes.len())
     });
-    net.finish(classes, Head::Softmax, Preprocess::IMAGENET)
+    net.finish(classes, OutputActivation::Softmax, Preprocess::IMAGENET)
 }

@@ -17,23 +17,23 @@
 use super::sized;
 use crate::image::{Normalization, Resize};
 use crate::network::{
-    Builder, Classes, Conv2d, Head, LayerId, LayerKind, NEXT, Network, NetworkError, Pool2d, Preprocess, ScopeKind,
+    Builder, Classes, Conv2d, LayerId, LayerKind, NEXT, Network, NetworkError, OutputActivation, Pool2d, Preprocess, ScopeKind,
 };
 
 /// Filters of the first convolution.
 pub(super) const WIDTH: usize = 32;
 
-/// Filters of the four convolutions, in those of the first.
+/// Channels of the four convolutions, in multiples of the first one's.
 const FILTERS: [usize; 4] = [1, 2, 4, 4];
 
-/// Features of the hidden dense layer, in filters of the first convolution.
+/// Features of the hidden dense layer, in multiples of the first convolution's channels.
 const DENSE: usize = 16;
 
-/// Side of the images.
+/// Height and width of the input.
 const SIDE: usize = 150;
 
-/// The book's convnet with `width` filters in the first convolution, 32 in the book. Two classes share one sigmoid, as there; any
-/// other number of them gets a softmax.
+/// The book's convnet with `width` filters in the first convolution, 32 in the book. As in the book, two classes share one
+/// sigmoid output; any other number of classes gets a softmax.
 ///
 /// # Errors
 /// For no width or no classes.
@@ -47,23 +47,27 @@ pub fn chollet_convnet(width: usize, classes: Classes) -> Result<Network, Networ
         }
         x
     });
-    // The identity at 150x150; it lets the dense layers take other sizes.
+    // The identity at 150x150. At other sizes it gives the dense layers their input size.
     let x = net.adaptive_avg_pool("avgpool", x, [7, 7]);
     let x = net.flatten("flatten", x);
-    let head = if classes.len() == 2 { Head::Sigmoid } else { Head::Softmax };
+    let output_activation = if classes.len() == 2 { OutputActivation::Sigmoid } else { OutputActivation::Softmax };
     net.scope(ScopeKind::Sequence, "classifier", x, |net, x| {
         let x = net.dropout(NEXT, x, 0.5);
         let x = net.linear(NEXT, x, DENSE * width);
         let x = net.relu(NEXT, x);
-        match head {
-            Head::Softmax => net.linear(NEXT, x, classes.len()),
-            Head::Sigmoid => {
+        match output_activation {
+            OutputActivation::Softmax => net.linear(NEXT, x, classes.len()),
+            OutputActivation::Sigmoid => {
                 let x = net.linear(NEXT, x, 1);
-                net.layer(NEXT, LayerKind::TwoSided, &[x])
+                net.layer(NEXT, LayerKind::BinaryLogits, &[x])
             }
         }
     });
-    // As Keras' `image_dataset_from_directory` has it: the whole photo, squeezed into a square.
+    // As Keras' `image_dataset_from_directory`: the whole photo resized to a square, without its aspect ratio.
     let resize = Resize::Exact { h: SIDE, w: SIDE };
-    net.finish(classes, head, Preprocess { resize, crop: None, normalization: Normalization::UNIT, ..Preprocess::IMAGENET })
+    net.finish(
+        classes,
+        output_activation,
+        Preprocess { resize, crop: None, normalization: Normalization::UNIT, ..Preprocess::IMAGENET },
+    )
 }

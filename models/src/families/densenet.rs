@@ -1,16 +1,16 @@
 //! DenseNet (Huang et al. 2016, arXiv:1608.06993, table 1), as in torchvision.
 //!
-//! A 7x7 stem and four dense blocks. Each layer of a block reads everything the block has made so far and adds `width / 2` channels
-//! (the growth rate): batch-norm and ReLU, a 1x1 convolution to four times the growth rate, batch-norm and ReLU, a 3x3. Between blocks a
-//! transition halves channels and map.
+//! A 7x7 stem and four dense blocks. Each layer of a block reads the block's input and the outputs of all layers before it, and
+//! adds `width / 2` channels (the growth rate): batch-norm and ReLU, a 1x1 convolution to four times the growth rate, batch-norm
+//! and ReLU, a 3x3 convolution. Between blocks a transition halves channels and resolution.
 
 use super::sized;
-use crate::network::{Builder, Classes, Conv2d, Head, LayerId, Network, NetworkError, Pool2d, Preprocess, ScopeKind};
+use crate::network::{Builder, Classes, Conv2d, LayerId, Network, NetworkError, OutputActivation, Pool2d, Preprocess, ScopeKind};
 
 /// Channels of the stem: twice the growth rate.
 pub(super) const WIDTH: usize = 64;
 
-/// Middle channels of a layer for each channel of the growth rate.
+/// Bottleneck channels of a layer, in multiples of the growth rate.
 pub(super) const BOTTLENECK: usize = 4;
 
 /// DenseNet of 121, 169 or 201 layers with `width` channels in the stem, 64 in the paper.
@@ -38,7 +38,7 @@ pub fn densenet(depth: usize, width: usize, classes: Classes) -> Result<Network,
     let x = net.global_avg_pool("adaptive_avg_pool2d", x);
     let x = net.flatten("flatten", x);
     net.linear("classifier", x, classes.len());
-    net.finish(classes, Head::Softmax, Preprocess::IMAGENET)
+    net.finish(classes, OutputActivation::Softmax, Preprocess::IMAGENET)
 }
 
 /// Layers in each block of a DenseNet of this depth.
@@ -54,7 +54,7 @@ pub(super) fn blocks(name: &str, depth: usize) -> Result<[usize; 4], NetworkErro
     }
 }
 
-/// `layers` layers of `growth` channels, each reading all before it.
+/// `layers` layers of `growth` channels, each of which reads all layers before it.
 fn dense_block(net: &mut Builder, x: LayerId, layers: usize, growth: usize) -> LayerId {
     let mut made = vec![x];
     for layer in 1..=layers {
@@ -72,7 +72,7 @@ fn dense_block(net: &mut Builder, x: LayerId, layers: usize, growth: usize) -> L
     net.concat("cat", &made)
 }
 
-/// Halves the channels, then the map.
+/// Halves the channels, then the resolution.
 fn transition(net: &mut Builder, x: LayerId) -> LayerId {
     let channels = net.channels(x) / 2;
     let x = net.batch_norm("norm", x);

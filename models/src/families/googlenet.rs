@@ -1,16 +1,16 @@
-//! GoogLeNet (Szegedy et al. 2014, arXiv:1409.4842, table 1), as in torchvision: with batch-norm, and with 3x3 kernels where the
-//! paper has 5x5. The two auxiliary classifiers only serve training and are left out.
+//! GoogLeNet (Szegedy et al. 2014, arXiv:1409.4842, table 1), as in torchvision: with batch-norm, and with 3x3 kernels in place
+//! of the paper's 5x5. The two auxiliary classifiers exist for training only and are left out.
 
 use super::sized;
 use crate::image::Normalization;
 use crate::network::{
-    Builder, Classes, Conv2d, Head, LayerId, NEXT, Network, NetworkError, Padding, Pool2d, Preprocess, ScopeKind,
+    Builder, Classes, Conv2d, LayerId, NEXT, Network, NetworkError, OutputActivation, Padding, Pool2d, Preprocess, ScopeKind,
 };
 
 /// Channels of the stem.
 pub(super) const WIDTH: usize = 64;
 
-/// Channels of an inception module: 1x1; 3x3 reduced and whole; "5x5" reduced and whole; after the pooling.
+/// Channels of an inception module: 1x1; 3x3 reduction and 3x3; "5x5" reduction and "5x5"; 1x1 after the pooling.
 type Channels = [usize; 6];
 
 /// The modules between poolings, by the paper's names.
@@ -53,9 +53,9 @@ pub fn googlenet(width: usize, classes: Classes) -> Result<Network, NetworkError
     let x = net.flatten("flatten", x);
     let x = net.dropout("dropout", x, 0.2);
     net.linear("fc", x, classes.len());
-    // torchvision's weights come from TensorFlow; there `transform_input` undoes the normalisation of the others.
+    // torchvision's weights come from TensorFlow. torchvision's `transform_input` converts ImageNet's normalisation to this one.
     let normalization = Normalization { mean: [0.5; 3], std: [0.5; 3], ..Normalization::UNIT };
-    net.finish(classes, Head::Softmax, Preprocess { normalization, ..Preprocess::IMAGENET })
+    net.finish(classes, OutputActivation::Softmax, Preprocess { normalization, ..Preprocess::IMAGENET })
 }
 
 /// Four branches side by side.

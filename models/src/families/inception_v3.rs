@@ -1,12 +1,14 @@
 //! Inception-v3 (Szegedy et al. 2015, arXiv:1512.00567, table 1), as in torchvision.
 //!
-//! Large kernels are split: 5x5 into two 3x3, 7x7 into 1x7 and 7x1, the last modules' 3x3 into 1x3 and 3x1 side by side. The
-//! auxiliary classifier only serves training and is left out.
+//! Large kernels are factorised: 5x5 into two 3x3, 7x7 into 1x7 and 7x1, the last modules' 3x3 into a 1x3 and a 3x1 in parallel.
+//! The auxiliary classifier exists for training only and is left out.
 
 use super::googlenet::basic;
 use super::sized;
 use crate::image::{Normalization, Resize};
-use crate::network::{Builder, Classes, Conv2d, Head, LayerId, Network, NetworkError, Padding, Pool2d, Preprocess, ScopeKind};
+use crate::network::{
+    Builder, Classes, Conv2d, LayerId, Network, NetworkError, OutputActivation, Padding, Pool2d, Preprocess, ScopeKind,
+};
 
 /// Channels of the stem.
 pub(super) const WIDTH: usize = 32;
@@ -90,16 +92,16 @@ pub fn inception_v3(width: usize, classes: Classes) -> Result<Network, NetworkEr
     let x = net.dropout("dropout", x, 0.5);
     let x = net.flatten("flatten", x);
     net.linear("fc", x, classes.len());
-    // torchvision's weights come from TensorFlow; there `transform_input` undoes the normalisation of the others.
+    // torchvision's weights come from TensorFlow. torchvision's `transform_input` converts ImageNet's normalisation to this one.
     let normalization = Normalization { mean: [0.5; 3], std: [0.5; 3], ..Normalization::UNIT };
     let (resize, crop) = (Resize::ShortSide(342), Some((299, 299)));
-    net.finish(classes, Head::Softmax, Preprocess { resize, crop, normalization, ..Preprocess::IMAGENET })
+    net.finish(classes, OutputActivation::Softmax, Preprocess { resize, crop, normalization, ..Preprocess::IMAGENET })
 }
 
 /// A module's convolutions: name, channels, kernel.
 type Path<'a> = &'a [(&'a str, usize, [usize; 2])];
 
-/// A module while its branches are written down.
+/// An inception module under construction.
 struct Module<'a> {
     net: &'a mut Builder,
     x: LayerId,
@@ -107,12 +109,12 @@ struct Module<'a> {
 }
 
 impl Module<'_> {
-    /// Convolutions in a row that keep the map's size.
+    /// Convolutions in sequence that keep the resolution.
     fn branch(&mut self, path: Path) -> LayerId {
         path.iter().fold(self.x, |x, (name, channels, kernel)| self.basic(name, x, *channels, *kernel))
     }
 
-    /// Convolutions in a row of which the last one halves the map.
+    /// Convolutions in sequence, the last of which halves the resolution.
     fn halving(&mut self, path: Path) -> LayerId {
         let Some(((name, channels, kernel), before)) = path.split_last() else { return self.x };
         let x = self.branch(before);
@@ -120,14 +122,14 @@ impl Module<'_> {
         basic(self.net, name, x, conv)
     }
 
-    /// A 1x3 and a 3x1 convolution side by side.
+    /// A 1x3 and a 3x1 convolution in parallel.
     fn split(&mut self, name: &str, x: LayerId) -> LayerId {
         let a = self.basic(&format!("{name}a"), x, 384, [1, 3]);
         let b = self.basic(&format!("{name}b"), x, 384, [3, 1]);
         self.net.concat("cat", &[a, b])
     }
 
-    /// A mean of the neighbourhood, zeros beyond the edge counted, and a 1x1 convolution.
+    /// A 3x3 average pooling that counts padding, and a 1x1 convolution.
     fn pooled(&mut self, channels: usize) -> LayerId {
         let x = self.net.avg_pool("avg_pool2d", self.x, Pool2d::new(3, 1, 1));
         self.basic("branch_pool", x, channels, [1, 1])
@@ -143,7 +145,7 @@ impl Module<'_> {
     }
 }
 
-/// A convolution that keeps the map's size.
+/// A convolution that keeps the resolution.
 fn conv(channels: usize, kernel: [usize; 2]) -> Conv2d {
     let [v, h] = kernel.map(|k| k / 2);
     Conv2d { kernel, padding: Padding::Sides([v, v, h, h]), ..Conv2d::new(channels, 1) }

@@ -1,18 +1,18 @@
 //! MobileNet v1 (Howard et al. 2017, arXiv:1704.04861, table 1) at width 1.0, with timm's layer names.
 //!
-//! A 3x3 stem, thirteen depthwise separable convolutions (a 3x3 for each channel, then a 1x1 across channels), a mean over the
-//! map, one dense layer. The first separable convolution of a stage halves the map. Batch-norm and ReLU6 follow each convolution,
-//! as in the authors' code; the paper says ReLU.
+//! A 3x3 stem, thirteen depthwise separable convolutions (a depthwise 3x3, then a 1x1), global average pooling, one dense layer.
+//! The first separable convolution of a stage halves the resolution. Batch-norm and ReLU6 follow each convolution, as in the
+//! authors' code; the paper has ReLU.
 
 use super::sized;
 use crate::image::{Filter, Normalization};
-use crate::network::{Builder, Classes, Conv2d, Head, LayerId, NEXT, Network, NetworkError, Preprocess, ScopeKind};
+use crate::network::{Builder, Classes, Conv2d, LayerId, NEXT, Network, NetworkError, OutputActivation, Preprocess, ScopeKind};
 use convscope_engine::Unary;
 
 /// Channels of the stem.
 pub(super) const WIDTH: usize = 32;
 
-/// Separable convolutions of each stage, and their output channels in those of the stem.
+/// Separable convolutions of each stage, and their output channels in multiples of the stem's.
 pub(super) const STAGES: [(usize, usize); 5] = [(1, 2), (2, 4), (2, 8), (6, 16), (2, 32)];
 
 /// MobileNet v1 with `width` channels in the stem, 32 in the paper.
@@ -38,12 +38,12 @@ pub fn mobilenet_v1(width: usize, classes: Classes) -> Result<Network, NetworkEr
     let x = net.global_avg_pool("global_pool", x);
     let x = net.flatten("flatten", x);
     net.linear("classifier", x, classes.len());
-    // What timm's weights want.
+    // Normalisation of timm's weights.
     let normalization = Normalization { mean: [0.5; 3], std: [0.5; 3], ..Normalization::UNIT };
-    net.finish(classes, Head::Softmax, Preprocess { filter: Filter::Bicubic, normalization, ..Preprocess::IMAGENET })
+    net.finish(classes, OutputActivation::Softmax, Preprocess { filter: Filter::Bicubic, normalization, ..Preprocess::IMAGENET })
 }
 
-/// A 3x3 convolution of each channel by itself, and a 1x1 of all of them.
+/// A depthwise 3x3 convolution and a 1x1 convolution.
 fn separable(net: &mut Builder, x: LayerId, width: usize, stride: usize) -> LayerId {
     let channels = net.channels(x);
     let depthwise = Conv2d { groups: channels, ..Conv2d::new(channels, 3) };
@@ -53,7 +53,7 @@ fn separable(net: &mut Builder, x: LayerId, width: usize, stride: usize) -> Laye
     norm_act(net, "bn2", x)
 }
 
-/// Batch-norm and the activation that timm has inside it.
+/// A batch-norm with its activation, one module in timm.
 fn norm_act(net: &mut Builder, name: &str, x: LayerId) -> LayerId {
     let x = net.batch_norm(name, x);
     net.activation(&format!("{name}_act"), x, Unary::Relu6)

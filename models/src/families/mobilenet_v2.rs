@@ -1,23 +1,23 @@
 //! MobileNet v2 (Sandler et al. 2018, arXiv:1801.04381, table 2), as in torchvision.
 //!
-//! Inverted residuals: a 1x1 convolution to six times the channels, a 3x3 of each channel by itself, a 1x1 back to few channels
-//! without an activation ("linear bottleneck"). Where shapes agree, the block's input is added.
+//! Inverted residuals: a 1x1 expansion to six times the channels, a depthwise 3x3, a 1x1 projection without activation ("linear
+//! bottleneck"). Blocks of equal input and output shape add their input.
 
 use super::sized;
-use crate::network::{Builder, Classes, Conv2d, Head, LayerId, NEXT, Network, NetworkError, Preprocess, ScopeKind};
+use crate::network::{Builder, Classes, Conv2d, LayerId, NEXT, Network, NetworkError, OutputActivation, Preprocess, ScopeKind};
 use convscope_engine::Unary;
 
 /// Channels of the stem.
 pub(super) const WIDTH: usize = 32;
 
-/// Of each row of table 2: expansion, channels, blocks, stride of the first.
+/// Rows of table 2: expansion, channels, blocks, stride of the first block.
 pub(super) const ROWS: [(usize, usize, usize, usize); 7] =
     [(1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1)];
 
 /// Blocks of each row.
 pub(crate) const BLOCKS: [usize; 7] = [ROWS[0].2, ROWS[1].2, ROWS[2].2, ROWS[3].2, ROWS[4].2, ROWS[5].2, ROWS[6].2];
 
-/// Channels before the mean, at least, however narrow the network.
+/// Minimum number of channels before the global pooling, at any width.
 pub(super) const LAST: usize = 1280;
 
 /// MobileNet v2 with `width` channels in the stem, 32 in the paper; all channels are multiples of 8.
@@ -50,10 +50,10 @@ pub fn mobilenet_v2(width: usize, classes: Classes) -> Result<Network, NetworkEr
         let x = net.dropout(NEXT, x, 0.2);
         net.linear(NEXT, x, classes.len())
     });
-    net.finish(classes, Head::Softmax, Preprocess::IMAGENET)
+    net.finish(classes, OutputActivation::Softmax, Preprocess::IMAGENET)
 }
 
-/// Widens, looks around, and narrows.
+/// An inverted residual block.
 fn residual(net: &mut Builder, mut x: LayerId, expansion: usize, channels: usize, stride: usize) -> LayerId {
     let middle = expansion * net.channels(x);
     if expansion > 1 {

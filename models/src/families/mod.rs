@@ -1,4 +1,4 @@
-//! The networks that people study, one file a family, and the register of their names.
+//! The known network families, one file each, and the register of their names.
 
 mod alexnet;
 mod chollet;
@@ -36,7 +36,7 @@ use crate::network::{Classes, InputSpec, Network, NetworkError};
 use crate::text::{letters, nearest};
 use std::path::PathBuf;
 
-/// Where weights that others trained for a network are found.
+/// Source of published weights of a network.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pretrained {
     /// Name of the file.
@@ -45,11 +45,11 @@ pub struct Pretrained {
     pub url: String,
     /// Repository on the Hugging Face hub with the same weights as safetensors, `owner/repo`.
     pub hub: Option<String>,
-    /// Who keeps it where, once it was downloaded.
+    /// Download folder that holds the file.
     pub cache: Cache,
 }
 
-/// The framework in whose folder of downloads a file is.
+/// A framework's download folder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Cache {
     /// `$TORCH_HOME/hub/checkpoints`, by default in `~/.cache/torch`.
@@ -73,27 +73,27 @@ impl Cache {
     }
 }
 
-/// A network that [`build`] knows.
+/// A network of the register.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Known {
     /// Its name.
     pub name: &'static str,
-    /// What it is, in one line.
+    /// Description in one line.
     pub about: &'static str,
-    /// Trained values.
+    /// Number of trained values.
     pub parameters: usize,
-    /// The images it takes.
+    /// Input size and channels.
     pub input: InputSpec,
-    /// What its outputs stand for.
+    /// Classes of its outputs.
     pub classes: Classes,
-    /// Weights that others trained.
+    /// Published weights.
     pub pretrained: Option<Pretrained>,
 }
 
 struct Entry {
     name: &'static str,
     about: &'static str,
-    /// Classes of the data set it is known for.
+    /// Classes of its usual data set.
     classes: Classes,
     pretrained: Publisher,
     /// Channels of the first convolution.
@@ -101,11 +101,11 @@ struct Entry {
     build: Build,
 }
 
-/// Who trained weights, and the checksum that stands in their file's name.
+/// Publisher of weights, with the checksum in the file's name.
 enum Publisher {
     /// torchvision's `IMAGENET1K_V1`, the papers' recipe; timm has copies.
     Torchvision(&'static str),
-    /// The same where the file has another name than the network and checksum, or timm has no copy with these tensors.
+    /// As `Torchvision`, for files whose name differs from the network's or that timm does not copy.
     TorchvisionFile(&'static str),
     /// keras.applications: folder and file.
     Keras(&'static str),
@@ -146,7 +146,7 @@ const fn keras(name: &'static str, path: &'static str, width: usize, build: Buil
     Entry { name, about, classes: Classes::ImageNet1k, pretrained: Publisher::Keras(path), width, build }
 }
 
-/// More channels than anybody gives a first convolution.
+/// Largest width that a name may give.
 const WIDEST: usize = 4096;
 
 type Build = fn(usize, Classes) -> Result<Network, NetworkError>;
@@ -246,18 +246,28 @@ static ENTRIES: [Entry; 47] = [
     },
 ];
 
-/// The network of this name, for `classes` own classes or (`None`) for those of the data set it is
-/// known for. Case and punctuation do not matter: `VGG16-BN` is `vgg16_bn`. `resnet18-w32` is a `resnet18` with 32 channels in
-/// its first convolution and all others in proportion.
+/// The network `name`, with `classes` classes or (`None`) those of its usual data set. Case and punctuation do not matter:
+/// `VGG16-BN` is `vgg16_bn`. The suffix `-wN` sets the channels of the first convolution and scales all others in proportion:
+/// `resnet18-w32`.
+///
+/// ```
+/// use convscope_models::families;
+///
+/// let network = families::build("resnet18-w32", Some(10))?;
+/// assert_eq!(network.classes.len(), 10);
+/// assert_eq!(network.params()[0].shape, [32, 3, 7, 7]);
+/// assert!(families::build("resnet19", None).unwrap_err().to_string().contains("resnet18"));
+/// # Ok::<(), convscope_models::network::NetworkError>(())
+/// ```
 ///
 /// # Errors
-/// [`NetworkError::UnknownNetwork`] with the nearest names; no classes.
+/// [`NetworkError::UnknownNetwork`] with the nearest names; [`NetworkError::Config`] without classes.
 pub fn build(name: &str, classes: Option<usize>) -> Result<Network, NetworkError> {
     let (entry, width) = find(name)?;
     (entry.build)(width, classes.map_or(entry.classes.clone(), Classes::Count))
 }
 
-/// Weights that others trained for the network of this name, where there are any.
+/// Source of published weights of the network `name`; `None` if there are none.
 ///
 /// # Errors
 /// [`NetworkError::UnknownNetwork`] with the nearest names.
@@ -266,15 +276,15 @@ pub fn pretrained(name: &str) -> Result<Option<Pretrained>, NetworkError> {
     Ok(if width == entry.width { entry.pretrained() } else { None })
 }
 
-/// The names that [`build`] takes.
+/// The names for [`build`].
 pub fn names() -> impl Iterator<Item = &'static str> {
     ENTRIES.iter().map(|entry| entry.name)
 }
 
-/// All that is known of each network.
+/// Metadata of every network of the register.
 ///
 /// # Errors
-/// If one cannot be built, which the tests rule out.
+/// [`NetworkError`] if one cannot be built; a test covers all.
 pub fn list() -> Result<Vec<Known>, NetworkError> {
     let known = |entry: &Entry| {
         let network = (entry.build)(entry.width, entry.classes.clone())?;
@@ -290,7 +300,7 @@ pub fn list() -> Result<Vec<Known>, NetworkError> {
     ENTRIES.iter().map(known).collect()
 }
 
-/// The entry and the width that a name asks for.
+/// Register entry and width of a name.
 fn find(name: &str) -> Result<(&'static Entry, usize), NetworkError> {
     let known = |name: &str| ENTRIES.iter().find(|entry| letters(entry.name) == letters(name));
     let sized = || {
@@ -301,7 +311,7 @@ fn find(name: &str) -> Result<(&'static Entry, usize), NetworkError> {
     found.ok_or_else(|| NetworkError::UnknownNetwork { name: name.to_owned(), near: nearest(name, names(), 3) })
 }
 
-/// The name of a network of another than its usual width, as [`build`] takes it.
+/// Name of a network at `width`, as [`build`] takes it.
 fn sized(name: String, width: usize, usual: usize) -> String {
     if width == usual { name } else { format!("{name}-w{width}") }
 }

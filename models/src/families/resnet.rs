@@ -1,13 +1,14 @@
 //! ResNet for ImageNet (He et al. 2015, arXiv:1512.03385, table 1), as in torchvision.
 //!
-//! A 7x7 stem, four stages of residual blocks, a mean over the map, one dense layer. The first
-//! block of a stage halves the map (not in stage 1) and widens it, and so has a projection on its
-//! shortcut ("option B").
+//! A 7x7 stem, four stages of residual blocks, global average pooling, one dense layer. The first block of a stage widens the
+//! feature maps and, but for stage 1, halves the resolution. Its shortcut is a projection ("option B").
 //!
-//! ResNeXt (Xie et al. 2016, arXiv:1611.05431, table 1) cuts the 3x3 of each bottleneck into groups, and so can have it wider.
+//! ResNeXt (Xie et al. 2016, arXiv:1611.05431, table 1) has grouped, wider 3x3 convolutions in its bottlenecks.
 
 use super::sized;
-use crate::network::{Builder, Classes, Conv2d, Head, LayerId, NEXT, Network, NetworkError, Pool2d, Preprocess, ScopeKind};
+use crate::network::{
+    Builder, Classes, Conv2d, LayerId, NEXT, Network, NetworkError, OutputActivation, Pool2d, Preprocess, ScopeKind,
+};
 
 /// Channels of the stem and the first stage.
 pub(super) const WIDTH: usize = 64;
@@ -15,7 +16,7 @@ pub(super) const WIDTH: usize = 64;
 /// Groups of ResNeXt's 3x3 convolutions ("cardinality").
 const GROUPS: usize = 32;
 
-/// Output channels of a bottleneck block for each channel of its middle.
+/// Output channels of a bottleneck block, in multiples of its middle channels.
 const EXPANSION: usize = 4;
 
 /// ResNet of 18, 34 (basic blocks), 50, 101 or 152 (bottleneck blocks) layers; `width` channels in the stem, 64 in the
@@ -33,8 +34,8 @@ pub fn resnet(depth: usize, width: usize, classes: Classes) -> Result<Network, N
     network(name, width, classes, block, blocks)
 }
 
-/// ResNeXt of 50 or 101 layers whose 3x3 convolutions have 32 groups of `channels` in the first stage, twice as many in each
-/// that follows; with another `width` than 64 in the stem, so many groups in proportion.
+/// ResNeXt of 50 or 101 layers. At the usual `width` of 64, 3x3 convolutions have 32 groups of `channels` channels in the first
+/// stage, twice as many in each stage after it; another `width` scales the number of groups.
 ///
 /// # Errors
 /// For another depth, no width, no channels or no classes.
@@ -63,7 +64,7 @@ pub(super) fn blocks(depth: usize) -> Option<[usize; 4]> {
     })
 }
 
-/// A network of four stages of so many blocks.
+/// A network of four stages with these numbers of blocks.
 fn network(name: String, width: usize, classes: Classes, block: &Block, blocks: [usize; 4]) -> Result<Network, NetworkError> {
     let mut net = Builder::new(&name, [3, 224, 224]);
     let x = net.conv("conv1", LayerId::INPUT, Conv2d::new(width, 7).stride(2).padding(3).without_bias());
@@ -74,10 +75,10 @@ fn network(name: String, width: usize, classes: Classes, block: &Block, blocks: 
     let x = net.global_avg_pool("avgpool", x);
     let x = net.flatten("flatten", x);
     net.linear("fc", x, classes.len());
-    net.finish(classes, Head::Softmax, Preprocess::IMAGENET)
+    net.finish(classes, OutputActivation::Softmax, Preprocess::IMAGENET)
 }
 
-/// Stages of so many blocks, each twice as wide as the one before and, but for the first, at half its resolution.
+/// Stages with these numbers of blocks. Each is twice as wide as the one before and, but for the first, has half its resolution.
 pub(super) fn stages(net: &mut Builder, mut x: LayerId, width: usize, block: &Block, blocks: &[usize]) -> LayerId {
     for (stage, &blocks) in blocks.iter().enumerate() {
         x = net.scope(ScopeKind::Stage, &format!("layer{}", stage + 1), x, |net, mut x| {
@@ -94,7 +95,7 @@ pub(super) fn stages(net: &mut Builder, mut x: LayerId, width: usize, block: &Bl
 /// Adds a block of `width` whose 3x3 convolution has `stride`.
 pub(super) type Block = dyn Fn(&mut Builder, LayerId, usize, usize) -> LayerId;
 
-/// A basic block with a projection as shortcut.
+/// A basic block with a projection shortcut.
 fn basic(net: &mut Builder, entry: LayerId, width: usize, stride: usize) -> LayerId {
     let x = two_convs(net, entry, width, stride);
     close(net, entry, x, stride)
@@ -109,13 +110,13 @@ pub(super) fn two_convs(net: &mut Builder, entry: LayerId, width: usize, stride:
     net.batch_norm("bn2", x)
 }
 
-/// A bottleneck whose middle is as wide as the block, in one group.
+/// A bottleneck without groups whose middle has the block's width.
 fn dense(net: &mut Builder, entry: LayerId, width: usize, stride: usize) -> LayerId {
     bottleneck(net, entry, width, conv3x3(width).stride(stride))
 }
 
-/// 1x1 to a narrow `middle`, 3x3, 1x1 to four times the width. The stride is on the 3x3 ("v1.5",
-/// torchvision and NVIDIA); the paper has it on the first 1x1.
+/// 1x1 to `middle` channels, 3x3, 1x1 to four times the width. The stride is on the 3x3 ("v1.5", torchvision and NVIDIA); the
+/// paper has it on the first 1x1.
 fn bottleneck(net: &mut Builder, entry: LayerId, width: usize, middle: Conv2d) -> LayerId {
     let stride = middle.stride[0];
     let x = net.conv("conv1", entry, conv1x1(middle.out_channels));
@@ -129,8 +130,7 @@ fn bottleneck(net: &mut Builder, entry: LayerId, width: usize, middle: Conv2d) -
     close(net, entry, x, stride)
 }
 
-/// Adds the shortcut to the block's residual `x`: the identity, or a projection where the shapes
-/// differ.
+/// Adds the shortcut to the residual `x`: the identity, or a projection if the shapes differ.
 fn close(net: &mut Builder, entry: LayerId, x: LayerId, stride: usize) -> LayerId {
     let width = net.channels(x);
     let shortcut = match stride == 1 && net.channels(entry) == width {

@@ -1,13 +1,12 @@
 //! ResNet for CIFAR-10 (He et al. 2015, arXiv:1512.03385, section 4.2), with the parameter names of
-//! akamaster/pytorch_resnet_cifar10, whose weights are the ones in use.
+//! akamaster/pytorch_resnet_cifar10, the usual published weights.
 //!
-//! A 3x3 stem, three stages of n basic blocks at 32, 16 and 8 pixels with 16, 32 and 64 channels
-//! (6n + 2 layers), a mean over the map, one dense layer. All shortcuts are free of parameters
-//! ("option A").
+//! A 3x3 stem, three stages of n basic blocks at 32, 16 and 8 pixels with 16, 32 and 64 channels (6n + 2 layers), global average
+//! pooling, one dense layer. Shortcuts have no parameters ("option A").
 
 use super::resnet::{conv3x3, stages, two_convs};
 use super::sized;
-use crate::network::{Builder, Classes, Head, LayerId, LayerKind, Network, NetworkError, Preprocess, ScopeKind};
+use crate::network::{Builder, Classes, LayerId, LayerKind, Network, NetworkError, OutputActivation, Preprocess, ScopeKind};
 
 /// Channels of the stem and the first stage.
 pub(super) const WIDTH: usize = 16;
@@ -34,10 +33,10 @@ pub fn resnet_cifar(depth: usize, width: usize, classes: Classes) -> Result<Netw
     let x = net.global_avg_pool("avgpool", x);
     let x = net.flatten("flatten", x);
     net.linear("linear", x, classes.len());
-    net.finish(classes, Head::Softmax, Preprocess::CIFAR)
+    net.finish(classes, OutputActivation::Softmax, Preprocess::CIFAR)
 }
 
-/// A basic block with a shortcut free of parameters.
+/// A basic block with a parameter-free shortcut.
 fn basic(net: &mut Builder, entry: LayerId, width: usize, stride: usize) -> LayerId {
     let x = two_convs(net, entry, width, stride);
     let shortcut = match net.channels(entry) == width {

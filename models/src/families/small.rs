@@ -1,33 +1,34 @@
-//! A small plain CNN of any size: convolutions with poolings between them, then dense layers.
+//! A configurable small plain CNN: convolutions with poolings between them, then dense layers.
 
 use crate::image::{Normalization, Resize};
-use crate::network::{Builder, Classes, Conv2d, Head, LayerId, NEXT, Network, NetworkError, Pool2d, Preprocess, ScopeKind};
+use crate::network::{
+    Builder, Classes, Conv2d, LayerId, NEXT, Network, NetworkError, OutputActivation, Pool2d, Preprocess, ScopeKind,
+};
 
-/// Hyperspectral cameras have some hundreds.
+/// Largest number of input channels. Hyperspectral cameras have some hundreds.
 const MOST_CHANNELS: usize = 4096;
 
-/// The numbers of a small CNN.
+/// Hyperparameters of a small CNN.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SmallConfig {
-    /// `[channels, height, width]` of the images.
+    /// `[channels, height, width]` of the input.
     pub input: [usize; 3],
     /// Output channels of each convolution; a ReLU and a 2x2 max pooling follow each.
     pub channels: Vec<usize>,
-    /// Side of the convolutions' kernels.
+    /// Height and width of the kernels.
     pub kernel: usize,
-    /// Padding of the convolutions on every side.
+    /// Padding on every side.
     pub padding: usize,
-    /// A batch-norm after each convolution, which then has no bias.
+    /// Whether a batch-norm follows each convolution, which then has no bias.
     pub batch_norm: bool,
     /// Features of each hidden dense layer; a ReLU follows each.
     pub dense: Vec<usize>,
     /// Dropout before the last dense layer; 0 leaves it out.
     pub dropout: f64,
-    /// What the outputs stand for.
+    /// Classes of the outputs.
     pub classes: Classes,
-    /// Softmax for classes that exclude each other, sigmoid for yes-or-no outputs. The network ends
-    /// in raw logits either way.
-    pub head: Head,
+    /// Softmax for exclusive classes, sigmoid for independent ones. The network ends in logits with either.
+    pub output_activation: OutputActivation,
 }
 
 /// 3x64x64 images, four 3x3 convolutions of 32, 64, 128 and 128 channels with batch-norm, one dense
@@ -43,14 +44,13 @@ impl Default for SmallConfig {
             dense: vec![256],
             dropout: 0.5,
             classes: Classes::Count(10),
-            head: Head::Softmax,
+            output_activation: OutputActivation::Softmax,
         }
     }
 }
 
-/// A small CNN: `features`, an average pooling that is the identity at the configured size (and
-/// lets the dense layers take any other), and `classifier`. Three-channel images are normalised as
-/// ImageNet's, others to -1..1.
+/// A small CNN: `features`, an average pooling that is the identity at the configured size, and `classifier`. RGB images get
+/// ImageNet's normalisation, others -1..1.
 ///
 /// # Errors
 /// For a layer that does not fit, an input too small for its poolings, or a dropout outside 0..1.
@@ -101,5 +101,5 @@ pub fn small(config: &SmallConfig) -> Result<Network, NetworkError> {
     };
     let resize = Resize::Exact { h: height, w: width };
     let preprocess = Preprocess { resize, crop: None, normalization, ..Preprocess::IMAGENET };
-    net.finish(config.classes.clone(), config.head, preprocess)
+    net.finish(config.classes.clone(), config.output_activation, preprocess)
 }

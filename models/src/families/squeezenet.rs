@@ -1,22 +1,23 @@
 //! SqueezeNet 1.0 and 1.1 (Iandola et al. 2016, arXiv:1602.07360, table 1), as in torchvision.
 //!
-//! Eight fire modules: a 1x1 convolution to few channels, then a 1x1 and a 3x3 side by side to many. The classes are the
-//! channels of a last 1x1 convolution, averaged over the map; there is no dense layer. Version 1.1 begins with a smaller kernel
-//! and pools earlier.
+//! Eight fire modules: a 1x1 squeeze, then a 1x1 and a 3x3 expansion in parallel. The logits are the global averages of a last
+//! 1x1 convolution; there is no dense layer. Version 1.1 has a smaller stem and earlier poolings.
 
 use super::sized;
-use crate::network::{Builder, Classes, Conv2d, Head, LayerId, NEXT, Network, NetworkError, Pool2d, Preprocess, ScopeKind};
+use crate::network::{
+    Builder, Classes, Conv2d, LayerId, NEXT, Network, NetworkError, OutputActivation, Pool2d, Preprocess, ScopeKind,
+};
 
-/// Which of the two.
+/// Version of the network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SqueezeNet {
-    /// The paper's.
+    /// The paper's version.
     V1_0,
-    /// The authors' later one, with 2.4 times fewer multiply-adds.
+    /// The authors' later version, with 2.4 times fewer multiply-adds.
     V1_1,
 }
 
-/// Squeezed channels of the fire modules; each expansion has four times as many.
+/// Squeeze channels of the fire modules; each expansion has four times as many.
 const SQUEEZE: [usize; 8] = [16, 16, 32, 32, 48, 48, 64, 64];
 
 impl SqueezeNet {
@@ -33,7 +34,7 @@ impl SqueezeNet {
         self.stem().0
     }
 
-    /// The fire modules, counted from 0, that a pooling stands before. The stem's pooling is not among them.
+    /// Indices of the fire modules that follow a pooling, without the stem's pooling.
     const fn pooled(self) -> [usize; 2] {
         match self {
             Self::V1_0 => [3, 7],
@@ -50,7 +51,7 @@ pub fn squeezenet(version: SqueezeNet, width: usize, classes: Classes) -> Result
     let name = if version == SqueezeNet::V1_0 { "squeezenet1_0" } else { "squeezenet1_1" };
     let (usual, kernel) = version.stem();
     let mut net = Builder::new(&sized(name.into(), width, usual), [3, 224, 224]);
-    // Rounded up, so that no fire module is left without channels.
+    // Rounded up: a fire module keeps at least one channel.
     let scaled = |channels: usize| (channels * width).div_ceil(usual);
     let pool = Pool2d { ceil: true, ..Pool2d::new(3, 2, 0) };
     let x = net.scope(ScopeKind::Sequence, "features", LayerId::INPUT, |net, mut x| {
@@ -72,10 +73,10 @@ pub fn squeezenet(version: SqueezeNet, width: usize, classes: Classes) -> Result
         net.global_avg_pool(NEXT, x)
     });
     net.flatten("flatten", x);
-    net.finish(classes, Head::Softmax, Preprocess::IMAGENET)
+    net.finish(classes, OutputActivation::Softmax, Preprocess::IMAGENET)
 }
 
-/// A 1x1 convolution to `squeeze` channels; a 1x1 and a 3x3 of it to `expand` channels each.
+/// A 1x1 squeeze; a 1x1 and a 3x3 expansion of `expand` channels each.
 fn fire(net: &mut Builder, x: LayerId, squeeze: usize, expand: usize) -> LayerId {
     let mut conv = |name: &str, x: LayerId, conv: Conv2d| {
         let x = net.conv(name, x, conv);

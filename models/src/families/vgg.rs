@@ -4,12 +4,14 @@
 //! layers. The batch-norm variants (torchvision's) keep the convolutions' biases.
 
 use super::sized;
-use crate::network::{Builder, Classes, Conv2d, Head, LayerId, NEXT, Network, NetworkError, Pool2d, Preprocess, ScopeKind};
+use crate::network::{
+    Builder, Classes, Conv2d, LayerId, NEXT, Network, NetworkError, OutputActivation, Pool2d, Preprocess, ScopeKind,
+};
 
 /// Channels of the first block.
 pub(super) const WIDTH: usize = 64;
 
-/// Channels of the five blocks, in those of the first.
+/// Channels of the five blocks, in multiples of the first block's.
 pub(super) const WIDTHS: [usize; 5] = [1, 2, 4, 8, 8];
 
 /// VGG of 11, 13, 16 or 19 weight layers, with or without batch-norm; `width` channels in the first block, 64 in
@@ -37,7 +39,7 @@ pub fn vgg(depth: usize, batch_norm: bool, width: usize, classes: Classes) -> Re
         }
         x
     });
-    // The identity at 224x224; it lets the dense layers take other sizes.
+    // The identity at 224x224. At other sizes it gives the dense layers their input size.
     let x = net.adaptive_avg_pool("avgpool", x, [7, 7]);
     let x = net.flatten("flatten", x);
     net.scope(ScopeKind::Sequence, "classifier", x, |net, mut x| {
@@ -48,7 +50,7 @@ pub fn vgg(depth: usize, batch_norm: bool, width: usize, classes: Classes) -> Re
         }
         net.linear(NEXT, x, classes.len())
     });
-    net.finish(classes, Head::Softmax, Preprocess::IMAGENET)
+    net.finish(classes, OutputActivation::Softmax, Preprocess::IMAGENET)
 }
 
 /// Convolutions in each block: configurations A, B, D and E of the paper.

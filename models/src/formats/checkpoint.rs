@@ -13,14 +13,14 @@ use super::wrapper::wrapper_prefix;
 use super::{StoredTensor, WeightsError, keras, onnx, pytorch, safetensors};
 use crate::text::{distance, natural_cmp};
 
-/// The format of a checkpoint, told by its content.
+/// The format of a checkpoint, detected from its content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
     /// [safetensors](https://huggingface.co/docs/safetensors): a JSON header and raw values.
     Safetensors,
-    /// What `torch.save` writes: a pickle with storages, in a zip, legacy or tar container.
+    /// `torch.save`: a pickle with storages, in a zip, legacy or tar container.
     PyTorch,
-    /// What Keras writes as `.h5` or `.hdf5`: whole models and weights.
+    /// Keras' `.h5` or `.hdf5`: whole models and weights.
     Hdf5,
     /// The archive of Keras 3, `.keras`: a zip of the architecture and an HDF5 file.
     Keras,
@@ -30,7 +30,7 @@ pub enum Format {
 
 /// The named tensors of one file, in natural order of their names (`layer1.2` before `layer1.10`).
 ///
-/// Only descriptions are read on opening; values stay in the file, mapped or open, until asked for.
+/// Opening reads descriptions only. Values stay in the file until they are read.
 #[derive(Debug)]
 pub struct Checkpoint {
     path: Arc<Path>,
@@ -38,22 +38,23 @@ pub struct Checkpoint {
     wrapper: String,
     tensors: Vec<StoredTensor>,
     metadata: BTreeMap<String, String>,
-    /// The bytes of an ONNX file, which describe its network.
+    /// Bytes of an ONNX file, for its graph.
     onnx: Option<Arc<FileBytes>>,
 }
 
 impl Checkpoint {
-    /// Opens a safetensors file, a PyTorch checkpoint (`.pth`, `.pt`, `.th`, `.tar`, `.bin`), a Keras model (`.keras`, `.h5`, `.hdf5`)
-    /// or an ONNX model, whose values may lie in files beside it. The content decides which it is. Nothing in a pickle is executed.
+    /// Opens a safetensors file, a PyTorch checkpoint (`.pth`, `.pt`, `.th`, `.tar`, `.bin`), a Keras model (`.keras`, `.h5`,
+    /// `.hdf5`) or an ONNX model, whose values may be in files beside it. The content decides the format. Nothing in a pickle is
+    /// executed.
     ///
-    /// What training scripts wrap around a network (`state_dict`, `model`, `module.`, `_orig_mod.`) is taken off the
-    /// names, and what they save beside it (optimizer state, epochs) is left out.
+    /// Prefixes that training scripts add (`state_dict`, `model`, `module.`, `_orig_mod.`) are removed from the names. Optimizer
+    /// state and counters are left out.
     ///
     /// The file is mapped into memory: do not truncate it while the checkpoint or a mapping of it is alive.
     ///
     /// # Errors
-    /// One line for each of: missing (with the nearest file name beside it), a folder, empty, unreadable, damaged or
-    /// truncated, no checkpoint at all, no tensors in it.
+    /// [`WeightsError`] in one line: a missing file (with the nearest file name beside it), a folder, an empty, unreadable,
+    /// damaged or truncated file, another format, or no tensors.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, WeightsError> {
         let path = path.as_ref();
         let map = map_file(path)?;
@@ -91,7 +92,7 @@ impl Checkpoint {
                 },
             ));
         }
-        // The layers of a file that describes its network may bear any name.
+        // A file that describes its network may use any layer name.
         let wrapper = match format {
             Format::Hdf5 | Format::Keras | Format::Onnx => String::new(),
             _ => wrapper_prefix(tensors.iter().map(|tensor| tensor.name.as_str())),
@@ -109,10 +110,10 @@ impl Checkpoint {
         Ok(Self { path: shared, format, wrapper, tensors, metadata, onnx })
     }
 
-    /// A safetensors file that is a part of the program, under a name for messages.
+    /// A safetensors file in the binary, with `name` for messages.
     ///
     /// # Errors
-    /// It is damaged.
+    /// [`WeightsError`] if it is damaged.
     pub fn included(name: &str, bytes: &'static [u8]) -> Result<Self, WeightsError> {
         let path: Arc<Path> = Path::new(name).into();
         let (mut tensors, metadata) = safetensors::read(&path, FileBytes::Included(bytes))?;
@@ -120,46 +121,46 @@ impl Checkpoint {
         Ok(Self { path, format: Format::Safetensors, wrapper: String::new(), tensors, metadata, onnx: None })
     }
 
-    /// The same file with these tensors, which are made of its own.
+    /// This file with other tensors, derived from its own.
     pub(crate) fn with_tensors(&self, mut tensors: Vec<StoredTensor>) -> Self {
         tensors.sort_by(|a, b| natural_cmp(&a.name, &b.name));
         let (path, wrapper, metadata) = (self.path.clone(), self.wrapper.clone(), self.metadata.clone());
         Self { path, wrapper, metadata, tensors, onnx: self.onnx.clone(), ..*self }
     }
 
-    /// The bytes of an ONNX file.
+    /// Bytes of an ONNX file.
     pub(crate) fn onnx(&self) -> Option<&Arc<FileBytes>> {
         self.onnx.as_ref()
     }
 
-    /// The file.
+    /// Path of the file.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// The file's format.
+    /// Format of the file.
     pub fn format(&self) -> Format {
         self.format
     }
 
-    /// What was taken off every name, such as `state_dict.module.`; empty for a plain state dict.
+    /// The prefix removed from every name, such as `state_dict.module.`; empty for a plain state dict.
     pub fn wrapper(&self) -> &str {
         &self.wrapper
     }
 
-    /// All tensors of the network, integers such as `num_batches_tracked` among them.
+    /// All tensors of the network, including integers such as `num_batches_tracked`.
     pub fn tensors(&self) -> &[StoredTensor] {
         &self.tensors
     }
 
-    /// The tensor of that name.
+    /// The tensor called `name`.
     pub fn get(&self, name: &str) -> Option<&StoredTensor> {
         let index = self.tensors.binary_search_by(|tensor| natural_cmp(&tensor.name, name)).ok()?;
         Some(&self.tensors[index])
     }
 
-    /// The `__metadata__` of a safetensors file; of a Keras model its architecture under [`KERAS_CONFIG`](super::KERAS_CONFIG);
-    /// empty for PyTorch.
+    /// `__metadata__` of a safetensors file. A Keras model has its architecture under [`KERAS_CONFIG`](super::KERAS_CONFIG).
+    /// PyTorch files have none.
     pub fn metadata(&self) -> &BTreeMap<String, String> {
         &self.metadata
     }
@@ -178,12 +179,12 @@ pub(super) fn map_file(path: &Path) -> Result<Mmap, WeightsError> {
         return Err(WeightsError::read(path, "it is empty (0 bytes)"));
     }
     let file = File::open(path).map_err(cannot)?;
-    // SAFETY: the map is read-only and only ever seen as bytes or plain numbers, for which any content is valid.
-    // Another process could truncate the file under it: that is documented, and ends the process with SIGBUS.
+    // SAFETY: the map is read-only and only ever seen as bytes or plain numbers, for which any content is valid. Another process
+    // may truncate the file under the map. The docs state this; the result is SIGBUS.
     unsafe { Mmap::map(&file) }.map_err(cannot)
 }
 
-/// An I/O error, with the nearest file name if the file is missing from a folder that exists.
+/// An I/O error, with the nearest file name if the folder exists and the file does not.
 fn describe_io(path: &Path, error: &std::io::Error) -> String {
     if error.kind() != std::io::ErrorKind::NotFound {
         return error.to_string();
@@ -213,7 +214,7 @@ enum Content {
     Other(String),
 }
 
-/// Tells a format by its first bytes.
+/// Detects the format from the first bytes.
 fn sniff(bytes: &[u8]) -> Content {
     let header_length = bytes.first_chunk().map_or(u64::MAX, |length| u64::from_le_bytes(*length));
     // Before the pickle test: the low byte of a header length may be a pickle's first byte.
@@ -224,13 +225,14 @@ fn sniff(bytes: &[u8]) -> Content {
         return Content::Hdf5;
     }
     if bytes.starts_with(b"PK\x03\x04") {
-        // The list of names that ends a zip has a `.keras` archive's weights in it.
+        // The directory at the end of a `.keras` zip lists its weights file.
         let tail = &bytes[bytes.len().saturating_sub(4096)..];
         let keras = tail.windows(16).any(|window| window == b"model.weights.h5");
         return if keras { Content::Keras } else { Content::PyTorch };
     }
     let tar = bytes.get(257..262) == Some(b"ustar");
-    // PROTO opens pickles of protocol 2 and up; older ones exist only as legacy files, which open with a magic number.
+    // The opcode PROTO begins pickles of protocol 2 and up. Older protocols occur in legacy files only, which begin with a magic
+    // number.
     if tar || bytes.first() == Some(&0x80) || bytes.starts_with(b"L119547037146038801333356") {
         return Content::PyTorch;
     }

@@ -1,14 +1,14 @@
-//! What can go wrong between a file or hub address and a network's parameters.
+//! Errors on the way from a file or hub address to a network's parameters.
 
 use std::fmt::{self, Display};
 use std::path::{Path, PathBuf};
 
 use crate::text::one_line;
 
-/// Why weights could not be read, matched, fetched or written.
+/// A failure to read, match, fetch or write weights.
 ///
-/// Every message is one line, apart from [`Mismatch`], whose first line is followed by its lists. Text that comes
-/// out of a file or from a server is shown without control characters and shortened.
+/// Every message is one line, apart from [`Mismatch`], whose lists follow its first line. Text from a file or a server is
+/// shortened and shown without control characters.
 #[derive(Debug, thiserror::Error)]
 pub enum WeightsError {
     /// The path is missing, a folder, unreadable or empty.
@@ -16,15 +16,15 @@ pub enum WeightsError {
     Read {
         /// The path as given.
         path: PathBuf,
-        /// What is wrong with it, and what would be right where that is known.
+        /// The defect and, if known, the correction.
         reason: String,
     },
-    /// The file is no checkpoint, or a damaged one.
+    /// The file is not a checkpoint, or a damaged one.
     #[error("{} cannot be used as weights: {reason}", path.display())]
     Format {
         /// The file.
         path: PathBuf,
-        /// What is wrong with its content.
+        /// The defect in the content.
         reason: String,
     },
     /// One tensor of an otherwise readable file cannot be used.
@@ -34,7 +34,7 @@ pub enum WeightsError {
         path: PathBuf,
         /// The tensor's name in the file.
         name: String,
-        /// What is wrong with it, as the rest of a sentence.
+        /// The defect, as the rest of a sentence.
         reason: String,
     },
     /// A weight is NaN or infinite.
@@ -55,26 +55,26 @@ pub enum WeightsError {
         /// Flat row-major index of the first of either.
         first: usize,
     },
-    /// The checkpoint's tensors are not the network's.
+    /// The tensors of the checkpoint do not match the network's.
     #[error(transparent)]
     Mismatch(Box<Mismatch>),
-    /// The text after `-w` starts with `hf:` but is no hub address.
+    /// The text after `-w` starts with `hf:` but is not a hub address.
     #[error("{address} is no hub address: {reason}; write hf:owner/repo, hf:owner/repo/FILE or hf:owner/repo@revision/FILE")]
     HubAddress {
         /// The address as given.
         address: String,
-        /// What is wrong with it.
+        /// The defect.
         reason: String,
     },
-    /// The hub repository does not say which file is meant.
+    /// The hub repository has no unique weights file.
     #[error("{address} {reason}")]
     HubChoice {
         /// The address as given.
         address: String,
-        /// Why no file could be chosen, as the rest of a sentence, with the files there are.
+        /// The reason, as the rest of a sentence, with the files of the repository.
         reason: String,
     },
-    /// A file of the hub is neither in the cache nor to be had.
+    /// A hub file is neither in the cache nor downloadable.
     #[error(
         "cannot get {file} from {url}: {reason}; save it as {}, or give a local copy with -w FILE",
         place.display()
@@ -84,27 +84,27 @@ pub enum WeightsError {
         file: String,
         /// Full address of the file.
         url: String,
-        /// Why the download failed or was not tried.
+        /// The reason for a failed or refused download.
         reason: String,
-        /// Where a file saved by hand will be found.
+        /// Path for a file that is downloaded by hand.
         place: PathBuf,
     },
-    /// A file of the hub is not what the hub says it is. It has been deleted from the cache.
+    /// A hub file differs from its announced size or hash. It is deleted from the cache.
     #[error("{} from {url} is damaged: {reason}; it was deleted from the cache, run again to download it anew", path.display())]
     Damaged {
-        /// Where the bad file was.
+        /// Path of the damaged file.
         path: PathBuf,
         /// Full address of the file.
         url: String,
-        /// The difference found.
+        /// The difference.
         reason: String,
     },
-    /// The output could not be written. Nothing half-written is left.
+    /// The output cannot be written. No partial file remains.
     #[error("cannot write weights {}: {reason}", path.display())]
     Write {
         /// The output path as given.
         path: PathBuf,
-        /// What went wrong.
+        /// The reason.
         reason: String,
     },
 }
@@ -127,18 +127,18 @@ impl WeightsError {
     }
 }
 
-/// A tensor that only one side has.
+/// A tensor without a counterpart.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unmatched {
     /// Its name.
     pub name: String,
     /// Its shape.
     pub shape: Vec<usize>,
-    /// The name on the other side that was most likely meant: one that is left over there, if one is alike, else any.
+    /// The most likely intended name on the other side: a similar unmatched name, else the nearest of all.
     pub nearest: Option<String>,
 }
 
-/// A tensor that both sides have, in shapes that cannot be told apart by grouping trailing dimensions.
+/// A tensor that both sides have, in shapes that do not agree.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Misshapen {
     /// The network's name for it.
@@ -149,26 +149,25 @@ pub struct Misshapen {
     pub stored: Vec<usize>,
 }
 
-/// Every way in which a checkpoint does not fit a network.
+/// All differences between a checkpoint and a network.
 ///
-/// Displayed as one head line and, below it, the lists, each cut after [`Mismatch::SHOWN`] lines; the whole lists are
-/// in the fields.
+/// `Display` gives one line and then the lists, each cut after [`Mismatch::SHOWN`] lines. The fields hold the whole lists.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mismatch {
     /// File name of the checkpoint.
     pub file: String,
     /// Name of the network.
     pub model: String,
-    /// Expected, but not in the file.
+    /// Expected tensors that the file lacks.
     pub missing: Vec<Unmatched>,
-    /// In the file, but not expected.
+    /// Tensors of the file that the network lacks.
     pub unexpected: Vec<Unmatched>,
-    /// In both, with shapes that do not agree.
+    /// Tensors of both, with different shapes.
     pub misshapen: Vec<Misshapen>,
 }
 
 impl Mismatch {
-    /// Lines of each list that [`Display`](fmt::Display) shows.
+    /// Maximum lines of each list in [`Display`](fmt::Display).
     pub const SHOWN: usize = 10;
 }
 

@@ -12,24 +12,24 @@ use hdf5_reader::{Attribute, Dataset, Hdf5File, OpenOptions};
 use super::stored::{Data, FileBytes};
 use super::{StoredTensor, StoredType, WeightsError};
 
-/// Key in the metadata of a checkpoint under which the JSON of a Keras model's architecture stands.
+/// Metadata key of a Keras model's architecture, as JSON.
 pub const KERAS_CONFIG: &str = "keras.model_config";
 
-/// Key under which the names of a Keras file's layers stand, one a line in the file's order.
+/// Metadata key of a Keras file's layer names, one a line in file order.
 pub const KERAS_LAYERS: &str = "keras.layer_names";
 
-/// The most tensors of a file, and the least bytes of the file that each is named with: lists may name the same one again and again.
+/// Maximum tensors of a file, and minimum file bytes per name: lists may repeat a name without bound.
 const MOST_TENSORS: usize = 100_000;
 const LEAST_BYTES: usize = 8;
-/// The deepest nesting of groups.
+/// Maximum nesting of groups.
 const DEEPEST: usize = 32;
-/// Values of a chunked data set may be compressed; trained weights never are to less than this part of their size.
+/// Maximum compression ratio of a chunked data set: trained weights never compress further.
 pub(super) const MOST_COMPRESSION: u64 = 16;
 
 type Read = (Vec<StoredTensor>, BTreeMap<String, String>);
 
-/// Reads what `model.save` or `model.save_weights` of Keras wrote as HDF5. Tensors are called `layer.variable`, such as
-/// `conv2d_1.kernel`, where the file lists its layers, else by their path with dots.
+/// Reads HDF5 files of Keras' `model.save` or `model.save_weights`. Tensors are called `layer.variable`, such as
+/// `conv2d_1.kernel`, if the file lists its layers, else by their dotted path.
 pub(super) fn read(path: &Arc<Path>, bytes: FileBytes) -> std::result::Result<Read, WeightsError> {
     let length = bytes.len() as u64;
     let limit = length.saturating_mul(MOST_COMPRESSION);
@@ -46,7 +46,7 @@ pub(super) fn read(path: &Arc<Path>, bytes: FileBytes) -> std::result::Result<Re
         true => root.group("model_weights").map_err(damaged)?,
         false => root,
     };
-    // Theano's convolutions turned their kernels around; Keras turns them again when it loads such a file elsewhere.
+    // Theano flips its convolution kernels. Keras flips them back when another backend loads the file.
     if let Some(backend) = attribute(&weights, "backend").map_err(damaged)?
         && backend.read_string().map_err(damaged)?.trim_end_matches('\0') == "theano"
     {
@@ -70,7 +70,7 @@ pub(super) fn read(path: &Arc<Path>, bytes: FileBytes) -> std::result::Result<Re
         let shape = shape
             .collect::<std::result::Result<Vec<usize>, _>>()
             .map_err(|_| WeightsError::tensor(path, &name, "has more values than any memory"))?;
-        // Of the same values there may be many names.
+        // A file may give many names to the same values.
         claimed = claimed.saturating_add(dataset.raw_byte_len().map_err(damaged)? as u64);
         if claimed > limit {
             return Err(WeightsError::format(path, format!("its tensors claim more than the {limit} bytes that it can hold")));
@@ -82,12 +82,12 @@ pub(super) fn read(path: &Arc<Path>, bytes: FileBytes) -> std::result::Result<Re
     Ok((tensors, metadata))
 }
 
-/// The attribute of that name, `None` if there is none.
+/// The attribute `name`; `None` if there is none.
 fn attribute(group: &Group, name: &str) -> Result<Option<Attribute>> {
     Ok(group.attributes()?.into_iter().find(|attribute| attribute.name == name))
 }
 
-/// A list of names in an attribute; Keras splits one that is too long for HDF5 into `name0`, `name1`, ...
+/// A list of names in an attribute. Keras splits a long list into `name0`, `name1`, ...
 fn strings(group: &Group, name: &str) -> Result<Vec<String>> {
     let attributes = group.attributes()?;
     let list = |name: &str| attributes.iter().find(|attribute| attribute.name == name);
@@ -114,7 +114,7 @@ fn by_layer(weights: &Group, layers: &[String], most: usize) -> Result<Vec<(Stri
         let group =
             layer.split('/').filter(|step| !step.is_empty()).try_fold(weights.clone(), |group, step| group.group(step))?;
         let paths = strings(&group, "weight_names")?;
-        // A model within the model has a variable of the same name for each of its layers.
+        // A nested model has a variable of the same name for each of its layers.
         let mut variables = HashSet::new();
         let apart = paths.iter().all(|path| variables.insert(variable(layer, path)));
         for path in paths {
@@ -136,7 +136,7 @@ fn by_layer(weights: &Group, layers: &[String], most: usize) -> Result<Vec<(Stri
     Ok(found)
 }
 
-/// The variable's own name: of `conv/kernel:0`, and of Keras 1's `conv_W` and `conv_W_1:0`, what follows the layer's.
+/// The variable's own name: the part after the layer's name in `conv/kernel:0`, and in Keras 1's `conv_W` and `conv_W_1:0`.
 fn variable<'a>(layer: &str, path: &'a str) -> &'a str {
     let last = path.rsplit('/').next().unwrap_or(path);
     let last = last.split(':').next().unwrap_or(last);
@@ -147,7 +147,7 @@ fn variable<'a>(layer: &str, path: &'a str) -> &'a str {
     }
 }
 
-/// Every data set below `root`. Links may run in circles: each group is visited once.
+/// Every data set below `root`. Links may be circular: each group is visited once.
 fn by_path(root: &Group, most: usize) -> Result<Vec<(String, Dataset)>> {
     let mut found = Vec::new();
     let mut visited = HashSet::new();
@@ -173,7 +173,7 @@ fn within_most(tensors: usize, most: usize) -> Result<()> {
     }
 }
 
-/// `None` for strings and other types that are no numbers.
+/// `None` for strings and other types without numeric values.
 fn stored_type(dtype: &Datatype) -> Option<StoredType> {
     Some(match dtype {
         Datatype::FloatingPoint { size: 8, .. } => StoredType::F64,

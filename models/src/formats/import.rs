@@ -1,37 +1,37 @@
-//! What importers of models share, whatever the format: the network so far, what fills its parameters, where it ends.
+//! The part that all importers of models share: the network so far, its parameters, its end.
 //!
-//! A format brings a walk over its graph, and a table from its operators to layers. The first operator that is not known is noted
-//! by [`Import::stop`], and the network ends before everything that depends on it.
+//! A format brings a walk over its graph, and a table from operators to layers. [`Import::stop`] records the first unknown
+//! operator. Import ends before every layer that depends on it.
 
 use super::{Checkpoint, StoredTensor, WeightsError};
 use crate::image::{ChannelOrder, Normalization, Resize};
-use crate::network::{Builder, Classes, Head, LayerId, LayerKind, Network, NetworkError, Preprocess};
+use crate::network::{Builder, Classes, LayerId, LayerKind, Network, NetworkError, OutputActivation, Preprocess};
 use convscope_engine::Unary;
 
-/// Side of the input where a file leaves it open: that of the networks for ImageNet.
+/// Height and width of the input if the file leaves them open: ImageNet's.
 const SIDE: usize = 224;
 
-/// The most maps that a vector is made of: a graph that joins a vector with itself again and again doubles them each time.
+/// Maximum feature maps behind a vector. A graph that concatenates a vector with itself doubles them each time.
 const MOST_MAPS: usize = 1 << 12;
 
-/// Numbers above this are damage: no layer is that wide, no photo that high. Products of two still fit in an integer.
+/// Upper bound of a width, height or hyperparameter: larger ones mean a damaged file. A product of two fits in an integer.
 pub(super) const LARGEST: usize = 1 << 24;
 
-/// A network that a file describes, and its weights.
+/// An imported network with its weights.
 #[derive(Debug)]
 pub struct ImportedModel {
-    /// The layers.
+    /// The network.
     pub network: Network,
-    /// The weights under the network's names and in its layout.
+    /// The weights, under the network's names and in its layout.
     pub checkpoint: Checkpoint,
-    /// How photos are assumed to be prepared, as a sentence, where the file leaves that open.
+    /// The assumed image preparation, as a sentence, if the file does not give it.
     pub assumed_preprocess: Option<&'static str>,
-    /// The first layer that is not known; the network ends before what depends on it.
+    /// The first unknown layer. The network ends before the layers that depend on it.
     pub unknown: Option<String>,
 }
 
 impl ImportedModel {
-    /// What is missing from the file, which goes by the name of `weights`, or was taken for granted: a line each.
+    /// Notes for the user, one a line: missing layers and assumptions. `weights` is the name of the file.
     pub fn notes(&self, weights: &str) -> Vec<String> {
         let unknown = self.unknown.iter().map(|unknown| format!("{unknown}; the network ends before it"));
         let assumed = self.assumed_preprocess.iter();
@@ -39,23 +39,23 @@ impl ImportedModel {
     }
 }
 
-/// A network that is being built from the graph of a file; `S` is the state of the format's own walk, `V` its stored values.
+/// A network under construction from the graph of a file. `S` is the state of the format's walk, `V` its stored values.
 pub(super) struct Import<S, V> {
     /// The layers so far.
     pub net: Builder,
     /// The parameters so far.
     pub weights: Vec<Weight<V>>,
-    /// The output activation, which a network here does not have: it ends in logits.
-    pub head: Option<Head>,
-    /// How the graph prepares photos before its first layer.
+    /// The output activation of the graph. The network itself ends in logits.
+    pub output_activation: Option<OutputActivation>,
+    /// The graph's normalisation of the input, from layers before the first convolution.
     pub normalization: Option<Normalization>,
     /// The format's own state.
     pub state: S,
-    /// The first operator that cannot be translated, and why.
+    /// The first unknown operator, and the reason.
     unknown: Option<String>,
 }
 
-/// A parameter of the network and its values.
+/// A parameter and its values.
 #[derive(Debug)]
 pub(super) struct Weight<V> {
     pub layer: LayerId,
@@ -67,23 +67,23 @@ pub(super) struct Weight<V> {
 /// The values of a parameter.
 #[derive(Debug, PartialEq)]
 pub(super) enum Values<V> {
-    /// In the file.
+    /// Stored in the file.
     Stored(V),
-    /// Computed, or a setting.
+    /// Computed, or a hyperparameter.
     Given(Vec<f64>),
 }
 
-/// What the graph of a file puts out.
+/// The output of a graph.
 pub(super) enum Output {
-    /// A value that depends on an operator that is not known.
+    /// A value that depends on an unknown operator.
     Unknown,
-    /// A map of this size.
+    /// A feature map of this size.
     Map(String),
     /// A vector.
     Vector(LayerId),
 }
 
-/// A network that was understood, at least its beginning, and its parameters.
+/// The known part of a network, and its parameters.
 #[derive(Debug)]
 pub(super) struct Imported<V> {
     pub network: Network,
@@ -93,44 +93,45 @@ pub(super) struct Imported<V> {
 }
 
 impl<S, V> Import<S, V> {
-    /// A network with nothing but its input; sides that the file leaves open are those of ImageNet.
+    /// A network of an input only. Open sides get ImageNet's size.
     ///
     /// # Errors
-    /// There are no such images.
+    /// A message if the size is invalid.
     pub fn new(name: &str, channels: usize, sides: [Option<usize>; 2], state: S) -> Result<Self, String> {
         let [height, width] = sides.map(|side| side.unwrap_or(SIDE));
         let net = Builder::new(name, [channels, height, width]);
-        let import = Self { net, weights: Vec::new(), head: None, normalization: None, state, unknown: None };
+        let import = Self { net, weights: Vec::new(), output_activation: None, normalization: None, state, unknown: None };
         import.check()?;
         Ok(import)
     }
 
-    /// That every layer so far fits.
+    /// Checks that every layer so far fits its inputs.
     ///
     /// # Errors
-    /// The first that does not.
+    /// A message about the first that does not.
     pub fn check(&self) -> Result<(), String> {
         self.net.check().map_err(reason)
     }
 
-    /// Notes why an operator, at this place of the graph, is not translated. The first one counts.
+    /// Records the reason for stopping at an operator, whose position is `place`. Only the first call counts.
     pub fn stop(&mut self, reason: &str, place: std::fmt::Arguments) {
         self.unknown.get_or_insert_with(|| format!("{reason}; {place}"));
     }
 
-    /// Notes the values of a parameter.
+    /// Records the values of a parameter.
     pub fn fill(&mut self, layer: LayerId, param: &'static str, values: Values<V>) {
         self.weights.push(Weight { layer, param, values });
     }
 
-    /// Notes the values of several parameters that are not in the file.
+    /// Records the values of several parameters that the file does not store.
     pub fn given<const N: usize>(&mut self, layer: LayerId, params: [(&'static str, Vec<f64>); N]) {
         for (param, values) in params {
             self.fill(layer, param, Values::Given(values));
         }
     }
 
-    /// `scale x + shift` for each channel: a batch-norm whose mean is 0 and variance 1, unless the numbers are the same everywhere.
+    /// `scale x + shift` per channel: a batch-norm of mean 0 and variance 1, or a layer without weights if all channels are
+    /// equal.
     pub fn scale_and_shift(&mut self, name: &str, x: LayerId, scale: Vec<f64>, shift: Vec<f64>) -> LayerId {
         if let Some((scale, shift)) = uniform(&scale).zip(uniform(&shift)) {
             return self.net.activation(name, x, Unary::Affine(scale, shift));
@@ -142,45 +143,47 @@ impl<S, V> Import<S, V> {
         id
     }
 
-    /// Whether an activation turns logits into probabilities where the model `ends`. It is then left to whoever prints them.
-    pub fn is_head(&mut self, kind: &LayerKind, ends: bool) -> bool {
-        let head = match kind {
-            LayerKind::Softmax => Head::Softmax,
-            LayerKind::Activation(Unary::Sigmoid) => Head::Sigmoid,
+    /// Whether an activation at the end of the model turns logits into probabilities. The network then ends in logits.
+    pub fn is_output_activation(&mut self, kind: &LayerKind, ends: bool) -> bool {
+        let output_activation = match kind {
+            LayerKind::Softmax => OutputActivation::Softmax,
+            LayerKind::Activation(Unary::Sigmoid) => OutputActivation::Sigmoid,
             _ => return false,
         };
         if ends {
-            self.head = Some(head);
+            self.output_activation = Some(output_activation);
         }
         ends
     }
 
-    /// The finished network, which classifies if the graph puts out a vector. A 1000 of them for colour images are those of ImageNet
-    /// where the format's models usually are, as `imagenet` says.
+    /// The finished network. It has classes if the output is a vector. With `imagenet`, 1000 outputs for RGB images are
+    /// ImageNet's classes.
     ///
     /// # Errors
-    /// Nothing of the graph is known, or a layer does not fit.
+    /// A message if no layer is known or a layer does not fit.
     pub fn finish(self, output: Output, imagenet: bool) -> Result<Imported<V>, String> {
-        let Self { mut net, weights, head, normalization, unknown, .. } = self;
+        let Self { mut net, weights, output_activation, normalization, unknown, .. } = self;
         let channels = net.channels(LayerId::INPUT);
         let [h, w] = net.spatial(LayerId::INPUT).unwrap_or([SIDE; 2]);
-        let (classes, head) = match output {
+        let (classes, output_activation) = match output {
             Output::Unknown if net.is_empty() => return Err(unknown.unwrap_or_default()),
-            Output::Unknown => (Classes::None(unknown.clone().unwrap_or_default()), Head::Softmax),
+            Output::Unknown => (Classes::None(unknown.clone().unwrap_or_default()), OutputActivation::Softmax),
             Output::Map(size) => {
-                (Classes::None(format!("its output is a map of {size}, not one vector of classes")), Head::Softmax)
+                (Classes::None(format!("its output is a map of {size}, not one vector of classes")), OutputActivation::Softmax)
             }
             Output::Vector(logits) => match net.channels(logits) {
                 1 => {
-                    net.layer("two_sided", LayerKind::TwoSided, &[logits]);
-                    (Classes::Count(2), Head::Sigmoid)
+                    net.layer("two_sided", LayerKind::BinaryLogits, &[logits]);
+                    (Classes::Count(2), OutputActivation::Sigmoid)
                 }
-                1000 if imagenet && channels == 3 => (Classes::ImageNet1k, head.unwrap_or(Head::Softmax)),
-                classes => (Classes::Count(classes), head.unwrap_or(Head::Softmax)),
+                1000 if imagenet && channels == 3 => {
+                    (Classes::ImageNet1k, output_activation.unwrap_or(OutputActivation::Softmax))
+                }
+                classes => (Classes::Count(classes), output_activation.unwrap_or(OutputActivation::Softmax)),
             },
         };
         let (preprocess, assumed) = if classes == Classes::ImageNet1k {
-            // ImageNet's recipe: the shorter side an eighth longer than what is cut out.
+            // ImageNet's preparation: the shorter side is 8/7 of the crop.
             let resize = Resize::ShortSide(h.max(w) * 8 / 7);
             let recipe = Preprocess { resize, crop: Some((h, w)), ..Preprocess::IMAGENET };
             (recipe, "ImageNet's mean and deviation, as torchvision takes them, are assumed")
@@ -191,16 +194,16 @@ impl<S, V> Import<S, V> {
             let recipe = Preprocess { resize, crop: None, normalization, ..Preprocess::IMAGENET };
             (recipe, "pixels from 0 to 1 are assumed")
         };
-        let network = net.finish(classes, head, preprocess).map_err(reason)?;
+        let network = net.finish(classes, output_activation, preprocess).map_err(reason)?;
         Ok(Imported { network, weights, assumed_preprocess: normalization.is_none().then_some(assumed), unknown })
     }
 }
 
 impl<V> Imported<V> {
-    /// The network with its weights; `stored` finds a parameter of this name in the file.
+    /// The network with its weights; `stored` finds a parameter in the file.
     ///
     /// # Errors
-    /// One is not there.
+    /// [`WeightsError`] if one is missing.
     pub fn model(
         self,
         checkpoint: &Checkpoint,
@@ -219,15 +222,15 @@ impl<V> Imported<V> {
     }
 }
 
-/// The number that all of a list are.
+/// The common value of a list, if all are equal.
 fn uniform(list: &[f64]) -> Option<f64> {
     list.first().copied().filter(|first| list.iter().all(|v| v == first))
 }
 
-/// The maps of vectors that are joined to one.
+/// The concatenated feature maps of several vectors.
 ///
 /// # Errors
-/// They are too many, to be read after the operator's name.
+/// A message, to be read after the operator's name, if they are too many.
 pub(super) fn joined<'a>(vectors: impl Iterator<Item = &'a [[usize; 3]]> + Clone) -> Result<Vec<[usize; 3]>, String> {
     match vectors.clone().map(<[_]>::len).sum::<usize>() > MOST_MAPS {
         true => Err(format!("joins more than {MOST_MAPS} flattened maps")),
@@ -243,12 +246,12 @@ pub(super) fn global_pool(maximum: bool) -> LayerKind {
     }
 }
 
-/// A foreign name in letters that a file may be called by.
+/// A foreign name in characters that are valid in file names.
 pub(super) fn plain_name(text: &str) -> String {
     text.chars().map(|c| if c.is_ascii_alphanumeric() || "-_.".contains(c) { c } else { '_' }).collect()
 }
 
-/// A network's error as the reason why a file cannot be used.
+/// A network error as the reason of a [`WeightsError`].
 pub(super) fn reason(error: NetworkError) -> String {
     match error {
         NetworkError::Layer { layer, kind, reason, .. } => format!("layer {layer} ({kind}) {reason}"),

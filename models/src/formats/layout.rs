@@ -1,27 +1,27 @@
-//! The orders in which frameworks keep a weight's values, brought to PyTorch's.
+//! Conversion of weight layouts to PyTorch's.
 
 use super::{StoredTensor, WeightsError};
 
-/// How a stored tensor becomes a parameter in PyTorch's layout.
+/// Conversion of a stored tensor to a parameter in PyTorch's layout.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Layout {
-    /// As it is stored.
+    /// No conversion.
     Same,
     /// TensorFlow's convolution `[h, w, in, out]` to `[out, in, h, w]`.
     Hwio,
     /// TensorFlow's depthwise convolution `[h, w, channels, multiplier]` to `[channels * multiplier, 1, h, w]`.
     Hwcm,
-    /// TensorFlow's dense layer `[in, out]` to `[out, in]`. The inputs are the values of these maps `[channels, h, w]`, one map
-    /// after another, which TensorFlow flattens pixel by pixel and PyTorch channel by channel; a plain vector of `n` is `[n, 1, 1]`.
+    /// TensorFlow's dense layer `[in, out]` to `[out, in]`. The inputs are these feature maps `[channels, h, w]`, one after
+    /// another; TensorFlow flattens them pixel by pixel, PyTorch channel by channel. A plain vector of `n` is `[n, 1, 1]`.
     Dense(Vec<[usize; 3]>),
-    /// One value for each of the values of these maps, as in [`Layout::Dense`], whatever extents of 1 lie between.
+    /// One value per value of these maps, as in [`Layout::Dense`], with any extents of 1 in between.
     Flat(Vec<[usize; 3]>),
-    /// This number in place of each stored one: a parameter that the file leaves out has the shape of one that it has.
+    /// This constant in place of each stored value, for a parameter that the file lacks; the shape is another tensor's.
     Filled(f32),
 }
 
 impl Layout {
-    /// The shape after the change; `None` if a tensor of shape `stored` is not what the layout is for.
+    /// The shape after conversion; `None` if the layout does not apply to a tensor of shape `stored`.
     pub(super) fn shape(&self, stored: &[usize]) -> Option<Vec<usize>> {
         match (self, stored) {
             (Self::Same | Self::Filled(_), _) => Some(stored.to_vec()),
@@ -38,7 +38,7 @@ impl Layout {
 
     /// The values of a tensor of shape `stored` in the new order. `values` holds the product of `stored`.
     pub(super) fn apply<T: Copy>(&self, stored: &[usize], values: &[T], filled: impl Fn(f32) -> T) -> Vec<T> {
-        // Where one extent is 0 the others may be any number.
+        // With one extent of 0, the others may be arbitrary.
         if values.is_empty() {
             return Vec::new();
         }
@@ -62,7 +62,7 @@ fn values_of(maps: &[[usize; 3]]) -> Option<usize> {
     maps.iter().try_fold(0usize, |sum, map| sum.checked_add(length(map)?))
 }
 
-/// For each value of maps `[channels, h, w]`, channel by channel, its place where they lie pixel by pixel.
+/// For each value of maps `[channels, h, w]` in channel order, its index in pixel order.
 fn by_channel(maps: &[[usize; 3]]) -> Vec<usize> {
     let mut places = Vec::new();
     for &[c, h, w] in maps {
@@ -72,7 +72,7 @@ fn by_channel(maps: &[[usize; 3]]) -> Vec<usize> {
     places
 }
 
-/// The values at all places of an array of these extents, each `strides` apart in `values`.
+/// The values of an array with these extents and `strides`, in row-major order.
 fn gather<T: Copy>([a, b, c, d]: [usize; 4], strides: [usize; 4], values: &[T]) -> Vec<T> {
     let mut gathered = Vec::with_capacity(values.len());
     for i in 0..a {
@@ -90,7 +90,7 @@ impl StoredTensor {
     /// This tensor under another name and in PyTorch's layout, still in its file.
     ///
     /// # Errors
-    /// The tensor's shape is none that the layout is for.
+    /// [`WeightsError`] if the layout does not apply to the tensor's shape.
     pub fn rearranged(&self, name: String, layout: Layout) -> Result<Self, WeightsError> {
         let Some(shape) = layout.shape(&self.shape) else {
             let reason = format!("has the shape {:?}, which does not fit the layer that reads it", self.shape);

@@ -1,22 +1,25 @@
-//! What a weights file says of its network, so that the file alone is enough.
+//! The description of a network in the metadata of a weights file, so that the file alone is enough.
 
 use crate::families;
-use crate::network::{Classes, Head, InputSpec, Layer, LayerKind, LayerShape, Network, NetworkError, Preprocess, Scope};
+use crate::network::{
+    Classes, InputSpec, Layer, LayerKind, LayerShape, Network, NetworkError, OutputActivation, Preprocess, Scope,
+};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashSet};
 
-/// Key of the card in the `__metadata__` of a safetensors file.
+/// Key of the network's description in the `__metadata__` of a safetensors file.
 pub const METADATA: &str = "convscope.network";
 
-/// Everything that the register does not know.
+/// The description of a network, as JSON.
 #[derive(Serialize, Deserialize)]
-struct Card {
-    /// As [`families::build`] takes it.
+struct NetworkMetadata {
+    /// Name for [`families::build`].
     name: String,
     classes: Classes,
-    head: Head,
+    #[serde(rename = "head")]
+    output_activation: OutputActivation,
     preprocess: Preprocess,
-    /// The layers, of a network that the register does not build.
+    /// The layers of a network that [`families::build`] does not know.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     architecture: Option<Architecture>,
 }
@@ -29,12 +32,18 @@ struct Architecture {
     scopes: Vec<Scope>,
 }
 
-/// Networks have hundreds of layers; what claims more is damage.
+/// Networks have hundreds of layers; a file that claims more is damaged.
 const MOST_LAYERS: usize = 20_000;
 
 impl Architecture {
-    /// The network, where the layers are one.
-    fn network(self, name: String, classes: Classes, head: Head, preprocess: Preprocess) -> Result<Network, String> {
+    /// The network, after checks that the layers form one.
+    fn network(
+        self,
+        name: String,
+        classes: Classes,
+        output_activation: OutputActivation,
+        preprocess: Preprocess,
+    ) -> Result<Network, String> {
         let Self { input, layers, scopes } = self;
         if !(2..=MOST_LAYERS).contains(&layers.len()) || scopes.len() > MOST_LAYERS {
             return Err(format!("has {} layers and {} scopes: wants 2 to {MOST_LAYERS}", layers.len(), scopes.len()));
@@ -60,7 +69,7 @@ impl Architecture {
         if let Some(scope) = scopes.iter().find(|scope| !stands(scope)) {
             return Err(format!("has scope {:?} outside its layers", crate::text::one_line(&scope.name)));
         }
-        let mut network = Network { name, layers, scopes, input, classes, head, preprocess };
+        let mut network = Network { name, layers, scopes, input, classes, output_activation, preprocess };
         if let Some((_, layer)) = network.ids().find(|(id, _)| !network.shares_well(*id)) {
             return Err(format!("has layer {:?} share parameters that are not those it wants", layer.name));
         }
@@ -80,31 +89,33 @@ impl Network {
     /// The metadata from which [`Network::from_metadata`] builds this network.
     pub fn metadata(&self) -> BTreeMap<String, String> {
         let known = families::build(&self.name, Some(self.classes.len())).is_ok_and(|n| n.layers == self.layers);
-        let Network { name, classes, head, preprocess, input, layers, scopes } = self.clone();
+        let Network { name, classes, output_activation, preprocess, input, layers, scopes } = self.clone();
         let architecture = (!known).then_some(Architecture { input, layers, scopes });
-        let card = serde_json::to_string(&Card { name, classes, head, preprocess, architecture }).unwrap_or_default();
-        BTreeMap::from([("format".to_string(), "pt".to_string()), (METADATA.to_string(), card)])
+        let description = serde_json::to_string(&NetworkMetadata { name, classes, output_activation, preprocess, architecture })
+            .unwrap_or_default();
+        BTreeMap::from([("format".to_string(), "pt".to_string()), (METADATA.to_string(), description)])
     }
 
-    /// The network that a file's metadata describes; `None` if they describe none.
+    /// The network that a file's metadata describes; `None` without a description.
     ///
     /// # Errors
-    /// The description is damaged, or of a network that is not known.
+    /// [`NetworkError`] if the description is damaged or names an unknown network.
     pub fn from_metadata(metadata: &BTreeMap<String, String>) -> Result<Option<Self>, NetworkError> {
         let Some(text) = metadata.get(METADATA) else { return Ok(None) };
         let damaged = |e: serde_json::Error| {
             let reason = format!("cannot be understood: {}", crate::text::one_line(e));
             NetworkError::Config { network: format!("the file's {METADATA}"), reason }
         };
-        let Card { name, classes, head, preprocess, architecture } = serde_json::from_str(text).map_err(damaged)?;
+        let NetworkMetadata { name, classes, output_activation, preprocess, architecture } =
+            serde_json::from_str(text).map_err(damaged)?;
         let network = match architecture {
             Some(architecture) => {
                 let wrong = |reason| NetworkError::Config { network: format!("the file's {METADATA}"), reason };
-                architecture.network(crate::text::one_line(name), classes, head, preprocess).map_err(wrong)?
+                architecture.network(crate::text::one_line(name), classes, output_activation, preprocess).map_err(wrong)?
             }
             None => {
                 let network = families::build(&name, Some(classes.len()))?;
-                Network { classes, head, ..network }.seeing(preprocess)
+                Network { classes, output_activation, ..network }.with_preprocess(preprocess)
             }
         };
         network.check_memory()?;
@@ -121,13 +132,14 @@ mod tests {
     fn a_network_comes_back_from_its_metadata() {
         let preprocess = Preprocess { resize: Resize::ShortSide(160), crop: Some((144, 128)), ..Preprocess::IMAGENET };
         let network = families::build("resnet18-w32", Some(2)).unwrap();
-        let network = Network { classes: Classes::Named(vec!["cat".into(), "dog".into()]), ..network }.seeing(preprocess);
+        let network =
+            Network { classes: Classes::Named(vec!["cat".into(), "dog".into()]), ..network }.with_preprocess(preprocess);
         assert_eq!((network.name.as_str(), network.input.height, network.input.width), ("resnet18-w32", 144, 128));
         assert_eq!(Network::from_metadata(&network.metadata()).unwrap(), Some(network));
         assert_eq!(Network::from_metadata(&BTreeMap::new()).unwrap(), None);
     }
 
-    /// A network that the register does not know travels layer by layer.
+    /// A network that [`families::build`] does not know is stored layer by layer.
     #[test]
     fn layers_come_back_from_metadata() {
         let mut network = families::build("resnet18", Some(3)).unwrap();
@@ -157,10 +169,10 @@ mod tests {
 
     #[test]
     fn foreign_cards_are_refused_in_one_line() {
-        for card in
+        for description in
             ["", "{}", "[1,\n2]", "{\"name\":\"resnet18\",\"classes\":{\"count\":0},\"head\":\"softmax\",\"preprocess\":1}"]
         {
-            let error = Network::from_metadata(&BTreeMap::from([(METADATA.to_string(), card.to_string())])).unwrap_err();
+            let error = Network::from_metadata(&BTreeMap::from([(METADATA.to_string(), description.to_string())])).unwrap_err();
             assert_eq!(error.to_string().lines().count(), 1, "{error}");
         }
     }

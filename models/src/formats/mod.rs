@@ -1,14 +1,15 @@
-//! File formats: a checkpoint's named tensors, and the networks that some files describe.
+//! File formats: the named tensors of a checkpoint, and the networks that some files describe.
 //!
 //! | file | holds |
 //! |---|---|
-//! | `checkpoint` | one file of named tensors, its format told by its content: safetensors, PyTorch, HDF5, Keras, ONNX |
-//! | `stored`, `layout` | one tensor, still in its file; the orders in which frameworks keep its values |
+//! | `checkpoint` | one file of named tensors, with its format detected from the content: safetensors, PyTorch, HDF5, Keras, ONNX
+//! |
+//! | `stored`, `layout` | one tensor, still in its file; conversion of its layout to PyTorch's |
 //! | `safetensors`, `pytorch`, `hdf5` | the tensors of a file of that format |
-//! | `import` | what importers of architectures share: the network so far, its parameters, its end |
+//! | `import` | the part that all importers of models share: the network so far, its parameters, its end |
 //! | [`keras`], [`onnx`] | architecture and weights of Keras and ONNX models: their graphs, and tables of operators and layers |
 //! | `metadata` | the network in the metadata of a safetensors file |
-//! | `wrapper` | prefixes that training scripts put before the names of tensors |
+//! | `wrapper` | prefixes of tensor names from training scripts |
 //! | `error` | [`WeightsError`] |
 
 mod checkpoint;

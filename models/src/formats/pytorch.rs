@@ -1,4 +1,4 @@
-//! PyTorch checkpoints, of which nothing is executed.
+//! PyTorch checkpoints. Nothing in them is executed.
 
 use super::stored::Data;
 use super::{StoredTensor, StoredType, WeightsError};
@@ -12,8 +12,8 @@ use zip::ZipArchive;
 pub(super) fn read(path: &Arc<Path>, bytes: &[u8]) -> Result<Vec<StoredTensor>, WeightsError> {
     let damaged = |reason: String| WeightsError::format(path, format!("damaged or unsupported PyTorch checkpoint: {reason}"));
     let file_length = bytes.len() as u64;
-    // Each byte of a pickle may become an object of a hundred bytes, and each byte of a file a thousand of a compressed pickle.
-    // torch.save does not compress.
+    // A pickle byte may become an object of a hundred bytes, and a byte of a compressed pickle a thousand. torch.save does not
+    // compress.
     if let Some(claimed) = zipped_pickle(bytes).filter(|&claimed| claimed > file_length) {
         return Err(damaged(format!("its data.pkl claims {claimed} bytes, the whole file has {file_length}")));
     }
@@ -29,7 +29,7 @@ pub(super) fn read(path: &Arc<Path>, bytes: &[u8]) -> Result<Vec<StoredTensor>, 
     Ok(reader.into_tensors().into_values().map(stored).collect())
 }
 
-/// Bytes that the pickle in a zip claims to have, the most if there are several. What is no zip, or a damaged one, the reader refuses.
+/// Claimed size of the pickle in a zip, the largest of several. The reader refuses files that are not zips, or damaged ones.
 fn zipped_pickle(bytes: &[u8]) -> Option<u64> {
     let mut archive = ZipArchive::new(Cursor::new(bytes)).ok()?;
     let claims = (0..archive.len()).filter_map(|index| {

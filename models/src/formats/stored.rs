@@ -13,7 +13,7 @@ use memmap2::Mmap;
 
 use super::{Layout, WeightsError};
 
-/// Element type of a stored tensor. Names are safetensors' in lower case.
+/// Element type of a stored tensor, by safetensors' name in lower case.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[allow(missing_docs)]
 pub enum StoredType {
@@ -43,7 +43,7 @@ impl StoredType {
         }
     }
 
-    /// Whether the type holds weights; the others are counters, masks and quantised values.
+    /// Whether the type holds weights; the others hold counters, masks and quantised values.
     pub const fn is_float(self) -> bool {
         matches!(self, Self::F64 | Self::F32 | Self::F16 | Self::BF16)
     }
@@ -55,19 +55,19 @@ impl fmt::Display for StoredType {
     }
 }
 
-/// A tensor of a [`Checkpoint`](super::Checkpoint): its description, and its values on demand.
+/// A tensor of a [`Checkpoint`](super::Checkpoint): its description, with values on demand.
 ///
-/// Values are little-endian, contiguous and row-major, as the hosts are on which this runs.
+/// Values are little-endian, contiguous and row-major.
 #[derive(Clone)]
 pub struct StoredTensor {
-    /// Dotted name, without what wrapped the network in the file.
+    /// Dotted name, without the prefix of a training script.
     pub name: String,
     /// Element type in the file.
     pub dtype: StoredType,
     /// Extents, outermost first; empty for a scalar.
     pub shape: Vec<usize>,
     pub(super) data: Data,
-    /// The file it comes from, for messages.
+    /// Path of the file, for messages.
     pub(super) path: Arc<Path>,
 }
 
@@ -76,9 +76,9 @@ pub struct StoredTensor {
 pub enum FileBytes {
     /// A file on the disk.
     Mapped(Mmap),
-    /// A part of the program.
+    /// A part of the binary.
     Included(&'static [u8]),
-    /// Taken out of an archive, or made.
+    /// Extracted from an archive, or computed.
     Owned(Vec<u8>),
 }
 
@@ -100,14 +100,14 @@ impl AsRef<[u8]> for FileBytes {
     }
 }
 
-/// Where the bytes are.
+/// Location of the bytes.
 #[derive(Clone)]
 pub(super) enum Data {
-    /// A range of a safetensors or ONNX file, or of one beside it.
+    /// A range of a safetensors or ONNX file, or of a file beside it.
     Mapped(Arc<FileBytes>, Range<usize>),
-    /// A PyTorch checkpoint reads (and, for a strided view, gathers) when asked. `limit` is what the file can justify.
+    /// A PyTorch checkpoint, read (and, for a strided view, gathered) on demand. `limit` bounds the size by the file's.
     PyTorch { tensor: pytorch_reader::Tensor, limit: u64 },
-    /// An HDF5 file reads when asked, with the same limit.
+    /// An HDF5 file, read on demand, with the same limit.
     Hdf5 { dataset: Arc<hdf5_reader::Dataset>, limit: u64 },
     /// Another tensor's values in another order.
     Rearranged(Box<StoredTensor>, Layout),
@@ -129,10 +129,10 @@ impl StoredTensor {
         Self { name, dtype: StoredType::F32, shape: vec![values.len()], data, path: path.into() }
     }
 
-    /// The values' bytes in the stored type: borrowed from a mapped file, read from a PyTorch one.
+    /// The values' bytes in the stored type: borrowed from a mapped file, or read from a PyTorch one.
     ///
     /// # Errors
-    /// The file cannot be read, contradicts itself, or the tensor claims more bytes than the whole file has.
+    /// [`WeightsError`] if the file is unreadable or inconsistent, or the tensor claims more bytes than the file has.
     pub fn bytes(&self) -> Result<Cow<'_, [u8]>, WeightsError> {
         match &self.data {
             Data::Mapped(map, range) => Ok(Cow::Borrowed(&map[range.clone()])),
@@ -165,8 +165,8 @@ impl StoredTensor {
         }
     }
 
-    /// The mapped file and the tensor's byte range in it, for use without a copy: only for f32 tensors of a safetensors
-    /// file that lie 4-byte aligned, as writers align them.
+    /// The mapped file and the tensor's byte range in it, for use without a copy. Only aligned f32 tensors of a safetensors file
+    /// have one.
     pub fn mapped(&self) -> Option<(Arc<FileBytes>, Range<usize>)> {
         let aligned = |start: *const u8| (start as usize).is_multiple_of(align_of::<f32>());
         match &self.data {
@@ -177,15 +177,15 @@ impl StoredTensor {
         }
     }
 
-    /// The values as f32, whatever floating-point type is stored.
+    /// The values as f32, from any floating-point type.
     ///
     /// # Errors
-    /// As [`bytes`](Self::bytes); and the stored type is not a floating-point one.
+    /// As [`bytes`](Self::bytes); and [`WeightsError`] if the stored type is not a floating-point one.
     pub fn to_f32(&self) -> Result<Vec<f32>, WeightsError> {
         self.values().map(Cow::into_owned)
     }
 
-    /// [`to_f32`](Self::to_f32), refusing NaN and infinity.
+    /// As [`to_f32`](Self::to_f32), but refuses NaN and infinity.
     ///
     /// # Errors
     /// As [`to_f32`](Self::to_f32), and [`WeightsError::NotFinite`] with the counts and the first index.
@@ -195,7 +195,7 @@ impl StoredTensor {
         Ok(values.into_owned())
     }
 
-    /// Looks for NaN and infinity without copying what is [`mapped`](Self::mapped).
+    /// Checks for NaN and infinity, without a copy of [`mapped`](Self::mapped) values.
     ///
     /// # Errors
     /// As [`to_f32_checked`](Self::to_f32_checked).

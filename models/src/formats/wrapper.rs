@@ -1,15 +1,15 @@
-//! What training scripts put around a state dict, as seen in published checkpoints.
+//! Prefixes that training scripts put around a state dict, as in published checkpoints.
 
 use std::collections::BTreeSet;
 
-/// Keys under which a training script saves the state dict itself. Whatever lies beside one is not weights.
+/// Keys of the state dict in training checkpoints. Tensors beside such a key are not weights.
 const CONTAINERS: [&str; 4] = ["state_dict", "model_state_dict", "model_state", "net_state_dict"];
 
-/// Names of a wrapping module or dict around the whole network: DataParallel's `module`, `torch.compile`'s
-/// `_orig_mod`, and the usual attribute names. Removed only if the network lies entirely inside.
+/// Names of a module or dict around the whole network: DataParallel's `module`, `torch.compile`'s `_orig_mod`, and common
+/// attribute names. A prefix is removed only if the whole network has it.
 const PREFIXES: [&str; 5] = ["module", "_orig_mod", "model", "net", "network"];
 
-/// Keys of a training script's own tensors, which may lie beside one of the [`PREFIXES`].
+/// Keys of a training script's own tensors, which may be beside one of the [`PREFIXES`].
 const TRAINER_STATE: [&str; 14] = [
     "optimizer",
     "optimizer_state_dict",
@@ -41,7 +41,7 @@ pub(super) fn wrapper_prefix<'n>(names: impl Iterator<Item = &'n str>) -> String
 }
 
 fn next_wrapper(names: &[&str]) -> Option<&'static str> {
-    // A name without a dot is a tensor, not something that wraps one.
+    // A name without a dot is a tensor, not a prefix.
     let scopes: BTreeSet<&str> = names.iter().filter_map(|name| Some(name.split_once('.')?.0)).collect();
     let heads: BTreeSet<&str> = names.iter().filter_map(|name| name.split('.').next()).collect();
     let contains = CONTAINERS.into_iter().find(|key| scopes.contains(key));
@@ -66,9 +66,9 @@ mod tests {
             (vec!["_orig_mod.module.conv1.weight"], "_orig_mod.module."),
             (vec!["state_dict.model.conv1.weight", "state_dict.model.fc.bias"], "state_dict.model."),
             (vec!["net.module.conv1.weight", "epoch"], "net.module."),
-            // A part of the network lies outside: the prefix belongs to the names.
+            // A part of the network lacks the prefix, so the prefix belongs to the names.
             (vec!["model.conv1.weight", "fc.bias"], ""),
-            // A tensor that is merely called so.
+            // A tensor of the same name.
             (vec!["model", "state_dict"], ""),
             (vec![], ""),
         ] {

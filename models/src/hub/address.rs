@@ -1,4 +1,4 @@
-//! `hf:owner/repo@revision/file`: the name of a file on the Hugging Face hub.
+//! `hf:owner/repo@revision/file`: the address of a file on the Hugging Face hub.
 
 use std::fmt;
 use std::str::FromStr;
@@ -6,7 +6,7 @@ use std::str::FromStr;
 use crate::formats::WeightsError;
 use crate::text::one_line;
 
-/// A model repository on the Hugging Face hub, and usually a file in it.
+/// A model repository on the Hugging Face hub, with an optional file.
 ///
 /// Written `hf:owner/repo`, `hf:owner/repo/FILE` or `hf:owner/repo@revision/FILE`; a revision is a branch, a tag, a
 /// commit or `refs/pr/N`. Slashes in other revisions are written `%2F`.
@@ -14,14 +14,14 @@ use crate::text::one_line;
 pub struct HubAddress {
     /// `owner/repo`.
     pub repo: String,
-    /// Branch, tag or commit; `main` if none was named.
+    /// Branch, tag or commit; `main` by default.
     pub revision: String,
-    /// Path of the file in the repository, if one was named.
+    /// Path of the file in the repository, if given.
     pub file: Option<String>,
 }
 
 impl HubAddress {
-    /// What every hub address starts with.
+    /// Prefix of every hub address.
     pub const SCHEME: &str = "hf:";
 }
 
@@ -43,7 +43,7 @@ impl FromStr for HubAddress {
         let (revision, file) = match tail.strip_prefix('@') {
             Some(tail) => {
                 let end = match tail.strip_prefix("refs/") {
-                    // refs/pr/1 and refs/convert/parquet hold slashes of their own.
+                    // refs/pr/1 and refs/convert/parquet contain slashes.
                     Some(_) => tail.match_indices('/').nth(2).map_or(tail.len(), |(end, _)| end),
                     None => tail.find('/').unwrap_or(tail.len()),
                 };
@@ -63,7 +63,7 @@ impl FromStr for HubAddress {
     }
 }
 
-/// A part of a path that is safe in an address and in the cache alike: it cannot lead out of a folder.
+/// Whether a path component is safe in addresses and in the cache: it cannot leave its folder.
 pub(super) fn is_path_part(part: &str) -> bool {
     let plain = |c: char| c.is_ascii_alphanumeric() || "._-+=".contains(c);
     !part.is_empty() && part.len() <= 255 && part != "." && part != ".." && part.chars().all(plain)

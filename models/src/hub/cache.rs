@@ -1,4 +1,4 @@
-//! The cache that every tool of the hub shares: where a file lies, and whether it is sound.
+//! The hub's cache, shared with other tools: the path of a file, and its integrity.
 
 use std::fmt::Display;
 use std::fs;
@@ -13,7 +13,7 @@ use super::{HubAddress, HubOptions, choose_file};
 use crate::formats::WeightsError;
 use crate::text::one_line;
 
-/// One revision of one repository, in the cache and on the network.
+/// One revision of one repository, in the cache and on the hub.
 pub(super) struct Hub<'a> {
     pub(super) address: &'a HubAddress,
     pub(super) options: &'a HubOptions,
@@ -34,13 +34,13 @@ impl<'a> Hub<'a> {
         self.cache.repo(self.repo()).pointer_path(commit)
     }
 
-    /// Where a person without network puts the file: the snapshot named after the revision itself. For a commit that is
-    /// where the file belongs; of a branch only the hub knows the commit.
+    /// Path for a file that is downloaded by hand: the snapshot named after the revision. For a commit this is the regular path;
+    /// the commit of a branch is known to the hub only.
     fn place(&self, file: &str) -> PathBuf {
         self.snapshot(&self.address.revision).join(file)
     }
 
-    /// The wanted file, or the one to be chosen, if the cache has it.
+    /// The wanted or chosen file, if it is in the cache.
     pub(super) fn cached(&self) -> Option<(String, PathBuf)> {
         let refs = self.cache.path().join(self.repo().folder_name()).join("refs");
         let commit = fs::read_to_string(refs.join(&self.address.revision)).unwrap_or_default();
@@ -65,7 +65,7 @@ impl<'a> Hub<'a> {
         format!("{}/{repo}/resolve/{}/{file}", self.options.endpoint, revision.replace('/', "%2F"))
     }
 
-    /// The path, if the file is as long as announced and has the SHA-256 that it is named after in the cache.
+    /// The path, if the file has the announced size and the SHA-256 of its name in the cache.
     pub(super) fn verified(&self, file: &str, path: PathBuf, size: Option<u64>) -> Result<PathBuf, WeightsError> {
         let unreadable = |error: io::Error| WeightsError::read(&path, error);
         let blob = path.canonicalize().map_err(unreadable)?;
@@ -100,7 +100,7 @@ impl<'a> Hub<'a> {
     }
 }
 
-/// The SHA-256 that a file of the cache is named after: the hub's etag of a large file.
+/// The SHA-256 in the cache's name of a file: the hub's etag of a large file.
 fn sha256_name(blob: &Path) -> Option<String> {
     let name = blob.file_name()?.to_str()?;
     (name.len() == 64 && name.bytes().all(|byte| byte.is_ascii_hexdigit())).then(|| name.to_ascii_lowercase())

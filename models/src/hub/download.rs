@@ -1,4 +1,4 @@
-//! The transfer of a hub file into the cache, by hf-hub.
+//! Download of a hub file into the cache, through hf-hub.
 
 use std::fs;
 use std::io;
@@ -13,7 +13,7 @@ use super::address::is_path_part;
 use super::cache::Hub;
 use crate::formats::WeightsError;
 
-/// Retries of an interrupted transfer, each going on where the last ended.
+/// Retries of an interrupted download, each from the end of the last.
 const RETRIES: usize = 3;
 
 impl Hub<'_> {
@@ -25,13 +25,13 @@ impl Hub<'_> {
             .build()
     }
 
-    /// The repository's files, or why the hub does not tell.
+    /// The repository's files, or the reason for their absence.
     pub(super) fn files(&self, api: &Api) -> Result<Vec<String>, String> {
         let info = guarded(|| api.repo(self.repo()).info()).map_err(|error| describe(&error))?;
         Ok(info.siblings.into_iter().map(|sibling| sibling.rfilename).collect())
     }
 
-    /// Downloads the file; its path in the cache and the size that the hub announced.
+    /// Downloads the file; returns its path in the cache and the announced size.
     pub(super) fn download(
         &self,
         api: &Api,
@@ -40,7 +40,7 @@ impl Hub<'_> {
     ) -> Result<(PathBuf, u64), WeightsError> {
         let failed = |error: ApiError| self.unavailable(file, describe(&error));
         let about = guarded(|| api.metadata(&self.url(file))).map_err(failed)?;
-        // Both become names of files.
+        // Both become file names.
         let etag = about.etag().strip_prefix("W/").unwrap_or(about.etag());
         if !is_path_part(etag) || !is_path_part(about.commit_hash()) {
             return Err(self.unavailable(file, "the server's etag or commit is not one of a hub"));
@@ -51,8 +51,8 @@ impl Hub<'_> {
         Ok((path, about.size() as u64))
     }
 
-    /// Removes what would make hf-hub fail for good: a link whose blob is gone, and a part file that cannot be
-    /// continued because it has all the bytes already, or more.
+    /// Removes files on which hf-hub would fail forever: a link without its blob, and a part file that already has all its bytes
+    /// or more.
     fn clear_remains(&self, file: &str, about: &Metadata) {
         let link = self.snapshot(about.commit_hash()).join(file);
         if link.is_symlink() && !link.exists() {
@@ -65,13 +65,13 @@ impl Hub<'_> {
     }
 }
 
-/// A call into hf-hub, which asserts where it trusts the server: a redirect without a target, for one, panics there.
+/// A call into hf-hub, which panics on unexpected answers of the server, such as a redirect without a target.
 fn guarded<T>(call: impl FnOnce() -> Result<T, ApiError>) -> Result<T, ApiError> {
     catch_unwind(AssertUnwindSafe(call))
         .unwrap_or_else(|_| Err(ApiError::IoError(io::Error::other("the server's answer is not one of a hub"))))
 }
 
-/// What an error of hf-hub means for the reader of the message.
+/// A message for an error of hf-hub.
 fn describe(error: &ApiError) -> String {
     match error {
         ApiError::RequestError(request) => {
@@ -95,13 +95,13 @@ fn describe(error: &ApiError) -> String {
     }
 }
 
-/// Turns hf-hub's calls, which start anew at each retry, into a progress that only goes forward.
+/// Progress that never goes back, from hf-hub's calls, which restart at each retry.
 struct Watched<'a> {
     progress: &'a mut dyn DownloadProgress,
     file: &'a str,
-    /// Bytes on disk.
+    /// Bytes on the disk.
     position: u64,
-    /// Bytes told, once `init` has been.
+    /// Bytes reported after `init`.
     reported: Option<u64>,
 }
 
@@ -152,7 +152,7 @@ mod tests {
         watched.init(10, "f");
         watched.update(0);
         watched.update(6);
-        // The transfer breaks off; the part file has 6 bytes.
+        // The download breaks off; the part file has 6 bytes.
         watched.init(10, "f");
         watched.update(6);
         watched.update(4);

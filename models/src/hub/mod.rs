@@ -1,4 +1,4 @@
-//! Files of the Hugging Face hub, through the cache that every other tool shares: which file, is it there, is it sound.
+//! Files of the Hugging Face hub, through its shared cache.
 
 mod address;
 mod cache;
@@ -13,10 +13,10 @@ use crate::text::one_line;
 use address::is_path_part;
 use cache::Hub;
 
-/// Where the hub and its cache are, and whether the network may be used.
+/// Locations of the hub and its cache, and the permission to download.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HubOptions {
-    /// The Hugging Face folder; the cache is `hub` in it.
+    /// Hugging Face's folder; the cache is its subfolder `hub`.
     pub home: PathBuf,
     /// Address of the hub, without a trailing slash.
     pub endpoint: String,
@@ -25,9 +25,8 @@ pub struct HubOptions {
 }
 
 impl HubOptions {
-    /// From the environment, by the rules of Hugging Face's own library: `HF_HOME` (else
-    /// `$XDG_CACHE_HOME/huggingface`, else `~/.cache/huggingface`), `HF_ENDPOINT` (else `https://huggingface.co`) and
-    /// `HF_HUB_OFFLINE` (1, true, yes or on).
+    /// Options from the environment, by the rules of Hugging Face's own library: `HF_HOME` (else `$XDG_CACHE_HOME/huggingface`,
+    /// else `~/.cache/huggingface`), `HF_ENDPOINT` (else `https://huggingface.co`) and `HF_HUB_OFFLINE` (1, true, yes or on).
     pub fn from_env() -> Self {
         Self::from_vars(|name| std::env::var(name).ok().filter(|value| !value.is_empty()))
     }
@@ -45,33 +44,32 @@ impl HubOptions {
     }
 }
 
-/// Told about a download as it goes on. Nothing is called for a file that is in the cache already.
+/// Callbacks of a download. A file in the cache causes none.
 pub trait DownloadProgress {
-    /// Called once, before the first byte: the file's name and its size in bytes.
+    /// Called once, before the first byte, with the file's name and its size in bytes.
     fn init(&mut self, file: &str, total: u64);
-    /// So many more bytes are here. What an interrupted download left is reported at once.
+    /// `bytes` more bytes are on the disk. The rest of an interrupted download is reported at once.
     fn advance(&mut self, bytes: u64);
     /// All bytes are here.
     fn finish(&mut self);
 }
 
-/// A download that nobody watches.
+/// A callback that does nothing.
 impl DownloadProgress for () {
     fn init(&mut self, _file: &str, _total: u64) {}
     fn advance(&mut self, _bytes: u64) {}
     fn finish(&mut self) {}
 }
 
-/// The path of a hub file in the cache, downloaded first if it is not there.
+/// The path of a hub file in the cache, after a download if the cache lacks it.
 ///
-/// Where the address names no file, the repository's weights are chosen: `model.safetensors`, else
-/// `pytorch_model.bin`, else its only safetensors file, else its only PyTorch file. What the cache has is used without
-/// asking the network. A file whose name in the cache is a SHA-256 (as the hub has it for all large files) is verified
-/// against it on every call; the size is verified after a download.
+/// An address without a file stands for the repository's weights: `model.safetensors`, else `pytorch_model.bin`, else its only
+/// safetensors file, else its only PyTorch file. A file in the cache causes no request. A file whose name in the cache is a
+/// SHA-256, as for all large files, is verified against it on every call; the size is verified after a download.
 ///
 /// # Errors
-/// The file cannot be had (the message names the file, its full address and where to put a copy), is damaged (it is
-/// deleted and the message says so), or the repository does not tell which file is meant.
+/// [`WeightsError`] if the file cannot be downloaded (the message gives its address and a path for a copy by hand) or is damaged
+/// (it is deleted), or if the repository has no unique weights file.
 pub fn fetch(address: &HubAddress, options: &HubOptions, progress: &mut dyn DownloadProgress) -> Result<PathBuf, WeightsError> {
     let hub = Hub::new(address, options);
     if let Some((file, path)) = hub.cached() {

@@ -16,14 +16,13 @@ use crate::builtin;
 use super::jpeg::{self, JpegError};
 use super::{ImageError, MAX_PIXELS};
 
-/// What the decoder may allocate: the largest image as 16-bit RGBA, and some.
+/// Memory limit of the decoder: the largest image as 16-bit RGBA, with a margin.
 const MAX_ALLOC: u64 = 1 << 30;
 
-/// Reads a PNG or JPEG file; the content decides which, not the name. `sample:cat` and its like are photos within the program
-/// ([`crate::builtin::SAMPLES`]).
+/// Reads a PNG or JPEG file, detected by its content. `sample:cat` and the like are bundled photos ([`crate::builtin::SAMPLES`]).
 ///
 /// # Errors
-/// If the file cannot be read, is of another kind, damaged, or has more than [`MAX_PIXELS`].
+/// [`ImageError`] if the file is unreadable, of another kind, damaged, or has more than [`MAX_PIXELS`].
 pub fn read_image(path: &Path) -> Result<RgbImage, ImageError> {
     let text = path.to_string_lossy();
     if let Some(sample) = builtin::SAMPLES.iter().find(|s| s.name == text) {
@@ -33,10 +32,10 @@ pub fn read_image(path: &Path) -> Result<RgbImage, ImageError> {
     decode(&bytes, &path.display().to_string())
 }
 
-/// Decodes a PNG or JPEG file in memory; `name` is what messages call it.
+/// Decodes a PNG or JPEG file in memory; `name` is its name in messages.
 ///
 /// # Errors
-/// If the content is of another kind, damaged, or has more than [`MAX_PIXELS`].
+/// [`ImageError`] if the content is of another kind, damaged, or has more than [`MAX_PIXELS`].
 pub fn decode(bytes: &[u8], name: &str) -> Result<RgbImage, ImageError> {
     let name = name.to_owned();
     match image::guess_format(bytes) {
@@ -52,7 +51,7 @@ pub fn decode(bytes: &[u8], name: &str) -> Result<RgbImage, ImageError> {
 }
 
 fn decode_png(bytes: &[u8], name: String) -> Result<RgbImage, ImageError> {
-    // The decoder's messages may run over several lines.
+    // The decoder's messages may have several lines.
     let damaged = |e: image::ImageError| ImageError::Damaged {
         name: name.clone(),
         reason: e.to_string().split_whitespace().collect::<Vec<_>>().join(" "),
@@ -74,10 +73,10 @@ fn decode_png(bytes: &[u8], name: String) -> Result<RgbImage, ImageError> {
     Ok(to_rgb(decoded, is_grey(bytes)))
 }
 
-/// Bytes of a PNG's palette, which the decoder takes for whole colours.
+/// Bytes of a PNG's palette; the decoder allocates whole colours for them.
 fn palette(png: &[u8]) -> Option<usize> {
     let mut rest = png.get(8..)?;
-    // A chunk: the length of its data, its kind, the data, a checksum.
+    // A chunk: length of the data, type, data, checksum.
     while let Some((head, data)) = rest.split_first_chunk::<8>() {
         let (len, kind) = (u32::from_be_bytes([head[0], head[1], head[2], head[3]]) as usize, &head[4..]);
         match kind {
@@ -89,10 +88,10 @@ fn palette(png: &[u8]) -> Option<usize> {
     None
 }
 
-/// The most bytes that deflate makes of one.
+/// Maximum expansion of a byte by deflate.
 const MOST_DEFLATE: u64 = 1032;
 
-/// What is compressed in a PNG, at least: its rows and a byte before each. Interlacing only adds to it.
+/// Minimum size of a PNG's uncompressed data: its rows with a byte before each. Interlacing adds to it.
 fn filtered_bytes(png: &[u8], w: u32, h: u32) -> u64 {
     let [depth, colour] = [24, 25].map(|place| png.get(place).copied().unwrap_or(0));
     let samples = match colour {
@@ -104,13 +103,13 @@ fn filtered_bytes(png: &[u8], w: u32, h: u32) -> u64 {
     u64::from(h) * (1 + (u64::from(w) * samples * u64::from(depth)).div_ceil(8))
 }
 
-/// Whether a PNG has neither colour nor an alpha channel of its own (the colour type in its header is 0). The decoder makes alpha
-/// of a transparent colour, so its output does not tell.
+/// Whether a PNG has neither a colour type nor an alpha channel in its header. The decoder's output hides this: it turns a
+/// transparent colour into alpha.
 fn is_grey(png: &[u8]) -> bool {
     png.get(25) == Some(&0)
 }
 
-/// Pillow's `convert("RGB")`; `grey` marks 16-bit values that are to be clipped rather than shifted.
+/// Pillow's `convert("RGB")`; `grey` marks 16-bit values, which are clipped instead of shifted.
 fn to_rgb(image: DynamicImage, grey: bool) -> RgbImage {
     let (w, h) = (image.width(), image.height());
     let narrow =

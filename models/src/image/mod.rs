@@ -1,7 +1,18 @@
-//! From an image file to the numbers a network takes, as Pillow and torchvision do it, bit for bit.
+//! From an image file to a network's input, bit-exact to Pillow and torchvision.
 //!
-//! The way is decode ([`read_image`]), resize ([`Filter`]), centre crop, scale and normalise ([`Normalization`]);
-//! [`Preprocess`] is its description and [`Prepared`] the result.
+//! The steps are decode ([`read_image`]), resize ([`Filter`]), centre crop, scale and normalise ([`Normalization`]).
+//! [`Preprocess`] describes them and [`Prepared`] is the result.
+//!
+//! ```
+//! use convscope_models::builtin::SAMPLES;
+//! use convscope_models::image::{Preprocess, decode};
+//!
+//! let photo = decode(SAMPLES[0].jpeg, SAMPLES[0].name)?;
+//! let input = Preprocess::IMAGENET.prepare(&photo)?;
+//! assert_eq!((input.h, input.w, input.data.len()), (224, 224, 3 * 224 * 224));
+//! assert_eq!(input.shown.dimensions(), (224, 224));
+//! # Ok::<(), convscope_models::image::ImageError>(())
+//! ```
 
 mod decode;
 mod jpeg;
@@ -21,11 +32,10 @@ pub use resize::{Filter, crop, resize};
 
 use resize::Region;
 
-/// The most pixels that an image may have, decoded or resized: where Pillow starts to warn of a decompression bomb. As RGB
-/// bytes these are 256 MiB.
+/// Maximum pixels of an image, decoded or resized: Pillow's limit for its decompression-bomb warning. As RGB bytes it is 256 MiB.
 pub const MAX_PIXELS: u64 = 89_478_485;
 
-/// Why an image could not be read or prepared. Each message is one line.
+/// A failure to read or prepare an image. Each message is one line.
 #[derive(Debug, Error)]
 pub enum ImageError {
     /// The file cannot be read.
@@ -33,53 +43,53 @@ pub enum ImageError {
     Read {
         /// The file.
         path: PathBuf,
-        /// What the system says.
+        /// The system's error.
         source: std::io::Error,
     },
-    /// The content is of no kind that we read.
+    /// The content is not an image of a supported kind.
     #[error("{name} is {found}, expected a PNG or JPEG image")]
     Format {
-        /// The file, as messages call it.
+        /// Name of the image in messages.
         name: String,
-        /// What the first bytes tell.
+        /// The detected kind.
         found: String,
     },
     /// The content is truncated or otherwise damaged, or of a variant that is not supported.
     #[error("image {name} cannot be decoded: {reason}")]
     Damaged {
-        /// The file, as messages call it.
+        /// Name of the image in messages.
         name: String,
-        /// What the decoder says.
+        /// The decoder's message.
         reason: String,
     },
-    /// More than [`MAX_PIXELS`] in the file.
+    /// The file has more than [`MAX_PIXELS`].
     #[error("image {name} has {w} x {h} pixels, more than the {MAX_PIXELS} that are read: scale it down first")]
     TooLarge {
-        /// The file, as messages call it.
+        /// Name of the image in messages.
         name: String,
         /// Width in pixels.
         w: u32,
         /// Height in pixels.
         h: u32,
     },
-    /// More than [`MAX_PIXELS`] after resizing.
+    /// The resized image would have more than [`MAX_PIXELS`].
     #[error(
         "an image of {from_w} x {from_h} would be resized to {w} x {h} pixels, more than {MAX_PIXELS}: crop it, or ask for less"
     )]
     ResizedTooLarge {
-        /// Width before.
+        /// Width before resizing.
         from_w: u32,
-        /// Height before.
+        /// Height before resizing.
         from_h: u32,
-        /// Width after.
+        /// Width after resizing.
         w: usize,
-        /// Height after.
+        /// Height after resizing.
         h: usize,
     },
-    /// An image, resize or crop without pixels.
+    /// An image, resize or crop is empty.
     #[error("{what} of {w} x {h} has no pixels: both sides must be at least 1")]
     Empty {
-        /// What is empty: the image, the resize or the crop.
+        /// Which one is empty.
         what: &'static str,
         /// Width in pixels.
         w: usize,
@@ -88,15 +98,16 @@ pub enum ImageError {
     },
 }
 
-/// The size an image is brought to before cropping.
+/// The size of an image before cropping.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Resize {
     /// The image keeps its size.
     None,
-    /// The shorter side gets this length and the longer one follows in proportion, rounded down: `torchvision.transforms.Resize(n)`.
+    /// The shorter side gets this length; the longer one keeps the aspect ratio, rounded down:
+    /// `torchvision.transforms.Resize(n)`.
     ShortSide(usize),
-    /// This size, whatever becomes of the proportions.
+    /// Exactly this size, regardless of the aspect ratio.
     Exact {
         /// Height in pixels.
         h: usize,
@@ -117,20 +128,20 @@ impl Resize {
     }
 }
 
-/// What is done to an image before a network sees it.
+/// Preparation of an image for a network.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Preprocess {
-    /// The size before cropping.
+    /// Size before cropping.
     pub resize: Resize,
-    /// How pixels are resampled, if the size changes.
+    /// Resampling filter.
     pub filter: Filter,
-    /// Height and width of the centre crop, black where it reaches beyond the image: `torchvision.transforms.CenterCrop`.
+    /// Height and width of the centre crop, with black padding beyond the image: `torchvision.transforms.CenterCrop`.
     pub crop: Option<(usize, usize)>,
-    /// From bytes to numbers.
+    /// Normalisation of the bytes.
     pub normalization: Normalization,
 }
 
-/// `224x224 whatever the proportions, nearest pixel, BGR 0 to 255, less 103.939, 116.779, 123.68`.
+/// For example `224x224 whatever the proportions, nearest pixel, BGR 0 to 255, less 103.939, 116.779, 123.68`.
 impl fmt::Display for Preprocess {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.resize {
@@ -153,7 +164,7 @@ impl fmt::Display for Preprocess {
 }
 
 impl Preprocess {
-    /// torchvision's preset for ImageNet classifiers: shorter side 256, crop 224, ImageNet mean and deviation.
+    /// torchvision's preset for ImageNet classifiers: shorter side 256, crop 224, ImageNet's mean and standard deviation.
     pub const IMAGENET: Self = Self {
         resize: Resize::ShortSide(256),
         filter: Filter::Bilinear,
@@ -161,11 +172,11 @@ impl Preprocess {
         normalization: Normalization::IMAGENET,
     };
 
-    /// The CIFAR ResNets': 32 x 32 pixels as they are (larger photos are brought to that), ImageNet's mean and deviation.
+    /// CIFAR ResNets': shorter side 32, crop 32, ImageNet's mean and standard deviation.
     pub const CIFAR: Self = Self { resize: Resize::ShortSide(32), crop: Some((32, 32)), ..Self::IMAGENET };
 
-    /// The same for squares of this side: what is squeezed into its size stays so, all else is brought to that shorter side and
-    /// cropped.
+    /// This preset for squares of `side` pixels. A resize to an exact size stays one; any other becomes a resize of the shorter
+    /// side and a crop.
     pub fn square(self, side: usize) -> Self {
         match self.resize {
             Resize::Exact { .. } => Self { resize: Resize::Exact { h: side, w: side }, crop: None, ..self },
@@ -173,11 +184,11 @@ impl Preprocess {
         }
     }
 
-    /// Resizes, crops and normalises an image. Only the pixels that survive the crop are computed, so that a 1 x 20,000 image
-    /// costs no more than another.
+    /// Resizes, crops and normalises an image. Pixels outside the crop are not computed, so a 1 x 20,000 image costs no more than
+    /// another.
     ///
     /// # Errors
-    /// If a side is zero or the result would have more than [`MAX_PIXELS`].
+    /// [`ImageError`] if a side is zero or the result would have more than [`MAX_PIXELS`].
     pub fn prepare(&self, image: &RgbImage) -> Result<Prepared, ImageError> {
         let (from_w, from_h) = image.dimensions();
         let (full_h, full_w) = self.resize.size(from_h as usize, from_w as usize);
@@ -190,7 +201,7 @@ impl Preprocess {
         if (h as u64).saturating_mul(w as u64) > MAX_PIXELS {
             return Err(ImageError::ResizedTooLarge { from_w, from_h, w, h });
         }
-        // Where the crop lies in the resized image, and what of it is there.
+        // Offset of the crop in the resized image, and its visible part.
         let (top, left) = (centred(full_h, h), centred(full_w, w));
         let region = Region { x: left.start, y: top.start, w: w.min(full_w), h: h.min(full_h) };
         let grey = (self.normalization.order == ChannelOrder::Grey).then(|| grey(image));
@@ -207,44 +218,44 @@ impl Preprocess {
     }
 }
 
-/// Each pixel as its luma, rounded as Pillow's `convert("L")` does.
+/// Luma of each pixel, rounded as Pillow's `convert("L")`.
 fn grey(image: &RgbImage) -> RgbImage {
     let mut grey = image.clone();
     for pixel in grey.pixels_mut() {
         let [r, g, b] = pixel.0.map(u32::from);
-        // ITU-R 601-2 in 16-bit fractions; they sum to one, so that white stays white.
+        // ITU-R 601-2 in 16-bit fractions that sum to one, so white stays white.
         pixel.0 = [((r * 19_595 + g * 38_470 + b * 7_471 + 0x8000) >> 16) as u8; 3];
     }
     grey
 }
 
-/// What a network takes, beside what a person would see of it.
+/// A prepared image: the network's input, and the same crop for display.
 #[derive(Clone, Debug)]
 pub struct Prepared {
-    /// The normalised values `[3, h, w]`, planes in the order of [`Normalization::order`].
+    /// Normalised values `[3, h, w]`, planes in the order of [`Normalization::order`].
     pub data: Vec<f32>,
     /// Height in pixels.
     pub h: usize,
     /// Width in pixels.
     pub w: usize,
-    /// The exact crop that the network sees, as RGB bytes.
+    /// The crop as RGB bytes.
     pub shown: RgbImage,
 }
 
 impl Prepared {
-    /// The first `channels` planes: all three, or the one that a network for grey images takes. `None` if it wants more.
+    /// The first `channels` planes: all three, or one for a grey network. `None` for more than three.
     pub fn planes(&self, channels: usize) -> Option<&[f32]> {
         self.data.get(..channels.checked_mul(self.h * self.w)?)
     }
 }
 
-/// One axis of a centre crop: where it starts in the image, or the width of the border before the image.
+/// One axis of a centre crop: its offset in the image, or the padding before the image.
 struct Centred {
     start: usize,
     border: usize,
 }
 
-/// torchvision's `center_crop` along one axis: half a pixel goes to the even offset (Python's `round`), borders are rounded down.
+/// torchvision's `center_crop` along one axis: half pixels round to even (Python's `round`), padding rounds down.
 fn centred(size: usize, crop: usize) -> Centred {
     match size.checked_sub(crop) {
         None => Centred { start: 0, border: (crop - size) / 2 },
@@ -253,7 +264,7 @@ fn centred(size: usize, crop: usize) -> Centred {
     }
 }
 
-/// Reads and prepares an image file in one go.
+/// Reads and prepares an image file.
 ///
 /// # Errors
 /// As [`read_image`] and [`Preprocess::prepare`].

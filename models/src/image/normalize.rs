@@ -1,36 +1,36 @@
-//! From bytes to the numbers a network was trained on, and back.
+//! From bytes to normalised values, and back.
 
 use image::{Rgb, RgbImage};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// The order of the planes.
+/// Order of the planes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ChannelOrder {
-    /// Red first: torchvision, and everything younger.
+    /// Red first: torchvision and most newer networks.
     Rgb,
-    /// Blue first: networks that came from Caffe through OpenCV.
+    /// Blue first: Caffe's networks, through OpenCV.
     Bgr,
-    /// Three times the luma of Pillow's `convert("L")`, of which a network for grey images takes the first.
+    /// Three times the luma of Pillow's `convert("L")`; a grey network takes the first plane.
     Grey,
 }
 
-/// `(byte / scale - mean) / std` per channel, computed in f32 in this order: the very steps of torchvision's `ToTensor` and
-/// `Normalize`, so that the bits are theirs.
+/// `(byte / scale - mean) / std` per channel, in f32 and in this order, which is bit-exact to torchvision's `ToTensor` and
+/// `Normalize`.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Normalization {
     /// The order of the planes, and of `mean` and `std`.
     pub order: ChannelOrder,
-    /// 255 for networks that count from 0 to 1, 1 for those that take bytes.
+    /// 255 for values from 0 to 1, 1 for bytes.
     pub scale: f32,
-    /// Subtracted per channel.
+    /// Mean per channel.
     pub mean: [f32; 3],
-    /// Divided by per channel.
+    /// Standard deviation per channel.
     pub std: [f32; 3],
 }
 
-/// The channels and their range, `RGB -1 to 1`; if it is not the same for all, what is subtracted and what they are divided by.
+/// Channel order and range, such as `RGB -1 to 1`; with different channels, their means and deviations.
 impl fmt::Display for Normalization {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let order = match self.order {
@@ -53,20 +53,20 @@ impl fmt::Display for Normalization {
 }
 
 impl Normalization {
-    /// Mean and standard deviation of ImageNet as torchvision gives them.
+    /// Mean and standard deviation of ImageNet, from torchvision.
     pub const IMAGENET: Self =
         Self { order: ChannelOrder::Rgb, scale: 255.0, mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225] };
 
     /// Values between 0 and 1.
     pub const UNIT: Self = Self { order: ChannelOrder::Rgb, scale: 255.0, mean: [0.0; 3], std: [1.0; 3] };
 
-    /// The bytes themselves, 0 to 255.
+    /// Bytes, 0 to 255.
     pub const BYTES: Self = Self { scale: 1.0, ..Self::UNIT };
 
-    /// The original VGG's and Keras' "caffe" mode: BGR, the mean of ImageNet subtracted, no scaling.
+    /// Keras' "caffe" mode, of the original VGG: BGR, ImageNet's mean subtracted, no scaling.
     pub const CAFFE: Self = Self { order: ChannelOrder::Bgr, scale: 1.0, mean: [103.939, 116.779, 123.68], std: [1.0; 3] };
 
-    /// The byte of a pixel that plane `c` is made of.
+    /// The channel of a pixel in plane `c`.
     fn channel(&self, c: usize) -> usize {
         match self.order {
             ChannelOrder::Rgb | ChannelOrder::Grey => c,
@@ -74,7 +74,7 @@ impl Normalization {
         }
     }
 
-    /// The planes `[3, h, w]` of an image, which for [`ChannelOrder::Grey`] is grey already.
+    /// The planes `[3, h, w]` of an image; for [`ChannelOrder::Grey`] the image is already grey.
     pub fn apply(&self, image: &RgbImage) -> Vec<f32> {
         let mut data = Vec::with_capacity(image.len());
         for c in 0..3 {
@@ -85,8 +85,8 @@ impl Normalization {
         data
     }
 
-    /// The picture of normalised planes `[3, h, w]`: the nearest bytes, values outside of the range clipped, NaN black. The
-    /// inverse of [`apply`](Self::apply). `None` if `data` has another length than `3 * h * w`.
+    /// The image of normalised planes `[3, h, w]`: rounded to nearest, clipped to bytes, NaN black. The inverse of
+    /// [`apply`](Self::apply). `None` if the length of `data` is not `3 * h * w`.
     pub fn invert(&self, data: &[f32], h: usize, w: usize) -> Option<RgbImage> {
         let plane = h.checked_mul(w)?;
         if data.len() != plane.checked_mul(3)? {

@@ -1,9 +1,9 @@
-//! Pillow's resize, bit for bit: Pillow's `Resample.c` and, for nearest neighbour, `Geometry.c` say what is computed.
+//! Resizing, bit-exact to Pillow (`Resample.c` and, for nearest neighbour, `Geometry.c`).
 //!
-//! A filter is stretched by the scale when shrinking (antialiasing), sampled at pixel centres and normalised in f64, and
-//! rounded to 22-bit fixed point; rows are convolved, rounded to bytes, then columns; or columns first, if the height
-//! shrinks by more than twice what the width does (Pillow 13; older ones always begin with rows, a difference of 1 in some bytes
-//! of tall images). All crates known to us differ by one or more in a fifth of the bytes, which is why it is written out here.
+//! When shrinking, a filter is stretched by the scale (antialiasing). It is sampled at pixel centres, normalised in f64 and
+//! rounded to 22-bit fixed point. Rows are convolved first and rounded to bytes, then columns. Columns come first if the height
+//! shrinks by more than twice the factor of the width (Pillow 13; older versions always begin with rows, a difference of 1 in
+//! some bytes of tall images). All known crates differ by one or more in a fifth of the bytes.
 
 use std::f64::consts::PI;
 use std::ops::Range;
@@ -13,22 +13,22 @@ use serde::{Deserialize, Serialize};
 
 use super::{ImageError, MAX_PIXELS};
 
-/// Bits behind the point of a coefficient: with bytes and sums of |coefficients| up to 2, an i32 cannot overflow.
+/// Fraction bits of a coefficient. With bytes, and sums of |coefficients| up to 2, an i32 cannot overflow.
 const PRECISION: u32 = 22;
 
-/// How pixels are resampled; Pillow's names.
+/// Resampling filter, by Pillow's names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Filter {
-    /// The nearest pixel, without antialiasing.
+    /// Nearest neighbour, without antialiasing.
     Nearest,
-    /// The mean of the covered pixels.
+    /// Mean of the covered pixels.
     Box,
-    /// A triangle: torchvision's default.
+    /// Triangle: torchvision's default.
     Bilinear,
     /// Keys' cubic with a = -0.5: timm's default.
     Bicubic,
-    /// A sinc windowed by a sinc of three times its width.
+    /// Sinc windowed by a sinc of three times its width.
     Lanczos,
 }
 
@@ -44,7 +44,7 @@ impl Filter {
         }
     }
 
-    /// The weight at a distance from the centre, not normalised.
+    /// Unnormalised weight at a distance from the centre.
     fn weight(self, x: f64) -> f64 {
         let sinc = |x: f64| if x == 0.0 { 1.0 } else { (x * PI).sin() / (x * PI) };
         let d = x.abs();
@@ -59,7 +59,7 @@ impl Filter {
     }
 }
 
-/// A part of a resized image; within its bounds.
+/// A region of a resized image, within its bounds.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Region {
     pub x: usize,
@@ -71,7 +71,7 @@ pub(super) struct Region {
 /// `PIL.Image.resize((w, h), filter)` of an RGB image.
 ///
 /// # Errors
-/// If a side is zero or the result would have more than [`MAX_PIXELS`].
+/// [`ImageError`] if a side is zero or the result would have more than [`MAX_PIXELS`].
 pub fn resize(image: &RgbImage, w: usize, h: usize, filter: Filter) -> Result<RgbImage, ImageError> {
     let (from_w, from_h) = image.dimensions();
     for (what, w, h) in [("an image", from_w as usize, from_h as usize), ("a resize", w, h)] {
@@ -85,7 +85,7 @@ pub fn resize(image: &RgbImage, w: usize, h: usize, filter: Filter) -> Result<Rg
     Ok(resize_region(image, (w, h), Region { x: 0, y: 0, w, h }, filter))
 }
 
-/// The pixels of `region` in the image resized to `(w, h)`; the rest is not computed. No side is zero.
+/// The pixels of `region` in the image resized to `(w, h)`, without the rest. No side is zero.
 pub(super) fn resize_region(image: &RgbImage, (w, h): (usize, usize), region: Region, filter: Filter) -> RgbImage {
     let (from_w, from_h) = (image.width() as usize, image.height() as usize);
     let Region { x, y, w: region_w, h: region_h } = region;
@@ -96,7 +96,7 @@ pub(super) fn resize_region(image: &RgbImage, (w, h): (usize, usize), region: Re
     } else {
         let mut columns = taps(from_w, w, x, region_w, filter);
         let mut rows = taps(from_h, h, y, region_h, filter);
-        // Only the part of the source that the region is made of.
+        // The source region under the output region.
         let (from_columns, from_rows) = (rebase(&mut columns), rebase(&mut rows));
         let width = from_columns.len();
         let source = cut(image, from_columns, from_rows);
@@ -110,13 +110,14 @@ pub(super) fn resize_region(image: &RgbImage, (w, h): (usize, usize), region: Re
     RgbImage::from_raw(region_w as u32, region_h as u32, bytes).expect("as many bytes as the region has")
 }
 
-/// The source pixels that make one pixel along one axis, with their fixed-point weights.
+/// The taps of an output pixel along one axis: source pixels with fixed-point weights.
 struct Taps {
     start: usize,
     weights: Vec<i32>,
 }
 
-/// The taps of the pixels `start..start + count` when `from` pixels become `to`: `precompute_coeffs` and `normalize_coeffs_8bpc`.
+/// The taps of the pixels `start..start + count` for a resize from `from` to `to` pixels: `precompute_coeffs` and
+/// `normalize_coeffs_8bpc`.
 fn taps(from: usize, to: usize, start: usize, count: usize, filter: Filter) -> Vec<Taps> {
     let scale = from as f64 / to as f64;
     let stretch = scale.max(1.0);
@@ -137,7 +138,7 @@ fn taps(from: usize, to: usize, start: usize, count: usize, filter: Filter) -> V
     (start..start + count).map(taps_of).collect()
 }
 
-/// Counts the starts from the first source pixel that is used, and returns the range of those.
+/// Makes the starts relative to the first source pixel in use; returns the range of source pixels.
 fn rebase(taps: &mut [Taps]) -> Range<usize> {
     let first = taps.iter().map(|t| t.start).min().unwrap_or(0);
     let end = taps.iter().map(|t| t.start + t.weights.len()).max().unwrap_or(0);
@@ -147,12 +148,12 @@ fn rebase(taps: &mut [Taps]) -> Range<usize> {
     first..end
 }
 
-/// Rounds a fixed-point sum, which already has its half, to a byte.
+/// Rounds a fixed-point sum, which already includes one half, to a byte.
 fn to_byte(sum: i32) -> u8 {
     (sum >> PRECISION).clamp(0, 255) as u8
 }
 
-/// Rows of `w` RGB pixels to rows of one pixel a tap.
+/// Rows of `w` RGB pixels to rows of one pixel per tap.
 fn convolve_rows(rows: &[u8], w: usize, columns: &[Taps]) -> Vec<u8> {
     let mut out = vec![0; rows.len() / w * columns.len()];
     for (row, out) in rows.chunks_exact(w * 3).zip(out.chunks_exact_mut(columns.len() * 3)) {
@@ -169,7 +170,7 @@ fn convolve_rows(rows: &[u8], w: usize, columns: &[Taps]) -> Vec<u8> {
     out
 }
 
-/// Rows of `w` RGB pixels to one row a tap.
+/// Rows of `w` RGB pixels to one row per tap.
 fn convolve_columns(source: &[u8], w: usize, rows: &[Taps]) -> Vec<u8> {
     let mut out = Vec::with_capacity(rows.len() * w * 3);
     let mut sum = vec![0i32; w * 3];
@@ -185,20 +186,21 @@ fn convolve_columns(source: &[u8], w: usize, rows: &[Taps]) -> Vec<u8> {
     out
 }
 
-/// The source positions of the pixels `start..start + count`: `ImagingScaleAffine`, which adds the scale up rather than multiply.
+/// Source positions of the pixels `start..start + count`: `ImagingScaleAffine`, which accumulates the scale instead of
+/// multiplying.
 fn nearest(from: usize, to: usize, start: usize, count: usize) -> Vec<usize> {
     let scale = from as f64 / to as f64;
     let positions = std::iter::successors(Some(scale * 0.5), |position| Some(position + scale));
     positions.skip(start).take(count).map(|position| (position as usize).min(from - 1)).collect()
 }
 
-/// The pixels where the given columns and rows cross.
+/// The pixels at the given columns and rows.
 fn pick(image: &RgbImage, columns: &[usize], rows: &[usize]) -> Vec<u8> {
     let (pixels, width) = (image.as_raw().as_chunks::<3>().0, image.width() as usize);
     rows.iter().flat_map(|row| columns.iter().flat_map(move |column| pixels[row * width + column])).collect()
 }
 
-/// The pixels of neighbouring columns and rows.
+/// The pixels of adjacent columns and rows.
 fn cut(image: &RgbImage, columns: Range<usize>, rows: Range<usize>) -> Vec<u8> {
     let stride = image.width() as usize * 3;
     let mut bytes = Vec::with_capacity(3 * columns.len() * rows.len());
@@ -208,7 +210,7 @@ fn cut(image: &RgbImage, columns: Range<usize>, rows: Range<usize>) -> Vec<u8> {
     bytes
 }
 
-/// A part of an image, which holds it.
+/// A region of an image.
 pub fn crop(image: &RgbImage, x: usize, y: usize, w: usize, h: usize) -> RgbImage {
     RgbImage::from_raw(w as u32, h as u32, cut(image, x..x + w, y..y + h)).expect("as many bytes as pixels")
 }

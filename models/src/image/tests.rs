@@ -25,7 +25,7 @@ fn jpeg(name: &str) -> Vec<u8> {
     std::fs::read(goldens().join("jpeg").join(format!("{name}.jpg"))).unwrap()
 }
 
-/// Files whose decoding takes every path of the decoders.
+/// Files that cover every path of the decoders.
 fn varied() -> Vec<Vec<u8>> {
     let jpegs = ["420_even", "cmyk", "restarts", "progressive_420", "progressive_restarts"].map(jpeg);
     let pngs = ["rgb_23x41", "grey16", "palette_alpha"].map(png);
@@ -38,7 +38,7 @@ fn message(result: Result<RgbImage, ImageError>) -> String {
     message
 }
 
-/// The description of a case as the script wrote it.
+/// The description of a case, as the script writes it.
 fn preprocess_of(case: &Value) -> Preprocess {
     let number = |v: &Value| v.as_u64().unwrap() as usize;
     let resize = &case["resize"];

@@ -1,4 +1,4 @@
-//! Which network a checkpoint may be of, and why one thinks so.
+//! A guess at the network of a checkpoint, with reasons.
 
 use crate::load::{LoadError, WeightsSource, described_network, expected, guess_network};
 use crate::network::Network;
@@ -6,23 +6,23 @@ use crate::weights::{Checkpoint, StoredTensor};
 use crate::{families, text::one_line};
 use std::collections::HashMap;
 
-/// A guess at the network whose weights a file holds.
+/// A guess at the network of a file of weights.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Guess {
-    /// The network that the file fits, as [`families::build`] takes it or as the file itself names it.
+    /// Name of the matching network, for [`families::build`] or as the file gives it.
     pub network: Option<String>,
-    /// The known network that it is most like, where it fits none.
+    /// The most similar known network, if none matches.
     pub nearest: Option<String>,
-    /// Classes.
+    /// Number of classes.
     pub classes: Option<usize>,
-    /// What speaks for it, a sentence each.
+    /// Reasons, a sentence each.
     pub why: Vec<String>,
 }
 
 /// Guesses the network of `source` and its number of classes.
 ///
 /// # Errors
-/// As [`described_network`]; random weights have no network. That a file fits no network is a result, no error.
+/// As [`described_network`]; [`LoadError`] for random weights. A file that matches no network is a result, not an error.
 pub fn guess(source: &WeightsSource) -> Result<Guess, LoadError> {
     if let Some(network) = described_network(source)? {
         return Ok(known(&network, "the file says so itself".into()));
@@ -74,8 +74,8 @@ fn unknown(checkpoint: &Checkpoint) -> Result<Guess, LoadError> {
     Ok(Guess { network: None, nearest: nearest.map(|n| n.0), classes, why })
 }
 
-/// The known network with the largest part of its tensors in the file, by name and shape; how many, and how many it has. None
-/// if it is less than half of them.
+/// The known network with the largest share of its tensors in the file, by name and shape; the number of common tensors, and of
+/// its tensors. `None` below one half.
 fn nearest(tensors: &[StoredTensor]) -> Result<Option<(String, usize, usize)>, LoadError> {
     let stored: HashMap<&str, &[usize]> = tensors.iter().map(|t| (t.name.as_str(), &t.shape[..])).collect();
     let mut best: Option<(String, usize, usize)> = None;
@@ -90,7 +90,7 @@ fn nearest(tensors: &[StoredTensor]) -> Result<Option<(String, usize, usize)>, L
     Ok(best)
 }
 
-/// What the shapes tell of the layers.
+/// Conclusions from the shapes of the layers.
 fn build(tensors: &[StoredTensor]) -> Vec<String> {
     let convolutions: Vec<&StoredTensor> = tensors.iter().filter(|t| t.dtype.is_float() && t.shape.len() == 4).collect();
     let depthwise = convolutions.iter().filter(|t| t.shape[0] > 1 && t.shape[1] == 1).count();
@@ -104,7 +104,7 @@ fn build(tensors: &[StoredTensor]) -> Vec<String> {
     ];
     let counted: Vec<String> = counts.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{n} {what}")).collect();
     let mut lines = if counted.is_empty() { Vec::new() } else { vec![counted.join("; ")] };
-    // Names are in their natural order, not the network's: few layers read as few channels as an image has.
+    // Names are in natural order, not the network's. Few layers read as few channels as an image has.
     let images = |t: &&&StoredTensor| matches!(t.shape[1], 3 | 4) && t.shape[0] > t.shape[1];
     if let Some(first) = convolutions.iter().find(images) {
         lines.push(format!("{} reads {} channels, as many as an image has", one_line(&first.name), first.shape[1]));
@@ -112,12 +112,12 @@ fn build(tensors: &[StoredTensor]) -> Vec<String> {
     lines
 }
 
-/// The layers that may be the network's last: nothing of their kind takes as many inputs as they have outputs. Dense layers, or else 1x1
-/// convolutions; of several, those that are named as last layers are.
+/// Candidates for the network's last layer: no layer of their kind has as many inputs as they have outputs. Dense layers, else
+/// 1x1 convolutions; usual names of last layers come first.
 fn outputs(tensors: &[StoredTensor]) -> Vec<&StoredTensor> {
     let weights: Vec<&StoredTensor> =
         tensors.iter().filter(|t| t.dtype.is_float() && matches!(t.shape.len(), 2 | 4) && t.shape[1] > 0).collect();
-    // Dense layers follow dense layers: a convolution that takes three channels says nothing of one with three outputs.
+    // Dense layers follow dense layers: a three-channel convolution does not rule out a layer of three outputs.
     let taken = |outputs: usize, dimensions: usize| weights.iter().any(|t| t.shape.len() == dimensions && t.shape[1] == outputs);
     let free = |dimensions: usize| -> Vec<&StoredTensor> {
         let last = |t: &&StoredTensor| t.shape.len() == dimensions && t.shape[2..].iter().all(|&k| k == 1);

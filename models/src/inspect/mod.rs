@@ -1,5 +1,16 @@
-//! What a checkpoint holds, known network or not: statistics of each tensor, filters that do nothing or what another does, and
-//! a guess at the network.
+//! Analysis of a checkpoint, of a known network or not: statistics of each tensor, dead and duplicate filters, and a guess at the
+//! network.
+//!
+//! ```
+//! use convscope_models::{WeightsSource, inspect};
+//!
+//! let source = WeightsSource::builtin()?;
+//! let tensors = inspect::inspect(source.checkpoint().unwrap())?;
+//! assert_eq!((tensors[0].name.as_str(), &tensors[0].shape[..]), ("bn1.bias", &[32][..]));
+//! assert!(tensors.iter().all(|tensor| tensor.stats.nan == 0));
+//! assert_eq!(inspect::guess(&source)?.network.as_deref(), Some("resnet18-w32"));
+//! # Ok::<(), convscope_models::LoadError>(())
+//! ```
 
 mod guess;
 mod repeats;
@@ -12,7 +23,7 @@ pub use stats::{Stats, stats};
 use crate::weights::{Checkpoint, StoredTensor, StoredType, WeightsError};
 use rayon::prelude::*;
 
-/// A tensor of a checkpoint and what its values are like.
+/// A tensor of a checkpoint with its statistics.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Inspected {
     /// Name in the file.
@@ -21,20 +32,19 @@ pub struct Inspected {
     pub shape: Vec<usize>,
     /// Type in the file.
     pub dtype: StoredType,
-    /// Its values.
+    /// Statistics of the values.
     pub stats: Stats,
-    /// Its filters, where it has four dimensions and so can be a convolution's weight, `[oc, c / groups, kh, kw]`.
+    /// Dead and duplicate filters, for a four-dimensional tensor: a convolution weight `[oc, c / groups, kh, kw]`.
     pub filters: Option<Repeats>,
 }
 
 impl Inspected {
-    /// Bytes of the values.
+    /// Size of the values in bytes.
     pub fn bytes(&self) -> u64 {
         self.stats.count as u64 * self.dtype.size() as u64
     }
 
-    /// Whether training changes it, as far as the type and the name tell: counters and the running statistics of a batch-norm
-    /// are only measured.
+    /// Whether training changes the tensor, by its type and name. Counters and running statistics are not parameters.
     pub fn is_parameter(&self) -> bool {
         let last = self.name.rsplit(['.', '/']).next().unwrap_or_default();
         let measured = ["running_mean", "running_var", "moving_mean", "moving_variance"];
@@ -42,10 +52,10 @@ impl Inspected {
     }
 }
 
-/// Looks at every tensor, in the checkpoint's order.
+/// Analyses every tensor, in the checkpoint's order.
 ///
 /// # Errors
-/// A tensor cannot be read or claims more bytes than the file has. NaN and infinity are counted, not refused.
+/// [`WeightsError`] if a tensor cannot be read or claims more bytes than the file has. NaN and infinity are counted.
 pub fn inspect(checkpoint: &Checkpoint) -> Result<Vec<Inspected>, WeightsError> {
     checkpoint.tensors().par_iter().map(look).collect()
 }

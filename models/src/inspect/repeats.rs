@@ -1,39 +1,39 @@
-//! Filters that do nothing, and filters that do what another does.
+//! Dead filters, and filters that duplicate others.
 
-/// A filter that is another's multiple.
+/// A filter that is a multiple of another.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Duplicate {
     /// The filter.
     pub filter: usize,
-    /// The first filter that is like it.
+    /// The first filter of which it is a multiple.
     pub of: usize,
-    /// What that one is to be multiplied by; negative where the signs are opposite.
+    /// The factor; negative for opposite signs.
     pub scale: f32,
 }
 
-/// Filters of a convolution that add nothing.
+/// Dead and duplicate filters of a convolution.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Repeats {
-    /// Filters none of whose weights is more than `DEAD` of the tensor's largest, in order.
+    /// Filters without a weight above `DEAD` times the tensor's largest, in order.
     pub dead: Vec<usize>,
-    /// Filters that are a multiple of an earlier one, in order. In a grouped convolution they may still do something else:
-    /// each group reads other channels.
+    /// Filters that are a multiple of an earlier one, in order. In a grouped convolution they may still differ in effect: each
+    /// group reads other channels.
     pub duplicates: Vec<Duplicate>,
 }
 
-/// The largest weight of a dead filter, as a part of the tensor's largest.
+/// Largest weight of a dead filter, relative to the tensor's largest.
 pub const DEAD: f32 = 1e-6;
 
-/// The largest distance of two filters that count as the same, both scaled to length 1: what rounding to bf16 may change.
+/// Largest distance of two duplicates after normalisation to length 1: the effect of rounding to bf16.
 pub const SAME: f64 = 4e-3;
 
-/// Filters of fewer weights are not compared: among so few, many are nearly multiples of each other by chance.
+/// Minimum weights of a compared filter. With fewer, near-multiples occur by chance.
 const LEAST: usize = 4;
 
-/// Filters with which one is compared at most. Only filters made up to be slow to tell apart reach it.
+/// Maximum comparisons per filter. Only adversarial filters reach it.
 const MOST: usize = 1024;
 
-/// Looks for dead and duplicate ones among `count` filters of equal size. Filters with NaN or infinity are neither.
+/// Finds dead and duplicate filters among `count` filters of equal size. Filters with NaN or infinity are neither.
 pub fn repeats(count: usize, values: &[f32]) -> Repeats {
     let size = values.len() / count.max(1);
     if size == 0 {
@@ -51,8 +51,8 @@ pub fn repeats(count: usize, values: &[f32]) -> Repeats {
 
 /// Multiples among the filters of these indices, none of which is zero.
 fn duplicates(filters: &[&[f32]], alive: &[usize]) -> Vec<Duplicate> {
-    // Two filters of length 1 at a small distance cast shadows of nearly the same length on any direction of length 1. So only
-    // neighbours in the order of their shadows are compared, rather than each with each.
+    // Projections of two close unit filters on any unit direction are close. So only neighbours in the order of their projections
+    // are compared, instead of all pairs.
     let mut ordered: Vec<(f64, f64, usize)> = alive
         .iter()
         .map(|&i| {
@@ -61,7 +61,7 @@ fn duplicates(filters: &[&[f32]], alive: &[usize]) -> Vec<Duplicate> {
         })
         .collect();
     ordered.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.2.cmp(&b.2)));
-    // Each group begins with a filter that is like none before it.
+    // The first filter of each group differs from all before it.
     let mut groups: Vec<(f64, f64, Vec<usize>)> = Vec::new();
     for (shadow, length, i) in ordered {
         let near = groups.iter_mut().rev().take(MOST).take_while(|group| shadow - group.0 <= SAME);
@@ -86,7 +86,7 @@ fn dot(a: &[f32], b: &[f32]) -> f64 {
     a.iter().zip(b).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum()
 }
 
-/// Length of a filter's shadow on a fixed direction of length 1 without a pattern.
+/// Length of a filter's projection on a fixed random unit direction.
 fn shadow(filter: &[f32]) -> f64 {
     let mut state = 1u64;
     let mut sign = || {
@@ -97,7 +97,7 @@ fn shadow(filter: &[f32]) -> f64 {
     sum.abs() / (filter.len() as f64).sqrt()
 }
 
-/// Distance of two filters scaled to length 1, the second turned round if that is nearer.
+/// Distance of two unit filters, up to sign.
 fn distance(a: &[f32], a_length: f64, b: &[f32], b_length: f64) -> f64 {
     let sign = dot(a, b).signum();
     let difference = |(a, b): (&f32, &f32)| (f64::from(*a) / a_length - sign * f64::from(*b) / b_length).powi(2);
@@ -108,7 +108,7 @@ fn distance(a: &[f32], a_length: f64, b: &[f32], b_length: f64) -> f64 {
 mod tests {
     use super::*;
 
-    /// Filters without a pattern.
+    /// Random filters.
     fn filters(count: usize, size: usize) -> Vec<f32> {
         (0..count * size).map(|i| (i as f32 * 12.9898).sin() * 43_758.547 % 1.0).collect()
     }
@@ -153,10 +153,10 @@ mod tests {
         assert_eq!(repeats(0, &[]), Repeats::default());
         assert_eq!(repeats(3, &[]), Repeats::default());
         assert_eq!(repeats(3, &[0.0; 27]).dead, [0, 1, 2]);
-        // All the same, however many: one comparison each.
+        // All equal: one comparison each.
         let same = [1.0, 2.0, 3.0, 4.0].repeat(100_000);
         assert_eq!(repeats(100_000, &same).duplicates.len(), 99_999);
-        // Too small to be compared.
+        // Too small for a comparison.
         assert_eq!(repeats(100, &[1.0; 100]), Repeats::default());
     }
 }

@@ -3,28 +3,28 @@
 use crate::weights::StoredType;
 use half::{bf16, f16};
 
-/// What the values of a tensor are like. Extremes, mean and deviation are of the finite ones, and `None` where there is none.
+/// Statistics of a tensor. Extremes, mean and deviation cover finite values, and are `None` without any.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Stats {
-    /// Values.
+    /// Number of values.
     pub count: usize,
-    /// The least.
+    /// Minimum.
     pub min: Option<f64>,
-    /// The greatest.
+    /// Maximum.
     pub max: Option<f64>,
-    /// Their mean.
+    /// Mean.
     pub mean: Option<f64>,
-    /// Their standard deviation, divided by their number (not by one less).
+    /// Standard deviation, with divisor n.
     pub std: Option<f64>,
-    /// Values that are exactly zero.
+    /// Number of exact zeros.
     pub zeros: usize,
-    /// Values that are not a number.
+    /// Number of NaN.
     pub nan: usize,
-    /// Values that are infinite, of either sign.
+    /// Number of infinities of either sign.
     pub infinite: usize,
 }
 
-/// Statistics of little-endian values, summed in f64. A rest of bytes that makes no whole value is left out.
+/// Statistics of little-endian values, summed in f64. Trailing bytes of an incomplete value are ignored.
 pub fn stats(dtype: StoredType, bytes: &[u8]) -> Stats {
     macro_rules! of {
         ($stored:ty, $to_f64:expr) => {
@@ -48,7 +48,7 @@ pub fn stats(dtype: StoredType, bytes: &[u8]) -> Stats {
 }
 
 impl Stats {
-    /// Two passes: the deviation around a mean that is known loses nothing where the mean is large.
+    /// Two passes: the deviation around a known mean is precise even for a large mean.
     fn of(values: impl Iterator<Item = f64> + Clone) -> Self {
         let mut stats = Stats { count: 0, min: None, max: None, mean: None, std: None, zeros: 0, nan: 0, infinite: 0 };
         let (mut min, mut max, mut sum) = (f64::INFINITY, f64::NEG_INFINITY, 0.0);

@@ -1,4 +1,15 @@
-//! Names of the classes a network tells apart, and the search for a class by index or by what a person calls it.
+//! Class names, and the search for a class by index or name.
+//!
+//! ```
+//! use convscope_models::labels::Labels;
+//!
+//! let labels = Labels::imagenet1k();
+//! assert_eq!(labels.name(281), Some("tabby"));
+//! assert_eq!(labels.find("golden retriever")?, 207);
+//! assert_eq!(labels.find_all("tabby, 207")?, [281, 207]);
+//! assert!(labels.find("taby").unwrap_err().to_string().contains("tabby"));
+//! # Ok::<(), convscope_models::labels::LabelError>(())
+//! ```
 //!
 //! `imagenet1k.txt` has one class a line in torchvision's order (the sorted WordNet identifiers of ILSVRC 2012): the name
 //! that torchvision prints, then the other lemmas of the WordNet synset, separated by tabs. WordNet 3.0 is (c) 2006
@@ -10,7 +21,7 @@ use thiserror::Error;
 
 use crate::text::{distance, one_line};
 
-/// How many classes a message lists at most.
+/// Maximum classes in a message.
 const LISTED: usize = 8;
 
 static IMAGENET1K: LazyLock<Labels> = LazyLock::new(|| Labels::parse(include_str!("imagenet1k.txt")));
@@ -22,36 +33,36 @@ pub struct Labels {
     classes: Vec<Class>,
 }
 
-/// One class: the name to print, and every name to be found by (the first is the printed one), folded by [`fold`].
+/// One class: its display name, and all names for the search (the display name first), normalised by [`fold`].
 #[derive(Clone, Debug)]
 struct Class {
     name: String,
     folded: Vec<String>,
 }
 
-/// Why no class, or not one class only, answers to a query. Each message is one line.
+/// A query that matches no class, or several. Each message is one line.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum LabelError {
-    /// A number that is no index.
+    /// An index out of range.
     #[error("there is no class {index}: the classes are 0 to {}", classes.saturating_sub(1))]
     IndexOutOfRange {
-        /// The number asked for, as it was written.
+        /// The index as it was written.
         index: String,
-        /// How many classes there are.
+        /// Number of classes.
         classes: usize,
     },
-    /// Several classes fit.
+    /// Several classes match.
     #[error("class \"{query}\" could be any of {candidates}: give the whole name or the index")]
     Ambiguous {
-        /// What was asked for.
+        /// The query.
         query: String,
-        /// The classes that fit, with their indices; long lists end in "and N more".
+        /// The matching classes with their indices; a long list ends in "and N more".
         candidates: String,
     },
-    /// No class fits.
+    /// No class matches.
     #[error("there is no class \"{query}\": the nearest names are {nearest}")]
     Unknown {
-        /// What was asked for.
+        /// The query.
         query: String,
         /// The classes with the most similar names, with their indices.
         nearest: String,
@@ -69,13 +80,13 @@ impl Labels {
         &CIFAR10
     }
 
-    /// Labels of a data set of the user's own, such as the folder names of an image folder.
+    /// Labels of another data set, such as the folder names of an image folder.
     pub fn new<S: Into<String>>(names: impl IntoIterator<Item = S>) -> Self {
         let class = |name: String| Class { folded: vec![fold(&name)], name };
         Self { classes: names.into_iter().map(|name| class(name.into())).collect() }
     }
 
-    /// One class a line: its name, then synonyms, separated by tabs.
+    /// Parses one class a line: its name, then synonyms, separated by tabs.
     fn parse(text: &str) -> Self {
         let class = |line: &str| Class {
             name: line.split('\t').next().unwrap_or_default().to_owned(),
@@ -89,12 +100,12 @@ impl Labels {
         self.classes.len()
     }
 
-    /// Whether there is no class at all.
+    /// Whether there are no classes.
     pub fn is_empty(&self) -> bool {
         self.classes.is_empty()
     }
 
-    /// The name of a class, or `None` past the end.
+    /// The name of a class; `None` for an index out of range.
     pub fn name(&self, index: usize) -> Option<&str> {
         self.classes.get(index).map(|class| class.name.as_str())
     }
@@ -104,14 +115,13 @@ impl Labels {
         self.classes.iter().map(|class| class.name.as_str())
     }
 
-    /// The index of the class meant by `query`.
+    /// The index of the class that matches `query`.
     ///
-    /// Tried in this order, until something fits: the exact name; an index; the name without regard to case, hyphens and
-    /// underscores; a synonym; whole words of a name or synonym ("retriever golden" does not fit, "golden" does); any part of
-    /// one.
+    /// The first of these that matches: the exact name; an index; the name up to case, hyphens and underscores; a synonym; whole
+    /// words of a name or synonym ("golden", but not "retriever golden"); any substring.
     ///
     /// # Errors
-    /// If nothing fits, or several classes do at the step where the first one does.
+    /// [`LabelError`] if nothing matches, or if several classes match at the first of these.
     pub fn find(&self, query: &str) -> Result<usize, LabelError> {
         let query = query.trim();
         if let Some(index) = self.classes.iter().position(|class| class.name == query) {
@@ -144,10 +154,10 @@ impl Labels {
         Err(LabelError::Unknown { query: one_line(query), nearest: self.list(&near) })
     }
 
-    /// The classes meant by queries separated by commas. A name may contain a comma itself, so the whole text is tried first.
+    /// The classes of comma-separated queries. A name may contain a comma, so the whole text is tried first.
     ///
     /// # Errors
-    /// As [`Labels::find`], for the first query that is wrong.
+    /// As [`Labels::find`], for the first wrong query.
     pub fn find_all(&self, queries: &str) -> Result<Vec<usize>, LabelError> {
         if let Ok(one) = self.find(queries) {
             return Ok(vec![one]);

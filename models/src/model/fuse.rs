@@ -1,10 +1,9 @@
-//! Fusing: layers that follow each other become one operation.
+//! Fusion of adjacent layers into one operation.
 //!
-//! At inference it is a convolution with the batch-norm, addition and ReLU after it. Batch-norm by running statistics is
-//! `x * scale + shift` per channel, so it goes into the weight and bias; the addition of a residual block and the ReLU are done
-//! while the sums of the convolution are still in registers. In training, where batch-norm has to see a whole batch first, it is a
-//! batch-norm with the addition and ReLU after it. The network stays as it is: the last layer of such a [`Chain`] computes what
-//! all of them did, and the others are left out of a pass.
+//! At inference, a convolution takes in the batch-norm, addition and ReLU after it. A batch-norm by running statistics is `x *
+//! scale + shift` per channel, so it folds into weight and bias; the residual addition and the ReLU are the epilogue of the
+//! convolution. In training, a batch-norm needs the statistics of a whole batch first, so it takes in the addition and ReLU after
+//! it. The network stays the same: the last layer of a [`Chain`] computes the fused operation, and a pass skips the others.
 
 use crate::model::Model;
 use crate::network::{LayerId, LayerKind, Network};
@@ -12,30 +11,30 @@ use convscope_engine::kernels::{Buffer, DType};
 use convscope_engine::{Result, Tensor, Unary};
 use rayon::prelude::*;
 
-/// Layers of which each is all that reads the one before it.
+/// Adjacent layers, each the only reader of the one before it.
 #[derive(Debug, Clone)]
 pub struct Chain {
-    /// A convolution or a batch-norm.
+    /// The first layer: a convolution or a batch-norm.
     pub first: LayerId,
-    /// A batch-norm after it.
+    /// A batch-norm after a convolution.
     pub norm: Option<LayerId>,
-    /// The input of the first, then what is added, if anything.
+    /// Input of the first layer, then the other addend if there is an addition.
     pub inputs: Vec<LayerId>,
-    /// Whether a ReLU ends it.
+    /// Whether a ReLU is last.
     pub relu: bool,
 }
 
-/// A chain that begins with a convolution, for inference.
+/// An inference chain, which begins with a convolution.
 #[derive(Debug, Clone)]
 pub(crate) struct Fused {
     pub chain: Chain,
-    /// Weight and bias with the batch-norm in them; `None` if they are made in each pass.
+    /// Weight and bias with the batch-norm folded in; `None` if each pass folds it anew.
     pub weights: Option<(Tensor, Option<Tensor>)>,
 }
 
 impl Network {
-    /// For each layer, the chain that ends there, if that is longer than one. Chains begin with layers of the kind `first`; those of
-    /// `keep` lie within none.
+    /// For each layer, the chain that ends there, if it has more than one layer. Chains begin with layers that satisfy `first`. A
+    /// layer of `keep` can only be the last of a chain.
     pub fn chains(&self, first: fn(&LayerKind) -> bool, keep: &[LayerId]) -> Vec<Option<Chain>> {
         let mut chains = vec![None; self.layers.len()];
         let mut taken = vec![false; self.layers.len()];
@@ -67,7 +66,7 @@ impl Network {
         chains
     }
 
-    /// The layer that reads `id`, if it is the only one and reads it once.
+    /// The only reader of `id`, if it reads it once.
     fn only_reader(&self, id: LayerId) -> Option<LayerId> {
         let mut readers = self.ids().flat_map(|(r, layer)| layer.inputs.iter().filter(move |i| **i == id).map(move |_| r));
         let first = readers.next()?;
@@ -76,10 +75,13 @@ impl Network {
 }
 
 impl Model {
-    /// The same model for inference, with chains of layers fused. The values of layers within a chain are not computed any more,
-    /// except those of `keep`, which end their chains.
+    /// This model for inference, with fused chains. Values inside a fused chain are not available afterwards. A layer listed in
+    /// `keep` ends its chain, so its value is.
     ///
-    /// Numbers differ by rounding from the unfused model's. A model of `f64` (for checks) is left as it is.
+    /// Results differ from the unfused model's by rounding. A model of `f64` is not fused.
+    ///
+    /// # Errors
+    /// An [engine error](convscope_engine::Error) if a folded weight cannot be allocated.
     pub fn fused(&self, keep: &[LayerId]) -> Result<Model> {
         let mut model = self.fused_once(keep);
         for fused in model.fused.iter_mut().flatten() {
@@ -88,8 +90,8 @@ impl Model {
         Ok(model)
     }
 
-    /// As [`Model::fused`], for a single pass: what is made of a layer's weight (the batch-norm in it, what kernels prepare) is
-    /// given up when the layer is done. The next layer finds its memory, where fresh pages would cost more than the work itself.
+    /// As [`Model::fused`], for a single pass. Folded and transformed weights are freed after their layer, so the next layer
+    /// reuses their memory; fresh pages would cost more than the folding.
     pub fn fused_once(&self, keep: &[LayerId]) -> Model {
         let mut model = self.clone();
         if self.params.iter().all(|p| p.dtype() == DType::F32) {
@@ -101,7 +103,7 @@ impl Model {
         model
     }
 
-    /// Weight and bias of a convolution with those of the batch-norm that follows it.
+    /// Weight and bias of a convolution with the following batch-norm folded in.
     pub(crate) fn with_norm(&self, chain: &Chain) -> Result<(Tensor, Option<Tensor>)> {
         let (weight, bias) = match self.layer_params(chain.first) {
             [weight, rest @ ..] => (weight, rest.first()),
@@ -133,7 +135,8 @@ impl Model {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{WeightsSource, families, fill, load};
+    use crate::model::init::fill_image;
+    use crate::{WeightsSource, families, load};
     use convscope_engine::{Rules, Tape};
 
     fn close(what: &str, got: &Tensor, want: &Tensor) {
@@ -154,7 +157,7 @@ mod tests {
             assert!(fused.fused.iter().any(Option::is_some), "{name}: nothing was fused");
             let pass = |model: &Model| {
                 let mut tape = Tape::new();
-                let image = Tensor::from_slice([2, 3, h, w], &fill::fill_image("fuse", 2, 3, h, w)).unwrap();
+                let image = Tensor::from_slice([2, 3, h, w], &fill_image("fuse", 2, 3, h, w)).unwrap();
                 let run = model.forward(&mut tape, image).unwrap();
                 let nodes = tape.nodes().len();
                 let input = tape.find(&model.network[LayerId::INPUT].name).unwrap();
@@ -179,7 +182,7 @@ mod tests {
             let model = load(families::build(name, Some(10)).unwrap(), &WeightsSource::Random).unwrap().cast(DType::F64);
             let step = |fused: bool| {
                 let [h, w] = model.network.input.min_size.map(|m| m.max(32));
-                let image: Vec<f64> = fill::fill_image("train", 2, 3, h, w).into_iter().map(f64::from).collect();
+                let image: Vec<f64> = fill_image("train", 2, 3, h, w).into_iter().map(f64::from).collect();
                 let mut tape = Tape::new();
                 let x = tape.leaf(Tensor::from_slice([2, 3, h, w], &image).unwrap(), "");
                 let target = tape.leaf(Tensor::full([2, 10], DType::F64, 0.1), "");
@@ -207,14 +210,14 @@ mod tests {
         }
     }
 
-    /// Whoever asks for a layer within a chain, or starts there, gets it.
+    /// A layer inside a chain is available as the end or the start of a run.
     #[test]
     fn a_training_run_begins_and_ends_within_chains() {
         let model = load(families::build("resnet20-cifar", None).unwrap(), &WeightsSource::Random).unwrap();
         let id = |name: &str| model.network.find(name).unwrap();
         let mode = crate::Mode::Training { seed: 0 };
         let mut tape = Tape::new();
-        let x = tape.leaf(Tensor::from_slice([2, 3, 32, 32], &fill::fill_image("ends", 2, 3, 32, 32)).unwrap(), "");
+        let x = tape.leaf(Tensor::from_slice([2, 3, 32, 32], &fill_image("ends", 2, 3, 32, 32)).unwrap(), "");
         let norm = model.run(&mut tape, LayerId::INPUT, x, id("bn1"), mode).unwrap();
         assert!(tape.value(norm.output()).unwrap().f32().iter().any(|v| *v < 0.0), "no ReLU yet");
         let rest = model.run(&mut tape, id("bn1"), norm.output(), id("layer1.0.bn1"), mode).unwrap();

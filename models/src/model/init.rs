@@ -1,21 +1,21 @@
-//! A closed-form fill of weights and images, so that full-size networks can be compared with PyTorch without a weight
-//! file: `tests/goldens/fill.py` computes the same bits.
+//! Deterministic initialisation of weights and images. Full-size networks compare with PyTorch without a weight file:
+//! `tests/goldens/fill.py` computes the same bits.
 //!
-//! Every number is a function of a name and a flat index. The FNV-1a hash of the name starts a SplitMix64 stream (Steele,
-//! Lea and Flood, OOPSLA 2014) whose upper 24 bits give a uniform in [0, 1). All arithmetic is one IEEE f64 operation at a
-//! time, rounded to f32 at the end.
+//! Every value is a function of a name and a flat index. The FNV-1a hash of the name seeds a SplitMix64 stream (Steele, Lea and
+//! Flood, OOPSLA 2014) whose upper 24 bits give a uniform in [0, 1). All arithmetic is one IEEE f64 operation at a time, rounded
+//! to f32 at the end.
 
-/// What a parameter is, which decides the interval of its values.
+/// Kind of a parameter, which gives the interval of its values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// The kernel of a convolution or the matrix of a linear layer: within sqrt(6 / `fan_in`) of 0 (He et al. 2015), so that
-    /// the signal keeps its strength through ReLU layers.
+    /// The kernel of a convolution or the matrix of a linear layer: within sqrt(6 / `fan_in`) of 0 (He et al. 2015), which
+    /// preserves the variance through ReLU layers.
     Weight,
     /// A bias, or the shift of a batch-norm: within 0.1 of 0.
     Bias,
     /// The scale of a batch-norm: within 0.2 of 1.
     NormWeight,
-    /// The scale of the last batch-norm of a residual branch: within 0.1 of 0.5, so that deep ResNets stay tame.
+    /// The scale of the last batch-norm of a residual branch: within 0.1 of 0.5, which bounds the activations of deep ResNets.
     LastNormWeight,
     /// The running mean of a batch-norm: within 0.1 of 0.
     RunningMean,
@@ -24,8 +24,8 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// The kind of a parameter or buffer from its torchvision name and shape; `exists` tells whether the network has another
-    /// name, which settles whether a `bn2` is the last of its block.
+    /// The kind of a parameter or buffer, by its torchvision name and shape. `exists` reports whether the network has a tensor of
+    /// another name, which decides whether a `bn2` is the last of its block.
     pub fn of(name: &str, shape: &[usize], exists: impl Fn(&str) -> bool) -> Self {
         let last_of_block =
             || name.ends_with(".bn3.weight") || name.ends_with(".bn2.weight") && !exists(&name.replace(".bn2.", ".bn3."));
@@ -39,7 +39,7 @@ impl Kind {
         }
     }
 
-    /// The middle and half the width of the interval.
+    /// Centre and half width of the interval.
     fn centre_and_spread(self, fan_in: usize) -> (f64, f64) {
         match self {
             Self::Weight => (0.0, (6.0 / fan_in as f64).sqrt()),
@@ -51,20 +51,20 @@ impl Kind {
     }
 }
 
-/// The uniforms in [0, 1) that belong to `name`: multiples of 2^-24, one a flat index.
+/// The uniforms in [0, 1) of `name`, one per flat index: multiples of 2^-24.
 pub fn uniform(name: &str) -> impl Iterator<Item = f64> + use<> {
     let seed = fnv1a64(name);
     (1u64..).map(move |i| (mix(seed.wrapping_add(i.wrapping_mul(0x9E37_79B9_7F4A_7C15))) >> 40) as f64 * 2f64.powi(-24))
 }
 
-/// The first `len` values of the parameter `name`, in the order of its flat index. `fan_in` counts for [`Kind::Weight`]
-/// only: the product of all dims but the first.
+/// The first `len` values of the parameter `name`, in flat order. `fan_in`, the product of all dimensions but the first, matters
+/// for [`Kind::Weight`] only.
 pub fn fill_value(name: &str, kind: Kind, fan_in: usize, len: usize) -> Vec<f32> {
     let (centre, spread) = kind.centre_and_spread(fan_in);
     uniform(name).take(len).map(|u| (centre + spread * (2.0 * u - 1.0)) as f32).collect()
 }
 
-/// An image batch `[n, c, h, w]`: in every plane three waves with phases of its own, plus noise; values between -2 and 2.
+/// An image batch `[n, c, h, w]`, row-major: three waves per plane with their own phases, plus noise; values between -2 and 2.
 pub fn fill_image(name: &str, n: usize, c: usize, h: usize, w: usize) -> Vec<f32> {
     let mut phases = uniform(&format!("{name}.phase"));
     let mut noise = uniform(name);
@@ -84,8 +84,8 @@ pub fn fill_image(name: &str, n: usize, c: usize, h: usize, w: usize) -> Vec<f32
     image
 }
 
-/// A smooth periodic curve between -1 and 1 without a libm call, whose bits would depend on the platform: parabolas
-/// joined at the whole numbers.
+/// A smooth periodic curve between -1 and 1, of parabolas joined at the integers. A libm call would make the bits platform
+/// dependent.
 fn wave(t: f64) -> f64 {
     let f = t - t.floor();
     8.0 * (f * (1.0 - f)) - 1.0
@@ -109,7 +109,7 @@ mod tests {
 
     use super::*;
 
-    /// The names of a ResNet-50 block, enough to settle every kind.
+    /// Names of a ResNet-50 block, which cover every kind.
     fn exists(name: &str) -> bool {
         name == "layer1.0.bn3.weight"
     }

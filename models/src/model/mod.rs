@@ -1,8 +1,8 @@
-//! A network with its weights, and running it.
+//! A network with its weights, and its execution.
 
 pub mod fuse;
-mod head;
 pub mod init;
+mod output_activation;
 
 use crate::network::{LayerId, LayerKind, Network, Pool2d};
 use convscope_engine::kernels::DType;
@@ -13,57 +13,69 @@ use convscope_engine::{Context, Error, Result, Tape, Tensor, Var};
 use fuse::{Chain, Fused};
 use std::sync::OnceLock;
 
-/// A network and a tensor for each of [`Network::params`].
+/// A network with a tensor for each of [`Network::params`].
+///
+/// ```
+/// use convscope_engine::{Tape, Tensor, kernels::DType};
+/// use convscope_models::Model;
+///
+/// let model = Model::builtin()?;
+/// let images = Tensor::zeros([2, 3, 128, 128], DType::F32);
+/// let mut tape = Tape::inference();
+/// let run = model.forward(&mut tape, images)?;
+/// assert_eq!(tape.value(run.output())?.shape()[..], [2, 102]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone)]
 pub struct Model {
-    /// The layers.
+    /// The network.
     pub network: Network,
-    /// In the order of [`Network::params`].
+    /// Tensors in the order of [`Network::params`].
     pub params: Vec<Tensor>,
-    /// For each layer, the place of its first tensor in `params`, and how many there are.
+    /// For each layer, the index of its first tensor in `params`, and their number.
     ranges: Vec<(usize, usize)>,
-    /// Where and how it runs; weights go to its device on first use.
+    /// Where and how it runs. Weights move to its device on first use.
     pub context: Context,
-    /// For each layer, what it computes instead (see [`Model::fused`]).
+    /// For each layer, the fused chain that ends there (see [`Model::fused`]).
     pub(crate) fused: Vec<Option<Fused>>,
-    /// The chains of the first training run, and its two ends: every step takes the same.
+    /// The chains of the first training run, with its first and last layer. Every step reuses them.
     training: OnceLock<([LayerId; 2], Vec<Option<Chain>>)>,
 }
 
-/// Whether layers behave as in use or as in training.
+/// Inference or training behaviour of batch-norm and dropout.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mode {
     /// Batch-norm by running statistics, no dropout.
     Inference,
-    /// Batch-norm by the batch, dropout by masks of this seed.
+    /// Batch-norm by batch statistics, dropout by masks of `seed`.
     Training {
-        /// Another one for each step.
+        /// Seed of the dropout masks, another one for each step.
         seed: u64,
     },
 }
 
-/// The nodes of one run.
+/// The nodes of one run on a tape.
 #[derive(Debug, Clone)]
 pub struct Run {
     layers: Vec<Option<Var>>,
     params: Vec<Option<Var>>,
-    /// Each batch-norm with the node that computed it, which in training is that of what follows it too.
+    /// Each batch-norm with its node. In training, a fused chain has one node for all its layers.
     norms: Vec<(LayerId, Var)>,
     output: Var,
 }
 
 impl Run {
-    /// Node of a layer's output; `None` if the run did not need that layer, or computed it only together with the next.
+    /// Node of a layer's output; `None` if the run skipped the layer or fused it with the next.
     pub fn layer(&self, id: LayerId) -> Option<Var> {
         self.layers.get(id.0).copied().flatten()
     }
 
-    /// Nodes of the parameters, in the order of [`Network::params`]; `None` for those not needed.
+    /// Nodes of the parameters, in the order of [`Network::params`]; `None` for unused ones.
     pub fn params(&self) -> &[Option<Var>] {
         &self.params
     }
 
-    /// Node of the layer that the run went up to.
+    /// Node of the run's last layer.
     pub fn output(&self) -> Var {
         self.output
     }
@@ -73,7 +85,7 @@ impl Model {
     /// A model from tensors in the order of [`Network::params`].
     ///
     /// # Errors
-    /// If a tensor is missing or has another shape than the network wants.
+    /// [`Error`](convscope_engine::Error) if a tensor is missing or has another shape than the network's parameter.
     pub fn new(network: Network, params: Vec<Tensor>) -> Result<Self> {
         let wanted = network.params();
         if params.len() != wanted.len() {
@@ -101,7 +113,7 @@ impl Model {
         Ok(Model { network, params, ranges, context: Context::default(), fused, training: OnceLock::new() })
     }
 
-    /// The same model in another real type (f64 for checks), not fused.
+    /// This model in another real type (f64 for checks), not fused.
     pub fn cast(&self, dtype: DType) -> Self {
         let fused = vec![None; self.network.layers.len()];
         Model { params: self.params.iter().map(|t| t.cast(dtype)).collect(), fused, ..self.clone() }
@@ -112,21 +124,25 @@ impl Model {
         Model { context, ..self.clone() }
     }
 
-    /// Runs images `[n,c,h,w]` through the whole network; the output is the logits.
+    /// Runs `images` of shape `[n, c, h, w]` through the whole network, for inference. The output is the logits `[n, classes]`.
+    ///
+    /// # Errors
+    /// As [`Model::run`].
     pub fn forward(&self, tape: &mut Tape, images: Tensor) -> Result<Run> {
         let x = tape.leaf(images, &self.network[LayerId::INPUT].name);
         self.run(tape, LayerId::INPUT, x, self.network.output(), Mode::Inference)
     }
 
-    /// Runs from the output `x` of layer `from` up to and including layer `until`, computing only what that needs.
+    /// Runs from the output `x` of layer `from` up to and including layer `until`, without layers that `until` does not depend
+    /// on.
     ///
-    /// The tape takes the model's context. Nodes are labelled with the layers' names. On an inference tape a value is released after its last use, except the
-    /// last one's. In training a batch-norm is one node with the addition and the ReLU that follow it, where nothing else reads what
-    /// lies between: the node of the last of them.
+    /// The tape takes the model's context. Nodes have the layers' names as labels. An inference tape releases a value after its last use, apart from the last
+    /// layer's. In training, a batch-norm is fused with the addition and the ReLU after it if nothing else reads the values in
+    /// between; the node has the label of the last of them.
     ///
     /// # Errors
-    /// If `until` reads something that does not come through `from`, a layer does not take its input's shape, or a fused model is
-    /// to be trained.
+    /// [`Error`](convscope_engine::Error) if `until` depends on the input by another path than through `from`, if a layer does
+    /// not accept its input's shape, or if a fused model runs in training mode.
     pub fn run(&self, tape: &mut Tape, from: LayerId, x: Var, until: LayerId, mode: Mode) -> Result<Run> {
         let chains: Vec<Option<&Chain>> = self.fused.iter().map(|f| f.as_ref().map(|f| &f.chain)).collect();
         if mode == Mode::Inference {
@@ -231,9 +247,12 @@ impl Model {
         *run.params[param].get_or_insert_with(|| tape.leaf(self.params[param].clone(), ""))
     }
 
-    /// After a training run: moves the running statistics of every batch-norm towards the batch's, by its momentum.
+    /// Updates the running statistics of every batch-norm after a training run, by its momentum.
     ///
-    /// As PyTorch does, the running variance takes the unbiased variance of the batch.
+    /// The running variance takes the unbiased variance of the batch, as in PyTorch.
+    ///
+    /// # Errors
+    /// [`Error`](convscope_engine::Error) if the tape no longer holds the batch's statistics.
     pub fn update_statistics(&mut self, tape: &Tape, run: &Run) -> Result<()> {
         for (id, var) in &run.norms {
             let LayerKind::BatchNorm2d { momentum, .. } = self.network[*id].kind else { continue };
@@ -253,13 +272,13 @@ impl Model {
         Ok(())
     }
 
-    /// Places in `params` of what an optimiser changes.
+    /// Indices in `params` of the trained tensors.
     pub fn trained(&self) -> Vec<usize> {
         let params = self.network.params();
         (0..params.len()).filter(|i| params[*i].kind.is_trained()).collect()
     }
 
-    /// The tensors at `places` of `params`, which ascend.
+    /// The tensors at `places` of `params`, which are ascending.
     pub fn at_mut(&mut self, places: &[usize]) -> impl Iterator<Item = &mut Tensor> {
         let mut places = places.iter().peekable();
         self.params.iter_mut().enumerate().filter(move |(i, _)| places.next_if(|place| *place == i).is_some()).map(|(_, t)| t)
@@ -271,7 +290,7 @@ impl Model {
     }
 }
 
-/// The windows of a pooling layer on a map of `[height, width]`, as kernels take them.
+/// The windows of a pooling layer over a map of `[height, width]`, for the kernels.
 pub fn windows(pool: &Pool2d, size: [usize; 2], count_padding: bool) -> Windows {
     let Pool2d { kernel, stride, ceil, .. } = *pool;
     let padding = pool.sides(size);
@@ -282,12 +301,13 @@ fn settings(c: &crate::network::Conv2d, size: [usize; 2]) -> Conv2d {
     Conv2d { stride: c.stride, padding: c.sides(size), dilation: c.dilation, groups: c.groups, ..Conv2d::default() }
 }
 
-/// Records one layer, or a chain that begins with this kind: then `x` ends in what is added, and `relu` tells its end.
+/// Records one layer, or a chain that begins with a layer of this kind. In a chain, `x` ends with the other addend, and `relu` is
+/// the last step.
 ///
-/// `layer` tells its dropout mask from other layers'.
+/// `layer` gives each layer its own dropout mask.
 fn apply(tape: &mut Tape, kind: &LayerKind, x: &[Var], params: &[Var], mode: Mode, layer: u64, relu: bool) -> Result<Var> {
     let residual = x.get(1).is_some();
-    // What is no map has no size; the operation says so.
+    // A vector has no size; the operation reports the error.
     let [height, width] = tape.value(x[0])?.shape().nchw().map_or([0; 2], |[_, _, h, w]| [h, w]);
     let size = [height, width];
     match kind {
@@ -297,7 +317,7 @@ fn apply(tape: &mut Tape, kind: &LayerKind, x: &[Var], params: &[Var], mode: Mod
             tape.apply(Conv2d { residual, relu, ..settings(c, size) }, &all)
         }
         LayerKind::Linear { .. } => tape.linear(x[0], params[0], params.get(1).copied()),
-        LayerKind::TwoSided => {
+        LayerKind::BinaryLogits => {
             let sides = Tensor::from_slice([2, 1], &[-1.0f32, 1.0])?.cast(tape.value(x[0])?.dtype());
             let sides = tape.leaf(sides, "");
             tape.linear(x[0], sides, None)
@@ -311,7 +331,7 @@ fn apply(tape: &mut Tape, kind: &LayerKind, x: &[Var], params: &[Var], mode: Mod
         },
         LayerKind::FrozenBatchNorm2d { eps, .. } => tape.batch_norm(x[0], params[0], params[1], [params[2], params[3]], *eps),
         LayerKind::Dropout { p } => match mode {
-            // The identity: the same numbers under the same shape.
+            // The identity: the same values in the same shape.
             Mode::Inference => tape.apply(Reshape { shape: tape.value(x[0])?.shape()[1..].to_vec() }, x),
             Mode::Training { seed } => {
                 let seed = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15).wrapping_add(layer);
@@ -322,7 +342,7 @@ fn apply(tape: &mut Tape, kind: &LayerKind, x: &[Var], params: &[Var], mode: Mod
         LayerKind::AvgPool2d { pool, count_include_pad } => tape.avg_pool(x[0], windows(pool, size, *count_include_pad)),
         LayerKind::AdaptiveAvgPool2d { output } => tape.avg_pool(x[0], Windows::Adaptive { out: *output }),
         LayerKind::AdaptiveMaxPool2d { output } => tape.max_pool(x[0], Windows::Adaptive { out: *output }),
-        // Windows that share out more pixels than there are hold one pixel each.
+        // Adaptive windows over fewer pixels than windows hold one pixel each.
         LayerKind::UpsampleNearest2d([rows, columns]) => {
             tape.avg_pool(x[0], Windows::Adaptive { out: [height * rows, width * columns] })
         }
@@ -360,7 +380,7 @@ fn apply(tape: &mut Tape, kind: &LayerKind, x: &[Var], params: &[Var], mode: Mod
     }
 }
 
-/// One after another.
+/// Left fold of a binary operation.
 fn fold(tape: &mut Tape, operation: Binary, x: &[Var]) -> Result<Var> {
     x[1..].iter().try_fold(x[0], |sum, next| tape.apply(Arithmetic(operation), &[sum, *next]))
 }

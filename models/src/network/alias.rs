@@ -3,14 +3,13 @@
 use super::{LayerId, LayerKind, Network};
 
 impl Network {
-    /// Names that Keras and Caffe users know, each with its layer. Networks that are a `features`
-    /// and a `classifier` run have them (VGG, `small`); the others have none.
+    /// Aliases of layers in Keras and Caffe. Networks of a `features` and a `classifier` sequence have them (VGG, `small`);
+    /// others have none.
     ///
-    /// - Keras, where layers were not named: `conv2d`, `conv2d_1`, ... and `dense`, `dense_1`, ... (each after its ReLU),
+    /// - Keras' automatic names: `conv2d`, `conv2d_1`, ... and `dense`, `dense_1`, ... (each after its ReLU),
     ///   `max_pooling2d`, `max_pooling2d_1`, ...
-    /// - Keras' VGG: `block5_conv3` is the convolution **after its ReLU**, since that is what Keras's
-    ///   layer of this name puts out (torchvision's index + 1; with batch-norm + 2); `block5_pool`,
-    ///   `fc1`, `fc2` (after the ReLU), `predictions` (the logits: the softmax is no layer here).
+    /// - Keras' VGG: `block5_conv3` is the convolution **after its ReLU**, as in Keras (torchvision's index + 1; with batch-norm
+    ///   + 2); `block5_pool`, `fc1`, `fc2` (after the ReLU), `predictions` (the logits, before the softmax).
     /// - Caffe: `conv5_3` is the convolution itself, `relu5_3` its ReLU, `pool5`; dense layers
     ///   `fc6`, `fc7`, `fc8`, `relu6`, `relu7`.
     pub fn aliases(&self) -> Vec<(String, LayerId)> {
@@ -48,7 +47,7 @@ impl Network {
         for (index, &id) in dense.iter().enumerate() {
             let activated = self.activated(id);
             aliases.push((counted("dense", index), activated));
-            // Caffe goes on counting where the five blocks end.
+            // Caffe continues the count of the five blocks.
             let caffe = 6 + index;
             if index + 1 == dense.len() {
                 aliases.push(("predictions".into(), id));

@@ -1,22 +1,20 @@
-//! Writing a network down so that it reads like the paper's table.
+//! Construction of a network in code that reads like the paper's table.
 
 use convscope_engine::Unary;
 use std::collections::HashMap;
 
 use super::{
-    Classes, Conv2d, Head, InputSpec, Layer, LayerId, LayerKind, LayerShape, Network, NetworkError, Pool2d, Preprocess, Scope,
-    ScopeKind, product,
+    Classes, Conv2d, InputSpec, Layer, LayerId, LayerKind, LayerShape, Network, NetworkError, OutputActivation, Pool2d,
+    Preprocess, Scope, ScopeKind, product,
 };
 
-/// Name of a layer or scope that is called by its place in the scope around it, as in
-/// `nn.Sequential`: `features.3`.
+/// Name of a layer or scope that is numbered within its scope, as in `nn.Sequential`: `features.3`.
 pub const NEXT: &str = "#";
 
-/// Builds a [`Network`] layer by layer. Each call adds a layer that reads `x` and returns its
-/// place:
+/// Builds a [`Network`] layer by layer. Each call adds a layer with input `x` and returns its id:
 ///
 /// ```
-/// use convscope_models::network::{Builder, Classes, Conv2d, Head, LayerId, Preprocess, ScopeKind};
+/// use convscope_models::network::{Builder, Classes, Conv2d, OutputActivation, LayerId, Preprocess, ScopeKind};
 ///
 /// let mut net = Builder::new("tiny", [3, 32, 32]);
 /// let x = net.scope(ScopeKind::Block, "block", LayerId::INPUT, |net, entry| {
@@ -27,37 +25,36 @@ pub const NEXT: &str = "#";
 /// let x = net.global_avg_pool("avgpool", x);
 /// let x = net.flatten("flatten", x);
 /// net.linear("fc", x, 10);
-/// let net = net.finish(Classes::Count(10), Head::Softmax, Preprocess::CIFAR)?;
+/// let net = net.finish(Classes::Count(10), OutputActivation::Softmax, Preprocess::CIFAR)?;
 /// assert_eq!(net.layers[2].name, "block.add");
 /// # Ok::<(), convscope_models::network::NetworkError>(())
 /// ```
 ///
-/// Numbers that follow from the input (channels, features) are filled in. A layer that does not fit
-/// is reported by [`Builder::finish`], the first one only, so that the description stays free of
-/// `?`. A name that is taken gets `_1`, `_2`, ... as torch.fx does.
+/// Input channels and features are inferred. [`Builder::finish`] reports the first layer that does not fit its inputs, so calls
+/// need no `?`. A repeated name gets the suffix `_1`, `_2`, ..., as in torch.fx.
 #[derive(Debug)]
 pub struct Builder {
     network: Network,
     /// Shape of each layer at the default input size.
     shapes: Vec<LayerShape>,
-    /// The scopes that are open, outermost first: their places in `network.scopes`, and how many
-    /// layers and scopes each has by now for [`NEXT`].
+    /// Open scopes, outermost first: their indices in `network.scopes`, and the number of layers and scopes in each so far, for
+    /// [`NEXT`].
     open: Vec<(usize, usize)>,
-    /// What batch-norms add to the variance.
+    /// Batch-norm epsilon.
     eps: f64,
-    /// Weight of a new batch in their running statistics.
+    /// Weight of a new batch in the running statistics.
     momentum: f64,
-    /// Whether they have a scale of their own.
+    /// Whether batch-norms have a scale.
     scale: bool,
-    /// Values of the layers so far.
+    /// Number of values of all layers so far.
     held: usize,
-    /// Names of layers and scopes, each with how many more have asked for it.
+    /// Names of layers and scopes, each with its number of repetitions.
     names: HashMap<String, usize>,
     error: Option<NetworkError>,
 }
 
 impl Builder {
-    /// A network with nothing but its input of `[channels, height, width]`.
+    /// A network with an input of `[channels, height, width]` only.
     pub fn new(name: &str, [channels, height, width]: [usize; 3]) -> Self {
         let input = InputSpec { channels, height, width, min_size: [height, width] };
         let error = [channels, height, width].contains(&0).then(|| NetworkError::Config {
@@ -70,7 +67,7 @@ impl Builder {
             scopes: Vec::new(),
             input,
             classes: Classes::Count(0),
-            head: Head::Softmax,
+            output_activation: OutputActivation::Softmax,
             preprocess: Preprocess::CIFAR,
         };
         let held = product(&[channels, height, width]);
@@ -88,19 +85,20 @@ impl Builder {
         }
     }
 
-    /// From here on batch-norms add `eps` to the variance; PyTorch's default is 1e-5.
+    /// Sets the epsilon of all following batch-norms; PyTorch's default is 1e-5.
     pub fn batch_norm_eps(mut self, eps: f64) -> Self {
         self.eps = eps;
         self
     }
 
-    /// From here on batch-norms weigh a new batch by `momentum`; PyTorch's default is 0.1, which Keras writes as 0.9.
+    /// Sets the momentum of all following batch-norms, the weight of a new batch; PyTorch's default is 0.1, Keras' notation of
+    /// which is 0.9.
     pub fn batch_norm_momentum(mut self, momentum: f64) -> Self {
         self.momentum = momentum;
         self
     }
 
-    /// From here on batch-norms have no scale of their own, as Keras's with `scale=False`.
+    /// Omits the scale of all following batch-norms, as Keras' `scale=False`.
     pub fn batch_norm_without_scale(mut self) -> Self {
         self.scale = false;
         self
@@ -116,12 +114,12 @@ impl Builder {
         self.shapes[x.0].spatial()
     }
 
-    /// Whether there is nothing but the input.
+    /// Whether the network has no layer but the input.
     pub(crate) fn is_empty(&self) -> bool {
         self.network.layers.len() == 1
     }
 
-    /// Opens a scope that reads `x`, for [`Builder::close`].
+    /// Opens a scope with input `x`, for [`Builder::close`].
     pub(crate) fn open(&mut self, kind: ScopeKind, name: &str, x: LayerId) -> usize {
         let name = self.full_name(name);
         let start = self.network.layers.len();
@@ -131,7 +129,7 @@ impl Builder {
         place
     }
 
-    /// Closes the scope at `place`, which was the last to be opened.
+    /// Closes the scope at index `place`, the last one opened.
     pub(crate) fn close(&mut self, place: usize, output: LayerId) {
         self.open.pop();
         self.end(place, output);
@@ -144,8 +142,7 @@ impl Builder {
         scope.output = output;
     }
 
-    /// Opens a scope, has `build` fill it from `x`, and closes it; what `build` returns is its
-    /// output.
+    /// Adds a scope: `build` adds its layers, starting from `x`, and returns its output.
     pub fn scope(
         &mut self,
         kind: ScopeKind,
@@ -159,7 +156,7 @@ impl Builder {
         output
     }
 
-    /// A [scope](Self::scope) whose name is not put before those of the layers within: Keras's are flat.
+    /// A [scope](Self::scope) that does not prefix the names of its layers; Keras' names are flat.
     pub fn group(
         &mut self,
         kind: ScopeKind,
@@ -174,71 +171,71 @@ impl Builder {
         output
     }
 
-    /// Convolution; `conv.in_channels` is filled in.
+    /// Adds a convolution; `conv.in_channels` is inferred.
     pub fn conv(&mut self, name: &str, x: LayerId, conv: Conv2d) -> LayerId {
         let in_channels = self.channels(x);
         self.layer(name, LayerKind::Conv2d(Conv2d { in_channels, ..conv }), &[x])
     }
 
-    /// Batch normalisation, as [`Builder::batch_norm_eps`] and its like say.
+    /// Adds a batch-norm, with the settings of [`Builder::batch_norm_eps`] and the like.
     pub fn batch_norm(&mut self, name: &str, x: LayerId) -> LayerId {
         let channels = self.channels(x);
         let &mut Self { eps, momentum, scale, .. } = self;
         self.layer(name, LayerKind::BatchNorm2d { channels, eps, momentum, scale, shift: true }, &[x])
     }
 
-    /// ReLU.
+    /// Adds a ReLU.
     pub fn relu(&mut self, name: &str, x: LayerId) -> LayerId {
         self.activation(name, x, Unary::Relu)
     }
 
-    /// A function of one number on every value.
+    /// Adds an elementwise function.
     pub fn activation(&mut self, name: &str, x: LayerId, function: Unary) -> LayerId {
         self.layer(name, LayerKind::Activation(function), &[x])
     }
 
-    /// Maximum pooling.
+    /// Adds a maximum pooling.
     pub fn max_pool(&mut self, name: &str, x: LayerId, pool: Pool2d) -> LayerId {
         self.layer(name, LayerKind::MaxPool2d(pool), &[x])
     }
 
-    /// Average pooling whose padding counts as zeros, as in PyTorch.
+    /// Adds an average pooling that counts padded zeros, as in PyTorch.
     pub fn avg_pool(&mut self, name: &str, x: LayerId, pool: Pool2d) -> LayerId {
         self.layer(name, LayerKind::AvgPool2d { pool, count_include_pad: true }, &[x])
     }
 
-    /// Average pooling to a fixed size.
+    /// Adds an average pooling to a fixed output size.
     pub fn adaptive_avg_pool(&mut self, name: &str, x: LayerId, output: [usize; 2]) -> LayerId {
         self.layer(name, LayerKind::AdaptiveAvgPool2d { output }, &[x])
     }
 
-    /// Mean of each channel.
+    /// Adds a global average pooling.
     pub fn global_avg_pool(&mut self, name: &str, x: LayerId) -> LayerId {
         self.adaptive_avg_pool(name, x, [1, 1])
     }
 
-    /// Map to vector.
+    /// Adds a flattening of a feature map to a vector.
     pub fn flatten(&mut self, name: &str, x: LayerId) -> LayerId {
         self.layer(name, LayerKind::Flatten, &[x])
     }
 
-    /// Dense layer with bias.
+    /// Adds a dense layer with bias.
     pub fn linear(&mut self, name: &str, x: LayerId, out_features: usize) -> LayerId {
         let in_features = self.channels(x);
         self.layer(name, LayerKind::Linear { in_features, out_features, bias: true }, &[x])
     }
 
-    /// Dropout.
+    /// Adds dropout with probability `p`.
     pub fn dropout(&mut self, name: &str, x: LayerId, p: f64) -> LayerId {
         self.layer(name, LayerKind::Dropout { p }, &[x])
     }
 
-    /// Sum of `inputs`.
+    /// Adds an elementwise sum of `inputs`.
     pub fn add(&mut self, name: &str, inputs: &[LayerId]) -> LayerId {
         self.layer(name, LayerKind::Add, inputs)
     }
 
-    /// `inputs` one after another along the channels. One input is passed on without a layer that does nothing.
+    /// Adds a concatenation of `inputs` along the channels. A single input is returned as it is.
     pub fn concat(&mut self, name: &str, inputs: &[LayerId]) -> LayerId {
         match inputs {
             [only] => *only,
@@ -246,7 +243,7 @@ impl Builder {
         }
     }
 
-    /// Any layer, as it is given.
+    /// Adds a layer of any kind.
     pub fn layer(&mut self, name: &str, kind: LayerKind, inputs: &[LayerId]) -> LayerId {
         let name = self.full_name(name);
         let layer = Layer { name, kind, inputs: inputs.to_vec(), shares: None };
@@ -266,7 +263,8 @@ impl Builder {
         self.network.output()
     }
 
-    /// Has `layer` use the parameters of `owner`, a layer before it, if it wants such. Returns whether it does.
+    /// Shares the parameters of `owner`, an earlier layer, with `layer`. Returns false, and changes nothing, if their shapes
+    /// differ.
     pub fn share(&mut self, layer: LayerId, owner: LayerId) -> bool {
         self.network.layers[layer.0].shares = Some(owner);
         let well = self.network.shares_well(layer);
@@ -276,10 +274,10 @@ impl Builder {
         well
     }
 
-    /// That every layer so far fits.
+    /// Checks that every layer so far fits its inputs.
     ///
     /// # Errors
-    /// The first that does not, as [`Builder::finish`] would report it.
+    /// The first error, as [`Builder::finish`] reports it.
     pub fn check(&self) -> Result<(), NetworkError> {
         self.error.clone().map_or(Ok(()), Err)
     }
@@ -287,8 +285,13 @@ impl Builder {
     /// The finished network.
     ///
     /// # Errors
-    /// No classes, or the first layer that did not fit (one that is left without pixels among them).
-    pub fn finish(self, classes: Classes, head: Head, preprocess: Preprocess) -> Result<Network, NetworkError> {
+    /// [`NetworkError`] without classes, or for the first layer that does not fit its inputs or has no pixels left.
+    pub fn finish(
+        self,
+        classes: Classes,
+        output_activation: OutputActivation,
+        preprocess: Preprocess,
+    ) -> Result<Network, NetworkError> {
         let Self { mut network, error, .. } = self;
         if classes == Classes::Count(0) || classes == Classes::Named(Vec::new()) {
             let reason = "needs at least one class".into();
@@ -300,7 +303,7 @@ impl Builder {
         let default = [network.input.height, network.input.width];
         network.input.min_size = network.smallest_input(default);
         network.classes = classes;
-        network.head = head;
+        network.output_activation = output_activation;
         network.preprocess = preprocess;
         Ok(network)
     }
@@ -315,7 +318,7 @@ impl Builder {
         }
     }
 
-    /// `name` within the scopes that are open, numbered where it is [`NEXT`] or taken.
+    /// `name` within the open scopes, numbered if it is [`NEXT`] or repeated.
     fn full_name(&mut self, name: &str) -> String {
         let mut own = name.to_owned();
         let mut prefix = String::new();

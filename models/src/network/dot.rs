@@ -1,10 +1,10 @@
-//! The network as a drawing for Graphviz.
+//! The network as a Graphviz graph.
 
 use super::{LayerId, Network, NetworkError};
 
 impl Network {
-    /// The graph in DOT, scopes as nested boxes, each layer with its type and output shape for
-    /// images of `height` x `width`: `dot -Tsvg`.
+    /// The graph in DOT, for `dot -Tsvg`: scopes as nested boxes, layers with type and output shape for images of `height` x
+    /// `width`.
     ///
     /// # Errors
     /// As [`Network::shapes`].

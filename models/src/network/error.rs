@@ -1,19 +1,19 @@
-//! What can be wrong with a network, a name or a size, each in one line.
+//! Errors of networks, names and sizes, each in one line.
 
 use thiserror::Error;
 
-/// An error about a network, its layers or the choice of one.
+/// An error about a network, its layers or the selection of one.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum NetworkError {
     /// No network has this name.
     #[error("there is no network {name:?}{}", did_you_mean(.near))]
     UnknownNetwork {
-        /// What was asked for.
+        /// The requested name.
         name: String,
-        /// The names most like it.
+        /// The most similar names.
         near: Vec<String>,
     },
-    /// The image shrinks to nothing on its way.
+    /// The image is too small for a layer.
     #[error(
         "input {}x{} is too small for {network}: layer {layer} would be {}x{}; needs at least {}x{}",
         .input[0], .input[1], .output[0], .output[1], .minimum[0], .minimum[1]
@@ -25,12 +25,12 @@ pub enum NetworkError {
         input: [usize; 2],
         /// The first layer without an output.
         layer: String,
-        /// `[height, width]` it would have.
+        /// `[height, width]` of its output.
         output: [usize; 2],
         /// The smallest `[height, width]` that works.
         minimum: [usize; 2],
     },
-    /// A layer does not fit its inputs or has an impossible number.
+    /// A layer does not fit its inputs or has an invalid hyperparameter.
     #[error("{network}: layer {layer} ({kind}) {reason}")]
     Layer {
         /// The network's name.
@@ -39,7 +39,7 @@ pub enum NetworkError {
         layer: String,
         /// The layer's type.
         kind: &'static str,
-        /// What does not fit, to be read after the layer's name.
+        /// The defect, to be read after the layer's name.
         reason: String,
     },
     /// The network has no layer, scope or alias of this name.
@@ -47,9 +47,9 @@ pub enum NetworkError {
     UnknownLayer {
         /// The network's name.
         network: String,
-        /// What was asked for.
+        /// The requested name.
         layer: String,
-        /// The names most like it.
+        /// The most similar names.
         near: Vec<String>,
     },
     /// The layer index is outside the network.
@@ -57,9 +57,9 @@ pub enum NetworkError {
     LayerIndex {
         /// The network's name.
         network: String,
-        /// What was asked for.
+        /// The requested index.
         index: String,
-        /// Number of layers, the input among them.
+        /// Number of layers, including the input.
         count: usize,
     },
     /// The layer has fewer channels.
@@ -69,19 +69,19 @@ pub enum NetworkError {
         network: String,
         /// The layer's name.
         layer: String,
-        /// What was asked for.
+        /// The requested channel.
         channel: String,
         /// Number of channels.
         count: usize,
     },
-    /// The text does not choose a layer.
+    /// The text does not select a layer.
     #[error("{network}: {text:?} does not choose a layer: {reason}")]
     Selection {
         /// The network's name.
         network: String,
-        /// What was asked for.
+        /// The text.
         text: String,
-        /// What is wrong with it and what would be right.
+        /// The defect and the correction.
         reason: String,
     },
     /// The network does not classify.
@@ -89,15 +89,15 @@ pub enum NetworkError {
     NoClasses {
         /// The network's name.
         network: String,
-        /// Why.
+        /// The reason.
         reason: String,
     },
-    /// A family cannot be built with these numbers.
+    /// A family does not support these hyperparameters.
     #[error("{network}: {reason}")]
     Config {
         /// The network's name.
         network: String,
-        /// What is wrong and what would be right.
+        /// The defect and the correction.
         reason: String,
     },
 }

@@ -1,36 +1,35 @@
-//! Shape inference: what each layer makes of an image of any size, and why it cannot.
+//! Shape inference: each layer's output shape for an image of any size.
 
 use super::{Conv2d, InputSpec, Layer, LayerId, LayerKind, LayerShape, Network, NetworkError, Pool2d, product};
 use convscope_engine::kernels::pool::{PoolSpec, Windows};
 use std::ops::Index;
 
-/// More values than this in one tensor are a slip of the keyboard. The bound also keeps every sum
-/// over a network's layers within a 64-bit integer.
+/// Maximum values of one tensor; more are a typing error. The bound also keeps every sum over layers within a 64-bit integer.
 const MOST_VALUES: usize = 1 << 40;
 
-/// More values than this in all layers together, at the size that a network is designed for, are no network: 4 GiB of f32. A few bytes
-/// of a file can ask for any padding and enlargement.
+/// Maximum values of all layers together at the network's default size: 4 GiB of f32. A few bytes of a file can request any
+/// padding and upsampling.
 const MOST_DESIGNED: usize = 1 << 30;
 
-/// The most zeros around one layer's input, for the same reason.
+/// Maximum padding of a layer, for the same reason.
 const MOST_PADDING: usize = 1 << 22;
 
-/// The largest step of a window or between its taps. Kernels lay out rows for several windows at a time.
+/// Maximum stride and dilation. Kernels allocate rows for several windows at a time.
 const MOST_STEP: usize = 1 << 10;
 
-/// A network at one size of its images: the shape of each layer's output, inferred once ([`Network::at`]).
+/// A network at one input size: the shape of each layer's output, inferred once by [`Network::at`].
 #[derive(Debug, Clone)]
 pub struct ShapedNetwork<'n> {
     /// The network.
     pub network: &'n Network,
-    /// `[height, width]` of the images.
+    /// `[height, width]` of the input.
     pub size: [usize; 2],
     /// Shape of each layer's output for one image, in the order of [`Network::layers`].
     pub shapes: Vec<LayerShape>,
 }
 
 impl<'n> ShapedNetwork<'n> {
-    /// Every layer with its place and the shape of its output.
+    /// Every layer with its id and output shape.
     pub fn layers(&self) -> impl Iterator<Item = (LayerId, &'n Layer, &LayerShape)> {
         self.network.ids().zip(&self.shapes).map(|((id, layer), shape)| (id, layer, shape))
     }
@@ -84,7 +83,7 @@ impl Network {
         Ok(shapes)
     }
 
-    /// What is wrong with a layer for an image of `size`: a dense layer after all pixels takes only the size that it was made for.
+    /// The defect of a layer for an image of `size`. A dense layer after flattening accepts only the size of its construction.
     fn of_another_size(&self, error: NetworkError, layer: &Layer, size: [usize; 2]) -> NetworkError {
         let InputSpec { height, width, .. } = self.input;
         match error {
@@ -99,7 +98,7 @@ impl Network {
         }
     }
 
-    /// Shape of `layer`'s output when the layers before it have `shapes`.
+    /// Output shape of `layer`, given the `shapes` of the layers before it.
     pub(super) fn layer_shape(&self, layer: &Layer, shapes: &[LayerShape]) -> Result<LayerShape, NetworkError> {
         let fail = |reason: String| NetworkError::Layer {
             network: self.name.clone(),
@@ -120,8 +119,8 @@ impl Network {
         }
     }
 
-    /// That all layers together, of which this is one, hold no more values than any memory has at the size that the network is designed
-    /// for; `held` is what those before it hold. Returns what is held with it.
+    /// Checks that all layers together stay within `MOST_DESIGNED` values at the network's default size. `held` counts the layers
+    /// before this one; the result includes it.
     pub(super) fn held_with(
         &self,
         layer: &Layer,
@@ -156,7 +155,7 @@ impl Network {
         }
     }
 
-    /// [`Network::held_with`] for all layers at the size that the network is designed for.
+    /// [`Network::held_with`] for all layers at the network's default size.
     pub(crate) fn check_memory(&self) -> Result<(), NetworkError> {
         let shapes = self.shapes(self.input.height, self.input.width)?;
         let mut layers = self.layers.iter().zip(&shapes);
@@ -165,7 +164,7 @@ impl Network {
 
     /// The smallest `[height, width]` for which every layer has an output, at most `default`.
     pub(crate) fn smallest_input(&self, [height, width]: [usize; 2]) -> [usize; 2] {
-        // Extents only grow with the input's, each axis for itself: a binary search is exact.
+        // Extents are monotonic in the input's, per axis: a binary search is exact.
         let smallest = |largest: usize, fits: &dyn Fn(usize) -> bool| {
             let (mut low, mut high) = (1, largest);
             while low < high {
@@ -179,8 +178,8 @@ impl Network {
 }
 
 impl LayerKind {
-    /// Shape of the output for one image. A map with an extent of 0 means that the input was too
-    /// small; anything else that does not fit is an error in words.
+    /// Output shape for one image. A map with an extent of 0 means that the input is too small; any other mismatch is an error
+    /// message.
     pub(super) fn output_shape(&self, inputs: &[&LayerShape]) -> Result<LayerShape, String> {
         let input = match (self, inputs) {
             (Self::Add | Self::Multiply | Self::Concat, [first, _, ..]) => first,
@@ -241,7 +240,7 @@ impl LayerKind {
                     LayerShape::Vector { .. } => Ok(LayerShape::Vector { features: *out_features }),
                 }
             }
-            Self::TwoSided => match input {
+            Self::BinaryLogits => match input {
                 LayerShape::Vector { features: 1 } => Ok(LayerShape::Vector { features: 2 }),
                 _ => Err(format!("wants one feature but gets {input}")),
             },
@@ -286,15 +285,15 @@ impl Pool2d {
     fn output_shape(&self, [channels, height, width]: [usize; 3]) -> Result<LayerShape, String> {
         positive("kernel", &self.kernel)?;
         step("stride", &self.stride)?;
-        // No map is larger, and no sum of the kernels' rule overflows below.
+        // The maximum map size keeps the sums of the kernels' rule from overflowing.
         let size = [height, width].map(|extent| extent.min(MOST_VALUES));
         let sides @ [top, bottom, left, right] = self.sides(size);
         let [kh, kw] = self.kernel;
-        // A window that lies wholly in the padding would have no maximum and no mean.
+        // A window entirely in the padding would have no maximum and no mean.
         if top.max(bottom) >= kh || left.max(right) >= kw || sides.iter().any(|&side| side > MOST_VALUES) {
             return Err(format!("padding {sides:?} must be smaller than kernel {:?}", self.kernel));
         }
-        // One axis after the other, as one alone may have no window.
+        // Axes are checked separately, as one alone may have no window.
         let along = |axis: usize| {
             let [extent, kernel, stride] = [size, self.kernel, self.stride].map(|pair| [pair[axis]; 2]);
             let [before, after] = [sides[2 * axis], sides[2 * axis + 1]];
@@ -321,7 +320,7 @@ fn step(what: &str, numbers: &[usize]) -> Result<(), String> {
     }
 }
 
-/// Number of windows of `span` pixels along an axis, 0 if not one fits.
+/// Number of windows of `span` pixels along an axis, 0 if none fits.
 fn windows(extent: usize, [before, after]: [usize; 2], span: usize, stride: usize) -> usize {
     let padded = extent.saturating_add(before).saturating_add(after);
     match padded.checked_sub(span) {
@@ -353,7 +352,7 @@ fn join(kind: &LayerKind, inputs: &[&LayerShape]) -> Result<LayerShape, String> 
                 joined = LayerShape::Map { channels, height: *height, width: *width };
             }
             (LayerKind::Concat, ..) => return Err(misfit()),
-            // A number for each channel, such as squeeze-and-excitation makes.
+            // One value per channel, such as a squeeze-and-excitation gate.
             (LayerKind::Multiply, _, _) if joined.channels() == next.channels() && next.spatial() == Some([1, 1]) => {}
             (LayerKind::Multiply, _, _) if joined.channels() == next.channels() && joined.spatial() == Some([1, 1]) => {
                 joined = (*next).clone();

@@ -1,4 +1,4 @@
-//! What a layer is: its kind, its numbers, and the shape it makes of its inputs.
+//! Kinds of layers, their hyperparameters and output shapes.
 
 use convscope_engine::Unary;
 use serde::{Deserialize, Serialize};
@@ -9,27 +9,26 @@ use super::{LayerShape, Padding, product};
 /// A two-dimensional convolution (cross-correlation, as everywhere in deep learning).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Conv2d {
-    /// Channels of the input. [`Builder::conv`](super::Builder::conv) fills it in from the layer it
-    /// reads.
+    /// Input channels. [`Builder::conv`](super::Builder::conv) infers them.
     pub in_channels: usize,
-    /// Filters, and so channels of the output.
+    /// Number of filters, and so of output channels.
     pub out_channels: usize,
     /// `[height, width]` of a filter.
     pub kernel: [usize; 2],
-    /// `[vertical, horizontal]` step.
+    /// `[vertical, horizontal]` stride.
     pub stride: [usize; 2],
-    /// Zeros around the input.
+    /// Padding with zeros.
     pub padding: Padding,
-    /// `[vertical, horizontal]` distance between a filter's taps; 1 is dense.
+    /// `[vertical, horizontal]` dilation; 1 is dense.
     pub dilation: [usize; 2],
-    /// Groups of channels that do not see each other; 1 is an ordinary convolution.
+    /// Groups of channels without connections between them; 1 is an ordinary convolution.
     pub groups: usize,
     /// Whether a bias is added to each output channel.
     pub bias: bool,
 }
 
 impl Conv2d {
-    /// A dense `kernel` x `kernel` convolution to `out_channels`: stride 1, no padding, with bias.
+    /// A dense `kernel` x `kernel` convolution to `out_channels` with stride 1, no padding and a bias.
     pub fn new(out_channels: usize, kernel: usize) -> Self {
         Self {
             in_channels: 0,
@@ -43,27 +42,27 @@ impl Conv2d {
         }
     }
 
-    /// The same step in both directions.
+    /// Sets the stride of both directions.
     pub fn stride(self, stride: usize) -> Self {
         Self { stride: [stride; 2], ..self }
     }
 
-    /// The same padding on all four sides.
+    /// Sets the padding of all four sides.
     pub fn padding(self, padding: usize) -> Self {
         Self { padding: Padding::Sides([padding; 4]), ..self }
     }
 
-    /// TensorFlow's padding: see [`Padding::Same`].
+    /// Sets TensorFlow's padding: see [`Padding::Same`].
     pub fn same(self) -> Self {
         Self { padding: Padding::Same, ..self }
     }
 
-    /// Zeros at `[top, bottom, left, right]` of an input of `[height, width]`.
+    /// Padding at `[top, bottom, left, right]` of an input of `[height, width]`.
     pub fn sides(&self, size: [usize; 2]) -> [usize; 4] {
         self.padding.sides(size, self.kernel, self.stride, self.dilation)
     }
 
-    /// No bias: the batch-norm that follows has one.
+    /// Removes the bias, for a convolution before a batch-norm.
     pub fn without_bias(self) -> Self {
         Self { bias: false, ..self }
     }
@@ -74,26 +73,26 @@ impl Conv2d {
     }
 }
 
-/// The windows of a pooling layer.
+/// Windows of a pooling layer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pool2d {
     /// `[height, width]` of a window.
     pub kernel: [usize; 2],
-    /// `[vertical, horizontal]` step.
+    /// `[vertical, horizontal]` stride.
     pub stride: [usize; 2],
-    /// Padding around the input; it never wins a maximum.
+    /// Padding around the input; a maximum ignores it.
     pub padding: Padding,
-    /// Keep a last window that sticks out at the bottom or right (PyTorch's `ceil_mode`).
+    /// Whether a last window may extend beyond the bottom or right (PyTorch's `ceil_mode`).
     pub ceil: bool,
 }
 
 impl Pool2d {
-    /// Square windows, floor mode.
+    /// Square windows without `ceil_mode`.
     pub fn new(kernel: usize, stride: usize, padding: usize) -> Self {
         Self { kernel: [kernel; 2], stride: [stride; 2], padding: Padding::Sides([padding; 4]), ceil: false }
     }
 
-    /// TensorFlow's padding: see [`Padding::Same`].
+    /// Sets TensorFlow's padding: see [`Padding::Same`].
     pub fn same(self) -> Self {
         Self { padding: Padding::Same, ..self }
     }
@@ -104,13 +103,12 @@ impl Pool2d {
     }
 }
 
-/// The kind of a layer with its hyperparameters. Pairs are `[vertical, horizontal]`, paddings
-/// `[top, bottom, left, right]`. Weights are elsewhere: see
-/// [`Network::params`](super::Network::params).
+/// The kind of a layer with its hyperparameters. Pairs are `[vertical, horizontal]`, paddings `[top, bottom, left, right]`.
+/// [`Network::params`](super::Network::params) lists the weights.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum LayerKind {
-    /// The image batch. Always and only layer 0.
+    /// The image batch; layer 0 only.
     Input,
     /// Convolution.
     Conv2d(Conv2d),
@@ -122,22 +120,23 @@ pub enum LayerKind {
         eps: f64,
         /// Weight of the new batch in the running mean and variance, as in PyTorch.
         momentum: f64,
-        /// Whether it has a scale of its own; without, it is 1.
+        /// Whether it has a scale; otherwise the scale is 1.
         scale: bool,
-        /// Whether it has a shift of its own; without, it is 0.
+        /// Whether it has a shift; otherwise the shift is 0.
         shift: bool,
     },
-    /// Batch normalisation by statistics that training leaves alone, as torchvision's layer of this name; scale and shift are constants
-    /// too. Also what scales and shifts each channel by numbers of its own.
+    /// Batch normalisation with fixed statistics, scale and shift, as torchvision's layer of this name. Also a fixed scale and
+    /// shift per channel.
     FrozenBatchNorm2d {
         /// Channels.
         channels: usize,
         /// Added to the variance.
         eps: f64,
-        /// Whether the statistics are weights, measured on a data set (Keras's adapted `Normalization`), rather than settings.
+        /// Whether the statistics are weights, measured on a data set (Keras' adapted `Normalization`), rather than
+        /// hyperparameters.
         measured: bool,
     },
-    /// A function of one number on every value, such as ReLU.
+    /// An elementwise function, such as ReLU.
     Activation(Unary),
     /// `x` where positive, a learned slope per channel times `x` elsewhere (He et al. 2015, "Delving deep into rectifiers").
     PRelu {
@@ -156,30 +155,30 @@ pub enum LayerKind {
         /// not).
         count_include_pad: bool,
     },
-    /// Mean over windows chosen so that the output is `output`, whatever the input's size.
+    /// Average pooling to a fixed output size, for any input size.
     AdaptiveAvgPool2d {
         /// `[height, width]` of the output.
         output: [usize; 2],
     },
-    /// Maximum over windows chosen as those of [`LayerKind::AdaptiveAvgPool2d`] are.
+    /// Maximum pooling over the windows of [`LayerKind::AdaptiveAvgPool2d`].
     AdaptiveMaxPool2d {
         /// `[height, width]` of the output.
         output: [usize; 2],
     },
-    /// Zeros around a map, at `[top, bottom, left, right]`.
+    /// Padding with zeros at `[top, bottom, left, right]`.
     ZeroPad2d([usize; 4]),
-    /// A map without its edge: rows and columns less at `[top, bottom, left, right]`.
+    /// Cropping by `[top, bottom, left, right]` rows and columns.
     Crop2d([usize; 4]),
-    /// Each pixel as a block of `[rows, columns]` of its value.
+    /// Nearest-neighbour upsampling by `[vertical, horizontal]` factors.
     UpsampleNearest2d([usize; 2]),
-    /// A map of `[rows, columns]` as many pixels, interpolated between the centres of the old ones.
+    /// Bilinear upsampling by `[vertical, horizontal]` factors, between pixel centres.
     UpsampleBilinear2d([usize; 2]),
-    /// A vector, or a map of as many values, as a map of this shape.
+    /// Reshape of a vector, or of a map with as many values, to a map.
     Unflatten {
         /// `[channels, height, width]` of the output.
         shape: [usize; 3],
     },
-    /// A map as one vector, channel by channel, row by row.
+    /// A map as one vector, in the order channel, row, column.
     Flatten,
     /// Dense layer, `x W^T + b` with `W` of shape `[out_features, in_features]`.
     Linear {
@@ -190,8 +189,9 @@ pub enum LayerKind {
         /// Whether a bias is added.
         bias: bool,
     },
-    /// One logit `z` as those of two classes, `[-z, z]`: `1 / (1 + exp(-z))` is the probability of the second. No weights.
-    TwoSided,
+    /// Logits `[-z, z]` of two classes from one logit `z`: `1 / (1 + exp(-z))` is the probability of the second. No weights.
+    #[serde(rename = "two_sided")]
+    BinaryLogits,
     /// In training, zeroes each value with probability `p` and scales the rest by `1 / (1 - p)`.
     Dropout {
         /// Probability of a zero.
@@ -201,12 +201,12 @@ pub enum LayerKind {
     Add,
     /// Elementwise product of its inputs; a map of one pixel multiplies each channel of the others.
     Multiply,
-    /// Its inputs one after another along the channels.
+    /// Concatenation along the channels.
     Concat,
-    /// Shortcut "option A" of He et al. 2015 (section 4.2): every `stride`-th row and column, and
-    /// `(out_channels - in_channels) / 2` channels of zeros before and after. No weights.
+    /// Shortcut "option A" of He et al. 2015 (section 4.2): every `stride`-th row and column, with `(out_channels - in_channels)
+    /// / 2` zero channels before and after. No weights.
     PadShortcut {
-        /// Step in both directions.
+        /// Stride of both directions.
         stride: usize,
         /// Channels of the output.
         out_channels: usize,
@@ -214,7 +214,7 @@ pub enum LayerKind {
 }
 
 impl LayerKind {
-    /// The kind's name as PyTorch spells it, such as `Conv2d`.
+    /// PyTorch's name of the kind, such as `Conv2d`.
     pub fn type_name(&self) -> &'static str {
         match self {
             Self::Input => "Input",
@@ -235,7 +235,7 @@ impl LayerKind {
             Self::Unflatten { .. } => "Unflatten",
             Self::Flatten => "Flatten",
             Self::Linear { .. } => "Linear",
-            Self::TwoSided => "TwoSided",
+            Self::BinaryLogits => "BinaryLogits",
             Self::Dropout { .. } => "Dropout",
             Self::Add => "Add",
             Self::Multiply => "Multiply",
@@ -244,7 +244,7 @@ impl LayerKind {
         }
     }
 
-    /// Whether this is an elementwise non-linearity: the layer that `:pre` steps over.
+    /// Whether this is an elementwise non-linearity, which `:pre` steps over.
     pub fn is_activation(&self) -> bool {
         match self {
             Self::Activation(function) => !matches!(function, Unary::Affine(..)),
@@ -253,10 +253,8 @@ impl LayerKind {
         }
     }
 
-    /// Multiplications that each come with an addition (MACs) to make one image's `output`:
-    /// convolutions and dense layers without their biases, nothing for the rest. This is what
-    /// torchvision's `_ops` and the papers count; torchinfo adds a little for biases and
-    /// batch-norms.
+    /// Multiply-adds (MACs) of one image's `output`: convolutions and dense layers without their biases, 0 for others.
+    /// torchvision's `_ops` and the papers count the same; torchinfo adds biases and batch-norms.
     pub fn multiply_adds(&self, output: &LayerShape) -> usize {
         match self {
             Self::Conv2d(conv) => product(&[output.len(), product(&conv.weight_shape()[1..])]),
@@ -265,7 +263,7 @@ impl LayerKind {
         }
     }
 
-    /// Values of the layer's weight, without its bias.
+    /// Number of values of the layer's weight, without its bias.
     pub(super) fn weight_len(&self) -> usize {
         match self {
             Self::Conv2d(conv) => product(&conv.weight_shape()),
@@ -275,7 +273,7 @@ impl LayerKind {
     }
 }
 
-/// `Conv2d 64, 3x3, pad 1`: the type and what sets it apart, for tables and messages.
+/// `Conv2d 64, 3x3, pad 1`: type and main hyperparameters, for tables and messages.
 impl fmt::Display for LayerKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.type_name())?;

@@ -1,7 +1,7 @@
-//! A network as plain data: a list of named layers, each with the layers it reads.
+//! A network as plain data: a list of named layers, each with its inputs.
 //!
-//! The list is in topological order and layer 0 is the input, so whoever runs, prints, cuts or
-//! counts a network walks [`Network::layers`] once from front to back:
+//! The list is in topological order and layer 0 is the input, so one walk over [`Network::layers`] runs, prints, cuts or counts a
+//! network:
 //!
 //! ```
 //! use convscope_models::{families, network::LayerKind};
@@ -16,10 +16,9 @@
 //! # Ok::<(), convscope_models::network::NetworkError>(())
 //! ```
 //!
-//! Layers have torchvision's names; operations that are not modules there (`layer1.0.add`,
-//! `flatten`) have those that `torchvision.models.feature_extraction` gives them. The name of a
-//! [`Scope`] (`layer3`, `features`) stands for the layer that is its output. Weights live
-//! elsewhere, under the names of [`Network::params`].
+//! Layers have torchvision's names. Operations that are not modules in torchvision (`layer1.0.add`, `flatten`) have their names
+//! in `torchvision.models.feature_extraction`. The name of a [`Scope`] (`layer3`, `features`) stands for its output layer.
+//! Weights are separate, under the names of [`Network::params`].
 
 mod alias;
 mod builder;
@@ -45,17 +44,17 @@ pub use layer::{Conv2d, LayerKind, Pool2d};
 pub use padding::Padding;
 pub use params::{Param, ParamKind};
 pub use select::Selection;
-pub use shape::{LayerShape, LayerShape as Shape};
+pub use shape::LayerShape;
 pub use summary::{Counts, Row, Summary};
 
 use shape::product;
 
-/// Place of a layer in [`Network::layers`].
+/// Index of a layer in [`Network::layers`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct LayerId(pub usize);
 
 impl LayerId {
-    /// The input.
+    /// The input layer.
     pub const INPUT: Self = Self(0);
 }
 
@@ -64,56 +63,56 @@ impl LayerId {
 pub struct Layer {
     /// Unique name, such as `layer1.0.conv1`.
     pub name: String,
-    /// What it computes.
+    /// Operation with its hyperparameters.
     pub kind: LayerKind,
-    /// What it reads; always layers before it.
+    /// Input layers; always earlier ones.
     pub inputs: Vec<LayerId>,
-    /// The layer before it whose parameters it uses, where a model calls one layer several times; it has none of its own then.
+    /// The earlier layer whose parameters it uses, if the model calls one layer several times. It then has none of its own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub shares: Option<LayerId>,
 }
 
-/// What a scope stands for in its family.
+/// Role of a scope in its family.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ScopeKind {
-    /// Blocks that work at one resolution, such as `layer3` of a ResNet (the paper's `conv4_x`).
+    /// Blocks of one resolution, such as `layer3` of a ResNet (the paper's `conv4_x`).
     Stage,
     /// One residual block, such as `layer3.2`.
     Block,
-    /// The path around a block where it is not the identity, such as `layer3.0.downsample`.
+    /// The shortcut of a block, unless it is the identity, such as `layer3.0.downsample`.
     Shortcut,
-    /// A plain run of layers, such as `features` of a VGG.
+    /// A plain sequence of layers, such as `features` of a VGG.
     Sequence,
 }
 
-/// A named run of layers. Scopes nest.
+/// A named range of layers. Scopes nest.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Scope {
     /// Full name, such as `layer3.0.downsample`.
     pub name: String,
-    /// What it stands for.
+    /// Role of the scope.
     pub kind: ScopeKind,
-    /// Its layers, those of the scopes within it among them.
+    /// Its layers, including those of inner scopes.
     pub layers: Range<usize>,
-    /// The layer whose output is the scope's.
+    /// Output layer.
     pub output: LayerId,
 }
 
-/// The images that a network takes.
+/// Size of a network's input.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct InputSpec {
-    /// Channels: 3 for RGB.
+    /// Channels; 3 for RGB.
     pub channels: usize,
-    /// Height it was designed for. Others work from [`Self::min_size`] on.
+    /// Default height. Any from [`Self::min_size`] on works.
     pub height: usize,
-    /// Width it was designed for.
+    /// Default width.
     pub width: usize,
-    /// Smallest `[height, width]` that leaves every layer an output.
+    /// Smallest `[height, width]` at which every layer has an output.
     pub min_size: [usize; 2],
 }
 
-/// What the outputs stand for.
+/// Classes of a network's outputs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Classes {
@@ -123,16 +122,16 @@ pub enum Classes {
     Cifar10,
     /// Cats and dogs.
     CatsDogs,
-    /// Own classes, by name.
+    /// Other classes, by name.
     Named(Vec<String>),
-    /// Own classes without names.
+    /// Other classes without names: their number.
     Count(usize),
-    /// None, and why, as the end of a sentence: the network can be looked into, but does not classify.
+    /// No classes, with the reason as the end of a sentence. Commands that need no classes work.
     None(String),
 }
 
 impl Classes {
-    /// How many there are; 0 of a network that has none.
+    /// Number of classes; 0 for a network without.
     #[expect(clippy::len_without_is_empty, reason = "no network is built for no class")]
     pub fn len(&self) -> usize {
         match self {
@@ -146,33 +145,32 @@ impl Classes {
     }
 }
 
-/// How the raw outputs (logits) become probabilities. Networks end in logits, which is what
-/// Grad-CAM and gradient ascent want; whoever prints probabilities applies this.
+/// Conversion of logits to probabilities. A network itself ends in logits, the input of Grad-CAM and gradient ascent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Head {
-    /// One class excludes the others: softmax.
+pub enum OutputActivation {
+    /// Softmax, for exclusive classes.
     Softmax,
-    /// Each class for itself, or two that share one output ([`LayerKind::TwoSided`]): sigmoid.
+    /// Independent classes, or binary logits of one output ([`LayerKind::BinaryLogits`]): sigmoid.
     Sigmoid,
 }
 
 /// A network as plain data.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Network {
-    /// Name in the registry, such as `vgg16_bn`.
+    /// Name in the register, such as `vgg16_bn`.
     pub name: String,
     /// Layers in topological order; layer 0 is [`LayerKind::Input`], the last one the output.
     pub layers: Vec<Layer>,
-    /// Named runs of layers, outer ones before those within them.
+    /// Named ranges of layers, outer ones before inner ones.
     pub scopes: Vec<Scope>,
-    /// The images it takes.
+    /// Size of its input.
     pub input: InputSpec,
-    /// What its outputs stand for.
+    /// Classes of its outputs.
     pub classes: Classes,
-    /// How its outputs become probabilities.
-    pub head: Head,
-    /// How a photo becomes its input; of a network for grey images the first plane counts.
+    /// Conversion of its logits to probabilities.
+    pub output_activation: OutputActivation,
+    /// Preparation of photos. A grey network takes the first plane.
     pub preprocess: Preprocess,
 }
 
@@ -192,7 +190,7 @@ impl Network {
         LayerId(self.layers.len().saturating_sub(1))
     }
 
-    /// How many classes the network tells apart.
+    /// Number of classes.
     ///
     /// # Errors
     /// [`NetworkError::NoClasses`] if it does not classify: see [`Classes::None`].
@@ -203,8 +201,8 @@ impl Network {
         }
     }
 
-    /// The same network for images that are prepared in this way.
-    pub fn seeing(mut self, preprocess: Preprocess) -> Self {
+    /// This network with another preparation of images; its input size follows the crop or the exact resize.
+    pub fn with_preprocess(mut self, preprocess: Preprocess) -> Self {
         match preprocess {
             Preprocess { crop: Some((h, w)), .. } | Preprocess { resize: Resize::Exact { h, w }, .. } => {
                 (self.input.height, self.input.width) = (h, w);
@@ -215,22 +213,22 @@ impl Network {
         self
     }
 
-    /// The last layer with weights: the one that a network for other classes has of its own.
+    /// The last layer with weights, which transfer to other classes replaces.
     pub fn classifier(&self) -> Option<LayerId> {
         self.params().last().map(|param| param.layer)
     }
 
-    /// The layer that has the parameters of `id`: itself, unless it [shares](Layer::shares) them.
+    /// The layer that owns the parameters of `id`: itself, unless it [shares](Layer::shares) another's.
     pub fn owner(&self, id: LayerId) -> LayerId {
         self[id].shares.unwrap_or(id)
     }
 
-    /// The layer of exactly this name. [`Network::select`] also takes scopes, aliases and numbers.
+    /// The layer with exactly this name. [`Network::select`] also accepts scopes, aliases and indices.
     pub fn find(&self, name: &str) -> Option<LayerId> {
         self.layers.iter().position(|layer| layer.name == name).map(LayerId)
     }
 
-    /// Every layer with its place.
+    /// Every layer with its id.
     pub fn ids(&self) -> impl Iterator<Item = (LayerId, &Layer)> {
         self.layers.iter().enumerate().map(|(index, layer)| (LayerId(index), layer))
     }
@@ -240,7 +238,7 @@ impl Network {
         self.ids().filter(move |(_, layer)| layer.inputs.contains(&id)).map(|(reader, _)| reader)
     }
 
-    /// Whether the layer lies on the path around a residual block.
+    /// Whether the layer is part of a residual block's shortcut.
     pub fn in_shortcut(&self, id: LayerId) -> bool {
         let shortcuts = self.scopes.iter().filter(|scope| scope.kind == ScopeKind::Shortcut);
         shortcuts.into_iter().any(|scope| scope.layers.contains(&id.0))
@@ -252,13 +250,10 @@ impl Network {
         convs.map(|(id, _)| id).filter(|&id| !self.in_shortcut(id)).last()
     }
 
-    /// Grad-CAM's default layer: the deepest features that still have a place in the image.
-    ///
-    /// With stages it is the output of the last one (`layer4` of a ResNet, after its addition and
-    /// ReLU: the target of pytorch-grad-cam and torch-cam). Without, it is the last convolution
-    /// followed through its batch-norm and activation (`relu5_3` of VGG-16, `features.29`: the
-    /// layer of the Grad-CAM paper; pytorch-grad-cam's example takes `features.30`, after a pooling
-    /// that halves the map). `None` without a convolution.
+    /// Grad-CAM's default layer: the deepest feature maps with a spatial extent. With stages it is the output of the last one
+    /// (`layer4` of a ResNet, after its addition and ReLU, as in pytorch-grad-cam and torch-cam). Without stages it is the last
+    /// convolution after its batch-norm and activation (`relu5_3` of VGG-16, `features.29`, as in the Grad-CAM paper;
+    /// pytorch-grad-cam's example takes `features.30`, after a pooling). `None` without a convolution.
     pub fn cam_layer(&self) -> Option<LayerId> {
         let mut stages = self.scopes.iter().filter(|scope| scope.kind == ScopeKind::Stage);
         match stages.next_back() {
@@ -267,8 +262,8 @@ impl Network {
         }
     }
 
-    /// `id` followed through the batch-norm and the activation that alone read it: what Keras calls
-    /// the layer's output.
+    /// The end of the batch-norm and activation after `id`, if each is the only reader of the one before: Keras' output of the
+    /// layer.
     pub(crate) fn activated(&self, id: LayerId) -> LayerId {
         let mut readers = self.readers(id);
         match (readers.next(), readers.next()) {

@@ -1,24 +1,24 @@
-//! Padding, and what it comes to around a map of a given size.
+//! Padding of windows, and its amount for a given input size.
 
 use serde::{Deserialize, Serialize};
 
-/// What a convolution or pooling adds around its input.
+/// Padding of a convolution or pooling.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Padding {
-    /// As much at `[top, bottom, left, right]`, whatever the input's size.
+    /// A fixed amount at `[top, bottom, left, right]`.
     Sides([usize; 4]),
-    /// TensorFlow's `same`: what makes the output `ceil(extent / stride)`, the odd pixel at the bottom and right
-    /// (<https://www.tensorflow.org/api_docs/python/tf/nn#notes_on_padding_2>). It depends on the input's size: at stride 2 a
-    /// 3x3 window takes one row below an even map, and one on either side of an odd one.
+    /// TensorFlow's `same`: the output is `ceil(extent / stride)`, and an odd pixel is at the bottom and right
+    /// (<https://www.tensorflow.org/api_docs/python/tf/nn#notes_on_padding_2>). The amount depends on the input's size: at stride
+    /// 2, a 3x3 window pads one row below an even map, and one on either side of an odd one.
     Same,
 }
 
 impl Padding {
-    /// Nothing.
+    /// No padding.
     pub const NONE: Self = Self::Sides([0; 4]);
 
-    /// What it comes to at `[top, bottom, left, right]` of an input of `[height, width]`, for windows with these numbers.
+    /// The amount at `[top, bottom, left, right]` of an input of `[height, width]`, for windows of these hyperparameters.
     pub fn sides(self, size: [usize; 2], kernel: [usize; 2], stride: [usize; 2], dilation: [usize; 2]) -> [usize; 4] {
         match self {
             Self::Sides(sides) => sides,

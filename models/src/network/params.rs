@@ -1,8 +1,8 @@
-//! The tensors that a network needs, under the names that PyTorch saves them with.
+//! The tensors of a network, under PyTorch's names.
 
 use super::{LayerId, LayerKind, Network, product};
 
-/// What a parameter is for; decides its initial value and whether training changes it.
+/// Role of a parameter; gives its initial value and whether training changes it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ParamKind {
     /// Weight of a convolution or dense layer.
@@ -15,13 +15,13 @@ pub enum ParamKind {
     BnBias,
     /// Slopes of a PReLU.
     Slope,
-    /// Scale of a batch-norm that has none of its own: 1, unless the model gives another.
+    /// Fixed scale of a batch-norm without its own: 1, unless the model sets another.
     FixedScale,
-    /// Shift of a batch-norm that has none of its own: 0, unless the model gives another.
+    /// Fixed shift of a batch-norm without its own: 0, unless the model sets another.
     FixedShift,
-    /// Mean that is a setting of the model.
+    /// Fixed mean, a hyperparameter of the model.
     FixedMean,
-    /// Variance that is a setting of the model.
+    /// Fixed variance, a hyperparameter of the model.
     FixedVar,
     /// Running mean of a batch-norm.
     RunningMean,
@@ -30,12 +30,12 @@ pub enum ParamKind {
 }
 
 impl ParamKind {
-    /// Whether an optimiser changes it; running statistics are only measured, and what is fixed stays.
+    /// Whether an optimiser changes it. Running statistics and fixed values are not trained.
     pub fn is_trained(self) -> bool {
         !self.is_fixed() && !matches!(self, Self::RunningMean | Self::RunningVar)
     }
 
-    /// Whether it is a constant of the model rather than a weight, and so in no file of Keras's weights.
+    /// Whether it is a constant of the model, which Keras' weight files lack, rather than a weight.
     pub fn is_fixed(self) -> bool {
         matches!(self, Self::FixedScale | Self::FixedShift | Self::FixedMean | Self::FixedVar)
     }
@@ -49,12 +49,11 @@ pub struct Param {
     /// Shape: `[out, in / groups, h, w]` of a convolution, `[out, in]` of a dense layer,
     /// `[channels]`.
     pub shape: Vec<usize>,
-    /// What it is for.
+    /// Role.
     pub kind: ParamKind,
-    /// The layer it belongs to.
+    /// Layer of the parameter.
     pub layer: LayerId,
-    /// Products that make up one output of the layer (the same for weight and bias), as
-    /// initialisers need it; 1 for a batch-norm.
+    /// Fan-in of the layer (the same for weight and bias), for initialisation; 1 for a batch-norm.
     pub fan_in: usize,
 }
 
@@ -67,8 +66,7 @@ impl Param {
 }
 
 impl LayerKind {
-    /// The tensors of a layer of this kind: the last part of the name, the shape, what it is for, and the products that make up one
-    /// output.
+    /// The tensors of a layer of this kind: last part of the name, shape, role and fan-in.
     pub(super) fn tensors(&self) -> Vec<(&'static str, Vec<usize>, ParamKind, usize)> {
         let of_channels = |channels: usize, kinds: [ParamKind; 4]| {
             let names = ["weight", "bias", "running_mean", "running_var"];
@@ -101,8 +99,8 @@ impl LayerKind {
 }
 
 impl Network {
-    /// Every tensor of the network's state in the order and under the names of PyTorch's
-    /// `state_dict`, without `num_batches_tracked`. Those of layers that [share](super::Layer::shares) them stand there once.
+    /// Every tensor of the network's state, in the order and under the names of PyTorch's `state_dict`, without
+    /// `num_batches_tracked`. Tensors of [shared](super::Layer::shares) layers occur once.
     pub fn params(&self) -> Vec<Param> {
         let owners = self.ids().filter(|(_, layer)| layer.shares.is_none());
         let params = owners.flat_map(|(id, layer)| {
@@ -114,14 +112,14 @@ impl Network {
         params.collect()
     }
 
-    /// Whether a layer that [shares](super::Layer::shares) parameters finds those that it wants.
+    /// Whether a layer that [shares](super::Layer::shares) parameters has an owner of matching shapes.
     pub(crate) fn shares_well(&self, id: LayerId) -> bool {
         let Some(owner) = self[id].shares else { return true };
         owner < id && self[owner].shares.is_none() && self[owner].kind.tensors() == self[id].kind.tensors()
     }
 
-    /// Number of trained values: weights, biases, batch-norm scales and shifts. Running statistics
-    /// are not counted, as in torchvision's and the papers' figures.
+    /// Number of trained values: weights, biases, batch-norm scales and shifts. Running statistics do not count, as in
+    /// torchvision and the papers.
     pub fn parameter_count(&self) -> usize {
         self.params().iter().filter(|param| param.kind.is_trained()).map(Param::len).sum()
     }

@@ -1,16 +1,16 @@
-//! From what a user types to a layer.
+//! Selection of layers and channels by text.
 
 use super::{LayerId, LayerKind, Network, NetworkError};
 use crate::text::nearest;
 
-/// The nearest names that an error offers.
+/// Number of suggestions in an error.
 const OFFERED: usize = 3;
 const LAST_CONV: &str = "last-conv";
-/// Words that stand for several layers.
+/// Words for several layers.
 const ALL: &str = "all";
 const CONVS: &str = "convs";
 
-/// A layer, and perhaps one of its channels.
+/// A layer, with an optional channel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Selection {
     /// The layer.
@@ -27,18 +27,27 @@ struct Parts<'a> {
 }
 
 impl Network {
-    /// The layer that `text` names: `layer`, `layer:channel`, `layer:pre` or `layer:pre:channel`,
-    /// where `layer` is the first of these that fits:
+    /// The layer of `text`: `layer`, `layer:channel`, `layer:pre` or `layer:pre:channel`, where `layer` is the first of these
+    /// that matches:
     ///
     /// 1. a layer's name (`features.28`, `layer3.2.conv2`);
-    /// 2. a scope's name (`layer4`, `layer3.2`, `features`), which stands for its output;
-    /// 3. a Keras or Caffe name where the network has them (see [`Network::aliases`]);
+    /// 2. a scope's name (`layer4`, `layer3.2`, `features`), for its output;
+    /// 3. a Keras or Caffe name, if the network has them (see [`Network::aliases`]);
     /// 4. `last-conv`, the last convolution that is not in a shortcut;
-    /// 5. a number: the place in [`Network::layers`] (0 is the input), from the end if negative (-1
-    ///    is the output).
+    /// 5. an index in [`Network::layers`] (0 is the input), from the end if negative (-1 is the output).
     ///
-    /// `:pre` steps back over the layer's activation: `block5_conv3:pre` is the convolution before
-    /// its ReLU (with batch-norm: the batch-norm), `layer4:pre` the sum before its last ReLU.
+    /// `:pre` steps back over the layer's activation: `block5_conv3:pre` is the convolution before its ReLU (with batch-norm: the
+    /// batch-norm), `layer4:pre` the sum before its last ReLU.
+    ///
+    /// ```
+    /// use convscope_models::families;
+    ///
+    /// let network = families::build("vgg16", None)?;
+    /// let selection = network.select("block5_conv3:7")?;
+    /// assert_eq!((network[selection.layer].name.as_str(), selection.channel), ("features.29", Some(7)));
+    /// assert!(network.select("block5_conv9").unwrap_err().to_string().contains("block5_conv3"));
+    /// # Ok::<(), convscope_models::network::NetworkError>(())
+    /// ```
     ///
     /// # Errors
     /// [`NetworkError::UnknownLayer`] with the three nearest names, [`NetworkError::LayerIndex`],
@@ -53,12 +62,11 @@ impl Network {
         Ok(Selection { layer, channel: self.channel(layer, parts.channel)? })
     }
 
-    /// The layers that a comma-separated list names, in its order, each once. Beside what
-    /// [`Network::select`] takes there is `all` (every layer but the input) and `convs` (every
-    /// convolution, those in shortcuts too), each with an optional `:channel`.
+    /// The layers of a comma-separated list, in its order, each once. `all` (every layer but the input) and `convs` (every
+    /// convolution, including shortcuts) are valid too, each with an optional `:channel`.
     ///
     /// # Errors
-    /// As [`Network::select`], for the first element that is wrong.
+    /// As [`Network::select`], for the first wrong element.
     pub fn select_many(&self, list: &str) -> Result<Vec<Selection>, NetworkError> {
         let mut chosen: Vec<Selection> = Vec::new();
         for text in list.split(',') {
@@ -86,7 +94,7 @@ impl Network {
     /// Number of channels of a layer's output (features of a vector) at the default input size.
     ///
     /// # Errors
-    /// If the network's layers do not fit each other.
+    /// [`NetworkError`] if the network's layers do not fit each other.
     pub fn channels(&self, layer: LayerId) -> Result<usize, NetworkError> {
         let shapes = self.shapes(self.input.height, self.input.width)?;
         let shape = shapes.get(layer.0).ok_or_else(|| self.no_index(&layer.0.to_string()))?;
@@ -183,7 +191,7 @@ impl Network {
         NetworkError::Selection { network: self.name.clone(), text: text.trim().to_owned(), reason }
     }
 
-    /// A name for messages: the first layer after the input.
+    /// A layer name for messages: the first after the input.
     fn example(&self) -> &str {
         self.layers.get(1).map_or("input", |layer| &layer.name)
     }

@@ -1,22 +1,22 @@
-//! Shapes of what layers pass on, for one image.
+//! Output shapes of layers, for one image.
 
 use std::fmt;
 
-/// Shape of a layer's output for one image (the batch dimension stands in front of it).
+/// Shape of a layer's output for one image, without the batch dimension.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum LayerShape {
     /// A feature map `[channels, height, width]`.
     Map {
-        /// Channels.
+        /// Number of channels.
         channels: usize,
-        /// Rows.
+        /// Number of rows.
         height: usize,
-        /// Columns.
+        /// Number of columns.
         width: usize,
     },
     /// A flat vector `[features]`.
     Vector {
-        /// Its length.
+        /// Length of the vector.
         features: usize,
     },
 }
@@ -30,7 +30,7 @@ impl LayerShape {
         }
     }
 
-    /// Channels of a map, features of a vector: what a picture can choose one of.
+    /// Channels of a map, features of a vector.
     pub fn channels(&self) -> usize {
         match *self {
             Self::Map { channels, .. } => channels,
@@ -61,7 +61,7 @@ impl fmt::Display for LayerShape {
     }
 }
 
-/// Product that stops at the largest number instead of overflowing on absurd hyperparameters.
+/// Saturating product: absurd hyperparameters must not overflow.
 pub(super) fn product(numbers: &[usize]) -> usize {
     numbers.iter().fold(1, |product, &n| product.saturating_mul(n))
 }

@@ -1,33 +1,33 @@
-//! The table of a network: each layer's shape, parameters and work, and what there is in all.
+//! The summary of a network: shape, parameters and multiply-adds of each layer, and totals.
 
 use serde_json::{Value, json};
 
 use super::{Layer, LayerKind, LayerShape, Network, NetworkError, Param, ScopeKind, product};
 use crate::text::thousands;
 
-/// One line of the table.
+/// One row of the table.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Row {
     /// Layer's name.
     pub name: String,
     /// Layer's type, such as `Conv2d`.
     pub kind: &'static str,
-    /// Type with what sets it apart: `Conv2d 64, 3x3, pad 1`.
+    /// Type and main hyperparameters: `Conv2d 64, 3x3, pad 1`.
     pub detail: String,
     /// Shape of the output for one image.
     pub shape: LayerShape,
-    /// Trained values; none of a layer that uses another's.
+    /// Trained values; 0 for a layer that shares another's.
     pub parameters: usize,
     /// Multiply-adds for one image; see [`LayerKind::multiply_adds`].
     pub multiply_adds: usize,
 }
 
-/// How much there is of each kind.
+/// Numbers of layers and scopes by kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Counts {
-    /// Convolutions, all of them.
+    /// All convolutions.
     pub convolutions: usize,
-    /// Those of them in shortcuts. The number in a ResNet's name leaves these out.
+    /// Convolutions in shortcuts, which the number in a ResNet's name leaves out.
     pub shortcut_convolutions: usize,
     /// Dense layers.
     pub linear: usize,
@@ -35,12 +35,12 @@ pub struct Counts {
     pub stages: usize,
     /// Residual blocks.
     pub blocks: usize,
-    /// Residual blocks whose shortcut is not the identity (torchvision's `downsample`): they halve
-    /// the map or change the number of channels.
+    /// Residual blocks whose shortcut is not the identity (torchvision's `downsample`): they halve the resolution or change the
+    /// number of channels.
     pub downsampling_blocks: usize,
 }
 
-/// What `convscope summary` shows.
+/// The content of `convscope summary`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Summary {
     /// Network's name.
@@ -49,27 +49,34 @@ pub struct Summary {
     pub rows: Vec<Row>,
     /// Sum of the rows' parameters.
     pub parameters: usize,
-    /// What Keras calls the parameters of a model (`count_params()`): with running statistics, and of each `Normalization` the number of
-    /// batches that it was adapted to.
+    /// Keras' count of parameters (`count_params()`), which includes running statistics and the batch counter of each
+    /// `Normalization`.
     pub keras_parameters: usize,
     /// Sum of the rows' multiply-adds.
     pub multiply_adds: usize,
-    /// What [torchinfo](https://github.com/TylerYep/torchinfo) calls by that name: with each bias, and once each parameter of a
-    /// batch-norm.
+    /// The count of [torchinfo](https://github.com/TylerYep/torchinfo), which adds biases and the parameters of batch-norms.
     pub torchinfo_multiply_adds: usize,
-    /// Values that the layers put out for one image, without the input.
+    /// Output values of all layers for one image, without the input.
     pub activations: usize,
     /// Layers and scopes by kind.
     pub counts: Counts,
-    /// How photos are prepared, in words.
+    /// Preparation of photos, in words.
     pub photos: String,
 }
 
 impl Network {
-    /// The table for images of `height` x `width`.
+    /// The summary for images of `height` x `width`.
+    ///
+    /// ```
+    /// use convscope_models::families;
+    ///
+    /// let summary = families::build("resnet50", None)?.summary(224, 224)?;
+    /// assert_eq!((summary.parameters, summary.multiply_adds), (25_557_032, 4_089_184_256));
+    /// # Ok::<(), convscope_models::network::NetworkError>(())
+    /// ```
     ///
     /// # Errors
-    /// As [`Network::shapes`].
+    /// As [`Network::at`].
     pub fn summary(&self, height: usize, width: usize) -> Result<Summary, NetworkError> {
         let mut rows: Vec<Row> = self
             .at(height, width)?
@@ -99,7 +106,7 @@ impl Network {
             parameters: total(&|row| row.parameters),
             keras_parameters: stored.fold(adapted, usize::saturating_add),
             multiply_adds: total(&|row| row.multiply_adds),
-            // A layer that uses another's parameters works as much as that one.
+            // A layer that shares parameters has the owner's multiply-adds.
             torchinfo_multiply_adds: self.ids().skip(1).fold(0usize, |sum, (id, layer)| {
                 let parameters = rows[self.owner(id).0].parameters;
                 sum.saturating_add(match (&layer.kind, rows[id.0].shape.spatial()) {
@@ -138,7 +145,7 @@ impl Network {
 }
 
 impl Summary {
-    /// The table as text: aligned columns, totals and counts below. No trailing newline.
+    /// The table as text: aligned columns, then totals and counts. No trailing newline.
     pub fn to_text(&self) -> String {
         let mut table = vec![["#", "layer", "type", "output", "parameters", "multiply-adds"].map(str::to_owned)];
         let some = |number: usize| {

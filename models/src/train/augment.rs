@@ -1,24 +1,24 @@
-//! Random changes to a photo, of which each leaves its class what it is.
+//! Random augmentation that preserves a photo's class.
 
 use super::random::Stream;
 use super::recipe::Augment;
 use crate::image::{Filter, ImageError, Normalization, crop, resize};
 use image::RgbImage;
 
-/// Rectangles: `[x, y, w, h]`.
+/// A rectangle `[x, y, w, h]`.
 type Rect = [usize; 4];
 
-/// Widths to heights of crops, and of what is erased.
+/// Aspect ratios of crops and erased rectangles.
 const CROP_RATIO: f32 = 4.0 / 3.0;
 const ERASE_RATIO: f32 = 3.0;
-/// Shares of the area that are erased.
+/// Erased shares of the area.
 const ERASE_AREA: [f32; 2] = [0.02, 0.25];
 
-/// Grey is this much of red, green and blue (ITU-R BT.601, as Pillow has it).
+/// Luma coefficients of red, green and blue (ITU-R BT.601, as in Pillow).
 const GREY: [f32; 3] = [0.299, 0.587, 0.114];
 
 impl Augment {
-    /// A view of `photo` as planes `[3, size, size]`, normalised.
+    /// An augmented view of `photo` as normalised planes `[3, size, size]`.
     pub(super) fn apply(
         &self,
         photo: &RgbImage,
@@ -43,7 +43,7 @@ impl Augment {
             && let Some([x, y, w, h]) = rectangle(ERASE_AREA, ERASE_RATIO, [size, size], stream)
         {
             for row in planes.chunks_exact_mut(size).enumerate().filter(|(i, _)| (y..y + h).contains(&(i % size))) {
-                // The mean of all photos where the network subtracts it, else black.
+                // The network's mean if it subtracts one, else black.
                 row.1[x..x + w].fill(0.0);
             }
         }
@@ -51,8 +51,8 @@ impl Augment {
     }
 }
 
-/// A rectangle somewhere within `[w, h]` with a share of its area within `shares` and sides of at most `ratio` to 1; `None` if ten
-/// draws did not fit.
+/// A random rectangle within `[w, h]`, with an area share within `shares` and an aspect ratio of at most `ratio`; `None` if ten
+/// draws do not fit.
 pub(super) fn rectangle(shares: [f32; 2], ratio: f32, [w, h]: [usize; 2], stream: &mut Stream) -> Option<Rect> {
     for _ in 0..10 {
         let area = stream.between(shares[0], shares[1]) * (w * h) as f32;
@@ -65,7 +65,7 @@ pub(super) fn rectangle(shares: [f32; 2], ratio: f32, [w, h]: [usize; 2], stream
     None
 }
 
-/// Brightness, contrast (about the mean grey) and saturation (about each pixel's grey), one after the other, rounded once.
+/// Changes brightness, contrast (about the mean luma) and saturation (about each pixel's luma), in this order, with one rounding.
 fn jitter(image: &mut RgbImage, [brightness, contrast, saturation]: [f32; 3]) {
     let grey = |p: [f32; 3]| GREY[0] * p[0] + GREY[1] * p[1] + GREY[2] * p[2];
     let sums = image.pixels().fold([0u64; 3], |sums, p| [0, 1, 2].map(|c| sums[c] + u64::from(p[c])));
@@ -74,7 +74,7 @@ fn jitter(image: &mut RgbImage, [brightness, contrast, saturation]: [f32; 3]) {
     for pixel in image.pixels_mut() {
         let [r, g, b] = pixel.0.map(|v| contrast * (brightness * f32::from(v)) + (1.0 - contrast) * mean);
         let own = (1.0 - saturation) * grey([r, g, b]);
-        // The conversion saturates.
+        // The cast saturates.
         pixel.0 = [r, g, b].map(|v| (saturation * v + own + 0.5) as u8);
     }
 }

@@ -1,4 +1,4 @@
-//! Batches of an epoch, made by threads ahead of the network.
+//! Batches of an epoch, prefetched by threads.
 
 use super::augment::rectangle;
 use super::photos::Photos;
@@ -10,20 +10,20 @@ use convscope_engine::Tensor;
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::thread::Scope;
 
-/// Batches that a thread has ready at most.
+/// Maximum prefetched batches of a thread.
 const AHEAD: usize = 2;
 
-/// Images and what the network should say of them.
+/// A batch of images with targets.
 pub(super) struct Batch {
     /// `[n, 3, size, size]`
     pub images: Tensor,
-    /// Probabilities, `[n, outputs]`.
+    /// Target probabilities `[n, classes]`.
     pub targets: Tensor,
-    /// Of each image, or of the larger part of a mixed one.
+    /// Class of each image; of a mixed image, the class of the larger part.
     pub classes: Vec<usize>,
 }
 
-/// What the batches of an epoch are made of.
+/// Source of an epoch's batches.
 #[derive(Clone, Copy)]
 pub(super) struct Maker<'a> {
     pub photos: &'a Photos,
@@ -32,7 +32,7 @@ pub(super) struct Maker<'a> {
     pub epoch: usize,
 }
 
-/// Batches in order, whichever thread makes them.
+/// Batches in order, for any number of threads.
 pub(super) struct Batches {
     threads: Vec<Receiver<Result<Batch, ImageError>>>,
     next: usize,
@@ -48,13 +48,13 @@ impl Iterator for Batches {
     }
 }
 
-/// Steps of an epoch: what is left over of the last one waits for the next epoch's order.
+/// Number of steps of an epoch. An incomplete last batch is left out.
 pub(super) fn steps(photos: usize, batch: usize) -> usize {
     (photos / batch).max(1)
 }
 
 impl<'a> Maker<'a> {
-    /// Starts `threads` threads that end with the epoch, or when nobody waits for batches any more.
+    /// Starts `threads` threads that end with the epoch, or when the receiver is dropped.
     pub(super) fn start<'s>(self, scope: &'s Scope<'s, 'a>, threads: usize) -> Batches
     where
         'a: 's,
@@ -99,13 +99,13 @@ impl<'a> Maker<'a> {
     }
 }
 
-/// The right class, less what smoothing gives to all.
+/// One-hot target with label smoothing.
 pub(super) fn target(classes: usize, class: usize, smoothing: f32) -> impl Iterator<Item = f32> {
     let share = smoothing / classes as f32;
     (0..classes).map(move |k| if k == class { 1.0 - smoothing + share } else { share })
 }
 
-/// Mixes each image with its mirror in the batch, by mixup or cutmix, as the recipe wants.
+/// Mixes each image with its mirror in the batch, by mixup or cutmix, as the recipe specifies.
 fn mix(recipe: &Recipe, size: usize, images: &mut [f32], targets: &mut [f32], classes: &mut [usize], stream: &mut Stream) {
     let n = classes.len();
     let paste = match (recipe.mixup > 0.0, recipe.cutmix > 0.0) {
@@ -114,7 +114,7 @@ fn mix(recipe: &Recipe, size: usize, images: &mut [f32], targets: &mut [f32], cl
         (_, paste) => paste,
     };
     let mut kept = stream.beta(if paste { recipe.cutmix } else { recipe.mixup });
-    // The image that a target calls the first has the larger part, so that accuracy can be told.
+    // The image of the first class has the larger part, which defines the accuracy.
     kept = kept.max(1.0 - kept);
     let plane = size * size;
     let before = images.to_vec();

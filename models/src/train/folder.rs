@@ -3,18 +3,18 @@
 use super::random::{Purpose, Stream};
 use std::path::{Path, PathBuf};
 
-/// Why a folder of images cannot be used. Each message is one line.
+/// A failure to read a folder of images. Each message is one line.
 #[derive(Debug, thiserror::Error)]
 pub enum FolderError {
-    /// It cannot be read.
+    /// The folder cannot be read.
     #[error("cannot read the folder {}: {source}", path.display())]
     Read {
         /// The folder.
         path: PathBuf,
-        /// What the system says.
+        /// The system's error.
         source: std::io::Error,
     },
-    /// There is nothing in it.
+    /// The folder has no images.
     #[error("{} holds no images: wants one folder a class, with .png or .jpg files", path.display())]
     Empty {
         /// The folder.
@@ -35,20 +35,20 @@ pub enum FolderError {
 pub struct ClassFolder {
     /// The folder.
     pub path: PathBuf,
-    /// The folder's own name, with spaces for underscores.
+    /// The folder's name, with spaces for underscores.
     pub name: String,
-    /// The images in it, in the order of their names.
+    /// Its images, in the order of their names.
     pub images: Vec<PathBuf>,
 }
 
 impl ClassFolder {
-    /// The folder's own name, as it is written on the disk.
+    /// The folder's name on the disk.
     pub fn own_name(&self) -> String {
         self.path.file_name().unwrap_or_default().to_string_lossy().into_owned()
     }
 }
 
-/// Entries of a folder in the order of their names, hidden ones left out.
+/// Entries of a folder in the order of their names, without hidden ones.
 fn entries(dir: &Path) -> Result<Vec<PathBuf>, FolderError> {
     let unreadable = |source| FolderError::Read { path: dir.to_owned(), source };
     let listed = std::fs::read_dir(dir).map_err(unreadable)?.map(|e| e.map(|e| e.path()));
@@ -58,10 +58,10 @@ fn entries(dir: &Path) -> Result<Vec<PathBuf>, FolderError> {
     Ok(paths)
 }
 
-/// `DIR/CLASS/*`: the classes in the order of their names.
+/// Reads `DIR/CLASS/*`: the classes in the order of their names.
 ///
 /// # Errors
-/// A folder cannot be read, or there is no image in any.
+/// [`FolderError`] if a folder cannot be read or none has an image.
 pub fn class_folders(dir: &Path) -> Result<Vec<ClassFolder>, FolderError> {
     let is_image = |p: &PathBuf| {
         let extension = p.extension().unwrap_or_default().to_string_lossy().to_lowercase();
@@ -79,23 +79,24 @@ pub fn class_folders(dir: &Path) -> Result<Vec<ClassFolder>, FolderError> {
     }
 }
 
-/// Which images are learnt from, and which only looked at.
+/// A training split and a validation split.
 #[derive(Debug, Clone)]
 pub struct ImageFolder {
     /// Names of the classes.
     pub classes: Vec<String>,
-    /// Images and classes to learn from.
+    /// Training images, each with its class.
     pub train: Vec<(PathBuf, usize)>,
-    /// Images and classes to measure by.
+    /// Validation images, each with its class.
     pub val: Vec<(PathBuf, usize)>,
 }
 
 impl ImageFolder {
-    /// `DIR/train/CLASS/*` and `DIR/val/CLASS/*`; or `DIR/CLASS/*`, of which a share of each class, drawn by `seed`, is held back.
+    /// Reads `DIR/train/CLASS/*` and `DIR/val/CLASS/*`. Without these, `DIR/CLASS/*` is split: `validation_split` (0 to 1) of each class,
+    /// drawn by `seed`, is the validation split.
     ///
     /// # Errors
-    /// As [`class_folders`]; or `val` has a class that `train` has not.
-    pub fn open(dir: &Path, held_back: f32, seed: u64) -> Result<Self, FolderError> {
+    /// As [`class_folders`]; [`FolderError`] if `val` has a class that `train` lacks.
+    pub fn open(dir: &Path, validation_split: f32, seed: u64) -> Result<Self, FolderError> {
         let train_dir = dir.join("train");
         let split = train_dir.is_dir();
         let folders = class_folders(if split { &train_dir } else { dir })?;
@@ -105,9 +106,9 @@ impl ImageFolder {
         for (class, folder) in folders.into_iter().enumerate() {
             let mut images = folder.images;
             if !split {
-                // Sorted before, so that the draw does not depend on the system; and again after, so that it does not matter.
+                // Sorted before the draw, which must not depend on the system's order, and again after it.
                 stream.shuffle(&mut images);
-                let mut held = images.split_off(images.len() - (images.len() as f32 * held_back).round() as usize);
+                let mut held = images.split_off(images.len() - (images.len() as f32 * validation_split).round() as usize);
                 images.sort();
                 held.sort();
                 val.extend(held.into_iter().map(|path| (path, class)));
@@ -124,7 +125,7 @@ impl ImageFolder {
         Ok(ImageFolder { classes, train, val })
     }
 
-    /// Only these classes, in the order that they have.
+    /// Restricts the folder to these classes, in their order.
     pub fn among(self, classes: &[usize]) -> Self {
         let kept: Vec<usize> = (0..self.classes.len()).filter(|c| classes.contains(c)).collect();
         let only = |images: Vec<(PathBuf, usize)>| {

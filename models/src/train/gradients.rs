@@ -1,27 +1,29 @@
-//! One step's work on a network, up to the optimiser.
+//! Forward and backward pass of a training step.
 
 use crate::model::{Mode, Model};
 use crate::network::LayerId;
 use convscope_engine::{Result, Rules, Tape, Tensor, Var};
 
-/// What a batch says of a model.
+/// Loss and gradients of a batch.
 pub struct Gradients {
     /// Mean loss of the batch.
     pub loss: f64,
-    /// `[n, classes]`
+    /// Logits `[n, classes]`.
     pub logits: Tensor,
-    /// Of the parameters that were asked for, in their order.
+    /// Gradients of the wanted parameters, in their order.
     pub grads: Vec<Tensor>,
-    /// The pass itself.
+    /// The tape of the pass.
     pub tape: Tape,
 }
 
-/// Runs `model` in training mode from the output `x` of layer `from` (the images `[n,c,h,w]` of the input), and backward from its
-/// head's loss against `targets [n, classes]`, rows of probabilities, to the parameters at the places `wanted` of
-/// [`Model::params`](crate::Model). Moves the running statistics of batch-norms; weights stay. `seed` is of the dropout masks.
+/// Runs `model` in training mode from the output `x` of layer `from` (images `[n,c,h,w]` for the input layer), and back from the
+/// loss of its output activation to the parameters with the indices `wanted` in [`Model::params`](crate::Model).
+///
+/// `targets` are probabilities `[n, classes]`. `seed` is for the dropout masks. Running statistics of batch-norms are updated;
+/// weights are not.
 ///
 /// # Errors
-/// As [`Model::run`]; a shape that does not fit.
+/// As [`Model::run`]; an [`Error`](convscope_engine::Error) for a shape that does not fit.
 pub fn gradients(
     model: &mut Model,
     (from, x): (LayerId, Tensor),
@@ -34,8 +36,8 @@ pub fn gradients(
     let x = tape.leaf(x, &network[from].name);
     let target = tape.leaf(targets, "target");
     let run = model.run(&mut tape, from, x, network.output(), Mode::Training { seed })?;
-    let loss = network.head.loss(&mut tape, run.output(), target)?;
-    // Every layer lies on the way to the output.
+    let loss = network.output_activation.loss(&mut tape, run.output(), target)?;
+    // Every layer is on the path to the output.
     let wants: Vec<Var> = wanted.iter().filter_map(|i| run.params()[*i]).collect();
     let grads = tape.backward(loss, None, &wants, &Rules::default())?.iter().map(|(_, grad)| grad.clone()).collect();
     model.update_statistics(&tape, &run)?;

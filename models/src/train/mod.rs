@@ -1,17 +1,28 @@
 //! Training on folders of images.
 //!
+//! A [`Recipe`] holds the hyperparameters and schedules of a run:
+//!
+//! ```
+//! use convscope_models::train::{Method, Recipe};
+//!
+//! let recipe = Recipe { epochs: 30, lr: 0.05, method: Method::Sgd, ..Recipe::default() };
+//! assert!(recipe.lr_at(2.0) < recipe.lr_at(5.0), "warm-up");
+//! assert!(recipe.lr_at(30.0) < 1e-6, "half a cosine");
+//! assert_eq!(recipe.size_in(29), recipe.size);
+//! ```
+//!
 //! | file | holds |
 //! |---|---|
 //! | `folder`, `photos` | the files of each class, and their pixels in memory |
-//! | `recipe` | the numbers of a run, and its schedules |
-//! | `augment`, `batches` | random changes, and threads that make batches ahead of the network |
-//! | `start` | first weights: drawn, or those of another run with a new head |
-//! | `gradients` | forward, loss, backward: what a batch says of the weights |
-//! | `trainer` | the loop: a step, an epoch, what is measured after it |
-//! | `state` | what is on the disk: models to use, a log, and all that goes on where a run was cut off |
+//! | `recipe` | hyperparameters of a run, and its schedules |
+//! | `augment`, `batches` | random augmentation, and threads that prefetch batches |
+//! | `start` | initial weights: random, or another run's with a new last layer |
+//! | `gradients` | forward, loss and backward of a batch |
+//! | `trainer` | the loop: a step, an epoch, the validation after it |
+//! | `state` | files of a run: models, a log, and the state for resuming |
 //!
-//! The same recipe, images and first weights give the same bits, whatever the number of threads and interruptions: everything
-//! random is drawn from a stream of its own for each epoch and image (`random`).
+//! The same recipe, images and initial weights give the same bits, for any number of threads and interruptions: each epoch and
+//! image has its own random stream (`random`).
 
 mod augment;
 mod batches;
@@ -36,19 +47,19 @@ pub use start::{draw, transfer};
 pub use state::{BEST, LAST, Resumed, STATE};
 pub use trainer::{Epoch, Images, Step, Trainer};
 
-/// Why training cannot go on. Each message is one line.
+/// A training error. Each message is one line.
 #[derive(Debug, thiserror::Error)]
 pub enum TrainError {
-    /// A computation.
+    /// A failed computation.
     #[error(transparent)]
     Engine(#[from] engine::Error),
-    /// A photo.
+    /// An unreadable photo.
     #[error(transparent)]
     Image(#[from] ImageError),
-    /// Weights.
+    /// Weights that do not fit.
     #[error(transparent)]
     Load(#[from] LoadError),
-    /// A file of weights that cannot be read or written.
+    /// A weights file that cannot be read or written.
     #[error(transparent)]
     Weights(#[from] WeightsError),
     /// A log that cannot be written.
@@ -56,25 +67,25 @@ pub enum TrainError {
     Write {
         /// The log.
         path: std::path::PathBuf,
-        /// What the system says.
+        /// The system's error.
         source: std::io::Error,
     },
-    /// The loss is no number.
+    /// The loss is NaN or infinite.
     #[error("the loss became {loss} in epoch {epoch}, step {step}: try a smaller learning rate, a longer warm-up or clipping")]
     Diverged {
-        /// What became of it.
+        /// The loss.
         loss: f64,
-        /// Counted from 1.
+        /// Epoch, counted from 1.
         epoch: usize,
-        /// Counted from 1.
+        /// Step, counted from 1.
         step: usize,
     },
-    /// A saved run that cannot be gone on with.
+    /// A saved run that cannot be resumed.
     #[error("cannot resume from {}: {reason}", path.display())]
     Resume {
         /// The file.
         path: std::path::PathBuf,
-        /// What is wrong with it.
+        /// The reason.
         reason: String,
     },
 }

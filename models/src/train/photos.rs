@@ -1,4 +1,4 @@
-//! Decoded photos, in memory as far as they fit.
+//! Decoded photos, in memory up to a limit.
 
 use crate::image::{Filter, ImageError, Resize, read_image, resize};
 use image::RgbImage;
@@ -7,7 +7,7 @@ use std::borrow::Cow;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// Photos of known classes, shrunk to what training needs of them.
+/// Photos of known classes, shrunk for training.
 #[derive(Debug)]
 pub struct Photos {
     items: Vec<Photo>,
@@ -18,13 +18,13 @@ pub struct Photos {
 struct Photo {
     path: PathBuf,
     class: usize,
-    /// `None` where memory did not suffice: it is decoded each time.
+    /// `None` beyond the memory limit: the photo is decoded on each use.
     pixels: Option<RgbImage>,
 }
 
 impl Photos {
-    /// Decodes every file, in parallel; those with a shorter side above `short_side` are shrunk to it. Pixels are kept until they
-    /// fill `memory` bytes. Files that cannot be decoded are left out and returned beside; `done` is called after each file.
+    /// Decodes every file, in parallel, and shrinks photos with a shorter side above `short_side` to it. Pixels stay in memory up
+    /// to `memory` bytes. Returns the photos, and the errors of files that cannot be decoded. `done` is called after each file.
     pub fn read(
         files: Vec<(PathBuf, usize)>,
         short_side: usize,
@@ -45,17 +45,17 @@ impl Photos {
         (Photos { items, short_side }, broken.into_iter().filter_map(Result::err).collect())
     }
 
-    /// How many there are.
+    /// Number of photos.
     pub fn len(&self) -> usize {
         self.items.len()
     }
 
-    /// Whether there are none.
+    /// Whether there are no photos.
     pub fn is_empty(&self) -> bool {
         self.items.is_empty()
     }
 
-    /// Bytes of the pixels that are kept.
+    /// Bytes of the pixels in memory.
     pub fn bytes(&self) -> usize {
         self.items.iter().filter_map(|p| p.pixels.as_ref()).map(|p| p.as_raw().len()).sum()
     }
@@ -68,7 +68,7 @@ impl Photos {
     /// The pixels of a photo.
     ///
     /// # Errors
-    /// It was not kept, and its file has changed for the worse.
+    /// [`ImageError`] if the photo is not in memory and its file can no longer be read.
     pub fn pixels(&self, i: usize) -> Result<Cow<'_, RgbImage>, ImageError> {
         let photo = &self.items[i];
         match &photo.pixels {

@@ -1,20 +1,20 @@
-//! Streams of random numbers that depend on what they are for, never on which thread draws them.
+//! Random streams that depend on their purpose, never on the thread.
 
 use convscope_engine::kernels::random::{philox, uniform};
 
-/// A stream of its own for each purpose.
+/// A random stream for one purpose.
 #[derive(Debug, Clone)]
 pub(super) struct Stream {
     seed: u64,
     next: u64,
 }
 
-/// What random numbers are drawn for.
+/// Purpose of a random stream.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Purpose {
-    /// The first values of parameter number `.0`.
+    /// Initial values of parameter number `.0`.
     Weights(usize),
-    /// Which images of a folder without `val` are held back.
+    /// The validation split of a folder without `val`.
     Split,
     /// The order of the images in an epoch.
     Order(usize),
@@ -43,7 +43,7 @@ impl Stream {
         Stream { seed, next: 0 }
     }
 
-    /// The seed of this stream, for whoever draws numbers by their place.
+    /// The seed of this stream, for counter-based generators.
     pub(super) fn seed(&self) -> u64 {
         self.seed
     }
@@ -54,24 +54,24 @@ impl Stream {
         uniform(self.seed, self.next - 1)
     }
 
-    /// Uniform between `low` and `high`.
+    /// A uniform value between `low` and `high`.
     pub(super) fn between(&mut self, low: f32, high: f32) -> f32 {
         low + (high - low) * self.unit()
     }
 
-    /// Whole, below `count`.
+    /// A uniform integer below `count`.
     pub(super) fn below(&mut self, count: usize) -> usize {
         self.next = self.next.next_multiple_of(4) + 4;
         let w = philox(self.seed, self.next / 4 - 1);
         (((u128::from(w[0]) << 32 | u128::from(w[1])) * count as u128) >> 64) as usize
     }
 
-    /// True this often.
+    /// True with probability `p`.
     pub(super) fn chance(&mut self, probability: f32) -> bool {
         self.unit() < probability
     }
 
-    /// Beta(a, a) by Jöhnk's rejection, which is quick for `a` up to about 1.
+    /// A value of Beta(a, a), by Jöhnk's rejection, which is fast for `a` up to about 1.
     pub(super) fn beta(&mut self, a: f32) -> f32 {
         loop {
             let [x, y] = [self.unit(), self.unit()].map(|u| u.powf(1.0 / a));
@@ -81,7 +81,7 @@ impl Stream {
         }
     }
 
-    /// Fisher-Yates.
+    /// Shuffles `items` (Fisher-Yates).
     pub(super) fn shuffle<T>(&mut self, items: &mut [T]) {
         for i in (1..items.len()).rev() {
             items.swap(i, self.below(i + 1));

@@ -1,9 +1,9 @@
-//! The numbers of a training run.
+//! Hyperparameters of a training run.
 
 use convscope_engine::optim::{Optimizer, Rule};
 use serde::{Deserialize, Serialize};
 
-/// How weights follow from gradients.
+/// Optimiser.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Method {
@@ -13,51 +13,51 @@ pub enum Method {
     AdamW,
 }
 
-/// How a photo is changed before the network learns from it, so that it never sees the same picture twice.
+/// Augmentation of a photo.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Augment {
-    /// Smallest share of the photo's area that a random resized crop keeps (Szegedy et al. 2014 have 0.08).
+    /// Smallest area share of a random resized crop (0.08 in Szegedy et al. 2014).
     pub crop: f32,
     /// Whether half of the photos are mirrored.
     pub flip: bool,
-    /// Brightness, contrast and saturation are each changed by a factor within this of 1.
+    /// Brightness, contrast and saturation change by a factor within this of 1.
     pub jitter: f32,
-    /// Share of the photos of which a rectangle is blanked out (random erasing, Zhong et al. 2017).
+    /// Share of the photos with random erasing of a rectangle (Zhong et al. 2017).
     pub erase: f32,
 }
 
-/// Everything that decides the outcome of a run, beside the network it starts from and the images.
+/// Hyperparameters of a run. With the initial network and the images, they determine its result.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Recipe {
-    /// Times that every image is seen.
+    /// Number of epochs.
     pub epochs: usize,
-    /// Images a step.
+    /// Images per step.
     pub batch: usize,
     /// Side of the images in the last quarter of the run, in pixels.
     pub size: usize,
-    /// Side of the images in the first epoch, from where it grows: small images are quick (Tan & Le 2021).
+    /// Side of the images in the first epoch; it grows to `size`, as small images train faster (Tan & Le 2021).
     pub start_size: usize,
-    /// How weights follow from gradients.
+    /// Optimiser.
     pub method: Method,
     /// Largest learning rate.
     pub lr: f64,
-    /// Decay of weights; biases and batch-norms have none.
+    /// Weight decay; biases and batch-norms have none.
     pub weight_decay: f64,
-    /// Epochs in which the learning rate grows to its largest, before it falls on half a cosine.
+    /// Epochs of linear warm-up, before the cosine decay.
     pub warmup: f64,
-    /// Largest norm of all gradients together; 0 for any.
+    /// Maximum norm of all gradients together; 0 disables clipping.
     pub clip: f64,
-    /// Share of the old in the moving average of weights, the one that is measured and kept; 0 for no average.
+    /// Decay of the moving average of weights, which is validated and saved; 0 disables it.
     pub ema: f32,
-    /// Probability that targets take from the right class and give to all.
+    /// Label smoothing: probability that targets move from the correct class to all.
     pub smoothing: f32,
-    /// Parameter of the Beta distribution by which pairs of images are mixed (Zhang et al. 2017); 0 for none.
+    /// Parameter of mixup's Beta distribution (Zhang et al. 2017); 0 disables it.
     pub mixup: f32,
-    /// The same for images pasted into another (Yun et al. 2019). With both, each batch draws one.
+    /// Parameter of cutmix (Yun et al. 2019); 0 disables it. With both, each batch draws one.
     pub cutmix: f32,
-    /// What is done to photos.
+    /// Augmentation of photos.
     pub augment: Augment,
-    /// Seed of everything random.
+    /// Seed of all random streams.
     pub seed: u64,
 }
 
@@ -83,14 +83,14 @@ impl Default for Recipe {
     }
 }
 
-/// Sizes are multiples of this: what five halvings leave is whole, or half.
+/// Sizes are multiples of this, so that five halvings leave an integer or half of one.
 const SIZE_STEP: usize = 16;
 
-/// Share of the run after which images have their last size.
+/// Share of the run after which images have their final size.
 const GROWN: f64 = 0.75;
 
 impl Recipe {
-    /// Side of the images in an epoch, counted from 0.
+    /// Side of the images in `epoch`, counted from 0.
     pub fn size_in(&self, epoch: usize) -> usize {
         let grown = (epoch as f64 / (GROWN * self.epochs as f64).max(1.0)).min(1.0);
         if grown == 1.0 || self.start_size == self.size {
@@ -100,7 +100,7 @@ impl Recipe {
         (side / SIZE_STEP as f64).round() as usize * SIZE_STEP
     }
 
-    /// Learning rate after `epochs`, parts of epochs counted.
+    /// Learning rate after `epochs`, with fractions of epochs.
     pub fn lr_at(&self, epochs: f64) -> f64 {
         let warmup = self.warmup.min(self.epochs as f64);
         if epochs < warmup {
@@ -110,7 +110,7 @@ impl Recipe {
         self.lr * 0.5 * (1.0 + (std::f64::consts::PI * done.min(1.0)).cos())
     }
 
-    /// A new optimiser, with this decay.
+    /// A new optimiser with this weight decay.
     pub(super) fn optimizer(&self, weight_decay: f64) -> Optimizer {
         match self.method {
             Method::Sgd => Optimizer::new(Rule::Sgd { lr: self.lr, momentum: 0.9, weight_decay, nesterov: true }),

@@ -1,4 +1,4 @@
-//! First weights.
+//! Initial weights.
 
 use super::random::{Purpose, Stream};
 use crate::load::{LoadError, WeightsSource, load};
@@ -9,20 +9,19 @@ use convscope_engine::kernels::random::normal;
 use convscope_engine::{Result, Tensor};
 use std::collections::HashSet;
 
-/// Deviation of the weights of the last dense layer: all classes begin equally likely.
+/// Standard deviation of the last dense layer's weights: all classes begin equally likely.
 const HEAD: f32 = 0.01;
 
-/// Factor on the first convolution's weights where a batch-norm follows. It undoes the factor, so nothing else changes; but the
-/// shorter a filter, the faster a step turns it (van Laarhoven 2017), and filters of full length may keep to the end of a run the
-/// noise they were drawn with.
+/// Factor on the first convolution's weights if a batch-norm follows, which cancels the factor. The shorter a filter, the faster
+/// a step rotates it (van Laarhoven 2017); filters of full length may keep their initial noise to the end of a run.
 const STEM: f32 = 0.25;
 
-/// Weights as ResNets are begun with: normal with variance 2 / fan-in (He et al. 2015), biases 0, batch-norms 1; the last
-/// batch-norm of each residual branch 0, so that blocks begin as the identity (Goyal et al. 2017); filters that look at the image
-/// itself a quarter as long, if a batch-norm follows.
+/// Initial weights of ResNets: normal with variance 2 / fan-in (He et al. 2015), biases 0, batch-norms 1. The last batch-norm of
+/// each residual branch is 0, so that blocks begin as the identity (Goyal et al. 2017). Filters of the first convolution are a
+/// quarter as long, if a batch-norm follows.
 ///
 /// # Errors
-/// A layer without parameters' sizes, which a built network does not have.
+/// [`Error`](convscope_engine::Error) if parameter sizes are inconsistent, which a built network rules out.
 pub fn draw(network: Network, seed: u64) -> Result<Model> {
     let params = network.params();
     let names: HashSet<&str> = params.iter().map(|p| p.name.as_str()).collect();
@@ -44,7 +43,7 @@ pub fn draw(network: Network, seed: u64) -> Result<Model> {
             }
             ParamKind::BnWeight if Kind::of(&p.name, &p.shape, |n| names.contains(n)) == Kind::LastNormWeight => constant(0.0),
             ParamKind::BnWeight | ParamKind::FixedScale | ParamKind::FixedVar | ParamKind::RunningVar => constant(1.0),
-            // As PyTorch begins them.
+            // PyTorch's initialisation.
             ParamKind::Slope => constant(0.25),
             ParamKind::Bias | ParamKind::BnBias | ParamKind::FixedShift | ParamKind::FixedMean | ParamKind::RunningMean => {
                 constant(0.0)
@@ -56,11 +55,11 @@ pub fn draw(network: Network, seed: u64) -> Result<Model> {
     Model::new(network, values)
 }
 
-/// `network` with the weights of `source`, made for `trained`: the same network with any classes. The last layer is drawn anew
-/// where its classes differ in number.
+/// `network` with the weights of `source`, whose network `trained` is the same but for its classes. The last layer is random if
+/// the numbers of classes differ.
 ///
 /// # Errors
-/// The weights do not fit `trained`.
+/// [`LoadError`] if the weights do not fit `trained`.
 pub fn transfer(network: Network, trained: Network, source: &WeightsSource, seed: u64) -> std::result::Result<Model, LoadError> {
     let same = network.classes.len() == trained.classes.len();
     let given = load(trained, source)?;

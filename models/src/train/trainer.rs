@@ -1,4 +1,4 @@
-//! The loop of training.
+//! The training loop.
 
 use super::TrainError;
 use super::batches::{Batch, Maker, steps, target};
@@ -18,68 +18,68 @@ use std::time::Instant;
 /// The photos of a run.
 #[derive(Debug)]
 pub struct Images {
-    /// To learn from.
+    /// Training split.
     pub train: Photos,
-    /// To measure by.
+    /// Validation split.
     pub val: Photos,
 }
 
-/// What an epoch came to.
+/// Results of an epoch.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Epoch {
-    /// Counted from 1.
+    /// Epoch, counted from 1.
     pub epoch: usize,
-    /// Side of the images.
+    /// Side of the images in pixels.
     pub size: usize,
     /// Learning rate of the last step.
     pub lr: f64,
-    /// Mean loss of the training images, changed and mixed as they were.
+    /// Mean loss of the augmented and mixed training images.
     pub train_loss: f64,
-    /// Share of the training images that were told right.
+    /// Accuracy on the augmented training images, 0 to 1.
     pub train_top1: f64,
-    /// Mean loss of the validation images, without smoothing.
+    /// Mean loss of the validation images, without label smoothing.
     pub val_loss: f64,
-    /// Share of the validation images of which the best class was right.
+    /// Top-1 accuracy on the validation images, 0 to 1.
     pub val_top1: f64,
-    /// Share of the validation images of which one of the best five classes was right.
+    /// Top-5 accuracy on the validation images, 0 to 1.
     pub val_top5: f64,
-    /// Wall-clock time.
+    /// Wall-clock time in seconds.
     pub seconds: f64,
 }
 
-/// How far an epoch is.
+/// Progress of an epoch.
 #[derive(Debug, Clone, Copy)]
 pub struct Step {
-    /// Steps done.
+    /// Steps so far.
     pub done: usize,
     /// Steps of the epoch.
     pub of: usize,
-    /// Images a step.
+    /// Images per step.
     pub images: usize,
     /// Mean loss so far.
     pub loss: f64,
-    /// Share of images told right so far.
+    /// Accuracy so far.
     pub top1: f64,
 }
 
 /// A model in training.
 #[derive(Debug)]
 pub struct Trainer {
-    /// The numbers of the run.
+    /// Hyperparameters.
     pub recipe: Recipe,
-    /// What was done, epoch by epoch.
+    /// Epochs so far.
     pub history: Vec<Epoch>,
     pub(super) model: Model,
-    /// The moving average of the model's tensors; empty without one.
+    /// Moving average of the model's tensors; empty without one.
     pub(super) average: Vec<Tensor>,
-    /// The tensors that change, and their optimiser: weights, then biases and batch-norms, which do not decay.
+    /// Trained tensors with their optimisers: weights, then biases and batch-norms, which have no weight decay.
     pub(super) groups: [(Vec<usize>, Optimizer); 2],
-    /// Up to this layer nothing changes.
+    /// Last frozen layer.
     pub(super) frozen: LayerId,
 }
 
 impl Trainer {
-    /// A run from `model`, whose layers up to and including `frozen` stay as they are: batch-norms too.
+    /// A run of `model`. Layers up to and including `frozen` do not change, nor do their batch-norms.
     pub fn new(model: Model, recipe: Recipe, frozen: LayerId) -> Self {
         let params = model.network.params();
         let group = |decays: bool, weight_decay: f64| {
@@ -94,12 +94,12 @@ impl Trainer {
         Trainer { recipe, history: Vec::new(), model, average, groups, frozen }
     }
 
-    /// The network that learns.
+    /// The trained network.
     pub fn network(&self) -> &Network {
         &self.model.network
     }
 
-    /// Where and how it learns from now on.
+    /// Sets the context of the following steps.
     pub fn set_context(&mut self, context: &Context) {
         self.model.context = context.clone();
         self.groups.iter_mut().for_each(|(_, optimizer)| optimizer.set_context(context));
@@ -110,10 +110,10 @@ impl Trainer {
         self.history.len() >= self.recipe.epochs
     }
 
-    /// The model to use: the average of those that training went through, or the last one.
+    /// The model for inference: the moving average if there is one, else the current weights.
     ///
     /// # Errors
-    /// None, as the shapes are the model's own.
+    /// [`TrainError`] if the average's shapes differ from the model's, which the trainer rules out.
     pub fn averaged(&self) -> Result<Model> {
         match self.average.is_empty() {
             true => Ok(self.model.clone()),
@@ -127,10 +127,10 @@ impl Trainer {
         before.iter().all(|epoch| epoch.val_top1 < last.val_top1)
     }
 
-    /// One more epoch; `threads` make the batches, `watch` sees each step.
+    /// Runs one epoch. `threads` threads prefetch the batches; `watch` is called after each step.
     ///
     /// # Errors
-    /// The loss is no longer a number, or an image that was not kept in memory can no longer be read.
+    /// [`TrainError`] if the loss is not finite, or an image outside memory can no longer be read.
     pub fn epoch(
         &mut self,
         images: &Images,
@@ -174,7 +174,7 @@ impl Trainer {
         Ok(record)
     }
 
-    /// One step; the loss and the logits.
+    /// One step; returns the loss and the logits.
     fn step(&mut self, batch: Batch, number: usize, lr: f64) -> Result<(f64, Tensor)> {
         let network = &self.model.network;
         let features = match self.frozen {
@@ -190,7 +190,7 @@ impl Trainer {
         let seed = Stream::new(self.recipe.seed, Purpose::Dropout(number)).seed();
         let Gradients { loss, logits, mut grads, tape } =
             gradients(&mut self.model, (self.frozen, features), batch.targets, &wanted, seed)?;
-        // Its memory serves the next step.
+        // Frees memory for the next step.
         drop(tape);
         clip(&mut grads, self.recipe.clip)?;
         let mut rest = &grads[..];
@@ -215,7 +215,7 @@ impl Trainer {
         });
     }
 
-    /// What the averaged model makes of photos, prepared as its network says.
+    /// Validates the averaged model on photos, with the network's preparation.
     fn measure(&self, photos: &Photos) -> std::result::Result<Score, TrainError> {
         let model = self.averaged()?.fused(&[])?;
         let preprocess = model.network.preprocess;
@@ -224,7 +224,7 @@ impl Trainer {
         for part in order.chunks(self.recipe.batch) {
             let prepare = |i: &usize| preprocess.prepare(&*photos.pixels(*i)?);
             let prepared = part.par_iter().map(prepare).collect::<std::result::Result<Vec<_>, ImageError>>()?;
-            // Images of one size follow each other, mostly all.
+            // Batches hold images of one size, nearly always all of them.
             for run in prepared.iter().zip(part).collect::<Vec<_>>().chunk_by(|a, b| (a.0.h, a.0.w) == (b.0.h, b.0.w)) {
                 let data: Vec<f32> = run.iter().flat_map(|(p, _)| &p.data).copied().collect();
                 let classes: Vec<usize> = run.iter().map(|(_, i)| photos.class(**i)).collect();
@@ -233,7 +233,7 @@ impl Trainer {
                 let logits = tape.value(out.output())?.clone();
                 let right: Vec<f32> = classes.iter().flat_map(|class| target(model.network.classes.len(), *class, 0.0)).collect();
                 let right = tape.leaf(Tensor::from_slice(logits.shape().clone(), &right)?, "target");
-                let loss = model.network.head.loss(&mut tape, out.output(), right)?;
+                let loss = model.network.output_activation.loss(&mut tape, out.output(), right)?;
                 sum.loss += f64::from(tape.value(loss)?.f32()[0]) * classes.len() as f64;
                 sum.count(&logits, &classes);
             }
@@ -259,21 +259,21 @@ fn clip(grads: &mut [Tensor], most: f64) -> Result<()> {
     Ok(())
 }
 
-/// Right answers, counted, and the sum of the losses.
+/// Sums of correct predictions and losses.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 struct Score {
-    /// Images.
+    /// Number of images.
     images: usize,
-    /// Those whose best class is right.
+    /// Top-1 correct images.
     top1: usize,
-    /// Those of which one of the best five classes is right.
+    /// Top-5 correct images.
     top5: usize,
-    /// Loss, summed over the images.
+    /// Sum of the losses.
     loss: f64,
 }
 
 impl Score {
-    /// Compares `logits [n, classes]` with the right classes. Of equal logits the first class counts as the better.
+    /// Compares `logits [n, classes]` with the correct classes. Among equal logits the first class ranks higher.
     fn count(&mut self, logits: &Tensor, classes: &[usize]) {
         let width = logits.len() / classes.len().max(1);
         for (row, class) in logits.f32().chunks_exact(width.max(1)).zip(classes) {
@@ -289,7 +289,7 @@ impl Score {
         self.loss / self.images.max(1) as f64
     }
 
-    /// What share of the images so many are.
+    /// Ratio to the number of images.
     fn share(&self, part: usize) -> f64 {
         part as f64 / self.images.max(1) as f64
     }

@@ -1,26 +1,26 @@
-//! Names by which published files call the tensors of a network, beside its own.
+//! Alternative names of tensors in published files.
 
 use crate::families::MOBILENET_V2_BLOCKS;
 
-/// Scopes that go by another name in some checkpoints: the network's name for it, the file's.
+/// Scopes with other names in some checkpoints: the network's name, the file's name.
 const SCOPES: [(&str, &str); 5] = [
     // The CIFAR ResNets of github.com/akamaster/pytorch_resnet_cifar10.
     ("fc", "linear"),
     ("linear", "fc"),
-    // VGG in timm, whose head is a convolution.
+    // VGG in timm, whose classifier is a convolution.
     ("classifier.0", "pre_logits.fc1"),
     ("classifier.3", "pre_logits.fc2"),
     ("classifier.6", "head.fc"),
 ];
 
-/// The names under which a file may hold the tensor, its own first.
+/// Possible names of the tensor in a file, the network's first.
 pub(super) fn known_names(name: &str) -> Vec<String> {
     let inside = |scope: &str| name.strip_prefix(scope).filter(|rest| rest.starts_with('.'));
     let others = SCOPES.iter().filter_map(|(scope, other)| Some(format!("{other}{}", inside(scope)?)));
     std::iter::once(name.to_owned()).chain(others).chain(densenet(name)).chain(mobilenet_v2(name)).collect()
 }
 
-/// The name of a dense layer's parameter in torchvision's files, which are older than its rule that names have no dots:
+/// Name of a dense layer's parameter in torchvision's files, from before names could not contain dots:
 /// `denselayer1.norm.1.weight` for `denselayer1.norm1.weight`.
 fn densenet(name: &str) -> Option<String> {
     let [rest, layer, parameter] =
@@ -49,7 +49,7 @@ fn mobilenet_v2(name: &str) -> Option<String> {
                 }
                 None => true,
             })?;
-            // The first row does not widen: its 3x3 comes first.
+            // The first row has no expansion: its depthwise 3x3 comes first.
             let part = match (row, part) {
                 (0, "0.0") | (1.., "1.0") => "conv_dw",
                 (0, "1") | (1.., "0.0") => "conv_pw",

@@ -1,4 +1,17 @@
-//! Writing weights: a safetensors file, whole or not at all.
+//! Writing of weights as a safetensors file, atomically.
+//!
+//! ```
+//! use convscope_models::weights::{Checkpoint, SaveType, TensorToSave, write_safetensors};
+//!
+//! let folder = tempfile::tempdir()?;
+//! let path = folder.path().join("tiny.safetensors");
+//! let tensor = TensorToSave { name: "fc.weight", shape: &[2, 3], values: &[1.0, 2.0, 3.0, 4.0, 5.0, 6.0] };
+//! write_safetensors(&path, &[tensor], SaveType::F16, &Default::default())?;
+//! let checkpoint = Checkpoint::open(&path)?;
+//! let stored = checkpoint.get("fc.weight").unwrap();
+//! assert_eq!((&stored.shape[..], &stored.to_f32()?[4..]), (&[2, 3][..], &[5.0, 6.0][..]));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashSet};
@@ -26,7 +39,7 @@ pub enum SaveType {
 }
 
 impl SaveType {
-    /// The format's name and the bytes of one element.
+    /// Name and element size in bytes of the type.
     fn describe(self) -> (&'static str, usize) {
         match self {
             Self::F32 => ("F32", 4),
@@ -35,7 +48,7 @@ impl SaveType {
         }
     }
 
-    /// Little-endian bytes of the values, rounded to nearest even; `None` if a finite value became infinite.
+    /// Little-endian bytes of the values, rounded to nearest even; `None` if a finite value overflows.
     fn encode(self, values: &[f32]) -> Option<Cow<'_, [u8]>> {
         fn checked<T: bytemuck::NoUninit>(
             rounded: Vec<T>,
@@ -53,10 +66,10 @@ impl SaveType {
     }
 }
 
-/// A tensor to be written.
+/// A tensor for writing.
 #[derive(Debug, Clone, Copy)]
 pub struct TensorToSave<'a> {
-    /// Its name in the file.
+    /// Name in the file.
     pub name: &'a str,
     /// Extents, outermost first; their product is the number of values.
     pub shape: &'a [usize],
@@ -64,14 +77,13 @@ pub struct TensorToSave<'a> {
     pub values: &'a [f32],
 }
 
-/// Writes a safetensors file with the tensors in the order given. The same input gives the same bytes.
+/// Writes a safetensors file with the tensors in the given order. The same input gives the same bytes.
 ///
-/// The file appears under its name only when it is complete: it is written beside it first and renamed. A file of that
-/// name is replaced; one that is mapped keeps its old content for whoever has it open.
+/// The file is written beside its destination and renamed when complete. A memory map of a replaced file keeps the old content.
 ///
 /// # Errors
-/// Two tensors of one name, a name that the format reserves, a shape that does not count the values, a value too large
-/// for f16 or bf16, or an I/O error. Nothing is left behind then, and an older file of that name stays as it was.
+/// [`WeightsError`] for repeated or reserved names, a shape that does not match the number of values, a value too large for f16
+/// or bf16, or an I/O error. No partial file remains, and an existing file stays intact.
 pub fn write_safetensors(
     path: impl AsRef<Path>,
     tensors: &[TensorToSave<'_>],
@@ -95,7 +107,7 @@ pub fn write_safetensors(
     .map_err(|error| WeightsError::write(path, error))
 }
 
-/// The format's JSON header, padded so that the values after it are 8-byte aligned.
+/// The format's JSON header, padded to 8 bytes for aligned values.
 fn header(tensors: &[TensorToSave<'_>], dtype: SaveType, metadata: &BTreeMap<String, String>) -> Result<Vec<u8>, String> {
     const METADATA: &str = "__metadata__";
     let (code, size) = dtype.describe();

@@ -1,4 +1,4 @@
-//! Which stored tensor is which parameter of a network, across the naming habits of published checkpoints.
+//! Matching of stored tensors to a network's parameters, across the naming conventions of published checkpoints.
 
 use std::collections::{HashMap, HashSet};
 
@@ -7,7 +7,7 @@ use super::names::nearest_path;
 use crate::formats::{Checkpoint, Mismatch, Misshapen, StoredTensor, Unmatched, WeightsError};
 use crate::text::one_line;
 
-/// A parameter or buffer that a network needs, under its torchvision name.
+/// A parameter or buffer of a network, under its torchvision name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Expected {
     /// Dotted name, such as `layer1.0.conv1.weight`.
@@ -16,29 +16,28 @@ pub struct Expected {
     pub shape: Vec<usize>,
 }
 
-/// An expected tensor and the stored one that fills it.
+/// An expected tensor and its stored counterpart.
 ///
-/// Both have the same number of elements in the same order, but `stored.shape` may group the trailing dimensions
-/// differently (a dense layer stored as a convolution): use `expected.shape`.
+/// Both have the same elements in the same order. `stored.shape` may group trailing dimensions differently (a dense layer stored
+/// as a convolution), so `expected.shape` is the valid one.
 #[derive(Debug, Clone, Copy)]
 pub struct Matched<'a> {
-    /// What the network needs.
+    /// The network's tensor.
     pub expected: &'a Expected,
-    /// What the file has for it.
+    /// The file's tensor.
     pub stored: &'a StoredTensor,
 }
 
-/// Finds the stored tensor for each expected one, in the order of `expected`.
+/// Finds the stored tensor of each expected one, in the order of `expected`.
 ///
-/// Beside the torchvision names those of timm and some older files are understood (`aliases`). A stored shape fits if it is
-/// the expected one, or differs only in how trailing dimensions are grouped: \[4096, 512, 7, 7\] fits \[4096, 25088\].
-/// `num_batches_tracked`, which only training counts, and the auxiliary
-/// classifiers of GoogLeNet and Inception-v3 ([`training_only`]) are left out of the result and never reported.
+/// Names may be torchvision's, timm's or those of some older files (`aliases`). A stored shape matches if it equals the expected
+/// one up to the grouping of trailing dimensions: \[4096, 512, 7, 7\] matches \[4096, 25088\]. Training-only tensors are ignored:
+/// `num_batches_tracked`, and the auxiliary classifiers of GoogLeNet and Inception-v3 ([`training_only`]).
 ///
-/// `model` is the network's name, for the message.
+/// `model` is the network's name in messages.
 ///
 /// # Errors
-/// [`WeightsError::Mismatch`], with everything missing, unexpected and misshapen.
+/// [`WeightsError::Mismatch`] with all missing, unexpected and misshapen tensors.
 pub fn match_tensors<'a>(
     model: &str,
     expected: &'a [Expected],
@@ -86,28 +85,28 @@ pub fn match_tensors<'a>(
     })))
 }
 
-/// Counts the batches that a training run has seen; inference has no use for it.
+/// Batch counter of training, which inference ignores.
 fn is_counter(name: &str) -> bool {
     name.rsplit('.').next() == Some("num_batches_tracked")
 }
 
-/// Classifiers that look at a middle layer of GoogLeNet and Inception-v3 while it is trained.
+/// Auxiliary classifiers of GoogLeNet and Inception-v3, for training only.
 const TRAINING_ONLY: [&str; 3] = ["aux1", "aux2", "AuxLogits"];
 
-/// The scope of a stored tensor that only training uses, such as `AuxLogits`.
+/// The scope of a training-only tensor, such as `AuxLogits`.
 pub fn training_only(name: &str) -> Option<&'static str> {
     let (scope, _) = name.split_once('.')?;
     TRAINING_ONLY.into_iter().find(|known| *known == scope)
 }
 
-/// Whether two shapes hold the same elements in the same order and differ only in trailing dimensions being merged,
-/// or in trailing ones: a convolution over its whole input and the dense layer that it is.
+/// Whether two shapes hold the same elements in the same order and differ only in the grouping of trailing dimensions, such as a
+/// convolution over its whole input and the equivalent dense layer.
 fn same_but_for_grouping(a: &[usize], b: &[usize]) -> bool {
     let (short, long) = if a.len() <= b.len() { (a, b) } else { (b, a) };
     if short == long {
         return true;
     }
-    // The outermost dimension, the output channels, stays itself.
+    // The outermost dimension, the output channels, must match.
     let Some((last, leading)) = short.split_last().filter(|(_, leading)| !leading.is_empty()) else {
         return !short.is_empty() && short[0] == long[0] && long[1..].iter().all(|&extent| extent == 1);
     };
@@ -118,14 +117,13 @@ fn same_but_for_grouping(a: &[usize], b: &[usize]) -> bool {
 #[derive(Clone, Copy)]
 struct Named<'a>(&'a str, &'a [usize]);
 
-/// Beyond this many comparisons of names no more suggestions are made: nobody reads them, and a hostile file could
-/// ask for any number.
+/// Maximum name comparisons for suggestions. A hostile file could require any number.
 const MAX_COMPARISONS: usize = 100_000;
 
 fn with_nearest(wanted: &[Named], left_over: &[Named], all: &[Named]) -> Vec<Unmatched> {
     let suggestions = MAX_COMPARISONS / (left_over.len() + all.len()).max(1);
     let nearest = |wanted: &Named| {
-        // Of two names equally near, the one of the right shape is meant.
+        // Among equally similar names, the one with the right shape wins.
         let penalty = |other: &Named| usize::from(!same_but_for_grouping(other.1, wanted.1));
         let among = |candidates: &[Named]| nearest_path(wanted.0, candidates.iter(), |c| c.0, penalty).map(|c| one_line(c.0));
         among(left_over).or_else(|| among(all))

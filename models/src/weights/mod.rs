@@ -1,12 +1,12 @@
-//! Weights in and out: from a file or a hub address to named tensors that fit a network, and back to a file.
+//! Weights: from a file or a hub address to the parameters of a network, and back to a file.
 //!
 //! ```text
 //! hf:owner/repo ── fetch ──> file ── Checkpoint::open ──> stored tensors ── match_tensors ──> one for each parameter
 //!                                                                                │
 //!                            file <── write_safetensors ── named f32 values <────┘ to_f32_checked
 //! ```
-//! The file's content decides its format, never its extension. Nothing stored in a file is executed, and no file
-//! makes the reader reserve memory that its own size does not justify.
+//! The content decides a file's format, never its extension. Nothing in a file is executed. Memory allocations are bounded by the
+//! file's size.
 
 mod aliases;
 mod convert;

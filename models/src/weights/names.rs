@@ -1,15 +1,15 @@
-//! Which tensor a misspelt name was meant to be.
+//! Suggestions for misspelt tensor names.
 
 use crate::text::distance;
 
-/// Cost of one component more or less in a dotted path, and the most that exchanging one for another costs.
+/// Cost of inserting or deleting a component of a dotted path, and the maximum cost of substituting one.
 const COMPONENT: usize = 4;
 
-/// Distance of two dotted paths: an alignment of their components, in which exchanging one component for another
-/// costs in proportion to the characters that change. So `layer1.0.conv3.weight` is nearer to
-/// `layer1.0.conv2.weight` than to `layer1.1.conv3.weight`: another index is another place.
+/// Edit distance of two dotted paths over their components. Substituting a component costs in proportion to the changed
+/// characters, so `layer1.0.conv3.weight` is nearer to `layer1.0.conv2.weight` than to `layer1.1.conv3.weight`, which has another
+/// index.
 pub(super) fn path_distance(a: &str, b: &str) -> usize {
-    // Two indices the other way round are two other places, not a slip.
+    // Swapped indices are other positions, not a misspelling.
     let costs = Costs { gap: COMPONENT, swap: 2 * COMPONENT };
     align(&components(a), &components(b), costs, |x, y| {
         if x == y {
@@ -20,16 +20,16 @@ pub(super) fn path_distance(a: &str, b: &str) -> usize {
     })
 }
 
-/// What changing one sequence into another costs, beside exchanging one item for another.
+/// Costs of an alignment, besides substitutions.
 #[derive(Clone, Copy)]
 struct Costs {
-    /// An item that only one side has.
+    /// An item of one side only.
     gap: usize,
-    /// Two neighbours in the other order; never better than two gaps.
+    /// Two swapped neighbours; never better than two gaps.
     swap: usize,
 }
 
-/// The cost of the cheapest alignment of two sequences; `exchange` is the cost of one item for another.
+/// Cost of the cheapest alignment of two sequences; `exchange` is the cost of a substitution.
 fn align<T: PartialEq>(a: &[T], b: &[T], costs: Costs, exchange: impl Fn(&T, &T) -> usize) -> usize {
     let Costs { gap, swap } = costs;
     let mut before: Vec<usize> = Vec::new();
@@ -48,15 +48,15 @@ fn align<T: PartialEq>(a: &[T], b: &[T], costs: Costs, exchange: impl Fn(&T, &T)
     above[b.len()]
 }
 
-/// The components that take part in a comparison. A hostile file may hold names of megabytes: those are cut.
+/// The compared components. Names of megabytes in a hostile file are cut.
 fn components(name: &str) -> Vec<&str> {
     let cut = |part: &'_ str| part.char_indices().nth(48).map_or(part.len(), |(end, _)| end);
     name.split('.').take(24).map(|part| &part[..cut(part)]).collect()
 }
 
-/// The candidate nearest to a dotted `name`, or `None` if none is alike. Among equally near names the first wins.
+/// The candidate nearest to a dotted `name`, or `None` if none is similar. Among equally near names the first wins.
 ///
-/// `penalty` is added to a candidate's distance: what else speaks against it, such as another shape.
+/// `penalty` is added to a candidate's distance, for other differences such as the shape.
 pub(super) fn nearest_path<'c, C>(
     name: &str,
     candidates: impl Iterator<Item = &'c C>,

@@ -1,9 +1,9 @@
 //! What ends a command: one line and an exit code.
 
 use convscope_models::LoadError;
+use convscope_models::image::ImageError;
 use convscope_models::labels::LabelError;
 use convscope_models::network::NetworkError;
-use convscope_models::preprocess::ImageError;
 use convscope_models::train::{FolderError, TrainError};
 use convscope_models::weights::WeightsError;
 use convscope_viz::VizError;

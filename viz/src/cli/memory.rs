@@ -3,7 +3,7 @@
 use super::device::Choice;
 use super::error::CliError;
 use convscope_kernels::{Device, cuda};
-use convscope_models::network::{Network, Param, Shape};
+use convscope_models::network::{Param, ShapedNetwork};
 
 /// What a pass keeps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,8 +23,9 @@ const PREPARED: usize = 5;
 const SCRATCH: usize = 5;
 
 /// Bytes that a pass of `images` images needs where its values lie.
-fn need(network: &Network, shapes: &[Shape], images: usize, pass: Pass, device: Device) -> usize {
-    let sizes: Vec<usize> = shapes.iter().map(|s| s.len()).collect();
+fn need(shaped: &ShapedNetwork, images: usize, pass: Pass, device: Device) -> usize {
+    let network = shaped.network;
+    let sizes: Vec<usize> = shaped.shapes.iter().map(|s| s.len()).collect();
     let largest = sizes.iter().copied().max().unwrap_or(0);
     let recorded = sizes.iter().sum::<usize>() + 2 * largest;
     let parameters = network.parameter_count();
@@ -44,23 +45,23 @@ fn need(network: &Network, shapes: &[Shape], images: usize, pass: Pass, device: 
     an_image.saturating_mul(images).saturating_add(in_all).saturating_mul(4)
 }
 
-/// That a pass of `images` images, whose layers have `shapes`, fits into memory: running out of it would end the program without a word on the host, and
-/// in the middle of the work on a device. A device that is too small is given up for the CPU if `auto` chose it.
-pub fn check_memory(choice: &mut Choice, network: &Network, shapes: &[Shape], images: usize, pass: Pass) -> Result<(), CliError> {
-    let [h, w] = shapes.first().and_then(Shape::spatial).unwrap_or([1, 1]);
+/// Checks that a pass over `images` images fits into memory. Without the check, the host's kernel would kill the program, and a device
+/// would fail midway. If `auto` chose a device that is too small, the CPU takes its place.
+pub fn check_memory(choice: &mut Choice, shaped: &ShapedNetwork, images: usize, pass: Pass) -> Result<(), CliError> {
+    let [h, w] = shaped.size;
     loop {
         let device = choice.device;
         let (free, place) = match device {
             Device::Cpu => (system_bytes("/proc/meminfo", "MemAvailable"), String::new()),
             Device::Cuda(_) => (Some(cuda::queue(device)?.free_bytes()?), format!(" on {device}")),
         };
-        let need = need(network, shapes, images, pass, device);
+        let need = need(shaped, images, pass, device);
         let Some(free) = free.filter(|free| need > *free) else { return Ok(()) };
         let giga = |bytes: usize| bytes as f64 / 1e9;
         let why = format!(
             "{images} image(s) of {w}x{h} need about {:.1} GB in {}, and {:.1} GB are free{place}",
             giga(need),
-            network.name,
+            shaped.network.name,
             giga(free)
         );
         match device {
@@ -88,20 +89,20 @@ mod tests {
     fn a_device_that_is_too_small_is_given_up_under_auto() {
         let Some(device) = convscope_emu::device() else { return };
         let network = families::build("vgg16", None).unwrap();
-        let shapes = network.shapes(32, 32).unwrap();
+        let shaped = network.at(32, 32).unwrap();
         let free = cuda::queue(device).unwrap().free_bytes().unwrap();
         let on = |auto| Choice { device, because: None, auto };
         let mut small = on(true);
-        check_memory(&mut small, &network, &shapes, 1, Pass::Recorded).unwrap();
+        check_memory(&mut small, &shaped, 1, Pass::Recorded).unwrap();
         assert_eq!((small.device, &small.because), (device, &None), "a small pass fits into {free} bytes");
 
         // More than the device has, and not more than a host has: images of 32x32 take less than 20 MB.
-        let images = free / need(&network, &shapes, 1, Pass::Recorded, Device::Cpu) + 1;
-        let e = check_memory(&mut on(false), &network, &shapes, images, Pass::Recorded).unwrap_err();
+        let images = free / need(&shaped, 1, Pass::Recorded, Device::Cpu) + 1;
+        let e = check_memory(&mut on(false), &shaped, images, Pass::Recorded).unwrap_err();
         assert!(e.message.contains(&format!("{images} image(s) of 32x32 need about")), "{}", e.message);
         assert!(e.message.ends_with("GB are free on cuda:15: choose a smaller --size, or --device cpu"), "{}", e.message);
         let mut given_up = on(true);
-        match check_memory(&mut given_up, &network, &shapes, images, Pass::Recorded) {
+        match check_memory(&mut given_up, &shaped, images, Pass::Recorded) {
             Ok(()) => assert!(given_up.device == Device::Cpu && given_up.because.is_some_and(|b| b.ends_with("free on cuda:15"))),
             Err(e) => assert!(e.message.ends_with("free: choose a smaller --size"), "the host is as small: {}", e.message),
         }

@@ -5,13 +5,15 @@ use super::context::Context;
 use super::device::Choice;
 use super::error::CliError;
 use super::memory::{Pass, check_memory};
+use convscope_models::image::{Preprocess, Resize};
 use convscope_models::keras;
 use convscope_models::labels::Labels;
-use convscope_models::network::{Classes, Network, Selection, Shape};
-use convscope_models::preprocess::{Preprocess, Resize};
+use convscope_models::network::{Classes, LayerShape, Network, Selection, ShapedNetwork};
 use convscope_models::weights::DownloadProgress;
 use convscope_models::weights::KERAS_LAYERS;
-use convscope_models::{LoadError, Model, Source, builtin, described_network, families, find_weights, guess_network, load};
+use convscope_models::{
+    LoadError, Model, WeightsSource, builtin, described_network, families, find_weights, guess_network, load,
+};
 use convscope_viz::Photo;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Map, Value, json};
@@ -27,10 +29,17 @@ pub struct Session {
     seed: u64,
 }
 
-/// A photo, and what each layer makes of one of its size.
+/// A photo with the layer shapes at its size.
 pub struct Input {
     pub photo: Photo,
-    pub shapes: Vec<Shape>,
+    shapes: Vec<LayerShape>,
+}
+
+impl Input {
+    /// `network` at the size of the photo. `network` is that of the session.
+    pub fn at<'n>(&self, network: &'n Network) -> ShapedNetwork<'n> {
+        ShapedNetwork { network, size: self.photo.size(), shapes: self.shapes.clone() }
+    }
 }
 
 /// `--classes`: a number, or the lines of a file.
@@ -53,10 +62,10 @@ fn classes(common: &Common) -> Result<(Option<usize>, Option<Vec<String>>), CliE
 /// 1. `-m NAME`: that network. A file of weights that describes it also tells its classes and how photos are prepared.
 /// 2. Weights only: the network that the file describes, or the known one whose tensors it has.
 /// 3. Neither, or `-m builtin`: the bundled network.
-pub fn network_and_weights(common: &Common) -> Result<(Network, Option<Source>), CliError> {
+pub fn network_and_weights(common: &Common) -> Result<(Network, Option<WeightsSource>), CliError> {
     let name = common.model.as_ref().filter(|name| *name != builtin::NAME);
     let weights = common.weights.as_deref().or(name.is_none().then_some(builtin::NAME));
-    let given = weights.map(|w| Source::parse(w, &mut Download::new(common.quiet))).transpose()?;
+    let given = weights.map(|w| WeightsSource::parse(w, &mut Download::new(common.quiet))).transpose()?;
     if let Some(file) = name.filter(|name| name.ends_with(".json")) {
         return architecture(Path::new(file), given, common);
     }
@@ -86,17 +95,21 @@ pub fn network_and_weights(common: &Common) -> Result<(Network, Option<Source>),
 }
 
 /// The network of a Keras architecture in a file of its own, with its weights.
-fn architecture(file: &Path, given: Option<Source>, common: &Common) -> Result<(Network, Option<Source>), CliError> {
+fn architecture(
+    file: &Path,
+    given: Option<WeightsSource>,
+    common: &Common,
+) -> Result<(Network, Option<WeightsSource>), CliError> {
     if common.classes.is_some() {
         return Err(CliError::usage("--classes: an architecture has the classes that it has"));
     }
     let text = std::fs::read_to_string(file).map_err(|e| CliError::failure(format!("cannot read {}: {e}", file.display())))?;
     Ok(match given {
-        Some(Source::File(checkpoint)) => {
+        Some(WeightsSource::File(checkpoint)) => {
             let model = keras::with(&checkpoint, file, &text)?;
-            (model.network.clone(), Some(Source::Described(Box::new(model))))
+            (model.network.clone(), Some(WeightsSource::Described(Box::new(model))))
         }
-        Some(Source::Described(_)) => {
+        Some(WeightsSource::Described(_)) => {
             let weights = common.weights.as_deref().unwrap_or_default();
             return Err(CliError::usage(format!("{weights} has an architecture of its own: leave out -m {}", file.display())));
         }
@@ -105,11 +118,11 @@ fn architecture(file: &Path, given: Option<Source>, common: &Common) -> Result<(
 }
 
 /// The weights that were named with `-w`, or those within the program, for `what`, which looks at the file and not at a network.
-pub fn weights(common: &Common, what: &str) -> Result<Source, CliError> {
+pub fn weights(common: &Common, what: &str) -> Result<WeightsSource, CliError> {
     if common.model.is_some() || common.classes.is_some() {
         return Err(CliError::usage(format!("{what} takes the file as it is, whatever the network: leave out -m and --classes")));
     }
-    Ok(Source::parse(common.weights.as_deref().unwrap_or(builtin::NAME), &mut Download::new(common.quiet))?)
+    Ok(WeightsSource::parse(common.weights.as_deref().unwrap_or(builtin::NAME), &mut Download::new(common.quiet))?)
 }
 
 /// The network that was asked for.
@@ -132,7 +145,7 @@ impl Session {
         if !left_out.is_empty() && !common.quiet {
             eprintln!("note: {} of {weights} only serves training and is left out", left_out.join(", "));
         }
-        if let Source::Described(file) = &source
+        if let WeightsSource::Described(file) = &source
             && !common.quiet
         {
             file.notes(&weights).into_iter().for_each(|note| eprintln!("note: {note}"));
@@ -150,22 +163,17 @@ impl Session {
     pub fn photo(&mut self, path: &Path, args: &ImageArgs, pass: Pass) -> Result<Input, CliError> {
         let preprocess = self.preprocess(args)?;
         let photo = Photo::prepare(path, self.network(), &preprocess)?;
-        let shapes = self.shapes(path, photo.size())?;
-        self.make_room(&shapes, 1, pass)?;
-        Ok(Input { photo, shapes })
+        let shaped = at(&self.model.network, path, photo.size())?;
+        check_memory(&mut self.device, &shaped, 1, pass)?;
+        self.model.context = self.model.context.clone().with_device(self.device.device);
+        Ok(Input { photo, shapes: shaped.shapes })
     }
 
-    /// That a pass of so many images fits into memory; see [`check_memory`].
-    pub fn make_room(&mut self, shapes: &[Shape], images: usize, pass: Pass) -> Result<(), CliError> {
-        check_memory(&mut self.device, &self.model.network, shapes, images, pass)?;
+    /// Checks that a pass over `images` images of `h` x `w` fits into memory; see [`check_memory`].
+    pub fn check_memory(&mut self, [h, w]: [usize; 2], images: usize, pass: Pass) -> Result<(), CliError> {
+        check_memory(&mut self.device, &self.model.network.at(h, w)?, images, pass)?;
         self.model.context = self.model.context.clone().with_device(self.device.device);
         Ok(())
-    }
-
-    /// Shapes of all layers for an image of `h` x `w`; of one that is too small the error says for which layer.
-    pub fn shapes(&self, path: &Path, [h, w]: [usize; 2]) -> Result<Vec<Shape>, CliError> {
-        let shapes = self.network().shapes(h, w);
-        shapes.map_err(|e| CliError::failure(format!("{}: {e}", path.display())))
     }
 
     pub fn preprocess(&self, args: &ImageArgs) -> Result<Preprocess, CliError> {
@@ -224,6 +232,11 @@ impl Session {
     pub fn credit(&self, more: &str) -> String {
         credit(&self.weights, more)
     }
+}
+
+/// `network` at the size of the photo in `path`; the error for one that is too small names the file and the layer.
+pub fn at<'n>(network: &'n Network, path: &Path, [h, w]: [usize; 2]) -> Result<ShapedNetwork<'n>, CliError> {
+    network.at(h, w).map_err(|e| CliError::failure(format!("{}: {e}", path.display())))
 }
 
 /// The line at the bottom of a picture that these weights are behind.

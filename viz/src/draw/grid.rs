@@ -143,8 +143,8 @@ impl<'a> Grid<'a> {
             }
         };
         let all = self.cells.chunks(PAGE).zip(cells.pictures.chunks(PAGE));
-        let page = |(facts, shown): (&[Cell], &[Shown])| GridPage {
-            cells: facts.iter().zip(shown).map(drawn).collect(),
+        let page = |(entries, shown): (&[Cell], &[Shown])| GridPage {
+            cells: entries.iter().zip(shown).map(drawn).collect(),
             size: cells.size,
             columns,
             order: self.order,

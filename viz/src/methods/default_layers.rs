@@ -1,22 +1,21 @@
 //! Default layers to show: the last one of each resolution, and the activations on the way.
 
-use convscope_models::network::{LayerId, LayerKind, Network, ScopeKind, Shape};
+use convscope_models::network::{LayerId, LayerKind, ScopeKind, ShapedNetwork};
 
 /// The last layer of each resolution, from the image to the output: where the network has done all it does at that scale. Layers of
 /// one pixel, poolings (they only choose) and shortcuts do not count.
 ///
-/// `shapes` are those of [`Network::shapes`] at the size of the image.
-///
 /// ```
 /// use convscope_viz::default_layers::stages;
 /// let network = convscope_models::families::build("vgg16", None)?;
-/// let layers = stages(&network, &network.shapes(224, 224)?);
+/// let layers = stages(&network.at(224, 224)?);
 /// assert_eq!(network[layers[0]].name, "features.3");
 /// # Ok::<_, Box<dyn std::error::Error>>(())
 /// ```
-pub fn stages(network: &Network, shapes: &[Shape]) -> Vec<LayerId> {
+pub fn stages(shaped: &ShapedNetwork) -> Vec<LayerId> {
+    let network = shaped.network;
     let mut last: Vec<([usize; 2], LayerId)> = Vec::new();
-    for (id, size) in maps(network, shapes) {
+    for (id, size) in maps(shaped) {
         let kind = &network[id].kind;
         let norm = matches!(kind, LayerKind::BatchNorm2d { .. } | LayerKind::FrozenBatchNorm2d { .. });
         let computes = kind.is_activation() || norm || matches!(kind, LayerKind::Conv2d(_) | LayerKind::Add);
@@ -33,15 +32,14 @@ pub fn stages(network: &Network, shapes: &[Shape]) -> Vec<LayerId> {
 
 /// The feature maps on the way through a network: after each activation and pooling, and of a residual network after each block
 /// instead of each activation within.
-///
-/// `shapes` are those of [`Network::shapes`] at the size of the image.
-pub fn waypoints(network: &Network, shapes: &[Shape]) -> Vec<LayerId> {
+pub fn waypoints(shaped: &ShapedNetwork) -> Vec<LayerId> {
+    let network = shaped.network;
     let blocks: Vec<_> = network.scopes.iter().filter(|scope| scope.kind == ScopeKind::Block).collect();
     let seen = |id: LayerId| match blocks.iter().find(|block| block.layers.contains(&id.0)) {
         Some(block) => block.output == id,
         None => network[id].kind.is_activation() || matches!(network[id].kind, LayerKind::MaxPool2d(_)),
     };
-    let maps = maps(network, shapes);
+    let maps = maps(shaped);
     let chosen: Vec<LayerId> = maps.iter().map(|(id, _)| *id).filter(|id| seen(*id)).collect();
     // A network without activations has its convolutions at least.
     let convs = || maps.iter().map(|(id, _)| *id).filter(|id| matches!(network[*id].kind, LayerKind::Conv2d(_))).collect();
@@ -49,8 +47,8 @@ pub fn waypoints(network: &Network, shapes: &[Shape]) -> Vec<LayerId> {
 }
 
 /// Layers whose output has more than one place, with its size.
-fn maps(network: &Network, shapes: &[Shape]) -> Vec<(LayerId, [usize; 2])> {
-    let with_sizes = network.ids().zip(shapes).skip(1).filter_map(|((id, _), shape)| Some((id, shape.spatial()?)));
+fn maps(shaped: &ShapedNetwork) -> Vec<(LayerId, [usize; 2])> {
+    let with_sizes = shaped.layers().skip(1).filter_map(|(id, _, shape)| Some((id, shape.spatial()?)));
     with_sizes.filter(|(_, [h, w])| h * w > 1).collect()
 }
 
@@ -59,10 +57,10 @@ mod tests {
     use super::*;
     use convscope_models::families::build;
 
-    fn names(name: &str, of: fn(&Network, &[Shape]) -> Vec<LayerId>) -> Vec<String> {
+    fn names(name: &str, of: fn(&ShapedNetwork) -> Vec<LayerId>) -> Vec<String> {
         let network = build(name, None).unwrap();
         let [h, w] = [network.input.height, network.input.width];
-        of(&network, &network.shapes(h, w).unwrap()).into_iter().map(|id| network[id].name.clone()).collect()
+        of(&network.at(h, w).unwrap()).into_iter().map(|id| network[id].name.clone()).collect()
     }
 
     #[test]

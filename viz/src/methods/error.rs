@@ -1,8 +1,8 @@
 //! What can go wrong while looking into a network.
 
 use crate::map::MapError;
+use convscope_models::image::ImageError;
 use convscope_models::network::NetworkError;
-use convscope_models::preprocess::ImageError;
 use convscope_models::weights::WeightsError;
 
 /// Errors of the methods. Each message is one line.

@@ -87,8 +87,8 @@ pub fn features(model: &Model, image: &Tensor, layers: &[LayerId]) -> Result<(Ve
 #[cfg(test)]
 mod tests {
     use super::*;
-    use convscope_models::network::{Builder, Classes, Conv2d, Head, Preprocess};
-    use convscope_models::{Source, load};
+    use convscope_models::network::{Builder, Classes, Conv2d, OutputActivation, Preprocess};
+    use convscope_models::{WeightsSource, load};
 
     /// A network that ends before a layer that would have joined its branches.
     #[test]
@@ -96,8 +96,8 @@ mod tests {
         let mut net = Builder::new("cut", [3, 8, 8]);
         let stem = net.conv("stem", LayerId::INPUT, Conv2d::new(4, 3));
         let [left, middle, right] = ["left", "middle", "right"].map(|name| net.conv(name, stem, Conv2d::new(2, 1)));
-        let network = net.finish(Classes::None("it was cut".into()), Head::Softmax, Preprocess::CIFAR).unwrap();
-        let model = load(network, &Source::Random).unwrap();
+        let network = net.finish(Classes::None("it was cut".into()), OutputActivation::Softmax, Preprocess::CIFAR).unwrap();
+        let model = load(network, &WeightsSource::Random).unwrap();
         let image = Tensor::from_slice([1, 3, 8, 8], &[0.5f32; 192]).unwrap();
         for layers in [&[stem, left, middle][..], &[left, right], &[middle, stem]] {
             let (found, prediction) = features(&model, &image, layers).unwrap();

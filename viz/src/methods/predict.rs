@@ -2,7 +2,7 @@
 
 use super::VizError;
 use convscope_engine::{Rules, Tape, Tensor};
-use convscope_models::network::Head;
+use convscope_models::network::OutputActivation;
 use convscope_models::{Model, Run};
 
 /// What a network says of one image.
@@ -10,13 +10,13 @@ use convscope_models::{Model, Run};
 pub struct Prediction {
     /// Raw outputs, one a class.
     pub logits: Vec<f32>,
-    /// Softmax or sigmoid of them, as the network's head wants.
+    /// Softmax or sigmoid of the logits, by the network's output activation.
     pub probabilities: Vec<f32>,
 }
 
 impl Prediction {
-    pub(crate) fn new(logits: &[f32], head: Head) -> Self {
-        Prediction { logits: logits.to_vec(), probabilities: head.probabilities(logits) }
+    pub(crate) fn new(logits: &[f32], output_activation: OutputActivation) -> Self {
+        Prediction { logits: logits.to_vec(), probabilities: output_activation.probabilities(logits) }
     }
 
     /// The `k` classes with the largest logits, largest first; ties go to the lower index.
@@ -67,7 +67,7 @@ pub(crate) fn predictions(model: &Model, tape: &Tape, run: &Run) -> Result<Vec<P
     let logits = tape.value(run.output())?;
     finite("the network's output", logits.f32())?;
     let classes = logits.shape()[1..].iter().product::<usize>().max(1);
-    Ok(logits.f32().chunks_exact(classes).map(|row| Prediction::new(row, model.network.head)).collect())
+    Ok(logits.f32().chunks_exact(classes).map(|row| Prediction::new(row, model.network.output_activation)).collect())
 }
 
 /// The predictions of a batch and `d logit[class] / d image`, `[n,c,h,w]`: of each image's best class if `class` is `None`.
@@ -114,9 +114,9 @@ mod tests {
 
     #[test]
     fn probabilities_and_order() {
-        let p = Prediction::new(&[1.0, 3.0, 3.0, -200.0], Head::Softmax);
+        let p = Prediction::new(&[1.0, 3.0, 3.0, -200.0], OutputActivation::Softmax);
         assert_eq!(p.top(3), [1, 2, 0]);
         assert!((p.probabilities.iter().sum::<f32>() - 1.0).abs() < 1e-6);
-        assert_eq!(Prediction::new(&[0.0], Head::Sigmoid).probabilities, [0.5]);
+        assert_eq!(Prediction::new(&[0.0], OutputActivation::Sigmoid).probabilities, [0.5]);
     }
 }

@@ -101,7 +101,7 @@ mod tests {
     #[test]
     fn every_convolution_is_timed_both_ways() {
         let network = convscope_models::families::build("small", Some(3)).unwrap();
-        let model = convscope_models::load(network, &convscope_models::Source::Random).unwrap();
+        let model = convscope_models::load(network, &convscope_models::WeightsSource::Random).unwrap();
         let image = Tensor::from_slice([1, 3, 64, 64], &vec![0.5f32; 3 * 64 * 64]).unwrap();
         let times = layer_times(&model, &image, 2).unwrap();
         let convs: Vec<_> = times.iter().filter(|t| t.op == "Conv2d").collect();

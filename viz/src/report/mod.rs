@@ -10,7 +10,7 @@ pub use picture::{Picture, Scale};
 
 use crate::methods::timings::LayerTime;
 use askama::Template;
-use convscope_models::network::{Head, Summary};
+use convscope_models::network::{OutputActivation, Summary};
 use convscope_models::text::thousands;
 
 /// Everything on the page, in the order of its sections.
@@ -34,7 +34,7 @@ pub struct Report {
     /// What the network sees, in its proportions.
     pub photo: Picture,
     /// How its outputs become probabilities.
-    pub head: Head,
+    pub output_activation: OutputActivation,
     /// The top classes.
     pub classes: Vec<Class>,
     /// How many classes there are.

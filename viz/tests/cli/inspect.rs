@@ -124,8 +124,8 @@ fn filters_of_any_tensor() {
         let picture = sandbox.path(report["pictures"][0].as_str().unwrap());
         let drawn = image::open(&picture).unwrap().to_rgb8();
         assert!(drawn.pixels().any(|p| p != drawn.get_pixel(0, 0)));
-        let facts: Value = serde_json::from_slice(&std::fs::read(picture.with_extension("json")).unwrap()).unwrap();
-        assert_eq!((&facts["weights"], &facts["tensor"]), (&json!("own.safetensors"), &json!(name)));
+        let metadata: Value = serde_json::from_slice(&std::fs::read(picture.with_extension("json")).unwrap()).unwrap();
+        assert_eq!((&metadata["weights"], &metadata["tensor"]), (&json!("own.safetensors"), &json!(name)));
         let values = &own().into_iter().find(|t| t.0 == name).unwrap().2;
         assert_eq!(&sandbox.raw(&format!("{filters} -q"))[name].1, values);
     }

@@ -14,7 +14,7 @@ fn chunks(path: &Path) -> BTreeMap<String, String> {
     latin.chain(info.utf8_text.iter().map(|t| (t.keyword.clone(), t.get_text().unwrap()))).collect()
 }
 
-/// Every picture has its facts inside and beside it; returns the facts.
+/// Checks that a picture has its metadata inside and beside it; returns the metadata.
 fn explained(sandbox: &Sandbox, picture: &Value, title: &str) -> Value {
     let path = sandbox.path(picture.as_str().unwrap());
     let drawn = image::open(&path).unwrap().to_rgb8();
@@ -109,9 +109,9 @@ fn grad_cam() {
     let report = sandbox.json(&format!("{cam} -c cat,dog,7"));
     assert_eq!(pictures(&report).len(), 6, "a figure and an overlay each");
     for (picture, (target, name)) in pictures(&report).iter().zip([(3, "cat"), (5, "dog"), (7, "horse")]) {
-        let facts = explained(&sandbox, picture, "Grad-CAM · resnet20-cifar");
-        assert_eq!((&facts["target"]["class"], &facts["target"]["name"]), (&json!(target), &json!(name)));
-        assert!(facts["target"]["logit"].is_number() && facts["target"]["probability"].is_number());
+        let metadata = explained(&sandbox, picture, "Grad-CAM · resnet20-cifar");
+        assert_eq!((&metadata["target"]["class"], &metadata["target"]["name"]), (&json!(target), &json!(name)));
+        assert!(metadata["target"]["logit"].is_number() && metadata["target"]["probability"].is_number());
         assert!(picture.as_str().unwrap().ends_with(&format!("-{name}.png")));
     }
     assert_eq!(sandbox.names("convscope-out").len(), 12);

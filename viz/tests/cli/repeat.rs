@@ -43,7 +43,7 @@ fn with_any_number_of_threads() {
     let one = everything("--threads 1");
     let three = everything("--threads 3");
     assert_eq!(one.keys().collect::<Vec<_>>(), three.keys().collect::<Vec<_>>());
-    // The command is among the facts in the header; the numbers after it agree to the bit.
+    // The command is part of the metadata in the header; the values after it agree to the bit.
     for (name, bytes) in one.iter().filter(|(name, _)| name.ends_with(".safetensors")) {
         let numbers = |bytes: &[u8]| {
             let file = safetensors::SafeTensors::deserialize(bytes).unwrap();

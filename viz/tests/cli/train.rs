@@ -62,7 +62,7 @@ fn one_output_for_two_classes() {
     let summary = sandbox.json(&format!("summary {file}"));
     let layers = summary["layers"].as_array().unwrap();
     let [z, sides] = [layers.len() - 2, layers.len() - 1].map(|i| (layers[i]["type"].clone(), layers[i]["shape"].clone()));
-    assert_eq!((z, sides), ((json!("Linear"), json!([1])), (json!("TwoSided"), json!([2]))));
+    assert_eq!((z, sides), ((json!("Linear"), json!([1])), (json!("BinaryLogits"), json!([2]))));
 
     let top = sandbox.json(&format!("predict set/wide/0.png {file}"))[0]["top"].clone();
     let of = |name: &str, key: &str| {

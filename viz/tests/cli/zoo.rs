@@ -3,7 +3,7 @@
 
 use super::support::Sandbox;
 
-/// How many pictures a run with `--json` says it wrote. They, and their facts, are all that is in its folder.
+/// Number of pictures that a run with `--json` reports. The folder holds them and their metadata, and nothing else.
 fn pictures(sandbox: &Sandbox, args: &str, folder: &str) -> usize {
     let report = sandbox.json(&format!("{args} -o {folder}"));
     let pictures = report["pictures"].as_array().unwrap_or_else(|| panic!("{args}: no pictures in {report}"));

@@ -3,7 +3,7 @@
 use super::{EPS, builder, global_avg_pool, squeezed, zero_pad};
 use crate::families::densenet::{BOTTLENECK, WIDTH, blocks};
 use crate::image::Normalization;
-use crate::network::{Builder, Classes, Conv2d, Head, LayerId, Network, NetworkError, Pool2d, ScopeKind};
+use crate::network::{Builder, Classes, Conv2d, LayerId, Network, NetworkError, OutputActivation, Pool2d, ScopeKind};
 
 /// DenseNet of 121, 169 or 201 layers with `width` channels in the stem, 64 in the paper.
 ///
@@ -38,10 +38,10 @@ pub fn keras_densenet(depth: usize, width: usize, classes: Classes) -> Result<Ne
     let x = net.relu("relu", x);
     let x = global_avg_pool(&mut net, "avg_pool", x);
     net.linear("predictions", x, classes.len());
-    net.finish(classes, Head::Softmax, squeezed(224, Normalization::IMAGENET))
+    net.finish(classes, OutputActivation::Softmax, squeezed(224, Normalization::IMAGENET))
 }
 
-/// Adds `growth` channels to what the block has made so far.
+/// Adds `growth` channels to the block's feature maps.
 fn dense_layer(net: &mut Builder, name: &str, entry: LayerId, growth: usize) -> LayerId {
     let x = net.batch_norm(&format!("{name}_0_bn"), entry);
     let x = net.relu(&format!("{name}_0_relu"), x);

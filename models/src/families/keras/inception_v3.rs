@@ -1,9 +1,9 @@
-//! Inception-v3 (Szegedy et al. 2015, arXiv:1512.00567, table 1), as in Keras: batch-norms have no scale, and layers no names but
-//! numbers.
+//! Inception-v3 (Szegedy et al. 2015, arXiv:1512.00567, table 1), as in Keras: batch-norms have no scale, and layers are numbered
+//! instead of named.
 
 use super::{DEFAULT_EPS, TF, builder, global_avg_pool, squeezed};
 use crate::families::inception_v3::WIDTH;
-use crate::network::{Builder, Classes, Conv2d, Head, LayerId, LayerKind, Network, NetworkError, Pool2d, ScopeKind};
+use crate::network::{Builder, Classes, Conv2d, LayerId, LayerKind, Network, NetworkError, OutputActivation, Pool2d, ScopeKind};
 
 /// Inception-v3 with `width` channels in the stem, 32 in the paper.
 ///
@@ -20,7 +20,7 @@ pub fn keras_inception_v3(width: usize, classes: Classes) -> Result<Network, Net
     let x = m.conv(x, 80, one, Step::Within);
     let x = m.conv(x, 192, three, Step::Within);
     let mut x = m.max_pool(x);
-    // Maps of 35x35.
+    // Feature maps of 35x35.
     x = m.stage("stage1", x, |m, mut x| {
         for (name, pooled) in [("mixed0", 32), ("mixed1", 64), ("mixed2", 64)] {
             let a = m.chain(x, &[(64, one)]);
@@ -31,7 +31,7 @@ pub fn keras_inception_v3(width: usize, classes: Classes) -> Result<Network, Net
         }
         x
     });
-    // Of 17x17.
+    // Feature maps of 17x17.
     x = m.stage("stage2", x, |m, x| {
         let a = m.conv(x, 384, three, Step::Halve);
         let b = m.chain(x, &[(64, one), (96, three)]);
@@ -47,7 +47,7 @@ pub fn keras_inception_v3(width: usize, classes: Classes) -> Result<Network, Net
         }
         x
     });
-    // Of 8x8.
+    // Feature maps of 8x8.
     x = m.stage("stage3", x, |m, x| {
         let a = m.chain(x, &[(192, one)]);
         let a = m.conv(a, 320, three, Step::Halve);
@@ -68,19 +68,19 @@ pub fn keras_inception_v3(width: usize, classes: Classes) -> Result<Network, Net
     });
     let x = global_avg_pool(&mut net, "avg_pool", x);
     net.linear("predictions", x, classes.len());
-    net.finish(classes, Head::Softmax, squeezed(299, TF))
+    net.finish(classes, OutputActivation::Softmax, squeezed(299, TF))
 }
 
-/// What a convolution makes of the map's size.
+/// Padding and stride of a convolution.
 enum Step {
     Keep,
-    /// Only windows that lie within the map.
+    /// No padding.
     Within,
-    /// Those, and every other one of them.
+    /// No padding, stride 2.
     Halve,
 }
 
-/// The parts of modules, as long as nobody widens or narrows them.
+/// Builder of the modules, with channels scaled to the width.
 struct Modules<'a> {
     net: &'a mut Builder,
     width: usize,
@@ -104,12 +104,12 @@ impl Modules<'_> {
         self.net.relu("activation", x)
     }
 
-    /// Convolutions that keep the map's size, one after another.
+    /// Convolutions in sequence that keep the resolution.
     fn chain(&mut self, x: LayerId, convs: &[(usize, [usize; 2])]) -> LayerId {
         convs.iter().fold(x, |x, &(channels, kernel)| self.conv(x, channels, kernel, Step::Keep))
     }
 
-    /// A 1x3 and a 3x1 side by side.
+    /// A 1x3 and a 3x1 convolution in parallel.
     fn fork(&mut self, name: &str, x: LayerId) -> LayerId {
         let branches = [[1, 3], [3, 1]].map(|kernel| self.conv(x, 384, kernel, Step::Keep));
         self.net.concat(name, &branches)
@@ -119,7 +119,7 @@ impl Modules<'_> {
         self.net.max_pool("max_pooling2d", x, Pool2d::new(3, 2, 0))
     }
 
-    /// The mean of what lies in the map, and a 1x1.
+    /// An average pooling that does not count padding, and a 1x1 convolution.
     fn pooled(&mut self, x: LayerId, channels: usize) -> LayerId {
         let pool = LayerKind::AvgPool2d { pool: Pool2d::new(3, 1, 0).same(), count_include_pad: false };
         let x = self.net.layer("average_pooling2d", pool, &[x]);

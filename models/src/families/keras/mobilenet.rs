@@ -1,9 +1,9 @@
-//! MobileNet v1 (Howard et al. 2017, arXiv:1704.04861, table 1), as in Keras. Its `alpha` is the width here: 32 channels in the stem are 1.0,
-//! 8 are 0.25.
+//! MobileNet v1 (Howard et al. 2017, arXiv:1704.04861, table 1), as in Keras. Keras' `alpha` is the width here: 32 channels in
+//! the stem are `alpha` 1.0, 8 are 0.25.
 
 use super::{DEFAULT_EPS, TF, builder, depthwise, global_avg_pool, squeezed, zero_pad};
 use crate::families::mobilenet::{STAGES, WIDTH};
-use crate::network::{Builder, Classes, Conv2d, Head, LayerId, Network, NetworkError, ScopeKind};
+use crate::network::{Builder, Classes, Conv2d, LayerId, Network, NetworkError, OutputActivation, ScopeKind};
 use convscope_engine::Unary;
 
 /// MobileNet v1 with `width` channels in the stem, 32 in the paper.
@@ -26,16 +26,16 @@ pub fn keras_mobilenet(width: usize, classes: Classes) -> Result<Network, Networ
     }
     let x = global_avg_pool(&mut net, "global_average_pooling2d", x);
     let x = net.dropout("dropout", x, 1e-3);
-    // In Keras a 1x1 convolution on the one pixel that is left.
+    // A 1x1 convolution after global pooling in Keras; a dense layer has the same weights.
     net.linear("conv_preds", x, classes.len());
-    net.finish(classes, Head::Softmax, squeezed(224, TF))
+    net.finish(classes, OutputActivation::Softmax, squeezed(224, TF))
 }
 
-/// A 3x3 convolution of each channel by itself, and a 1x1 of all of them.
+/// A depthwise 3x3 convolution and a 1x1 convolution.
 fn separable(net: &mut Builder, block: usize, mut x: LayerId, width: usize, halves: bool) -> LayerId {
     let mut conv = depthwise(net, x, 3).same();
     if halves {
-        // On any map, where `same` would have a pixel on either side of an odd one.
+        // Explicit padding of one row and column at the bottom right; `same` would pad both sides at odd sizes.
         x = zero_pad(net, &format!("conv_pad_{block}"), x, [0, 1, 0, 1]);
         conv = depthwise(net, x, 3).stride(2);
     }

@@ -1,9 +1,9 @@
-//! MobileNet v2 (Sandler et al. 2018, arXiv:1801.04381, table 2), as in Keras. Its `alpha` is the width here: 32 channels in the stem are
-//! 1.0.
+//! MobileNet v2 (Sandler et al. 2018, arXiv:1801.04381, table 2), as in Keras. Keras' `alpha` is the width here: 32 channels in
+//! the stem are `alpha` 1.0.
 
 use super::{DEFAULT_EPS, TF, builder, depthwise, global_avg_pool, squeezed};
 use crate::families::mobilenet_v2::{LAST, ROWS, WIDTH, in_eights};
-use crate::network::{Builder, Classes, Conv2d, Head, LayerId, Network, NetworkError, ScopeKind};
+use crate::network::{Builder, Classes, Conv2d, LayerId, Network, NetworkError, OutputActivation, ScopeKind};
 use convscope_engine::Unary;
 
 /// MobileNet v2 with `width` channels in the stem, 32 in the paper; all channels are multiples of 8.
@@ -36,17 +36,17 @@ pub fn keras_mobilenet_v2(width: usize, classes: Classes) -> Result<Network, Net
     let x = net.activation("out_relu", x, Unary::Relu6);
     let x = global_avg_pool(&mut net, "global_average_pooling2d", x);
     net.linear("predictions", x, classes.len());
-    net.finish(classes, Head::Softmax, squeezed(224, TF))
+    net.finish(classes, OutputActivation::Softmax, squeezed(224, TF))
 }
 
-/// Widens, looks around, and narrows without an activation.
+/// Inverted residual: a 1x1 expansion, a depthwise 3x3, a linear 1x1 projection.
 fn residual(net: &mut Builder, name: &str, mut x: LayerId, expansion: usize, channels: usize, stride: usize) -> LayerId {
     if expansion > 1 {
         x = net.conv(&format!("{name}_expand"), x, Conv2d::new(expansion * net.channels(x), 1).without_bias());
         x = net.batch_norm(&format!("{name}_expand_BN"), x);
         x = net.activation(&format!("{name}_expand_relu"), x, Unary::Relu6);
     }
-    // Keras pads in a layer of its own where the stride is 2, by what `same` comes to.
+    // At stride 2 Keras pads in a layer of its own, by the amount of `same`.
     let x = net.conv(&format!("{name}_depthwise"), x, depthwise(net, x, 3).stride(stride).same());
     let x = net.batch_norm(&format!("{name}_depthwise_BN"), x);
     let x = net.activation(&format!("{name}_depthwise_relu"), x, Unary::Relu6);

@@ -1,9 +1,9 @@
 //! The networks of [keras.applications](https://keras.io/api/applications/), with Keras's layer names.
 //!
-//! They bear the names of torchvision's and are others: convolutions before a batch-norm have biases (ResNet), the stride is on
-//! another convolution, batch-norms add another epsilon or have no scale, padding is one-sided where the stride is 2, and photos are
-//! prepared in other ways. What `convscope` makes of an architecture in a Keras file has the same layers under the same names:
-//! one that is several here, such as a convolution with its ReLU, is a scope of its name.
+//! They share names with torchvision's networks but differ from them: convolutions before a batch-norm have biases (ResNet), the
+//! stride is on another convolution, batch-norms have another epsilon or no scale, padding is one-sided at stride 2, and photos
+//! are prepared in other ways. Layer names equal those of an import of the same architecture from a Keras file. A Keras layer
+//! that becomes several layers here, such as a convolution with its ReLU, is a scope of its name.
 
 mod densenet;
 mod inception_v3;
@@ -28,13 +28,13 @@ use super::sized;
 use crate::image::{Filter, Normalization, Resize};
 use crate::network::{Builder, Conv2d, LayerId, LayerKind, Preprocess, ScopeKind};
 
-/// What batch-norms of ResNets and DenseNets add to the variance.
+/// Batch-norm epsilon of ResNets and DenseNets.
 const EPS: f64 = 1.001e-5;
 
-/// What batch-norms add to the variance where nothing is said.
+/// Keras' default batch-norm epsilon.
 const DEFAULT_EPS: f64 = 1e-3;
 
-/// Photos as `load_img(target_size=...)` reads them: squeezed into a square, the nearest pixel.
+/// Photos as `load_img(target_size=...)` reads them: resized to a square without their aspect ratio, nearest pixel.
 fn squeezed(side: usize, normalization: Normalization) -> Preprocess {
     let resize = Resize::Exact { h: side, w: side };
     Preprocess { resize, crop: None, filter: Filter::Nearest, normalization }
@@ -43,7 +43,7 @@ fn squeezed(side: usize, normalization: Normalization) -> Preprocess {
 /// `preprocess_input` in its mode "tf": -1 to 1.
 const TF: Normalization = Normalization { scale: 127.5, mean: [1.0; 3], ..Normalization::UNIT };
 
-/// A network of this name on square images of three channels, its batch-norms with Keras's momentum.
+/// A builder for a network on square RGB images, with Keras' batch-norm momentum.
 fn builder(name: String, width: usize, usual: usize, side: usize, eps: f64) -> Builder {
     Builder::new(&sized(name, width, usual), [3, side, side]).batch_norm_eps(eps).batch_norm_momentum(0.01)
 }
@@ -77,7 +77,7 @@ fn global_avg_pool(net: &mut Builder, name: &str, x: LayerId) -> LayerId {
     })
 }
 
-/// A 3x3 or so of each channel for itself.
+/// `DepthwiseConv2D`.
 fn depthwise(net: &Builder, x: LayerId, kernel: usize) -> Conv2d {
     let channels = net.channels(x);
     Conv2d { groups: channels, ..Conv2d::new(channels, kernel) }.without_bias()

@@ -1,13 +1,13 @@
 //! ResNet (He et al. 2015, arXiv:1512.03385, table 1), as in Keras.
 //!
-//! As the paper has it, the stride is on the first 1x1 of a block; convolutions have biases.
+//! As in the paper, the stride is on the first 1x1 convolution of a block. Convolutions have biases.
 
 use super::{EPS, builder, global_avg_pool, squeezed, zero_pad};
 use crate::families::resnet::{self, WIDTH};
 use crate::image::Normalization;
-use crate::network::{Builder, Classes, Conv2d, Head, LayerId, Network, NetworkError, Pool2d, ScopeKind};
+use crate::network::{Builder, Classes, Conv2d, LayerId, Network, NetworkError, OutputActivation, Pool2d, ScopeKind};
 
-/// Blocks in each stage of a ResNet of this depth, of those that Keras has.
+/// Blocks in each stage, for the depths that Keras has.
 pub(super) fn blocks(name: &str, depth: usize) -> Result<[usize; 4], NetworkError> {
     let reason = || format!("has 50, 101 or 152 layers, not {depth}");
     let known = resnet::blocks(depth).filter(|_| depth >= 50);
@@ -41,10 +41,10 @@ pub fn keras_resnet(depth: usize, width: usize, classes: Classes) -> Result<Netw
     }
     let x = global_avg_pool(&mut net, "avg_pool", x);
     net.linear("predictions", x, classes.len());
-    net.finish(classes, Head::Softmax, squeezed(224, Normalization::CAFFE))
+    net.finish(classes, OutputActivation::Softmax, squeezed(224, Normalization::CAFFE))
 }
 
-/// 1x1 to a narrow middle, 3x3, 1x1 to four times the width, and the way around them.
+/// A bottleneck: 1x1 to `width` channels, 3x3, 1x1 to four times as many, and the shortcut.
 fn block(net: &mut Builder, name: &str, entry: LayerId, width: usize, stride: usize, projects: bool) -> LayerId {
     let shortcut = match projects {
         false => entry,

@@ -1,10 +1,10 @@
-//! ResNet v2 (He et al. 2016, arXiv:1603.05027), as in Keras: batch-norm and ReLU come before each convolution, so that nothing stands
-//! in the way of the identity from the first block to the last. A stage ends, not begins, with the block that halves the map.
+//! ResNet v2 (He et al. 2016, arXiv:1603.05027), as in Keras: batch-norm and ReLU precede each convolution, so the identity path
+//! has no activation. The last block of a stage, not the first, halves the resolution.
 
 use super::resnet::blocks;
 use super::{EPS, TF, builder, global_avg_pool, squeezed, zero_pad};
 use crate::families::resnet::WIDTH;
-use crate::network::{Builder, Classes, Conv2d, Head, LayerId, Network, NetworkError, Pool2d, ScopeKind};
+use crate::network::{Builder, Classes, Conv2d, LayerId, Network, NetworkError, OutputActivation, Pool2d, ScopeKind};
 
 /// ResNet v2 of 50, 101 or 152 layers; `width` channels in the stem, 64 in the paper.
 ///
@@ -16,7 +16,7 @@ pub fn keras_resnet_v2(depth: usize, width: usize, classes: Classes) -> Result<N
     let mut net = builder(name, width, WIDTH, 224, EPS);
     let x = zero_pad(&mut net, "conv1_pad", LayerId::INPUT, [3; 4]);
     let x = net.conv("conv1_conv", x, Conv2d::new(width, 7).stride(2));
-    // Nothing rectifies here, so that the zeros may win a maximum.
+    // No ReLU precedes this pooling, so padded zeros take part in the maximum.
     let x = zero_pad(&mut net, "pool1_pad", x, [1; 4]);
     let mut x = net.max_pool("pool1_pool", x, Pool2d::new(3, 2, 0));
     for (stage, blocks) in blocks.into_iter().enumerate() {
@@ -34,11 +34,11 @@ pub fn keras_resnet_v2(depth: usize, width: usize, classes: Classes) -> Result<N
     let x = net.relu("post_relu", x);
     let x = global_avg_pool(&mut net, "avg_pool", x);
     net.linear("predictions", x, classes.len());
-    net.finish(classes, Head::Softmax, squeezed(224, TF))
+    net.finish(classes, OutputActivation::Softmax, squeezed(224, TF))
 }
 
-/// Batch-norm and ReLU, then 1x1, 3x3, 1x1 to four times the width, and the way around them: a projection of what the first ReLU puts out,
-/// every other pixel, or nothing.
+/// Batch-norm and ReLU, then 1x1, 3x3, 1x1 to four times the width, and the shortcut: a projection of the first ReLU's output, a
+/// subsampling at stride 2, or the identity.
 fn block(net: &mut Builder, name: &str, entry: LayerId, width: usize, stride: usize, projects: bool) -> LayerId {
     let x = net.batch_norm(&format!("{name}_preact_bn"), entry);
     let preact = net.relu(&format!("{name}_preact_relu"), x);

@@ -3,7 +3,7 @@
 use super::{DEFAULT_EPS, builder, conv_relu, dense_relu, squeezed};
 use crate::families::vgg::{WIDTH, WIDTHS, convs};
 use crate::image::Normalization;
-use crate::network::{Classes, Conv2d, Head, LayerId, Network, NetworkError, Pool2d};
+use crate::network::{Classes, Conv2d, LayerId, Network, NetworkError, OutputActivation, Pool2d};
 
 /// VGG of 16 or 19 weight layers with `width` channels in the first block, 64 in the paper.
 ///
@@ -22,11 +22,11 @@ pub fn keras_vgg(depth: usize, width: usize, classes: Classes) -> Result<Network
         }
         x = net.max_pool(&format!("block{block}_pool"), x, Pool2d::new(2, 2, 0));
     }
-    // Not in Keras, whose network takes 224x224 only: the identity there, it lets the dense layers take other sizes.
+    // The identity at 224x224, the only size of Keras' network. At other sizes it gives the dense layers their input size.
     let x = net.adaptive_avg_pool("avgpool", x, [7, 7]);
     let x = net.flatten("flatten", x);
     let x = dense_relu(&mut net, "fc1", x, 4096);
     let x = dense_relu(&mut net, "fc2", x, 4096);
     net.linear("predictions", x, classes.len());
-    net.finish(classes, Head::Softmax, squeezed(224, Normalization::CAFFE))
+    net.finish(classes, OutputActivation::Softmax, squeezed(224, Normalization::CAFFE))
 }

@@ -1,10 +1,10 @@
 //! Xception (Chollet 2016, arXiv:1610.02357, figure 5), as in Keras.
 //!
-//! Depthwise separable convolutions, two or three a block, with the identity or a 1x1 convolution of every other pixel around them. Nothing is
-//! between a separable convolution's two halves.
+//! Two or three depthwise separable convolutions a block; the shortcut is the identity or a 1x1 convolution at stride 2. No
+//! activation separates the depthwise and the pointwise convolution.
 
 use super::{DEFAULT_EPS, TF, builder, depthwise, global_avg_pool, squeezed};
-use crate::network::{Builder, Classes, Conv2d, Head, LayerId, Network, NetworkError, Pool2d, ScopeKind};
+use crate::network::{Builder, Classes, Conv2d, LayerId, Network, NetworkError, OutputActivation, Pool2d, ScopeKind};
 
 /// Channels of the stem.
 pub(in crate::families) const WIDTH: usize = 32;
@@ -44,10 +44,10 @@ pub fn keras_xception(width: usize, classes: Classes) -> Result<Network, Network
     }
     let x = global_avg_pool(&mut net, "avg_pool", x);
     net.linear("predictions", x, classes.len());
-    net.finish(classes, Head::Softmax, squeezed(299, TF))
+    net.finish(classes, OutputActivation::Softmax, squeezed(299, TF))
 }
 
-/// A block that halves the map, with a 1x1 convolution around it; the first one's input is rectified already.
+/// A block that halves the resolution, with a 1x1 projection as shortcut. The first block's input already has a ReLU.
 fn halving(net: &mut Builder, block: usize, x: LayerId, channels: [usize; 2], rectifies: bool) -> LayerId {
     net.group(ScopeKind::Block, &format!("block{block}"), x, |net, entry| {
         let shortcut = net.group(ScopeKind::Shortcut, &format!("block{block}_shortcut"), entry, |net, x| {

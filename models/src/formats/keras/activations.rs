@@ -8,17 +8,17 @@ use serde_json::Value;
 /// SELU's alpha and gain (Klambauer et al. 2017).
 const SELU: Unary = Unary::Elu(1.673_263_242_354_377_2, 1.050_700_987_355_480_5);
 
-/// The names that [`named`] knows, for messages.
+/// The names of [`named`], for messages.
 const KNOWN: &str = "linear, relu, relu6, leaky_relu, elu, selu, celu, sigmoid, tanh, softplus, softsign, silu, swish, gelu, mish, \
                      hard_sigmoid, hard_silu, hard_swish, hard_tanh, exponential and softmax";
 
-/// The activation of a layer that may have one; `None` for the identity.
+/// The activation in a layer's settings; `None` for the identity.
 pub(super) fn activation(spec: &Spec, keras_3: bool) -> Result<Option<LayerKind>, String> {
     let Some(value) = spec.get("activation") else { return Ok(None) };
     if let Some(name) = value.as_str() {
         return named(spec, name, keras_3);
     }
-    // Keras 3 also has functions and layers as objects.
+    // Keras 3 also stores functions and layers as objects.
     let class = value.get("class_name").and_then(Value::as_str).unwrap_or_default();
     let config = value.get("config").unwrap_or(&Value::Null);
     if let Some(name) = config.as_str() {
@@ -48,7 +48,7 @@ fn named(spec: &Spec, name: &str, keras_3: bool) -> Result<Option<LayerKind>, St
         "silu" | "swish" => Unary::Silu,
         "gelu" => Unary::Gelu,
         "mish" => Unary::Mish,
-        // `relu6(x + 3) / 6`; before Keras 3 a steeper one.
+        // `relu6(x + 3) / 6`; steeper before Keras 3.
         "hard_sigmoid" if keras_3 => Unary::HardSigmoid(1.0 / 6.0, 0.5),
         "hard_sigmoid" => Unary::HardSigmoid(0.2, 0.5),
         "hard_silu" | "hard_swish" => Unary::HardSwish,
@@ -61,7 +61,7 @@ fn named(spec: &Spec, name: &str, keras_3: bool) -> Result<Option<LayerKind>, St
     })))
 }
 
-/// The function of a layer that is nothing else; `None` for other layers.
+/// The function of an activation layer; `None` for other layers.
 pub(super) fn layer(spec: &Spec) -> Option<Result<LayerKind, String>> {
     let with = |key: &str, default: f64| spec.real_or(key, default);
     Some(match spec.class.as_str() {

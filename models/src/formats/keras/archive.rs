@@ -11,9 +11,9 @@ use crate::formats::hdf5::{self, KERAS_CONFIG, MOST_COMPRESSION};
 use crate::formats::stored::FileBytes;
 use crate::formats::{StoredTensor, WeightsError};
 
-/// The architecture.
+/// Name of the architecture's entry.
 const CONFIG: &str = "config.json";
-/// The weights, a file of HDF5.
+/// Name of the weights' entry, an HDF5 file.
 pub(super) const WEIGHTS: &str = "model.weights.h5";
 
 /// The tensors and the architecture of the archive in `bytes`.
@@ -23,7 +23,7 @@ pub(in crate::formats) fn read(
 ) -> Result<(Vec<StoredTensor>, BTreeMap<String, String>), WeightsError> {
     let damaged = |reason: String| WeightsError::format(path, format!("damaged or truncated .keras archive: {reason}"));
     let mut archive = ZipArchive::new(Cursor::new(bytes)).map_err(|e| damaged(e.to_string()))?;
-    // What a zip claims to hold may be any number.
+    // A zip may claim any size.
     let most = (bytes.len() as u64).saturating_mul(MOST_COMPRESSION);
     let mut member = |name: &str| {
         let member = archive.by_name(name).map_err(|e| damaged(format!("{name}: {e}")))?;

@@ -4,30 +4,30 @@ use super::graph::Graph;
 use crate::formats::import::LARGEST;
 use serde_json::{Map, Value};
 
-/// A layer as the file has it.
+/// A layer in the file.
 #[derive(Debug)]
 pub(super) struct Spec {
     /// Keras's class, such as `Conv2D`.
     pub class: String,
     /// Name within the model.
     pub name: String,
-    /// What the constructor was called with.
+    /// Constructor arguments.
     pub config: Map<String, Value>,
-    /// Its place in the weights files of Keras 3, with dots: `layers.conv2d_1`.
+    /// Dotted path in the weights files of Keras 3: `layers.conv2d_1`.
     pub path: String,
-    /// The layer of the whole model that it is a part of, if it is in a model within.
+    /// The enclosing layer of the outermost model, for a layer of a nested model.
     pub group: Option<String>,
-    /// What it consists of, if it is a model.
+    /// Its layers, for a nested model.
     pub model: Option<Graph>,
 }
 
 impl Spec {
-    /// The input of a model that has no layer for it.
+    /// An input layer, for a model without one.
     pub fn input(config: Map<String, Value>) -> Self {
         Self { class: "InputLayer".into(), name: "input".into(), config, path: String::new(), group: None, model: None }
     }
 
-    /// A sentence about this layer.
+    /// An error message about this layer.
     pub fn error(&self, reason: impl std::fmt::Display) -> String {
         format!("layer {:?} ({}) {reason}", self.name, self.class)
     }
@@ -36,23 +36,23 @@ impl Spec {
         self.error(format!("has {key} {}, wants {wanted}", crate::text::one_line(value)))
     }
 
-    /// The setting, unless it is left out or null.
+    /// The setting, unless it is absent or null.
     pub fn get(&self, key: &str) -> Option<&Value> {
         self.config.get(key).filter(|value| !value.is_null())
     }
 
-    /// A whole number.
+    /// An integer setting.
     pub fn count(&self, key: &str) -> Result<usize, String> {
         let value = self.get(key).ok_or_else(|| self.error(format!("has no {key}")))?;
         size(value).ok_or_else(|| self.wrong(key, value, "a whole number"))
     }
 
-    /// A whole number, or what stands for it where it is left out.
+    /// An integer setting; `default` if absent.
     pub fn count_or(&self, key: &str, default: usize) -> Result<usize, String> {
         self.get(key).map_or(Ok(default), |_| self.count(key))
     }
 
-    /// Two whole numbers, or one that is both.
+    /// Two integers, or one for both; `default` if absent.
     pub fn pair_or(&self, key: &str, default: [usize; 2]) -> Result<[usize; 2], String> {
         let Some(value) = self.get(key) else { return Ok(default) };
         pair(value).ok_or_else(|| self.wrong(key, value, "one or two whole numbers"))
@@ -69,15 +69,15 @@ impl Spec {
         Ok([top, bottom, left, right])
     }
 
-    /// A finite number, or what stands for it where it is left out.
+    /// A finite number; `default` if absent.
     pub fn real_or(&self, key: &str, default: f64) -> Result<f64, String> {
         let Some(value) = self.get(key) else { return Ok(default) };
-        // Keras 3 may wrap a number as a NumPy scalar.
+        // Keras 3 may store a number as a NumPy scalar.
         let number = value.get("config").and_then(|config| config.get("value")).unwrap_or(value);
         number.as_f64().filter(|n| n.is_finite()).ok_or_else(|| self.wrong(key, value, "a number"))
     }
 
-    /// A number for each of `count` channels, from as many or from one; `None` where it is left out.
+    /// One number per channel, stored as `count` values or as one; `None` if absent.
     pub fn reals(&self, key: &str, count: usize) -> Result<Option<Vec<f64>>, String> {
         let Some(value) = self.get(key) else { return Ok(None) };
         let mut values = Vec::new();
@@ -89,19 +89,19 @@ impl Spec {
         }
     }
 
-    /// True or false.
+    /// A boolean; `default` if absent.
     pub fn flag_or(&self, key: &str, default: bool) -> Result<bool, String> {
         let Some(value) = self.get(key) else { return Ok(default) };
         value.as_bool().ok_or_else(|| self.wrong(key, value, "true or false"))
     }
 
-    /// A word, or what stands for it where it is left out.
+    /// A string; `default` if absent.
     pub fn word_or<'a>(&'a self, key: &str, default: &'a str) -> Result<&'a str, String> {
         let Some(value) = self.get(key) else { return Ok(default) };
         value.as_str().ok_or_else(|| self.wrong(key, value, "a word"))
     }
 
-    /// Whether the channels of the maps it reads come first.
+    /// Whether the layer's input has its channels first.
     pub fn channels_first(&self) -> Result<bool, String> {
         match self.word_or("data_format", "channels_last")? {
             "channels_last" => Ok(false),
@@ -111,7 +111,7 @@ impl Spec {
     }
 }
 
-/// The finite numbers in a value, however deep they lie: Keras keeps arrays of shape `[1, 1, 1, channels]`.
+/// The finite numbers of a nested list: Keras stores arrays of shape `[1, 1, 1, channels]`.
 fn numbers(value: &Value, found: &mut Vec<f64>) {
     match value {
         Value::Array(items) => items.iter().for_each(|item| numbers(item, found)),
@@ -132,7 +132,7 @@ fn pair(value: &Value) -> Option<[usize; 2]> {
     }
 }
 
-/// Sides and channels of a shape with the batch in front; a side that is left open is `None`.
+/// `[height, width]` and channels of a shape with a batch dimension; an open extent is `None`.
 pub(super) fn image_shape(value: &Value, channels_first: bool) -> Option<([Option<usize>; 2], usize)> {
     let (height, width, channels) = match (value.as_array()?.as_slice(), channels_first) {
         ([_, channels, height, width], true) | ([_, height, width, channels], false) => (height, width, channels),

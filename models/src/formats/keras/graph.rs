@@ -1,4 +1,4 @@
-//! The JSON of a model as a list of layers and what each reads.
+//! The JSON of a model as a list of layers, each with the layers it reads.
 
 use super::fields::Spec;
 use super::legacy;
@@ -7,50 +7,50 @@ use serde_json::{Map, Value};
 use std::collections::HashMap;
 use std::rc::Rc;
 
-/// Networks have hundreds of layers; what claims more is damage.
+/// Maximum layers. Networks have hundreds; a file that claims more is damaged.
 pub(super) const MOST_LAYERS: usize = 10_000;
-/// Models within models within models.
+/// Maximum nesting of models.
 const DEEPEST: usize = 16;
 
-/// The calls of layers that lead from the one input to the one output, each after those that it reads.
+/// The layer calls on the path from the one input to the one output, in topological order.
 #[derive(Debug)]
 pub(super) struct Graph {
-    /// Name of the model, of letters that a file may be called by.
+    /// Name of the model, in characters that are valid in file names.
     pub name: String,
-    /// The first is an `InputLayer`.
+    /// Calls; the first is an `InputLayer`.
     pub calls: Vec<Call>,
-    /// Place of the output.
+    /// Index of the output's call.
     pub output: usize,
 }
 
-/// One use of a layer.
+/// One call of a layer.
 #[derive(Debug, Clone)]
 pub(super) struct Call {
-    /// The layer, which several calls may share.
+    /// The layer. Several calls may share it.
     pub spec: Rc<Spec>,
-    /// Places of the calls that it reads.
+    /// Indices of the calls that it reads.
     pub inputs: Vec<usize>,
 }
 
-/// Where in a file the weights of a model's layers are.
+/// Location of a model's weights in a file.
 #[derive(Debug, Clone, Default)]
 struct Home {
-    /// Path of the model in a `.weights.h5`, with a dot at its end; empty for the model itself.
+    /// Path of the model in a `.weights.h5`, ending in a dot; empty for the outermost model.
     path: String,
-    /// Outermost layer that the model is a part of.
+    /// Enclosing layer of the outermost model.
     group: Option<String>,
     depth: usize,
 }
 
 impl Graph {
     /// # Errors
-    /// What is wrong with the description, to be read after "its Keras architecture".
+    /// A message about the defect, to be read after "its Keras architecture".
     pub fn parse(text: &str) -> Result<Self, String> {
         let json: Value = serde_json::from_str(text).map_err(|e| format!("is no JSON: {e}"))?;
         Self::model(&json, &Home::default())
     }
 
-    /// Whether channels come first: what the first layer says that works on maps. `Flatten` turns them around by its own setting.
+    /// Whether channels come first, by the first layer that works on feature maps. `Flatten` permutes by its own setting.
     pub fn channels_first(&self) -> Option<bool> {
         self.calls.iter().find_map(|call| match &call.spec.model {
             Some(model) => model.channels_first(),
@@ -64,7 +64,7 @@ impl Graph {
             return Err(format!("has models within models, more than {DEEPEST} deep"));
         }
         let config = json.get("config").unwrap_or(&Value::Null);
-        // Keras 1 and early 2 wrote a Sequential model's layers where its settings are now.
+        // Keras 1 and early 2 store a Sequential model's layers in place of its settings.
         let list = config.get("layers").unwrap_or(config);
         let list = list.as_array().ok_or("has no list of layers")?;
         if list.is_empty() || list.len() > MOST_LAYERS {
@@ -86,7 +86,7 @@ impl Graph {
     }
 }
 
-/// One element of the list of layers. `used` counts the layers of each class so far.
+/// One entry of the layer list. `used` counts the layers of each class so far.
 fn spec(index: usize, json: &Value, home: &Home, used: &mut HashMap<String, usize>) -> Result<Spec, String> {
     let class = json.get("class_name").and_then(Value::as_str);
     let config = json.get("config");
@@ -114,7 +114,7 @@ fn spec(index: usize, json: &Value, home: &Home, used: &mut HashMap<String, usiz
     Ok(Spec { class, name, config, path, group: home.group.clone(), model })
 }
 
-/// `max_pooling2d` of `MaxPooling2D`: what Keras 3 calls a layer of this class in its weights files.
+/// `max_pooling2d` of `MaxPooling2D`: Keras 3's name for a class in weights files.
 fn snake_case(class: &str) -> String {
     let letters: Vec<char> = class.chars().filter(|c| c.is_alphanumeric() || *c == '_').collect();
     let mut snake = String::new();
@@ -131,9 +131,9 @@ fn snake_case(class: &str) -> String {
 
 fn sequential(config: &Value, mut layers: Vec<Spec>) -> (Vec<Call>, usize) {
     if layers[0].class != "InputLayer" {
-        // Without a layer of its own, the input's shape stands in the first layer.
+        // Without an input layer, the first layer holds the input's shape.
         let mut settings: Map<String, Value> = layers[0].config.clone();
-        // Keras 3 keeps the shape that the model was first called with.
+        // Keras 3 stores the shape of the first call.
         settings.extend(config.get("build_input_shape").map(|shape| ("build_input_shape".to_string(), shape.clone())));
         layers.insert(0, Spec::input(settings));
     }
@@ -148,7 +148,7 @@ fn sequential(config: &Value, mut layers: Vec<Spec>) -> (Vec<Call>, usize) {
 
 fn functional(config: &Value, list: &[Value], layers: Vec<Spec>) -> Result<(Vec<Call>, usize), String> {
     let nodes_of = |json: &'_ Value| json.get("inbound_nodes").and_then(Value::as_array).cloned().unwrap_or_default();
-    // Each layer's first call among all, and how many it has: one even if it reads nothing, as an input does.
+    // The first call of each layer in the list of calls, and its number of calls. An input has one call.
     let (mut places, mut total) = (HashMap::new(), 0usize);
     for (layer, json) in layers.iter().zip(list) {
         let count = nodes_of(json).len().max(1);
@@ -166,7 +166,7 @@ fn functional(config: &Value, list: &[Value], layers: Vec<Spec>) -> Result<(Vec<
         if read.output > 0 {
             return Err(format!("reads output {} of layer {name:?}; layers with one output are read", read.output));
         }
-        // Of a model that is a layer Keras 2 counts its own making too.
+        // Keras 2 counts the construction of a nested model as a call.
         let call = if *count == 1 { 0 } else { read.call };
         match call < *count {
             true => Ok(first + call),
@@ -198,16 +198,16 @@ fn functional(config: &Value, list: &[Value], layers: Vec<Spec>) -> Result<(Vec<
     sorted(&calls, input, output)
 }
 
-/// A layer's output that a node reads.
+/// A layer output that a node reads.
 struct Read<'a> {
     name: &'a str,
-    /// Which use of the layer.
+    /// Index of the call.
     call: usize,
-    /// Which of its outputs.
+    /// Index of the output.
     output: usize,
 }
 
-/// What a node reads: `["name", 0, 0, {}]` of Keras 2 (lists of them, nested), or `keras_history` of Keras 3.
+/// The inputs of a node: `["name", 0, 0, {}]` in Keras 2 (nested lists of them), or `keras_history` in Keras 3.
 fn find_reads<'a>(node: &'a Value, reads: &mut Vec<Read<'a>>) {
     match node {
         Value::Array(items) => match items.as_slice() {
@@ -226,7 +226,7 @@ fn find_reads<'a>(node: &'a Value, reads: &mut Vec<Read<'a>>) {
     }
 }
 
-/// What `output` needs, in the file's order as far as each call comes after those that it reads.
+/// The calls that `output` depends on, in topological order, otherwise in file order.
 fn sorted(calls: &[Call], input: usize, output: usize) -> Result<(Vec<Call>, usize), String> {
     let name = |i: usize| &calls[i].spec.name;
     let mut needed = vec![false; calls.len()];

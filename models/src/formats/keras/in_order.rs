@@ -1,16 +1,16 @@
-//! Weights without an architecture, as `save_weights` writes them and keras.applications downloads them.
+//! Weights without an architecture, as in `save_weights` and the downloads of keras.applications.
 //!
-//! Names in such a file are of the version of Keras that wrote it, and of the session (`block1_conv1_W_1`, `res2a_branch2a`, `conv2d_95`).
-//! Keras itself does not look at them: the layers that have weights are filled one after another, in the order of `model.layers`. So it is
-//! here, for networks with Keras's layers.
+//! Names in such a file depend on Keras' version and session (`block1_conv1_W_1`, `res2a_branch2a`, `conv2d_95`). Keras ignores
+//! them and fills the layers that have weights in the order of `model.layers`. This module does the same for networks with Keras'
+//! layers.
 
 use super::weights::{BIAS, DEPTHWISE, KERNEL, MEAN, POINTWISE, SCALE, SHIFT, VARIANCE};
 use crate::formats::{Checkpoint, KERAS_LAYERS, Layout, StoredTensor};
 use crate::network::{LayerId, LayerKind, Network, Param, ParamKind};
 use std::collections::HashMap;
 
-/// The tensors of `checkpoint` under the names of `network` and in PyTorch's layout; `None` if the file does not list its layers, or they
-/// are not those of the network: as many, with the same variables. Shapes may still differ, as in another width.
+/// The tensors of `checkpoint`, under the names of `network` and in PyTorch's layout. `None` if the file lists no layers, or if
+/// its layers differ from the network's in number or variables. Shapes may differ, as for another width.
 pub fn in_order(network: &Network, checkpoint: &Checkpoint) -> Option<Checkpoint> {
     let mut variables: HashMap<&str, usize> = HashMap::new();
     for (layer, _) in checkpoint.tensors().iter().filter_map(|tensor| tensor.name.rsplit_once('.')) {
@@ -42,17 +42,17 @@ pub fn in_order(network: &Network, checkpoint: &Checkpoint) -> Option<Checkpoint
     Some(checkpoint.with_tensors(tensors))
 }
 
-/// The Keras layer that a layer is, or is a part of.
+/// The Keras layer that a layer belongs to.
 fn keras_layer(network: &Network, layer: LayerId) -> &str {
     let name = &network[layer].name;
     name.split_once('.').map_or(name, |(layer, _)| layer)
 }
 
-/// Names of the layers in the order of Keras's `model.layers`: those that are farther from the output first, and of several as far, the one
-/// that is met first on the way back from the output.
+/// Layer names in the order of Keras' `model.layers`: by decreasing distance from the output, then by first visit of a walk back
+/// from the output.
 fn order(network: &Network) -> Vec<&str> {
     let name = |layer: usize| keras_layer(network, LayerId(layer));
-    // Layers stand after those that they read, so that one sweep from the back settles the longest ways.
+    // The list is in topological order, so one backward sweep finds the longest paths.
     let mut depths: HashMap<&str, usize> = HashMap::new();
     for (reader, layer) in network.layers.iter().enumerate().rev() {
         let depth = *depths.entry(name(reader)).or_default();
@@ -74,7 +74,7 @@ fn order(network: &Network) -> Vec<&str> {
     met
 }
 
-/// What the variable may be called that fills a parameter; of one that is fixed, another of its shape.
+/// Names of the variable of a parameter; for a fixed parameter, of another variable with its shape.
 fn names(network: &Network, param: &Param) -> &'static [&'static str] {
     match (param.kind, &network[param.layer].kind) {
         (ParamKind::Weight, LayerKind::Conv2d(conv)) if conv.groups > 1 => DEPTHWISE,
@@ -93,7 +93,7 @@ fn layout(network: &Network, param: &Param, stored: &StoredTensor) -> Layout {
         (ParamKind::FixedScale, ..) => Layout::Filled(1.0),
         (ParamKind::FixedShift, ..) => Layout::Filled(0.0),
         (ParamKind::Weight, LayerKind::Conv2d(conv), [_, _, _, _]) if conv.groups > 1 => Layout::Hwcm,
-        // A dense layer may be stored as a convolution of one pixel.
+        // A file may store a dense layer as a 1x1 convolution.
         (ParamKind::Weight, _, [_, _, _, _]) => Layout::Hwio,
         (ParamKind::Weight, _, &[inputs, _]) => {
             let map = flattened(network, param.layer).filter(|map| map.iter().product::<usize>() == inputs);
@@ -103,7 +103,7 @@ fn layout(network: &Network, param: &Param, stored: &StoredTensor) -> Layout {
     }
 }
 
-/// The map `[channels, height, width]` whose values a dense layer reads.
+/// The feature map `[channels, height, width]` that a dense layer reads.
 fn flattened(network: &Network, dense: LayerId) -> Option<[usize; 3]> {
     let mut layer = *network[dense].inputs.first()?;
     while let LayerKind::Dropout { .. } = network[layer].kind {

@@ -1,4 +1,4 @@
-//! One Keras layer to one layer or a few of a network.
+//! One Keras layer to one or more layers of a network.
 
 use super::activations;
 use super::fields::Spec;
@@ -11,7 +11,7 @@ use crate::image::Normalization;
 use crate::network::{Conv2d, LayerId, LayerKind, Padding, Pool2d};
 
 impl Translator {
-    /// Adds what a Keras layer is.
+    /// Adds the translation of a Keras layer.
     pub fn layer(&mut self, call: &Call, inputs: &[&Value]) -> Result<Value, String> {
         let spec: &Spec = &call.spec;
         if let "Add" | "Subtract" | "Multiply" | "Average" | "Concatenate" = spec.class.as_str() {
@@ -56,7 +56,7 @@ impl Translator {
             "ZeroPadding2D" | "Cropping2D" => self.edge(spec, x),
             "UpSampling2D" => self.up_sampling(spec, x),
             "Rescaling" => self.rescaling(spec, x),
-            // They do something in training only.
+            // These layers act in training only.
             "GaussianNoise"
             | "GaussianDropout"
             | "AlphaDropout"
@@ -67,14 +67,14 @@ impl Translator {
             | "RandomTranslation"
             | "RandomContrast"
             | "RandomBrightness"
-            // A layer that was named for its output.
+            // The layer bears the name of its output.
             | "InputLayer"
             | "Identity" => Ok((*x).clone()),
             _ => Err(spec.error("is of a kind that is not known here")),
         }
     }
 
-    /// The layer's activation, unless it is the network's head: networks end in logits.
+    /// The layer's activation, unless it is the output activation: networks end in logits.
     fn own_activation(&mut self, spec: &Spec, x: LayerId) -> Result<Option<LayerKind>, String> {
         let Some(kind) = activations::activation(spec, self.state.keras_3)? else { return Ok(None) };
         if kind == LayerKind::Softmax {
@@ -83,13 +83,13 @@ impl Translator {
         Ok(if self.leaves_to_head(x, &kind) { None } else { Some(kind) })
     }
 
-    /// Whether an activation of what is made of `x` is the network's head. What ends in a map has none.
+    /// Whether an activation after `x` is the output activation. A model whose output is a map has none.
     fn leaves_to_head(&mut self, x: LayerId, kind: &LayerKind) -> bool {
         let ends = self.state.place.ends && self.net.spatial(x).is_none();
-        self.is_head(kind, ends)
+        self.is_output_activation(kind, ends)
     }
 
-    /// Adds `kinds` and the activation, and says which layer is the first and what comes out of the last.
+    /// Adds `kinds` and the activation; returns the first layer and the value of the last.
     fn with_activation(
         &mut self,
         spec: &Spec,
@@ -109,7 +109,7 @@ impl Translator {
         Ok((places, value))
     }
 
-    /// A convolution with the settings that all kinds share; it still lacks its filters.
+    /// A convolution with the settings that all kinds share, still without filters.
     fn geometry(&self, spec: &Spec, x: &Value) -> Result<Conv2d, String> {
         let [kernel, stride] = [spec.pair_or("kernel_size", [0; 2])?, spec.pair_or("strides", [1; 2])?];
         let dilation = spec.pair_or("dilation_rate", [1; 2])?;
@@ -119,7 +119,7 @@ impl Translator {
         Ok(Conv2d { in_channels, out_channels: 0, kernel, stride, padding, dilation, groups: 1, bias })
     }
 
-    /// Height and width of the map that a layer with a `data_format` reads.
+    /// `[height, width]` of the input of a layer with a `data_format`.
     pub fn map_size(&self, spec: &Spec, x: &Value) -> Result<[usize; 2], String> {
         if spec.channels_first()? != self.state.channels_first {
             let format = spec.word_or("data_format", "channels_last")?;
@@ -141,7 +141,7 @@ impl Translator {
         Ok(value)
     }
 
-    /// The convolution of each channel for itself.
+    /// A depthwise convolution.
     fn channelwise(&self, spec: &Spec, x: &Value) -> Result<Conv2d, String> {
         let conv = self.geometry(spec, x)?;
         let out_channels = conv.in_channels.saturating_mul(spec.count_or("depth_multiplier", 1)?);
@@ -175,7 +175,7 @@ impl Translator {
         Ok(value)
     }
 
-    /// A dense layer; on a map, where Keras applies it to each pixel, a 1x1 convolution.
+    /// A dense layer. On a feature map, where Keras applies it to each pixel, it is a 1x1 convolution.
     fn dense(&mut self, call: &Call, x: &Value) -> Result<Value, String> {
         let spec: &Spec = &call.spec;
         if self.state.channels_first && self.net.spatial(x.id).is_some() {
@@ -205,7 +205,7 @@ impl Translator {
         let (scale, shift) = (spec.flag_or("scale", true)?, spec.flag_or("center", true)?);
         let channels = self.net.channels(x.id);
         let id = self.net.layer(&spec.name, LayerKind::BatchNorm2d { channels, eps, momentum, scale, shift }, &[x.id]);
-        // Those that are there are numbered in this order.
+        // Keras numbers the present variables in this order.
         let statistics = usize::from(scale) + usize::from(shift);
         let mean = (MEAN, statistics);
         let layout = self.channelwise_layout(x);
@@ -222,7 +222,7 @@ impl Translator {
         Ok(Value { id, ..x.clone() })
     }
 
-    /// The order of one number for each channel of a map or each feature of a vector.
+    /// The layout of a vector with one value per channel or feature.
     fn channelwise_layout(&self, x: &Value) -> Layout {
         match self.net.spatial(x.id) {
             Some(_) => Layout::Flat(vec![[self.net.channels(x.id), 1, 1]]),
@@ -230,7 +230,7 @@ impl Translator {
         }
     }
 
-    /// `(x - mean) / sqrt(variance)`, of the file or of the settings.
+    /// `(x - mean) / sqrt(variance)`, with statistics from the file or the settings.
     fn normalization(&mut self, call: &Call, x: &Value) -> Result<Value, String> {
         let spec: &Spec = &call.spec;
         self.channel_axis(spec, x.id)?;
@@ -240,7 +240,7 @@ impl Translator {
         let channels = self.net.channels(x.id);
         let given = [spec.reals("mean", channels)?, spec.reals("variance", channels)?];
         let measured = given.contains(&None);
-        // Keras divides by a deviation of at least 1e-7.
+        // Keras clamps the deviation to at least 1e-7.
         let kind = LayerKind::FrozenBatchNorm2d { channels, eps: 1e-14, measured };
         let id = self.net.layer(&spec.name, kind, &[x.id]);
         self.given(id, [("weight", vec![1.0; channels]), ("bias", vec![0.0; channels])]);
@@ -301,7 +301,7 @@ impl Translator {
         Ok(Value { id, ..x.clone() })
     }
 
-    /// The photo's bytes times a number plus another: how photos are prepared, if it is the first layer.
+    /// `x * scale + offset`. As the first layer, it is the image preparation.
     fn rescaling(&mut self, spec: &Spec, x: &Value) -> Result<Value, String> {
         let channels = self.net.channels(x.id);
         let [scale, offset] = [("scale", 1.0), ("offset", 0.0)].map(|(key, default)| -> Result<_, String> {
@@ -318,7 +318,7 @@ impl Translator {
             self.normalization = Some(Normalization { scale, mean, ..Normalization::UNIT });
             return Ok(x.clone());
         }
-        // A network that rescales its input itself takes bytes.
+        // A network that rescales its input takes bytes.
         if x.id == LayerId::INPUT {
             self.normalization.get_or_insert(Normalization::BYTES);
         }
@@ -326,7 +326,7 @@ impl Translator {
         Ok(Value { id, ..x.clone() })
     }
 
-    /// That a layer with an `axis`, the last one where it is left out, works along the channels.
+    /// Checks that a layer's `axis`, by default the last one, is the channel axis.
     pub fn channel_axis(&self, spec: &Spec, x: LayerId) -> Result<(), String> {
         let last = serde_json::Value::from(-1);
         let value = spec.get("axis").unwrap_or(&last);
@@ -347,7 +347,7 @@ impl Translator {
     }
 }
 
-/// What `padding` says.
+/// The `padding` setting.
 fn padding(spec: &Spec) -> Result<Padding, String> {
     match spec.word_or("padding", "valid")?.to_ascii_lowercase().as_str() {
         "valid" => Ok(Padding::NONE),

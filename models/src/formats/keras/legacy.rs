@@ -1,4 +1,4 @@
-//! Keras 1's names for what later versions call otherwise.
+//! Keras 1's names for the classes and settings of later versions.
 
 use serde_json::{Map, Value};
 
@@ -33,7 +33,7 @@ pub(super) fn modern(class: &str, mut config: Map<String, Value>) -> (String, Ma
             config.entry(new).or_insert(value);
         }
     }
-    // Its Dropout and SpatialDropout2D; other layers have no setting of that name.
+    // The setting belongs to its Dropout and SpatialDropout2D only.
     if let Some(value) = config.remove("p") {
         config.entry("rate").or_insert(value);
     }
@@ -43,7 +43,7 @@ pub(super) fn modern(class: &str, mut config: Map<String, Value>) -> (String, Ma
     if let Some(value) = config.remove("dim_ordering") {
         let order = match value.as_str() {
             Some("tf") => "channels_last".into(),
-            // "th" orders the filters in another way too, and is refused as it is.
+            // "th" also means another filter layout; it is refused.
             _ => value,
         };
         config.entry("data_format").or_insert(order);

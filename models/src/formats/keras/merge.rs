@@ -1,4 +1,4 @@
-//! The layers that join several inputs.
+//! Layers with several inputs.
 
 use super::fields::Spec;
 use super::translate::{Translator, Value};
@@ -17,7 +17,7 @@ impl Translator {
             let maps = joined(inputs.iter().map(|x| x.maps.as_slice())).map_err(|reason| spec.error(reason))?;
             return Ok(Value { maps, ..Value::map(id) });
         }
-        // Of vectors that were flattened in different ways, other values would meet here than in Keras.
+        // Vectors flattened in different orders would pair other values than Keras does.
         if inputs.iter().any(|x| x.maps != first.maps) {
             return Err(spec.error("joins vectors that were flattened from different maps"));
         }

@@ -2,32 +2,32 @@
 //!
 //! | file | holds |
 //! |---|---|
-//! | `graph` | the JSON of a Sequential or Functional model as a list of calls of layers and what each reads |
+//! | `graph` | the JSON of a Sequential or Functional model as a list of layer calls |
 //! | `fields` | the settings of one layer, typed, with errors that name it |
-//! | `legacy` | Keras 1's names for what later versions call otherwise |
-//! | `layers` | one Keras layer to one layer or a few of a [`Network`] |
+//! | `legacy` | Keras 1's names for the classes and settings of later versions |
+//! | `layers` | one Keras layer to one or more layers of a [`Network`] |
 //! | `activations` | activations, by name and as layers |
 //! | `shapes` | layers that move values: flattening, reshaping, padding, cropping, up-sampling |
-//! | `merge` | the layers that join several inputs |
-//! | `translate` | the walk over the graph, and the layers that share their variables |
-//! | `weights` | which variable of a file fills which parameter, and the names that Keras has given to variables |
+//! | `merge` | layers with several inputs |
+//! | `translate` | the walk over the graph, and layers that share variables |
+//! | `weights` | the variable of each parameter, and Keras' names of variables |
 //! | `in_order` | files of weights without an architecture |
 //! | `archive` | the tensors of a `.keras` file |
 //!
-//! Layers keep their Keras names. One that is several here, such as a convolution with its activation or a separable convolution, is a
-//! scope of that name, which stands for its output as in Keras; so is a model within the model. A layer that is called several times
-//! is as many layers here, which [share](crate::network::Layer::shares) their parameters.
+//! Layers keep their Keras names. A Keras layer that becomes several layers here, such as a convolution with its activation or a
+//! separable convolution, is a scope of its name; the scope stands for its output, as in Keras. A nested model is a scope too. A
+//! layer with several calls becomes one layer per call, and these [share](crate::network::Layer::shares) their parameters.
 //!
-//! Known are `Conv2D`, `DepthwiseConv2D`, `SeparableConv2D`, `Dense`, `BatchNormalization`, `Normalization`, `Rescaling`, the poolings
-//! and their global forms, `Activation` with the functions of Keras, `ReLU`, `LeakyReLU`, `ELU`, `PReLU` (one slope a channel),
-//! `ThresholdedReLU`, `Softmax` along the channels, `Add`, `Subtract`, `Multiply`, `Average`, `Concatenate`, `ZeroPadding2D`, `Cropping2D`,
-//! `UpSampling2D` (nearest and bilinear), `Flatten`, `Reshape`, models as layers, and what does something in training only. Channels come last,
-//! or first in all layers.
+//! Supported layers: `Conv2D`, `DepthwiseConv2D`, `SeparableConv2D`, `Dense`, `BatchNormalization`, `Normalization`, `Rescaling`,
+//! the poolings and their global forms, `Activation` with the functions of Keras, `ReLU`, `LeakyReLU`, `ELU`, `PReLU` (one slope
+//! a channel), `ThresholdedReLU`, `Softmax` along the channels, `Add`, `Subtract`, `Multiply`, `Average`, `Concatenate`,
+//! `ZeroPadding2D`, `Cropping2D`, `UpSampling2D` (nearest and bilinear), `Flatten`, `Reshape`, nested models, and layers that act
+//! in training only. Channels come last, or first in all layers.
 //!
-//! What depends on a layer that is not known is left out: the network ends before it, has no classes ([`Classes::None`](crate::network::Classes::None)), and
-//! everything that needs none works on it.
+//! Import stops before the first unknown layer. The result has no classes ([`Classes::None`](crate::network::Classes::None));
+//! commands that need none still work.
 //!
-//! A file does not tell how photos are prepared, unless its first layer is a `Rescaling`. Without one, values from 0 to 1 are
+//! A file does not describe the image preparation, unless its first layer is a `Rescaling`. Without one, values from 0 to 1 are
 //! assumed ([`ImportedModel::assumed_preprocess`]).
 
 mod activations;
@@ -50,13 +50,13 @@ use crate::network::Network;
 use std::path::Path;
 use weights::Stored;
 
-/// How often a model may use the weights of its file, which each time are brought into PyTorch's layout anew.
+/// Maximum uses of a file's weights by calls. Each use is converted to PyTorch's layout anew.
 const MOST_USES: usize = 64;
-/// Values of a model that may stand in the settings of its layers.
+/// Maximum values in the settings of a model's layers.
 const MOST_MADE: usize = 1 << 20;
 
-/// The model whose architecture is in the metadata of `checkpoint`; `None` if there is none. Files of any format do that are made
-/// from Keras's, so that a converted one still works.
+/// The model whose architecture is in the metadata of `checkpoint`; `None` if there is none. The format does not matter: a
+/// converted Keras file keeps the metadata.
 ///
 /// # Errors
 /// [`WeightsError::Format`] with the first layer that does not fit its inputs or has no weights in the file.
@@ -64,8 +64,7 @@ pub fn read(checkpoint: &Checkpoint) -> Result<Option<ImportedModel>, WeightsErr
     checkpoint.metadata().get(KERAS_CONFIG).map(|text| with(checkpoint, checkpoint.path(), text)).transpose()
 }
 
-/// The model whose architecture is `text`, which `model.to_json()` of Keras gave and `file` holds, with the weights of another
-/// file.
+/// The model with the architecture `text`, the output of Keras' `model.to_json()` in `file`, and the weights of another file.
 ///
 /// # Errors
 /// As [`read`].
@@ -85,10 +84,10 @@ pub fn with(checkpoint: &Checkpoint, file: &Path, text: &str) -> Result<Imported
     }
 }
 
-/// The network of an architecture alone: `text` is what `model.to_json()` of Keras gave and `file` holds.
+/// The network of an architecture alone. `text` is the output of Keras' `model.to_json()`; `file` is its name for messages.
 ///
 /// # Errors
-/// [`WeightsError::Format`] where there is no network in it.
+/// [`WeightsError::Format`] if the text describes no network.
 pub fn network(file: &Path, text: &str) -> Result<Network, WeightsError> {
     Ok(imported(file, text)?.network)
 }

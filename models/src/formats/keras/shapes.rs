@@ -1,4 +1,4 @@
-//! Layers that move values or take a part of them: flattening, reshaping, padding, cropping, up-sampling.
+//! Layers that change shapes: flattening, reshaping, padding, cropping, up-sampling.
 
 use super::fields::Spec;
 use super::translate::{Translator, Value};
@@ -9,7 +9,7 @@ impl Translator {
     /// `Flatten`.
     pub fn flatten(&mut self, spec: &Spec, x: &Value) -> Result<Value, String> {
         let Some([h, w]) = self.net.spatial(x.id) else { return Ok(x.clone()) };
-        // `channels_first` means that they are put last before it flattens.
+        // With `channels_first`, Keras moves the channels last before flattening.
         match (spec.channels_first()?, self.state.channels_first) {
             (true, false) => return Err(spec.error("has data_format \"channels_first\", unlike the layers before it")),
             (false, true) => return Ok(self.flatten_as_it_lies(spec, x)),
@@ -20,13 +20,13 @@ impl Translator {
         Ok(Value { maps: vec![[channels, h, w]], ..Value::map(id) })
     }
 
-    /// A map with its channels first as a vector of the same order.
+    /// A feature map with channels first as a vector of the same order.
     fn flatten_as_it_lies(&mut self, spec: &Spec, x: &Value) -> Value {
         let id = self.net.flatten(&spec.name, x.id);
         Value::vector(id, self.net.channels(id))
     }
 
-    /// `Reshape` to a vector, or to a map whose values come in the same order channel by channel as pixel by pixel.
+    /// `Reshape` to a vector, or to a map whose values have the same order channel by channel as pixel by pixel.
     pub fn reshape(&mut self, spec: &Spec, x: &Value) -> Result<Value, String> {
         let wrong = |what: &str| spec.error(format!("makes {what}, which no layer here does"));
         let target = spec.get("target_shape").and_then(Json::as_array).ok_or_else(|| spec.error("has no target_shape"))?;

@@ -1,4 +1,4 @@
-//! The walk over the graph, and the layers that share their variables.
+//! The walk over the graph, and layers that share variables.
 
 use super::fields::{Spec, image_shape};
 use super::graph::{Call, Graph, MOST_LAYERS};
@@ -9,54 +9,55 @@ use crate::network::{Builder, LayerId, LayerKind, ScopeKind};
 use std::collections::HashMap;
 use std::rc::Rc;
 
-/// What a Keras layer puts out.
+/// The output of a Keras layer.
 #[derive(Debug, Clone)]
 pub(super) struct Value {
-    /// The layer here that computes it.
+    /// The layer of the network that computes it.
     pub id: LayerId,
-    /// The maps `[channels, height, width]` that a vector was flattened from, which in the file lie pixel by pixel; empty for a map.
+    /// The feature maps `[channels, height, width]` behind a flattened vector, which the file orders pixel by pixel; empty for a
+    /// map.
     pub maps: Vec<[usize; 3]>,
 }
 
 impl Value {
-    /// A map.
+    /// A feature map.
     pub fn map(id: LayerId) -> Self {
         Self { id, maps: Vec::new() }
     }
 
-    /// A vector of features that were never a map.
+    /// A vector that is not a flattened map.
     pub fn vector(id: LayerId, features: usize) -> Self {
         Self { id, maps: vec![[features, 1, 1]] }
     }
 }
 
-/// The layer that is being translated, and where it stands.
+/// The layer under translation, and its position.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Place {
-    /// Whether nothing but the input comes before it, and nothing after it reads that.
+    /// Whether it is the first layer, and the only reader of the input.
     pub leads: bool,
-    /// Whether its output is the model's.
+    /// Whether its output is the model's output.
     pub ends: bool,
 }
 
 /// The importer of Keras models.
 pub(super) type Translator = Import<State, Stored>;
 
-/// What the walk over a Keras model knows.
+/// State of the walk over a Keras model.
 #[derive(Debug, Default)]
 pub(super) struct State {
-    /// Where the layer at hand stands.
+    /// Position of the current layer.
     pub place: Place,
     /// Whether the file is of Keras 3.
     pub keras_3: bool,
-    /// Whether maps have their channels first in the file, as they have here.
+    /// Whether feature maps have their channels first in the file, as in the network.
     pub channels_first: bool,
-    /// Calls so far: models that are called several times within each other soon are many.
+    /// Calls so far. Nested calls grow exponentially, so they are bounded.
     calls: usize,
 }
 
 impl Translator {
-    /// Notes which variable of a layer fills a parameter: one of these names, and the `index`-th of the layer.
+    /// Records the variable of a parameter: its possible names, and its index in the layer.
     pub fn weight(
         &mut self,
         call: &Call,
@@ -69,8 +70,7 @@ impl Translator {
         self.fill(layer, param, Values::Stored(stored));
     }
 
-    /// Adds layers, each reading the one before: a single one under the Keras layer's name, several in a scope of that name.
-    /// Returns their places.
+    /// Adds layers in sequence: a single one under the Keras layer's name, several in a scope of that name. Returns their ids.
     pub fn chain(&mut self, spec: &Spec, x: LayerId, kinds: Vec<(&str, LayerKind)>) -> Vec<LayerId> {
         if let [(_, kind)] = &kinds[..] {
             return vec![self.net.layer(&spec.name, kind.clone(), &[x])];
@@ -86,7 +86,7 @@ impl Translator {
         places
     }
 
-    /// The model's output for `input`; `None` if that depends on a layer that is not known.
+    /// The model's output for `input`; `None` if it depends on an unknown layer.
     fn walk(&mut self, graph: &Graph, input: Value, place: Place) -> Result<Option<Value>, String> {
         let mut values = vec![Some(input)];
         for (index, call) in graph.calls.iter().enumerate().skip(1) {
@@ -127,13 +127,13 @@ impl Translator {
     }
 }
 
-/// Has layers that the same variables fill in the same order use one set of parameters: Keras counts and trains it once. Returns what
-/// fills those that are left.
+/// Lets layers with the same variables in the same order share one set of parameters; Keras counts and trains them once. Returns
+/// the weights of the remaining layers.
 ///
-/// A dense layer that is called on flattened maps of unlike shapes finds its inputs in unlike orders here, and keeps two.
+/// A dense layer on flattened maps of different shapes has inputs in different orders here, and keeps two sets.
 fn share(net: &mut Builder, weights: Vec<Weight<Stored>>) -> Vec<Weight<Stored>> {
     let mut kept: Vec<Weight<Stored>> = Vec::with_capacity(weights.len());
-    // Where the weights begin of the layers that a layer of Keras was so far.
+    // First index of each Keras layer's weights.
     let mut owners: HashMap<*const Spec, Vec<usize>> = HashMap::new();
     let mut weights = weights.into_iter().peekable();
     while let Some(layer) = weights.peek().map(|weight| weight.layer) {
@@ -158,7 +158,7 @@ fn share(net: &mut Builder, weights: Vec<Weight<Stored>>) -> Vec<Weight<Stored>>
     kept
 }
 
-/// The network of a graph, up to the layers that are not known.
+/// The network of a graph, up to the first unknown layer.
 pub(super) fn translate(graph: &Graph) -> Result<Imported<Stored>, String> {
     let input = Rc::clone(&graph.calls[0].spec);
     let shape = ["batch_input_shape", "batch_shape", "build_input_shape"].iter().find_map(|key| input.get(key));

@@ -1,4 +1,4 @@
-//! Which variable of a file fills which parameter.
+//! The variable of each parameter in a file.
 
 use super::graph::Call;
 use crate::formats::{Checkpoint, Layout, StoredTensor};
@@ -12,7 +12,7 @@ pub(super) struct Stored {
     pub layout: Layout,
 }
 
-/// Of the same layer the same variable in the same order.
+/// The same variable of the same layer, in the same layout.
 impl PartialEq for Stored {
     fn eq(&self, other: &Self) -> bool {
         let same_variable = Rc::ptr_eq(&self.call.spec, &other.call.spec) && self.variable.index == other.variable.index;
@@ -25,7 +25,7 @@ impl PartialEq for Stored {
 pub(super) struct Variable {
     /// Its names in the versions of Keras.
     pub names: &'static [&'static str],
-    /// Its place among the layer's variables, by which Keras 3 files call it.
+    /// Its index among the layer's variables, which is its name in Keras 3 files.
     pub index: usize,
 }
 
@@ -33,17 +33,17 @@ impl Variable {
     /// The tensor in a file.
     ///
     /// # Errors
-    /// What it could have been called.
+    /// A message with the names that were tried.
     pub fn find<'a>(&self, call: &Call, checkpoint: &'a Checkpoint) -> Result<&'a StoredTensor, String> {
         let spec = &call.spec;
         let numbered = format!("{}.vars.{}", spec.path, self.index);
-        // What the lists of layers are called in the files of Keras 2.12.
+        // Names of the layer lists in files of Keras 2.12.
         let early = numbered.replace("layers.", "_layer_checkpoint_dependencies.");
         let own = |group: &str| self.names.iter().map(move |name| format!("{group}.{name}")).collect::<Vec<_>>();
         let group = spec.group.as_ref().unwrap_or(&spec.name);
         let exact = own(group).into_iter().chain([numbered.clone(), early]);
         let found = match &spec.group {
-            // Within a model the file has the path of the variable, which ends in the layer's name and its own.
+            // In a nested model, the file has the variable's path, which ends in the layer's name and its own.
             Some(group) => {
                 let ends: Vec<String> = own(&spec.name).into_iter().map(|end| format!(".{end}")).collect();
                 let inside = |t: &&StoredTensor| {
@@ -61,15 +61,15 @@ impl Variable {
     }
 }
 
-// Names that Keras has given to the variables of its layers, newest first.
+// Keras' names for the variables of its layers, newest first.
 
-/// Filters of a convolution, matrix of a dense layer.
+/// Filters of a convolution or matrix of a dense layer.
 pub(super) const KERNEL: &[&str] = &["kernel", "W"];
 /// Filters of a depthwise convolution.
 pub(super) const DEPTHWISE: &[&str] = &["depthwise_kernel", "kernel"];
-/// The 1x1 of a separable convolution.
+/// The 1x1 filters of a separable convolution.
 pub(super) const POINTWISE: &[&str] = &["pointwise_kernel"];
-/// What a layer adds to each channel.
+/// Bias of a layer.
 pub(super) const BIAS: &[&str] = &["bias", "b"];
 /// Scale of a batch-norm.
 pub(super) const SCALE: &[&str] = &["gamma"];
@@ -77,5 +77,5 @@ pub(super) const SCALE: &[&str] = &["gamma"];
 pub(super) const SHIFT: &[&str] = &["beta"];
 /// Running mean of a batch-norm.
 pub(super) const MEAN: &[&str] = &["moving_mean", "running_mean"];
-/// Running variance of a batch-norm, whatever Keras 1 called it.
+/// Running variance of a batch-norm, under all names of Keras 1.
 pub(super) const VARIANCE: &[&str] = &["moving_variance", "running_std"];

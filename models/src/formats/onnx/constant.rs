@@ -1,24 +1,24 @@
-//! Values that do not depend on the image: weights, and the small numbers that exporters compute shapes and sizes with.
+//! Constants: weights, and the small tensors with which exporters compute shapes and sizes.
 
 use super::node::{Node, short};
 use crate::formats::{Layout, StoredTensor};
 use std::path::Path;
 use std::sync::Arc;
 
-/// More numbers than this are weights, with which nothing is computed.
+/// Maximum size of a folded constant. Larger ones are weights.
 const MOST_NUMBERS: usize = 1 << 16;
 
 /// A constant.
 #[derive(Debug, Clone)]
 pub(super) enum Constant {
-    /// As it lies in the file.
+    /// Stored in the file.
     Stored(StoredTensor),
-    /// Computed; whole numbers are exact up to 2^53.
+    /// Computed; integers are exact up to 2^53.
     Numbers { shape: Vec<usize>, values: Vec<f64> },
 }
 
 impl Constant {
-    /// A list of one dimension.
+    /// A one-dimensional list.
     pub fn list(values: impl IntoIterator<Item = f64>) -> Self {
         let values: Vec<f64> = values.into_iter().collect();
         Self::Numbers { shape: vec![values.len()], values }
@@ -42,12 +42,12 @@ impl Constant {
         }
     }
 
-    /// Whole numbers; what lies beyond an i64 becomes its ends.
+    /// Integers; values beyond an i64 saturate.
     pub fn ints(&self) -> Result<Vec<i64>, String> {
         Ok(self.numbers()?.into_iter().map(|v| v as i64).collect())
     }
 
-    /// One number.
+    /// A scalar.
     pub fn scalar(&self) -> Result<f64, String> {
         match self.numbers()?[..] {
             [only] => Ok(only),
@@ -55,7 +55,7 @@ impl Constant {
         }
     }
 
-    /// As a tensor of `shape`, which holds as many values.
+    /// A tensor of `shape`, which holds as many values.
     pub fn tensor(&self, path: &Arc<Path>, shape: Vec<usize>) -> StoredTensor {
         match self {
             Self::Stored(tensor) => with_shape(tensor.clone(), shape),
@@ -76,10 +76,10 @@ fn with_shape(mut tensor: StoredTensor, shape: Vec<usize>) -> StoredTensor {
     tensor
 }
 
-/// What `node` makes of constants; `None` if it is an operator that is not computed here.
+/// The result of `node` on constants; `None` for an operator without constant folding.
 ///
 /// # Errors
-/// The operator has inputs that do not fit, to be read after the node's name.
+/// A message, to be read after the node's name, if an input does not fit.
 pub(super) fn fold(node: &Node, opset: i64, inputs: &[Option<&Constant>]) -> Result<Option<Constant>, String> {
     if node.op == "Constant" {
         return constant(node).map(Some);
@@ -92,7 +92,7 @@ pub(super) fn fold(node: &Node, opset: i64, inputs: &[Option<&Constant>]) -> Res
     let Some(x) = inputs.first().copied().flatten() else { return Ok(None) };
     Ok(Some(match node.op.as_str() {
         "Identity" => x.clone(),
-        // Whole numbers are cut, as in C; `to` is a code of `TensorProto.DataType`.
+        // Casts to integers truncate, as in C; `to` is a code of `TensorProto.DataType`.
         "Cast" => match node.int_or("to", 1) {
             2..=7 | 12 | 13 => {
                 Constant::Numbers { shape: x.shape().to_vec(), values: x.numbers()?.into_iter().map(f64::trunc).collect() }
@@ -150,14 +150,14 @@ pub(super) fn shape_of(node: &Node, shape: &[usize]) -> Constant {
     Constant::list(part.iter().map(|&n| n as f64))
 }
 
-/// `Expand` of one number.
+/// `Expand` of a scalar.
 fn expand(x: &Constant, wanted: &[i64]) -> Result<Constant, String> {
     let shape = small(wanted)?;
     let value = x.scalar()?;
     Ok(Constant::Numbers { values: vec![value; shape.iter().product()], shape })
 }
 
-/// A shape of few numbers.
+/// A shape, from a short list.
 fn small(wanted: &[i64]) -> Result<Vec<usize>, String> {
     let shape: Option<Vec<usize>> = wanted.iter().map(|&n| super::node::size(n)).collect();
     let count = |shape: &Vec<usize>| shape.iter().try_fold(1usize, |n, &extent| n.checked_mul(extent));
@@ -168,7 +168,7 @@ fn unary(x: &Constant, f: impl Fn(f64) -> f64) -> Result<Constant, String> {
     Ok(Constant::Numbers { shape: x.shape().to_vec(), values: x.numbers()?.into_iter().map(f).collect() })
 }
 
-/// A `Constant` node that is not among the file's tensors.
+/// A `Constant` node without a tensor in the file.
 fn constant(node: &Node) -> Result<Constant, String> {
     if node.has("value_float") {
         return Ok(Constant::Numbers { shape: Vec::new(), values: vec![node.float_or("value_float", 0.0)?] });
@@ -185,7 +185,7 @@ fn constant(node: &Node) -> Result<Constant, String> {
     Err("holds no numbers".into())
 }
 
-/// The one number of `ConstantOfShape`.
+/// The value of `ConstantOfShape`.
 fn filling(bytes: &bytes::Bytes) -> Result<f64, String> {
     let tensor: super::proto::Tensor = super::proto::part(bytes)?;
     let raw = &tensor.raw_data;
@@ -199,14 +199,14 @@ fn filling(bytes: &bytes::Bytes) -> Result<f64, String> {
     value.ok_or_else(|| "fills with a value that is not read".into())
 }
 
-/// The place of an axis, which may count from the end.
+/// The index of an axis, which may be negative.
 pub(super) fn axis(axis: i64, rank: usize) -> Result<usize, String> {
     let place = if axis < 0 { axis.checked_add(rank as i64) } else { Some(axis) };
     let place = place.and_then(|place| usize::try_from(place).ok()).filter(|&place| place < rank);
     place.ok_or_else(|| format!("works along axis {axis} of {rank}"))
 }
 
-/// The shape with extents of 1 put in at `axes` of the result.
+/// The shape with extents of 1 inserted at `axes` of the result.
 pub(super) fn unsqueezed(shape: &[usize], axes: &[i64]) -> Result<Vec<usize>, String> {
     let rank = shape.len() + axes.len();
     if rank > 16 {
@@ -232,7 +232,7 @@ pub(super) fn squeezed(shape: &[usize], chosen: bool, axes: &[i64]) -> Result<Ve
     Ok(shape.iter().enumerate().filter(|(i, _)| !gone.contains(i)).map(|(_, &n)| n).collect())
 }
 
-/// The shape that `Reshape` makes: 0 stands for the extent as it is, one -1 for what is left.
+/// The shape of `Reshape`: 0 copies the extent, one -1 takes the rest.
 pub(super) fn target(shape: &[usize], wanted: &[i64]) -> Result<Vec<usize>, String> {
     let misfit = || format!("cannot make {} of {}", short(wanted), short(shape));
     let product = |shape: &[usize]| shape.iter().try_fold(1usize, |n, &extent| n.checked_mul(extent)).ok_or_else(misfit);
@@ -276,7 +276,7 @@ fn transposed(node: &Node, x: &Constant) -> Result<Constant, String> {
     }
 }
 
-/// `Gather` of a list, by one number or by a list.
+/// `Gather` from a list, by a scalar or a list.
 fn gather(node: &Node, x: &Constant, indices: &Constant) -> Result<Constant, String> {
     if x.shape().len() != 1 || indices.shape().len() > 1 || !matches!(node.int_or("axis", 0), 0 | -1) {
         return Err(format!("takes parts of a constant of the shape {}; lists are read", short(x.shape())));
@@ -287,7 +287,7 @@ fn gather(node: &Node, x: &Constant, indices: &Constant) -> Result<Constant, Str
     Ok(Constant::Numbers { shape: indices.shape().to_vec(), values })
 }
 
-/// `Slice` of a few numbers, along any axes and backwards too.
+/// `Slice` of a small tensor, along any axes, with any step.
 fn slice(node: &Node, opset: i64, x: &Constant, inputs: &[Option<&Constant>]) -> Result<Constant, String> {
     let part = |key: &str, place: usize| match inputs.get(place).copied().flatten() {
         Some(input) if opset >= 10 => input.ints().map(Some),
@@ -304,7 +304,7 @@ fn slice(node: &Node, opset: i64, x: &Constant, inputs: &[Option<&Constant>]) ->
     for i in 0..count {
         let along = axis(axes[i], shape.len())?;
         let length = shape[along] as i64;
-        // Backwards, the end may lie before the first.
+        // With a negative step, the end may be before the first element.
         let (least, most) = if steps[i] > 0 { (0, length) } else { (-1, length - 1) };
         let place = |at: i64| (if at < 0 { at.saturating_add(length) } else { at }).clamp(least, most);
         let (mut at, end) = (place(starts[i]), place(ends[i]));
@@ -326,7 +326,7 @@ fn slice(node: &Node, opset: i64, x: &Constant, inputs: &[Option<&Constant>]) ->
     Ok(Constant::Numbers { shape, values })
 }
 
-/// Elementwise; of two shapes one may be a single number, or they are the same.
+/// Elementwise; the shapes are equal, or one is a scalar.
 fn arithmetic(a: &Constant, b: &Constant, f: impl Fn(f64, f64) -> f64) -> Result<Constant, String> {
     let (x, y) = (a.numbers()?, b.numbers()?);
     let shape = if x.len() >= y.len() { a.shape() } else { b.shape() }.to_vec();

@@ -1,4 +1,4 @@
-//! The nodes that lead from the one image to the output, each after those that it reads.
+//! The nodes on the path from the image to the output, in topological order.
 
 use super::node::{Node, size};
 use super::proto::{self, part, parts};
@@ -6,34 +6,34 @@ use crate::text::one_line;
 use bytes::Bytes;
 use std::collections::{HashMap, HashSet};
 
-/// Networks have hundreds of nodes, a few thousand with those that compute shapes; what claims more is damage.
+/// Maximum nodes. Networks have hundreds, and up to a few thousand with shape computations; a file that claims more is damaged.
 const MOST_NODES: usize = 20_000;
 
-/// The oldest set of operators whose meanings are those of today, but for what `layers` tells apart.
+/// The oldest operator set with today's meanings, apart from the differences that `layers` handles.
 const OLDEST_OPSET: i64 = 9;
 
 /// A model's graph.
 #[derive(Debug)]
 pub(super) struct Graph {
-    /// The version of ONNX's own operators.
+    /// Version of ONNX's operator set.
     pub opset: i64,
     /// Name of the image batch.
     pub input: String,
-    /// Its extents behind the batch; one that is left open is `None`.
+    /// Extents of the image without the batch; an open one is `None`.
     pub input_shape: Vec<Option<usize>>,
-    /// Name of the value that is the model's first output.
+    /// Name of the model's first output.
     pub output: String,
-    /// What the output needs, in the file's order as far as each node comes after those that it reads.
+    /// The nodes that the output depends on, in topological order, otherwise in file order.
     pub nodes: Vec<Node>,
-    /// Which nodes read a value.
+    /// Readers of each value.
     pub readers: HashMap<String, Vec<usize>>,
 }
 
 impl Graph {
-    /// `constants` are the names of the values that the file holds.
+    /// The graph of a model. `constants` are the names of the file's constants.
     ///
     /// # Errors
-    /// What is wrong with it, to be read after "its ONNX graph".
+    /// A message about the defect, to be read after "its ONNX graph".
     pub fn new(model: &proto::Model, graph: &proto::Graph, constants: &HashSet<&str>) -> Result<Self, String> {
         let opset = opset(&model.opset_import)?;
         if graph.node.len() > MOST_NODES {
@@ -80,7 +80,7 @@ fn opset(imports: &[Bytes]) -> Result<i64, String> {
     }
 }
 
-/// The extents of an input behind the batch.
+/// Extents of an input without the batch.
 fn shape(input: &proto::ValueInfo) -> Result<Vec<Option<usize>>, String> {
     let dims = input.r#type.as_ref().and_then(|t| t.tensor_type.as_ref()?.shape.as_ref()).map_or(&[][..], |s| &s.dim);
     let name = one_line(&input.name);
@@ -88,14 +88,14 @@ fn shape(input: &proto::ValueInfo) -> Result<Vec<Option<usize>>, String> {
         return Err(format!("takes an input {name:?} of {} dimensions", dims.len()));
     }
     let extent = |dim: Result<proto::Dimension, String>| match dim?.dim_value {
-        // Some exporters write -1 or 0 for a side that is left open.
+        // Some exporters write -1 or 0 for an open extent.
         None | Some(..=0) => Ok(None),
         Some(n) => size(n).map(Some).ok_or_else(|| format!("takes an input {name:?} with an extent of {n}")),
     };
     parts(dims).skip(1).map(extent).collect()
 }
 
-/// What `output` needs, in order.
+/// The nodes that `output` depends on, in order.
 fn sorted(nodes: Vec<Node>, input: &str, output: &str, constants: &HashSet<&str>) -> Result<Vec<Node>, String> {
     let mut maker: HashMap<&str, usize> = HashMap::new();
     for (place, node) in nodes.iter().enumerate() {
@@ -106,7 +106,7 @@ fn sorted(nodes: Vec<Node>, input: &str, output: &str, constants: &HashSet<&str>
         }
     }
     let mut order = Vec::new();
-    // 1: its inputs are being looked at, 2: done.
+    // 1: inputs are being visited, 2: done.
     let mut state = vec![0u8; nodes.len()];
     let mut waiting: Vec<usize> = maker.get(output).copied().into_iter().collect();
     if waiting.is_empty() {
@@ -132,7 +132,7 @@ fn sorted(nodes: Vec<Node>, input: &str, output: &str, constants: &HashSet<&str>
             }
         }
     }
-    // Depth first finds a circle; the file's order, which the standard wants sorted, reads better.
+    // The depth-first search detects cycles. The file's order, sorted by the standard, reads better.
     let in_order = |places: &[usize]| {
         let mut made = HashSet::new();
         places.iter().all(|&place| {

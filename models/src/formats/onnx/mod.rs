@@ -1,26 +1,25 @@
-//! ONNX models: the graph that a file describes becomes a network as data.
+//! ONNX models: the graph of a file becomes a network as data.
 //!
 //! | file | holds |
 //! |---|---|
 //! | `proto` | the messages of an ONNX file |
-//! | `graph`, `node` | the operators that lead from the image to the output; one of them, its attributes typed |
-//! | `constant` | weights, and the small numbers that exporters compute shapes with |
-//! | `names` | what layers and scopes are called: as in the framework that the graph was exported from |
-//! | `tensors` | the tensors of a file, and of those beside it |
-//! | `translate` | the walk over the graph: its named values, and what is computed of constants |
-//! | `ops` | one operator to one layer or a few of a network |
+//! | `graph`, `node` | the operators on the path from the image to the output; one operator, its attributes typed |
+//! | `constant` | constants, and the folding of shape computations |
+//! | `names` | names of layers and scopes, as in the framework that exported the graph |
+//! | `tensors` | tensors in the file and in files beside it |
+//! | `translate` | the walk over the graph: its named values, and constant folding |
+//! | `ops` | one operator to one or more layers of a network |
 //!
-//! What depends on an operator that is not known is left out, as of Keras models ([`keras`](crate::formats::keras)).
+//! Import stops before the first unknown operator, as for Keras models ([`keras`](crate::formats::keras)).
 //!
-//! Values stay in the file, mapped, until they are asked for.
+//! Values stay in the mapped file until they are read.
 //!
-//! Three things follow from what ONNX files are:
-//! - Sizes that a graph has computed from the image's (`Shape` and what follows it, `SAME_LOWER` padding) are those of the size in the
-//!   file; at other sizes the network is still one, but with these numbers. So is the map over which one pixel a channel is spread
-//!   before it is added.
-//! - A file does not tell how photos are prepared. With the 1000 classes of ImageNet, torchvision's way is assumed, else values from 0
+//! Three properties of ONNX files limit the import:
+//! - A size that a graph computes from the image's (`Shape` and its readers, `SAME_LOWER` padding) is fixed at the size in the
+//!   file.
+//! - A file does not describe the image preparation. With ImageNet's 1000 classes, torchvision's is assumed, else values from 0
 //!   to 1 ([`ImportedModel::assumed_preprocess`]).
-//! - What multiplies or shifts whole channels by constants is a batch-norm of mean 0 and variance 1 here.
+//! - A product or sum of a whole channel with a constant is a batch-norm of mean 0 and variance 1.
 
 mod constant;
 mod graph;
@@ -38,7 +37,7 @@ use std::collections::HashSet;
 /// The model of an ONNX file; `None` if `checkpoint` is of another format.
 ///
 /// # Errors
-/// [`WeightsError::Format`] where there is no graph from one image to one output, or with the first node that does not fit its inputs.
+/// [`WeightsError::Format`] if no path leads from one image to one output, or with the first node that does not fit its inputs.
 pub fn read(checkpoint: &Checkpoint) -> Result<Option<ImportedModel>, WeightsError> {
     let Some(file) = checkpoint.onnx() else { return Ok(None) };
     let fail = |reason: String| WeightsError::format(checkpoint.path(), reason);

@@ -1,33 +1,33 @@
-//! What layers are called: as the modules of the framework that a graph was exported from.
+//! Layer names: those of the modules in the framework that exported the graph.
 
 use super::node::Node;
 use crate::network::{LayerKind, Network, Scope, ScopeKind};
 use crate::text::one_line;
 use std::collections::{HashMap, HashSet};
 
-/// The deepest nesting of modules.
+/// Maximum nesting of modules.
 const DEEPEST: usize = 32;
 
-/// Where a node stands in its framework.
+/// Position of a node in its framework.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 struct Place {
-    /// Dotted name of the module around it; empty for the model itself.
+    /// Dotted name of the enclosing module; empty for the model itself.
     module: String,
-    /// What it is called there.
+    /// Name of the node within the module.
     label: String,
 }
 
-/// The names of layers, none twice.
+/// Unique names of layers.
 ///
-/// A node whose module does nothing else is called as the module is (`layer1.0.conv1`); one beside other modules has its own label
-/// behind (`layer1.0.add`). The module is the first of these that there is:
-/// 1. that of its weight (`layer1.0.conv1.weight`), as PyTorch and Keras name them;
-/// 2. what newer exporters of PyTorch note beside the node;
+/// A node that is alone in its module has the module's name (`layer1.0.conv1`); a node beside others has the module's name and
+/// its own label (`layer1.0.add`). The module is the first of these that is available:
+/// 1. the module of its weight (`layer1.0.conv1.weight`), as PyTorch and Keras name them;
+/// 2. the module that newer PyTorch exporters store with the node;
 /// 3. the node's name, a path (`/layer1/layer1.0/relu/Relu`, `model/block1_conv1/Conv2D`).
 #[derive(Debug)]
 pub(super) struct Names {
     places: Vec<Place>,
-    /// The modules that hold others.
+    /// Modules that contain others.
     containers: HashSet<String>,
     taken: HashSet<String>,
     uses: HashMap<String, usize>,
@@ -45,7 +45,7 @@ impl Names {
         Self { places, containers, taken: HashSet::from(["input".to_string()]), uses: HashMap::new() }
     }
 
-    /// The name of the layer that a node becomes, or of the first of several.
+    /// The name of a node's layer, or of the first of several.
     pub fn take(&mut self, node: usize) -> String {
         let Place { module, label } = &self.places[node];
         let name = match (module.is_empty(), self.containers.contains(module)) {
@@ -71,11 +71,11 @@ fn place(node: &Node) -> Place {
     }
     if let Some(path) = node.scopes.as_deref().map(listed).filter(|path| path.len() > 1) {
         let module = path.iter().rev().nth(1).map(|module| dotted([module.as_str()])).unwrap_or_default();
-        // `relu_1` is the second in the whole model: what counts here is how often it is used in its module.
+        // `relu_1` is the second in the whole model; here the index counts within its module.
         let own = path.last().map(|own| clean(own.trim_end_matches(|c: char| c.is_ascii_digit()).trim_end_matches('_')));
         return Place { module, label: own.filter(|own| !own.is_empty()).unwrap_or(label) };
     }
-    // TensorFlow's `:0` counts the outputs of an operator.
+    // TensorFlow's suffix `:0` is the index of an operator's output.
     let name = node.name.trim_end_matches(|c: char| c.is_ascii_digit());
     let name = name.strip_suffix(':').unwrap_or(&node.name);
     let mut parts: Vec<&str> = name.split('/').filter(|part| !part.is_empty()).take(DEEPEST).collect();
@@ -87,13 +87,13 @@ fn place(node: &Node) -> Place {
     }
 }
 
-/// The module that a weight of this name belongs to.
+/// The module of a weight with this name.
 fn owner(weight: &str) -> Option<String> {
     let (module, own) = weight.rsplit_once('.')?;
     matches!(own, "weight" | "kernel" | "gamma" | "scale").then(|| dotted([module])).filter(|module| !module.is_empty())
 }
 
-/// The strings of a list as Python prints it.
+/// The strings of a list in Python's notation.
 fn listed(text: &str) -> Vec<String> {
     let inner = text.trim().trim_start_matches('[').trim_end_matches(']');
     inner.split(',').take(DEEPEST).map(|item| item.trim().trim_matches(['\'', '"']).to_string()).collect()
@@ -114,7 +114,7 @@ fn dotted<'a>(parts: impl IntoIterator<Item = &'a str>) -> String {
     parts.take(DEEPEST).collect::<Vec<_>>().join(".")
 }
 
-/// A part of a name, of characters that neither the choice of a layer nor the name of a file gives a meaning.
+/// A part of a name, without characters that have a meaning in layer selections or file names.
 fn clean(part: &str) -> String {
     let safe = |c: char| if c.is_alphanumeric() || "-_".contains(c) { c } else { '_' };
     one_line(part).chars().take(80).map(safe).collect()
@@ -134,7 +134,7 @@ fn snake(op: &str) -> String {
     name
 }
 
-/// Takes off what all modules begin with, such as the name of the model.
+/// Removes the common prefix of all modules, such as the name of the model.
 fn drop_common(places: &mut [Place]) {
     loop {
         let first = places.first().and_then(|place| place.module.split_once('.')).map(|(first, _)| format!("{first}."));
@@ -145,12 +145,12 @@ fn drop_common(places: &mut [Place]) {
     }
 }
 
-/// The scopes that the dots in the layers' names make, where their layers stand side by side.
+/// Scopes from the dots in layer names, for layers that are adjacent.
 ///
-/// A scope that ends in a sum, or its activation, is a residual block, and a run of such blocks a stage; `downsample` and `shortcut`
-/// are paths around a block.
+/// A scope that ends in a sum, or in the activation of one, is a residual block; adjacent blocks form a stage; `downsample` and
+/// `shortcut` are shortcuts.
 pub(super) fn scopes(network: &Network) -> Vec<Scope> {
-    // Its first layer, its last, and how many there are.
+    // First layer, last layer, number of layers.
     let mut found: Vec<(String, usize, usize, usize)> = Vec::new();
     let mut places: HashMap<&str, usize> = HashMap::new();
     for (id, layer) in network.ids() {
@@ -166,7 +166,7 @@ pub(super) fn scopes(network: &Network) -> Vec<Scope> {
     }
     let names: HashSet<&str> = network.layers.iter().map(|layer| layer.name.as_str()).collect();
     found.retain(|(name, first, last, count)| last - first + 1 == *count && !names.contains(name.as_str()));
-    // Outer ones first: by their beginnings, then the longer one.
+    // Outer scopes first: by start, then by decreasing length.
     found.sort_by_key(|(_, first, last, _)| (*first, std::cmp::Reverse(*last)));
     let mut scopes: Vec<Scope> = Vec::new();
     for (name, first, last, _) in found {
@@ -179,7 +179,7 @@ pub(super) fn scopes(network: &Network) -> Vec<Scope> {
         };
         scopes.push(Scope { name, kind, layers: first..last + 1, output });
     }
-    // What lies directly within each scope: its layers, and whether they are all in blocks.
+    // Direct children of each scope: its layers, and whether all are in blocks.
     let mut within: HashMap<String, (usize, bool)> = HashMap::new();
     for scope in &scopes {
         if let Some((parent, _)) = scope.name.rsplit_once('.') {
@@ -196,7 +196,7 @@ pub(super) fn scopes(network: &Network) -> Vec<Scope> {
     scopes
 }
 
-/// Whether a layer adds, or is the activation of a sum.
+/// Whether a layer is an addition, or the activation of one.
 fn is_sum(network: &Network, place: usize) -> bool {
     let layer = &network.layers[place];
     match &layer.kind {

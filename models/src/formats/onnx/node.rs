@@ -6,25 +6,25 @@ use crate::text::one_line;
 use bytes::Bytes;
 use std::collections::HashMap;
 
-/// A node as the file has it.
+/// A node in the file.
 #[derive(Debug, Clone)]
 pub(super) struct Node {
-    /// Its name, which may be empty.
+    /// Name, possibly empty.
     pub name: String,
-    /// The operator, such as `Conv`; with its domain if that is not ONNX's own.
+    /// The operator, such as `Conv`; with its domain if it is not ONNX's own.
     pub op: String,
-    /// Names of the values that it reads; an empty one is left out.
+    /// Names of the input values; an empty name is an absent input.
     pub inputs: Vec<String>,
-    /// Names of the values that it makes.
+    /// Names of the output values.
     pub outputs: Vec<String>,
-    /// The modules around it, from the outermost in, as newer exporters of PyTorch note them.
+    /// Enclosing modules, outermost first, as newer PyTorch exporters store them.
     pub scopes: Option<String>,
     attributes: HashMap<String, proto::Attribute>,
 }
 
 impl Node {
     /// # Errors
-    /// An attribute is damaged.
+    /// A message if an attribute is damaged.
     pub fn new(node: proto::Node) -> Result<Self, String> {
         let mut attributes = HashMap::new();
         for attribute in parts::<proto::Attribute>(&node.attribute) {
@@ -45,40 +45,40 @@ impl Node {
         Ok(Self { name: node.name, op, inputs: node.input, outputs: node.output, scopes, attributes })
     }
 
-    /// A sentence about this node, called by its output where it has no name.
+    /// An error message about this node; a node without a name goes by its output.
     pub fn error(&self, reason: impl std::fmt::Display) -> String {
         let name = if self.name.is_empty() { self.outputs.first().map_or("", String::as_str) } else { &self.name };
         format!("node {:?} ({}) {reason}", one_line(name), one_line(&self.op))
     }
 
-    /// The name of an input that is there.
+    /// The name of an input, if present.
     pub fn input(&self, place: usize) -> Option<&str> {
         self.inputs.get(place).map(String::as_str).filter(|name| !name.is_empty())
     }
 
-    /// Whether the attribute is there.
+    /// Whether the attribute is present.
     pub fn has(&self, key: &str) -> bool {
         self.attributes.contains_key(key)
     }
 
-    /// A whole number.
+    /// An integer; `default` if absent.
     pub fn int_or(&self, key: &str, default: i64) -> i64 {
         self.attributes.get(key).map_or(default, |a| a.i)
     }
 
-    /// A finite number.
+    /// A finite number; `default` if absent.
     pub fn float_or(&self, key: &str, default: f64) -> Result<f64, String> {
         let Some(attribute) = self.attributes.get(key) else { return Ok(default) };
         let value = f64::from(attribute.f);
         if value.is_finite() { Ok(value) } else { Err(self.error(format!("has {key} {value}, wants a number"))) }
     }
 
-    /// A list of whole numbers, if it is there.
+    /// A list of integers, if present.
     pub fn ints(&self, key: &str) -> Option<&[i64]> {
         self.attributes.get(key).map(|a| a.ints.as_slice())
     }
 
-    /// A list of numbers.
+    /// A list of numbers, if present.
     pub fn floats(&self, key: &str) -> Option<&[f32]> {
         self.attributes.get(key).map(|a| a.floats.as_slice())
     }
@@ -88,29 +88,29 @@ impl Node {
         self.attributes.get(key).map(|a| &a.t)
     }
 
-    /// A word, or what stands for it where it is left out.
+    /// A string; `default` if absent.
     pub fn word_or(&self, key: &str, default: &str) -> String {
         self.attributes.get(key).map_or(default.to_string(), |a| one_line(String::from_utf8_lossy(&a.s)))
     }
 
-    /// As many whole numbers from 0 on, or what stands for them where they are left out.
+    /// `N` non-negative integers; `default` if absent.
     pub fn sizes_or<const N: usize>(&self, key: &str, default: [usize; N]) -> Result<[usize; N], String> {
         let Some(list) = self.ints(key) else { return Ok(default) };
         sizes(list).ok_or_else(|| self.error(format!("has {key} {}, wants {N} whole numbers", short(list))))
     }
 }
 
-/// A list fit for a message.
+/// A list, shortened for messages.
 pub(super) fn short(list: &[impl std::fmt::Debug]) -> String {
     one_line(format!("{list:?}"))
 }
 
-/// A number within reason.
+/// A number within the bounds.
 pub(super) fn size(number: i64) -> Option<usize> {
     usize::try_from(number).ok().filter(|&n| n <= LARGEST)
 }
 
-/// Exactly `N` numbers within reason.
+/// Exactly `N` numbers within the bounds.
 pub(super) fn sizes<const N: usize>(list: &[i64]) -> Option<[usize; N]> {
     let sizes: Vec<usize> = list.iter().map(|&n| size(n)).collect::<Option<_>>()?;
     sizes.try_into().ok()

@@ -1,8 +1,8 @@
-//! The part of [onnx.proto](https://github.com/onnx/onnx/blob/main/onnx/onnx.proto) that a network is made of, field by field under its
-//! numbers there.
+//! The subset of [onnx.proto](https://github.com/onnx/onnx/blob/main/onnx/onnx.proto) that describes a network, with the same
+//! field numbers.
 //!
-//! Messages within messages stay bytes of the file until somebody reads them ([`parts`]): a number or text of no length costs two
-//! bytes in a file, so that decoding everything at once would let a small file ask for a large memory. Values are never copied.
+//! Nested messages stay bytes of the file until they are decoded ([`parts`]). An empty number or string costs two bytes in a
+//! file, so decoding all at once would let a small file allocate much memory. Values are never copied.
 
 use bytes::Bytes;
 use prost::Message;
@@ -76,7 +76,7 @@ pub(crate) struct Attribute {
     pub ints: Vec<i64>,
 }
 
-/// `TensorProto`. Of `float_data` and `double_data`, which are packed, the bytes are the values.
+/// `TensorProto`. The packed `float_data` and `double_data` stay bytes.
 #[derive(Clone, PartialEq, Message)]
 pub(crate) struct Tensor {
     #[prost(int64, repeated, tag = "1")]
@@ -99,7 +99,7 @@ pub(crate) struct Tensor {
     pub uint64_data: Vec<u64>,
     #[prost(bytes = "bytes", repeated, tag = "13")]
     pub external_data: Vec<Bytes>,
-    /// 1 if the values are in the file that `external_data` names.
+    /// 1 if the values are in the file of `external_data`.
     #[prost(int32, tag = "14")]
     pub data_location: i32,
 }
@@ -143,7 +143,7 @@ pub(crate) struct TensorShape {
     pub dim: Vec<Bytes>,
 }
 
-/// `TensorShapeProto.Dimension`; without a value it is open, whether or not it has a name.
+/// `TensorShapeProto.Dimension`; without a value it is open.
 #[derive(Clone, PartialEq, Message)]
 pub(crate) struct Dimension {
     #[prost(int64, optional, tag = "1")]
@@ -153,7 +153,7 @@ pub(crate) struct Dimension {
 /// Decodes one message.
 ///
 /// # Errors
-/// The bytes are none, to be read after the name of the file.
+/// A message, to be read after the file's name, if the bytes are not one.
 pub(crate) fn part<M: Message + Default>(bytes: &Bytes) -> Result<M, String> {
     M::decode(bytes.clone()).map_err(|e| format!("damaged ONNX: {e}"))
 }
@@ -163,7 +163,7 @@ pub(crate) fn parts<M: Message + Default>(list: &[Bytes]) -> impl Iterator<Item 
     list.iter().map(part)
 }
 
-/// Whether the bytes begin as a `ModelProto` does that has a version and then other fields of its own.
+/// Whether the bytes begin like a `ModelProto`: a version, then another of its fields.
 pub(crate) fn looks_like_model(bytes: &[u8]) -> bool {
     // Field 1 as a varint below 128, then one of the fields 2 to 8 or 14, 20 and 25 in their wire types.
     const NEXT: [u8; 10] = [0x12, 0x1a, 0x22, 0x28, 0x32, 0x3a, 0x42, 0x72, 0xa2, 0xca];

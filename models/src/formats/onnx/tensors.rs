@@ -14,7 +14,7 @@ use crate::formats::checkpoint::map_file;
 use crate::formats::stored::{Data, FileBytes};
 use crate::formats::{StoredTensor, StoredType, WeightsError};
 
-/// A file's bytes that decoded messages share.
+/// Bytes of a file, shared by decoded messages.
 struct Shared(Arc<FileBytes>);
 
 impl AsRef<[u8]> for Shared {
@@ -26,7 +26,7 @@ impl AsRef<[u8]> for Shared {
 /// The graph of a model.
 ///
 /// # Errors
-/// The bytes are no model, to be read after the name of the file.
+/// A message, to be read after the file's name, if the bytes are not a model.
 pub(super) fn model(file: &Arc<FileBytes>) -> Result<(proto::Model, proto::Graph), String> {
     let model: proto::Model = part(&Bytes::from_owner(Shared(Arc::clone(file))))?;
     if model.graph.is_empty() {
@@ -62,7 +62,7 @@ pub(in crate::formats) fn read(path: &Arc<Path>, file: &Arc<FileBytes>) -> Resul
 struct Reader<'a> {
     path: &'a Arc<Path>,
     file: &'a Arc<FileBytes>,
-    /// The files beside the model that hold values, by the names that it gives them.
+    /// Files of values beside the model, by the model's names for them.
     external: RefCell<HashMap<String, Arc<FileBytes>>>,
 }
 
@@ -81,13 +81,13 @@ impl Reader<'_> {
         Ok(StoredTensor { name: tensor.name, dtype, shape, data, path: Arc::clone(self.path) })
     }
 
-    /// Values within the model.
+    /// Values in the model's file.
     fn own(&self, tensor: &proto::Tensor, dtype: StoredType, length: usize) -> Result<Data, String> {
         let is_length = |got: usize| match got == length {
             true => Ok(()),
             false => Err(format!("holds {got} bytes, which are not its shape {:?} of {dtype}", tensor.dims)),
         };
-        // A wrong or missing list has another length.
+        // A missing list has another length.
         let fixed = match dtype {
             StoredType::F32 if tensor.raw_data.is_empty() => &tensor.float_data,
             StoredType::F64 if tensor.raw_data.is_empty() => &tensor.double_data,
@@ -106,7 +106,7 @@ impl Reader<'_> {
             StoredType::U64 => bytemuck::cast_slice(&tensor.uint64_data).to_vec(),
             StoredType::U32 => tensor.uint64_data.iter().flat_map(|&v| (v as u32).to_le_bytes()).collect(),
             StoredType::I32 => bytemuck::cast_slice(ints).to_vec(),
-            // The bits of a number, in an integer of its own.
+            // The bits of a value, in an integer of its own.
             StoredType::F16 | StoredType::BF16 | StoredType::I16 | StoredType::U16 => {
                 ints.iter().flat_map(|&v| (v as u16).to_le_bytes()).collect()
             }
@@ -117,7 +117,7 @@ impl Reader<'_> {
         Ok(made(bytes))
     }
 
-    /// Where in the file these bytes are.
+    /// Byte range in the file.
     fn range(&self, bytes: &Bytes) -> Option<Range<usize>> {
         let start = (bytes.as_ptr() as usize).checked_sub(self.file.as_ptr() as usize)?;
         let end = start.checked_add(bytes.len())?;
@@ -168,7 +168,7 @@ impl Reader<'_> {
     }
 }
 
-/// Values that are no range of a file.
+/// Values that are not a range of a file.
 fn made(bytes: Vec<u8>) -> Data {
     let range = 0..bytes.len();
     Data::Mapped(Arc::new(FileBytes::Owned(bytes)), range)
@@ -195,8 +195,8 @@ fn stored_type(code: i32) -> Result<StoredType, String> {
 }
 
 impl StoredTensor {
-    /// The numbers of a small tensor of any type but the 64-bit ones beyond 2^53, for constants that say how a network is built;
-    /// `None` if there are more than `most`.
+    /// The values of a small tensor, for hyperparameters; `None` if there are more than `most`. 64-bit integers are exact up to
+    /// 2^53.
     ///
     /// # Errors
     /// As [`bytes`](Self::bytes).

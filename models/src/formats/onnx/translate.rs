@@ -1,4 +1,4 @@
-//! The walk over the graph: its named values, and what is computed of constants.
+//! The walk over the graph: its named values, and constant folding.
 
 use super::constant::{Constant, fold, shape_of};
 use super::graph::Graph;
@@ -11,30 +11,29 @@ use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::sync::Arc;
 
-/// The most channels for which numbers are made that the file has not.
+/// Maximum channels of a parameter that the file does not store.
 const MOST_CHANNELS: usize = 1 << 20;
 
-/// The most numbers that are computed for shapes and sizes, all together: a node of a few bytes may ask for many.
+/// Maximum values of all folded constants together: a node of a few bytes may request many.
 const MOST_COMPUTED: usize = 1 << 21;
 
-/// What a node puts out that depends on the image.
+/// A node output that depends on the image.
 #[derive(Debug, Clone)]
 pub(super) struct Value {
     /// The layer that computes it.
     pub id: LayerId,
-    /// Its extents as the file sees them, without the batch: three of a map, one of a vector.
+    /// Extents in the file, without the batch: three for a map, one for a vector.
     pub dims: Vec<usize>,
-    /// Whether the file sees a map with its channels last, which here are first.
+    /// Whether the file has the map's channels last; the network has them first.
     pub last: bool,
-    /// The maps `[channels, height, width]` that a vector was flattened from with their channels last; as `[n, 1, 1]` where the order
-    /// is the one here.
+    /// The channels-last maps `[channels, height, width]` behind a flattened vector; `[n, 1, 1]` if the order is the network's.
     pub maps: Vec<[usize; 3]>,
-    /// The map of one pixel that a vector was before.
+    /// The one-pixel map behind a vector.
     pub pixel: Option<LayerId>,
 }
 
 impl Value {
-    /// A map of the same order as `like` but of another shape.
+    /// A map in the order of `like`, with another shape.
     pub fn map(id: LayerId, [channels, height, width]: [usize; 3], last: bool) -> Self {
         let dims = if last { vec![height, width, channels] } else { vec![channels, height, width] };
         Self { id, dims, last, maps: Vec::new(), pixel: None }
@@ -59,33 +58,33 @@ impl Value {
         self.extents().map_or_else(|| self.dims.iter().product(), |[c, _, _]| c)
     }
 
-    /// The axis of the channels, counting the batch.
+    /// The axis of the channels, with the batch counted.
     pub fn channel_axis(&self) -> usize {
         if self.last { 3 } else { 1 }
     }
 }
 
-/// What a name stands for.
+/// The meaning of a name.
 #[derive(Debug, Clone)]
 enum Named {
     Constant(Constant),
     Value(Value),
-    /// What depends on a node that is not known.
+    /// A value that depends on an unknown node.
     Unknown,
 }
 
 /// The importer of ONNX models.
 pub(super) type Translator<'a> = Import<State<'a>, StoredTensor>;
 
-/// What the walk over an ONNX graph knows.
+/// State of the walk over an ONNX graph.
 pub(super) struct State<'a> {
     pub graph: &'a Graph,
     path: Arc<Path>,
     named: HashMap<String, Named>,
     names: Names,
-    /// Numbers that were computed so far.
+    /// Number of folded values so far.
     numbers: usize,
-    /// Nodes that were understood with the one before.
+    /// Nodes that were translated together with the one before.
     merged: HashSet<usize>,
 }
 
@@ -93,7 +92,7 @@ impl Translator<'_> {
     /// A constant input of a node.
     ///
     /// # Errors
-    /// It depends on the image.
+    /// A message if it depends on the image.
     pub fn constant(&self, node: &Node, place: usize) -> Result<Option<&Constant>, String> {
         match node.input(place).map(|name| self.state.named.get(name)) {
             None => Ok(None),
@@ -102,12 +101,12 @@ impl Translator<'_> {
         }
     }
 
-    /// A constant that must be there.
+    /// A constant input that must be present.
     pub fn needed(&self, node: &Node, place: usize) -> Result<&Constant, String> {
         self.constant(node, place)?.ok_or_else(|| node.error(format!("has no input {place}")))
     }
 
-    /// The input of a node that depends on the image.
+    /// An input that depends on the image.
     pub fn value(&self, node: &Node, place: usize) -> Result<Value, String> {
         match node.input(place).and_then(|name| self.state.named.get(name)) {
             Some(Named::Value(value)) => Ok(value.clone()),
@@ -115,7 +114,7 @@ impl Translator<'_> {
         }
     }
 
-    /// A map with its channels first, as the operators of ONNX want them.
+    /// A map with channels first, as ONNX's operators read it.
     pub fn map(&self, node: &Node, place: usize) -> Result<(Value, [usize; 3]), String> {
         let x = self.value(node, place)?;
         match x.extents() {
@@ -124,31 +123,31 @@ impl Translator<'_> {
         }
     }
 
-    /// The file.
+    /// Path of the file.
     pub fn path(&self) -> &Arc<Path> {
         &self.state.path
     }
 
-    /// The name of the layer that node `place` becomes.
+    /// The layer name of node `place`.
     pub fn name(&mut self, place: usize) -> String {
         self.state.names.take(place)
     }
 
-    /// Notes that a constant of the file fills a parameter of `shape`.
+    /// Records a constant of the file as a parameter of `shape`.
     pub fn stored(&mut self, layer: LayerId, param: &'static str, constant: &Constant, shape: Vec<usize>) {
         let tensor = constant.tensor(&self.state.path, shape);
         self.fill(layer, param, Values::Stored(tensor));
     }
 
-    /// Notes that computed numbers fill a parameter.
+    /// Records computed values as a parameter.
     pub fn computed(&mut self, layer: LayerId, param: &'static str, values: &[f32]) {
         self.fill(layer, param, Values::Given(values.iter().copied().map(f64::from).collect()));
     }
 
-    /// Counts numbers that are computed and not in the file.
+    /// Counts values that are computed instead of stored.
     ///
     /// # Errors
-    /// There are too many.
+    /// A message if there are too many.
     pub fn count(&mut self, node: &Node, numbers: usize) -> Result<(), String> {
         self.state.numbers = self.state.numbers.saturating_add(numbers);
         match self.state.numbers > MOST_COMPUTED {
@@ -157,7 +156,7 @@ impl Translator<'_> {
         }
     }
 
-    /// A constant that is combined with `x` elementwise, as one number for each channel; `None` if it differs within a channel.
+    /// A constant operand of `x` as one value per channel; `None` if it varies within a channel.
     pub fn per_channel(&self, constant: &Constant, x: &Value) -> Option<Vec<f32>> {
         let channels = x.channels();
         if channels > MOST_CHANNELS {
@@ -171,13 +170,14 @@ impl Translator<'_> {
         if values.len() == 1 {
             return Some(vec![values[0]; channels]);
         }
-        // The axis of the channels, counted from the end, is the only one that may be longer than 1.
+        // Only the channel axis, counted from the end, may be longer than 1.
         let from_end = x.dims.len() + 1 - x.channel_axis();
         let place = constant.shape().len().checked_sub(from_end)?;
         (values.len() == channels && constant.shape().get(place) == Some(&channels)).then_some(values)
     }
 
-    /// A constant that the node after `place` adds to its output, where nothing else reads that, as one number for each channel.
+    /// The constant that the next node adds to the output of `place`, as one value per channel, if nothing else reads that
+    /// output.
     pub fn bias_after(&mut self, place: usize, output: &Value) -> Option<Vec<f32>> {
         let graph = self.state.graph;
         let name = graph.nodes[place].outputs.first()?;
@@ -209,7 +209,7 @@ impl Translator<'_> {
                 None => inputs.push(None),
             }
         }
-        // The second input of CastLike only tells a type.
+        // The second input of CastLike only gives a type.
         let constant = inputs.len() == node.inputs.len() || node.op == "CastLike" && !inputs.is_empty();
         if constant && let Some(constant) = fold(node, graph.opset, &inputs).map_err(|reason| node.error(reason))? {
             if let Constant::Numbers { values, .. } = &constant {
@@ -226,7 +226,7 @@ impl Translator<'_> {
             return value.map(Named::Value).ok_or_else(|| node.error("reads nothing"));
         }
         if node.op == "Shape" {
-            // One image at a time: what is computed from the shape holds for any number of them.
+            // A batch of one: shape computations hold for any batch.
             let x = self.value(node, 0)?;
             let shape: Vec<usize> = std::iter::once(1).chain(x.dims).collect();
             return Ok(Named::Constant(shape_of(node, &shape)));
@@ -235,7 +235,7 @@ impl Translator<'_> {
     }
 }
 
-/// The network of a graph, or the first thing in it that cannot be.
+/// The network of a graph, or the first defect.
 pub(super) fn translate(graph: &Graph, name: &str, checkpoint: &Checkpoint) -> Result<Imported<StoredTensor>, String> {
     let channels_last = reads_channels_last(graph);
     let (channels, sides) = match (&graph.input_shape[..], channels_last) {
@@ -273,7 +273,7 @@ pub(super) fn translate(graph: &Graph, name: &str, checkpoint: &Checkpoint) -> R
 }
 
 impl Translator<'_> {
-    /// What the graph puts out, as a vector where that is a map of one pixel.
+    /// The graph's output, as a vector if it is a one-pixel map.
     fn output(&mut self) -> Result<Output, String> {
         match self.state.named.get(&self.state.graph.output) {
             Some(Named::Value(value)) => Ok(match value.extents() {
@@ -287,8 +287,7 @@ impl Translator<'_> {
     }
 }
 
-/// Whether the image has its channels last: where the first thing that is done to it is to bring them first, or where only the last
-/// extent can be channels.
+/// Whether the image has its channels last: the first node transposes them to the front, or only the last extent can be channels.
 fn reads_channels_last(graph: &Graph) -> bool {
     let mut readers = graph.readers.get(&graph.input).into_iter().flatten().map(|&place| &graph.nodes[place]);
     if let (Some(only), None) = (readers.next(), readers.next())

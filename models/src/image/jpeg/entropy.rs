@@ -1,23 +1,23 @@
-//! From bits to the quantised coefficients of 8 x 8 blocks: ITU-T T.81, annexes F (sequential) and G (progressive).
+//! Entropy decoding, from bits to quantised coefficients of 8 x 8 blocks: ITU-T T.81, annexes F (sequential) and G (progressive).
 
 use super::{JpegError, ZIGZAG};
 
-/// Codes up to this length are looked up in one step.
+/// Maximum code length of the lookup table.
 const FAST: u32 = 9;
 
 /// A Huffman table.
 pub(super) struct Huffman {
-    /// For every beginning of [`FAST`] bits: the length of the code and its value, or length 0 if it is longer.
+    /// For every prefix of [`FAST`] bits: the length of the code and its value, or length 0 for a longer code.
     fast: Vec<(u8, u8)>,
     /// Per length 1..=16: one more than the last code of that length, left-aligned to 16 bits.
     end: [u32; 17],
-    /// Per length: what to add to a code for its place in `values`.
+    /// Per length: offset from a code to its index in `values`.
     offset: [i32; 17],
     values: Vec<u8>,
 }
 
 impl Huffman {
-    /// Reads the counts per length and the values; returns the bytes used, too.
+    /// Reads the counts per length and the values; also returns the number of bytes.
     pub fn read(bytes: &[u8]) -> Result<(Self, usize), JpegError> {
         let counts = bytes.get(..16).ok_or("a Huffman table is too short")?;
         let total: usize = counts.iter().map(|&n| usize::from(n)).sum();
@@ -45,11 +45,11 @@ impl Huffman {
     }
 }
 
-/// The coded data of a scan as a stream of bits. Behind its end come zeros, which [`is_overrun`](Self::is_overrun) tells.
+/// The bits of a scan. Zeros follow its end; [`is_overrun`](Self::is_overrun) reports them.
 pub(super) struct Bits<'a> {
     data: &'a [u8],
     position: usize,
-    /// The next bits, the first one highest; `count` of them are loaded, the last `missing` of which are not in the data.
+    /// The next bits, first one highest. `count` of them are loaded; the last `missing` of these are beyond the data.
     bits: u64,
     count: u32,
     missing: u32,
@@ -81,7 +81,7 @@ impl<'a> Bits<'a> {
         }
     }
 
-    /// The next `n` bits, 0 to 16, without taking them.
+    /// Peeks at the next `n` bits, 0 to 16.
     fn peek(&mut self, n: u32) -> u32 {
         if self.count < n {
             self.fill();
@@ -100,7 +100,7 @@ impl<'a> Bits<'a> {
         value
     }
 
-    /// A signed number of `n` bits: half of the values are negative (figure F.12).
+    /// A signed value of `n` bits (figure F.12).
     fn take_signed(&mut self, n: u32) -> i32 {
         let value = self.take(n) as i32;
         if n > 0 && value < 1 << (n - 1) { value - (1 << n) + 1 } else { value }
@@ -120,17 +120,17 @@ impl<'a> Bits<'a> {
         usize::try_from(place).ok().and_then(|p| table.values.get(p)).copied().ok_or("a code that is in no Huffman table".into())
     }
 
-    /// Whether more bits were taken than there are before the next marker.
+    /// Whether more bits were read than precede the next marker.
     pub fn is_overrun(&self) -> bool {
         self.count < self.missing
     }
 
-    /// Whether it is the file that has ended, rather than the scan.
+    /// Whether the file ended, rather than the scan.
     pub fn at_end(&self) -> bool {
         self.position + 1 >= self.data.len()
     }
 
-    /// Goes on behind the restart marker.
+    /// Continues after the restart marker.
     pub fn restart(&mut self) -> Result<(), JpegError> {
         match super::next_marker(self.rest())? {
             (0xD0..=0xD7, after) => *self = Self::new(after),
@@ -139,7 +139,7 @@ impl<'a> Bits<'a> {
         Ok(())
     }
 
-    /// What is not read; whole up to the next marker only.
+    /// Unread data, up to the next marker only.
     pub fn rest(&self) -> &'a [u8] {
         &self.data[self.position..]
     }
@@ -148,16 +148,16 @@ impl<'a> Bits<'a> {
 /// The state of a scan between blocks.
 pub(super) struct Scan {
     progressive: bool,
-    /// The coefficients first..=last are in the scan.
+    /// Spectral selection: coefficients first..=last.
     first: usize,
     last: usize,
     /// Whether earlier scans gave the higher bits.
     refines: bool,
-    /// The lowest bit of this scan.
+    /// Lowest bit of this scan.
     shift: u32,
-    /// The last DC of each component of the scan.
+    /// Last DC coefficient of each component of the scan.
     previous: [i32; 4],
-    /// How many blocks to come have nothing but zeros.
+    /// Number of following blocks without non-zero coefficients.
     zero_blocks: u32,
 }
 
@@ -182,7 +182,7 @@ impl Scan {
         self.zero_blocks = 0;
     }
 
-    /// Reads one block of the component that comes at `slot` in the scan.
+    /// Reads one block of component number `slot` of the scan.
     pub fn read_block(
         &mut self,
         stream: &mut Bits,
@@ -254,11 +254,11 @@ impl Scan {
             if size > 0 {
                 new = if stream.take(1) == 1 { bit } else { -bit };
             } else if run < 15 {
-                // This block included: what follows is refined below.
+                // Includes this block; its rest is refined below.
                 self.zero_blocks = (1 << run) + stream.take(u32::from(run));
                 break;
             }
-            // Refines the coefficients on the way over `run` zeros to the place of the new one.
+            // Skips `run` zeros and refines the non-zero coefficients in between.
             while k <= self.last {
                 let coefficient = &mut block[ZIGZAG[k]];
                 if *coefficient != 0 {
@@ -304,7 +304,7 @@ fn read_ac(stream: &mut Bits, ac: Option<&Huffman>, block: &mut [i16; 64]) -> Re
     Ok(())
 }
 
-/// One more bit of a coefficient that is not zero.
+/// Refines a non-zero coefficient by one bit.
 fn refine(stream: &mut Bits, coefficient: &mut i16, bit: i16) {
     if stream.take(1) == 1 && *coefficient & bit == 0 {
         *coefficient = coefficient.wrapping_add(if *coefficient > 0 { bit } else { -bit });

@@ -4,7 +4,7 @@
 use std::array;
 use std::num::Wrapping;
 
-/// Wrapping, because a damaged file can hold coefficients beyond every 8-bit image.
+/// Wrapping: a damaged file can hold coefficients beyond the range of 8-bit images.
 type Number = Wrapping<i32>;
 
 const CONSTANT_BITS: usize = 13;
@@ -15,7 +15,7 @@ const fn fix(x: f64) -> Number {
     Wrapping((x * (1 << CONSTANT_BITS) as f64 + 0.5) as i32)
 }
 
-/// The samples of a block, row by row, from its coefficients and their quantisation.
+/// The samples of a block, row-major, from its coefficients and quantisation table.
 pub(super) fn inverse_dct(coefficients: &[i16; 64], quantisation: &[u16; 64]) -> [[u8; 8]; 8] {
     let dequantised = |i: usize| Wrapping(i32::from(coefficients[i])) * Wrapping(i32::from(quantisation[i]));
     let columns: [[Number; 8]; 8] = array::from_fn(|x| {
@@ -32,7 +32,7 @@ fn descale(v: Number, bits: usize) -> Number {
     (v + Wrapping(1 << (bits - 1))) >> bits
 }
 
-/// Eight values, scaled up by sqrt(8) and [`CONSTANT_BITS`].
+/// Eight values, scaled by sqrt(8) and [`CONSTANT_BITS`].
 fn transform(x: [Number; 8]) -> [Number; 8] {
     let z = (x[2] + x[6]) * fix(0.541196100);
     let (a, b) = (z - x[6] * fix(1.847759065), z + x[2] * fix(0.765366865));

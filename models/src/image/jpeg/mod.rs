@@ -1,11 +1,12 @@
-//! A JPEG decoder that gives libjpeg-turbo's bytes, and so Pillow's, torchvision's and OpenCV's.
+//! A JPEG decoder that is bit-exact to libjpeg-turbo, and so to Pillow, torchvision and OpenCV.
 //!
-//! The standard (ITU-T T.81) leaves the inverse DCT and the enlargement of colour planes to the decoder, and decoders of
-//! more speed than fidelity to libjpeg change a fifth of the bytes of common photos, by up to 4. That moves the accuracy of
-//! a network on small photos by half a percent, which is more than many papers report.
+//! The standard (ITU-T T.81) leaves the inverse DCT and the chroma upsampling to the decoder. Faster decoders change a fifth of
+//! the bytes of common photos, by up to 4. On small photos that moves a network's accuracy by half a percent, more than many
+//! papers report.
 //!
-//! Read are 8-bit Huffman-coded images, sequential and progressive, of one, three or four components: nearly all there are.
-//! The way: markers (here), coefficients ([`entropy`]), samples ([`idct`]), full-size planes and RGB ([`planes`]).
+//! Supported are 8-bit Huffman-coded images, sequential and progressive, of one, three or four components, which covers nearly
+//! all files. The steps are markers (this file), coefficients ([`entropy`]), samples ([`idct`]), full-size planes and RGB
+//! ([`planes`]).
 
 mod entropy;
 mod idct;
@@ -17,15 +18,15 @@ use super::MAX_PIXELS;
 use entropy::{Bits, Huffman, Scan};
 use planes::ColourSpace;
 
-/// A hostile progressive file may repeat scans of a few bytes over a large image for hours.
+/// Maximum scans. A hostile progressive file may repeat small scans over a large image for hours.
 const MAX_SCANS: usize = 500;
 
-/// Why an image could not be decoded.
+/// A failure to decode an image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum JpegError {
     /// More than [`MAX_PIXELS`]: width and height.
     TooLarge(u32, u32),
-    /// Damaged or not supported, and how.
+    /// Damaged or not supported, with the reason.
     Damaged(&'static str),
 }
 
@@ -37,13 +38,13 @@ impl From<&'static str> for JpegError {
 
 const TRUNCATED: &str = "the file ends before the picture does";
 
-/// Coefficients in the order of the file to their places in the 8 x 8 block.
+/// Index in the 8 x 8 block of each coefficient in file order (zigzag).
 const ZIGZAG: [usize; 64] = [
     0, 1, 8, 16, 9, 2, 3, 10, 17, 24, 32, 25, 18, 11, 4, 5, 12, 19, 26, 33, 40, 48, 41, 34, 27, 20, 13, 6, 7, 14, 21, 28, 35, 42,
     49, 56, 57, 50, 43, 36, 29, 22, 15, 23, 30, 37, 44, 51, 58, 59, 52, 45, 38, 31, 39, 46, 53, 60, 61, 54, 47, 55, 62, 63,
 ];
 
-/// Numbers of the sequence of image segments.
+/// Header of a frame, from its SOF segment.
 struct Frame {
     w: usize,
     h: usize,
@@ -57,22 +58,22 @@ struct Frame {
 /// One colour plane.
 struct Component {
     id: u8,
-    /// Sampling factors: blocks in a unit of interleaved scans.
+    /// Sampling factors: blocks per MCU.
     h: usize,
     v: usize,
-    /// The number of its quantisation table, and that table as it was at the first scan of this component.
+    /// Index of the quantisation table, and the table at the first scan of this component.
     table: usize,
     quantisation: Option<[u16; 64]>,
     /// Size in samples, without padding.
     samples_w: usize,
     samples_h: usize,
-    /// Blocks of a row and column, padded to whole units.
+    /// Blocks per row and column, padded to whole MCUs.
     blocks_w: usize,
     blocks_h: usize,
     coefficients: Vec<[i16; 64]>,
 }
 
-/// What the segments before a scan set.
+/// State of the segments before a scan.
 #[derive(Default)]
 struct Tables {
     quantisation: [Option<[u16; 64]>; 4],
@@ -127,7 +128,7 @@ pub(super) fn decode(file: &[u8]) -> Result<RgbImage, JpegError> {
     planes::to_rgb(frame, space)
 }
 
-/// The marker that comes next, and what follows it; stray bytes before it are skipped.
+/// The next marker and its data; stray bytes before it are skipped.
 fn next_marker(bytes: &[u8]) -> Result<(u8, &[u8]), JpegError> {
     let is_marker = |pair: &[u8]| pair[0] == 0xFF && !matches!(pair[1], 0x00 | 0xFF);
     let at = bytes.windows(2).position(is_marker).ok_or(TRUNCATED)?;
@@ -143,7 +144,7 @@ fn word(segment: &[u8], at: usize) -> Result<u16, JpegError> {
 }
 
 impl Frame {
-    /// Memory for it is taken only if a file of `length` bytes can hold the picture.
+    /// Memory is allocated only if a file of `length` bytes can hold the image.
     fn read(segment: &[u8], progressive: bool, length: usize) -> Result<Self, JpegError> {
         if byte(segment, 0)? != 8 {
             return Err("only 8 bits a sample are supported".into());
@@ -166,7 +167,7 @@ impl Frame {
             (h_max, v_max) = (h_max.max(ch), v_max.max(cv));
         }
         let (units_w, units_h) = (w.div_ceil(8 * h_max), h.div_ceil(8 * v_max));
-        // Each block takes one bit at least, its DC's.
+        // Each block takes at least one bit, for its DC coefficient.
         let mut blocks_left = length.saturating_mul(8);
         let mut component = |i: usize| {
             let (ch, cv) = factors(i)?;
@@ -221,7 +222,7 @@ impl Tables {
     }
 }
 
-/// Reads the scan that `segment` describes from the start of `data`; returns what follows.
+/// Reads the scan of `segment` from the start of `data`; returns the rest.
 fn read_scan<'a>(segment: &[u8], data: &'a [u8], frame: &mut Frame, tables: &Tables) -> Result<&'a [u8], JpegError> {
     let count = usize::from(byte(segment, 0)?);
     let mut chosen: Vec<(usize, Option<&Huffman>, Option<&Huffman>)> = Vec::new();
@@ -250,7 +251,7 @@ fn read_scan<'a>(segment: &[u8], data: &'a [u8], frame: &mut Frame, tables: &Tab
         return Err("a scan of a wrong number of components".into());
     }
 
-    // One component alone goes by its own blocks, several go by units of all their blocks.
+    // A scan of one component has that component's blocks; one of several has whole MCUs.
     let (columns, rows) = match chosen[..] {
         [(index, ..)] => {
             let c = &frame.components[index];
@@ -280,7 +281,7 @@ fn read_scan<'a>(segment: &[u8], data: &'a [u8], frame: &mut Frame, tables: &Tab
     Ok(stream.rest())
 }
 
-/// The meaning of the components, by libjpeg's rules.
+/// The colour space of the components, by libjpeg's rules.
 fn colour_space(frame: &Frame, tables: &Tables) -> ColourSpace {
     let ids: Vec<u8> = frame.components.iter().map(|c| c.id).collect();
     match (ids.len(), tables.adobe) {

@@ -1,24 +1,24 @@
-//! From coefficients to planes of samples, from small planes to full size, and from planes to RGB, as libjpeg-turbo does by
-//! default ("fancy upsampling").
+//! From coefficients to samples, from subsampled planes to full size, and from planes to RGB, as libjpeg-turbo does by default
+//! ("fancy upsampling").
 
 use image::RgbImage;
 
 use super::idct::inverse_dct;
 use super::{Component, Frame, JpegError};
 
-/// The meaning of the components.
+/// Colour space of the components.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum ColourSpace {
     Grey,
     Rgb,
     YCbCr,
-    /// Inverted, as Adobe writes it and Pillow expects it.
+    /// Inverted, as Adobe writes it and Pillow reads it.
     Cmyk,
-    /// CMYK whose CMY went through the transform to YCbCr.
+    /// CMYK with CMY transformed to YCbCr.
     Ycck,
 }
 
-/// Samples, row by row.
+/// Samples, row-major.
 struct Plane {
     w: usize,
     h: usize,
@@ -31,7 +31,7 @@ impl Plane {
     }
 }
 
-/// The picture of a frame whose scans are all read.
+/// The image of a completely read frame.
 pub(super) fn to_rgb(frame: Frame, space: ColourSpace) -> Result<RgbImage, JpegError> {
     let Frame { w, h, h_max, v_max, components, .. } = frame;
     let full_size = |c: Component| {
@@ -56,7 +56,7 @@ pub(super) fn to_rgb(frame: Frame, space: ColourSpace) -> Result<RgbImage, JpegE
     Ok(RgbImage::from_raw(w as u32, h as u32, bytes).expect("three bytes a pixel"))
 }
 
-/// Undoes quantisation and DCT; without the padding.
+/// Dequantisation and inverse DCT, without padding.
 fn samples(component: Component) -> Result<Plane, JpegError> {
     let Component { quantisation, samples_w: w, samples_h: h, blocks_w, blocks_h, coefficients, .. } = component;
     let quantisation = quantisation.ok_or("a component is in no scan")?;
@@ -71,13 +71,13 @@ fn samples(component: Component) -> Result<Plane, JpegError> {
     Ok(Plane { w, h, samples })
 }
 
-/// Makes a plane larger by whole factors. Doubling weighs the nearer sample by 3/4 and the farther one by 1/4, unless the plane
-/// is too narrow to have a middle; other factors repeat the sample.
+/// Upsamples a plane by integer factors. Doubling weighs the nearer sample by 3/4 and the farther one by 1/4, unless the plane is
+/// too narrow; other factors repeat samples.
 fn enlarge(plane: Plane, factors: (usize, usize)) -> Plane {
     let smooth = plane.w > 2;
     let Plane { w, h, .. } = plane;
     let mut samples = Vec::with_capacity(w * factors.0 * h * factors.1);
-    // The rows that an output row lies between, the nearer one first; the edge is its own neighbour.
+    // The two neighbouring rows of an output row, nearer one first; at the edge both are the same.
     let between = |y: usize| {
         let far = if y.is_multiple_of(2) { (y / 2).saturating_sub(1) } else { (y / 2 + 1).min(h - 1) };
         plane.row(y / 2).iter().zip(plane.row(far)).map(|(&near, &far)| 3 * u32::from(near) + u32::from(far))
@@ -110,8 +110,8 @@ fn enlarge(plane: Plane, factors: (usize, usize)) -> Plane {
     Plane { w: w * factors.0, h: h * factors.1, samples }
 }
 
-/// Doubles a row; sums are divided by 2^`shift` after `left` or `right`, according to the side of the sample, is added. The
-/// two roundings take turns so that no brightness is gained.
+/// Doubles a row. Sums are rounded by `left` or `right`, alternately, before the shift by `shift`, so that the mean brightness is
+/// preserved.
 fn double(row: &[u32], left: u32, right: u32, shift: u32, out: &mut Vec<u8>) {
     for (i, &near) in row.iter().enumerate() {
         let before = row[i.saturating_sub(1)];
@@ -131,7 +131,7 @@ fn ycc_to_rgb(y: u8, cb: u8, cr: u8) -> [u8; 3] {
     [r, g, b].map(|v| v.clamp(0, 255) as u8)
 }
 
-/// Pillow's CMYK to RGB for one inverted ink and inverted black: their product, rounded as Pillow rounds it.
+/// Pillow's CMYK to RGB for an inverted ink and inverted black: their product, with Pillow's rounding.
 fn darken(ink: u8, black: u8) -> u8 {
     let black = i32::from(black);
     let product = (255 - i32::from(ink)) * black + 128;

@@ -41,9 +41,9 @@ pub struct TrainArgs {
     /// Only these classes of the folder: cat,dog
     #[arg(long, value_name = "CLASS,..")]
     pub among: Option<String>,
-    /// Share of each class that is held back where there is no DIR/val
-    #[arg(long, value_name = "SHARE", default_value_t = 0.15, value_parser = share)]
-    pub held_back: f32,
+    /// Share of each class in the validation split, if there is no DIR/val
+    #[arg(long, alias = "held-back", value_name = "SHARE", default_value_t = 0.15, value_parser = share)]
+    pub validation_split: f32,
     /// How weights follow from gradients (default: sgd)
     #[arg(long, value_enum)]
     pub method: Option<TrainMethod>,

@@ -9,8 +9,8 @@ use crate::cli::output::{Output, print};
 use crate::cli::session::{Session, progress, side_lengths};
 use clap::ValueEnum;
 use convscope_engine::Tensor;
+use convscope_models::image::{ChannelOrder, Normalization, Preprocess, Resize, prepare_file};
 use convscope_models::network::{LayerId, Selection};
-use convscope_models::preprocess::{ChannelOrder, Normalization, Preprocess, Resize, prepare_file};
 use convscope_viz::ascent::{self, Ascent, InputSpace, Options, Preset, Shown, Start, StepRule, ascend, best};
 use convscope_viz::draw::deprocess::{Standardize, denormalize};
 use convscope_viz::draw::{Cell, Figure, Grid, Order, Pixels, Theme, tile};
@@ -29,8 +29,7 @@ impl Run for AscentArgs {
         let mut session = Session::open(context)?;
         let (layer, channels) = target(&session, args)?;
         let options = options(&session, args, common.seed)?;
-        let [h, w] = options.size;
-        session.make_room(&session.network().shapes(h, w)?, options.batch.min(channels.len()), Pass::Recorded)?;
+        session.check_memory(options.size, options.batch.min(channels.len()), Pass::Recorded)?;
         let network = session.network();
         let bar = progress((channels.len() * options.steps) as u64, "ascent", common.quiet || common.json);
         let mut results = ascend(&session.model.fused(&[layer])?, layer, &channels, &options, &mut |p: ascent::Progress| {

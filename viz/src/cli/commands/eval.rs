@@ -6,9 +6,9 @@ use crate::cli::commands::Run;
 use crate::cli::context::Context;
 use crate::cli::error::CliError;
 use crate::cli::output::{Output, print};
-use crate::cli::session::{Session, progress, tells_top5};
+use crate::cli::session::{Session, at, progress, tells_top5};
 use convscope_engine::Tensor;
-use convscope_models::preprocess::{ImageError, Prepared, Preprocess, Resize, prepare_file};
+use convscope_models::image::{ImageError, Prepared, Preprocess, Resize, prepare_file};
 use convscope_models::train::class_folders;
 use convscope_viz::batch;
 use convscope_viz::draw::{Cell, Figure, Grid, Matrix, Pixels, ScaleBar, Theme};
@@ -157,7 +157,7 @@ fn count(
                 Ok(image) => {
                     // Photos of one size have one answer.
                     if fits != Some([image.h, image.w]) {
-                        session.shapes(&item.1, [image.h, image.w])?;
+                        at(session.network(), &item.1, [image.h, image.w])?;
                         fits = Some([image.h, image.w]);
                     }
                     ready.push((item, image));

@@ -7,13 +7,13 @@ use crate::cli::error::CliError;
 use crate::cli::memory::{Pass, check_memory, system_bytes};
 use crate::cli::output::{Output, metadata, print};
 use crate::cli::session::{network_and_weights, progress, tells_top5};
+use convscope_models::image::Resize;
 use convscope_models::labels::Labels;
 use convscope_models::network::{Classes, LayerId, Network, Selection};
-use convscope_models::preprocess::Resize;
 use convscope_models::train::{
     BEST, Epoch, ImageFolder, Images, Method, Photos, Recipe, Resumed, STATE, Trainer, draw, transfer,
 };
-use convscope_models::{Source, families};
+use convscope_models::{WeightsSource, families};
 use convscope_viz::draw::png::SOFTWARE;
 use convscope_viz::draw::{Block, Chart, Figure, Row, Series, Theme};
 use serde_json::json;
@@ -31,7 +31,7 @@ impl Run for TrainArgs {
         let (common, options) = (context.common, self);
         let quiet = common.quiet || common.json;
         let state = common.out.join(STATE);
-        let mut folder = ImageFolder::open(&options.dir, options.held_back, common.seed)?;
+        let mut folder = ImageFolder::open(&options.dir, options.validation_split, common.seed)?;
         if let Some(text) = &options.among {
             let classes = Labels::new(folder.classes.iter().cloned()).find_all(text)?;
             folder = folder.among(&classes);
@@ -49,8 +49,7 @@ impl Run for TrainArgs {
         let Recipe { size, start_size, batch, .. } = trainer.recipe;
         let mut choice = context.device.clone();
         for side in [start_size, size] {
-            let shapes = trainer.network().shapes(side, side)?;
-            check_memory(&mut choice, trainer.network(), &shapes, batch, Pass::Training)?;
+            check_memory(&mut choice, &trainer.network().at(side, side)?, batch, Pass::Training)?;
         }
         trainer.set_context(&context.kernels.clone().with_device(choice.device));
         let network = trainer.network();
@@ -71,7 +70,7 @@ impl Run for TrainArgs {
         let best = trainer.history.iter().max_by(|a, b| a.val_top1.total_cmp(&b.val_top1).then(b.epoch.cmp(&a.epoch)));
         let best = best.ok_or_else(|| CliError::usage("no epochs"))?;
         let path = common.out.join(BEST);
-        print(format!("wrote {}: epoch {}, {}", path.display(), best.epoch, held_back(best, trainer.network())))
+        print(format!("wrote {}: epoch {}, {}", path.display(), best.epoch, accuracy(best, trainer.network())))
     }
 }
 
@@ -94,8 +93,9 @@ fn start(common: &Common, options: &TrainArgs, folder: &ImageFolder) -> Result<T
     let recipe = changed(&Recipe { start_size: options.size.unwrap_or(usual.size), ..usual }, options);
     let side = options.eval_size.unwrap_or(recipe.size * 5 / 4);
     let preprocess = network.preprocess.square(side);
-    let network = Network { classes: Classes::Named(folder.classes.clone()), ..network }.seeing(preprocess);
-    network.shapes(recipe.start_size.min(recipe.size), recipe.start_size.min(recipe.size))?;
+    let network = Network { classes: Classes::Named(folder.classes.clone()), ..network }.with_preprocess(preprocess);
+    let smallest = recipe.start_size.min(recipe.size);
+    network.at(smallest, smallest)?;
     let frozen = match &options.freeze {
         None => LayerId::INPUT,
         Some(text) => match network.select(text)? {
@@ -104,7 +104,7 @@ fn start(common: &Common, options: &TrainArgs, folder: &ImageFolder) -> Result<T
         },
     };
     let model = match given {
-        Some((trained, Some(source @ (Source::File(_) | Source::Described(_))))) => {
+        Some((trained, Some(source @ (WeightsSource::File(_) | WeightsSource::Described(_))))) => {
             transfer(network, trained, &source, common.seed)?
         }
         _ => draw(network, common.seed)?,
@@ -202,12 +202,12 @@ fn curves(trainer: &Trainer, common: &Common) -> Result<(), CliError> {
         name: name.to_string(),
         values: trainer.history.iter().map(|e| value(e) as f32).collect(),
     };
-    let loss = vec![series("training", |e| e.train_loss), series("held back", |e| e.val_loss)];
-    let mut right = vec![series("training", |e| 100.0 * e.train_top1), series("held back", |e| 100.0 * e.val_top1)];
+    let loss = vec![series("training", |e| e.train_loss), series("validation", |e| e.val_loss)];
+    let mut right = vec![series("training", |e| 100.0 * e.train_top1), series("validation", |e| 100.0 * e.val_top1)];
     if tells_top5(trainer.network().classes.len()) {
-        right.push(series("held back, top-5", |e| 100.0 * e.val_top5));
+        right.push(series("validation, top-5", |e| 100.0 * e.val_top5));
     }
-    let charts = [Chart::new("Loss", "epoch", loss)?, Chart::new("Right, %", "epoch", right)?];
+    let charts = [Chart::new("Loss", "epoch", loss)?, Chart::new("Accuracy, %", "epoch", right)?];
     let title = format!("Training · {}", trainer.network().name);
     let Recipe { epochs, batch, seed, .. } = trainer.recipe;
     let page = Figure::new(&title)
@@ -222,14 +222,14 @@ fn curves(trainer: &Trainer, common: &Common) -> Result<(), CliError> {
 
 fn line(e: &Epoch, trainer: &Trainer) -> String {
     let Epoch { epoch, size, seconds, train_loss, val_loss, .. } = e;
-    let (of, top1, held_back) = (trainer.recipe.epochs, 100.0 * e.train_top1, held_back(e, trainer.network()));
+    let (of, top1, accuracy) = (trainer.recipe.epochs, 100.0 * e.train_top1, accuracy(e, trainer.network()));
     format!(
-        "epoch {epoch}/{of}, {size} px, {seconds:.1} s: loss {train_loss:.3}, top-1 {top1:.1} %; held back: loss {val_loss:.3}, {held_back}"
+        "epoch {epoch}/{of}, {size} px, {seconds:.1} s: loss {train_loss:.3}, top-1 {top1:.1} %; validation: loss {val_loss:.3}, {accuracy}"
     )
 }
 
-/// What was told right of the images held back.
-fn held_back(e: &Epoch, network: &Network) -> String {
+/// Accuracy on the validation split.
+fn accuracy(e: &Epoch, network: &Network) -> String {
     let top1 = format!("top-1 {:.2} %", 100.0 * e.val_top1);
     match tells_top5(network.classes.len()) {
         true => format!("{top1}, top-5 {:.2} %", 100.0 * e.val_top5),

@@ -225,7 +225,7 @@ impl Preset {
         let own = |n: usize, min: usize| (2 * n).clamp(min, DEFAULT_SIZE.max(min));
         let size = [own(height, network.input.min_size[0]), own(width, network.input.min_size[1])];
         // A dense layer after all pixels takes images of one size.
-        let size = if network.shapes(size[0], size[1]).is_ok() { size } else { [height, width] };
+        let size = if network.at(size[0], size[1]).is_ok() { size } else { [height, width] };
         let normalization = network.preprocess.normalization;
         let per_channel = |values: [f32; 3]| values.into_iter().cycle().take(network.input.channels).collect();
         let default = Options {

@@ -7,7 +7,7 @@ use super::transform::Transform;
 use super::{Ascent, AscentError};
 use convscope_engine::{Rules, Tape, Tensor, Var};
 use convscope_kernels::DType;
-use convscope_models::network::{LayerId, NetworkError, Shape};
+use convscope_models::network::{LayerId, LayerShape, NetworkError};
 use convscope_models::{Mode, Model};
 
 /// An ascent whose parts are known to go together.
@@ -32,7 +32,7 @@ impl<'a> Plan<'a> {
         let [h, w] = options.size;
         let c = network.input.channels;
         options.check(c)?;
-        let shapes = network.shapes(h, w)?;
+        let shapes = network.at(h, w)?.shapes;
         let shape = shapes.get(layer.0).ok_or_else(|| NetworkError::LayerIndex {
             network: network.name.clone(),
             index: layer.0.to_string(),
@@ -49,7 +49,7 @@ impl<'a> Plan<'a> {
         }
         let map = shape.spatial().unwrap_or([1, 1]);
         let scored = match (shape, options.objective) {
-            (Shape::Vector { .. }, _) => vec![0],
+            (LayerShape::Vector { .. }, _) => vec![0],
             (_, Objective::Centre) => vec![map[0] / 2 * map[1] + map[1] / 2],
             (_, Objective::Channel { border }) => {
                 let inside = |i: usize, n: usize| i >= border && i + border < n;

@@ -370,13 +370,13 @@ fn penalties_smooth_and_fade() {
 /// A dense layer after all pixels takes images of one size.
 #[test]
 fn pictures_are_of_the_size_that_the_network_takes() {
-    use convscope_models::network::{Builder, Conv2d, Head, LayerId, Preprocess};
+    use convscope_models::network::{Builder, Conv2d, LayerId, OutputActivation, Preprocess};
     let mut net = Builder::new("one_size", [3, 24, 20]);
     let x = net.conv("conv", LayerId::INPUT, Conv2d::new(4, 3));
     let x = net.flatten("flatten", x);
     net.linear("fc", x, 2);
-    let network = net.finish(Classes::Count(2), Head::Softmax, Preprocess::CIFAR).unwrap();
+    let network = net.finish(Classes::Count(2), OutputActivation::Softmax, Preprocess::CIFAR).unwrap();
     assert_eq!(Preset::Default.options(&network).size, [24, 20]);
-    let error = network.shapes(48, 40).unwrap_err().to_string();
+    let error = network.at(48, 40).unwrap_err().to_string();
     assert!(error.contains("wants 1584 features but gets 6992: its images are 24x20, this one is 48x40"), "{error}");
 }

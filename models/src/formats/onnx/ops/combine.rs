@@ -1,4 +1,4 @@
-//! Sums and products, of two values or of one with a constant; batch-norm, concatenation.
+//! Sums and products, of values or of a value with a constant; batch-norm, concatenation.
 
 use super::super::constant::axis;
 use super::super::node::{Node, short};
@@ -40,8 +40,8 @@ impl Translator<'_> {
         for i in 0..node.inputs.len() {
             values.push(self.value(node, i)?);
         }
-        // The largest decides; what is one pixel in each channel, as a gate of squeeze-and-excitation is, is spread over the others;
-        // a product does so by itself.
+        // The largest input gives the shape. A sum spreads an input of one pixel per channel, such as a squeeze-and-excitation
+        // gate, over the others; a product broadcasts by itself.
         let length = |v: &&Value| v.dims.iter().product::<usize>();
         let Some(first) = values.iter().rev().max_by_key(length).cloned() else { return Err(node.error("joins nothing")) };
         let name = self.name(place);
@@ -57,7 +57,7 @@ impl Translator<'_> {
                 *value = Value { id, ..first.clone() };
             }
         }
-        // Of vectors that were flattened in different ways, other numbers would meet here than in the file.
+        // Vectors flattened in different orders would pair other values than the file does.
         if let Some(other) = values.iter().find(|v| v.dims != first.dims || v.last != first.last || v.maps != first.maps) {
             return Err(node.error(format!("joins the shapes {:?} and {:?}; equal ones are read", first.dims, other.dims)));
         }

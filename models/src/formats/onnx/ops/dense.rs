@@ -1,4 +1,4 @@
-//! Matrix products: `Gemm`, and `MatMul` with what is added after it.
+//! Matrix products: `Gemm`, and `MatMul` with the addition after it.
 
 use super::super::constant::Constant;
 use super::super::node::{Node, short};
@@ -44,7 +44,7 @@ impl Translator<'_> {
         Ok(output)
     }
 
-    /// A dense layer without its bias. The constant is `[in, out]`, or `[out, in]` where it is turned.
+    /// A dense layer without its bias. The constant is `[in, out]`, or `[out, in]` if transposed.
     fn linear(&mut self, place: usize, node: &Node, turned: bool, alpha: f32, bias: bool) -> Result<(LayerId, Value), String> {
         let x = self.value(node, 0)?;
         if x.dims.len() != 1 {
@@ -59,7 +59,7 @@ impl Translator<'_> {
             return Err(node.error(format!("multiplies {} features by the shape {}", x.channels(), short(weight.shape()))));
         }
         let mut tensor = self.as_tensor(&weight);
-        // Nothing is done to what lies in the file as it is wanted: a large matrix is then not copied.
+        // A matrix already in PyTorch's layout stays in the file and is not copied.
         let in_order = x.maps.iter().all(|&[_, h, w]| h * w == 1);
         let lay = |tensor: StoredTensor, maps| tensor.rearranged(String::new(), Layout::Dense(maps)).map_err(|e| node.error(e));
         if !turned {

@@ -1,12 +1,12 @@
-//! One operator of ONNX to one layer or a few of a network.
+//! One operator of ONNX to one or more layers of a network.
 //!
 //! | file | holds |
 //! |---|---|
 //! | `windows` | convolution, pooling, padding, cropping, up-sampling |
 //! | `dense` | matrix products |
 //! | `pointwise` | activations |
-//! | `combine` | sums and products, of two values or of one with a constant; batch-norm, concatenation |
-//! | `view` | the same numbers in another shape |
+//! | `combine` | sums and products, of values or of a value with a constant; batch-norm, concatenation |
+//! | `view` | changes of shape |
 
 mod combine;
 mod dense;
@@ -19,7 +19,7 @@ use super::translate::{Translator, Value};
 use crate::network::LayerKind;
 
 impl Translator<'_> {
-    /// Adds what the node at `place` of the graph is.
+    /// Adds the translation of the node at index `place`.
     pub fn layer(&mut self, place: usize, node: &Node) -> Result<Value, String> {
         match node.op.as_str() {
             "Conv" => self.conv(place, node),
@@ -58,7 +58,7 @@ impl Translator<'_> {
         }
     }
 
-    /// A layer that changes nothing but numbers.
+    /// An elementwise layer.
     fn elementwise(&mut self, place: usize, x: &Value, kind: LayerKind) -> Value {
         let name = self.name(place);
         let id = self.net.layer(&name, kind, &[x.id]);

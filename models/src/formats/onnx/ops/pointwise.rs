@@ -7,7 +7,7 @@ use crate::network::LayerKind;
 use convscope_engine::Unary;
 
 impl Translator<'_> {
-    /// The function of one number that an operator is; `None` if it is none.
+    /// The elementwise function of an operator; `None` if it is another operator.
     pub(super) fn function(&self, node: &Node) -> Result<Option<Unary>, String> {
         Ok(Some(match node.op.as_str() {
             "Relu" => Unary::Relu,
@@ -42,7 +42,7 @@ impl Translator<'_> {
             return Err(node.error(format!("has alpha {slope}, wants one that is not negative")));
         }
         let kind = LayerKind::Activation(function);
-        if self.is_head(&kind, self.ends(place, &x)) {
+        if self.is_output_activation(&kind, self.ends(place, &x)) {
             return Ok(x);
         }
         Ok(self.elementwise(place, &x, kind))
@@ -51,7 +51,7 @@ impl Translator<'_> {
     pub(super) fn softmax(&mut self, place: usize, node: &Node) -> Result<Value, String> {
         let x = self.value(node, 0)?;
         self.softmax_axis(node, &x)?;
-        if self.is_head(&LayerKind::Softmax, self.ends(place, &x)) {
+        if self.is_output_activation(&LayerKind::Softmax, self.ends(place, &x)) {
             return Ok(x);
         }
         match node.op.as_str() {
@@ -60,8 +60,8 @@ impl Translator<'_> {
         }
     }
 
-    /// Whether the output of this node, which reads `x`, is the model's, perhaps in another shape: networks here end in logits. What ends
-    /// in a map has no head.
+    /// Whether this node, which reads `x`, is the output activation of the model, perhaps before a reshape: networks here end in logits.
+    /// A model whose output is a map has none.
     fn ends(&self, place: usize, x: &Value) -> bool {
         if x.extents().is_some_and(|[_, h, w]| h * w > 1) {
             return false;
@@ -84,7 +84,7 @@ impl Translator<'_> {
         let (opset, rank) = (self.state.graph.opset, x.dims.len() + 1);
         let default = if opset < 13 { 1 } else { -1 };
         let along = axis(node.int_or("axis", default), rank).map_err(|reason| node.error(reason))?;
-        // Before version 13 everything from the axis on was one vector.
+        // Before version 13, all axes from the given one on form one vector.
         let one_vector = opset < 13 && along == 1 && x.dims.iter().product::<usize>() == x.channels();
         let channels = along == x.channel_axis() && (opset >= 13 || along == rank - 1);
         if one_vector || channels {
@@ -99,7 +99,7 @@ impl Translator<'_> {
             None if node.has(key) => node.float_or(key, default),
             None => Ok(default),
         };
-        // The largest float stands for no bound.
+        // The largest float means no bound.
         const MOST: f64 = f32::MAX as f64;
         let (low, high) = (bound(1, "min", -MOST)?.max(-MOST), bound(2, "max", MOST)?.min(MOST));
         match (low, high) {
@@ -112,7 +112,7 @@ impl Translator<'_> {
         }
     }
 
-    /// `x` where positive, a slope of each channel's own times `x` elsewhere.
+    /// `x` where positive, elsewhere a slope per channel times `x`.
     pub(super) fn prelu(&mut self, place: usize, node: &Node) -> Result<Value, String> {
         let x = self.value(node, 0)?;
         let slopes = self.needed(node, 1)?.clone();
@@ -120,7 +120,7 @@ impl Translator<'_> {
         let slopes = self.per_channel(&slopes, &x).ok_or_else(|| {
             node.error(format!("has slopes of the shape {}, wants one for each of {channels} channels", short(slopes.shape())))
         })?;
-        // One slope for all channels is a layer without weights, where it is not negative.
+        // A common slope of all channels is a layer without weights, unless it is negative.
         if let Some(&slope) = slopes.first().filter(|slope| **slope >= 0.0 && slopes.iter().all(|other| other == *slope)) {
             return Ok(self.elementwise(place, &x, LayerKind::Activation(Unary::LeakyRelu(f64::from(slope)))));
         }

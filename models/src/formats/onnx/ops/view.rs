@@ -1,4 +1,4 @@
-//! The same numbers in another shape.
+//! Changes of shape.
 
 use super::super::constant::{axis, squeezed, target, unsqueezed};
 use super::super::node::{Node, short};
@@ -32,7 +32,7 @@ impl Translator<'_> {
         }
     }
 
-    /// `x` as one image of the extents `dims`, which are as many numbers.
+    /// `x` as one image of extents `dims` with equally many values.
     fn view(&mut self, place: usize, node: &Node, x: Value, dims: &[usize]) -> Result<Value, String> {
         if x.dims == dims {
             return Ok(x);
@@ -45,7 +45,7 @@ impl Translator<'_> {
                 let pixel = (h * w == 1).then_some(x.id);
                 Ok(Value { maps, pixel, ..Value::vector(id, c * h * w) })
             }
-            // One pixel lies the same in either order.
+            // One pixel has the same order in both layouts.
             (Some([c, 1, 1]), &[channels, 1, 1]) if c == channels => Ok(Value::map(x.id, [c, 1, 1], false)),
             (Some([c, 1, 1]), &[1, 1, channels]) if c == channels => Ok(Value::map(x.id, [c, 1, 1], true)),
             (None, &[c, 1, 1] | &[1, 1, c]) if c == x.channels() => {
@@ -55,7 +55,7 @@ impl Translator<'_> {
                 };
                 Ok(Value::map(id, [c, 1, 1], dims[0] == 1 && c != 1))
             }
-            // Numbers that were a map with its channels last lie in another order here.
+            // A flattened channels-last map has another order here.
             (None, &[c, h, w]) if x.maps.iter().all(|&[_, h, w]| h * w == 1) => {
                 Ok(Value::map(self.unflatten(place, &x, [c, h, w]), [c, h, w], false))
             }
@@ -68,7 +68,7 @@ impl Translator<'_> {
         self.net.layer(&name, LayerKind::Unflatten { shape }, &[x.id])
     }
 
-    /// Channels first or last: these are only ways to see a map.
+    /// Transposition of channels first or last, which changes only the view of a map.
     pub(super) fn transpose(&mut self, node: &Node) -> Result<Value, String> {
         let x = self.value(node, 0)?;
         let order = node.ints("perm").unwrap_or_default();

@@ -6,7 +6,7 @@ use super::super::translate::{Translator, Value};
 use crate::formats::import::global_pool;
 use crate::network::{Conv2d, LayerId, LayerKind, Padding, Pool2d};
 
-/// What windows over a map are.
+/// Windows over a feature map.
 struct Windows {
     kernel: [usize; 2],
     stride: [usize; 2],
@@ -36,7 +36,7 @@ impl Translator<'_> {
         if let Some(bias) = bias.as_ref().filter(|bias| bias.shape() != [out_channels]) {
             return Err(node.error(format!("adds the shape {} to {out_channels} channels", short(bias.shape()))));
         }
-        // Exporters write zeros where there is no bias; one that a module has is called so.
+        // Exporters write zeros for an absent bias; a module's own bias has its name.
         let own = node.input(2).is_some_and(|name| name.ends_with(".bias"));
         let zeros = |bias: &Constant| bias.numbers().is_ok_and(|values| values.iter().all(|&v| v == 0.0));
         bias = bias.filter(|bias| own || !zeros(bias));
@@ -57,7 +57,7 @@ impl Translator<'_> {
         Ok(self.seen(id, false))
     }
 
-    /// The map that a layer puts out, its channels first or last.
+    /// The feature map of a layer, its channels first or last.
     pub fn seen(&self, id: LayerId, last: bool) -> Value {
         let [h, w] = self.net.spatial(id).unwrap_or([1, 1]);
         Value::map(id, [self.net.channels(id), h, w], last)
@@ -105,7 +105,7 @@ impl Translator<'_> {
         if node.word_or("mode", "constant") != "constant" || filling != 0.0 {
             return Err(node.error("pads with something else than zeros"));
         }
-        // An input since the operators' version 11, and the axes one since 18.
+        // An input since operator set 11; the axes are one since 18.
         let numbers = |place: usize| match self.constant(node, place)? {
             Some(constant) => constant.ints().map(Some).map_err(|reason| node.error(reason)),
             None => Ok(None),
@@ -137,13 +137,13 @@ impl Translator<'_> {
         Ok(self.seen(id, x.last))
     }
 
-    /// `Slice` of rows and columns, each in its place.
+    /// `Slice` of rows and columns.
     pub(super) fn slice(&mut self, place: usize, node: &Node) -> Result<Value, String> {
         let x = self.value(node, 0)?;
         let Some([_, height, width]) = x.extents() else {
             return Err(node.error(format!("reads the shape {:?}, wants a map", x.dims)));
         };
-        // Inputs since the operators' version 10.
+        // Inputs since operator set 10.
         let numbers = |key: &str, place: usize| match (node.ints(key), self.constant(node, place)?) {
             (Some(list), _) => Ok(Some(list.to_vec())),
             (None, Some(constant)) => constant.ints().map(Some).map_err(|reason| node.error(reason)),
@@ -172,7 +172,7 @@ impl Translator<'_> {
                 Some(1) => width,
                 _ => return Err(wrong()),
             };
-            // From the end where negative, and no further than there is.
+            // Negative indices count from the end, and all are clamped.
             let extent = i64::try_from(extent).unwrap_or(i64::MAX);
             let at = |n: i64| if n < 0 { n.saturating_add(extent).max(0) } else { n.min(extent) };
             let (start, end) = (at(start), at(end));
@@ -187,14 +187,14 @@ impl Translator<'_> {
         Ok(self.seen(id, x.last))
     }
 
-    /// `Upsample` and `Resize` by whole factors: the nearest pixel, or between the centres of pixels.
+    /// `Upsample` and `Resize` by integer factors: nearest, or bilinear between pixel centres.
     pub(super) fn resize(&mut self, place: usize, node: &Node) -> Result<Value, String> {
         let x = self.value(node, 0)?;
         let Some([_, height, width]) = x.extents() else {
             return Err(node.error(format!("reads the shape {:?}, wants a map", x.dims)));
         };
         let mode = node.word_or("mode", "nearest");
-        // Before version 11 there was no other way to count than from the corners.
+        // Before operator set 11, coordinates always aligned at corners.
         let counted = if self.state.graph.opset >= 11 { "half_pixel" } else { "asymmetric" };
         let counted = node.word_or("coordinate_transformation_mode", counted);
         let linear = match (mode.as_str(), counted.as_str()) {
@@ -207,7 +207,7 @@ impl Translator<'_> {
             Some(constant) => constant.numbers().map(Some).map_err(|reason| node.error(reason)),
             None => Ok(None),
         };
-        // Resize took only scales before version 11, and a region of interest before them since.
+        // Before operator set 11 `Resize` took only scales; since then a region of interest precedes them.
         let scales_at = if node.op == "Resize" && self.state.graph.opset >= 11 { 2 } else { 1 };
         let scales = match node.floats("scales") {
             Some(scales) => scales.iter().map(|&s| f64::from(s)).collect(),
@@ -236,7 +236,7 @@ impl Translator<'_> {
         let Some([channels, _, _]) = x.extents() else {
             return Err(node.error(format!("reads the shape {:?}, wants a map", x.dims)));
         };
-        // An input since the operators' version 18 (of a maximum: 13 took an attribute too).
+        // An input since operator set 18 (for a maximum, 13 also takes an attribute).
         let axes = match (node.ints("axes"), self.constant(node, 1)?) {
             (Some(axes), _) => axes.to_vec(),
             (None, Some(axes)) => axes.ints().map_err(|reason| node.error(reason))?,
@@ -259,7 +259,7 @@ impl Translator<'_> {
     }
 }
 
-/// `sides` without what is below and right of the last window: old graphs say `ceil_mode` by more padding than windows reach.
+/// `sides` without the padding below and right of the last window: old graphs express `ceil_mode` by padding.
 fn reached(sides: [usize; 4], size: [usize; 2], kernel: [usize; 2], stride: [usize; 2]) -> [usize; 4] {
     let mut reached = sides;
     for axis in 0..2 {
@@ -285,7 +285,7 @@ fn windows(node: &Node, size: [usize; 2], kernel: [usize; 2]) -> Result<Windows,
         "NOTSET" | "" => Padding::Sides([top, bottom, left, right]),
         "VALID" => Padding::NONE,
         "SAME_UPPER" => Padding::Same,
-        // The odd pixel goes to the top and left.
+        // The odd pixel is at the top and left.
         "SAME_LOWER" => {
             let [top, bottom, left, right] = Padding::Same.sides(size, kernel, stride, dilation);
             Padding::Sides([bottom, top, right, left])

@@ -14,7 +14,7 @@ use crate::cli::context::Context;
 use crate::cli::error::CliError;
 use crate::cli::memory::Pass;
 use crate::cli::output::{Output, command_line, print};
-use crate::cli::session::{Input, Session, progress};
+use crate::cli::session::{Session, progress};
 use convscope_engine::Tensor;
 use convscope_viz::ascent::{Options, Preset};
 use convscope_viz::draw::png::SOFTWARE;
@@ -41,7 +41,8 @@ impl Run for ReportArgs {
     fn run(&self, context: &Context) -> Result<(), CliError> {
         let (common, args) = (context.common, self);
         let mut session = Session::open(context)?;
-        let Input { photo: input, shapes } = session.photo(&args.path, &args.image, Pass::Recorded)?;
+        let photographed = session.photo(&args.path, &args.image, Pass::Recorded)?;
+        let input = &photographed.photo;
         let network = session.network();
         let [h, w] = input.size();
         let path = args.path.to_string_lossy();
@@ -52,8 +53,8 @@ impl Run for ReportArgs {
         let (prediction, heat) = heat::heat(&session, args, &input.input, &photo, &mut output)?;
         let classes: Vec<Class> = prediction.top(TOP).into_iter().map(|c| class(&session, &prediction, c)).collect();
 
-        let stages = default_layers::stages(network, &shapes);
-        let waypoints = default_layers::waypoints(network, &shapes);
+        let shaped = photographed.at(network);
+        let (stages, waypoints) = (default_layers::stages(&shaped), default_layers::waypoints(&shaped));
         let layers: Vec<_> = stages.iter().chain(waypoints.iter().filter(|id| !stages.contains(id))).copied().collect();
         let (found, _) = features(&session.model.fused_once(&layers), &input.input, &layers)?;
         let maps = waypoints.iter().filter_map(|id| found.iter().find(|f| f.layer == *id));
@@ -61,8 +62,7 @@ impl Run for ReportArgs {
 
         let options = Options { steps: args.steps, seed: common.seed, ..Preset::Default.options(network) };
         let together = options.batch.min(args.channels.max(heat.maps.len()));
-        let [ascent_h, ascent_w] = options.size;
-        session.make_room(&network.shapes(ascent_h, ascent_w)?, together, Pass::Recorded)?;
+        session.check_memory(options.size, together, Pass::Recorded)?;
         let network = session.network();
         let chosen: Vec<(&features::Features, Vec<usize>)> = stages
             .iter()
@@ -92,7 +92,7 @@ impl Run for ReportArgs {
             seed: common.seed,
             notices: notices(&session),
             photo: Picture::new(photo, format!("The photo {name} as the network sees it, {w} by {h} pixels"))?,
-            head: network.head,
+            output_activation: network.output_activation,
             class_count: prediction.logits.len(),
             classes,
             excited,

@@ -12,7 +12,7 @@ use convscope_kernels::sample;
 use convscope_kernels::softmax::{self, SoftmaxSpec};
 use convscope_kernels::table::Table;
 use convscope_models::model::windows;
-use convscope_models::network::{Conv2d, Head, LayerKind, Network, Shape};
+use convscope_models::network::{Conv2d, LayerKind, LayerShape, Network, OutputActivation};
 use std::fmt::Display;
 
 /// Sides of the square products.
@@ -65,7 +65,7 @@ pub fn problems(networks: &[Network], batch: usize, filter: &Filter) -> Result<V
 }
 
 /// A convolution of `n` images of shape `x`.
-fn convolution(l: &Conv2d, x: &Shape, n: usize) -> Conv2dSpec {
+fn convolution(l: &Conv2d, x: &LayerShape, n: usize) -> Conv2dSpec {
     let [h, w] = x.spatial().unwrap_or([1, 1]);
     let simple = Conv2dSpec::simple(n, x.channels(), h, w, l.out_channels, 1);
     let (kernel, stride, padding, dilation) = (l.kernel, l.stride, l.sides([h, w]), l.dilation);
@@ -104,20 +104,20 @@ impl List {
     }
 
     fn of_network(&mut self, network: &Network, n: usize) -> Result<(), CliError> {
-        let shapes = network.shapes(network.input.height, network.input.width)?;
+        let shaped = network.at(network.input.height, network.input.width)?;
         let chains = network.chains(|kind| matches!(kind, LayerKind::Conv2d(_)), &[]);
-        for ((id, layer), shape) in network.ids().zip(&shapes) {
+        for (id, layer, shape) in shaped.layers() {
             self.layer.clone_from(&layer.name);
             let Some(first) = layer.inputs.first() else { continue };
-            self.of_layer(&layer.kind, &shapes[first.0], shape, n);
+            self.of_layer(&layer.kind, &shaped[*first], shape, n);
             // What inference makes of it, together with the layers that follow.
             if let (LayerKind::Conv2d(l), Some(chain)) = (&layer.kind, chains.iter().flatten().find(|c| c.first == id)) {
                 let (bias, residual, relu) = (l.bias || chain.norm.is_some(), chain.inputs.len() > 1, chain.relu);
-                let spec = Conv2dSpec { bias, residual, relu, ..convolution(l, &shapes[first.0], n) };
+                let spec = Conv2dSpec { bias, residual, relu, ..convolution(l, &shaped[*first], n) };
                 self.add(&conv2d::FWD, spec, Some(sample::CONV2D_FWD));
             }
         }
-        if network.head == Head::Softmax {
+        if network.output_activation == OutputActivation::Softmax {
             let spec = SoftmaxSpec { rows: n, cols: network.classes.len(), inner: 1, log: false };
             self.add(&softmax::FWD, spec, None);
             self.add(&softmax::BWD, spec, None);
@@ -126,7 +126,7 @@ impl List {
     }
 
     /// What `n` images ask of a layer from shape `x` to shape `out`.
-    fn of_layer(&mut self, kind: &LayerKind, x: &Shape, out: &Shape, n: usize) {
+    fn of_layer(&mut self, kind: &LayerKind, x: &LayerShape, out: &LayerShape, n: usize) {
         let (c, [h, w]) = (x.channels(), x.spatial().unwrap_or([1, 1]));
         let len = n * out.len();
         let bias_gradient = ReduceSpec { a: n, b: out.channels(), c: out.len() / out.channels().max(1), scale: 1.0 };
@@ -191,7 +191,7 @@ impl List {
             LayerKind::Multiply => self.add(&pointwise::BINARY, BinarySpec { op: Binary::Mul, len }, None),
             // Copies, names for what is there already, two numbers an image, and what is put together from the above.
             LayerKind::Input | LayerKind::Softmax | LayerKind::Flatten | LayerKind::Concat => {}
-            LayerKind::PadShortcut { .. } | LayerKind::TwoSided | LayerKind::Unflatten { .. } => {}
+            LayerKind::PadShortcut { .. } | LayerKind::BinaryLogits | LayerKind::Unflatten { .. } => {}
             LayerKind::ZeroPad2d(_) | LayerKind::Crop2d(_) | LayerKind::PRelu { .. } | LayerKind::UpsampleBilinear2d(_) => {}
         }
     }

@@ -17,10 +17,10 @@ use convscope_engine::{Rules, Tape, Tensor};
 use convscope_kernels::cuda::{self, clock::Clock};
 use convscope_kernels::peak::{self, Peak};
 use convscope_kernels::{Call, Device};
-use convscope_models::fill::fill_image;
+use convscope_models::model::init::fill_image;
 use convscope_models::network::{LayerId, Network};
 use convscope_models::train::{Gradients, gradients};
-use convscope_models::{Model, Source, families, load};
+use convscope_models::{Model, WeightsSource, families, load};
 use serde_json::{Map, Value, json};
 use std::time::Instant;
 
@@ -48,14 +48,14 @@ impl Run for BenchModelsArgs {
             options.work.iter().flat_map(|work| options.batch.iter().map(|batch| (*work, usize::from(*batch)))).collect();
         let mut choice = context.device.clone();
         for network in &networks {
-            let shapes = network.shapes(size[0], size[1])?;
+            let shaped = network.at(size[0], size[1])?;
             for (work, batch) in &cases {
                 let pass = match work {
                     Work::Forward => Pass::Inference,
                     Work::InputGradient => Pass::Recorded,
                     Work::Training => Pass::Training,
                 };
-                check_memory(&mut choice, network, &shapes, *batch, pass)?;
+                check_memory(&mut choice, &shaped, *batch, pass)?;
             }
         }
         let (device, kernels) = (choice.device, context.kernels.clone().with_device(choice.device));
@@ -66,7 +66,7 @@ impl Run for BenchModelsArgs {
         let mut rows = Vec::new();
         for network in networks {
             let direct = network.summary(size[0], size[1])?.multiply_adds;
-            let mut model = load(network, &Source::Random)?;
+            let mut model = load(network, &WeightsSource::Random)?;
             model.context = kernels.clone();
             let fused = model.fused(&[])?;
             for (work, batch) in &cases {

@@ -1,14 +1,14 @@
-//! What is made of a network's raw outputs: probabilities, and the loss that training lowers.
+//! From logits to probabilities, and the training loss.
 
-use crate::network::Head;
+use crate::network::OutputActivation;
 use convscope_engine::{Result, Tape, Var};
 
-impl Head {
+impl OutputActivation {
     /// Probabilities of the classes, from the logits of one image.
     pub fn probabilities(self, logits: &[f32]) -> Vec<f32> {
         match self {
-            Head::Sigmoid => logits.iter().map(|v| 1.0 / (1.0 + (-v).exp())).collect(),
-            Head::Softmax => {
+            OutputActivation::Sigmoid => logits.iter().map(|v| 1.0 / (1.0 + (-v).exp())).collect(),
+            OutputActivation::Softmax => {
                 let max = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
                 let exp: Vec<f64> = logits.iter().map(|v| f64::from(v - max).exp()).collect();
                 let sum: f64 = exp.iter().sum();
@@ -17,14 +17,17 @@ impl Head {
         }
     }
 
-    /// Mean loss of `logits [n,classes]` against rows of probabilities `target [n,classes]`: `[1]`.
+    /// Mean loss of `logits [n,classes]` against target probabilities `target [n,classes]`; the result is `[1]`.
     ///
-    /// For two classes that share one output `z` ([`TwoSided`](crate::network::LayerKind::TwoSided)) the mean over both is the binary
-    /// cross-entropy of `z`, as each says the same of it.
+    /// [Binary logits](crate::network::LayerKind::BinaryLogits) `[-z, z]` have twice the same cross-entropy, so the mean over both
+    /// classes is the binary cross-entropy of `z`.
+    ///
+    /// # Errors
+    /// [`Error`](convscope_engine::Error) if the shapes differ.
     pub fn loss(self, tape: &mut Tape, logits: Var, target: Var) -> Result<Var> {
         match self {
-            Head::Sigmoid => tape.binary_cross_entropy(logits, target),
-            Head::Softmax => tape.cross_entropy(logits, target),
+            OutputActivation::Sigmoid => tape.binary_cross_entropy(logits, target),
+            OutputActivation::Softmax => tape.cross_entropy(logits, target),
         }
     }
 }
@@ -36,13 +39,13 @@ mod tests {
 
     #[test]
     fn two_sides_of_one_output() {
-        let p = Head::Sigmoid.probabilities(&[-2.0, 2.0]);
+        let p = OutputActivation::Sigmoid.probabilities(&[-2.0, 2.0]);
         assert!((p[1] - 0.880_797).abs() < 1e-6 && (p[0] + p[1] - 1.0).abs() < 1e-6, "{p:?}");
-        assert_eq!(Head::Sigmoid.probabilities(&[-200.0, 200.0]), [0.0, 1.0]);
+        assert_eq!(OutputActivation::Sigmoid.probabilities(&[-200.0, 200.0]), [0.0, 1.0]);
         let loss = |logits: &[f64], target: &[f64], width| {
             let mut tape = Tape::new();
             let [x, t] = [logits, target].map(|v| tape.leaf(Tensor::from_slice([v.len() / width, width], v).unwrap(), ""));
-            let loss = Head::Sigmoid.loss(&mut tape, x, t).unwrap();
+            let loss = OutputActivation::Sigmoid.loss(&mut tape, x, t).unwrap();
             tape.value(loss).unwrap().f64()[0]
         };
         // Smoothed and mixed targets too.
