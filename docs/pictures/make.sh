@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Makes the pictures of the README that show the network within the program: report.png, report-channels.png. To be run again when that
-# network changes. Needs Chromium; CONVSCOPE is the binary (default: target/release/convscope).
+# Makes report.png and report-channels.png, the pictures of the bundled network in the README. To be run again when that network changes.
+# Needs Chromium; CONVSCOPE is the binary (default: target/release/convscope).
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 convscope=$(realpath "${CONVSCOPE:-$here/../../target/release/convscope}")
