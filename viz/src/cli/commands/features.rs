@@ -66,7 +66,7 @@ impl Run for FeaturesArgs {
     }
 }
 
-/// The channels of a layer that are shown, in order.
+/// The shown channels of a layer, in order.
 fn order(maps: &Features, sort: Sort, selected: &[Selection]) -> Vec<usize> {
     let asked: Vec<Option<usize>> = selected.iter().filter(|s| s.layer == maps.layer).map(|s| s.channel).collect();
     let mut channels: Vec<usize> = match asked.contains(&None) {
@@ -130,15 +130,15 @@ pub fn grid<'a>(maps: &'a Features, channels: &[usize]) -> Grid<'a> {
     let all: Vec<&[f32]> = maps.channels().collect();
     let cell = |i: &usize| Cell { label: format!("#{i}"), value: None, pixels: Pixels::Map { values: all[*i], h, w } };
     let mut grid = Grid::new(channels.iter().map(cell).collect());
-    // After a ReLU zero is the floor; before it zero is the middle.
+    // After a ReLU the range starts at zero; otherwise it is symmetric.
     if all.iter().any(|m| m.iter().any(|v| *v < 0.0)) {
         (grid.colormap, grid.limits) = (Colormap::RdBu, Limits::Symmetric);
     }
     grid
 }
 
-/// The grid of Chollet's notebook (2017, 5.4.1): standardised channels, 16 a row, no gap; unlike there the last row is not dropped
-/// and a dead channel stays black.
+/// The grid of Chollet's notebook (2017, 5.4.1): standardised channels, 16 per row, no gap. Unlike the notebook, it keeps the
+/// last row, and dead channels are black.
 fn chollet(maps: &Features, channels: &[usize]) -> Result<RgbImage, CliError> {
     let [_, h, w] = maps.size();
     let all: Vec<&[f32]> = maps.channels().collect();

@@ -18,7 +18,7 @@ impl Run for PredictArgs {
 
     fn run(&self, context: &Context) -> Result<(), CliError> {
         let (common, PredictArgs { images, image: size, top, .. }) = (context.common, self);
-        // Whether the gradient of the image is wanted, and of which class.
+        // The class of the input gradient, if it is requested.
         let gradient = self.input_gradient.then_some(self.class.as_deref());
         if gradient.is_some() && common.raw.is_none() {
             return Err(CliError::usage("--input-gradient writes numbers: add --raw FILE.safetensors"));
@@ -32,7 +32,7 @@ impl Run for PredictArgs {
         let pass = if gradient.is_some() { Pass::Recorded } else { Pass::Inference };
         for path in images {
             let image = session.photo(path, size, pass)?.photo.input;
-            // Images of one size ask a device for the same work.
+            // Images of one size repeat the same work, which a device replays.
             let found = cuda::capture(model.device, || match gradient {
                 Some(_) => input_gradient(&model, &image, class).map(|(p, d)| {
                     dx.push(d);

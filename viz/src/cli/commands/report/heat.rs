@@ -52,7 +52,7 @@ fn map(session: &Session, prediction: &Prediction, cam: &GradCam, photo: &RgbIma
     Ok(HeatMap { picture: Picture::new(picture, alt)?, class, scale, warning })
 }
 
-/// Where a map is strongest, in words.
+/// Position of a map's maximum, in words.
 fn peak(cam: &GradCam) -> String {
     let (map, [h, w]) = (cam.map.values(), cam.map.size());
     let (at, max) = map.iter().enumerate().fold((0, 0.0f32), |best, (i, v)| if *v > best.1 { (i, *v) } else { best });
