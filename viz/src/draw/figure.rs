@@ -5,11 +5,11 @@ use super::text::{Align, Style};
 use super::{Canvas, DrawError, Grid, Panels, Theme};
 use image::RgbImage;
 
-/// Something with a size that can be drawn at a place. Sizes and places are real pixels.
+/// A block with a size, drawn at a position. Sizes and positions are device pixels.
 pub trait Block {
-    /// Width and height.
+    /// Width and height in device pixels.
     fn size(&self, theme: &Theme) -> (u32, u32);
-    /// Draws it with its top left corner at (x, y).
+    /// Draws the block with its top left corner at (x, y).
     fn draw(&self, canvas: &mut Canvas, x: i32, y: i32, theme: &Theme);
 }
 
@@ -36,7 +36,8 @@ impl Block for Row<'_> {
     }
 }
 
-/// What stands around a body. Every picture explains itself: what, of which network and layer, how it was made.
+/// A page with title, subtitle and metadata around its body, so that every picture names its content, network, layer and
+/// settings.
 ///
 /// ```
 /// use convscope_viz::draw::{Colormap, Figure, Range, ScaleBar};
@@ -56,10 +57,10 @@ pub struct Figure {
 const MARGIN: u32 = 24;
 /// Space between the parts of a page.
 const SPACE: u32 = 14;
-/// Around the hairline below the title.
+/// Space around the hairline below the title.
 const RULE_ABOVE: u32 = 8;
 const RULE_BELOW: u32 = 12;
-/// A title has this much room even over a single small map before it goes on in the next line.
+/// Minimum width of a title, even over a single small map.
 const TEXT_WIDTH: u32 = 420;
 
 impl Figure {
@@ -68,25 +69,25 @@ impl Figure {
         Figure { title: title.into(), ..Figure::default() }
     }
 
-    /// The line below the title.
+    /// Sets the line below the title.
     pub fn subtitle(mut self, text: impl Into<String>) -> Figure {
         self.subtitle = text.into();
         self
     }
 
-    /// Something the reader must know before believing the picture, in the accent colour.
+    /// Sets a warning to the reader, in the accent colour.
     pub fn warning(mut self, text: impl Into<String>) -> Figure {
         self.warning = text.into();
         self
     }
 
-    /// The line at the bottom: seed, steps, preset, version.
+    /// Sets the bottom line: seed, steps, preset, version.
     pub fn metadata(mut self, text: impl Into<String>) -> Figure {
         self.metadata = text.into();
         self
     }
 
-    /// Another look than [`Theme::light`].
+    /// Sets a theme other than [`Theme::light`].
     pub fn theme(mut self, theme: Theme) -> Figure {
         self.theme = theme;
         self
@@ -105,7 +106,7 @@ impl Figure {
     /// ```
     ///
     /// # Errors
-    /// There are no cells, they differ in size, or a page would be too large.
+    /// [`DrawError`] if there are no cells, they differ in size, or a page would be too large.
     pub fn grid(&self, grid: &Grid) -> Result<Vec<RgbImage>, DrawError> {
         let pages = grid.pages(&self.theme)?;
         let count = pages.len();
@@ -143,7 +144,7 @@ impl Figure {
     /// ```
     ///
     /// # Errors
-    /// There are no panels, or the page would be too large.
+    /// [`DrawError`] if there are no panels, or the page would be too large.
     pub fn panels(&self, panels: &Panels) -> Result<RgbImage, DrawError> {
         let columns = panels.prepare(&self.theme)?;
         let columns = columns.iter().map(|c| c as &dyn Block);
@@ -198,7 +199,7 @@ impl Figure {
     }
 }
 
-/// The parts that are not empty, with a middle dot between.
+/// The non-empty parts, joined by a middle dot.
 fn join(parts: &[&str]) -> String {
     parts.iter().filter(|p| !p.is_empty()).copied().collect::<Vec<_>>().join(" · ")
 }
