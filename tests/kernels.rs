@@ -56,7 +56,7 @@ fn a_row_from_outside_joins_a_table() {
     let row = |run| {
         Row::cpu("mine", DType::F32, ROUNDING, run).supports(|s: &BinarySpec| match s.op {
             Binary::Add => Ok(()),
-            Binary::Mul => Err("wants a sum"),
+            Binary::Mul => Err("expects a sum"),
         })
     };
     let table = BINARY.with_row(row(mine));

@@ -272,12 +272,12 @@ impl<O> Case<O> {
 /// # Errors
 /// The reason, if there are more or fewer.
 pub fn arity<'a, const N: usize>(xs: &[&'a Shape]) -> Result<[&'a Shape; N], String> {
-    xs.try_into().map_err(|_| format!("wants {N} inputs, not {}", xs.len()))
+    xs.try_into().map_err(|_| format!("expects {N} inputs, not {}", xs.len()))
 }
 
 /// The sizes of an image stack `[n,c,h,w]`.
 pub(crate) fn images(x: &Shape) -> Result<[usize; 4], String> {
-    x.nchw().ok_or_else(|| "wants an image stack [n,c,h,w]".to_string())
+    x.nchw().ok_or_else(|| "expects an image stack [n,c,h,w]".to_string())
 }
 
 /// An operation with its spec, as a node keeps it: one type for all operations.

@@ -1,7 +1,8 @@
 //! A tiny network learns two synthetic classes: `cargo run --release -p convscope-models --example train_tiny`.
 
 use convscope_engine::kernels::random::normal;
-use convscope_engine::{Optimizer, Rule, Tape, Tensor};
+use convscope_engine::optim::Optimizer;
+use convscope_engine::{Tape, Tensor};
 use convscope_models::image::Preprocess;
 use convscope_models::network::{Builder, Classes, Conv2d, LayerId, Network, NetworkError, OutputActivation};
 use convscope_models::train::{draw, gradients};
@@ -19,7 +20,7 @@ pub fn main() -> Result<(), Box<dyn Error>> {
     println!("{} parameters", network.parameter_count());
     let mut model = draw(network, 1)?;
     let trained = model.trained();
-    let mut optimizer = Optimizer::new(Rule::Sgd { lr: 0.1, momentum: 0.9, nesterov: true, weight_decay: 0.0 });
+    let mut optimizer = Optimizer::sgd(0.1, 0.9, 0.0);
 
     for step in 0..60 {
         let (images, targets) = batch(step)?;

@@ -42,14 +42,14 @@ impl Operation for BatchNormTraining {
     fn infer(&self, xs: &[&Shape]) -> Result<(Shape, TrainSpec), String> {
         let want = if self.residual { 4 } else { 3 };
         if xs.len() != want {
-            return Err(format!("wants {want} inputs, not {}", xs.len()));
+            return Err(format!("expects {want} inputs, not {}", xs.len()));
         }
-        let &[_, c, ..] = &xs[0][..] else { return Err("wants an image stack [n,c,h,w] or vectors [n,c]".to_string()) };
+        let &[_, c, ..] = &xs[0][..] else { return Err("expects an image stack [n,c,h,w] or vectors [n,c]".to_string()) };
         if xs[1..3].iter().any(|p| p.len() != c) {
-            return Err(format!("wants parameters of {c} channels"));
+            return Err(format!("expects parameters of {c} channels"));
         }
         if self.residual && xs[3] != xs[0] {
-            return Err("wants a residual of the image stack's shape".to_string());
+            return Err("expects a residual of the image stack's shape".to_string());
         }
         let norm = NormSpec { n: xs[0][0], c, plane: xs[0][2..].iter().product(), eps: self.eps };
         Ok((xs[0].clone(), TrainSpec { norm, residual: self.residual, relu: self.relu }))

@@ -59,7 +59,7 @@ impl Operation for Bilinear {
         let [x] = arity(xs)?;
         let [n, c, h, w] = images(x)?;
         if h * w == 0 || self.out.contains(&0) {
-            return Err("wants at least one pixel and makes as many".to_string());
+            return Err("expects at least one pixel and makes as many".to_string());
         }
         let [oh, ow] = self.out;
         Ok(([n, c, oh, ow].into(), Conv2dSpec::simple(n * c, h, 1, ow, oh, 1)))

@@ -29,7 +29,7 @@ impl Operation for Concat {
     }
 
     fn infer(&self, xs: &[&Shape]) -> Result<(Shape, Vec<PlaceSpec>), String> {
-        let shape = *xs.first().ok_or("wants at least one input")?;
+        let shape = *xs.first().ok_or("expects at least one input")?;
         let first = stack(shape)?;
         let mut channels = 0;
         let mut specs = Vec::new();

@@ -63,10 +63,10 @@ impl Operation for Conv2d {
         let (x, w, bias) = match *xs {
             [x, w] => (x, w, None),
             [x, w, b] => (x, w, Some(b)),
-            _ => return Err("wants image, weight, perhaps bias, and the residual if there is one".to_string()),
+            _ => return Err("expects image, weight, perhaps bias, and the residual if there is one".to_string()),
         };
         let [n, c, h, iw] = images(x)?;
-        let [oc, cg, kh, kw] = w.nchw().ok_or("wants a weight [oc,c/groups,kh,kw]")?;
+        let [oc, cg, kh, kw] = w.nchw().ok_or("expects a weight [oc,c/groups,kh,kw]")?;
         let Conv2d { stride, padding, dilation, groups, relu, .. } = *self;
         if groups == 0 || kh * kw == 0 || stride.contains(&0) || dilation.contains(&0) {
             return Err("groups, kernel, stride and dilation must be at least 1".to_string());
@@ -75,7 +75,7 @@ impl Operation for Conv2d {
             return Err(format!("{c} channels in {groups} groups do not go with a weight for {cg} a group and {oc} out"));
         }
         if bias.is_some_and(|b| b.len() != oc) {
-            return Err(format!("wants a bias of {oc}"));
+            return Err(format!("expects a bias of {oc}"));
         }
         let (kernel, bias, residual_shape) = ([kh, kw], bias.is_some(), residual);
         let residual = residual.is_some();
@@ -94,7 +94,7 @@ impl Operation for Conv2d {
             return Err(format!("the kernel {kh}x{kw} is larger than the padded input {h}x{iw}"));
         };
         if residual_shape.is_some_and(|r| r[..] != [n, oc, oh, ow]) {
-            return Err(format!("wants a residual of {n}x{oc}x{oh}x{ow}"));
+            return Err(format!("expects a residual of {n}x{oc}x{oh}x{ow}"));
         }
         Ok(([n, oc, oh, ow].into(), spec))
     }

@@ -33,7 +33,7 @@ pub struct Args {
 
 /// A positive integer.
 fn positive(text: &str) -> Result<usize, String> {
-    text.parse().ok().filter(|n| *n > 0).ok_or_else(|| "wants a number from 1 up".to_string())
+    text.parse().ok().filter(|n| *n > 0).ok_or_else(|| "expects a number from 1 up".to_string())
 }
 
 /// Options of every command.

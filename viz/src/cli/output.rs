@@ -12,7 +12,7 @@ use std::io::{ErrorKind, Write};
 use std::path::PathBuf;
 
 /// Pictures and raw values of one command.
-pub struct Output {
+pub struct OutputFiles {
     folder: PathBuf,
     raw: Option<PathBuf>,
     quiet: bool,
@@ -22,9 +22,9 @@ pub struct Output {
     tensors: Vec<(String, Tensor)>,
 }
 
-impl Output {
+impl OutputFiles {
     pub fn new(common: &super::args::Common, metadata: Map<String, Value>) -> Self {
-        Output {
+        OutputFiles {
             folder: common.out.clone(),
             raw: common.raw.clone(),
             quiet: common.quiet || common.json,

@@ -30,12 +30,12 @@ pub struct Session {
 }
 
 /// A photo with the layer shapes at its size.
-pub struct Input {
+pub struct PhotoInput {
     pub photo: Photo,
     shapes: Vec<LayerShape>,
 }
 
-impl Input {
+impl PhotoInput {
     /// `network` at the size of the photo. `network` is that of the session.
     pub fn at<'n>(&self, network: &'n Network) -> ShapedNetwork<'n> {
         ShapedNetwork { network, size: self.photo.size(), shapes: self.shapes.clone() }
@@ -82,7 +82,7 @@ pub fn network_and_weights(common: &Common) -> Result<(Network, Option<WeightsSo
             // Each Keras network has its own image preparation, which its files do not describe.
             let keras = source.checkpoint().is_some_and(|file| file.metadata().contains_key(KERAS_LAYERS));
             if keras && !common.quiet {
-                eprintln!("note: {source} is taken for {}; photos: {}", network.name, network.preprocess);
+                eprintln!("note: {source} is recognised as {}; photos: {}", network.name, network.preprocess);
             }
             network
         }
@@ -120,7 +120,9 @@ fn architecture(
 /// The weights of `-w`, or the bundled ones, for the command `what`, which reads the file without a network.
 pub fn weights(common: &Common, what: &str) -> Result<WeightsSource, CliError> {
     if common.model.is_some() || common.classes.is_some() {
-        return Err(CliError::usage(format!("{what} takes the file as it is, whatever the network: leave out -m and --classes")));
+        return Err(CliError::usage(format!(
+            "{what} takes the file as it is, independent of the network: leave out -m and --classes"
+        )));
     }
     Ok(WeightsSource::parse(common.weights.as_deref().unwrap_or(builtin::NAME), &mut Download::new(common.quiet))?)
 }
@@ -160,13 +162,13 @@ impl Session {
     }
 
     /// A photo, prepared for the network or at `--size`, after a memory check of the pass.
-    pub fn photo(&mut self, path: &Path, args: &ImageArgs, pass: Pass) -> Result<Input, CliError> {
+    pub fn photo(&mut self, path: &Path, args: &ImageArgs, pass: Pass) -> Result<PhotoInput, CliError> {
         let preprocess = self.preprocess(args)?;
         let photo = Photo::prepare(path, self.network(), &preprocess)?;
         let shaped = at(&self.model.network, path, photo.size())?;
         check_memory(&mut self.device, &shaped, 1, pass)?;
         self.model.device = self.device.device;
-        Ok(Input { photo, shapes: shaped.shapes })
+        Ok(PhotoInput { photo, shapes: shaped.shapes })
     }
 
     /// Checks that a pass over `images` images of `h` x `w` fits into memory; see [`check_memory`].
@@ -259,7 +261,7 @@ enum Size {
 
 /// Parses `N` or `HxW`, within bounds.
 fn parse_size(text: &str) -> Result<Size, CliError> {
-    let wrong = || CliError::usage(format!("--size {text}: wants a number or HxW from 1 to 8192, for example 320 or 240x320"));
+    let wrong = || CliError::usage(format!("--size {text}: expects a number or HxW from 1 to 8192, for example 320 or 240x320"));
     let side = |t: &str| t.trim().parse::<usize>().ok().filter(|n| (1..=8192).contains(n)).ok_or_else(wrong);
     match text.split_once('x') {
         Some((h, w)) => Ok(Size::Exact(side(h)?, side(w)?)),

@@ -14,14 +14,14 @@ pub trait Block {
 }
 
 /// Blocks side by side, their tops aligned.
-pub struct Row<'a> {
+pub struct BlockRow<'a> {
     /// The blocks, from the left.
     pub blocks: Vec<&'a dyn Block>,
     /// Logical pixels between them.
     pub gap: u32,
 }
 
-impl Block for Row<'_> {
+impl Block for BlockRow<'_> {
     fn size(&self, theme: &Theme) -> (u32, u32) {
         let sizes: Vec<_> = self.blocks.iter().map(|b| b.size(theme)).collect();
         let gaps = theme.px(self.gap) * sizes.len().saturating_sub(1) as u32;
@@ -149,7 +149,7 @@ impl Figure {
         let columns = panels.prepare(&self.theme)?;
         let columns = columns.iter().map(|c| c as &dyn Block);
         let bars = panels.bars.iter().map(|b| b as &dyn Block);
-        self.stack(&[&Row { blocks: columns.chain(bars).collect(), gap: GAP }])
+        self.stack(&[&BlockRow { blocks: columns.chain(bars).collect(), gap: GAP }])
     }
 
     /// Any blocks, one below the other.
@@ -223,8 +223,8 @@ mod tests {
     fn dark_pages_and_the_same_bytes_twice() {
         let bar = ScaleBar::new(Colormap::Inferno, None, "x");
         let figure = Figure::new("Title").theme(Theme::dark());
-        let page = figure.stack(&[&Row { blocks: vec![&bar, &bar], gap: 10 }]).unwrap();
+        let page = figure.stack(&[&BlockRow { blocks: vec![&bar, &bar], gap: 10 }]).unwrap();
         assert_eq!(page.get_pixel(0, 0).0, [0x11; 3]);
-        assert_eq!(page, figure.stack(&[&Row { blocks: vec![&bar, &bar], gap: 10 }]).unwrap());
+        assert_eq!(page, figure.stack(&[&BlockRow { blocks: vec![&bar, &bar], gap: 10 }]).unwrap());
     }
 }

@@ -6,7 +6,7 @@ use super::resize::{Fitting, box_mean, nearest, paint};
 use super::scale::{Health, short, significant};
 use super::text::Align;
 use super::tile::Order;
-use super::{Canvas, Colormap, DrawError, Limits, Range, ScaleBar, Scope, Theme, check_shape};
+use super::{Canvas, Colormap, DrawError, Limits, Range, RangeScope, ScaleBar, Theme, check_shape};
 use image::{Rgb, RgbImage};
 use std::borrow::Cow;
 
@@ -49,7 +49,7 @@ pub struct Grid<'a> {
     /// Rule for the range of maps.
     pub limits: Limits,
     /// Maps with a common range; shared means over all pages.
-    pub scope: Scope,
+    pub scope: RangeScope,
     /// Quantity of maps, for the scale bar.
     pub quantity: String,
     /// A scale bar for pictures.
@@ -71,7 +71,7 @@ impl<'a> Grid<'a> {
             cells,
             colormap: Colormap::Viridis,
             limits: Limits::ZeroMax,
-            scope: Scope::Shared,
+            scope: RangeScope::Shared,
             quantity: "activation".into(),
             picture_scale: None,
             columns: None,
@@ -113,9 +113,9 @@ impl<'a> Grid<'a> {
             _ => None,
         });
         match self.scope {
-            Scope::Fixed(range) => Some(range),
-            Scope::Shared => self.limits.range(values.flatten()),
-            Scope::PerImage => None,
+            RangeScope::Fixed(range) => Some(range),
+            RangeScope::Shared => self.limits.range(values.flatten()),
+            RangeScope::PerImage => None,
         }
     }
 
@@ -169,16 +169,16 @@ impl<'a> Grid<'a> {
         let range = self.shared_range();
         let scale = if has_maps {
             let mut bar = ScaleBar::new(self.colormap, range, self.quantity.clone());
-            if self.scope == Scope::PerImage {
+            if self.scope == RangeScope::PerImage {
                 bar.label = format!("{} (each map on its own scale)", self.quantity);
             }
             // Without a range there is no scale bar: every map is dead or blank.
-            (range.is_some() || self.scope == Scope::PerImage).then_some(bar)
+            (range.is_some() || self.scope == RangeScope::PerImage).then_some(bar)
         } else {
             self.picture_scale.clone()
         };
         let mut note = content.map_or(String::new(), |c| fitting.note(c, if has_maps { "maps" } else { "pictures" }));
-        if has_maps && !matches!(self.scope, Scope::Fixed(_)) {
+        if has_maps && !matches!(self.scope, RangeScope::Fixed(_)) {
             note += self.limits.clipping();
         }
         let pictures = self.cells.iter().map(|cell| self.show(cell, range, fitting)).collect::<Result<_, _>>()?;
@@ -363,12 +363,12 @@ mod tests {
         let top = |page: &GridPage, i: usize| page.cells[i].picture.get_pixel(page.size.0 - 1, 0).0;
         let v = |t| Colormap::Viridis.rgb(t);
         assert_eq!([top(&first(&grid), 0), top(&first(&grid), 2)], [v(0.1), v(0.3)]);
-        grid.scope = Scope::PerImage;
+        grid.scope = RangeScope::PerImage;
         assert_eq!([top(&first(&grid), 0), top(&first(&grid), 1)], [v(1.0), v(1.0)]);
         assert_eq!(first(&grid).scale_bar().unwrap().range, None);
         grid.limits = Limits::MinMax;
         assert_eq!(first(&grid).cells[2].word.as_deref(), Some("= 3"));
-        grid.scope = Scope::Fixed(Range { lo: 0.0, hi: 2.0 });
+        grid.scope = RangeScope::Fixed(Range { lo: 0.0, hi: 2.0 });
         assert_eq!([top(&first(&grid), 0), top(&first(&grid), 1)], [v(0.5), v(1.0)]);
         // All dead: no range, no bar, no panic.
         let zero = [0.0; 2];

@@ -2,7 +2,7 @@
 //!
 //! This module does not depend on networks. Values are `f32` slices in row-major order, photos are [`image::RgbImage`].
 //!
-//! * [`Colormap`] and [`Range`] map a value to a colour; [`Limits`] and [`Scope`] are the rules for ranges.
+//! * [`Colormap`] and [`Range`] map a value to a colour; [`Limits`] and [`RangeScope`] are the rules for ranges.
 //! * [`overlay`] draws a heat [`Map`](crate::Map) over a photo, [`deprocess`] turns a tensor into a picture.
 //! * [`Figure`] lays out a [`Grid`] of maps or a row of [`Panels`], with a title, scale bars and a line of metadata.
 //! * [`Roofline`] plots rates under a machine's roofs, as SVG.
@@ -34,13 +34,13 @@ pub use canvas::Canvas;
 pub use cells::{Cells, Shown};
 pub use chart::{Chart, Series};
 pub use colormap::{Colormap, NAN_COLOR};
-pub use figure::{Block, Figure, Row};
+pub use figure::{Block, BlockRow, Figure};
 pub use grid::{Cell, Grid, Pixels};
 pub use matrix::Matrix;
 pub use overlay::Overlay;
 pub use panels::{Panel, Panels};
 pub use roofline::{Roofline, RooflinePoint};
-pub use scale::{Health, Limits, Range, Scope, short};
+pub use scale::{Health, Limits, Range, RangeScope, short};
 pub use text::{Align, Font, Style};
 pub use theme::Theme;
 pub use tile::{Order, tile};

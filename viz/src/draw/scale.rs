@@ -31,7 +31,7 @@ pub enum Limits {
 
 /// Pictures with a common range.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Scope {
+pub enum RangeScope {
     /// Each picture has its own range.
     PerImage,
     /// All pictures of the figure share one range.
@@ -200,29 +200,29 @@ pub(crate) fn significant(v: f32, digits: i32) -> String {
     if v < 0.0 { format!("−{text}") } else { text }
 }
 
-impl fmt::Display for Scope {
+impl fmt::Display for RangeScope {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Scope::PerImage => f.write_str("per-image"),
-            Scope::Shared => f.write_str("shared"),
-            Scope::Fixed(r) => write!(f, "{},{}", r.lo, r.hi),
+            RangeScope::PerImage => f.write_str("per-image"),
+            RangeScope::Shared => f.write_str("shared"),
+            RangeScope::Fixed(r) => write!(f, "{},{}", r.lo, r.hi),
         }
     }
 }
 
-impl FromStr for Scope {
+impl FromStr for RangeScope {
     type Err = DrawError;
 
     /// Parses `per-image`, `shared`, or two numbers `lo,hi`.
     fn from_str(s: &str) -> Result<Self, DrawError> {
         match s.to_lowercase().as_str() {
-            "per-image" => return Ok(Scope::PerImage),
-            "shared" => return Ok(Scope::Shared),
+            "per-image" => return Ok(RangeScope::PerImage),
+            "shared" => return Ok(RangeScope::Shared),
             _ => {}
         }
         let pair = s.split_once(',').and_then(|(a, b)| Some((a.trim().parse().ok()?, b.trim().parse().ok()?)));
         match pair {
-            Some((lo, hi)) => Ok(Scope::Fixed(Range::new(lo, hi)?)),
+            Some((lo, hi)) => Ok(RangeScope::Fixed(Range::new(lo, hi)?)),
             None => {
                 Err(DrawError::Unknown(format!("unknown scale \"{s}\"; expected per-image, shared, or two numbers like 0,4.5")))
             }
@@ -314,9 +314,9 @@ mod tests {
 
     #[test]
     fn scope_from_text() {
-        assert_eq!("shared".parse::<Scope>().unwrap(), Scope::Shared);
-        assert_eq!("-1, 2.5".parse::<Scope>().unwrap(), Scope::Fixed(Range { lo: -1.0, hi: 2.5 }));
-        assert!("2,1".parse::<Scope>().unwrap_err().to_string().contains("smaller first"));
-        assert!("globl".parse::<Scope>().unwrap_err().to_string().contains("per-image, shared"));
+        assert_eq!("shared".parse::<RangeScope>().unwrap(), RangeScope::Shared);
+        assert_eq!("-1, 2.5".parse::<RangeScope>().unwrap(), RangeScope::Fixed(Range { lo: -1.0, hi: 2.5 }));
+        assert!("2,1".parse::<RangeScope>().unwrap_err().to_string().contains("smaller first"));
+        assert!("globl".parse::<RangeScope>().unwrap_err().to_string().contains("per-image, shared"));
     }
 }

@@ -77,7 +77,7 @@ fn typed_wrong() {
         ("resnet18 -w weights.safetensors", vec!["--weights", "random"]),
         ("resnet18 --classes 3", vec!["--classes", "random"]),
         ("resnet18 --csv --json", vec!["--csv", "--json", "cannot be used with"]),
-        ("resnet18 --raw raw.safetensors", vec!["--raw: bench writes no numbers"]),
+        ("resnet18 --raw raw.safetensors", vec!["--raw: bench writes no raw values"]),
     ] {
         sandbox.fails(2, &format!("bench models {typed}"), &says);
     }

@@ -136,6 +136,6 @@ fn a_size_that_memory_does_not_hold() {
             sandbox.fails(1, &format!("gradcam photo.png {NET} --size 8192x8192"), &["8192x8192", "GB", "--size"]);
             sandbox.fails(1, &format!("ascent -l layer3:0 {NET} --size 8192"), &["8192x8192", "GB", "--size"]);
         }
-        _ => println!("skipped: this machine does not tell its memory, or has more than the test can fill"),
+        _ => println!("skipped: this machine does not report its memory, or has more than the test can fill"),
     }
 }

@@ -149,7 +149,7 @@ fn typed_wrong() {
     sandbox.fails(2, "inspect own.safetensors -m vgg16", &["inspect", "-m"]);
     sandbox.fails(2, "inspect own.safetensors -w own.safetensors", &["one file"]);
     sandbox.fails(2, "inspect random", &["random"]);
-    sandbox.fails(2, "inspect own.safetensors --raw raw.safetensors", &["inspect writes no numbers"]);
+    sandbox.fails(2, "inspect own.safetensors --raw raw.safetensors", &["inspect writes no raw values"]);
     sandbox.fails(1, "inspect own.safetensor", &["own.safetensor", "own.safetensors"]);
     let mut broken = own();
     broken[0].2[0] = f32::INFINITY;

@@ -80,7 +80,7 @@ fn predict_raw_with_input_gradient() {
     assert_ne!(of(&worst)[..half], raw["dx"].1[..half]);
 
     sandbox.photo("large.png", 80, 32);
-    let says = ["--input-gradient of several images wants one size", "--size HxW"];
+    let says = ["--input-gradient of several images expects one size", "--size HxW"];
     sandbox.fails(2, &format!("predict photo.png large.png {NET} --size own --input-gradient --raw other.safetensors"), &says);
 }
 

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 /// A number from 0 to 1.
 fn share(text: &str) -> Result<f32, String> {
-    text.parse().ok().filter(|s| (0.0..=1.0).contains(s)).ok_or_else(|| "wants a number from 0 to 1".to_string())
+    text.parse().ok().filter(|s| (0.0..=1.0).contains(s)).ok_or_else(|| "expects a number from 0 to 1".to_string())
 }
 
 /// Absent arguments have the default in `--help`, or with --resume the value of the resumed run.

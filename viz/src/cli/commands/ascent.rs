@@ -5,7 +5,7 @@ use crate::cli::commands::Run;
 use crate::cli::context::Context;
 use crate::cli::error::CliError;
 use crate::cli::memory::Pass;
-use crate::cli::output::{Output, print};
+use crate::cli::output::{OutputFiles, print};
 use crate::cli::session::{Session, progress, side_lengths};
 use clap::ValueEnum;
 use convscope_engine::Tensor;
@@ -75,7 +75,7 @@ impl Run for AscentArgs {
             ("skipped", json!(skipped)),
             ("channels", json!(scores)),
         ];
-        let mut output = Output::new(common, session.metadata(&[]));
+        let mut output = OutputFiles::new(common, session.metadata(&[]));
         let one = if results.len() == 1 { results[0].channel.to_string() } else { String::new() };
         for (i, page_image) in page.iter().enumerate() {
             let number = if page.len() > 1 { (i + 1).to_string() } else { String::new() };
@@ -129,7 +129,7 @@ fn parse_channels(list: &str, count: usize) -> Result<Vec<usize>, CliError> {
     if list == "all" {
         return Ok((0..count).collect());
     }
-    let wrong = || CliError::usage(format!("--channels {list}: wants all, 5, 0-15 or 3,7,9-12, below {count}"));
+    let wrong = || CliError::usage(format!("--channels {list}: expects all, 5, 0-15 or 3,7,9-12, below {count}"));
     let number = |t: &str| t.trim().parse::<usize>().ok().filter(|c| *c < count).ok_or_else(wrong);
     let mut channels = Vec::new();
     for part in list.split(',') {
@@ -212,7 +212,7 @@ fn figure(session: &Session, title: &str, layer: LayerId, shown: usize, tried: O
     };
     let from = if let Start::Image(_) = options.start { " · from an image" } else { "" };
     Figure::new(title)
-        .subtitle(format!("the pictures that excite {which} · score: {what}"))
+        .subtitle(format!("images that maximise {which} · score: {what}"))
         .metadata(session.credit(&format!("seed {} · {} steps{from}", options.seed, options.steps)))
 }
 

@@ -64,7 +64,7 @@ impl Run for ConvertArgs {
         write_safetensors(to, &list, dtype, &metadata)?;
         if !common.quiet {
             let numbers: usize = tensors.iter().map(|t| t.2.len()).sum();
-            print(format!("wrote {}: {} tensors, {numbers} numbers", to.display(), tensors.len()))?;
+            print(format!("wrote {}: {} tensors, {numbers} values", to.display(), tensors.len()))?;
         }
         Ok(())
     }

@@ -4,7 +4,7 @@ use crate::cli::args::EvalArgs;
 use crate::cli::commands::Run;
 use crate::cli::context::Context;
 use crate::cli::error::CliError;
-use crate::cli::output::{Output, print};
+use crate::cli::output::{OutputFiles, print};
 use crate::cli::session::{Session, at, progress, tells_top5};
 use convscope_engine::Tensor;
 use convscope_models::image::{ImageError, Prepared, Preprocess, Resize, prepare_file};
@@ -120,7 +120,7 @@ impl Run for EvalArgs {
         if sum.images == 0 {
             return Err(CliError::failure(format!("none of the images in {} could be read", options.dir.display())));
         }
-        let mut output = Output::new(common, session.metadata(&[("images", json!(options.dir.to_string_lossy()))]));
+        let mut output = OutputFiles::new(common, session.metadata(&[("images", json!(options.dir.to_string_lossy()))]));
         draw(&session, &tally, &mut output, options, common.dark)?;
         let answers = among.map_or(session.labels.len(), |among| among.len());
         let table = table(&session, &tally, sum, tells_top5(answers));
@@ -192,7 +192,7 @@ fn table(session: &Session, tally: &Tally, sum: Count, top5: bool) -> String {
     let classes = tally.counts.len();
     let column = |text: String| if top5 { format!(" {text:>7}") } else { String::new() };
     let mut lines =
-        vec![format!("{:30} {:>7} {:>7}{}  most often taken for", "class", "images", "top-1 %", column("top-5 %".into()))];
+        vec![format!("{:30} {:>7} {:>7}{}  most often confused with", "class", "images", "top-1 %", column("top-5 %".into()))];
     for (class, c) in tally.counts.iter().enumerate().filter(|(_, c)| c.images > 0) {
         let row = &tally.confusion[class * classes..][..classes];
         let others = row.iter().enumerate().filter(|(said, n)| *said != class && **n > 0.0);
@@ -208,7 +208,7 @@ fn table(session: &Session, tally: &Tally, sum: Count, top5: bool) -> String {
 }
 
 /// The confusion matrix and the sheet of mistakes.
-fn draw(session: &Session, tally: &Tally, output: &mut Output, options: &EvalArgs, dark: bool) -> Result<(), CliError> {
+fn draw(session: &Session, tally: &Tally, output: &mut OutputFiles, options: &EvalArgs, dark: bool) -> Result<(), CliError> {
     let (classes, sum) = (tally.counts.len(), tally.sum());
     output.numbers("confusion", Tensor::from_slice([classes, classes], &tally.confusion)?);
     let network = &session.network().name;

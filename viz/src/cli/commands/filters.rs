@@ -4,12 +4,12 @@ use crate::cli::args::{Common, FiltersArgs};
 use crate::cli::commands::Run;
 use crate::cli::context::Context;
 use crate::cli::error::CliError;
-use crate::cli::output::{Output, metadata, print};
+use crate::cli::output::{OutputFiles, metadata, print};
 use crate::cli::session::{Session, credit, weights};
 use convscope_engine::Tensor;
 use convscope_models::text::{nearest, one_line};
 use convscope_viz::draw::deprocess::signed;
-use convscope_viz::draw::{Cell, Colormap, Figure, Grid, Limits, Pixels, Range, ScaleBar, Scope, Theme};
+use convscope_viz::draw::{Cell, Colormap, Figure, Grid, Limits, Pixels, Range, RangeScope, ScaleBar, Theme};
 use convscope_viz::filters::{Filters, filters, first_conv, stored_filters};
 use image::{Rgb, RgbImage};
 use serde_json::{Map, Value, json};
@@ -39,7 +39,7 @@ impl Run for FiltersArgs {
             Some(filter) => slices(&figure, &found, filter)?,
             None => figure.grid(&Drawn::new(&found)?.grid())?,
         };
-        let mut output = Output::new(common, metadata);
+        let mut output = OutputFiles::new(common, metadata);
         for (i, page) in pages.iter().enumerate() {
             let number = if pages.len() > 1 { (i + 1).to_string() } else { String::new() };
             output.picture(&["filters", &of, &format!("{name}{what}"), &number], &title, page, &[])?;
@@ -180,7 +180,7 @@ fn mosaic(weights: &[f32], [_, c, kh, kw]: [usize; 4], range: Option<Range>) -> 
 
 fn weight_grid(cells: Vec<Cell>) -> Grid {
     let mut grid = Grid::new(cells);
-    (grid.colormap, grid.limits, grid.scope) = (Colormap::Grey, Limits::Symmetric, Scope::Shared);
+    (grid.colormap, grid.limits, grid.scope) = (Colormap::Grey, Limits::Symmetric, RangeScope::Shared);
     grid.quantity = "weight".into();
     grid
 }

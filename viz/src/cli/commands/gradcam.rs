@@ -5,7 +5,7 @@ use crate::cli::commands::Run;
 use crate::cli::context::Context;
 use crate::cli::error::CliError;
 use crate::cli::memory::Pass;
-use crate::cli::output::{Output, print};
+use crate::cli::output::{OutputFiles, print};
 use crate::cli::session::Session;
 use convscope_engine::Tensor;
 use convscope_models::network::{LayerId, Selection};
@@ -33,7 +33,7 @@ impl Run for GradcamArgs {
         let layer_name = network[layer].name.as_str();
         let stem = path.file_stem().unwrap_or_default().to_string_lossy();
         let mut output =
-            Output::new(common, session.metadata(&[("image", json!(path.to_string_lossy())), ("layer", json!(layer_name))]));
+            OutputFiles::new(common, session.metadata(&[("image", json!(path.to_string_lossy())), ("layer", json!(layer_name))]));
         let look = match preset {
             None => "",
             Some(CamPreset::Chollet1) => "chollet1",

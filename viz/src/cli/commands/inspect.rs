@@ -20,7 +20,7 @@ impl Run for InspectArgs {
     fn run(&self, context: &Context) -> Result<(), CliError> {
         let (common, file) = (context.common, self.file.as_deref());
         if file.is_some() && common.weights.is_some() {
-            return Err(CliError::usage("inspect looks at one file: give it with -w or without"));
+            return Err(CliError::usage("inspect reads one file: give it with -w or without"));
         }
         let named = file.map(String::from).or(common.weights.clone());
         let source = weights(&Common { weights: named, ..common.clone() }, "inspect")?;

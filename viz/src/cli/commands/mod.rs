@@ -53,7 +53,7 @@ pub fn run(command: &Command, context: &Context) -> Result<(), CliError> {
 fn checked<C: Run>(command: &C, context: &Context) -> Result<(), CliError> {
     if !C::NUMBERS && context.common.raw.is_some() {
         return Err(CliError::usage(format!(
-            "--raw: {} writes no numbers; predict, eval, filters, features, ascent, gradcam and report do",
+            "--raw: {} writes no raw values; predict, eval, filters, features, ascent, gradcam and report do",
             C::NAME
         )));
     }

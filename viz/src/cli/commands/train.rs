@@ -5,7 +5,7 @@ use crate::cli::commands::Run;
 use crate::cli::context::Context;
 use crate::cli::error::CliError;
 use crate::cli::memory::{Pass, check_memory, system_bytes};
-use crate::cli::output::{Output, metadata, print};
+use crate::cli::output::{OutputFiles, metadata, print};
 use crate::cli::session::{network_and_weights, progress, tells_top5};
 use convscope_models::image::Resize;
 use convscope_models::labels::Labels;
@@ -15,7 +15,7 @@ use convscope_models::train::{
 };
 use convscope_models::{WeightsSource, families};
 use convscope_viz::draw::png::SOFTWARE;
-use convscope_viz::draw::{Block, Chart, Figure, Row, Series, Theme};
+use convscope_viz::draw::{Block, BlockRow, Chart, Figure, Series, Theme};
 use serde_json::json;
 use std::path::PathBuf;
 use std::time::Instant;
@@ -40,7 +40,7 @@ impl Run for TrainArgs {
             resume(common, options, &folder)?
         } else if state.is_file() {
             return Err(CliError::usage(format!(
-                "{} holds a run: go on with --resume, or choose another -o",
+                "{} holds a run: continue with --resume, or choose another -o",
                 common.out.display()
             )));
         } else {
@@ -78,7 +78,7 @@ impl Run for TrainArgs {
 fn start(common: &Common, options: &TrainArgs, folder: &ImageFolder) -> Result<Trainer, CliError> {
     let count = folder.classes.len();
     if count < 2 {
-        return Err(CliError::usage(format!("{} has one class only: nothing to tell apart", options.dir.display())));
+        return Err(CliError::usage(format!("{} has one class only: nothing to distinguish", options.dir.display())));
     }
     let given = match &common.weights {
         Some(_) => Some(network_and_weights(&Common { classes: None, ..common.clone() })?),
@@ -214,8 +214,8 @@ fn curves(trainer: &Trainer, common: &Common) -> Result<(), CliError> {
         .subtitle("training images are changed, mixed and smoothed: their loss is higher and their accuracy lower than it seems")
         .metadata(format!("{epochs} epochs, batch {batch}, seed {seed} · {SOFTWARE}"))
         .theme(if common.dark { Theme::dark() } else { Theme::light() })
-        .stack(&[&Row { blocks: charts.iter().map(|c| c as &dyn Block).collect(), gap: 24 }])?;
-    let mut output = Output::new(&Common { quiet: true, ..common.clone() }, metadata(&[("recipe", json!(trainer.recipe))]));
+        .stack(&[&BlockRow { blocks: charts.iter().map(|c| c as &dyn Block).collect(), gap: 24 }])?;
+    let mut output = OutputFiles::new(&Common { quiet: true, ..common.clone() }, metadata(&[("recipe", json!(trainer.recipe))]));
     output.picture(&["curves"], &title, &page, &[])?;
     output.finish().map(drop)
 }

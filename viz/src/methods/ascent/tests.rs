@@ -378,5 +378,5 @@ fn pictures_are_of_the_size_that_the_network_takes() {
     let network = net.finish(Classes::Count(2), OutputActivation::Softmax, Preprocess::CIFAR).unwrap();
     assert_eq!(Preset::Default.options(&network).size, [24, 20]);
     let error = network.at(48, 40).unwrap_err().to_string();
-    assert!(error.contains("wants 1584 features but gets 6992: its images are 24x20, this one is 48x40"), "{error}");
+    assert!(error.contains("expects 1584 features but gets 6992: its images are 24x20, this one is 48x40"), "{error}");
 }

@@ -3,7 +3,7 @@
 use crate::cli::commands::ascent::picture;
 use crate::cli::commands::features::grid;
 use crate::cli::error::CliError;
-use crate::cli::output::Output;
+use crate::cli::output::OutputFiles;
 use crate::cli::session::Session;
 use convscope_engine::Tensor;
 use convscope_models::network::LayerId;
@@ -22,7 +22,7 @@ pub struct AscentRunner<'a> {
     pub options: &'a Options,
     /// Progress in steps.
     pub bar: &'a ProgressBar,
-    pub output: &'a mut Output,
+    pub output: &'a mut OutputFiles,
 }
 
 impl AscentRunner<'_> {

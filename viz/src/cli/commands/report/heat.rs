@@ -4,7 +4,7 @@ use super::class;
 use crate::cli::args::ReportArgs;
 use crate::cli::commands::gradcam::{cam_layer, nothing_for};
 use crate::cli::error::CliError;
-use crate::cli::output::Output;
+use crate::cli::output::OutputFiles;
 use crate::cli::session::Session;
 use convscope_engine::Tensor;
 use convscope_viz::draw::{Colormap, DrawError, Limits, ScaleBar, overlay, short};
@@ -20,7 +20,7 @@ pub fn heat(
     args: &ReportArgs,
     image: &Tensor,
     photo: &RgbImage,
-    output: &mut Output,
+    output: &mut OutputFiles,
 ) -> Result<(Prediction, Heat), CliError> {
     let layer = cam_layer(session, args.layer.as_deref())?;
     let typed = args.class.as_deref().map(|text| session.classes(text)).transpose()?;

@@ -13,7 +13,7 @@ use crate::cli::commands::Run;
 use crate::cli::context::Context;
 use crate::cli::error::CliError;
 use crate::cli::memory::Pass;
-use crate::cli::output::{Output, command_line, print};
+use crate::cli::output::{OutputFiles, command_line, print};
 use crate::cli::session::{Session, progress};
 use convscope_engine::Tensor;
 use convscope_viz::ascent::{Options, Preset};
@@ -48,7 +48,7 @@ impl Run for ReportArgs {
         let path = args.path.to_string_lossy();
         let name = args.path.file_name().map_or_else(|| path.clone(), |name| name.to_string_lossy()).into_owned();
         let photo = shown(&input.shown)?;
-        let mut output = Output::new(common, session.metadata(&[("image", json!(path))]));
+        let mut output = OutputFiles::new(common, session.metadata(&[("image", json!(path))]));
 
         let (prediction, heat) = heat::heat(&session, args, &input.input, &photo, &mut output)?;
         let classes: Vec<Class> = prediction.top(TOP).into_iter().map(|c| class(&session, &prediction, c)).collect();

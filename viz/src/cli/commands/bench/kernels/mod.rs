@@ -33,7 +33,7 @@ impl Run for BenchKernelsArgs {
         if problems.is_empty() {
             let names = networks.iter().map(|n| n.name.as_str()).collect::<Vec<_>>().join(", ");
             return Err(CliError::usage(format!(
-                "no problem of {names} holds all of \"{}\"; wants words such as conv2d.fwd, gemm, layer1.0.conv2, 3x3 or n512",
+                "no problem of {names} holds all of \"{}\"; expects words such as conv2d.fwd, gemm, layer1.0.conv2, 3x3 or n512",
                 options.filter.join(" ")
             )));
         }

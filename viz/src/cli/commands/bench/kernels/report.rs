@@ -185,7 +185,7 @@ pub mod tests {
     }
 
     fn example() -> Measured {
-        let not = Rung { kernel: "winograd", picked: false, outcome: Outcome::NotRun("wants \"3x3\"".to_string()) };
+        let not = Rung { kernel: "winograd", picked: false, outcome: Outcome::NotRun("expects \"3x3\"".to_string()) };
         let wrong = Rung { kernel: "broken", picked: false, outcome: Outcome::Wrong("error 1 where 0 is allowed".to_string()) };
         measured("a.conv1", vec![timed("fast", true, 2.0), timed("slow", false, 4.0), not, wrong])
     }
@@ -194,7 +194,7 @@ pub mod tests {
     fn text_marks_the_pick_and_gives_reasons() {
         let text = example().text(&PEAK);
         assert!(text.starts_with("conv2d.fwd net a.conv1 (x3)   n1 a.conv1 s1,1\n"), "{text}");
-        for part in ["  * fast", "    slow", "   wants \"3x3\"", "WRONG", "50.00", "2.0 kB"] {
+        for part in ["  * fast", "    slow", "   expects \"3x3\"", "WRONG", "50.00", "2.0 kB"] {
             assert!(text.contains(part), "{part:?} is not in\n{text}");
         }
         assert_eq!(example().wrong().count(), 1);
@@ -208,7 +208,7 @@ pub mod tests {
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!(lines.len(), 5);
         assert!(lines[0].starts_with("op,network,layer,count,spec,") && lines[1].contains("\"n1 a.conv1 s1,1\""), "{text}");
-        assert!(lines[3].contains("\"wants \"\"3x3\"\"\""), "{text}");
+        assert!(lines[3].contains("\"expects \"\"3x3\"\"\""), "{text}");
         assert_eq!(table::csv(&[]), "");
     }
 }

@@ -75,7 +75,7 @@ impl Run for BenchModelsArgs {
                 let form = if *work == Work::Training { &model } else { &fused };
                 let measured =
                     measure(&mut Case::new(form.clone(), size, *batch, options.by)?, *work, usize::from(options.repeats))?;
-                rows.push(Row { model: model.network.name.clone(), work: *work, batch: *batch, size, direct, measured });
+                rows.push(CaseRow { model: model.network.name.clone(), work: *work, batch: *batch, size, direct, measured });
                 bar.inc(1);
             }
         }
@@ -252,7 +252,7 @@ fn measure(case: &mut Case, work: Work, repeats: usize) -> Result<Measured, CliE
 }
 
 /// A row of the result.
-struct Row {
+struct CaseRow {
     model: String,
     work: Work,
     batch: usize,
@@ -262,7 +262,7 @@ struct Row {
     measured: Measured,
 }
 
-impl Row {
+impl CaseRow {
     /// Rate by the median: two operations per multiply-add of forward, the same again for each gradient.
     fn gflops(&self) -> f64 {
         let passes = match self.work {
@@ -327,7 +327,7 @@ const COLUMNS: [Column; 12] = [
     right("tape keeps", 13),
 ];
 
-fn text(rows: &[Row], peak: &Peak, repeats: u16) -> String {
+fn text(rows: &[CaseRow], peak: &Peak, repeats: u16) -> String {
     let mut lines = vec![machine(peak), format!("median of {repeats} after {WARM_UPS} warm-ups"), header(&COLUMNS)];
     let mega = |bytes: usize| format!("{:.1} MB", bytes as f64 / 1e6);
     for row in rows {
@@ -356,7 +356,7 @@ fn text(rows: &[Row], peak: &Peak, repeats: u16) -> String {
         }
     }
     if rows.iter().any(|row| row.measured.peak.is_none()) {
-        lines.push("peak memory is left out: this system does not tell it, or not of one case alone".into());
+        lines.push("peak memory is left out: this system does not report it, or not of one case alone".into());
     }
     lines.join("\n")
 }
