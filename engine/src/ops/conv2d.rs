@@ -10,20 +10,20 @@ use convscope_kernels::reduce::{self, ReduceSpec};
 
 /// `x [n,c,h,w]`, `w [oc,c/groups,kh,kw]`, optionally `bias [oc]`, optionally a residual `[n,oc,oh,ow]` -> `[n,oc,oh,ow]`.
 ///
-/// The residual is added and the ReLU applied in the kernel: what inference makes of a residual block's end.
+/// The kernel's epilogue adds the residual and applies the ReLU, as at the end of a residual block.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Conv2d {
-    /// Step of the kernel, height and width.
+    /// Stride, height and width.
     pub stride: [usize; 2],
-    /// Zeros around the input: top, bottom, left, right.
+    /// Padding with zeros: top, bottom, left, right.
     pub padding: [usize; 4],
-    /// Distance of kernel elements.
+    /// Dilation, height and width.
     pub dilation: [usize; 2],
     /// Groups of channels.
     pub groups: usize,
-    /// Whether the last input is added to the result.
+    /// Whether a residual is the last input.
     pub residual: bool,
-    /// Whether the result ends in `max(.., 0)`; the rule of ReLU holds for it too.
+    /// Whether a ReLU is last; the pass's rule of ReLU applies.
     pub relu: bool,
 }
 
@@ -150,7 +150,7 @@ impl Tape {
     /// Convolution of `x [n,c,h,w]` by `w [oc,c/groups,kh,kw]`, plus `bias [oc]`: `[n,oc,oh,ow]`, see [`Conv2d`].
     ///
     /// # Errors
-    /// If the shapes do not go together, or an input is of another tape.
+    /// [`Error`](crate::Error) if the shapes do not fit each other, or an input is of another tape.
     ///
     /// ```
     /// # use convscope_engine::{Tape, Tensor};

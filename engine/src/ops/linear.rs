@@ -58,7 +58,7 @@ impl Tape {
     /// The dense layer: `x [n,in]`, `w [out,in]`, `bias [out]` -> `x w^T + bias`, `[n,out]`.
     ///
     /// # Errors
-    /// If the shapes do not go together, or an input is of another tape.
+    /// [`Error`](crate::Error) if the shapes do not fit each other, or an input is of another tape.
     ///
     /// ```
     /// # use convscope_engine::{Tape, Tensor};

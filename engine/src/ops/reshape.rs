@@ -1,4 +1,4 @@
-//! The same numbers under another shape.
+//! Changes of shape.
 
 use crate::error::Result;
 use crate::operation::{Backward, Case, Forward, Operation, Output, arity};
