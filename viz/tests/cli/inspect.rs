@@ -107,7 +107,7 @@ fn a_known_network() {
     let guess = &sandbox.json("inspect other.safetensors")["guess"];
     assert_eq!((&guess["network"], &guess["nearest"], &guess["classes"]), (&Value::Null, &json!("resnet20-cifar"), &json!(3)));
     sandbox.fails(1, "filters -w other.safetensors", &["fits no known network", "convscope inspect other.safetensors", "-m"]);
-    // Nothing named: the network within.
+    // Without arguments: the bundled network.
     assert_eq!(sandbox.json("inspect")["guess"]["network"], "resnet18-w32");
 }
 

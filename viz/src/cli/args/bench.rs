@@ -9,11 +9,10 @@ pub enum BenchCommand {
     Kernels(BenchKernelsArgs),
     /// Whole networks with random weights: time, rate and memory of a forward pass, an input gradient, a training step
     #[command(
-        after_help = "GFLOP/s are of the direct count, two for each multiply-add of convolutions and dense layers: once for forward, \
-                      twice for input-gradient, three times for training, whatever the kernels save; GB/s are of the operands of all \
-                      kernels. Both are set against what was measured of the machine. On a CUDA device times are by its own clock, with a \
-                      cold L2. Memory that earlier rows left \
-                      in the pool counts in later ones: for the peak of one case alone, run that case alone."
+        after_help = "GFLOP/s count the direct algorithm, two operations per multiply-add of convolutions and dense layers: once for forward, \
+                      twice for input-gradient, three times for training. GB/s count the operands of all kernels. Both are compared \
+                      with the machine's measured peaks. On a CUDA device times are by its own clock, with a cold L2. The memory pool \
+                      keeps allocations of earlier cases: for the peak of one case, run it alone."
     )]
     Models(BenchModelsArgs),
 }

@@ -12,10 +12,9 @@ fn share(text: &str) -> Result<f32, String> {
 /// Absent arguments have the default in `--help`, or with --resume the value of the resumed run.
 #[derive(ClapArgs, Debug, Clone)]
 #[command(
-    after_help = "Leaves in the folder of -o after each epoch: best.safetensors and last.safetensors, models that -w takes; log.csv, \
-                  log.json and curves.png; and training.safetensors, from which --resume goes on. With -w the run begins with \
-                  these weights, and a new last layer where the classes differ in number. NAME-w32 is a network with 32 channels \
-                  in its first convolution."
+    after_help = "Writes to the folder of -o after each epoch: best.safetensors and last.safetensors, models for -w; log.csv, log.json and \
+                  curves.png; and training.safetensors, the state for --resume. With -w the run starts from these weights, with a new \
+                  last layer if the number of classes differs. NAME-w32 is a network with 32 channels in its first convolution."
 )]
 pub struct TrainArgs {
     #[arg(value_name = "DIR")]
