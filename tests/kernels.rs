@@ -34,7 +34,7 @@ fn every_row_passes_the_oracle_test() {
     assert!(failures.is_empty(), "{} rows failed:\n{}", failures.len(), failures.join("\n"));
 }
 
-/// Each table ends with the naive rung in both types: the one to read and the oracle.
+/// Each table ends with the naive kernel in both types: the readable one and the oracle.
 #[test]
 fn every_table_has_its_naive_rungs() {
     for table in tables() {

@@ -91,7 +91,7 @@ fn totals() {
     }
 }
 
-/// What torchinfo counts, from `fixtures/torchinfo.py`.
+/// torchinfo's counts, from `fixtures/torchinfo.py`.
 #[test]
 fn totals_are_torchinfos() {
     let lines: Vec<&str> = include_str!("fixtures/torchinfo.txt").lines().collect();
@@ -412,7 +412,7 @@ fn params_know_their_layer_and_fan_in() {
     assert_eq!(find("bn1.running_var").kind, ParamKind::RunningVar);
 }
 
-/// One convolution called twice is trained by both calls: its gradient is the sum of what two of equal weights would have.
+/// A convolution with two calls: its gradient is the sum of the gradients of two convolutions with equal weights.
 #[test]
 fn a_layer_called_twice_has_one_set_of_parameters() {
     use convscope_models::engine::{Rules, Tape, Tensor};

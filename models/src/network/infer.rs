@@ -56,7 +56,7 @@ impl Network {
     }
 
     /// The shapes of [`Network::at`] alone.
-    ///
+    /// The output shapes of [`Network::at`] alone.
     /// # Errors
     /// As [`Network::at`].
     pub fn shapes(&self, height: usize, width: usize) -> Result<Vec<LayerShape>, NetworkError> {

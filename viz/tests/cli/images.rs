@@ -95,7 +95,7 @@ fn enormous() {
     let start = Instant::now();
     refused(&sandbox, "huge.png", &["20000 x 20000 pixels, more than", "scale it down"]);
     assert!(start.elapsed() < Duration::from_secs(20), "{:?}", start.elapsed());
-    // Not even the decoded bytes fit into what it may take.
+    // Not even the decoded bytes fit into the memory limit.
     #[cfg(target_os = "linux")]
     {
         let limited = std::process::Command::new("sh")

@@ -1,4 +1,4 @@
-//! Things typed wrong: exit code 2 and what would have been right.
+//! Usage errors: exit code 2 and a suggestion.
 
 use super::support::{NET, Sandbox};
 
@@ -135,7 +135,7 @@ fn help_is_plain_text_in_a_pipe() {
     }
 }
 
-/// What a command would have to leave undone is refused, not dropped.
+/// An option without effect is refused, not ignored.
 #[test]
 fn options_without_effect() {
     let sandbox = Sandbox::with_photo();

@@ -68,7 +68,7 @@ impl Measured {
     pub fn text(&self, peak: &Peak) -> String {
         let (flops, bytes) = (self.flops / 1e9, self.bytes / 1e6);
         let width = self.rungs.iter().map(|r| r.kernel.len()).max().unwrap_or(0).max(14);
-        let columns = [left("    rung", 4 + width)].into_iter().chain(COLUMNS).collect::<Vec<_>>();
+        let columns = [left("    kernel", 4 + width)].into_iter().chain(COLUMNS).collect::<Vec<_>>();
         // The memory roof limits this problem.
         let memory_bound = self.intensity() < peak.flops / peak.bandwidth;
         let mut lines = vec![
