@@ -34,7 +34,7 @@ impl Pass {
         Self { tape, run }
     }
 
-    /// What `layer` puts out, as f32.
+    /// Output of `layer`, as f32.
     fn value(&self, layer: LayerId) -> Vec<f32> {
         self.tape.value(self.run.layer(layer).unwrap()).unwrap().cast(DType::F32).f32().to_vec()
     }
@@ -181,7 +181,7 @@ fn keras_zoo(network: &str, sizes: usize) {
     family_is("keras_zoo.safetensors", &format!("{network}."), sizes, |name| format!("keras-{name}"));
 }
 
-/// What a file has of the networks whose names begin so, at least at `least` sizes, against the networks of those names here.
+/// The networks of a file with this name prefix, at `least` sizes or more, against the networks here.
 fn family_is(file: &str, family: &str, least: usize, ours: impl Fn(&str) -> String) {
     let bytes = golden(file);
     let file = SafeTensors::deserialize(&bytes).unwrap();
@@ -213,7 +213,7 @@ fn whole_in_f32(file: &str, case: &str, network: &str) {
     near_in_norm(case, &every_fifth(&single.gradient(class), &image), &part);
 }
 
-/// What a file has of a network at one size.
+/// A network of a file at one size.
 struct Case {
     model: Model,
     image: Tensor,

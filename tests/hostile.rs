@@ -32,7 +32,7 @@ fn corpus(parser: &Parser) -> Vec<PathBuf> {
     files(&folder).into_iter().chain(seeds).collect()
 }
 
-/// Files at which a parser is at fault, kept for who looks into it.
+/// Files with a parser defect, kept for debugging.
 #[derive(Default)]
 struct Faults(Vec<String>);
 
@@ -60,7 +60,7 @@ impl Dice {
     }
 }
 
-/// What stands in fields of lengths, counts and offsets of hostile files.
+/// Values in lengths, counts and offsets of hostile files.
 const EXTREMES: [&[u8]; 8] = [
     &[0xFF],
     &[0; 4],
@@ -72,7 +72,7 @@ const EXTREMES: [&[u8]; 8] = [
     &[0xFF; 8],
 ];
 
-/// What stands in place of numbers in a hostile text.
+/// Replacements of numbers in a hostile text.
 const VALUES: [&str; 10] = ["0", "1", "-1", "3", "1.5", "16777216", "4294967296", "18446744073709551615", "1e300", "null"];
 
 /// Where the numbers of a text are.

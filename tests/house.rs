@@ -186,7 +186,7 @@ fn imports(code: &str, start: &str) -> Vec<Vec<String>> {
     paths
 }
 
-/// Reads one path or a tree of them from the beginning of `text`; returns what follows it.
+/// Reads a path or a tree of paths from the start of `text`; returns the rest.
 fn tree<'t>(text: &'t str, above: &[String], paths: &mut Vec<Vec<String>>) -> &'t str {
     let mut rest = text.trim_start();
     if let Some(inside) = rest.strip_prefix('{') {
@@ -198,7 +198,7 @@ fn tree<'t>(text: &'t str, above: &[String], paths: &mut Vec<Vec<String>>) -> &'
                 None if rest.is_empty() => return rest,
                 None => {
                     let after = tree(rest, above, paths);
-                    // What is no name, such as `*`, is passed over.
+                    // Anything but a name, such as `*`, is skipped.
                     rest = if after.len() == rest.len() { after.get(1..).unwrap_or_default() } else { after };
                 }
             }
@@ -257,7 +257,7 @@ fn a_circle_is_seen_through_braces_exports_and_super() {
     assert_eq!(into("fn f() { crate::Thing }"), ["a b"]);
     assert_eq!(into("use super::b::*;"), ["a b"]);
     assert!(into("// use crate::b;\nuse std::b;\n#[cfg(test)]\nmod tests {\n    use crate::b;\n}").is_empty());
-    // A folder and what is within it are one room; two folders within it are two.
+    // A folder and its content are one room; two folders within it are two.
     let folder = |first: &'static str, second: &'static str| circles(&[(&["x", "y"], "mod", first), (&["x", "z"], "f", second)]);
     assert_eq!(folder("use super::z::f;", "use crate::x::y;"), ["x/y x/z"]);
     let inner = "use crate::out;";

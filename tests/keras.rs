@@ -44,7 +44,7 @@ fn agrees(name: &str, model: &Model, [h, w]: [usize; 2], numbers: &str, step: us
     let run = model.forward(&mut tape, image.clone()).unwrap();
     let mut logits = tape.value(run.output()).unwrap().f32().to_vec();
     let mut probabilities = model.network.output_activation.probabilities(&logits);
-    // Keras has one output for two classes; the second is what it stands for.
+    // Keras has one output for two classes: the probability of the second.
     if want("logits").len() == 1 {
         (logits, probabilities) = (vec![logits[1]], vec![probabilities[1]]);
     }
@@ -111,7 +111,7 @@ fn shapes_joins_and_shared_layers() {
     assert!(model.network.find("shared").is_some() && model.network.find("shared_1").is_some());
 }
 
-/// What is called several times has one set of parameters, and keeps it in a file of safetensors.
+/// Layers with several calls have one set of parameters, also in a safetensors file.
 #[test]
 fn layers_and_models_called_twice() {
     for name in ["twice.h5", "twice.keras"] {
@@ -178,7 +178,7 @@ fn models_within_models() {
     }
 }
 
-/// What Keras 3 has not, or means otherwise.
+/// Features that Keras 3 lacks or changed.
 #[test]
 fn older_layers() {
     matches_at_two_sizes("older", &fixture("older.h5"), "keras2.safetensors");
@@ -246,7 +246,7 @@ fn mini_xception() {
     assert!(model.network.select("separable_conv2d_8").is_ok());
 }
 
-/// A file without an architecture, with Keras 1's names: layers are filled in Keras's order, not by what they are called.
+/// A file without an architecture, with Keras 1's names: layers load in Keras's order, not by name.
 #[test]
 fn weights_alone_fill_layers_in_order() {
     use convscope_models::network::{Builder, Conv2d, LayerId, LayerKind, Preprocess, ScopeKind};
@@ -283,7 +283,7 @@ fn weights_alone_fill_layers_in_order() {
     close("input gradient", gradient.f32(), &want, 1e-4 * largest(&want));
 }
 
-/// What comes out of opening these bytes, and what is left out if they open: one line.
+/// The result of opening these bytes, and the omitted part, in one line.
 fn refusal(bytes: &[u8]) -> Option<String> {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("model.h5");

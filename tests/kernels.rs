@@ -35,7 +35,7 @@ fn every_row_passes_the_oracle_test() {
     assert!(failures.is_empty(), "{} rows failed:\n{}", failures.len(), failures.join("\n"));
 }
 
-/// Each table ends with the naive rung in both types: the one to read and the oracle.
+/// Each table ends with the naive kernel in both types: the readable one and the oracle.
 #[test]
 fn every_table_has_its_naive_rungs() {
     for table in tables() {
@@ -58,7 +58,7 @@ fn a_row_from_outside_joins_a_table() {
     let row = |run| {
         Row::cpu("mine", DType::F32, ROUNDING, run).supports(|s: &BinarySpec| match s.op {
             Binary::Add => Ok(()),
-            Binary::Mul => Err("wants a sum"),
+            Binary::Mul => Err("expects a sum"),
         })
     };
     let table = BINARY.with_row(row(mine));

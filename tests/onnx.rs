@@ -1,4 +1,4 @@
-//! ONNX models against PyTorch and ONNX Runtime, from what `tests/goldens/onnx_models.py` wrote.
+//! ONNX models against PyTorch and ONNX Runtime, with the files of `tests/goldens/onnx_models.py`.
 
 use convscope_models::engine::kernels::DType;
 use convscope_models::engine::{Rules, Tape, Tensor};
@@ -203,7 +203,7 @@ fn graphs_by_hand_are_onnx_runtimes() {
     }
 }
 
-/// What comes out of opening these bytes: one line.
+/// The result of opening these bytes, in one line.
 fn refusal(bytes: &[u8]) -> Option<String> {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("model.onnx");
@@ -215,7 +215,7 @@ fn refusal(bytes: &[u8]) -> Option<String> {
     Some(text)
 }
 
-/// What is said of these bytes: why they are refused, or what is left out of the network.
+/// The error for these bytes, or the part left out of the network.
 fn said(bytes: &[u8]) -> String {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("model.onnx");
@@ -258,7 +258,7 @@ fn what_is_wrong_is_named() {
     assert!(refusal(&beside).unwrap().contains("no such file"));
 }
 
-/// What comes before an operator that is not known works, and only that is missing which needs classes.
+/// The layers before an unknown operator work; only operations on classes are unavailable.
 #[test]
 fn a_network_ends_before_what_is_not_known() {
     let folder = tempfile::tempdir().unwrap();

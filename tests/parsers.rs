@@ -57,7 +57,7 @@ pub const KERAS_ZIP: Parser = Parser { name: "keras_zip", seeds: &[], factor: 51
 pub const ONNX: Parser = Parser { name: "onnx", seeds: &[], factor: 512, constant: WEIGHTS, parse: weights };
 /// The architecture within a Keras file.
 pub const KERAS_JSON: Parser = Parser { name: "keras_json", seeds: &[], factor: 512, constant: CONSTANT, parse: keras_json };
-/// What a safetensors file of this project says of its network.
+/// A safetensors file's description of its network.
 pub const NETWORK_METADATA: Parser =
     Parser { name: "network_metadata", seeds: &[], factor: 64, constant: CONSTANT, parse: network_metadata };
 /// The state that a training run goes on from.
@@ -195,7 +195,7 @@ fn image(file: &[u8]) -> Result<(), String> {
 /// Values and multiply-adds of a network that is run, so that a file takes milliseconds.
 const SMALL: usize = 1 << 18;
 
-/// What `summary` and the pictures of a network need, at the size that the file says.
+/// The parts that `summary` and the pictures use, at the file's size.
 fn describe(network: &Network) -> Result<(), String> {
     let summary = network.summary(network.input.height, network.input.width).map_err(text)?;
     let _ = (summary.to_text(), summary.to_json(), network.cam_layer(), network.last_conv());

@@ -1,4 +1,4 @@
-//! What the tests of this folder share.
+//! Shared code of this folder's tests.
 
 pub mod parsers;
 
@@ -40,10 +40,10 @@ pub fn floats(file: &SafeTensors, name: &str) -> Vec<f32> {
 }
 
 /// The model with convolutions as plain sums. A gradient changes where rounding carries a unit over its kink (a ReLU at zero), and
-/// Winograd's rounding is ten times larger: each rung's own error is tested in `tests/kernels.rs`, the network's formulas here.
+/// Winograd's rounding is ten times larger. Each kernel's own error is tested in `tests/kernels.rs`, the network's formulas here.
 ///
 /// # Panics
-/// Never: these rungs exist.
+/// Never: these kernels exist.
 pub fn plainly(model: &Model) -> Model {
     model.with_context(model.context.clone().with_rows("conv2d.fwd=im2col?,conv2d.dgrad=im2col?").unwrap())
 }
@@ -68,7 +68,7 @@ pub fn close(what: &str, got: &[f32], want: &[f32], bound: f32) {
 /// The model of a file that brings its network along.
 ///
 /// # Errors
-/// What is wrong with the file.
+/// The defect of the file.
 ///
 /// # Panics
 /// If it describes no network.

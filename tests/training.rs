@@ -1,4 +1,4 @@
-//! The engine learns: a small network separates classes it can only tell apart by convolution, and ends at the same bits each time.
+//! The engine learns: a small network separates classes that differ only in convolution features, with the same bits each time.
 
 use convscope_models::engine::Tensor;
 use convscope_models::engine::kernels::random;

@@ -38,7 +38,7 @@ impl Operation for ShiftedLog {
         b.add(0, &dx)
     }
 
-    // Problems for the gradient check; the logarithm wants positive values.
+    // Cases of the gradient check; the logarithm needs positive values.
     fn cases() -> Vec<Case<Self>> {
         let inputs = vec![Input::positive([2, 3])];
         [0.0, 1.0].map(|shift| Case { op: ShiftedLog { shift }, inputs: inputs.clone() }).to_vec()

@@ -1,4 +1,4 @@
-//! What can go wrong between tensors.
+//! Errors of tensors and tapes.
 
 use crate::shape::Shape;
 
@@ -8,33 +8,33 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 /// Errors of tensors and tapes.
 #[derive(Debug, Clone, thiserror::Error, PartialEq)]
 pub enum Error {
-    /// The inputs of an operation do not go together.
+    /// The inputs of an operation do not fit each other.
     #[error("{op}: {reason} (inputs {})", shapes.iter().map(Shape::to_string).collect::<Vec<_>>().join(", "))]
     Shapes {
         /// Operation.
         op: &'static str,
-        /// What is wrong.
+        /// The defect.
         reason: String,
         /// Shapes of all inputs.
         shapes: Vec<Shape>,
     },
-    /// An operation computes a gradient that does not go with its input.
+    /// The gradient of an operation does not fit its input.
     #[error("the gradient is {got}, the input is {want}, or of another type")]
     Gradient {
-        /// Computed.
+        /// Shape of the gradient.
         got: Shape,
         /// Shape of the input.
         want: Shape,
     },
-    /// A kernel table refused.
+    /// A kernel table refuses the problem.
     #[error(transparent)]
     Kernel(#[from] convscope_kernels::Error),
-    /// Data of another length than the shape wants.
+    /// The number of values differs from the shape's.
     #[error("{len} numbers do not fill the shape {shape}")]
     Length {
-        /// Numbers given.
+        /// Number of values.
         len: usize,
-        /// Shape asked for.
+        /// The shape.
         shape: Shape,
     },
     /// A node of another tape, or of a later state of this one.
@@ -46,10 +46,10 @@ pub enum Error {
     /// The value of a node was released.
     #[error("the value of {0:?} was not kept: record with Tape::new, not Tape::inference")]
     Released(String),
-    /// A backward pass was started with a gradient of another shape.
+    /// The upstream gradient has another shape than the value.
     #[error("the upstream gradient is {got}, the value is {want}")]
     Upstream {
-        /// Given.
+        /// Shape of the gradient.
         got: Shape,
         /// Shape of the value.
         want: Shape,

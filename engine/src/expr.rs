@@ -88,7 +88,7 @@ impl Expr {
         self.map(Unary::Sigmoid)
     }
 
-    /// Any function of one number.
+    /// An elementwise function.
     pub fn map(self, function: Unary) -> Self {
         self.then(Step::Unary(function))
     }
@@ -126,7 +126,7 @@ impl Tape {
     /// ```
     pub fn record(&mut self, expr: impl Into<Expr>) -> Result<Var> {
         let mut steps = expr.into().steps.into_iter();
-        // The first step is a node, and each later one takes what the steps before it left.
+        // The first step is a node, and each later one reads the results of earlier steps.
         let Some(Step::Var(mut top)) = steps.next() else { unreachable!("an expression begins with a node") };
         let mut below = Vec::new();
         for step in steps {
@@ -155,7 +155,7 @@ impl Tape {
     }
 }
 
-/// One operator with a node or an expression on its left: another, or a number, on its right.
+/// An operator with a node or an expression on its left, and a node, an expression or a number on its right.
 macro_rules! operator {
     ($trait:ident, $method:ident, $affine:expr, $($left:ty),*) => {$(
         operator!(@pair $trait, $method, $left, Var);

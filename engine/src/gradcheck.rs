@@ -7,25 +7,25 @@ use crate::tape::{Tape, Var};
 use crate::tensor::Tensor;
 use convscope_kernels::random;
 
-/// Step of the central difference: with f64 its rounding error is near 1e-10 and its truncation error below.
+/// Step of the central difference. In f64 its rounding error is near 1e-10, and its truncation error is smaller.
 const STEP: f64 = 1e-6;
 
-/// Distinct values, none near another or near the kinks at 0 and 6: a shuffled ladder of half steps.
+/// Distinct values, none close to another or to the kinks at 0 and 6: shuffled multiples of one half.
 fn values(input: &Input, seed: u64) -> Vec<f64> {
     let n = input.shape.len();
     let mut order: Vec<usize> = (0..n).collect();
     order.sort_by_key(|i| random::philox(seed, *i as u64)[0]);
     let spacing = 4.0 / n.max(4) as f64;
-    let ladder = |i: usize| (i as f64 + 0.5 - (n / 2) as f64) * spacing;
-    order.into_iter().map(|i| if input.positive { 0.5 + 0.25 * (ladder(i) + 2.0) } else { ladder(i) }).collect()
+    let level = |i: usize| (i as f64 + 0.5 - (n / 2) as f64) * spacing;
+    order.into_iter().map(|i| if input.positive { 0.5 + 0.25 * (level(i) + 2.0) } else { level(i) }).collect()
 }
 
-/// The largest difference between a gradient from the tape and a central difference, as a share of the largest gradient.
+/// Maximum difference between the tape's gradient and a central difference, relative to the largest gradient.
 ///
-/// The upstream gradient is random, not ones, so that sums that should be weighted are seen.
+/// The upstream gradient is random instead of ones, which exposes wrong weights in sums.
 ///
 /// # Errors
-/// If the operation refuses the inputs of the case.
+/// [`Error`](crate::Error) if the operation refuses the inputs of the case.
 ///
 /// ```
 /// use convscope_engine::gradcheck::{Case, check};
@@ -39,10 +39,10 @@ pub fn check<O: Operation + Clone>(case: &Case<O>, seed: u64) -> Result<f64> {
     check_function(&case.inputs, seed, |tape, inputs| tape.apply(case.op.clone(), inputs))
 }
 
-/// The largest result of [`check`] over all cases of an operation; infinite if it has none.
+/// Maximum of [`check`] over all cases of an operation; infinite without cases.
 ///
 /// # Errors
-/// If the operation refuses a case of its own.
+/// [`Error`](crate::Error) if the operation refuses one of its cases.
 ///
 /// ```
 /// use convscope_engine::{gradcheck, ops::Conv2d};
@@ -56,10 +56,10 @@ pub fn check_all<O: Operation + Clone>() -> Result<f64> {
     Ok(results.into_iter().reduce(f64::max).unwrap_or(f64::INFINITY))
 }
 
-/// As [`check`], for any computation on the tape.
+/// As [`check`], for any computation on a tape.
 ///
 /// # Errors
-/// If an operation of it refuses.
+/// [`Error`](crate::Error) if one of its operations refuses.
 ///
 /// ```
 /// use convscope_engine::gradcheck::{Input, check_function};
@@ -100,7 +100,7 @@ pub fn check_function(inputs: &[Input], seed: u64, build: impl Fn(&mut Tape, &[V
             data[i][j] = x;
             let numeric: f64 = hi.iter().zip(&lo).zip(&dout).map(|((h, l), d)| (h - l) * d).sum::<f64>() / (2.0 * STEP);
             let error = (dx - numeric).abs() / largest;
-            // NaN must not pass as small.
+            // NaN must not count as small.
             worst = if error.is_nan() { f64::INFINITY } else { worst.max(error) };
         }
     }
@@ -171,7 +171,7 @@ mod tests {
         assert!(worst.unwrap() < 1e-6);
     }
 
-    /// The check itself must fail on a wrong gradient: guided backpropagation is not the derivative.
+    /// The check must fail on a wrong gradient: guided backpropagation is not the derivative.
     #[test]
     fn a_wrong_gradient_is_seen() {
         use convscope_kernels::pointwise::ReluRule;

@@ -19,7 +19,7 @@
 //! | module | holds |
 //! |---|---|
 //! | [`tape`] | the list of nodes, and the backward loop |
-//! | [`operation`] | what an operation is; an outside crate adds its own |
+//! | [`operation`] | the trait of an operation; other crates add their own |
 //! | [`ops`] | one file an operation: convolution, pooling, softmax, ...; each is a method of [`Tape`] |
 //! | [`Expr`] | operators on nodes, such as `a * b + 3.0` |
 //! | [`gradcheck`] | gradients against finite differences |

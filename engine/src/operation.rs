@@ -1,7 +1,6 @@
 //! An operation: shape rule, forward, backward, and the cases that check its gradient.
 //!
-//! [`Operation`] is open: an operation of another crate is the same kind of thing as those of [`crate::ops`]. The example
-//! `04_new_op` adds one.
+//! [`Operation`] is open: operations of other crates are equal to those of [`crate::ops`]. The example `04_new_op` adds one.
 
 use crate::error::{Error, Result};
 use crate::shape::Shape;
@@ -12,10 +11,10 @@ use convscope_kernels::{Accum, Buffer, Call, Context, DType};
 use std::fmt::{Debug, Display};
 use std::sync::Arc;
 
-/// A differentiable operation: plain data, its settings.
+/// A differentiable operation: plain data with its hyperparameters.
 ///
-/// [`Tape::apply`](crate::Tape::apply) infers, computes and records it; [`gradcheck::check_all`](crate::gradcheck::check_all)
-/// compares its gradient with finite differences.
+/// [`Tape::apply`](crate::Tape::apply) infers its shape, computes and records it.
+/// [`gradcheck::check_all`](crate::gradcheck::check_all) compares its gradient with finite differences.
 ///
 /// ```
 /// use convscope_engine::operation::{Backward, Case, Forward, Operation, Output, arity};
@@ -54,36 +53,36 @@ use std::sync::Arc;
 /// # Ok::<(), convscope_engine::Error>(())
 /// ```
 pub trait Operation: Debug + Send + Sync + Sized + 'static {
-    /// The operation on inputs of given sizes, such as a kernel's spec. A node keeps it for the backward pass.
+    /// Sizes of the operation on given inputs, such as a kernel's spec. A node keeps them for the backward pass.
     type Spec: Debug + Send + Sync + 'static;
 
     /// Name in messages and traces.
     fn name(&self) -> &'static str;
 
-    /// Settings in a few characters, such as `3x3 s1 p1`.
+    /// Hyperparameters in a few characters, such as `3x3 s1 p1`.
     fn settings(&self) -> String {
         String::new()
     }
 
-    /// Shape of the value and the spec.
+    /// Output shape and spec.
     ///
     /// # Errors
-    /// The reason, if the inputs do not go together.
+    /// The reason, if the inputs do not fit each other.
     fn infer(&self, xs: &[&Shape]) -> Result<(Shape, Self::Spec), String>;
 
     /// Computes the value.
     ///
     /// # Errors
-    /// If a kernel table refuses, or there is no room.
+    /// [`Error`](crate::Error) if a kernel table refuses, or memory is exhausted.
     fn forward(&self, spec: &Self::Spec, f: &mut Forward) -> Result<Output>;
 
     /// Adds the gradients of the wanted inputs.
     ///
     /// # Errors
-    /// If a kernel table refuses, or there is no room.
+    /// [`Error`](crate::Error) if a kernel table refuses, or memory is exhausted.
     fn backward(&self, spec: &Self::Spec, b: &mut Backward) -> Result<()>;
 
-    /// Problems for the gradient check.
+    /// Cases of the gradient check.
     fn cases() -> Vec<Case<Self>>;
 }
 
@@ -91,9 +90,9 @@ pub trait Operation: Debug + Send + Sync + Sized + 'static {
 pub struct Forward<'a> {
     /// Inputs, on one device.
     pub xs: &'a [&'a Tensor],
-    /// Shape of the value, by [`Operation::infer`].
+    /// Output shape, from [`Operation::infer`].
     pub shape: &'a Shape,
-    /// Runs kernels.
+    /// Access to kernels.
     pub exec: Exec,
 }
 
@@ -101,7 +100,7 @@ pub struct Forward<'a> {
 pub struct Output {
     /// The value.
     pub value: Tensor,
-    /// Tensors that the backward computation needs beside inputs and value.
+    /// Tensors for the backward computation, besides inputs and value.
     pub saved: Vec<Tensor>,
 }
 
@@ -111,23 +110,23 @@ impl From<Tensor> for Output {
     }
 }
 
-/// Arguments of a backward computation, and the gradients it adds to. An unwanted gradient is not computed.
+/// Arguments of a backward computation, and the gradients it adds to. Unwanted gradients are skipped.
 pub struct Backward<'a> {
     /// Inputs of the forward computation.
     pub xs: &'a [&'a Tensor],
-    /// Its value.
+    /// Output value.
     pub out: &'a Tensor,
-    /// Tensors that it saved.
+    /// Saved tensors.
     pub saved: &'a [Tensor],
-    /// Gradient of the value.
+    /// Gradient of the output.
     pub dout: &'a Tensor,
-    /// Departures of this pass from the derivative.
+    /// Deviations of this pass from the derivative.
     pub rules: &'a Rules,
-    /// Runs kernels.
+    /// Access to kernels.
     pub exec: Exec,
     /// Gradients of all nodes.
     pub(crate) grads: &'a mut [Option<Arc<Buffer>>],
-    /// For each input whose gradient is wanted, its index in `grads`.
+    /// For each input with a wanted gradient, its index in `grads`.
     pub(crate) targets: &'a [Option<usize>],
 }
 
@@ -137,10 +136,10 @@ impl Backward<'_> {
         self.targets.get(i).is_some_and(Option::is_some)
     }
 
-    /// Adds `grad` to the gradient of input `i`, if that is wanted. The first addition copies nothing.
+    /// Adds `grad` to the gradient of input `i`, if it is wanted. The first addition copies nothing.
     ///
     /// # Errors
-    /// If `grad` has another length or type than the input.
+    /// [`Error`](crate::Error) if `grad` has another length or type than the input.
     pub fn add(&mut self, i: usize, grad: &Tensor) -> Result<()> {
         let Some(&Some(target)) = self.targets.get(i) else { return Ok(()) };
         let x = self.xs[i];
@@ -160,10 +159,10 @@ impl Backward<'_> {
         }
     }
 
-    /// Adds the output of a table's kernel to the gradient of input `i`, if that is wanted.
+    /// Adds the output of a kernel to the gradient of input `i`, if it is wanted.
     ///
     /// # Errors
-    /// If the table refuses.
+    /// [`Error`](crate::Error) if the kernel table refuses.
     pub fn add_kernel<S: Display>(&mut self, i: usize, table: &'static Table<S>, spec: &S, inputs: &[&Tensor]) -> Result<()> {
         let Some(&Some(target)) = self.targets.get(i) else { return Ok(()) };
         match &mut self.grads[target] {
@@ -192,7 +191,7 @@ impl Exec {
     /// Runs a table's kernel on whole tensors.
     ///
     /// # Errors
-    /// If the table refuses: a wrong length or type, no kernel for the device.
+    /// [`Error`](crate::Error) if the kernel table refuses: a wrong length or type, or no kernel for the device.
     pub fn run<S: Display>(
         &mut self,
         table: &'static Table<S>,
@@ -217,7 +216,7 @@ impl Exec {
     }
 }
 
-/// Departures of a backward pass from the derivative.
+/// Deviations of a backward pass from the derivative.
 #[derive(Clone, Debug, Default)]
 pub struct Rules {
     /// The rule of ReLU and ReLU6.
@@ -229,26 +228,26 @@ pub struct Rules {
 pub struct Input {
     /// Shape.
     pub shape: Shape,
-    /// Whether values are positive (a variance).
+    /// Whether all values are positive (a variance).
     pub positive: bool,
-    /// Whether its gradient exists and is checked.
+    /// Whether its gradient is checked.
     pub differentiable: bool,
 }
 
 impl Input {
-    /// Values around zero, checked.
+    /// An input around zero, with gradient check.
     pub fn any(shape: impl Into<Shape>) -> Self {
         Input { shape: shape.into(), positive: false, differentiable: true }
     }
-    /// Positive values, checked (a divisor).
+    /// A positive input, with gradient check (a divisor).
     pub fn positive(shape: impl Into<Shape>) -> Self {
         Input { positive: true, ..Self::any(shape) }
     }
-    /// Values around zero, given (a running mean).
+    /// An input around zero, without gradient check (a running mean).
     pub fn given(shape: impl Into<Shape>) -> Self {
         Input { differentiable: false, ..Self::any(shape) }
     }
-    /// Positive values, given (a running variance).
+    /// A positive input, without gradient check (a running variance).
     pub fn given_positive(shape: impl Into<Shape>) -> Self {
         Input { positive: true, ..Self::given(shape) }
     }
@@ -275,15 +274,15 @@ impl<O> Case<O> {
 /// # Errors
 /// The reason, if there are more or fewer.
 pub fn arity<'a, const N: usize>(xs: &[&'a Shape]) -> Result<[&'a Shape; N], String> {
-    xs.try_into().map_err(|_| format!("wants {N} inputs, not {}", xs.len()))
+    xs.try_into().map_err(|_| format!("expects {N} inputs, not {}", xs.len()))
 }
 
 /// The sizes of an image stack `[n,c,h,w]`.
 pub(crate) fn images(x: &Shape) -> Result<[usize; 4], String> {
-    x.nchw().ok_or_else(|| "wants an image stack [n,c,h,w]".to_string())
+    x.nchw().ok_or_else(|| "expects an image stack [n,c,h,w]".to_string())
 }
 
-/// An operation with its spec, as a node keeps it: one type for all operations.
+/// An operation with its spec, type-erased for a node.
 pub(crate) trait Recorded: Debug + Send + Sync {
     fn name(&self) -> &'static str;
     fn settings(&self) -> String;

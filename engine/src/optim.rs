@@ -13,7 +13,7 @@ pub struct Optimizer {
     rule: Rule,
     context: Context,
     steps: u32,
-    /// Per parameter, per state.
+    /// State tensors, per parameter.
     states: Vec<Vec<Tensor>>,
 }
 
@@ -82,7 +82,7 @@ impl Optimizer {
         Self::new(Rule::RmsProp { lr, alpha: 0.99, eps: 1e-8, weight_decay: 0.0 })
     }
 
-    /// Any rule, in the default context; an Adam rule's step number is kept by the optimiser.
+    /// An optimiser with any update rule, in the default context. It counts the steps of Adam itself.
     pub fn new(rule: Rule) -> Self {
         Optimizer { rule, context: Context::default(), steps: 0, states: Vec::new() }
     }
@@ -114,17 +114,17 @@ impl Optimizer {
         (self.steps, self.states) = (steps, states);
     }
 
-    /// Replaces each parameter by its new value. The list is the same, in the same order, at every step.
+    /// Replaces each parameter by its new value. The list and its order must be the same at every step.
     ///
     /// # Errors
-    /// If a gradient has another length or type than its parameter, or the device has no room.
+    /// [`Error`](crate::Error) if a gradient has another length or type than its parameter, or the device's memory is exhausted.
     pub fn step<'a>(&mut self, params: impl IntoIterator<Item = (&'a mut Tensor, &'a Tensor)>) -> Result<()> {
         self.steps += 1;
         if let Rule::Adam { step, .. } = &mut self.rule {
             *step = self.steps;
         }
         for (i, (w, g)) in params.into_iter().enumerate() {
-            // Where the gradient was computed; the parameter stays there.
+            // The step runs on the gradient's device, where the parameter stays.
             let device = if w.device() == Device::Cpu { g.device() } else { w.device() };
             *w = w.on(device)?;
             let g = &g.on(device)?;

@@ -1,4 +1,4 @@
-//! The tape: what was computed, in order, as a list of plain structs.
+//! The tape: computed operations in order, as a list of plain structs.
 //!
 //! A node holds its operation, its inputs (earlier nodes) and its value. Insertion order is a topological order, so the backward
 //! pass is one loop over the list in reverse. There are no closures, no recursion and no hooks: a feature map is
@@ -12,7 +12,7 @@ use convscope_kernels::{Buffer, Call, Context, DType, Device};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// A node of one tape, by its index. On another tape it is an error.
+/// Index of a node of one tape. On another tape it is an error.
 ///
 /// ```
 /// # use convscope_engine::{Error, Tape, Tensor};
@@ -38,11 +38,11 @@ impl Var {
 /// One recorded operation, or a leaf.
 #[derive(Clone, Debug)]
 pub struct Node {
-    /// What was done; `None` for a leaf (an image, a weight).
+    /// The operation; `None` for a leaf (an image, a weight).
     op: Option<Arc<dyn Recorded>>,
-    /// To what.
+    /// Its inputs.
     pub inputs: Vec<Var>,
-    /// Name: the layer's, for the nodes of a network.
+    /// Label; in a network, the layer's name.
     pub label: String,
     /// Shape of the value.
     pub shape: Shape,
@@ -60,7 +60,7 @@ impl Node {
         self.op.as_ref().map(|op| op.name())
     }
 
-    /// Settings of the operation in a few characters; empty for a leaf.
+    /// Hyperparameters of the operation in a few characters; empty for a leaf.
     pub fn settings(&self) -> String {
         self.op.as_ref().map(|op| op.settings()).unwrap_or_default()
     }
@@ -70,13 +70,13 @@ impl Node {
         self.value.as_ref()
     }
 
-    /// Bytes kept for the backward pass: the value and what the operation saved beside it.
+    /// Bytes kept for the backward pass: the value and the operation's saved tensors.
     pub fn kept_bytes(&self) -> usize {
         self.value.iter().chain(&self.saved).map(|t| t.len() * t.dtype().size()).sum()
     }
 }
 
-/// A recording of a computation: a list of nodes, each a leaf or an operation on earlier nodes.
+/// A recorded computation: a list of nodes, each a leaf or an operation on earlier nodes.
 ///
 /// ```
 /// # use convscope_engine::{Rules, Tape, Tensor};
@@ -91,7 +91,7 @@ impl Node {
 /// ```
 #[derive(Debug)]
 pub struct Tape {
-    /// Differs between tapes, except between a tape and its casts.
+    /// Unique per tape; a tape and its casts share it.
     id: u64,
     nodes: Vec<Node>,
     releasing: bool,
@@ -125,7 +125,7 @@ impl Tape {
         Tape { context: context.clone(), ..Self::default() }
     }
 
-    /// A tape whose values are given up by [`Tape::release`]: for inference.
+    /// A tape that releases values through [`Tape::release`], for inference.
     ///
     /// ```
     /// # use convscope_engine::{Tape, Tensor};
@@ -141,13 +141,13 @@ impl Tape {
         Tape { releasing: true, ..Self::default() }
     }
 
-    /// Where and how operations run from now on. A tensor that lies elsewhere is copied there when an operation first reads it; a weight
-    /// keeps that copy.
+    /// Sets the context of the following operations. A tensor on another device is copied when an operation first reads it; weights
+    /// keep the copy.
     pub fn set_context(&mut self, context: &Context) {
         self.context = context.clone();
     }
 
-    /// Where and how operations run.
+    /// Context of operations.
     pub fn context(&self) -> &Context {
         &self.context
     }
@@ -170,8 +170,8 @@ impl Tape {
         self.value(var)?.on(self.device())
     }
 
-    /// The same recording with its values in another real type: a backward pass over it computes, in that type, the gradient of
-    /// this forward pass, with each maximum and each ReLU decided as it was here.
+    /// This recording with its values in another real type. A backward pass over it computes the gradient of this forward pass in
+    /// that type, with the same choices in each maximum and each ReLU.
     pub fn cast(&self, dtype: DType) -> Self {
         let cast = |t: &Tensor| if t.dtype() == DType::U32 { t.clone() } else { t.cast(dtype) };
         let node = |node: &Node| Node {
@@ -187,7 +187,7 @@ impl Tape {
         &self.nodes
     }
 
-    /// Records a value that nothing computed: an image, a weight.
+    /// Records a leaf: an image, a weight.
     ///
     /// ```
     /// # use convscope_engine::{Tape, Tensor};
@@ -213,7 +213,8 @@ impl Tape {
     /// Computes and records an operation. The methods of each file in `ops/` are shorthands for this.
     ///
     /// # Errors
-    /// If the inputs do not go together, a value was released, a kernel refuses, or an input is of another tape.
+    /// [`Error`](crate::Error) if the inputs do not fit each other, a value was released, a kernel refuses, or an input is of
+    /// another tape.
     ///
     /// ```
     /// # use convscope_engine::{Tape, Tensor, ops::Reduce};
@@ -253,20 +254,20 @@ impl Tape {
         self.var(self.nodes.len() - 1)
     }
 
-    /// Names a node.
+    /// Sets the label of a node.
     ///
     /// # Errors
-    /// If it is of another tape.
+    /// [`Error`](crate::Error) if it is of another tape.
     pub fn label(&mut self, var: Var, label: impl Into<String>) -> Result<()> {
         let index = self.index(var)?;
         self.nodes[index].label = label.into();
         Ok(())
     }
 
-    /// The node of this label (the last one, if several have it).
+    /// The node with this label, the last one of several.
     ///
     /// # Errors
-    /// If there is none.
+    /// [`Error`](crate::Error) if there is none.
     pub fn find(&self, label: &str) -> Result<Var> {
         let at = self.nodes.iter().rposition(|n| n.label == label);
         at.map(|i| self.var(i)).ok_or_else(|| Error::UnknownLabel(label.to_string()))
@@ -275,32 +276,32 @@ impl Tape {
     /// The value of a node.
     ///
     /// # Errors
-    /// If it was released, or the node is of another tape.
+    /// [`Error`](crate::Error) if it was released, or the node is of another tape.
     pub fn value(&self, var: Var) -> Result<&Tensor> {
         let node = &self.nodes[self.index(var)?];
         node.value.as_ref().ok_or_else(|| Error::Released(node.label.clone()))
     }
 
-    /// The value of the node of this label.
+    /// The value of the node with this label.
     ///
     /// # Errors
-    /// If there is none, or its value was released.
+    /// [`Error`](crate::Error) if there is none, or its value was released.
     pub fn get(&self, label: &str) -> Result<&Tensor> {
         self.value(self.find(label)?)
     }
 
-    /// Tensors that an operation saved beside its value: batch-norm in training mode its batch mean and variance, `[c]` each.
+    /// Saved tensors of an operation. Batch-norm in training mode saves the batch's mean and variance, `[c]` each.
     ///
     /// # Errors
-    /// If the node is of another tape.
+    /// [`Error`](crate::Error) if the node is of another tape.
     pub fn saved(&self, var: Var) -> Result<&[Tensor]> {
         Ok(&self.nodes[self.index(var)?].saved)
     }
 
-    /// Gives up a value on an inference tape; on others does nothing.
+    /// Releases a value on an inference tape; on others it has no effect.
     ///
     /// # Errors
-    /// If the node is of another tape.
+    /// [`Error`](crate::Error) if the node is of another tape.
     pub fn release(&mut self, var: Var) -> Result<()> {
         let index = self.index(var)?;
         if self.releasing {
@@ -313,10 +314,11 @@ impl Tape {
 
     /// Gradients of `from` with respect to `wants`, which may be any nodes: images, weights, feature maps.
     ///
-    /// `upstream` is the gradient to start with, ones if `None`. Nothing is computed that no wanted node needs.
+    /// `upstream` is the gradient of `from`, by default ones. Nodes without influence on wanted gradients are skipped.
     ///
     /// # Errors
-    /// If `upstream` has another shape than `from`, a needed value was released, a kernel refuses, or a node is of another tape.
+    /// [`Error`](crate::Error) if `upstream` has another shape than `from`, a needed value was released, a kernel refuses, or a
+    /// node is of another tape.
     ///
     /// ```
     /// # use convscope_engine::{Rules, Tape, Tensor};
@@ -394,17 +396,17 @@ pub struct Grads {
 }
 
 impl Grads {
-    /// By node. `None` if it was not wanted.
+    /// The gradient of a node; `None` if it was not wanted.
     pub fn of(&self, var: Var) -> Option<&Tensor> {
         self.entries.iter().find(|e| e.0 == var).map(|e| &e.2)
     }
 
-    /// By label. `None` if it was not wanted.
+    /// The gradient of a label's node; `None` if it was not wanted.
     pub fn get(&self, label: &str) -> Option<&Tensor> {
         self.entries.iter().find(|e| e.1 == label).map(|e| &e.2)
     }
 
-    /// All of them, in the order they were asked for.
+    /// All gradients, in the order of `wants`.
     pub fn iter(&self) -> impl Iterator<Item = (Var, &Tensor)> {
         self.entries.iter().map(|e| (e.0, &e.2))
     }
@@ -430,7 +432,7 @@ mod tests {
         refused(here.backward(other, None, &[x], &Rules::default()).map(drop));
         refused(here.backward(y, None, &[other], &Rules::default()).map(drop));
         assert!(here.backward(y, None, &[x], &Rules::default()).unwrap().of(other).is_none());
-        // A cast has the same nodes, up to those that were recorded since.
+        // A cast has the same nodes, up to later recordings.
         assert_eq!(earlier.value(x).unwrap().f64(), [1.0]);
         refused(earlier.value(y).map(drop));
     }

@@ -5,7 +5,7 @@ use crate::shape::Shape;
 use convscope_kernels::{Buffer, DType, Device, Element};
 use std::sync::Arc;
 
-/// A contiguous row-major array of f32, f64 or u32 numbers on a device. Cloning shares the data.
+/// A contiguous row-major array of f32, f64 or u32 values on a device. Clones share the data.
 ///
 /// ```
 /// # use convscope_engine::{Tensor};
@@ -22,7 +22,7 @@ pub struct Tensor {
     data: Arc<Buffer>,
 }
 
-/// The bytes of a buffer of `f32` numbers.
+/// The bytes of a buffer of `f32` values.
 struct Bytes(Arc<Buffer>);
 
 impl AsRef<[u8]> for Bytes {
@@ -32,10 +32,10 @@ impl AsRef<[u8]> for Bytes {
 }
 
 impl Tensor {
-    /// A tensor over a buffer of as many elements.
+    /// A tensor over a buffer of equally many elements.
     ///
     /// # Errors
-    /// If the buffer has another length than the shape.
+    /// [`Error`](crate::Error) if the length of the buffer differs from the shape's.
     pub fn new(shape: impl Into<Shape>, data: impl Into<Arc<Buffer>>) -> Result<Self> {
         let (shape, data) = (shape.into(), data.into());
         if shape.len() != data.len() {
@@ -44,10 +44,10 @@ impl Tensor {
         Ok(Tensor { shape, data })
     }
 
-    /// A tensor holding a copy of `values`.
+    /// A tensor with a copy of `values`.
     ///
     /// # Errors
-    /// If the shape has another number of elements.
+    /// [`Error`](crate::Error) if the number of values differs from the shape's.
     ///
     /// ```
     /// # use convscope_engine::{Tensor};
@@ -65,7 +65,7 @@ impl Tensor {
         Tensor { shape, data }
     }
 
-    /// A tensor of one number.
+    /// A tensor of equal values.
     pub fn full(shape: impl Into<Shape>, dtype: DType, value: f64) -> Self {
         let shape = shape.into();
         let data = match dtype {
@@ -95,15 +95,15 @@ impl Tensor {
         self.data.dtype()
     }
 
-    /// Where the data are.
+    /// Device of the data.
     pub fn device(&self) -> Device {
         self.data.device()
     }
 
-    /// The same numbers on this device: copied there on first use, and that copy is kept as long as this tensor.
+    /// This tensor on `device`, copied on first use. The copy lives as long as this tensor.
     ///
     /// # Errors
-    /// If the device cannot be used or has no room.
+    /// [`Error`](crate::Error) if the device is unavailable or its memory is exhausted.
     pub fn on(&self, device: Device) -> Result<Self> {
         if device == self.device() {
             return Ok(self.clone());
@@ -111,7 +111,7 @@ impl Tensor {
         Ok(Tensor { shape: self.shape.clone(), data: self.data.on(device)? })
     }
 
-    /// A new buffer of so many elements, of this type and on this device. Its contents are unspecified.
+    /// An uninitialised buffer of `len` elements, of this type and on this device.
     pub(crate) fn room(&self, len: usize) -> Buffer {
         self.data.like(self.dtype(), len)
     }
@@ -126,7 +126,7 @@ impl Tensor {
         self.data.clone()
     }
 
-    /// The elements of an f32 tensor; from a device they come down on first use.
+    /// The elements of an f32 tensor, copied from a device on first use.
     ///
     /// # Panics
     /// If the tensor is of another type.
@@ -134,7 +134,7 @@ impl Tensor {
         self.data.as_slice()
     }
 
-    /// The elements of an f64 tensor; from a device they come down on first use.
+    /// The elements of an f64 tensor, copied from a device on first use.
     ///
     /// # Panics
     /// If the tensor is of another type.
@@ -150,10 +150,10 @@ impl Tensor {
         self.cast(DType::F64).f64().to_vec()
     }
 
-    /// The one number of a tensor of length 1, such as a loss.
+    /// The value of a tensor of length 1, such as a loss.
     ///
     /// # Errors
-    /// If there are more or fewer.
+    /// [`Error`](crate::Error) if the length is not 1.
     pub fn item(&self) -> Result<f64> {
         match self.to_f64()[..] {
             [value] => Ok(value),
@@ -161,7 +161,7 @@ impl Tensor {
         }
     }
 
-    /// `f` of each element, computed in f64 and rounded to the tensor's type. A plain loop on the host.
+    /// `f` of each element, in f64, rounded to the tensor's type. A plain loop on the host.
     ///
     /// # Panics
     /// If the tensor is not f32 or f64.
@@ -169,10 +169,10 @@ impl Tensor {
         self.like(self.to_f64().into_iter().map(f).collect())
     }
 
-    /// `f` of each pair of elements of two tensors of one length, as [`Tensor::map`].
+    /// `f` of each pair of elements of two tensors of equal length, as [`Tensor::map`].
     ///
     /// # Errors
-    /// If the lengths differ.
+    /// [`Error`](crate::Error) if the lengths differ.
     ///
     /// # Panics
     /// If a tensor is not f32 or f64.
@@ -183,20 +183,20 @@ impl Tensor {
         Ok(self.like(self.to_f64().into_iter().zip(other.to_f64()).map(|(x, y)| f(x, y)).collect()))
     }
 
-    /// As many values under this shape, in this type.
+    /// A tensor of the same shape and type with other values.
     fn like(&self, values: Vec<f64>) -> Self {
         Tensor { shape: self.shape.clone(), data: Arc::new(Buffer::from_slice(&values).cast(self.dtype())) }
     }
 
-    /// The same data under another shape of as many elements.
+    /// The same data in another shape of equal size.
     ///
     /// # Errors
-    /// If the new shape has more or fewer.
+    /// [`Error`](crate::Error) if the sizes differ.
     pub fn reshape(&self, shape: impl Into<Shape>) -> Result<Self> {
         Self::new(shape, self.data.clone())
     }
 
-    /// The same `f32` numbers, without what kernels have prepared of them: that is made anew, and given up with this tensor.
+    /// The same `f32` values without the kernels' cached transforms, which are made anew and freed with this tensor.
     /// Tensors of other types are cloned.
     pub fn alias(&self) -> Self {
         let data = match self.dtype() {
@@ -206,7 +206,7 @@ impl Tensor {
         Tensor { shape: self.shape.clone(), data: data.map_or_else(|| self.shared(), Arc::new) }
     }
 
-    /// The same numbers in another real type.
+    /// The same values in another real type.
     pub fn cast(&self, dtype: DType) -> Self {
         if dtype == self.dtype() {
             return self.clone();

@@ -81,7 +81,7 @@ pub fn text(tape: &Tape) -> String {
         let mut line = String::new();
         for (c, cell) in row.iter().enumerate().filter(|(c, _)| !skip(*c)) {
             let pad = " ".repeat(widths[c] - cell.chars().count());
-            // Numbers to the right, words to the left.
+            // Numbers are right-aligned, text left-aligned.
             let _ = if (4..=9).contains(&c) { write!(line, "{pad}{cell}  ") } else { write!(line, "{cell}{pad}  ") };
         }
         let _ = writeln!(out, "{}", line.trim_end());
@@ -142,7 +142,7 @@ pub fn json(tape: &Tape) -> Value {
 /// ```
 pub fn dot(tape: &Tape) -> String {
     let mut out = String::from("digraph tape {\n  rankdir=TB; node [shape=box, fontname=\"Helvetica\", fontsize=10];\n");
-    // The image is the one leaf that something takes as its first input.
+    // The image is the one leaf that is an operation's first input.
     let image = |i: usize| computed(tape).any(|(_, n)| n.inputs.first().is_some_and(|v| v.index() == i));
     for (i, n) in tape.nodes().iter().enumerate().filter(|(i, n)| n.operation().is_some() || image(*i)) {
         let quoted = |s: &str| s.replace('\\', "\\\\").replace('"', "\\\"");

@@ -1,21 +1,41 @@
-//! Networks as plain data, their weights, and what goes into them.
+//! Networks as plain data, their weights, and the preparation of photos for them.
 //!
-//! Rooms in order: each imports only from those above it.
+//! A [`Network`](network::Network) is a list of layers without weights: from a paper's table ([`families::build`]), from code
+//! ([`network::Builder`]) or from a file. A [`Model`] is a network with weights, and runs on a tape of the engine. Weights come from
+//! safetensors, PyTorch, Keras and ONNX files, the Hugging Face hub, a deterministic initialisation ([`model::init`]) or training
+//! ([`train`]).
 //!
-//! | room | holds |
+//! ```
+//! use convscope_engine::{Tape, Tensor};
+//! use convscope_models::{Model, image::prepare_file, labels::Labels};
+//!
+//! let model = Model::builtin()?; // or Model::open("resnet50.safetensors")?
+//! let photo = prepare_file("sample:cat".as_ref(), &model.network.preprocess)?;
+//! let images = Tensor::from_slice([1, 3, photo.h, photo.w], &photo.data)?;
+//! let mut tape = Tape::inference();
+//! let run = model.forward(&mut tape, images)?;
+//! let logits = tape.value(run.output())?.f32(); // [1, classes]
+//! let best = (0..logits.len()).max_by(|a, b| logits[*a].total_cmp(&logits[*b])).unwrap();
+//! assert_eq!(Labels::of(&model.network.classes).name(best), Some("cat"));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! Modules in the order of their dependencies; each imports only from those above it:
+//!
+//! | module | holds |
 //! |---|---|
-//! | [`text`], [`files`] | nearest names and foreign text in messages; files written whole or not at all |
-//! | [`builtin`] | a trained network and photos to try things on, within the program |
-//! | [`mod@image`] | photos to tensors as Pillow and torchvision do it |
+//! | [`text`], [`files`] | similar names and foreign text in messages; atomic file writes |
+//! | [`builtin`] | the bundled network and sample photos |
+//! | [`mod@image`] | decoding, resizing and normalising photos, bit-exact to Pillow and torchvision |
 //! | [`network`] | layers as data: building, shapes, parameters, selection by name |
-//! | [`families`] | builders that read like the papers' tables |
-//! | [`model`] | a network with its weights, running it, fusing it for inference; what its outputs mean |
-//! | [`formats`] | files of weights; models as Keras saves them and ONNX models, architecture and all, to networks |
+//! | [`families`] | the known networks, one file a family |
+//! | [`model`] | a network with its weights: running, fusion for inference, output activation |
+//! | [`formats`] | weight files; importers of Keras and ONNX models |
 //! | [`hub`] | files of the Hugging Face hub, through its cache |
-//! | [`weights`] | named tensors to the parameters of a network, and back to a file |
-//! | `load` | from a file, a hub address or a rule to a model |
-//! | [`inspect`], [`labels`] | a file of weights, known network or not; class names |
-//! | [`train`] | image folders, augmentation, the loop, checkpoints |
+//! | [`weights`] | matching of named tensors to a network's parameters, and conversion to safetensors |
+//! | [`load`] | a model from a file, a hub address or a deterministic initialisation |
+//! | [`inspect`], [`labels`] | analysis of weight files; class names |
+//! | [`mod@train`] | image folders, augmentation, the training loop, checkpoints |
 
 pub mod builtin;
 pub mod families;

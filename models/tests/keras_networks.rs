@@ -25,7 +25,7 @@ fn build(name: &str) -> Network {
     families::build(name, None).unwrap()
 }
 
-/// Every layer of Keras is here under its name, with its shape.
+/// Every Keras layer exists under its name, with its shape.
 #[test]
 fn layers_are_kerass() {
     for (name, fixture) in STRUCTURES {
@@ -42,7 +42,7 @@ fn layers_are_kerass() {
     }
 }
 
-/// `count_params()`, with the running statistics, and what of it is trained.
+/// `count_params()` with the running statistics, and the trained part of it.
 #[test]
 fn totals_are_kerass() {
     let lines: Vec<&str> = include_str!("fixtures/keras/totals.txt").lines().collect();
@@ -82,7 +82,7 @@ fn keras_file(path: &Path, fixture: &str, filled: &Model) {
             layers.push(layer);
         }
         let shape: Vec<usize> = shape.split('x').map(|n| n.parse().unwrap()).collect();
-        // The names here, from what the layer and its variable are in Keras.
+        // Names here, from the layer and its variable in Keras.
         let param = match variable {
             "gamma" => "weight",
             "beta" => "bias",
@@ -108,7 +108,7 @@ fn keras_file(path: &Path, fixture: &str, filled: &Model) {
     write_safetensors(path, &tensors, SaveType::F32, &metadata).unwrap();
 }
 
-/// A file of weights alone tells the network, and fills it, whatever its layers are called.
+/// A file of weights alone determines the network, and loads, with any layer names.
 #[test]
 fn weights_fill_the_network_in_order() {
     let folder = tempfile::tempdir().unwrap();

@@ -91,7 +91,7 @@ fn totals() {
     }
 }
 
-/// What torchinfo counts, from `fixtures/torchinfo.py`.
+/// torchinfo's counts, from `fixtures/torchinfo.py`.
 #[test]
 fn totals_are_torchinfos() {
     let lines: Vec<&str> = include_str!("fixtures/torchinfo.txt").lines().collect();
@@ -219,7 +219,7 @@ fn the_convnet_for_cats_and_dogs() {
     let x = net.flatten("flatten", LayerId::INPUT);
     net.layer("sides", LayerKind::BinaryLogits, &[x]);
     let error = net.finish(Classes::Count(2), OutputActivation::Sigmoid, Preprocess::CIFAR).unwrap_err().to_string();
-    assert!(error.contains("sides (BinaryLogits) wants one feature but gets 192"), "{error}");
+    assert!(error.contains("sides (BinaryLogits) expects one feature but gets 192"), "{error}");
 }
 
 #[test]
@@ -365,13 +365,13 @@ fn windows_are_counted_as_torch_does() {
 fn layers_that_do_not_fit_say_why() {
     let refused = |kind: LayerKind| one(kind, 9, 9).unwrap_err().to_string();
     for (kind, reason) in [
-        (LayerKind::Conv2d(Conv2d::new(8, 3)), "wants 0 channels but gets 4"),
+        (LayerKind::Conv2d(Conv2d::new(8, 3)), "expects 0 channels but gets 4"),
         (LayerKind::Conv2d(Conv2d { in_channels: 4, groups: 3, ..Conv2d::new(6, 3) }), "3 groups do not divide 4 input channels"),
         (LayerKind::Conv2d(Conv2d::new(8, 3).stride(0)), "stride must be at least 1"),
         (LayerKind::MaxPool2d(Pool2d::new(2, 2, 2)), "must be smaller than kernel"),
         (
             LayerKind::BatchNorm2d { channels: 5, eps: 1e-5, momentum: 0.1, scale: true, shift: true },
-            "wants 5 channels but gets 4",
+            "expects 5 channels but gets 4",
         ),
         (LayerKind::Linear { in_features: 4, out_features: 2, bias: true }, "flatten it first"),
         (LayerKind::PadShortcut { stride: 2, out_channels: 7 }, "cannot pad 4 channels to 7"),
@@ -412,7 +412,7 @@ fn params_know_their_layer_and_fan_in() {
     assert_eq!(find("bn1.running_var").kind, ParamKind::RunningVar);
 }
 
-/// One convolution called twice is trained by both calls: its gradient is the sum of what two of equal weights would have.
+/// A convolution with two calls: its gradient is the sum of the gradients of two convolutions with equal weights.
 #[test]
 fn a_layer_called_twice_has_one_set_of_parameters() {
     use convscope_models::engine::{Rules, Tape, Tensor};
@@ -468,7 +468,7 @@ fn a_layer_called_twice_has_one_set_of_parameters() {
         let second = name.strip_prefix('a').and_then(|rest| of(&format!("b{rest}")));
         for (i, got) in sum.iter().enumerate() {
             let want = of(name).unwrap()[i] + second.map_or(0.0, |grad| grad[i]);
-            assert!((got - want).abs() <= 1e-5 * want.abs().max(1.0), "{name} {i}: {got}, wants {want}");
+            assert!((got - want).abs() <= 1e-5 * want.abs().max(1.0), "{name} {i}: {got}, expects {want}");
         }
     }
     assert_eq!(sums.len(), 6);

@@ -1,4 +1,4 @@
-//! Choosing layers by what users type, and what a summary shows of them.
+//! Selection of layers by text, and their summary.
 
 use convscope_models::families;
 use convscope_models::network::{Network, NetworkError, Selection};

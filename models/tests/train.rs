@@ -12,7 +12,7 @@ use std::path::Path;
 
 const CLASSES: [&str; 3] = ["across", "down", "slanting"];
 
-/// Stripes of three directions in colours that do not tell them apart.
+/// Stripes of three directions, in colours that do not depend on the class.
 fn write_stripes(dir: &Path) {
     for (class, name) in CLASSES.iter().enumerate() {
         std::fs::create_dir_all(dir.join(name)).unwrap();
@@ -139,7 +139,7 @@ fn it_learns_and_its_file_is_enough() {
     assert_eq!(described, network(3));
     load(described, &source).unwrap();
 
-    // Two of the classes, from these weights: what is frozen stays to the bit, batch-norms too.
+    // Two of the classes, from these weights. Frozen layers stay bit-equal, including batch-norms.
     let model = transfer(network(2), network(3), &source, 5).unwrap();
     let (before, frozen) = (model.params.clone(), model.network.select("layer2").unwrap().layer);
     let only = |photos: &[(std::path::PathBuf, usize)]| {

@@ -2,8 +2,8 @@
 
 use convscope_viz::draw::png::{Metadata, save};
 use convscope_viz::draw::{
-    Bar, BarList, Cell, Colormap, Figure, Grid, Limits, Order, Overlay, Panel, Panels, Pixels, Range, ScaleBar, Scope, Theme,
-    deprocess, tile,
+    Bar, BarList, Cell, Colormap, Figure, Grid, Limits, Order, Overlay, Panel, Panels, Pixels, Range, RangeScope, ScaleBar,
+    Theme, deprocess, tile,
 };
 use convscope_viz::{Map, MapError};
 use image::RgbImage;
@@ -103,7 +103,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let page = figure(title).subtitle(format!("{n} channels, 14 × 14")).grid(&Grid::new(cells(n)))?;
         write(&format!("features_{n}"), &page[0])?;
     }
-    let per_image = Grid { scope: Scope::PerImage, colormap: Colormap::Magma, ..Grid::new(cells(30)) };
+    let per_image = Grid { scope: RangeScope::PerImage, colormap: Colormap::Magma, ..Grid::new(cells(30)) };
     write("features_dark", &figure(title).theme(Theme::dark()).grid(&per_image)?[0])?;
     for (i, page) in figure(title).subtitle("600 channels, 14 × 14").grid(&Grid::new(cells(600)))?.iter().enumerate() {
         write(&format!("features_page{i}"), page)?;

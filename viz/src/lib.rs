@@ -1,6 +1,7 @@
-//! A microscope for convolutional networks: methods that compute, drawings that show.
+//! A microscope for convolutional networks: methods that compute, and drawings of their results.
 //!
-//! A method is a function from a model, an image and options to numbers. A drawing turns numbers into a picture and knows no network.
+//! A method is a function from a model, an image and options to values. A drawing turns values into a picture and does not depend
+//! on networks.
 //!
 //! ```
 //! use convscope_models::Model;
@@ -19,10 +20,10 @@
 //!
 //! | module | holds |
 //! |---|---|
-//! | [`Photo`], [`batch`] | a photo's file as a network takes it |
+//! | [`Photo`], [`batch`] | a photo as a network's input |
 //! | [`predict`], [`features`], [`filters`], [`gradcam`], [`ascent`], [`timings`] | the methods |
 //! | [`default_layers`] | default layers to show |
-//! | [`Map`] | numbers over a plane, and their resize |
+//! | [`Map`] | a two-dimensional map of values, and its resizing |
 //! | [`draw`] | colour maps, overlays, grids, figures, PNG files |
 //! | `report` | one HTML page about a network and a photo (feature `report`) |
 //!

@@ -1,8 +1,8 @@
-//! Maps: numbers over a plane, and their resize.
+//! Maps: two-dimensional arrays of values, and their resizing.
 
 use std::borrow::Cow;
 
-/// Numbers over a plane, row-major, at least one. Grad-CAM returns maps; overlays and panels draw them.
+/// A non-empty two-dimensional array of values, row-major. Grad-CAM returns maps; overlays and panels draw them.
 ///
 /// ```
 /// use convscope_viz::Map;
@@ -18,13 +18,13 @@ pub struct Map {
     w: usize,
 }
 
-/// The sizes of a map do not fit.
+/// Invalid sizes of a map.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum MapError {
-    /// The number of values differs from the product of the sides.
+    /// The number of values differs from rows times columns.
     #[error("a map of {h}x{w} needs {} values and has {got}", h.saturating_mul(*w))]
     Length {
-        /// Number of values given.
+        /// Number of values.
         got: usize,
         /// Rows.
         h: usize,
@@ -42,7 +42,7 @@ pub enum MapError {
 }
 
 impl Map {
-    /// A map of `h` rows and `w` columns, row after row.
+    /// A map of `h` rows and `w` columns from row-major values.
     ///
     /// # Errors
     /// [`MapError`] if a side is zero or the number of values is not `h * w`.
@@ -54,23 +54,23 @@ impl Map {
         }
     }
 
-    /// The numbers, row after row.
+    /// The values, row-major.
     pub fn values(&self) -> &[f32] {
         &self.values
     }
 
-    /// Rows and columns.
+    /// `[rows, columns]`.
     pub fn size(&self) -> [usize; 2] {
         [self.h, self.w]
     }
 
-    /// The map with each number through `f`.
+    /// The map of `f` of each value.
     pub fn map(&self, f: impl FnMut(f32) -> f32) -> Map {
         Map { values: self.values.iter().copied().map(f).collect(), ..*self }
     }
 
-    /// The map at `h` x `w`: bilinear, half-pixel centres, edges clamped. The numbers are those of
-    /// `cv2.resize(map, (w, h), interpolation=cv2.INTER_LINEAR)` on float32, up to the last bits. A map of that size is not copied.
+    /// The map at `h` x `w`: bilinear, half-pixel centres, edges clamped. The result equals `cv2.resize(map, (w, h),
+    /// interpolation=cv2.INTER_LINEAR)` on float32 up to rounding. A map of the same size is borrowed.
     ///
     /// # Errors
     /// [`MapError::Empty`] if a side is zero.
@@ -96,7 +96,7 @@ fn check_sides(h: usize, w: usize) -> Result<(), MapError> {
     if h == 0 || w == 0 { Err(MapError::Empty { h, w }) } else { Ok(()) }
 }
 
-/// For each of `to` samples the two positions among `from` and the weight of the second.
+/// For each of `to` samples, two indices among `from` and the weight of the second.
 fn samples(from: usize, to: usize) -> Vec<(usize, usize, f32)> {
     let step = from as f64 / to as f64;
     (0..to)

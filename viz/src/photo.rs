@@ -1,4 +1,4 @@
-//! Photos as networks take them.
+//! Photos as network input.
 
 use crate::methods::VizError;
 use convscope_engine::Tensor;
@@ -8,7 +8,7 @@ use convscope_models::network::Network;
 use image::RgbImage;
 use std::path::Path;
 
-/// A photo, ready for a network.
+/// A photo, prepared for a network.
 ///
 /// ```
 /// use convscope_models::Model;
@@ -23,30 +23,30 @@ use std::path::Path;
 pub struct Photo {
     /// The crop that the network sees.
     pub shown: RgbImage,
-    /// The same, normalised, `[1, c, h, w]`.
+    /// The normalised crop, `[1, c, h, w]`.
     pub input: Tensor,
 }
 
 impl Photo {
-    /// A PNG or JPEG file (or `sample:cat`, `sample:coffee`) resized, cropped and normalised as the network was trained.
+    /// A PNG or JPEG file (or `sample:cat`, `sample:coffee`), resized, cropped and normalised for the network.
     ///
     /// # Errors
-    /// The file cannot be read or decoded, or the network takes more channels than a photo has.
+    /// [`VizError`] if the file cannot be read or decoded, or the network has more input channels than a photo.
     pub fn open(path: impl AsRef<Path>, network: &Network) -> Result<Self, VizError> {
         Self::prepare(path, network, &network.preprocess)
     }
 
-    /// The same with another preparation, for example of another size.
+    /// A photo with another preparation, for example of another size.
     ///
     /// # Errors
-    /// As [`Photo::open`], and if nothing would be left of the photo, or too much to hold.
+    /// As [`Photo::open`]; also [`VizError`] if the result would be empty or too large.
     pub fn prepare(path: impl AsRef<Path>, network: &Network, preprocess: &Preprocess) -> Result<Self, VizError> {
         let prepared = prepare_file(path.as_ref(), preprocess)?;
         let input = batch(&[&prepared], network)?;
         Ok(Photo { shown: prepared.shown, input })
     }
 
-    /// Height and width.
+    /// `[height, width]` in pixels.
     pub fn size(&self) -> [usize; 2] {
         [self.shown.height() as usize, self.shown.width() as usize]
     }
@@ -55,7 +55,7 @@ impl Photo {
 /// Prepared photos of one size in one tensor, `[n, c, h, w]`.
 ///
 /// # Errors
-/// The network takes more channels than photos have, or the photos differ in size.
+/// [`VizError`] if the network has more input channels than photos, or the photos differ in size.
 pub fn batch(photos: &[&Prepared], network: &Network) -> Result<Tensor, VizError> {
     let (h, w) = photos.first().map_or((0, 0), |photo| (photo.h, photo.w));
     let channels = network.input.channels;

@@ -1,4 +1,4 @@
-//! Activations: functions of one number.
+//! Activations: elementwise functions.
 
 use super::Arithmetic;
 use crate::error::Result;
@@ -8,7 +8,7 @@ use crate::tape::{Tape, Var};
 use crate::tensor::Tensor;
 use convscope_kernels::pointwise::{Binary, EVERY, Reads, ReluRule, UNARY_BWD, UNARY_FWD, Unary, UnarySpec};
 
-/// A function of one number on every element of `x`.
+/// A function of each element of `x`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Activation(pub Unary);
 
@@ -64,7 +64,7 @@ impl Tape {
         self.apply(Activation(Unary::Relu), &[x])
     }
 
-    /// Any function of one number, on each element.
+    /// An elementwise function.
     ///
     /// # Errors
     /// If an input is of another tape.
@@ -85,7 +85,7 @@ impl Tape {
     /// `x` where positive, else `slope * x`: a `slope [c]` for each channel of `x [n,c,h,w]` or `[n,c]` (He et al., ICCV 2015).
     ///
     /// # Errors
-    /// If the slopes are not as many as the channels, or an input is of another tape.
+    /// [`Error`](crate::Error) if the number of slopes is not the number of channels, or an input is of another tape.
     ///
     /// ```
     /// # use convscope_engine::{Tape, Tensor};
@@ -100,7 +100,7 @@ impl Tape {
         let above = self.relu(x)?;
         let minus = self.scale(above, -1.0)?;
         let below = self.apply(Arithmetic(Binary::Add), &[x, minus])?;
-        // A factor for each channel is a batch-norm that has nothing to subtract.
+        // A scale per channel is a batch-norm of mean 0.
         let constant = |of: &Tensor, value| Tensor::full(of.shape().clone(), of.dtype(), value);
         let [zeros, ones] = [0.0, 1.0].map(|value| self.value(slope).map(|slope| constant(slope, value)));
         let (zeros, ones) = (self.leaf(zeros?, ""), self.leaf(ones?, ""));

@@ -24,7 +24,7 @@ impl Operation for Arithmetic {
     fn infer(&self, xs: &[&Shape]) -> Result<(Shape, BinarySpec), String> {
         let [x, y] = arity(xs)?;
         if x != y {
-            return Err("wants two inputs of one shape".to_string());
+            return Err("expects two inputs of one shape".to_string());
         }
         Ok((x.clone(), BinarySpec { op: self.0, len: x.len() }))
     }

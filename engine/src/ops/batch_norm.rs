@@ -26,9 +26,9 @@ impl Operation for BatchNorm {
 
     fn infer(&self, xs: &[&Shape]) -> Result<(Shape, NormSpec), String> {
         let [x, params @ ..] = arity::<5>(xs)?;
-        let &[_, c, ..] = &x[..] else { return Err("wants an image stack [n,c,h,w] or vectors [n,c]".to_string()) };
+        let &[_, c, ..] = &x[..] else { return Err("expects an image stack [n,c,h,w] or vectors [n,c]".to_string()) };
         if params.iter().any(|p| p.len() != c) {
-            return Err(format!("wants parameters of {c} channels"));
+            return Err(format!("expects parameters of {c} channels"));
         }
         Ok((x.clone(), NormSpec { n: x[0], c, plane: x[2..].iter().product(), eps: self.eps }))
     }

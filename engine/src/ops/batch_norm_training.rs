@@ -11,9 +11,9 @@ use convscope_kernels::pointwise::{ReluRule, UNARY_BWD, Unary, UnarySpec};
 
 /// `relu(gamma (x - mean) / sqrt(var + eps) + beta + residual)` per channel of `x [n,c,h,w]` or `[n,c]`, by the batch's own statistics.
 ///
-/// Inputs `x, gamma, beta`, and the residual if there is one. The mean and biased variance of the batch are saved, and the gradient
-/// flows through them (see [`Tape::saved`]). The end of a residual block is one operation because each of the three by itself
-/// does nothing but move all activations.
+/// Inputs `x, gamma, beta`, and an optional residual. The batch's mean and biased variance are saved, and the gradient flows
+/// through them (see [`Tape::saved`]). The end of a residual block is one operation, as each of the three alone is bound by
+/// memory bandwidth.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct BatchNormTraining {
     /// Added to the variance.
@@ -42,14 +42,14 @@ impl Operation for BatchNormTraining {
     fn infer(&self, xs: &[&Shape]) -> Result<(Shape, TrainSpec), String> {
         let want = if self.residual { 4 } else { 3 };
         if xs.len() != want {
-            return Err(format!("wants {want} inputs, not {}", xs.len()));
+            return Err(format!("expects {want} inputs, not {}", xs.len()));
         }
-        let &[_, c, ..] = &xs[0][..] else { return Err("wants an image stack [n,c,h,w] or vectors [n,c]".to_string()) };
+        let &[_, c, ..] = &xs[0][..] else { return Err("expects an image stack [n,c,h,w] or vectors [n,c]".to_string()) };
         if xs[1..3].iter().any(|p| p.len() != c) {
-            return Err(format!("wants parameters of {c} channels"));
+            return Err(format!("expects parameters of {c} channels"));
         }
         if self.residual && xs[3] != xs[0] {
-            return Err("wants a residual of the image stack's shape".to_string());
+            return Err("expects a residual of the image stack's shape".to_string());
         }
         let norm = NormSpec { n: xs[0][0], c, plane: xs[0][2..].iter().product(), eps: self.eps };
         Ok((xs[0].clone(), TrainSpec { norm, residual: self.residual, relu: self.relu }))
@@ -66,7 +66,7 @@ impl Operation for BatchNormTraining {
         let (x, gamma, beta, out) = (b.xs[0], b.xs[1], b.xs[2], b.out);
         let [mean, var] = b.saved else { unreachable!("forward saved both") };
         let mut s = *spec;
-        // The kernel knows the derivative of ReLU only: another rule's pass goes before it.
+        // The kernel has the derivative of ReLU only; other rules run before it.
         let ruled;
         let mut dout = b.dout;
         if s.relu && b.rules.relu != ReluRule::Plain {
@@ -106,7 +106,8 @@ impl Operation for BatchNormTraining {
 }
 
 impl Tape {
-    /// Batch normalisation by the batch's own mean and biased variance, which [`Tape::saved`] then gives (Ioffe & Szegedy, ICML 2015).
+    /// Batch normalisation by the batch's own mean and biased variance, available through [`Tape::saved`] (Ioffe & Szegedy, ICML
+    /// 2015).
     ///
     /// # Errors
     /// If `gamma` or `beta` is not `[c]`, or an input is of another tape.

@@ -1,8 +1,8 @@
 //! Bilinear interpolation.
 //!
-//! It is linear in the image and separable: `A_h x A_w^T` for each plane `x`, with two numbers other than zero in each row of the matrices. So it
-//! is computed, by the kernels of products: along the rows as a dense layer, along the columns as a 1x1 convolution whose channels are the
-//! rows of a plane. Its gradient is that of the same products, `A_h^T dout A_w`.
+//! Interpolation is linear and separable: `A_h x A_w^T` for each plane `x`, with two non-zero values in each row of the matrices.
+//! Matrix product kernels compute it: a dense layer along the rows, then a 1x1 convolution along the columns with the rows of a
+//! plane as channels. The gradient is `A_h^T dout A_w`, with the same products.
 
 use crate::error::Result;
 use crate::operation::{Backward, Case, Forward, Operation, Output, arity, images};
@@ -12,8 +12,8 @@ use crate::tensor::Tensor;
 use convscope_kernels::conv2d::{Conv2dSpec, DGRAD, FWD};
 use convscope_kernels::gemm::{Bias, GEMM, GemmSpec};
 
-/// `x [n,c,h,w]` -> `[n,c,oh,ow]`, each pixel between its neighbours as its centre lies between theirs (half-pixel centres; PyTorch's
-/// `align_corners=False`, TensorFlow 2's `resize` without antialiasing); beyond the outermost centres the border's value.
+/// `x [n,c,h,w]` -> `[n,c,oh,ow]` with half-pixel centres and clamped borders (PyTorch's `align_corners=False`, TensorFlow 2's
+/// `resize` without antialiasing).
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Bilinear {
     /// Height and width of the output.
@@ -28,7 +28,7 @@ fn weights(to: usize, from: usize) -> Vec<f64> {
         let at = ((i as f64 + 0.5) * from as f64 / to as f64 - 0.5).clamp(0.0, last);
         let (below, share) = (at.floor() as usize, at.fract());
         row[below] = 1.0 - share;
-        // At the last pixel there is no next one, and its share is 0.
+        // The last pixel has no successor; its weight is 0.
         row[(below + 1).min(from - 1)] += share;
     }
     weights
@@ -59,7 +59,7 @@ impl Operation for Bilinear {
         let [x] = arity(xs)?;
         let [n, c, h, w] = images(x)?;
         if h * w == 0 || self.out.contains(&0) {
-            return Err("wants at least one pixel and makes as many".to_string());
+            return Err("expects at least one pixel and makes as many".to_string());
         }
         let [oh, ow] = self.out;
         Ok(([n, c, oh, ow].into(), Conv2dSpec::simple(n * c, h, 1, ow, oh, 1)))

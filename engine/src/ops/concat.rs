@@ -12,7 +12,7 @@ use convscope_kernels::copy::{BWD, FWD, PlaceSpec};
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Concat;
 
-/// The sizes of an image stack; vectors are images of one pixel.
+/// The sizes of an image stack; a vector is an image of one pixel.
 fn stack(x: &Shape) -> Result<[usize; 4], String> {
     match x[..] {
         [n, features] => Ok([n, features, 1, 1]),
@@ -29,7 +29,7 @@ impl Operation for Concat {
     }
 
     fn infer(&self, xs: &[&Shape]) -> Result<(Shape, Vec<PlaceSpec>), String> {
-        let shape = *xs.first().ok_or("wants at least one input")?;
+        let shape = *xs.first().ok_or("expects at least one input")?;
         let first = stack(shape)?;
         let mut channels = 0;
         let mut specs = Vec::new();
@@ -51,7 +51,7 @@ impl Operation for Concat {
     fn forward(&self, spec: &Vec<PlaceSpec>, f: &mut Forward) -> Result<Output> {
         let mut out = f.xs[0].room(f.shape.len());
         for (i, spec) in spec.iter().enumerate() {
-            // The first placement writes zeros everywhere else, the others add to them.
+            // The first copy writes zeros elsewhere; the others add to it.
             let accum = if i == 0 { Accum::Write } else { Accum::Add };
             f.exec.run(&FWD, spec, &[f.xs[i]], &mut [&mut out], accum)?;
         }

@@ -10,20 +10,20 @@ use convscope_kernels::reduce::{self, ReduceSpec};
 
 /// `x [n,c,h,w]`, `w [oc,c/groups,kh,kw]`, optionally `bias [oc]`, optionally a residual `[n,oc,oh,ow]` -> `[n,oc,oh,ow]`.
 ///
-/// The residual is added and the ReLU applied in the kernel: what inference makes of a residual block's end.
+/// The kernel's epilogue adds the residual and applies the ReLU, as at the end of a residual block.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Conv2d {
-    /// Step of the kernel, height and width.
+    /// Stride, height and width.
     pub stride: [usize; 2],
-    /// Zeros around the input: top, bottom, left, right.
+    /// Padding with zeros: top, bottom, left, right.
     pub padding: [usize; 4],
-    /// Distance of kernel elements.
+    /// Dilation, height and width.
     pub dilation: [usize; 2],
     /// Groups of channels.
     pub groups: usize,
-    /// Whether the last input is added to the result.
+    /// Whether a residual is the last input.
     pub residual: bool,
-    /// Whether the result ends in `max(.., 0)`; the rule of ReLU holds for it too.
+    /// Whether a ReLU is last; the pass's rule of ReLU applies.
     pub relu: bool,
 }
 
@@ -63,10 +63,10 @@ impl Operation for Conv2d {
         let (x, w, bias) = match *xs {
             [x, w] => (x, w, None),
             [x, w, b] => (x, w, Some(b)),
-            _ => return Err("wants image, weight, perhaps bias, and the residual if there is one".to_string()),
+            _ => return Err("expects image, weight, perhaps bias, and the residual if there is one".to_string()),
         };
         let [n, c, h, iw] = images(x)?;
-        let [oc, cg, kh, kw] = w.nchw().ok_or("wants a weight [oc,c/groups,kh,kw]")?;
+        let [oc, cg, kh, kw] = w.nchw().ok_or("expects a weight [oc,c/groups,kh,kw]")?;
         let Conv2d { stride, padding, dilation, groups, relu, .. } = *self;
         if groups == 0 || kh * kw == 0 || stride.contains(&0) || dilation.contains(&0) {
             return Err("groups, kernel, stride and dilation must be at least 1".to_string());
@@ -75,7 +75,7 @@ impl Operation for Conv2d {
             return Err(format!("{c} channels in {groups} groups do not go with a weight for {cg} a group and {oc} out"));
         }
         if bias.is_some_and(|b| b.len() != oc) {
-            return Err(format!("wants a bias of {oc}"));
+            return Err(format!("expects a bias of {oc}"));
         }
         let (kernel, bias, residual_shape) = ([kh, kw], bias.is_some(), residual);
         let residual = residual.is_some();
@@ -94,7 +94,7 @@ impl Operation for Conv2d {
             return Err(format!("the kernel {kh}x{kw} is larger than the padded input {h}x{iw}"));
         };
         if residual_shape.is_some_and(|r| r[..] != [n, oc, oh, ow]) {
-            return Err(format!("wants a residual of {n}x{oc}x{oh}x{ow}"));
+            return Err(format!("expects a residual of {n}x{oc}x{oh}x{ow}"));
         }
         Ok(([n, oc, oh, ow].into(), spec))
     }
@@ -150,7 +150,7 @@ impl Tape {
     /// Convolution of `x [n,c,h,w]` by `w [oc,c/groups,kh,kw]`, plus `bias [oc]`: `[n,oc,oh,ow]`, see [`Conv2d`].
     ///
     /// # Errors
-    /// If the shapes do not go together, or an input is of another tape.
+    /// [`Error`](crate::Error) if the shapes do not fit each other, or an input is of another tape.
     ///
     /// ```
     /// # use convscope_engine::{Tape, Tensor};

@@ -18,7 +18,7 @@ impl Operation for Divide {
 
     fn infer(&self, xs: &[&Shape]) -> Result<(Shape, ()), String> {
         let [x, y] = arity(xs)?;
-        if x == y { Ok((x.clone(), ())) } else { Err("wants two inputs of one shape".to_string()) }
+        if x == y { Ok((x.clone(), ())) } else { Err("expects two inputs of one shape".to_string()) }
     }
 
     fn forward(&self, _: &(), f: &mut Forward) -> Result<Output> {

@@ -11,7 +11,7 @@ use convscope_kernels::pointwise::{DROPOUT, DropoutSpec};
 pub struct Dropout {
     /// Probability of zero, in `0..1`.
     pub p: f64,
-    /// Which mask.
+    /// Seed of the mask.
     pub seed: u64,
 }
 

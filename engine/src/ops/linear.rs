@@ -19,13 +19,13 @@ impl Operation for Linear {
     }
 
     fn infer(&self, xs: &[&Shape]) -> Result<(Shape, GemmSpec), String> {
-        let (&[x, w], rest) = xs.split_first_chunk().ok_or("wants input, weight and perhaps bias")?;
-        let ([n, i], [o, wi]) = (x.matrix().ok_or("wants an input [n,in]")?, w.matrix().ok_or("wants a weight [out,in]")?);
+        let (&[x, w], rest) = xs.split_first_chunk().ok_or("expects input, weight and perhaps bias")?;
+        let ([n, i], [o, wi]) = (x.matrix().ok_or("expects an input [n,in]")?, w.matrix().ok_or("expects a weight [out,in]")?);
         if i != wi {
             return Err(format!("the input has {i} features, the weight takes {wi}"));
         }
         if rest.len() > 1 || rest.iter().any(|b| b.len() != o) {
-            return Err(format!("wants one bias of {o}"));
+            return Err(format!("expects one bias of {o}"));
         }
         let bias = if rest.is_empty() { Bias::None } else { Bias::Columns };
         Ok(([n, o].into(), GemmSpec { m: n, n: o, k: i, ta: false, tb: true, bias }))
@@ -58,7 +58,7 @@ impl Tape {
     /// The dense layer: `x [n,in]`, `w [out,in]`, `bias [out]` -> `x w^T + bias`, `[n,out]`.
     ///
     /// # Errors
-    /// If the shapes do not go together, or an input is of another tape.
+    /// [`Error`](crate::Error) if the shapes do not fit each other, or an input is of another tape.
     ///
     /// ```
     /// # use convscope_engine::{Tape, Tensor};

@@ -27,10 +27,10 @@ impl Tape {
         self.scale(sum, -1.0 / n.max(1) as f64)
     }
 
-    /// Mean binary cross-entropy of `logits` against `target`, probabilities of the same shape, each number for itself: `[1]`. PyTorch
-    /// calls it `binary_cross_entropy_with_logits`.
+    /// Mean binary cross-entropy of `logits` against target probabilities of the same shape, elementwise: `[1]`. PyTorch's name
+    /// is `binary_cross_entropy_with_logits`.
     ///
-    /// `-t ln s(x) - (1 - t) ln(1 - s(x))` with the sigmoid `s` is `softplus(x) - t x`, which nothing overflows.
+    /// `-t ln s(x) - (1 - t) ln(1 - s(x))` with the sigmoid `s` equals `softplus(x) - t x`, which does not overflow.
     ///
     /// # Errors
     /// If the shapes do not broadcast, or an input is of another tape.
@@ -72,7 +72,7 @@ mod tests {
         assert!(check_function(&inputs, 9, |t, v| t.cross_entropy(v[0], v[1])).unwrap() < 1e-6);
     }
 
-    /// Numbers of PyTorch 2.15 in f64.
+    /// Values of PyTorch 2.15 in f64.
     #[test]
     fn binary_cross_entropy_is_right_and_so_is_its_gradient() {
         let mut tape = Tape::new();
@@ -84,7 +84,7 @@ mod tests {
         assert!(check_function(&inputs, 9, |t, v| t.binary_cross_entropy(v[0], v[1])).unwrap() < 1e-6);
     }
 
-    /// Where a sigmoid rounds to 0 or 1 and its logarithm is no number, loss and gradient still are.
+    /// Loss and gradient are finite where a sigmoid rounds to 0 or 1 and its logarithm is infinite.
     #[test]
     fn binary_cross_entropy_does_not_overflow() {
         let mut tape = Tape::new();

@@ -1,4 +1,4 @@
-//! The same numbers under another shape.
+//! Changes of shape.
 
 use crate::error::Result;
 use crate::operation::{Backward, Case, Forward, Operation, Output, arity};
@@ -21,7 +21,7 @@ impl Operation for Reshape {
 
     fn infer(&self, xs: &[&Shape]) -> Result<(Shape, ()), String> {
         let [x] = arity(xs)?;
-        let (n, rest) = x.split_first().ok_or("wants at least one dimension")?;
+        let (n, rest) = x.split_first().ok_or("expects at least one dimension")?;
         let rest: usize = rest.iter().product();
         let mut out = vec![*n];
         if self.shape.is_empty() {

@@ -1,4 +1,4 @@
-//! A block out of an image stack: channels, pixels, every second pixel; with zero channels around it if wanted.
+//! A block of an image stack: channels, pixels, strided pixels; optionally with zero channels around it.
 
 use crate::error::Result;
 use crate::operation::{Backward, Case, Forward, Operation, Output, arity, images};
@@ -17,9 +17,9 @@ pub struct Slice {
     pub pad: [usize; 2],
     /// First row and column.
     pub origin: [usize; 2],
-    /// Rows and columns taken; all that the stride reaches if `None`.
+    /// Number of rows and columns; `None` for all that the stride reaches.
     pub size: Option<[usize; 2]>,
-    /// Step between them.
+    /// Stride.
     pub stride: [usize; 2],
 }
 

@@ -22,7 +22,7 @@ impl Operation for Softmax {
 
     fn infer(&self, xs: &[&Shape]) -> Result<(Shape, SoftmaxSpec), String> {
         let [x] = arity(xs)?;
-        let &[rows, cols, ref rest @ ..] = &x[..] else { return Err("wants [n,classes] or [n,channels,h,w]".to_string()) };
+        let &[rows, cols, ref rest @ ..] = &x[..] else { return Err("expects [n,classes] or [n,channels,h,w]".to_string()) };
         Ok((x.clone(), SoftmaxSpec { rows, cols, inner: rest.iter().product(), log: self.log }))
     }
 

@@ -35,7 +35,7 @@ impl ImportedModel {
     pub fn notes(&self, weights: &str) -> Vec<String> {
         let unknown = self.unknown.iter().map(|unknown| format!("{unknown}; the network ends before it"));
         let assumed = self.assumed_preprocess.iter();
-        unknown.chain(assumed.map(|how| format!("{weights} does not tell how photos are prepared; {how}"))).collect()
+        unknown.chain(assumed.map(|how| format!("{weights} does not describe how photos are prepared; {how}"))).collect()
     }
 }
 
@@ -74,7 +74,7 @@ pub(super) enum Values<V> {
 }
 
 /// The output of a graph.
-pub(super) enum Output {
+pub(super) enum GraphOutput {
     /// A value that depends on an unknown operator.
     Unknown,
     /// A feature map of this size.
@@ -161,17 +161,17 @@ impl<S, V> Import<S, V> {
     ///
     /// # Errors
     /// A message if no layer is known or a layer does not fit.
-    pub fn finish(self, output: Output, imagenet: bool) -> Result<Imported<V>, String> {
+    pub fn finish(self, output: GraphOutput, imagenet: bool) -> Result<Imported<V>, String> {
         let Self { mut net, weights, output_activation, normalization, unknown, .. } = self;
         let channels = net.channels(LayerId::INPUT);
         let [h, w] = net.spatial(LayerId::INPUT).unwrap_or([SIDE; 2]);
         let (classes, output_activation) = match output {
-            Output::Unknown if net.is_empty() => return Err(unknown.unwrap_or_default()),
-            Output::Unknown => (Classes::None(unknown.clone().unwrap_or_default()), OutputActivation::Softmax),
-            Output::Map(size) => {
+            GraphOutput::Unknown if net.is_empty() => return Err(unknown.unwrap_or_default()),
+            GraphOutput::Unknown => (Classes::None(unknown.clone().unwrap_or_default()), OutputActivation::Softmax),
+            GraphOutput::Map(size) => {
                 (Classes::None(format!("its output is a map of {size}, not one vector of classes")), OutputActivation::Softmax)
             }
-            Output::Vector(logits) => match net.channels(logits) {
+            GraphOutput::Vector(logits) => match net.channels(logits) {
                 1 => {
                     net.layer("two_sided", LayerKind::BinaryLogits, &[logits]);
                     (Classes::Count(2), OutputActivation::Sigmoid)

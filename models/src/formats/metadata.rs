@@ -46,7 +46,7 @@ impl Architecture {
     ) -> Result<Network, String> {
         let Self { input, layers, scopes } = self;
         if !(2..=MOST_LAYERS).contains(&layers.len()) || scopes.len() > MOST_LAYERS {
-            return Err(format!("has {} layers and {} scopes: wants 2 to {MOST_LAYERS}", layers.len(), scopes.len()));
+            return Err(format!("has {} layers and {} scopes: expects 2 to {MOST_LAYERS}", layers.len(), scopes.len()));
         }
         let mut names = HashSet::new();
         for (place, layer) in layers.iter().enumerate() {
@@ -71,7 +71,7 @@ impl Architecture {
         }
         let mut network = Network { name, layers, scopes, input, classes, output_activation, preprocess };
         if let Some((_, layer)) = network.ids().find(|(id, _)| !network.shares_well(*id)) {
-            return Err(format!("has layer {:?} share parameters that are not those it wants", layer.name));
+            return Err(format!("has layer {:?} share parameters of another shape", layer.name));
         }
         let InputSpec { height, width, .. } = network.input;
         let shapes = network.shapes(height, width).map_err(|e| e.to_string())?;

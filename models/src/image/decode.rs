@@ -98,7 +98,7 @@ fn filtered_bytes(png: &[u8], w: u32, h: u32) -> u64 {
         2 => 3,
         4 => 2,
         6 => 4,
-        _ => 1, // grey, or a place in a palette
+        _ => 1, // grey, or a palette index
     };
     u64::from(h) * (1 + (u64::from(w) * samples * u64::from(depth)).div_ceil(8))
 }

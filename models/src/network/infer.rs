@@ -56,7 +56,7 @@ impl Network {
     }
 
     /// The shapes of [`Network::at`] alone.
-    ///
+    /// The output shapes of [`Network::at`] alone.
     /// # Errors
     /// As [`Network::at`].
     pub fn shapes(&self, height: usize, width: usize) -> Result<Vec<LayerShape>, NetworkError> {
@@ -191,7 +191,7 @@ impl LayerKind {
         };
         let map = || match **input {
             LayerShape::Map { channels, height, width } => Ok([channels, height, width]),
-            LayerShape::Vector { .. } => Err(format!("wants a map but gets a vector of {input}")),
+            LayerShape::Vector { .. } => Err(format!("expects a map but gets a vector of {input}")),
         };
         match self {
             Self::Input => Err("stands where only layer 0 may".into()),
@@ -233,16 +233,16 @@ impl LayerKind {
             Self::Linear { in_features, out_features, .. } => {
                 positive("out_features", &[*out_features])?;
                 match input {
-                    LayerShape::Map { .. } => Err(format!("wants a vector but gets a map of {input}: flatten it first")),
+                    LayerShape::Map { .. } => Err(format!("expects a vector but gets a map of {input}: flatten it first")),
                     LayerShape::Vector { features } if features != in_features => {
-                        Err(format!("wants {in_features} features but gets {features}"))
+                        Err(format!("expects {in_features} features but gets {features}"))
                     }
                     LayerShape::Vector { .. } => Ok(LayerShape::Vector { features: *out_features }),
                 }
             }
             Self::BinaryLogits => match input {
                 LayerShape::Vector { features: 1 } => Ok(LayerShape::Vector { features: 2 }),
-                _ => Err(format!("wants one feature but gets {input}")),
+                _ => Err(format!("expects one feature but gets {input}")),
             },
             Self::PadShortcut { stride, out_channels } => {
                 let [channels, height, width] = map()?;
@@ -332,7 +332,7 @@ fn windows(extent: usize, [before, after]: [usize; 2], span: usize, stride: usiz
 fn expect_channels(wanted: usize, channels: usize) -> Result<(), String> {
     match wanted == channels {
         true => Ok(()),
-        false => Err(format!("wants {wanted} channels but gets {channels}")),
+        false => Err(format!("expects {wanted} channels but gets {channels}")),
     }
 }
 

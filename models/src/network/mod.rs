@@ -45,7 +45,7 @@ pub use padding::Padding;
 pub use params::{Param, ParamKind};
 pub use select::Selection;
 pub use shape::LayerShape;
-pub use summary::{Counts, Row, Summary};
+pub use summary::{Counts, Summary, SummaryRow};
 
 use shape::product;
 

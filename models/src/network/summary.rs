@@ -7,7 +7,7 @@ use crate::text::thousands;
 
 /// One row of the table.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Row {
+pub struct SummaryRow {
     /// Layer's name.
     pub name: String,
     /// Layer's type, such as `Conv2d`.
@@ -46,7 +46,7 @@ pub struct Summary {
     /// Network's name.
     pub network: String,
     /// One row a layer, the input first.
-    pub rows: Vec<Row>,
+    pub rows: Vec<SummaryRow>,
     /// Sum of the rows' parameters.
     pub parameters: usize,
     /// Keras' count of parameters (`count_params()`), which includes running statistics and the batch counter of each
@@ -78,10 +78,10 @@ impl Network {
     /// # Errors
     /// As [`Network::at`].
     pub fn summary(&self, height: usize, width: usize) -> Result<Summary, NetworkError> {
-        let mut rows: Vec<Row> = self
+        let mut rows: Vec<SummaryRow> = self
             .at(height, width)?
             .layers()
-            .map(|(_, layer, shape)| Row {
+            .map(|(_, layer, shape)| SummaryRow {
                 name: layer.name.clone(),
                 kind: layer.kind.type_name(),
                 detail: match layer.shares {
@@ -100,7 +100,7 @@ impl Network {
         let adapted = |layer: &Layer| matches!(layer.kind, LayerKind::FrozenBatchNorm2d { measured: true, .. });
         let adapted = self.layers.iter().filter(|layer| adapted(layer) && layer.shares.is_none()).count();
         let stored = params.iter().filter(|param| !param.kind.is_fixed()).map(Param::len);
-        let total = |number: &dyn Fn(&Row) -> usize| rows.iter().skip(1).map(number).fold(0, usize::saturating_add);
+        let total = |number: &dyn Fn(&SummaryRow) -> usize| rows.iter().skip(1).map(number).fold(0, usize::saturating_add);
         Ok(Summary {
             network: self.name.clone(),
             parameters: total(&|row| row.parameters),

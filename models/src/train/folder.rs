@@ -15,7 +15,7 @@ pub enum FolderError {
         source: std::io::Error,
     },
     /// The folder has no images.
-    #[error("{} holds no images: wants one folder a class, with .png or .jpg files", path.display())]
+    #[error("{} holds no images: expects one folder a class, with .png or .jpg files", path.display())]
     Empty {
         /// The folder.
         path: PathBuf,

@@ -45,7 +45,7 @@ pub use photos::Photos;
 pub use recipe::{Augment, Method, Recipe};
 pub use start::{draw, transfer};
 pub use state::{BEST, LAST, Resumed, STATE};
-pub use trainer::{Epoch, Images, Step, Trainer};
+pub use trainer::{Epoch, EpochProgress, Images, Trainer};
 
 /// A training error. Each message is one line.
 #[derive(Debug, thiserror::Error)]

@@ -49,7 +49,7 @@ pub struct Epoch {
 
 /// Progress of an epoch.
 #[derive(Debug, Clone, Copy)]
-pub struct Step {
+pub struct EpochProgress {
     /// Steps so far.
     pub done: usize,
     /// Steps of the epoch.
@@ -135,7 +135,7 @@ impl Trainer {
         &mut self,
         images: &Images,
         threads: usize,
-        watch: &mut dyn FnMut(Step),
+        watch: &mut dyn FnMut(EpochProgress),
     ) -> std::result::Result<Epoch, TrainError> {
         let start = Instant::now();
         let epoch = self.history.len();
@@ -154,7 +154,7 @@ impl Trainer {
                 }
                 sum.loss += step_loss * n as f64;
                 sum.count(&logits, &classes);
-                watch(Step { done: step + 1, of, images: n, loss: sum.mean_loss(), top1: sum.share(sum.top1) });
+                watch(EpochProgress { done: step + 1, of, images: n, loss: sum.mean_loss(), top1: sum.share(sum.top1) });
             }
             Ok(())
         })?;

@@ -47,7 +47,7 @@ fn keras_hdf5_is_read_as_it_is() {
     }
     let checkpoint = Checkpoint::open(path).unwrap();
     assert_eq!((checkpoint.format(), checkpoint.tensors().len()), (Format::Hdf5, 80));
-    // Keras's names and layout; the sum of all values is what h5py finds.
+    // Keras's names and layout; the sum of all values equals h5py's.
     assert_eq!(checkpoint.get("separable_conv2d_1.depthwise_kernel").unwrap().shape, [3, 3, 8, 1]);
     let sum: f64 = checkpoint.tensors().iter().flat_map(|t| t.to_f32().unwrap()).map(f64::from).sum();
     assert!((sum - 15_988.347_061).abs() < 1e-4, "{sum}");

@@ -14,7 +14,7 @@ pub const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
 pub struct HubFile {
     pub name: &'static str,
     pub bytes: Vec<u8>,
-    /// SHA-256 for what the hub keeps in LFS, a git hash for small files.
+    /// SHA-256 of files in LFS, a git hash of small files.
     pub etag: String,
     /// Large files are served from another address, to which the hub redirects.
     pub lfs: bool,
@@ -82,7 +82,7 @@ impl Drop for FakeHub {
     }
 }
 
-/// What of a request matters here.
+/// The relevant part of a request.
 pub struct Request {
     pub path: String,
     /// Value of the Range header, or empty.

@@ -1,4 +1,4 @@
-//! Files that are not what they seem: one clear line each, nothing executed, no panic, no memory on credit.
+//! Malicious files: one clear error line each, no execution, no panic, bounded memory.
 
 use std::fs;
 use std::path::Path;

@@ -1,4 +1,4 @@
-//! Fetching from a hub: the cache, the choice of a file, the checks, and what is mended on the way.
+//! Downloads from a hub: the cache, the choice of a file, verification, and repairs.
 
 use std::fs;
 use std::path::PathBuf;
@@ -117,7 +117,7 @@ fn a_revision_is_asked_for_and_kept_apart() {
     assert!(setup.hub.requests()[0].starts_with("/owner/repo/resolve/refs%2Fpr%2F7/model.safetensors"));
     assert_eq!(fs::read_to_string(setup.cache("refs/refs/pr/7")).unwrap(), COMMIT);
     assert_eq!(setup.fetch_offline("hf:owner/repo@refs/pr/7").unwrap(), path);
-    // A commit is found whoever downloaded it; another branch is not.
+    // A commit is shared between tools; another branch is not.
     assert_eq!(setup.fetch_offline(&format!("hf:owner/repo@{COMMIT}/model.safetensors")).unwrap(), path);
     assert!(setup.fetch_offline("hf:owner/repo/model.safetensors").is_err());
 }

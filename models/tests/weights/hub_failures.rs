@@ -1,4 +1,4 @@
-//! Every way in which a hub does not give what was asked for.
+//! Failures of a hub.
 
 use std::fs;
 use std::net::TcpListener;
@@ -10,7 +10,7 @@ use crate::assert_says;
 use crate::fake_hub::{COMMIT, FakeHub, HubFile, http};
 use crate::hub::{FILE, Setup, content};
 
-/// The message when a file is not to be had: what, from where, why, where to put it, what else to do.
+/// The message for an unavailable file: name, source, reason, path for a copy by hand, alternatives.
 #[track_caller]
 fn assert_unavailable(setup: &Setup, error: WeightsError, file: &str, why: &str) {
     let (endpoint, place) = (&setup.hub.endpoint, setup.cache("snapshots/main").join(file));

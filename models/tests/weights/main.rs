@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 use convscope_models::weights::{Checkpoint, SaveType, StoredTensor, TensorToSave, write_safetensors};
 
-/// The committed checkpoint of that name; `fixtures/make.py` tells its content.
+/// The committed checkpoint of that name; `fixtures/make.py` writes it.
 fn fixture(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/weights/fixtures").join(name)
 }

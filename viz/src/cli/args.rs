@@ -1,4 +1,4 @@
-//! What can be typed.
+//! Command line arguments.
 
 mod bench;
 mod pictures;
@@ -16,7 +16,7 @@ use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use convscope_models::builtin::SAMPLES;
 use std::path::PathBuf;
 
-/// A microscope for convolutional networks: what their filters, feature maps and gradients look like.
+/// A microscope for convolutional networks: filters, feature maps, heat maps and gradient ascent
 #[derive(Parser, Debug)]
 #[command(
     name = "convscope",
@@ -31,16 +31,16 @@ pub struct Args {
     pub command: Command,
 }
 
-/// A number of things of which there must be one.
+/// A positive integer.
 fn positive(text: &str) -> Result<usize, String> {
-    text.parse().ok().filter(|n| *n > 0).ok_or_else(|| "wants a number from 1 up".to_string())
+    text.parse().ok().filter(|n| *n > 0).ok_or_else(|| "expects a number from 1 up".to_string())
 }
 
 /// Options of every command.
 #[derive(ClapArgs, Debug, Clone)]
 #[command(next_help_heading = "Common options")]
 pub struct Common {
-    /// Network, see `convscope models`, or a Keras architecture (.json) [builtin, or what the weights are of]
+    /// Network, see `convscope models`, or a Keras architecture (.json) [default: builtin, or the network of the weights]
     #[arg(short, long, global = true, value_name = "NAME")]
     pub model: Option<String>,
     /// Weights: a .safetensors, .pth, .pt, .th, .keras, .h5, .hdf5 or .onnx file, hf:owner/repo[/file], `builtin` or `random`
@@ -49,42 +49,42 @@ pub struct Common {
     /// Number of classes of the network, or a text file with one name a line
     #[arg(long, global = true, value_name = "N|FILE")]
     pub classes: Option<String>,
-    /// Where to compute
+    /// Device of the computation
     #[arg(long, global = true, default_value = "auto", value_name = "auto|cpu|cuda:N")]
     pub device: String,
-    /// What a GPU may round the operands of products to; sums are f32
+    /// Operand precision of a GPU's matrix products; sums are f32
     #[arg(long, global = true, default_value = "f32", value_name = "f32|tf32|f16|bf16")]
     pub precision: String,
     /// Threads (default: all cores)
     #[arg(long, global = true, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub threads: Option<u16>,
-    /// Seed of everything random
+    /// Seed of all random numbers
     #[arg(long, global = true, default_value_t = 0, value_name = "N")]
     pub seed: u64,
-    /// Folder for pictures
+    /// Output folder
     #[arg(short, long, global = true, default_value = "convscope-out", value_name = "DIR")]
     pub out: PathBuf,
-    /// Write the numbers behind a picture or prediction
+    /// Write the values behind a picture or prediction
     #[arg(long, global = true, value_name = "FILE.safetensors")]
     pub raw: Option<PathBuf>,
     /// Print JSON instead of text
     #[arg(long, global = true)]
     pub json: bool,
-    /// Print nothing but results, no progress
+    /// Print results only, no progress or notes
     #[arg(short, long, global = true)]
     pub quiet: bool,
-    /// Force kernels by name, such as conv2d.fwd=naive (with ? at the end: where it fits)
+    /// Force kernels by name, such as conv2d.fwd=naive (with ? at the end: only where it supports the problem)
     #[arg(long, global = true, value_name = "OP=NAME,..")]
     pub kernel: Option<String>,
-    /// Dark pictures
+    /// Dark theme
     #[arg(long, global = true)]
     pub dark: bool,
 }
 
-/// How an image is brought to the network.
+/// Preparation of an image for the network.
 #[derive(ClapArgs, Debug, Clone, Default)]
 pub struct ImageArgs {
-    /// Size of the input: own (no resize), N (shorter side), HxW; default: as the network was trained
+    /// Input size: own (no resize), N (shorter side), HxW [default: the network's]
     #[arg(long, value_name = "own|N|HxW")]
     pub size: Option<String>,
 }
@@ -95,30 +95,31 @@ pub enum Command {
     Summary(SummaryArgs),
     /// Top classes of photos with their probabilities
     Predict(PredictArgs),
-    /// Teaches a network the classes of a folder: DIR/train/CLASS/*.jpg and DIR/val/CLASS/*.jpg, or DIR/CLASS/*.jpg
+    /// Train a network on a folder: DIR/train/CLASS/*.jpg and DIR/val/CLASS/*.jpg, or DIR/CLASS/*.jpg
     Train(TrainArgs),
     /// Accuracy on a folder DIR/CLASS/*.jpg, a confusion matrix and the most confident mistakes
     Eval(EvalArgs),
     /// Weights as pictures: the first layer in colour, any layer as grey slices
     Filters(FiltersArgs),
-    /// What a file of weights holds, known network or not: tensors, statistics, dead and duplicate filters, NaN; a guess at the network
+    /// Content of a weights file, of a known network or not: tensors, statistics, dead and duplicate filters, NaN; a guess at the
+    /// network
     Inspect(InspectArgs),
     /// Feature maps of one layer, several or all
     Features(FeaturesArgs),
-    /// The picture that excites a channel or a class
+    /// Gradient ascent: an image that maximises a channel or a class
     Ascent(AscentArgs),
-    /// Class heat map: input, map, overlay
+    /// Grad-CAM heat map of a class: input, map, overlay
     Gradcam(GradcamArgs),
     /// One page about a network and a photo: predictions, heat maps, gradient ascent, filters, feature maps, timings
     Report(ReportArgs),
-    /// The recorded tape of a pass: what ran, for how long, through which kernel
+    /// Recorded tape of a pass: operations, times, kernels
     Trace(TraceArgs),
-    /// How fast this machine is at what networks do
+    /// Speed of this machine: kernels, or whole networks
     #[command(subcommand)]
     Bench(BenchCommand),
-    /// Networks that are known, and where their weights are
+    /// Known networks, and the sources of their weights
     Models(ModelsArgs),
-    /// Any weights file to safetensors (with -m: names and shapes of that network)
+    /// Convert a weights file to safetensors (with -m: names and shapes of that network)
     Convert(ConvertArgs),
 }
 
@@ -126,7 +127,7 @@ pub enum Command {
 pub struct SummaryArgs {
     #[command(flatten)]
     pub image: ImageArgs,
-    /// Print the graph in Graphviz's language instead
+    /// Print the graph in Graphviz's DOT language instead
     #[arg(long)]
     pub dot: bool,
 }
@@ -137,13 +138,13 @@ pub struct PredictArgs {
     pub images: Vec<PathBuf>,
     #[command(flatten)]
     pub image: ImageArgs,
-    /// How many classes to show
+    /// Number of classes
     #[arg(long, default_value_t = 5, value_name = "K", value_parser = positive)]
     pub top: usize,
     /// With --raw: also the gradient of the class's logit with respect to the image, as `dx`
     #[arg(long)]
     pub input_gradient: bool,
-    /// The class of --input-gradient: index or name (default: the predicted one)
+    /// Class of --input-gradient: index or name [default: the predicted one]
     #[arg(long, value_name = "CLASS", requires = "input_gradient")]
     pub class: Option<String>,
 }
@@ -154,20 +155,20 @@ pub struct EvalArgs {
     pub dir: PathBuf,
     #[command(flatten)]
     pub image: ImageArgs,
-    /// Images at a time
+    /// Batch size
     #[arg(long, default_value_t = 32, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub batch: u16,
-    /// Only these classes: only their images, and only they as answers: cat,dog
+    /// Restrict images and predictions to these classes: cat,dog
     #[arg(long, value_name = "CLASS,..")]
     pub among: Option<String>,
-    /// Mistakes that are shown
+    /// Number of mistakes in the picture
     #[arg(long, default_value_t = 24, value_name = "N", value_parser = positive)]
     pub mistakes: usize,
 }
 
 #[derive(ClapArgs, Debug, Clone)]
 pub struct InspectArgs {
-    /// A file of weights or hf:owner/repo[/file] [default: what -w says, or builtin]
+    /// Weights file or hf:owner/repo[/file] [default: that of -w, or builtin]
     #[arg(value_name = "FILE|hf:OWNER/REPO")]
     pub file: Option<String>,
 }
@@ -178,13 +179,13 @@ pub struct TraceArgs {
     pub path: PathBuf,
     #[command(flatten)]
     pub image: ImageArgs,
-    /// Also the backward pass of the predicted class's logit, to the image
+    /// Also the backward pass of the predicted class's logit to the image
     #[arg(long)]
     pub backward: bool,
-    /// As `predict` runs it: batch-norm, addition and ReLU within the convolution before them
+    /// With fused layers, as `predict` runs: batch-norm, addition and ReLU in the convolution's epilogue
     #[arg(long)]
     pub fused: bool,
-    /// Format
+    /// Output format
     #[arg(long, value_enum, default_value_t)]
     pub format: TraceFormat,
 }
@@ -198,7 +199,7 @@ pub struct ConvertArgs {
     pub from: String,
     #[arg(value_name = "TO.safetensors")]
     pub to: PathBuf,
-    /// Type of the numbers
+    /// Element type
     #[arg(long, value_enum, default_value_t)]
     pub dtype: SaveAs,
 }

@@ -38,7 +38,7 @@ pub fn choose(common: &Common) -> Result<Choice, CliError> {
         "auto" | "cuda" => Device::Cuda(0),
         _ => match text.strip_prefix("cuda:").and_then(|n| n.parse().ok()) {
             Some(ordinal) => Device::Cuda(ordinal),
-            None => return Err(CliError::usage(format!("--device {text}: wants auto, cpu or cuda:N"))),
+            None => return Err(CliError::usage(format!("--device {text}: expects auto, cpu or cuda:N"))),
         },
     };
     match cuda::queue(wanted) {
@@ -58,6 +58,6 @@ pub fn choose(common: &Common) -> Result<Choice, CliError> {
 pub fn precision(common: &Common) -> Result<Precision, CliError> {
     let found = Precision::ALL.into_iter().find(|p| p.to_string() == common.precision);
     let names = || Precision::ALL.map(|p| p.to_string()).join(", ");
-    let wrong = || CliError::usage(format!("--precision {}: wants one of {}", common.precision, names()));
+    let wrong = || CliError::usage(format!("--precision {}: expects one of {}", common.precision, names()));
     found.ok_or_else(wrong)
 }

@@ -1,4 +1,4 @@
-//! What ends a command: one line and an exit code.
+//! Errors of commands: one line and an exit code.
 
 use convscope_models::LoadError;
 use convscope_models::image::ImageError;
@@ -10,22 +10,22 @@ use convscope_viz::VizError;
 use convscope_viz::ascent::AscentError;
 use convscope_viz::draw::DrawError;
 
-/// Why a command ended.
+/// The reason for the end of a command.
 #[derive(Debug)]
 pub struct CliError {
-    /// 2 for something typed wrong, 1 for everything else.
+    /// Exit code: 2 for usage errors, 1 for all others.
     pub code: u8,
     /// One line; a list of tensors may follow.
     pub message: String,
 }
 
 impl CliError {
-    /// Something was typed wrong.
+    /// A usage error.
     pub fn usage(message: impl Into<String>) -> Self {
         CliError { code: 2, message: message.into() }
     }
 
-    /// Something went wrong.
+    /// Any other error.
     pub fn failure(message: impl Into<String>) -> Self {
         CliError { code: 1, message: message.into() }
     }

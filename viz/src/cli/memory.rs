@@ -1,28 +1,28 @@
-//! Whether a run fits into the memory of where it is computed, asked before it begins.
+//! Check of the memory of a run before it begins.
 
 use super::device::Choice;
 use super::error::CliError;
 use convscope_kernels::{Device, cuda};
 use convscope_models::network::{Param, ShapedNetwork};
 
-/// What a pass keeps.
+/// Kind of a pass, which decides its memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Pass {
-    /// Nothing: values are given up after their last use.
+    /// Values are freed after their last use.
     Inference,
-    /// Every layer's output, for pictures and gradients.
+    /// All layers' outputs are kept, for pictures and gradients.
     Recorded,
-    /// That, and of each parameter a gradient, an optimiser's momentum and a new value.
+    /// As `Recorded`; also a gradient, a momentum and a new value per parameter.
     Training,
 }
 
-/// What is kept of a 3x3 kernel's weight on a device: itself and its transformed form, which has 36 numbers for each 9.
+/// Copies of a 3x3 kernel's weight on a device: the weight and its transformed form, with 36 values for each 9.
 const PREPARED: usize = 5;
-/// What an operation on a device needs beside its operands, in times of the largest value: Winograd's transforms of what it reads and of
-/// what it writes have 36 numbers for each 16.
+/// Scratch of an operation on a device, in multiples of the largest tensor: Winograd's transforms of input and output have 36
+/// values for each 16.
 const SCRATCH: usize = 5;
 
-/// Bytes that a pass of `images` images needs where its values lie.
+/// Bytes of a pass over `images` images on `device`.
 fn need(shaped: &ShapedNetwork, images: usize, pass: Pass, device: Device) -> usize {
     let network = shaped.network;
     let sizes: Vec<usize> = shaped.shapes.iter().map(|s| s.len()).collect();
@@ -35,7 +35,7 @@ fn need(shaped: &ShapedNetwork, images: usize, pass: Pass, device: Device) -> us
         Pass::Training => (recorded, 3 * parameters),
     };
     let (an_image, in_all) = match device {
-        // The weights are there already.
+        // Weights are in memory already.
         Device::Cpu => (an_image, in_all),
         Device::Cuda(_) => {
             let there = |p: &Param| if p.shape.ends_with(&[3, 3]) { PREPARED * p.len() } else { p.len() };
@@ -72,7 +72,7 @@ pub fn check_memory(choice: &mut Choice, shaped: &ShapedNetwork, images: usize, 
     }
 }
 
-/// A quantity of memory that Linux tells in a file of lines such as `MemAvailable:   123 kB`; `None` elsewhere.
+/// A quantity in a file of lines such as `MemAvailable:   123 kB`, as Linux has them; `None` elsewhere.
 pub fn system_bytes(file: &str, name: &str) -> Option<usize> {
     let text = std::fs::read_to_string(file).ok()?;
     let value = text.lines().find_map(|l| l.strip_prefix(name)?.strip_prefix(':'))?;
@@ -84,7 +84,7 @@ mod tests {
     use super::*;
     use convscope_models::families;
 
-    /// On a device that cannot hold the pass, `auto` goes to the CPU and says why; who wants that device is told.
+    /// If the device's memory is too small, `auto` falls back to the CPU with a reason; an explicit device is an error.
     #[test]
     fn a_device_that_is_too_small_is_given_up_under_auto() {
         let Some(device) = convscope_emu::device() else { return };
@@ -96,7 +96,7 @@ mod tests {
         check_memory(&mut small, &shaped, 1, Pass::Recorded).unwrap();
         assert_eq!((small.device, &small.because), (device, &None), "a small pass fits into {free} bytes");
 
-        // More than the device has, and not more than a host has: images of 32x32 take less than 20 MB.
+        // Exceeds the device's memory, not the host's: images of 32x32 take less than 20 MB.
         let images = free / need(&shaped, 1, Pass::Recorded, Device::Cpu) + 1;
         let e = check_memory(&mut on(false), &shaped, images, Pass::Recorded).unwrap_err();
         assert!(e.message.contains(&format!("{images} image(s) of 32x32 need about")), "{}", e.message);

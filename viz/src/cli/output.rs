@@ -1,4 +1,4 @@
-//! What a command writes: collected first, then written all at once, so that a failure leaves nothing half-written.
+//! Output files of a command, collected first and written together, so that a failure leaves no partial output.
 
 use super::error::CliError;
 use convscope_engine::Tensor;
@@ -11,20 +11,20 @@ use std::fmt::Display;
 use std::io::{ErrorKind, Write};
 use std::path::PathBuf;
 
-/// Pictures and numbers of one command.
-pub struct Output {
+/// Pictures and raw values of one command.
+pub struct OutputFiles {
     folder: PathBuf,
     raw: Option<PathBuf>,
     quiet: bool,
-    /// Metadata that every picture of the command shares.
+    /// Metadata of all pictures of the command.
     metadata: Map<String, Value>,
     files: Vec<(PathBuf, Vec<u8>)>,
     tensors: Vec<(String, Tensor)>,
 }
 
-impl Output {
+impl OutputFiles {
     pub fn new(common: &super::args::Common, metadata: Map<String, Value>) -> Self {
-        Output {
+        OutputFiles {
             folder: common.out.clone(),
             raw: common.raw.clone(),
             quiet: common.quiet || common.json,
@@ -34,7 +34,7 @@ impl Output {
         }
     }
 
-    /// A picture and the metadata beside it. `parts` become the file's name.
+    /// A picture with its metadata. `parts` form the file's name.
     pub fn picture(&mut self, parts: &[&str], title: &str, image: &RgbImage, details: &[(&str, Value)]) -> Result<(), CliError> {
         let mut name = parts.iter().map(|p| file_part(p)).filter(|p| !p.is_empty()).collect::<Vec<_>>().join("-");
         let taken = |n: &str| self.files.iter().any(|(p, _)| p.file_stem().is_some_and(|s| s == n));
@@ -50,23 +50,23 @@ impl Output {
         Ok(())
     }
 
-    /// A page that explains itself.
+    /// A self-contained page.
     pub fn page(&mut self, name: &str, html: String) {
         self.files.push((self.folder.join(name), html.into_bytes()));
     }
 
-    /// Numbers for `--raw`.
+    /// Values for `--raw`.
     pub fn numbers(&mut self, name: impl Into<String>, values: Tensor) {
         if self.raw.is_some() {
             self.tensors.push((name.into(), values));
         }
     }
 
-    /// Writes all files or none and says where. Returns the paths of pictures and pages.
+    /// Writes all files or none and prints their paths. Returns the paths of pictures and pages.
     pub fn finish(self) -> Result<Vec<String>, CliError> {
         let pictures = self.files.iter().map(|(p, _)| p).filter(|p| p.extension().is_some_and(|e| e != "json"));
         let pictures: Vec<String> = pictures.map(|p| p.display().to_string()).collect();
-        // The numbers take their place when the pictures can no longer fail for want of space or permission.
+        // Raw values are published after the pictures, whose writing may fail.
         let batch = Batch::prepare(self.files)?;
         if let Some(path) = &self.raw {
             let tensors: Vec<TensorToSave> =
@@ -74,7 +74,7 @@ impl Output {
             let metadata = Value::Object(self.metadata.clone()).to_string();
             let metadata = BTreeMap::from([("convscope".to_string(), metadata)]);
             write_safetensors(path, &tensors, SaveType::F32, &metadata).map_err(|e| match e {
-                // They are not weights here.
+                // The tensors are not weights.
                 WeightsError::Write { path, reason } => CliError::failure(format!("cannot write {}: {reason}", path.display())),
                 other => other.into(),
             })?;
@@ -89,7 +89,7 @@ impl Output {
     }
 }
 
-/// Prints a result, with one newline at its end. A reader that has left (`convscope models | head -1`) has what it wanted.
+/// Prints a result with a trailing newline. A closed pipe (`convscope models | head -1`) is not an error.
 pub fn print(text: impl Display) -> Result<(), CliError> {
     let text = text.to_string();
     let mut out = std::io::stdout().lock();
@@ -99,25 +99,25 @@ pub fn print(text: impl Display) -> Result<(), CliError> {
     }
 }
 
-/// Metadata that every picture carries.
+/// Metadata of every picture.
 pub fn metadata(entries: &[(&str, Value)]) -> Map<String, Value> {
     let first = std::iter::once(("command".to_string(), json!(command_line())));
     first.chain(entries.iter().map(|(k, v)| (k.to_string(), v.clone()))).collect()
 }
 
-/// The command that runs, as it can be pasted into a shell.
+/// The running command, quoted for a shell.
 pub fn command_line() -> String {
     let words = std::env::args_os().skip(1).map(|a| quoted(&a.to_string_lossy()));
     std::iter::once("convscope".to_string()).chain(words).collect::<Vec<_>>().join(" ")
 }
 
-/// A word as shells take it.
+/// A word, quoted for a shell.
 fn quoted(word: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "_@%+=:,./-".contains(c);
     if !word.is_empty() && word.chars().all(plain) { word.to_string() } else { format!("'{}'", word.replace('\'', r"'\''")) }
 }
 
-/// A name without characters that file systems or shells mind.
+/// A name without special characters of file systems or shells.
 fn file_part(text: &str) -> String {
     let keep = |c: char| if c.is_alphanumeric() || c == '.' || c == '_' { c } else { '_' };
     text.chars().map(keep).take(60).collect::<String>().trim_matches('_').to_string()

@@ -1,4 +1,4 @@
-//! From what was typed to a network, its weights, its classes and a photo: a thin layer over [`convscope_models`] and [`Photo`].
+//! From arguments to a network, its weights, its classes and a photo: a thin layer over [`convscope_models`] and [`Photo`].
 
 use super::args::{Common, ImageArgs};
 use super::context::Context;
@@ -19,30 +19,30 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Map, Value, json};
 use std::path::Path;
 
-/// What most commands start from.
+/// Common state of most commands.
 pub struct Session {
     pub model: Model,
     pub labels: Labels,
-    /// The weights, as they were named.
+    /// The weights argument.
     pub weights: String,
     pub device: Choice,
     seed: u64,
 }
 
 /// A photo with the layer shapes at its size.
-pub struct Input {
+pub struct PhotoInput {
     pub photo: Photo,
     shapes: Vec<LayerShape>,
 }
 
-impl Input {
+impl PhotoInput {
     /// `network` at the size of the photo. `network` is that of the session.
     pub fn at<'n>(&self, network: &'n Network) -> ShapedNetwork<'n> {
         ShapedNetwork { network, size: self.photo.size(), shapes: self.shapes.clone() }
     }
 }
 
-/// `--classes`: a number, or the lines of a file.
+/// `--classes`: a number, or a file with one name per line.
 fn classes(common: &Common) -> Result<(Option<usize>, Option<Vec<String>>), CliError> {
     let Some(text) = &common.classes else { return Ok((None, None)) };
     if let Ok(n) = text.parse::<usize>() {
@@ -59,8 +59,8 @@ fn classes(common: &Common) -> Result<(Option<usize>, Option<Vec<String>>), CliE
 
 /// The network of a command, with the weights that were given:
 ///
-/// 1. `-m NAME`: that network. A file of weights that describes it also tells its classes and how photos are prepared.
-/// 2. Weights only: the network that the file describes, or the known one whose tensors it has.
+/// 1. `-m NAME`: that network. Weights with a description of the same network also give its classes and image preparation.
+/// 2. Weights only: the network that the file describes, or the known network with the file's tensors.
 /// 3. Neither, or `-m builtin`: the bundled network.
 pub fn network_and_weights(common: &Common) -> Result<(Network, Option<WeightsSource>), CliError> {
     let name = common.model.as_ref().filter(|name| *name != builtin::NAME);
@@ -79,10 +79,10 @@ pub fn network_and_weights(common: &Common) -> Result<(Network, Option<WeightsSo
         }
         (None, Some(source), None) => {
             let network = guess_network(source, count)?;
-            // Keras prepares photos in a way of its own for each network, and its files are silent about it.
+            // Each Keras network has its own image preparation, which its files do not describe.
             let keras = source.checkpoint().is_some_and(|file| file.metadata().contains_key(KERAS_LAYERS));
             if keras && !common.quiet {
-                eprintln!("note: {source} is taken for {}; photos: {}", network.name, network.preprocess);
+                eprintln!("note: {source} is recognised as {}; photos: {}", network.name, network.preprocess);
             }
             network
         }
@@ -94,7 +94,7 @@ pub fn network_and_weights(common: &Common) -> Result<(Network, Option<WeightsSo
     Ok((network, given))
 }
 
-/// The network of a Keras architecture in a file of its own, with its weights.
+/// The network of a Keras architecture file, with its weights.
 fn architecture(
     file: &Path,
     given: Option<WeightsSource>,
@@ -117,15 +117,17 @@ fn architecture(
     })
 }
 
-/// The weights that were named with `-w`, or those within the program, for `what`, which looks at the file and not at a network.
+/// The weights of `-w`, or the bundled ones, for the command `what`, which reads the file without a network.
 pub fn weights(common: &Common, what: &str) -> Result<WeightsSource, CliError> {
     if common.model.is_some() || common.classes.is_some() {
-        return Err(CliError::usage(format!("{what} takes the file as it is, whatever the network: leave out -m and --classes")));
+        return Err(CliError::usage(format!(
+            "{what} takes the file as it is, independent of the network: leave out -m and --classes"
+        )));
     }
     Ok(WeightsSource::parse(common.weights.as_deref().unwrap_or(builtin::NAME), &mut Download::new(common.quiet))?)
 }
 
-/// The network that was asked for.
+/// The network of a command.
 pub fn network(common: &Common) -> Result<Network, CliError> {
     Ok(network_and_weights(common)?.0)
 }
@@ -159,14 +161,14 @@ impl Session {
         &self.model.network
     }
 
-    /// A photo as the network wants it, or as `--size` says, for a pass that fits into memory.
-    pub fn photo(&mut self, path: &Path, args: &ImageArgs, pass: Pass) -> Result<Input, CliError> {
+    /// A photo, prepared for the network or at `--size`, after a memory check of the pass.
+    pub fn photo(&mut self, path: &Path, args: &ImageArgs, pass: Pass) -> Result<PhotoInput, CliError> {
         let preprocess = self.preprocess(args)?;
         let photo = Photo::prepare(path, self.network(), &preprocess)?;
         let shaped = at(&self.model.network, path, photo.size())?;
         check_memory(&mut self.device, &shaped, 1, pass)?;
         self.model.context = self.model.context.clone().with_device(self.device.device);
-        Ok(Input { photo, shapes: shaped.shapes })
+        Ok(PhotoInput { photo, shapes: shaped.shapes })
     }
 
     /// Checks that a pass over `images` images of `h` x `w` fits into memory; see [`check_memory`].
@@ -195,7 +197,7 @@ impl Session {
         Ok(self.labels.find(text)?)
     }
 
-    /// Classes separated by commas.
+    /// Comma-separated classes.
     pub fn classes(&self, text: &str) -> Result<Vec<usize>, CliError> {
         self.network().class_count()?;
         Ok(self.labels.find_all(text)?)
@@ -205,7 +207,7 @@ impl Session {
         self.labels.name(class).map_or_else(|| format!("class {class}"), String::from)
     }
 
-    /// A class's name and its index, unless the name says it already.
+    /// A class's name with its index, unless the name contains it.
     pub fn numbered_class(&self, class: usize) -> String {
         match self.is_numbered() {
             true => self.class_name(class),
@@ -213,7 +215,7 @@ impl Session {
         }
     }
 
-    /// Whether classes have no names but their indices.
+    /// Whether classes have indices only, no names.
     pub fn is_numbered(&self) -> bool {
         matches!(self.network().classes, Classes::Count(_))
     }
@@ -222,13 +224,13 @@ impl Session {
         Ok(self.network().select(text)?)
     }
 
-    /// Metadata that every picture of this session carries.
+    /// Metadata of every picture of this session.
     pub fn metadata(&self, more: &[(&str, Value)]) -> Map<String, Value> {
         let common = [("model", json!(self.network().name)), ("weights", json!(self.weights)), ("seed", json!(self.seed))];
         super::output::metadata(&common.into_iter().chain(more.iter().cloned()).collect::<Vec<_>>())
     }
 
-    /// The line at the bottom of a picture.
+    /// The bottom line of a picture.
     pub fn credit(&self, more: &str) -> String {
         credit(&self.weights, more)
     }
@@ -239,27 +241,27 @@ pub fn at<'n>(network: &'n Network, path: &Path, [h, w]: [usize; 2]) -> Result<S
     network.at(h, w).map_err(|e| CliError::failure(format!("{}: {e}", path.display())))
 }
 
-/// The line at the bottom of a picture that these weights are behind.
+/// The bottom line of a picture of these weights.
 pub fn credit(weights: &str, more: &str) -> String {
     let weights = weights.rsplit('/').next().unwrap_or_default();
     let more = if more.is_empty() { String::new() } else { format!(" · {more}") };
     format!("weights {weights}{more} · {}", convscope_viz::draw::png::SOFTWARE)
 }
 
-/// Whether the best five of so many classes say anything.
+/// Whether top-5 accuracy is meaningful for this number of classes.
 pub fn tells_top5(classes: usize) -> bool {
     classes > 5
 }
 
-/// A size that was typed.
+/// A size argument.
 enum Size {
     Side(usize),
     Exact(usize, usize),
 }
 
-/// `N` or `HxW`, within reason.
+/// Parses `N` or `HxW`, within bounds.
 fn parse_size(text: &str) -> Result<Size, CliError> {
-    let wrong = || CliError::usage(format!("--size {text}: wants a number or HxW from 1 to 8192, for example 320 or 240x320"));
+    let wrong = || CliError::usage(format!("--size {text}: expects a number or HxW from 1 to 8192, for example 320 or 240x320"));
     let side = |t: &str| t.trim().parse::<usize>().ok().filter(|n| (1..=8192).contains(n)).ok_or_else(wrong);
     match text.split_once('x') {
         Some((h, w)) => Ok(Size::Exact(side(h)?, side(w)?)),
@@ -267,7 +269,7 @@ fn parse_size(text: &str) -> Result<Size, CliError> {
     }
 }
 
-/// Height and width that were typed; `N` is a square.
+/// Height and width of a size argument; `N` is a square.
 pub fn side_lengths(text: &str) -> Result<[usize; 2], CliError> {
     Ok(match parse_size(text)? {
         Size::Side(n) => [n, n],

@@ -5,16 +5,17 @@ use super::scale::short;
 use super::text::{Align, Style};
 use super::{Canvas, Colormap, Range, Theme};
 
-/// A colour map with its numbers.
+/// A colour map with its value range.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ScaleBar {
     /// The colours.
     pub colormap: Colormap,
-    /// The numbers at the ends; without, the ends say "min" and "max", or "−r" and "r" of a symmetric one (every picture has its own range).
+    /// Values at the ends. Without a range, the ends say "min" and "max", or "−r" and "r" of a symmetric map, for pictures with
+    /// different ranges.
     pub range: Option<Range>,
-    /// What the numbers are; may be empty.
+    /// Quantity of the values; may be empty.
     pub label: String,
-    /// Words for the lower and the upper end, for example `("against", "for")`.
+    /// Labels of the lower and the upper end, for example `("against", "for")`.
     pub ends: Option<(String, String)>,
     /// Length in logical pixels.
     pub length: u32,
@@ -22,7 +23,7 @@ pub struct ScaleBar {
 
 const BAR_HEIGHT: u32 = 9;
 const TICK: u32 = 4;
-/// Logical pixels that one number of a scale needs.
+/// Logical pixels per tick label.
 const TICK_SPACE: u32 = 48;
 
 impl ScaleBar {
@@ -68,7 +69,7 @@ impl Block for ScaleBar {
                     canvas.text(middle, y, &small.ellipsize(&self.label, free), &small, Align::Center);
                 }
                 None => {
-                    // Round ticks rarely fall on the ends: the exact range stands on the right, if there is room.
+                    // Round ticks rarely coincide with the ends: the exact range is on the right, if it fits.
                     let exact = self.range.map_or(String::new(), |r| format!("{} to {}", short(r.lo), short(r.hi)));
                     let label = small.ellipsize(&self.label, length);
                     canvas.text(x, y, &label, &small, Align::Left);
@@ -83,7 +84,7 @@ impl Block for ScaleBar {
             let t = i as f32 / (length - 1).max(1) as f32;
             canvas.fill(x + i as i32, y, 1, theme.px(BAR_HEIGHT), self.colormap.rgb(t));
         }
-        // A map that is white at some place needs an edge there.
+        // A map with white needs a border.
         canvas.frame(x, y, length, theme.px(BAR_HEIGHT), 1, theme.rule);
         y += theme.px(BAR_HEIGHT) as i32;
 
@@ -104,11 +105,11 @@ impl Block for ScaleBar {
 /// One bar of a list.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Bar {
-    /// Left of the bar.
+    /// Label on the left.
     pub label: String,
-    /// Its length, and the number right of it.
+    /// Value: length of the bar, and the number on the right.
     pub value: f32,
-    /// Whether it is the one the picture is about.
+    /// Whether the picture is about this bar.
     pub target: bool,
 }
 
@@ -126,12 +127,12 @@ pub struct Bar {
 /// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct BarList {
-    /// Above the bars.
+    /// Heading above the bars.
     pub heading: String,
-    /// The bars, from the top.
+    /// The bars, top to bottom.
     pub bars: Vec<Bar>,
-    /// The value of a full bar: 1 for probabilities. With a negative value in the list zero is in the middle, and bars go from there to
-    /// `-full` on the left and `full` on the right.
+    /// The value of a full bar: 1 for probabilities. If a value is negative, zero is in the middle, and bars extend to `-full` on
+    /// the left and `full` on the right.
     pub full: f32,
 }
 
@@ -142,7 +143,7 @@ const LABEL_MAX: u32 = 170;
 const GAP: u32 = 10;
 
 impl BarList {
-    /// Probabilities, three digits after the point.
+    /// Probabilities with three decimals.
     fn number(value: f32) -> String {
         if value.is_finite() { format!("{value:.3}").replace('-', "−") } else { short(value) }
     }
@@ -156,7 +157,7 @@ impl BarList {
         style
     }
 
-    /// Widths of the labels and of the numbers, in real pixels.
+    /// Widths of labels and numbers, in device pixels.
     fn columns(&self, theme: &Theme) -> (u32, u32) {
         let figures = theme.figures();
         let labels = self.bars.iter().map(|b| Self::label_style(b, theme).width(&b.label)).max().unwrap_or(0);
@@ -245,7 +246,7 @@ mod tests {
         let bars = vec![bar(2.0), bar(-4.0), bar(-1.0)];
         let list = BarList { heading: String::new(), bars, full: 4.0 };
         let (image, theme) = (drawn(&list), Theme::light());
-        // Columns of the bar's colour in each row of the list, as ends.
+        // Start and end columns of the bar colour in each row.
         let top = image.height() - theme.px(ROW) * 3;
         let ends = |row: u32| {
             let y = top + theme.px(ROW) * row + theme.px(ROW) / 2;
@@ -254,7 +255,7 @@ mod tests {
         };
         let (start, half) = (list.columns(&theme).0 + theme.px(GAP), theme.px(BAR_LENGTH) / 2);
         let zero = start + half;
-        // The line at zero lies on the first pixels of bars to the right.
+        // The zero line covers the first pixels of bars to the right.
         assert_eq!(ends(0), (zero + theme.zoom, zero + half / 2));
         assert_eq!(ends(1), (start, zero));
         assert_eq!(ends(2), (zero - half / 4, zero));

@@ -1,11 +1,11 @@
-//! A page to draw on: rectangles, frames, pictures, text. Whatever lies outside is cut off.
+//! A page for drawing: rectangles, frames, pictures, text, all clipped to the page.
 
 use super::overlay::blend;
 use super::text::{Align, Style};
 use super::{DrawError, check_pixels};
 use image::{Rgb, RgbImage};
 
-/// An RGB page. Coordinates are real pixels, x to the right, y down.
+/// An RGB page. Coordinates are device pixels, x to the right, y down.
 #[derive(Debug, Clone)]
 pub struct Canvas {
     image: RgbImage,
@@ -106,7 +106,7 @@ mod tests {
         assert!(extent(Align::Right).1 <= 100);
         let (l, r) = extent(Align::Center);
         assert!((l + r).abs_diff(200) <= 4, "{l} {r}");
-        // Off the page: nothing happens.
+        // Drawing outside the page has no effect.
         Canvas::new(3, 3, [255; 3]).unwrap().text(-500, -500, "Hill", &style, Align::Left);
     }
 }

@@ -1,35 +1,35 @@
-//! The cells of a grid without words: for pages that set the words themselves.
+//! The cells of a grid as pictures, for pages with their own text.
 
 use super::{DrawError, ScaleBar, check_pixels};
 use image::{Pixel, RgbImage, Rgba, RgbaImage};
 
-/// What became of a cell.
+/// State of a cell.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Shown {
     /// Its picture.
     Picture(RgbImage),
-    /// There is nothing to see, and why: `dead`.
+    /// Blank, with the reason: `dead`.
     Word(String),
 }
 
-/// The cells of a [`super::Grid`] as pictures, for pages that set the words themselves.
+/// The cells of a [`super::Grid`] as pictures, for pages with their own text.
 #[derive(Debug, Clone)]
 pub struct Cells {
     /// In the order of the grid's cells.
     pub pictures: Vec<Shown>,
-    /// Width and height of each.
+    /// Width and height of each cell.
     pub size: (u32, u32),
-    /// What the colours stand for.
+    /// Colour scale.
     pub scale: Option<ScaleBar>,
-    /// How maps were enlarged and clipped.
+    /// Scaling and clipping of the maps, in words.
     pub note: String,
-    /// Whether cells need an edge, because their colours contain the page's.
+    /// Whether cells need a border, as their colours contain the page's.
     pub(super) framed: bool,
 }
 
 impl Cells {
-    /// All in one picture, along the rows with `gap` pixels between them. Gaps are transparent, cells without a picture a faint grey,
-    /// so that it suits a page of any colour.
+    /// All cells in one picture, along the rows with `gap` pixels in between. Gaps are transparent and blank cells a faint grey,
+    /// which suits a page of any colour.
     ///
     /// # Errors
     /// [`DrawError::TooLarge`].

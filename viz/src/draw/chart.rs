@@ -1,4 +1,4 @@
-//! Lines over numbered steps.
+//! Line charts over numbered steps.
 
 use super::figure::Block;
 use super::scale::short;
@@ -8,33 +8,33 @@ use super::{Canvas, DrawError, Limits, Range, Theme};
 /// One line.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Series {
-    /// In the legend.
+    /// Name in the legend.
     pub name: String,
-    /// The numbers of the first step, the second, ...
+    /// Values of steps 1, 2, ...
     pub values: Vec<f32>,
 }
 
-/// A chart of some lines over the same steps.
+/// A line chart over numbered steps.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Chart {
     title: String,
-    /// What is counted to the right, from 1.
+    /// Name of the steps, which count from 1.
     steps: String,
     series: Vec<Series>,
     range: Range,
 }
 
-/// Of the plot, in logical pixels.
+/// Size of the plot, in logical pixels.
 const SIZE: (u32, u32) = (380, 240);
 const THICKNESS: u32 = 2;
 const GAP: u32 = 6;
-/// For the numbers of the vertical axis.
+/// Width of the vertical axis' labels.
 const MARGIN: u32 = 40;
-/// Colours of lines after the first two, which take the theme's.
+/// Colours of lines after the first two, which have the theme's.
 const MORE: [[u8; 3]; 2] = [[0x2a, 0x7f, 0xb8], [0x3a, 0x9a, 0x5b]];
 
 impl Chart {
-    /// A chart from zero to the largest value.
+    /// A chart whose vertical axis starts at zero.
     ///
     /// ```
     /// use convscope_viz::draw::{Chart, Figure, Series};
@@ -45,7 +45,7 @@ impl Chart {
     /// ```
     ///
     /// # Errors
-    /// No line has a finite value.
+    /// [`DrawError`] if no line has a finite value.
     pub fn new(title: impl Into<String>, steps: impl Into<String>, series: Vec<Series>) -> Result<Self, DrawError> {
         let title = title.into();
         let all = || series.iter().flat_map(|s| &s.values);
@@ -95,7 +95,7 @@ impl Block for Chart {
         let steps = self.series.iter().map(|s| s.values.len()).max().unwrap_or(0);
         let across = |step: f32| step / (steps.max(2) - 1) as f32 * (width - 1) as f32;
         for (i, line) in self.series.iter().enumerate() {
-            // From column to column: what lies between two steps is on the straight line between them.
+            // Column by column: linear interpolation between steps.
             let value = |column: u32| {
                 let step = column as f32 / (width - 1) as f32 * (steps.max(2) - 1) as f32;
                 let (a, b) = (line.values.get(step as usize)?, line.values.get((step.ceil() as usize).min(steps - 1))?);

@@ -1,17 +1,17 @@
-//! Colour maps: a number in [0, 1] becomes a colour.
+//! Colour maps from [0, 1] to RGB.
 
 use super::DrawError;
 use convscope_models::text::nearest;
 use std::fmt;
 use std::str::FromStr;
 
-/// Colour of a value that is not a number: a grey that no map but [`Colormap::Grey`] contains.
+/// Colour of NaN: a grey that no map but [`Colormap::Grey`] contains.
 pub const NAN_COLOR: [u8; 3] = [0x99, 0x99, 0x99];
 
 /// A colour map.
 ///
-/// The perceptual maps (matplotlib's family, Google's turbo) are for our own pictures. The two jets exist only to repeat
-/// other tools' pictures: they show bands that are not in the data.
+/// The perceptual maps (matplotlib's family, Google's turbo) are the default. The two jets reproduce other tools' pictures; they
+/// show bands that are not in the data.
 ///
 /// ```
 /// use convscope_viz::draw::Colormap;
@@ -29,21 +29,21 @@ pub enum Colormap {
     Inferno,
     /// Blue over pink to yellow.
     Plasma,
-    /// The rainbow without jet's false bands: blue to red.
+    /// Blue to red rainbow without jet's false bands.
     Turbo,
-    /// Blue to yellow, the same for every kind of colour vision.
+    /// Blue to yellow, suitable for all kinds of colour vision.
     Cividis,
     /// Black to white.
     Grey,
-    /// Diverging: 0 red (against), 0.5 pure white, 1 blue (for).
+    /// Diverging: 0 is red (against), 0.5 white, 1 blue (for).
     RdBu,
-    /// `cv2.COLORMAP_JET`, the same 256 entries; a value takes entry `trunc(255 t)`, as `np.uint8(255 * heat)` does.
+    /// `cv2.COLORMAP_JET` with its 256 entries; the index is `trunc(255 t)`, as in `np.uint8(255 * heat)`.
     JetOpencv,
-    /// matplotlib's `jet`, the same 256 entries; a value takes entry `trunc(256 t)`.
+    /// matplotlib's `jet` with its 256 entries; the index is `trunc(256 t)`.
     JetMatplotlib,
 }
 
-/// ColorBrewer's 11-class RdBu, with a white middle: zero must look like nothing.
+/// ColorBrewer's 11-class RdBu with a white middle, so that zero is blank.
 const RD_BU: [[u8; 3]; 11] = [
     [103, 0, 31],
     [178, 24, 43],
@@ -59,7 +59,7 @@ const RD_BU: [[u8; 3]; 11] = [
 ];
 
 impl Colormap {
-    /// All maps, in the order they are listed to the user.
+    /// All maps, in the order of the help text.
     pub const ALL: [Colormap; 10] = [
         Colormap::Viridis,
         Colormap::Magma,
@@ -89,12 +89,12 @@ impl Colormap {
         }
     }
 
-    /// Whether the middle of the map stands for zero, so that a range should be symmetric.
+    /// Whether the middle stands for zero and ranges are symmetric.
     pub fn is_diverging(self) -> bool {
         self == Colormap::RdBu
     }
 
-    /// The colour of `t`, clamped to [0, 1]; [`NAN_COLOR`] if it is not a number.
+    /// The colour of `t`, clamped to [0, 1]; [`NAN_COLOR`] for NaN.
     pub fn rgb(self, t: f32) -> [u8; 3] {
         if t.is_nan() {
             return NAN_COLOR;
@@ -132,7 +132,7 @@ pub(crate) fn jet_opencv(i: u8) -> [u8; 3] {
     let i = i32::from(i);
     let red = if i < 160 { 4 * (i - 96) + 2 } else { 4 * (287 - i) };
     let green = if i < 128 { 4 * (i - 32) } else { 4 * (223 - i) };
-    // OpenCV's table breaks its own ramp at one place: blue is 1 at entry 159, where the ramp gives 2.
+    // OpenCV's table deviates from its ramp at entry 159, where blue is 1 instead of 2.
     let blue = match i {
         0..96 => 4 * (i + 32),
         159 => 1,
@@ -147,7 +147,7 @@ fn jet_matplotlib(i: u8) -> [u8; 3] {
     const RED: [(f64, f64); 5] = [(0.0, 0.0), (0.35, 0.0), (0.66, 1.0), (0.89, 1.0), (1.0, 0.5)];
     const GREEN: [(f64, f64); 6] = [(0.0, 0.0), (0.125, 0.0), (0.375, 1.0), (0.64, 1.0), (0.91, 0.0), (1.0, 0.0)];
     const BLUE: [(f64, f64); 5] = [(0.0, 0.5), (0.11, 1.0), (0.34, 1.0), (0.65, 0.0), (1.0, 0.0)];
-    // The order of operations is matplotlib's, because the truncation shows the last bit.
+    // matplotlib's order of operations, as truncation exposes the last bit.
     let x = f64::from(i) * (1.0 / 255.0) * 255.0;
     let at = |points: &[(f64, f64)]| {
         let k = points.partition_point(|p| p.0 * 255.0 < x).clamp(1, points.len() - 1);
@@ -209,7 +209,7 @@ mod tests {
         for (i, rgb) in table {
             assert_eq!(jet_opencv(i), rgb, "entry {i}");
         }
-        // A checksum of all 256 entries of the real table.
+        // A checksum of the original table's 256 entries.
         let sum = (0..=255u8).fold(0u64, |s, i| jet_opencv(i).iter().fold(s, |s, &v| (s * 31 + u64::from(v)) % 1_000_003));
         assert_eq!(sum, JET_OPENCV_SUM);
         assert_eq!(Colormap::JetOpencv.rgb(0.5), jet_opencv(127));

@@ -1,12 +1,12 @@
-//! From tensors to pictures: what gradient ascent and preprocessing produced, made visible.
+//! From tensors to pictures, for results of gradient ascent and preprocessing.
 //!
 //! Tensors are `[3, h, w]` in row-major order; the first channel is shown as red.
 
 use super::{DrawError, Range, check_shape};
 use image::{Rgb, RgbImage};
 
-/// The standardising recipes of the well-known gradient-ascent scripts: subtract the mean of all values, divide by
-/// (standard deviation + `eps`), times `gain`, plus `offset`, clip to [0, `white`], times 255 / `white`, truncated.
+/// Standardisation of the well-known gradient ascent scripts: subtract the mean of all values, divide by (standard deviation +
+/// `eps`), multiply by `gain`, add `offset`, clip to [0, `white`], multiply by 255 / `white`, truncate.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Standardize {
     /// Standard deviation of the result, before clipping.
@@ -15,9 +15,9 @@ pub struct Standardize {
     pub offset: f32,
     /// Added to the standard deviation.
     pub eps: f32,
-    /// The value shown as 255: 1 or 255.
+    /// The value of white: 1 or 255.
     pub white: f32,
-    /// Pixels cut off at each edge, after the statistics were taken.
+    /// Pixels cropped at each edge, after the statistics.
     pub crop: usize,
 }
 
@@ -29,8 +29,8 @@ impl Standardize {
     /// Chollet's books of 2021 and 2025, and the feature-map grids: in units of 255, no epsilon.
     pub const CHOLLET2: Self = Self { gain: 64.0, offset: 128.0, eps: 0.0, white: 255.0, crop: 25 };
 
-    /// The picture of `x`, `[3, h, w]`. The standard deviation is that of the population, over all three channels
-    /// together. Values that are not numbers (and everything, where a constant meets `eps` = 0) become 0.
+    /// The picture of `x`, `[3, h, w]`. The standard deviation is the population's, over all three channels together. NaN becomes
+    /// 0, as does a constant with `eps` = 0.
     ///
     /// # Errors
     /// [`DrawError::Length`] or [`DrawError::Empty`] if `x` is not `[3, h, w]`.
@@ -56,8 +56,8 @@ impl Standardize {
     }
 }
 
-/// Undoes a normalisation, `x * std + mean` in each channel (ImageNet: mean .485 .456 .406, std .229 .224 .225), and
-/// rounds to 8 bits. With mean 0 and std 1 it shows a picture that is already in 0..=1.
+/// Undoes a normalisation: `x * std + mean` per channel (ImageNet: mean .485 .456 .406, std .229 .224 .225), rounded to 8 bits.
+/// Mean 0 and std 1 show values in 0..=1.
 ///
 /// ```
 /// use convscope_viz::draw::deprocess::denormalize;
@@ -73,8 +73,8 @@ pub fn denormalize(x: &[f32], h: usize, w: usize, mean: [f32; 3], std: [f32; 3])
     Ok(assemble(h, w, |c, row, col| ((x[(c * h + row) * w + col] * std[c] + mean[c]).clamp(0.0, 1.0) * 255.0).round() as u8))
 }
 
-/// Shows signed values, for example the filters of a first layer: `range.lo` is black, `range.hi` full colour. With a
-/// symmetric range shared by all filters, zero is mid-grey in each.
+/// Shows signed values, such as first-layer filters: `range.lo` is black, `range.hi` full colour. With a symmetric range, zero is
+/// mid-grey.
 ///
 /// # Errors
 /// [`DrawError::Length`] or [`DrawError::Empty`] if `x` is not `[3, h, w]`.

@@ -5,23 +5,23 @@ use super::text::{Align, Style};
 use super::{Canvas, DrawError, Grid, Panels, Theme};
 use image::RgbImage;
 
-/// Something with a size that can be drawn at a place. Sizes and places are real pixels.
+/// A block with a size, drawn at a position. Sizes and positions are device pixels.
 pub trait Block {
-    /// Width and height.
+    /// Width and height in device pixels.
     fn size(&self, theme: &Theme) -> (u32, u32);
-    /// Draws it with its top left corner at (x, y).
+    /// Draws the block with its top left corner at (x, y).
     fn draw(&self, canvas: &mut Canvas, x: i32, y: i32, theme: &Theme);
 }
 
 /// Blocks side by side, their tops aligned.
-pub struct Row<'a> {
+pub struct BlockRow<'a> {
     /// The blocks, from the left.
     pub blocks: Vec<&'a dyn Block>,
     /// Logical pixels between them.
     pub gap: u32,
 }
 
-impl Block for Row<'_> {
+impl Block for BlockRow<'_> {
     fn size(&self, theme: &Theme) -> (u32, u32) {
         let sizes: Vec<_> = self.blocks.iter().map(|b| b.size(theme)).collect();
         let gaps = theme.px(self.gap) * sizes.len().saturating_sub(1) as u32;
@@ -36,7 +36,8 @@ impl Block for Row<'_> {
     }
 }
 
-/// What stands around a body. Every picture explains itself: what, of which network and layer, how it was made.
+/// A page with title, subtitle and metadata around its body, so that every picture names its content, network, layer and
+/// settings.
 ///
 /// ```
 /// use convscope_viz::draw::{Colormap, Figure, Range, ScaleBar};
@@ -56,10 +57,10 @@ pub struct Figure {
 const MARGIN: u32 = 24;
 /// Space between the parts of a page.
 const SPACE: u32 = 14;
-/// Around the hairline below the title.
+/// Space around the hairline below the title.
 const RULE_ABOVE: u32 = 8;
 const RULE_BELOW: u32 = 12;
-/// A title has this much room even over a single small map before it goes on in the next line.
+/// Minimum width of a title, even over a single small map.
 const TEXT_WIDTH: u32 = 420;
 
 impl Figure {
@@ -68,25 +69,25 @@ impl Figure {
         Figure { title: title.into(), ..Figure::default() }
     }
 
-    /// The line below the title.
+    /// Sets the line below the title.
     pub fn subtitle(mut self, text: impl Into<String>) -> Figure {
         self.subtitle = text.into();
         self
     }
 
-    /// Something the reader must know before believing the picture, in the accent colour.
+    /// Sets a warning to the reader, in the accent colour.
     pub fn warning(mut self, text: impl Into<String>) -> Figure {
         self.warning = text.into();
         self
     }
 
-    /// The line at the bottom: seed, steps, preset, version.
+    /// Sets the bottom line: seed, steps, preset, version.
     pub fn metadata(mut self, text: impl Into<String>) -> Figure {
         self.metadata = text.into();
         self
     }
 
-    /// Another look than [`Theme::light`].
+    /// Sets a theme other than [`Theme::light`].
     pub fn theme(mut self, theme: Theme) -> Figure {
         self.theme = theme;
         self
@@ -105,7 +106,7 @@ impl Figure {
     /// ```
     ///
     /// # Errors
-    /// There are no cells, they differ in size, or a page would be too large.
+    /// [`DrawError`] if there are no cells, they differ in size, or a page would be too large.
     pub fn grid(&self, grid: &Grid) -> Result<Vec<RgbImage>, DrawError> {
         let pages = grid.pages(&self.theme)?;
         let count = pages.len();
@@ -143,12 +144,12 @@ impl Figure {
     /// ```
     ///
     /// # Errors
-    /// There are no panels, or the page would be too large.
+    /// [`DrawError`] if there are no panels, or the page would be too large.
     pub fn panels(&self, panels: &Panels) -> Result<RgbImage, DrawError> {
         let columns = panels.prepare(&self.theme)?;
         let columns = columns.iter().map(|c| c as &dyn Block);
         let bars = panels.bars.iter().map(|b| b as &dyn Block);
-        self.stack(&[&Row { blocks: columns.chain(bars).collect(), gap: GAP }])
+        self.stack(&[&BlockRow { blocks: columns.chain(bars).collect(), gap: GAP }])
     }
 
     /// Any blocks, one below the other.
@@ -198,7 +199,7 @@ impl Figure {
     }
 }
 
-/// The parts that are not empty, with a middle dot between.
+/// The non-empty parts, joined by a middle dot.
 fn join(parts: &[&str]) -> String {
     parts.iter().filter(|p| !p.is_empty()).copied().collect::<Vec<_>>().join(" · ")
 }
@@ -222,8 +223,8 @@ mod tests {
     fn dark_pages_and_the_same_bytes_twice() {
         let bar = ScaleBar::new(Colormap::Inferno, None, "x");
         let figure = Figure::new("Title").theme(Theme::dark());
-        let page = figure.stack(&[&Row { blocks: vec![&bar, &bar], gap: 10 }]).unwrap();
+        let page = figure.stack(&[&BlockRow { blocks: vec![&bar, &bar], gap: 10 }]).unwrap();
         assert_eq!(page.get_pixel(0, 0).0, [0x11; 3]);
-        assert_eq!(page, figure.stack(&[&Row { blocks: vec![&bar, &bar], gap: 10 }]).unwrap());
+        assert_eq!(page, figure.stack(&[&BlockRow { blocks: vec![&bar, &bar], gap: 10 }]).unwrap());
     }
 }

@@ -1,4 +1,4 @@
-//! Grids of equal cells: feature maps, filters, pictures of gradient ascent.
+//! Grids of equal cells: feature maps, filters, gradient ascent.
 
 use super::cells::{Cells, Shown};
 use super::figure::Block;
@@ -6,72 +6,72 @@ use super::resize::{Fitting, box_mean, nearest, paint};
 use super::scale::{Health, short, significant};
 use super::text::Align;
 use super::tile::Order;
-use super::{Canvas, Colormap, DrawError, Limits, Range, ScaleBar, Scope, Theme, check_shape};
+use super::{Canvas, Colormap, DrawError, Limits, Range, RangeScope, ScaleBar, Theme, check_shape};
 use image::{Rgb, RgbImage};
 use std::borrow::Cow;
 
-/// What a cell shows.
+/// Content of a cell.
 #[derive(Debug, Clone, Copy)]
 pub enum Pixels<'a> {
-    /// Numbers through the grid's colour map, `h` x `w` in row-major order.
+    /// Values through the grid's colour map, `h` x `w` in row-major order.
     Map {
-        /// The numbers.
+        /// The values.
         values: &'a [f32],
         /// Rows.
         h: usize,
         /// Columns.
         w: usize,
     },
-    /// A picture as it is.
+    /// A picture.
     Picture(&'a RgbImage),
-    /// Nothing, and why: a flat grey cell with this word.
+    /// Blank, with the reason: a flat grey cell with this word.
     Blank(&'a str),
 }
 
 /// One cell of a grid.
 #[derive(Debug, Clone)]
 pub struct Cell<'a> {
-    /// Below the cell on the left, for example `#17`.
+    /// Label below the cell on the left, for example `#17`.
     pub label: String,
-    /// After the label, for example the score or the mean activation.
+    /// Text after the label, for example the score or the mean activation.
     pub value: Option<f32>,
-    /// What it shows.
+    /// Content.
     pub pixels: Pixels<'a>,
 }
 
-/// Cells of one size with a label under each. Maps must agree in size, and so must pictures.
+/// Cells of one size with labels below. All maps have the same size, and so have all pictures.
 #[derive(Debug, Clone)]
 pub struct Grid<'a> {
     /// The cells, in order.
     pub cells: Vec<Cell<'a>>,
-    /// Colours of maps.
+    /// Colour map of maps.
     pub colormap: Colormap,
-    /// How a range follows from the values of maps.
+    /// Rule for the range of maps.
     pub limits: Limits,
-    /// Which maps share a range. Shared means over all pages.
-    pub scope: Scope,
-    /// What the numbers of maps are, for the scale bar.
+    /// Maps with a common range; shared means over all pages.
+    pub scope: RangeScope,
+    /// Quantity of maps, for the scale bar.
     pub quantity: String,
-    /// A scale bar for pictures, which carry no numbers.
+    /// A scale bar for pictures.
     pub picture_scale: Option<ScaleBar>,
-    /// Columns; without, 8 up to 64 cells and 16 above.
+    /// Number of columns; by default 8 up to 64 cells and 16 above.
     pub columns: Option<usize>,
     /// The order of the cells.
     pub order: Order,
 }
 
-/// Cells on one page.
+/// Cells per page.
 const PAGE: usize = 256;
 const GAP: u32 = 4;
 
 impl<'a> Grid<'a> {
-    /// Cells on viridis from zero to the largest value of all, in rows.
+    /// Cells on viridis from zero to the maximum over all, by rows.
     pub fn new(cells: Vec<Cell<'a>>) -> Grid<'a> {
         Grid {
             cells,
             colormap: Colormap::Viridis,
             limits: Limits::ZeroMax,
-            scope: Scope::Shared,
+            scope: RangeScope::Shared,
             quantity: "activation".into(),
             picture_scale: None,
             columns: None,
@@ -79,7 +79,7 @@ impl<'a> Grid<'a> {
         }
     }
 
-    /// Width and height of what the cells show, before any scaling; all blank gives none.
+    /// Width and height of the cells' content before scaling; zero if all are blank.
     fn content_size(&self) -> Result<Option<(usize, usize)>, DrawError> {
         let mut size = None;
         for cell in &self.cells {
@@ -106,16 +106,16 @@ impl<'a> Grid<'a> {
         Ok(size)
     }
 
-    /// The range all maps share, if they do.
+    /// The common range of all maps, if shared.
     fn shared_range(&self) -> Option<Range> {
         let values = self.cells.iter().filter_map(|c| match c.pixels {
             Pixels::Map { values, .. } => Some(values),
             _ => None,
         });
         match self.scope {
-            Scope::Fixed(range) => Some(range),
-            Scope::Shared => self.limits.range(values.flatten()),
-            Scope::PerImage => None,
+            RangeScope::Fixed(range) => Some(range),
+            RangeScope::Shared => self.limits.range(values.flatten()),
+            RangeScope::PerImage => None,
         }
     }
 
@@ -123,7 +123,7 @@ impl<'a> Grid<'a> {
     pub(crate) fn pages(&self, theme: &Theme) -> Result<Vec<GridPage>, DrawError> {
         let most = self.cells.len().min(PAGE);
         let columns = self.columns.unwrap_or(if most <= 64 { 8 } else { 16 }).clamp(1, most.max(1));
-        // Fewer cells are drawn larger: a row is about as wide as the words around it.
+        // Fewer cells are drawn larger: a row is about as wide as the page's text.
         let side = match columns {
             1..=2 => 224,
             3..=5 => 128,
@@ -155,10 +155,10 @@ impl<'a> Grid<'a> {
         Ok(all.map(page).collect())
     }
 
-    /// The cells as pictures of about `side` pixels (whole factors only: up to twice that as they are, above it shrunk).
+    /// The cells as pictures of about `side` pixels, scaled by integer factors only.
     ///
     /// # Errors
-    /// There are no cells, or they differ in size.
+    /// [`DrawError`] if there are no cells, or they differ in size.
     pub fn pictures(&self, side: u32) -> Result<Cells, DrawError> {
         if self.cells.is_empty() {
             return Err(DrawError::Empty("the grid".into()));
@@ -169,23 +169,23 @@ impl<'a> Grid<'a> {
         let range = self.shared_range();
         let scale = if has_maps {
             let mut bar = ScaleBar::new(self.colormap, range, self.quantity.clone());
-            if self.scope == Scope::PerImage {
+            if self.scope == RangeScope::PerImage {
                 bar.label = format!("{} (each map on its own scale)", self.quantity);
             }
-            // Without a range nothing of the bar is true: every map is dead or blank.
-            (range.is_some() || self.scope == Scope::PerImage).then_some(bar)
+            // Without a range there is no scale bar: every map is dead or blank.
+            (range.is_some() || self.scope == RangeScope::PerImage).then_some(bar)
         } else {
             self.picture_scale.clone()
         };
         let mut note = content.map_or(String::new(), |c| fitting.note(c, if has_maps { "maps" } else { "pictures" }));
-        if has_maps && !matches!(self.scope, Scope::Fixed(_)) {
+        if has_maps && !matches!(self.scope, RangeScope::Fixed(_)) {
             note += self.limits.clipping();
         }
         let pictures = self.cells.iter().map(|cell| self.show(cell, range, fitting)).collect::<Result<_, _>>()?;
         Ok(Cells { pictures, size: fitting.shown, scale, note, framed: has_maps && self.colormap.is_diverging() })
     }
 
-    /// What one cell shows.
+    /// Drawable content of a cell.
     fn show(&self, cell: &Cell, shared: Option<Range>, fitting: Fitting) -> Result<Shown, DrawError> {
         let (shown_w, shown_h) = fitting.shown;
         let word = |word: &str| Ok(Shown::Word(word.to_string()));
@@ -228,18 +228,18 @@ pub(crate) struct GridPage {
     columns: usize,
     order: Order,
     note: String,
-    /// Whether cells need an edge, because their colours contain the page's.
+    /// Whether cells need a border, as their colours contain the page's.
     framed: bool,
     scale_bar: Option<ScaleBar>,
 }
 
 impl GridPage {
-    /// How maps were enlarged and clipped, for the metadata line.
+    /// Scaling and clipping of maps, for the metadata line.
     pub fn note(&self) -> &str {
         &self.note
     }
 
-    /// The scale bar to stand below.
+    /// The scale bar below.
     pub fn scale_bar(&self) -> Option<&ScaleBar> {
         self.scale_bar.as_ref()
     }
@@ -248,11 +248,11 @@ impl GridPage {
         self.cells.len().div_ceil(self.columns)
     }
 
-    /// Distance between cells, across and down.
+    /// Horizontal and vertical distance between cells.
     fn pitch(&self, theme: &Theme) -> (u32, u32) {
         let labelled = self.cells.iter().any(|c| !c.label.is_empty() || c.value.is_some());
         let label = if labelled { theme.figures().line_height() + theme.px(3) } else { 0 };
-        // A column is never narrower than its labels, and labels never touch.
+        // A column is at least as wide as its labels.
         let figures = theme.figures();
         let widest = self.cells.iter().map(|c| figures.width(&c.text())).max().unwrap_or(0) + theme.px(4);
         (self.size.0.max(widest) + theme.px(GAP), self.size.1 + label + theme.px(GAP))
@@ -363,14 +363,14 @@ mod tests {
         let top = |page: &GridPage, i: usize| page.cells[i].picture.get_pixel(page.size.0 - 1, 0).0;
         let v = |t| Colormap::Viridis.rgb(t);
         assert_eq!([top(&first(&grid), 0), top(&first(&grid), 2)], [v(0.1), v(0.3)]);
-        grid.scope = Scope::PerImage;
+        grid.scope = RangeScope::PerImage;
         assert_eq!([top(&first(&grid), 0), top(&first(&grid), 1)], [v(1.0), v(1.0)]);
         assert_eq!(first(&grid).scale_bar().unwrap().range, None);
         grid.limits = Limits::MinMax;
         assert_eq!(first(&grid).cells[2].word.as_deref(), Some("= 3"));
-        grid.scope = Scope::Fixed(Range { lo: 0.0, hi: 2.0 });
+        grid.scope = RangeScope::Fixed(Range { lo: 0.0, hi: 2.0 });
         assert_eq!([top(&first(&grid), 0), top(&first(&grid), 1)], [v(0.5), v(1.0)]);
-        // Everything dead: no range, no bar, and no panic.
+        // All dead: no range, no bar, no panic.
         let zero = [0.0; 2];
         let dead = Grid::new(vec![cell("a", &zero, 1, 2)]);
         assert!(first(&dead).scale_bar().is_none());

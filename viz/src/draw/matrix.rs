@@ -1,11 +1,11 @@
-//! A square table of numbers as colours, with the names of its rows and columns.
+//! A square table of values as colours, with row and column names.
 
 use super::figure::Block;
 use super::text::Align;
 use super::{Canvas, Colormap, DrawError, Range, Theme, check_shape};
 use image::imageops::rotate270;
 
-/// A confusion matrix, for example.
+/// A coloured matrix, such as a confusion matrix.
 ///
 /// ```
 /// use convscope_viz::draw::{Figure, Matrix};
@@ -16,31 +16,31 @@ use image::imageops::rotate270;
 /// ```
 #[derive(Debug, Clone)]
 pub struct Matrix<'a> {
-    /// Rows one after the other, as many as there are names.
+    /// Values, row-major, names squared of them.
     pub values: &'a [f32],
-    /// Of rows and of columns.
+    /// Names of rows and columns.
     pub names: &'a [String],
-    /// Left of the rows' names, and above the columns'.
+    /// Titles of the rows, on the left, and of the columns, above.
     pub axes: [&'a str; 2],
-    /// Colours; zero is the page.
+    /// Colours; zero has the page's colour.
     pub colormap: Colormap,
-    /// The numbers at the ends of the colours.
+    /// Range of the colours.
     pub range: Range,
 }
 
-/// Side of a cell that has room for a line of text, in logical pixels.
+/// Side of a cell with room for a text line, in logical pixels.
 const CELL: u32 = 14;
-/// Side of a cell where there are more than [`NAMED`], which have no names.
+/// Side of a cell in a matrix of more than [`NAMED`] rows, which has no names.
 const SMALL: u32 = 2;
 const NAMED: usize = 200;
 const GAP: u32 = 6;
 const LONGEST: u32 = 110;
 
 impl<'a> Matrix<'a> {
-    /// Shares, from 0 to 1.
+    /// A matrix of shares, from 0 to 1.
     ///
     /// # Errors
-    /// There are not as many values as names squared, or none.
+    /// [`DrawError`] if the number of values is not the square of the number of names, or zero.
     pub fn shares(values: &'a [f32], names: &'a [String], axes: [&'a str; 2]) -> Result<Self, DrawError> {
         check_shape("the matrix", values, 1, names.len(), names.len())?;
         Ok(Matrix { values, names, axes, colormap: Colormap::Viridis, range: Range { lo: 0.0, hi: 1.0 } })
@@ -50,13 +50,13 @@ impl<'a> Matrix<'a> {
         theme.px(if self.names.len() > NAMED { SMALL } else { CELL })
     }
 
-    /// Width of the longest name and the space after it.
+    /// Width of the longest name, with spacing.
     fn margin(&self, theme: &Theme) -> u32 {
         let longest = self.names.iter().map(|n| theme.small().width(n)).max().unwrap_or(0);
         if self.names.len() > NAMED { 0 } else { longest.min(theme.px(LONGEST)) + theme.px(GAP) }
     }
 
-    /// Height of the line that says what the columns are, and how far rows begin from the left for theirs.
+    /// Height of the column title, and left offset of the row title.
     fn heading(&self, theme: &Theme) -> u32 {
         theme.caption().line_height() + theme.px(GAP)
     }
@@ -73,7 +73,7 @@ impl Block for Matrix<'_> {
         let (count, small) = (self.names.len(), theme.small());
         let side = cell * count as u32;
         let (left, top) = (x + (heading + margin) as i32, y + (heading + margin) as i32);
-        // Upright texts are written on a strip of their own, which is then turned.
+        // Vertical text is drawn on a strip and rotated.
         let upright = |canvas: &mut Canvas, text: &str, style: &super::Style, length: u32, x: i32, bottom: i32| {
             if let Ok(mut strip) = Canvas::new(length.max(1), style.line_height(), theme.page) {
                 strip.text(0, 0, text, style, Align::Left);
@@ -91,7 +91,7 @@ impl Block for Matrix<'_> {
             canvas.text(left - theme.px(GAP) as i32, top + at + middle, &name, &small, Align::Right);
             upright(canvas, &name, &small, small.width(&name), left + at + middle, top - theme.px(GAP) as i32);
         }
-        // Hairlines every fifth row and column lead the eye from a cell to its names.
+        // Hairlines every fifth row and column guide the eye to the names.
         for i in (0..=count).filter(|i| i % 5 == 0 || *i == count) {
             let at = (i as u32 * cell) as i32;
             canvas.fill(left + at, top, 1, side, theme.rule);

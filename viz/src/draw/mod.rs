@@ -1,15 +1,14 @@
-//! The drawing: numbers in, pictures out.
+//! Drawing: from values to pictures.
 //!
-//! Nothing here knows of networks. Numbers are `f32` slices in row-major order, photos are [`image::RgbImage`].
+//! This module does not depend on networks. Values are `f32` slices in row-major order, photos are [`image::RgbImage`].
 //!
-//! * [`Colormap`] and [`Range`] turn a number into a colour; [`Limits`] and [`Scope`] say where a range comes from.
-//! * [`overlay`] brings a heat [`Map`](crate::Map) onto a photo, [`deprocess`] a tensor into a picture.
-//! * [`Figure`] puts a [`Grid`] of maps or a row of [`Panels`] on a page, with a title, scale bars and a line of metadata.
-//! * [`Roofline`] plots rates under the roofs of a machine, as SVG.
-//! * [`png`] writes the page with the metadata inside and beside it.
+//! * [`Colormap`] and [`Range`] map a value to a colour; [`Limits`] and [`RangeScope`] are the rules for ranges.
+//! * [`overlay`] draws a heat [`Map`](crate::Map) over a photo, [`deprocess`] turns a tensor into a picture.
+//! * [`Figure`] lays out a [`Grid`] of maps or a row of [`Panels`], with a title, scale bars and a line of metadata.
+//! * [`Roofline`] plots rates under a machine's roofs, as SVG.
+//! * [`png`] writes a page with its metadata inside and beside it.
 //!
-//! Lengths in this module are logical pixels; [`Theme::zoom`] real pixels stand for one, so that text stays sharp on a
-//! projector.
+//! Lengths in this module are logical pixels; one is [`Theme::zoom`] device pixels, for sharp text on a projector.
 
 mod bars;
 mod canvas;
@@ -35,28 +34,28 @@ pub use canvas::Canvas;
 pub use cells::{Cells, Shown};
 pub use chart::{Chart, Series};
 pub use colormap::{Colormap, NAN_COLOR};
-pub use figure::{Block, Figure, Row};
+pub use figure::{Block, BlockRow, Figure};
 pub use grid::{Cell, Grid, Pixels};
 pub use matrix::Matrix;
 pub use overlay::Overlay;
 pub use panels::{Panel, Panels};
 pub use roofline::{Roofline, RooflinePoint};
-pub use scale::{Health, Limits, Range, Scope, short};
+pub use scale::{Health, Limits, Range, RangeScope, short};
 pub use text::{Align, Font, Style};
 pub use theme::Theme;
 pub use tile::{Order, tile};
 
-/// What can go wrong while drawing. Every message is one line.
+/// A drawing error. Every message is one line.
 #[derive(Debug, thiserror::Error)]
 pub enum DrawError {
-    /// A slice does not have the number of values its shape asks for.
+    /// The length of a slice differs from its shape.
     #[error("{what} has {got} values, but its shape {shape} needs {want}")]
     Length {
-        /// The thing that was to be drawn.
+        /// Object of the drawing.
         what: String,
-        /// Number of values given.
+        /// Given number of values.
         got: usize,
-        /// Number of values needed.
+        /// Expected number of values.
         want: usize,
         /// The shape, for example `3x64x64`.
         shape: String,
@@ -64,28 +63,28 @@ pub enum DrawError {
     /// Cells of one grid, or a picture and its map, differ in size.
     #[error("{what} is {got} (width x height), but {want} is needed")]
     Size {
-        /// The thing that was to be drawn.
+        /// Object of the drawing.
         what: String,
-        /// Its size.
+        /// Size of the object.
         got: String,
-        /// The size that fits.
+        /// Expected size.
         want: String,
     },
-    /// There is nothing to draw.
+    /// The input is empty.
     #[error("{0} is empty: nothing to draw")]
     Empty(String),
     /// The picture would be larger than [`MAX_PIXELS`].
     #[error("a picture of {width}x{height} pixels is above the limit of {} million", MAX_PIXELS / 1_000_000)]
     TooLarge {
-        /// Width asked for.
+        /// Requested width.
         width: u64,
-        /// Height asked for.
+        /// Requested height.
         height: u64,
     },
-    /// A map is empty or of another size than its values.
+    /// A map is empty, or its size differs from its number of values.
     #[error(transparent)]
     Map(#[from] crate::map::MapError),
-    /// A name or number on the command line is not understood.
+    /// A name or number in the arguments is invalid.
     #[error("{0}")]
     Unknown(String),
     /// A file cannot be written.
@@ -93,15 +92,15 @@ pub enum DrawError {
     Write {
         /// The file or folder.
         path: String,
-        /// The system's reason.
+        /// The system's error.
         reason: String,
     },
 }
 
-/// Largest picture drawn, in pixels: far above any sensible page, far below what would exhaust memory.
+/// Maximum pixels of a picture, far above any sensible page and far below the memory's size.
 pub const MAX_PIXELS: u64 = 400_000_000;
 
-/// Checks that `values` holds `channels * height * width` numbers and that none of the three is zero.
+/// Checks that `values` has `channels * height * width` elements and that none of the three is zero.
 pub(crate) fn check_shape(what: &str, values: &[f32], channels: usize, height: usize, width: usize) -> Result<(), DrawError> {
     let want = channels.saturating_mul(height).saturating_mul(width);
     if values.len() != want {
@@ -114,7 +113,7 @@ pub(crate) fn check_shape(what: &str, values: &[f32], channels: usize, height: u
     check_pixels(width as u64, height as u64)
 }
 
-/// Checks a picture's size against [`MAX_PIXELS`].
+/// Checks a size against [`MAX_PIXELS`].
 pub(crate) fn check_pixels(width: u64, height: u64) -> Result<(), DrawError> {
     match width.checked_mul(height) {
         Some(0) => Err(DrawError::Empty(format!("a picture of {width}x{height} pixels"))),

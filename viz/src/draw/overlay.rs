@@ -1,11 +1,11 @@
-//! A heat map over a photo: our own look, and the looks of two well-known tools.
+//! Heat maps over photos: convscope's style, and those of two well-known tools.
 
 use super::colormap::jet_opencv;
 use super::{Colormap, DrawError};
 use crate::map::Map;
 use image::{Rgb, RgbImage, Rgba, RgbaImage};
 
-/// How a heat map lies over a photo.
+/// Style of a heat map over a photo.
 ///
 /// ```
 /// use convscope_viz::Map;
@@ -18,9 +18,9 @@ use image::{Rgb, RgbImage, Rgba, RgbaImage};
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Overlay {
-    /// The stronger, the more opaque, over a desaturated photo: where the map is silent the photo stays visible.
+    /// Opacity proportional to the heat, over a desaturated photo.
     Proportional(Colormap),
-    /// The same opacity (0..=1) everywhere, over the photo as it is.
+    /// Constant opacity (0..=1), over the unchanged photo.
     Blend(Colormap, f32),
     /// Chollet, *Deep Learning with Python* (2017), 5.4.3: OpenCV's jet times 0.4 added to the photo, saturated.
     Chollet1,
@@ -29,10 +29,10 @@ pub enum Overlay {
 }
 
 impl Overlay {
-    /// Lays `heat`, values in 0..=1, over `photo`. Values beyond are clamped, and values that are not numbers count as 0.
+    /// Draws `heat`, values in 0..=1, over `photo`. Values are clamped, and NaN counts as 0.
     ///
     /// # Errors
-    /// [`DrawError::Size`] if the map has another size than the photo: [`Map::resized`] brings it there.
+    /// [`DrawError::Size`] if the sizes differ; [`Map::resized`] changes the map's.
     pub fn apply(&self, photo: &RgbImage, heat: &Map) -> Result<RgbImage, DrawError> {
         let heat = opacities(heat, photo)?;
         let mixed = |colour: &dyn Fn(Rgb<u8>, f32) -> [u8; 3]| {
@@ -45,7 +45,7 @@ impl Overlay {
             Overlay::Blend(map, alpha) => mixed(&|p, t| blend(p.0, map.rgb(t), alpha.clamp(0.0, 1.0))),
             Overlay::Chollet1 => mixed(&|p, t| {
                 let jet = jet_opencv((255.0 * t) as u8);
-                // OpenCV rounds halves to even when it writes the float picture.
+                // OpenCV rounds half to even when it writes a float picture.
                 std::array::from_fn(|c| (f64::from(jet[c]) * 0.4 + f64::from(p.0[c])).round_ties_even() as u8)
             }),
             Overlay::Pytorch => pytorch(photo, &heat),
@@ -53,8 +53,8 @@ impl Overlay {
     }
 }
 
-/// The heat of [`Overlay::Proportional`] alone, a pixel a value: colours as opaque as the heat is strong, to be laid over a
-/// desaturated photo by whoever shows it.
+/// The heat of [`Overlay::Proportional`] alone, one pixel per value, with opacity as alpha channel, for a page that draws it over
+/// a desaturated photo.
 pub fn layer(colors: Colormap, heat: &Map) -> RgbaImage {
     let [h, w] = heat.size();
     RgbaImage::from_fn(w as u32, h as u32, |x, y| {
@@ -64,7 +64,7 @@ pub fn layer(colors: Colormap, heat: &Map) -> RgbaImage {
     })
 }
 
-/// All in f32 and truncated at the end, as numpy does it there.
+/// All in f32 and truncated at the end, as in numpy.
 fn pytorch(photo: &RgbImage, heat: &[f32]) -> RgbImage {
     let sums: Vec<f32> = photo
         .pixels()
@@ -91,18 +91,18 @@ fn opacities(heat: &Map, picture: &RgbImage) -> Result<Vec<f32>, DrawError> {
     Ok(heat.values().iter().copied().map(opacity).collect())
 }
 
-/// A value clamped to 0..=1, not-a-number as 0.
+/// A value clamped to 0..=1, NaN as 0.
 fn opacity(value: f32) -> f32 {
     if value.is_nan() { 0.0 } else { value.clamp(0.0, 1.0) }
 }
 
-/// Mostly grey, a little paler: colours of the map must stand out, the photo must stay readable.
+/// Mostly grey and a little paler: the map's colours stand out, the photo stays recognisable.
 fn desaturated(p: [u8; 3]) -> [u8; 3] {
     let luma = 0.299 * f32::from(p[0]) + 0.587 * f32::from(p[1]) + 0.114 * f32::from(p[2]);
     p.map(|v| (0.8 * luma + 0.2 * f32::from(v)).round() as u8)
 }
 
-/// `alpha` of `over` on `under`.
+/// Blends `over` on `under` with opacity `alpha`.
 pub(crate) fn blend(under: [u8; 3], over: [u8; 3], alpha: f32) -> [u8; 3] {
     std::array::from_fn(|c| {
         let (u, o) = (f32::from(under[c]), f32::from(over[c]));
@@ -110,11 +110,11 @@ pub(crate) fn blend(under: [u8; 3], over: [u8; 3], alpha: f32) -> [u8; 3] {
     })
 }
 
-/// Draws thin anti-aliased lines where `heat` (as in [`Overlay::apply`]) crosses each of `levels`, `thickness` pixels
-/// wide, white on a dark halo so that they show on any ground.
+/// Draws anti-aliased contour lines of `heat` (as in [`Overlay::apply`]) at `levels`, `thickness` pixels wide, white with a dark
+/// halo for contrast.
 ///
 /// # Errors
-/// [`DrawError::Size`] if the map has another size than the picture.
+/// [`DrawError::Size`] if the sizes differ.
 pub fn contours(picture: &mut RgbImage, heat: &Map, levels: &[f32], thickness: f32) -> Result<(), DrawError> {
     let heat = opacities(heat, picture)?;
     let (width, height) = (picture.width() as usize, picture.height() as usize);

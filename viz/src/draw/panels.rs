@@ -9,66 +9,66 @@ use super::{BarList, Canvas, Colormap, DrawError, Limits, Range, ScaleBar, Theme
 use crate::map::Map;
 use image::{Rgb, RgbImage};
 
-/// Fractions of the maximum at which contour lines are drawn.
+/// Contour levels, as fractions of the maximum.
 const CONTOURS: [f32; 2] = [0.5, 0.8];
 
-/// One picture of a row. Maps have any size: each is resized once ([`Map::resized`]), to that of the photo.
+/// One panel. A map of any size is resized once ([`Map::resized`]), to the photo's size.
 #[derive(Debug, Clone)]
 pub enum Panel<'a> {
-    /// A picture as it is.
+    /// A picture.
     Picture {
-        /// Above it.
+        /// Caption above.
         caption: String,
         /// The picture.
         picture: &'a RgbImage,
     },
     /// A map in colours, with a scale bar.
     Heat {
-        /// Above it.
+        /// Caption above.
         caption: String,
-        /// The numbers.
+        /// The values.
         map: &'a Map,
-        /// The colours: diverging ones get a symmetric range.
+        /// Colour map; a diverging one gets a symmetric range.
         colormap: Colormap,
-        /// The range; without, zero to the maximum, or the symmetric one of a diverging map.
+        /// Range; by default zero to the maximum, symmetric for a diverging map.
         range: Option<Range>,
-        /// What the numbers are.
+        /// Quantity of the values.
         quantity: String,
     },
     /// A map over a photo.
     Overlay {
-        /// Above it.
+        /// Caption above.
         caption: String,
         /// The photo.
         photo: &'a RgbImage,
-        /// The map, 0..=1.
+        /// The map, in 0..=1.
         map: &'a Map,
-        /// How it lies over the photo.
+        /// Style of the overlay.
         style: Overlay,
-        /// Whether lines mark half and four fifths of the maximum.
+        /// Whether contour lines mark half and four fifths of the maximum.
         contours: bool,
     },
 }
 
-/// Panels of one height, and the bars right of them.
+/// Panels of one height, with bars on the right.
 #[derive(Debug, Clone)]
 pub struct Panels<'a> {
-    /// From the left.
+    /// Panels, left to right.
     pub panels: Vec<Panel<'a>>,
-    /// The top classes, for example.
+    /// Bars, for example of the top classes.
     pub bars: Option<BarList>,
 }
 
-/// Largest panel, in logical pixels.
+/// Maximum panel size, in logical pixels.
 const HEIGHT: u32 = 260;
 const WIDTH: u32 = 360;
-/// Narrowest column: a caption and a scale bar must have room.
+/// Minimum column width, for caption and scale bar.
 const MIN_COLUMN: u32 = 150;
-/// Between panels, in logical pixels.
+/// Space between panels, in logical pixels.
 pub(crate) const GAP: u32 = 20;
 
 impl Panels<'_> {
-    /// The size in which photos, and so maps, are shown.
+    /// Displayed size of photos, and so of maps.
     fn shown(&self, theme: &Theme) -> Result<(u32, u32), DrawError> {
         let (max_w, max_h) = (theme.px(WIDTH), theme.px(HEIGHT));
         let photo = self.panels.iter().find_map(|p| match p {
@@ -97,7 +97,7 @@ impl Panels<'_> {
 }
 
 impl Panel<'_> {
-    /// `shown` is the size of photos and maps.
+    /// `shown` is the displayed size of photos and maps.
     fn prepare(&self, (shown_w, shown_h): (u32, u32), theme: &Theme) -> Result<Column, DrawError> {
         let column = |caption: &str, detail: String, picture: RgbImage| Column {
             caption: caption.into(),
@@ -144,7 +144,7 @@ impl Panel<'_> {
             Panel::Overlay { caption, photo, map, style, contours: lines } => {
                 let fitted = |p: &RgbImage| fit(p, theme.px(WIDTH), theme.px(HEIGHT));
                 let over = |p: &RgbImage| map.resized(p.height() as usize, p.width() as usize);
-                // The references work at the size of the photo, our own styles at the size that is shown.
+                // The reference styles work at the photo's size, convscope's at the displayed size.
                 let (mut picture, heat) = if matches!(style, Overlay::Chollet1 | Overlay::Pytorch) {
                     let heat = over(photo)?;
                     (fitted(&style.apply(photo, &heat)?)?, heat)
@@ -172,15 +172,15 @@ impl Panel<'_> {
     }
 }
 
-/// A panel ready to draw: caption, detail, picture, scale bar, from the top.
+/// A drawable panel: caption, detail, picture, scale bar, top to bottom.
 pub(crate) struct Column {
     caption: String,
     detail: String,
     picture: RgbImage,
-    /// On a blank picture: why there is nothing.
+    /// The reason for a blank picture.
     word: Option<String>,
     scale_bar: Option<ScaleBar>,
-    /// Whether the picture needs an edge, because its colours contain the page's.
+    /// Whether the picture needs a border, as its colours contain the page's.
     framed: bool,
 }
 

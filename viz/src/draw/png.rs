@@ -1,4 +1,4 @@
-//! PNG files that carry their metadata, written whole or not at all.
+//! PNG files with metadata, written atomically.
 
 use super::DrawError;
 use convscope_models::files::Pending;
@@ -7,15 +7,15 @@ use serde_json::{Map, Value};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// The program and its version, as written into files.
+/// Name and version of the program, as stored in files.
 pub const SOFTWARE: &str = concat!("convscope ", env!("CARGO_PKG_VERSION"));
 
-/// What a picture says about itself.
+/// Metadata of a picture.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Metadata {
-    /// The title on the picture.
+    /// Title of the picture.
     pub title: String,
-    /// Everything else: model, layer, target, scores, seed, command.
+    /// All other metadata: model, layer, target, scores, seed, command.
     pub details: Map<String, Value>,
 }
 
@@ -30,8 +30,7 @@ impl Metadata {
     }
 }
 
-/// The bytes of a PNG with the text chunks Title, Software and Description (the metadata as JSON). The same picture and metadata
-/// give the same bytes.
+/// A PNG with the text chunks Title, Software and Description (the metadata as JSON). Equal input gives equal bytes.
 ///
 /// ```
 /// use convscope_viz::draw::png::{Metadata, encode};
@@ -63,7 +62,7 @@ pub fn encode(picture: &RgbImage, metadata: &Metadata) -> Result<Vec<u8>, DrawEr
     Ok(bytes)
 }
 
-/// Writes `path` (a `.png`) and the metadata beside it (`.json` instead of `.png`), as [`write_all_atomic`] does.
+/// Writes `path` (a `.png`) and its metadata (`.json` in place of `.png`), as [`write_all_atomic`] does.
 ///
 /// # Errors
 /// [`DrawError::Write`].
@@ -72,7 +71,7 @@ pub fn save(path: &Path, picture: &RgbImage, metadata: &Metadata) -> Result<(), 
     write_all_atomic(vec![(path.to_path_buf(), encode(picture, metadata)?), (path.with_extension("json"), json.into_bytes())])
 }
 
-/// Writes all files or none, see [`Batch`].
+/// Writes all files or none; see [`Batch`].
 ///
 /// # Errors
 /// [`DrawError::Write`] for the first file that cannot be written.
@@ -80,11 +79,11 @@ pub fn write_all_atomic(files: Vec<(PathBuf, Vec<u8>)>) -> Result<(), DrawError>
     Batch::prepare(files)?.publish()
 }
 
-/// Files that appear together: each is complete in a temporary file in its folder before the first one takes its place. Folders
-/// are made as needed. After an error, or if the batch is dropped, no file or folder is there that was not before, and what was
-/// before is unharmed.
+/// Files that are published together. Each is complete in a temporary file in its folder before the first one is renamed. Folders
+/// are created as needed. After an error, or if the batch is dropped, no new file or folder remains, and existing files are
+/// intact.
 pub struct Batch {
-    // Dropped in this order: a folder can go when its files have.
+    // Drop order: a folder is removed after its files.
     files: Vec<(PathBuf, Pending)>,
     folders: Vec<NewFolder>,
 }
@@ -93,13 +92,13 @@ impl Batch {
     /// Writes the temporary files.
     ///
     /// # Errors
-    /// [`DrawError::Write`]; nothing is left behind.
+    /// [`DrawError::Write`]; no file remains.
     pub fn prepare(files: Vec<(PathBuf, Vec<u8>)>) -> Result<Batch, DrawError> {
         let mut batch = Batch { files: Vec::new(), folders: Vec::new() };
         for (path, bytes) in files {
             let folder = path.parent().unwrap_or(Path::new(""));
             let missing: Vec<&Path> = folder.ancestors().take_while(|p| !p.as_os_str().is_empty() && !p.exists()).collect();
-            // The deepest first, as they are to be removed.
+            // Deepest first, the order of removal.
             batch.folders.splice(0..0, missing.into_iter().map(|p| NewFolder(p.to_path_buf())));
             if !folder.as_os_str().is_empty() {
                 fs::create_dir_all(folder).map_err(|e| write_error(folder, &e))?;
@@ -110,7 +109,7 @@ impl Batch {
         Ok(batch)
     }
 
-    /// Gives the files their names.
+    /// Renames the files to their destinations.
     ///
     /// # Errors
     /// [`DrawError::Write`].
@@ -119,12 +118,12 @@ impl Batch {
     }
 }
 
-/// A folder that was not there before the batch; removed if it ends up empty.
+/// A folder that the batch created; removed if it is empty at the end.
 struct NewFolder(PathBuf);
 
 impl Drop for NewFolder {
     fn drop(&mut self) {
-        // A folder that holds something stays, which is no error.
+        // A folder with files stays; this is not an error.
         let _ = fs::remove_dir(&self.0);
     }
 }
@@ -182,10 +181,10 @@ mod tests {
         fs::write(&file, "x").unwrap();
         let message = save(&file.join("out.png"), &picture(), &metadata()).unwrap_err().to_string();
         assert!(message.starts_with("cannot write ") && message.contains("file") && !message.contains('\n'), "{message}");
-        // The place of the JSON is taken by a folder: the picture must not appear either.
+        // A folder has the JSON's name: the picture must not appear either.
         fs::create_dir(folder.path().join("out.json")).unwrap();
         assert!(save(&folder.path().join("out.png"), &picture(), &metadata()).is_err());
-        // Nor does a folder stay that was made for nothing.
+        // An unused new folder is removed.
         let new = folder.path().join("new/deep");
         let files = vec![(new.join("a.png"), vec![1]), (new.join("b/c.png"), vec![2]), (file.join("d.png"), vec![3])];
         assert!(write_all_atomic(files).is_err());

@@ -1,10 +1,10 @@
-//! Changing the size of maps and pictures.
+//! Resizing of maps and pictures.
 
 use super::{DrawError, check_pixels, check_shape};
 use image::imageops::{self, FilterType};
 use image::{Rgb, RgbImage};
 
-/// Means over blocks of `k` x `k` values, `[h, w]` to `[ceil(h/k), ceil(w/k)]`; blocks at the edge may be smaller.
+/// Means over blocks of `k` x `k` values, `[h, w]` to `[ceil(h/k), ceil(w/k)]`; edge blocks may be smaller.
 ///
 /// # Errors
 /// [`DrawError::Length`] or [`DrawError::Empty`].
@@ -22,7 +22,7 @@ pub fn box_mean(map: &[f32], h: usize, w: usize, k: usize) -> Result<Vec<f32>, D
     Ok(out)
 }
 
-/// Every pixel becomes a square of `k` x `k`.
+/// Repeats every pixel `k` x `k` times.
 ///
 /// # Errors
 /// [`DrawError::TooLarge`].
@@ -32,11 +32,11 @@ pub fn nearest(picture: &RgbImage, k: u32) -> Result<RgbImage, DrawError> {
     Ok(RgbImage::from_fn(w as u32, h as u32, |x, y| *picture.get_pixel(x / k, y / k)))
 }
 
-/// Pictures with a shorter side below this are shown as pixels, not smoothed: a CIFAR photo is its pixels.
+/// Pictures with a shorter side below this keep sharp pixels.
 const TINY: u32 = 64;
 
-/// Fits a picture into `max_w` x `max_h` for display, keeping its proportions: tiny pictures by a whole factor with
-/// nearest neighbour, others smoothly, up or down.
+/// Fits a picture into `max_w` x `max_h`, keeping its aspect ratio: tiny pictures by an integer factor and nearest neighbour,
+/// others by interpolation, up or down.
 ///
 /// ```
 /// use convscope_viz::draw::resize::fit;
@@ -46,7 +46,7 @@ const TINY: u32 = 64;
 /// ```
 ///
 /// # Errors
-/// [`DrawError::Empty`] for a picture without pixels, [`DrawError::TooLarge`].
+/// [`DrawError::Empty`] for an empty picture, [`DrawError::TooLarge`].
 pub fn fit(picture: &RgbImage, max_w: u32, max_h: u32) -> Result<RgbImage, DrawError> {
     let (w, h) = picture.dimensions();
     check_pixels(w.into(), h.into())?;
@@ -63,7 +63,7 @@ pub fn fit(picture: &RgbImage, max_w: u32, max_h: u32) -> Result<RgbImage, DrawE
     Ok(imageops::resize(picture, scaled(w), scaled(h), filter))
 }
 
-/// Whole factors between what a cell holds and what is drawn: one of them is 1.
+/// Integer scaling between a cell's content and its drawing; one of the factors is 1.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Fitting {
     pub grow: u32,
@@ -73,7 +73,7 @@ pub(crate) struct Fitting {
 }
 
 impl Fitting {
-    /// Grows to at most `target`; shows up to twice the target as it is; shrinks what is larger.
+    /// Enlarges to at most `target`, keeps sizes up to twice the target, shrinks larger ones.
     pub fn new((w, h): (usize, usize), target: u32) -> Fitting {
         let side = w.max(h);
         let grow = (target as usize / side).max(1);
@@ -82,7 +82,7 @@ impl Fitting {
         Fitting { grow: grow as u32, shrink, shown: (shown(w), shown(h)) }
     }
 
-    /// What was done, in words.
+    /// Description of the scaling.
     pub fn note(&self, (w, h): (usize, usize), what: &str) -> String {
         if self.shrink > 1 {
             return format!("{what} {w} × {h}, shrunk {} times (averaged)", self.shrink);
@@ -94,7 +94,7 @@ impl Fitting {
     }
 }
 
-/// A map through a function to colours, one pixel a value.
+/// A map through a function to colours, one pixel per value.
 pub(crate) fn paint(map: &[f32], h: usize, w: usize, color: impl Fn(f32) -> [u8; 3]) -> Result<RgbImage, DrawError> {
     check_shape("the map", map, 1, h, w)?;
     Ok(RgbImage::from_fn(w as u32, h as u32, |x, y| Rgb(color(map[y as usize * w + x as usize]))))

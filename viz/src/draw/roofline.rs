@@ -1,5 +1,5 @@
-//! The roofline (Williams, Waterman & Patterson 2009): rate against arithmetic intensity, under the machine's two roofs. An SVG, as a
-//! dot tells its name where the pointer is.
+//! The roofline plot (Williams, Waterman & Patterson 2009): rate over arithmetic intensity, under the machine's two roofs. The
+//! format is SVG; a dot's title appears under the pointer.
 
 use std::fmt::Write;
 
@@ -7,14 +7,14 @@ const WIDTH: f64 = 1280.0;
 const HEIGHT: f64 = 800.0;
 /// Plot area: left, top, right, bottom.
 const AREA: [f64; 4] = [80.0, 92.0, 1030.0, 730.0];
-/// Okabe and Ito's colours, which the colour-blind tell apart, without yellow.
+/// Okabe and Ito's colour-blind-safe palette, without yellow.
 const COLORS: [&str; 7] = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#555555"];
-/// Round numbers of a decade: where axes end and what is written beside them.
+/// Round numbers of a decade: ends and labels of axes.
 const ROUND: [f64; 3] = [1.0, 2.0, 5.0];
 const FONT: f64 = 12.0;
-/// Radius of the dots of the legend, of the smallest and of the largest dot.
+/// Radii of the dots: legend, minimum, maximum.
 const RADIUS: [f64; 3] = [6.0, 3.5, 17.0];
-/// Layers that are named in the picture: more would hide it.
+/// Maximum labelled layers.
 const NAMED: usize = 16;
 
 /// A logarithmic axis from the value `low` at pixel `from` to `high` at pixel `to`.
@@ -26,7 +26,7 @@ struct Axis {
 }
 
 impl Axis {
-    /// From a round number below the values to one above.
+    /// An axis between round numbers around the values.
     fn around(values: impl Iterator<Item = f64> + Clone, from: f64, to: f64) -> Self {
         let round = |v: f64, up: bool| {
             let decade = 10f64.powf(v.log10().floor());
@@ -41,17 +41,17 @@ impl Axis {
         self.from + (self.to - self.from) * (v / self.low).ln() / (self.high / self.low).ln()
     }
 
-    /// Ticks: the value, its label if it is a round number, whether it begins a decade.
+    /// Ticks: value, label if the number is round, whether it begins a decade.
     fn ticks(&self) -> Vec<(f64, Option<String>, bool)> {
         let decades = self.low.log10().floor() as i32..=self.high.log10().ceil() as i32;
         let tick = |decade: i32, i: u32| {
             let v = f64::from(i) * 10f64.powi(decade);
-            // As many decimals as the decade has.
+            // As many decimals as the decade needs.
             let label = ROUND.contains(&f64::from(i)).then(|| format!("{v:.*}", decade.min(0).unsigned_abs() as usize));
             (v, label, i == 1)
         };
         let all = decades.flat_map(|d| (1..10).map(move |i| tick(d, i)));
-        // The ends themselves, whatever the last bit of the logarithm says.
+        // Exact ends, independent of the logarithm's rounding.
         all.filter(|(v, ..)| (0.999 * self.low..=1.001 * self.high).contains(v)).collect()
     }
 }
@@ -74,19 +74,19 @@ impl Axis {
 /// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct Roofline {
-    /// Above the plot.
+    /// Title above the plot.
     pub title: String,
-    /// Below the title.
+    /// Subtitle.
     pub subtitle: String,
-    /// Operations a second of the whole machine: the flat roof.
+    /// Peak of the whole machine in operations per second: the flat roof.
     pub flops: f64,
-    /// Operations a second of one thread: a dashed roof, if there are more threads.
+    /// Peak of one thread in operations per second: a dashed roof, if there are more threads.
     pub one_thread: f64,
     /// Number of threads.
     pub threads: usize,
-    /// Bytes a second from memory: the sloped roof.
+    /// Memory bandwidth in bytes per second: the sloped roof.
     pub bandwidth: f64,
-    /// What was measured. On the slope memory is the limit, under the flat roof arithmetic; a dot above the slope had its operands in
+    /// Measurements. On the slope memory is the limit, under the flat roof arithmetic; a dot above the slope has its operands in
     /// a cache.
     pub points: Vec<RooflinePoint>,
 }
@@ -94,17 +94,17 @@ pub struct Roofline {
 /// A dot of a [`Roofline`].
 #[derive(Debug, Clone, PartialEq)]
 pub struct RooflinePoint {
-    /// Operations for each byte of the operands.
+    /// Operations per byte of operands.
     pub intensity: f64,
-    /// Operations a second.
+    /// Operations per second.
     pub rate: f64,
-    /// Time it takes in all: the area of the dot.
+    /// Total seconds: the area of the dot.
     pub seconds: f64,
-    /// Name in the legend; one mark a name.
+    /// Name in the legend; each name has one mark.
     pub series: String,
-    /// Beside the dot, where there is room.
+    /// Label beside the dot, if there is space.
     pub label: String,
-    /// Under the pointer.
+    /// Text under the pointer.
     pub about: String,
 }
 
@@ -126,22 +126,22 @@ fn overlap(a: &Rect, b: &Rect) -> bool {
 }
 
 impl Roofline {
-    /// A plot without points, of a machine that does one operation and moves one byte a second.
+    /// A plot without points, for a machine of one operation and one byte per second.
     pub fn new(title: impl Into<String>, subtitle: impl Into<String>) -> Self {
         let (title, subtitle) = (title.into(), subtitle.into());
         Roofline { title, subtitle, flops: 1.0, one_thread: 1.0, threads: 1, bandwidth: 1.0, points: Vec::new() }
     }
 
-    /// The picture.
+    /// The SVG text.
     pub fn svg(&self) -> String {
-        // What takes longest is drawn first, under the others, and has the first choice of places for its name.
+        // Longest times are drawn first, below the others, and are labelled first.
         let mut points: Vec<&RooflinePoint> = self.points.iter().collect();
         points.sort_by(|a, b| b.seconds.total_cmp(&a.seconds));
         let longest = points.first().map_or(1.0, |p| p.seconds);
         let ridge = self.flops / self.bandwidth;
         let [left, top, right, bottom] = AREA;
         let x = Axis::around(points.iter().map(|p| p.intensity).chain([ridge / 4.0, ridge * 4.0]), left, right);
-        // A little space above the roof for its label.
+        // Space above the roof for its label.
         let y = Axis::around(points.iter().map(|p| p.rate / 1e9).chain([self.flops / 0.8e9, self.one_thread / 1e9]), bottom, top);
         let mut legend: Vec<&str> = Vec::new();
         for point in &points {
@@ -196,11 +196,11 @@ impl Roofline {
         out + "</g>\n"
     }
 
-    /// The memory's slope up to the ridge, the arithmetic's roof from there; one thread's roof dashed.
+    /// The memory's slope up to the ridge, then the arithmetic roof; one thread's roof dashed.
     fn roofs(&self, out: &mut String, x: &Axis, y: &Axis) {
         let roof = |flops: f64, style: &str| {
             let ridge = flops / self.bandwidth;
-            // The slope leaves the picture at the left or at the bottom.
+            // The slope leaves the plot at the left or at the bottom.
             let start = x.low.max(y.low * 1e9 / self.bandwidth);
             let points = [(start, start * self.bandwidth), (ridge, flops), (x.high, flops)];
             let points = points.map(|(i, rate)| format!("{:.1},{:.1}", x.at(i), y.at(rate / 1e9))).join(" ");
@@ -216,7 +216,7 @@ impl Roofline {
         if self.threads > 1 {
             text(out, [x.to - 8.0, y.at(self.one_thread / 1e9) - 6.0], "end", FONT, "one thread");
         }
-        // Along the slope, halfway up what is seen of it.
+        // Along the slope, at half of its visible height.
         let (low, ridge) = (x.low.max(y.low * 1e9 / self.bandwidth), self.flops / self.bandwidth);
         let middle = (low * ridge).sqrt();
         let at = |i: f64| [x.at(i), y.at(i * self.bandwidth / 1e9)];
@@ -227,12 +227,12 @@ impl Roofline {
         *out += "</g>\n";
     }
 
-    /// Dots, and a label for each layer that finds a free place beside one of its own.
+    /// Dots, and a label for each layer with free space beside one of its dots.
     fn draw_dots(&self, out: &mut String, dots: &[Dot], x: &Axis, y: &Axis) {
         let [left, top, right, bottom] = AREA;
         let mut taken: Vec<Rect> =
             dots.iter().map(|d| [d.x - d.radius, d.y - d.radius, d.x + d.radius, d.y + d.radius]).collect();
-        // Nothing is written across the roofs' lines, nor over what is written at their ends.
+        // Labels avoid the roofs' lines and their labels.
         for (flops, above) in [(self.flops, 20.0), (self.one_thread, 4.0)] {
             for px in (left as usize..right as usize).step_by(4).map(|px| px as f64) {
                 let intensity = x.low * (x.high / x.low).powf((px - x.from) / (x.to - x.from));
@@ -269,7 +269,7 @@ impl Roofline {
             let free =
                 |r: &Rect| r[0] > left && r[2] < right && r[1] > top && r[3] < bottom && !taken.iter().any(|t| overlap(t, r));
             let Some(r) = rects.find(free) else { continue };
-            // From the dot to the nearest point of a label that stands away from it.
+            // A line from the dot to a distant label's nearest point.
             let (nx, ny) = (d.x.clamp(r[0], r[2]), d.y.clamp(r[1], r[3]));
             if (nx - d.x).hypot(ny - d.y) > d.radius + 9.0 {
                 line(&mut labels, [d.x, d.y, nx, ny], "#222", "0.7");
@@ -357,7 +357,7 @@ mod tests {
         }
         // Three dots and the legend.
         assert_eq!(picture.matches("<title>").count(), 4);
-        // Nothing measured still makes a picture of the machine.
+        // Without measurements, the plot shows the machine.
         assert_well_formed(&Roofline { threads: 1, ..machine }.svg());
     }
 

@@ -1,10 +1,10 @@
-//! From values to [0, 1]: ranges, where they come from, and the numbers on their scale bars.
+//! From values to [0, 1]: ranges, rules for ranges, and the labels of scale bars.
 
 use super::DrawError;
 use std::fmt;
 use std::str::FromStr;
 
-/// Percentile of |v| that the ends of a symmetric range stand for: the few largest values would bleach all others.
+/// Percentile of |v| at the ends of a symmetric range; the few largest values would fade all others.
 const SYMMETRIC_PERCENTILE: f32 = 99.0;
 
 /// A range of values, `lo < hi`, both finite.
@@ -16,45 +16,45 @@ pub struct Range {
     pub hi: f32,
 }
 
-/// How a range follows from values.
+/// Rule for a range.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Limits {
-    /// The smallest and the largest finite value.
+    /// Minimum to maximum of the finite values.
     MinMax,
-    /// From zero to the largest value: for data of one sign (after a ReLU), so that zero keeps its colour.
+    /// Zero to the maximum, for non-negative data (after a ReLU), so that zero keeps its colour.
     ZeroMax,
-    /// The two percentiles, each in 0..=100: clips outliers.
+    /// Two percentiles, each in 0..=100, which clips outliers.
     Percentile(f32, f32),
-    /// -r to r, where r is the 99th percentile of |v|: for signed data on a diverging map.
+    /// -r to r, where r is the 99th percentile of |v|, for signed data on a diverging map.
     Symmetric,
 }
 
-/// Which values share a range.
+/// Pictures with a common range.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Scope {
-    /// Every picture has its own.
+pub enum RangeScope {
+    /// Each picture has its own range.
     PerImage,
-    /// One for all pictures of the figure.
+    /// All pictures of the figure share one range.
     Shared,
-    /// Given by the user.
+    /// A given range.
     Fixed(Range),
 }
 
-/// What a map of values amounts to.
+/// Classification of a map's values.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Health {
     /// At least two different finite values.
     Alive,
-    /// Every finite value is zero: a channel that never fires on this input.
+    /// All finite values are zero: a channel without response.
     Dead,
-    /// Every finite value is this one.
+    /// All finite values are equal.
     Constant(f32),
-    /// There is no finite value.
+    /// No finite value.
     NotFinite,
 }
 
 impl Health {
-    /// Looks at every value once.
+    /// Classifies the values in one pass.
     pub fn of(values: &[f32]) -> Health {
         let mut finite = values.iter().copied().filter(|v| v.is_finite());
         match finite.next() {
@@ -78,14 +78,14 @@ impl Range {
         Err(DrawError::Unknown(format!("a range needs two finite numbers, the smaller first: got {lo},{hi}")))
     }
 
-    /// Where `v` lies: 0 at `lo`, 1 at `hi`, clamped; NaN stays NaN.
+    /// Position of `v`: 0 at `lo`, 1 at `hi`, clamped; NaN stays NaN.
     pub fn unit(&self, v: f32) -> f32 {
-        // In f64, because hi - lo of two finite f32 may overflow.
+        // In f64, as hi - lo of two finite f32 may overflow.
         let (lo, hi) = (f64::from(self.lo), f64::from(self.hi));
         (((f64::from(v) - lo) / (hi - lo)) as f32).clamp(0.0, 1.0)
     }
 
-    /// Round numbers inside the range, about `count` of them (at most half as many again), ascending.
+    /// About `count` round numbers inside the range (at most half as many more), ascending.
     pub fn ticks(&self, count: usize) -> Vec<f32> {
         let (lo, hi) = (f64::from(self.lo), f64::from(self.hi));
         let rough = (hi - lo) / count.max(1) as f64;
@@ -100,8 +100,7 @@ impl Range {
 }
 
 impl Limits {
-    /// The range of `values`; values that are not finite do not count. `None` if no range follows: nothing finite, or
-    /// all of one value (see [`Health`]).
+    /// The range of the finite `values`. `None` without finite values, or if all are equal (see [`Health`]).
     ///
     /// ```
     /// use convscope_viz::draw::{Limits, Range};
@@ -120,7 +119,7 @@ impl Limits {
                 let mut sorted: Vec<f32> = finite.collect();
                 sorted.sort_unstable_by(f32::total_cmp);
                 let (lo, hi) = (percentile(&sorted, a)?, percentile(&sorted, b)?);
-                // Sparse data may have its percentiles on one value: then nothing is clipped.
+                // Percentiles of sparse data may coincide; then nothing is clipped.
                 if lo < hi { (lo, hi) } else { (*sorted.first()?, *sorted.last()?) }
             }
             Limits::Symmetric => {
@@ -136,7 +135,7 @@ impl Limits {
 }
 
 impl Limits {
-    /// What these limits cut off, to be said on the picture; empty if nothing.
+    /// Description of the clipping; empty without.
     pub(crate) fn clipping(&self) -> &'static str {
         match self {
             Limits::MinMax | Limits::ZeroMax => "",
@@ -146,7 +145,7 @@ impl Limits {
     }
 }
 
-/// Smallest and largest of finite values.
+/// Minimum and maximum of finite values.
 fn extremes(values: impl Iterator<Item = f32>) -> Option<(f32, f32)> {
     values.fold(None, |acc, v| match acc {
         None => Some((v, v)),
@@ -154,7 +153,7 @@ fn extremes(values: impl Iterator<Item = f32>) -> Option<(f32, f32)> {
     })
 }
 
-/// The `p`-th percentile of ascending values, linear between neighbours (numpy's default).
+/// The `p`-th percentile of ascending values, with linear interpolation (numpy's default).
 fn percentile(sorted: &[f32], p: f32) -> Option<f32> {
     let last = sorted.len().checked_sub(1)?;
     let x = f64::from(p.clamp(0.0, 100.0)) / 100.0 * last as f64;
@@ -163,7 +162,8 @@ fn percentile(sorted: &[f32], p: f32) -> Option<f32> {
     Some((a + (b - a) * (x - i as f64)) as f32)
 }
 
-/// A number for a label: three significant digits, no trailing zeros, a true minus sign (`4.2`, `−0.0314`, `1.2e6`).
+/// A number for a label: three significant digits, no trailing zeros, a minus sign instead of a hyphen (`4.2`, `−0.0314`,
+/// `1.2e6`).
 ///
 /// ```
 /// assert_eq!(convscope_viz::draw::short(-0.03141), "−0.0314");
@@ -176,7 +176,7 @@ pub fn short(v: f32) -> String {
     text.replace(".0e", "e")
 }
 
-/// A number with so many significant digits, zeros kept; digits before the point are never rounded away below 100,000.
+/// A number with `digits` significant digits, including zeros. Integer digits are exact below 100,000.
 pub(crate) fn significant(v: f32, digits: i32) -> String {
     if !v.is_finite() {
         return if v.is_nan() {
@@ -200,29 +200,29 @@ pub(crate) fn significant(v: f32, digits: i32) -> String {
     if v < 0.0 { format!("−{text}") } else { text }
 }
 
-impl fmt::Display for Scope {
+impl fmt::Display for RangeScope {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Scope::PerImage => f.write_str("per-image"),
-            Scope::Shared => f.write_str("shared"),
-            Scope::Fixed(r) => write!(f, "{},{}", r.lo, r.hi),
+            RangeScope::PerImage => f.write_str("per-image"),
+            RangeScope::Shared => f.write_str("shared"),
+            RangeScope::Fixed(r) => write!(f, "{},{}", r.lo, r.hi),
         }
     }
 }
 
-impl FromStr for Scope {
+impl FromStr for RangeScope {
     type Err = DrawError;
 
-    /// `per-image`, `shared`, or two numbers `lo,hi`.
+    /// Parses `per-image`, `shared`, or two numbers `lo,hi`.
     fn from_str(s: &str) -> Result<Self, DrawError> {
         match s.to_lowercase().as_str() {
-            "per-image" => return Ok(Scope::PerImage),
-            "shared" => return Ok(Scope::Shared),
+            "per-image" => return Ok(RangeScope::PerImage),
+            "shared" => return Ok(RangeScope::Shared),
             _ => {}
         }
         let pair = s.split_once(',').and_then(|(a, b)| Some((a.trim().parse().ok()?, b.trim().parse().ok()?)));
         match pair {
-            Some((lo, hi)) => Ok(Scope::Fixed(Range::new(lo, hi)?)),
+            Some((lo, hi)) => Ok(RangeScope::Fixed(Range::new(lo, hi)?)),
             None => {
                 Err(DrawError::Unknown(format!("unknown scale \"{s}\"; expected per-image, shared, or two numbers like 0,4.5")))
             }
@@ -256,7 +256,7 @@ mod tests {
         // np.percentile(np.abs([-100..=100]), 99) == 100 - 1 (201 values): index 198 of the sorted magnitudes.
         let v: Vec<f32> = (-100..=100).map(|i| i as f32).collect();
         assert_eq!(Limits::Symmetric.range(&v), Some(Range { lo: -99.0, hi: 99.0 }));
-        // One spike among zeros keeps a range.
+        // One spike among zeros has a range.
         let mut sparse = vec![0.0; 1000];
         sparse[7] = -3.0;
         assert_eq!(Limits::Symmetric.range(&sparse), Some(Range { lo: -3.0, hi: 3.0 }));
@@ -314,9 +314,9 @@ mod tests {
 
     #[test]
     fn scope_from_text() {
-        assert_eq!("shared".parse::<Scope>().unwrap(), Scope::Shared);
-        assert_eq!("-1, 2.5".parse::<Scope>().unwrap(), Scope::Fixed(Range { lo: -1.0, hi: 2.5 }));
-        assert!("2,1".parse::<Scope>().unwrap_err().to_string().contains("smaller first"));
-        assert!("globl".parse::<Scope>().unwrap_err().to_string().contains("per-image, shared"));
+        assert_eq!("shared".parse::<RangeScope>().unwrap(), RangeScope::Shared);
+        assert_eq!("-1, 2.5".parse::<RangeScope>().unwrap(), RangeScope::Fixed(Range { lo: -1.0, hi: 2.5 }));
+        assert!("2,1".parse::<RangeScope>().unwrap_err().to_string().contains("smaller first"));
+        assert!("globl".parse::<RangeScope>().unwrap_err().to_string().contains("per-image, shared"));
     }
 }

@@ -1,38 +1,38 @@
-//! Text on pictures: measured, shortened, wrapped, anti-aliased.
+//! Text in pictures: measured, shortened, wrapped, anti-aliased.
 
 use ab_glyph::{Font as _, FontRef, GlyphId, PxScale, ScaleFont, point};
 use std::sync::OnceLock;
 
-/// A typeface; both are inside the program.
+/// A typeface; both are bundled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Font {
     /// Ubuntu Light.
     Sans,
-    /// Hack Regular: every character of one width.
+    /// Hack Regular, monospaced.
     Mono,
 }
 
-/// How a text is set. Sizes are real pixels.
+/// Style of a text. Sizes are device pixels.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Style {
     /// The typeface.
     pub font: Font,
-    /// Pixels an em.
+    /// Font size: pixels per em.
     pub size: f32,
-    /// Pixels added to the thickness of strokes.
+    /// Extra thickness of strokes, in pixels.
     pub embolden: f32,
     /// The colour.
     pub color: [u8; 3],
 }
 
-/// Where a text lies relative to its x.
+/// Horizontal alignment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Align {
-    /// It begins there.
+    /// Left.
     Left,
-    /// Its middle is there.
+    /// Centre.
     Center,
-    /// It ends there.
+    /// Right.
     Right,
 }
 
@@ -51,7 +51,7 @@ impl Font {
         if self == Font::Sans { Font::Mono } else { Font::Sans }
     }
 
-    /// The font that has `c`: this one, else the other, else this one with its "missing" box.
+    /// The font that has `c`: this one, else the other, else this one with its box for missing characters.
     fn holding(self, c: char) -> (Font, GlyphId) {
         let own = self.face().glyph_id(c);
         if own.0 == 0 {
@@ -64,8 +64,7 @@ impl Font {
     }
 }
 
-/// The ink of a text: coverage 0..=1 in rows of `width` pixels, whose corner lies at (`left`, `top`) from the pen's
-/// start on the baseline.
+/// Coverage of a text, 0..=1, in rows of `width` pixels; (`left`, `top`) is the offset from the pen's start on the baseline.
 pub(crate) struct Ink {
     pub left: i32,
     pub top: i32,
@@ -74,14 +73,14 @@ pub(crate) struct Ink {
 }
 
 impl Style {
-    /// ab_glyph measures a size from ascender to descender; ours is the em.
+    /// ab_glyph measures a size from ascender to descender; sizes here are the em.
     fn scale(&self, font: Font) -> PxScale {
         let face = font.face();
         let em = face.units_per_em().unwrap_or(1000.0);
         PxScale::from(self.size * face.height_unscaled() / em)
     }
 
-    /// Pen positions of the characters, and the width of the whole.
+    /// Pen positions of the characters, and the total width.
     fn layout(&self, text: &str) -> (Vec<(Font, GlyphId, f32)>, f32) {
         let mut pen = 0.0;
         let mut previous: Option<(Font, GlyphId)> = None;
@@ -115,7 +114,7 @@ impl Style {
         (self.size * 1.3).round() as u32
     }
 
-    /// `text`, or as much of it as fits into `max` pixels with an ellipsis.
+    /// `text`, shortened with an ellipsis to `max` pixels.
     pub fn ellipsize(&self, text: &str, max: u32) -> String {
         if self.width(text) <= max {
             return text.to_string();
@@ -130,7 +129,7 @@ impl Style {
         String::new()
     }
 
-    /// Lines of at most `max` pixels, broken at spaces; a single word that is too long is ellipsized.
+    /// Lines of at most `max` pixels, broken at spaces; a longer word gets an ellipsis.
     pub fn wrap(&self, text: &str, max: u32) -> Vec<String> {
         let mut lines: Vec<String> = Vec::new();
         for word in text.split_whitespace() {
@@ -146,14 +145,14 @@ impl Style {
         lines
     }
 
-    /// The ink of `text`.
+    /// The coverage of `text`.
     pub(crate) fn ink(&self, text: &str) -> Ink {
         let outlines: Vec<_> = self
             .layout(text)
             .0
             .into_iter()
             .flat_map(|(font, id, pen)| {
-                // Thicker strokes: the glyph twice, a little apart.
+                // Bold: the glyph twice, with an offset.
                 let shifts = if self.embolden > 0.0 { vec![0.0, self.embolden] } else { vec![0.0] };
                 shifts.into_iter().filter_map(move |dx| {
                     let glyph = id.with_scale_and_position(self.scale(font), point(pen + dx, 0.0));
@@ -199,7 +198,7 @@ mod tests {
         assert!(style(Font::Sans, 24.0).width("abc") > s.width("abc") * 3 / 2);
         let mono = style(Font::Mono, 20.0);
         assert_eq!(mono.width("1111"), mono.width("8.,0"));
-        // Missing from both fonts: a box of some width, not a panic.
+        // Missing from both fonts: a box, not a panic.
         assert!(s.width("漢字") > 0);
     }
 

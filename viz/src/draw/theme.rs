@@ -1,25 +1,25 @@
-//! Colours, sizes and type of a page.
+//! Colours, sizes and fonts of a page.
 
 use super::text::{Font, Style};
 
-/// The look of a page. Lengths are logical pixels: [`Theme::px`] makes real ones of them.
+/// The theme of a page. Lengths are logical pixels; [`Theme::px`] converts to device pixels.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Theme {
-    /// The page.
+    /// Background.
     pub page: [u8; 3],
     /// Titles and captions.
     pub ink: [u8; 3],
     /// Labels, numbers, metadata.
     pub muted: [u8; 3],
-    /// Hairlines and the ground of bars.
+    /// Hairlines and background of bars.
     pub rule: [u8; 3],
     /// Bars.
     pub bar: [u8; 3],
-    /// The one thing to look at: the target class, warnings.
+    /// Accent: the target class, warnings.
     pub accent: [u8; 3],
-    /// The ground of cells that have nothing to show.
+    /// Background of blank cells.
     pub blank: [u8; 3],
-    /// Real pixels for one logical pixel, at least 1.
+    /// Device pixels per logical pixel, at least 1.
     pub zoom: u32,
 }
 
@@ -38,7 +38,7 @@ impl Theme {
         }
     }
 
-    /// Near-black page, for dark slides.
+    /// Near-black page for dark slides.
     pub fn dark() -> Theme {
         Theme {
             page: [0x11; 3],
@@ -52,13 +52,13 @@ impl Theme {
         }
     }
 
-    /// Real pixels of a logical length.
+    /// Device pixels of a logical length.
     pub fn px(&self, logical: u32) -> u32 {
         logical * self.zoom.max(1)
     }
 
-    /// A text style: `size` in logical pixels an em, `weight` the logical thickness added to the strokes (the fonts come in
-    /// one weight each).
+    /// A text style: `size` in logical pixels per em, `weight` as extra logical thickness of strokes (the fonts have one weight
+    /// each).
     fn style(&self, font: Font, size: f32, weight: f32, color: [u8; 3]) -> Style {
         let zoom = self.zoom.max(1) as f32;
         Style { font, size: size * zoom, embolden: weight * zoom, color }
@@ -89,7 +89,7 @@ impl Theme {
         self.style(Font::Sans, 11.0, 0.25, self.muted)
     }
 
-    /// Numbers that stand in columns: all digits of one width.
+    /// Numbers in columns, monospaced.
     pub fn figures(&self) -> Style {
         self.style(Font::Mono, 10.0, 0.0, self.muted)
     }

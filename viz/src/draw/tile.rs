@@ -1,15 +1,15 @@
-//! Plain grids without any text, and the order in which grids are filled.
+//! Plain grids without text, and the fill order of grids.
 
 use super::{Canvas, DrawError};
 use image::RgbImage;
 
-/// The order in which cells fill a grid.
+/// The fill order of a grid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Order {
-    /// Along the rows.
+    /// Row by row.
     #[default]
     RowMajor,
-    /// Down the columns, as Chollet's first book has it.
+    /// Column by column, as in Chollet's first book.
     ColumnMajor,
 }
 
@@ -23,12 +23,12 @@ impl Order {
     }
 }
 
-/// Pictures of one size in a plain grid: nothing but `margin` black pixels between them, none outside, and black where a
-/// picture is missing. The stitched pictures of Keras' scripts: 8 x 8, margin 5, [`Order::ColumnMajor`] for `chollet1`,
-/// [`Order::RowMajor`] for `kerasblog` and `keras-io`.
+/// Pictures of one size in a plain grid, with `margin` black pixels in between and black in missing cells. Keras' scripts stitch
+/// pictures in this way: 8 x 8, margin 5, [`Order::ColumnMajor`] for `chollet1`, [`Order::RowMajor`] for `kerasblog` and
+/// `keras-io`.
 ///
 /// # Errors
-/// There are no pictures, they differ in size, or the grid would be too large.
+/// [`DrawError`] if there are no pictures, they differ in size, or the grid would be too large.
 pub fn tile(pictures: &[RgbImage], rows: usize, columns: usize, margin: u32, order: Order) -> Result<RgbImage, DrawError> {
     let first = pictures.first().ok_or_else(|| DrawError::Empty("the grid".into()))?;
     let (w, h) = first.dimensions();
@@ -72,7 +72,7 @@ mod tests {
         assert_eq!([at(&down, 1, 0), at(&down, 0, 1), at(&down, 7, 7)], [2, 9, 64]); // filter i + 8 j at row i, column j
         let along = tile(&pictures, 8, 8, 5, Order::RowMajor).unwrap();
         assert_eq!([at(&along, 1, 0), at(&along, 0, 1), at(&along, 7, 7)], [9, 2, 64]);
-        // The margin is black, and so is a missing picture.
+        // The margin and missing pictures are black.
         assert_eq!(along.get_pixel(3, 0).0, [0; 3]);
         assert_eq!(along.get_pixel(7, 0).0, [0; 3]);
         assert_eq!(along.get_pixel(8, 0).0, [2; 3]);

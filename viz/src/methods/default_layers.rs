@@ -2,8 +2,7 @@
 
 use convscope_models::network::{LayerId, LayerKind, ScopeKind, ShapedNetwork};
 
-/// The last layer of each resolution, from the image to the output: where the network has done all it does at that scale. Layers of
-/// one pixel, poolings (they only choose) and shortcuts do not count.
+/// The last layer of each resolution, from the image to the output. One-pixel layers, poolings and shortcuts do not count.
 ///
 /// ```
 /// use convscope_viz::default_layers::stages;
@@ -30,8 +29,7 @@ pub fn stages(shaped: &ShapedNetwork) -> Vec<LayerId> {
     last.into_iter().map(|(_, id)| id).collect()
 }
 
-/// The feature maps on the way through a network: after each activation and pooling, and of a residual network after each block
-/// instead of each activation within.
+/// Feature maps along the network: after each activation and pooling; in a residual network, after each block.
 pub fn waypoints(shaped: &ShapedNetwork) -> Vec<LayerId> {
     let network = shaped.network;
     let blocks: Vec<_> = network.scopes.iter().filter(|scope| scope.kind == ScopeKind::Block).collect();
@@ -41,12 +39,12 @@ pub fn waypoints(shaped: &ShapedNetwork) -> Vec<LayerId> {
     };
     let maps = maps(shaped);
     let chosen: Vec<LayerId> = maps.iter().map(|(id, _)| *id).filter(|id| seen(*id)).collect();
-    // A network without activations has its convolutions at least.
+    // A network without activations shows its convolutions.
     let convs = || maps.iter().map(|(id, _)| *id).filter(|id| matches!(network[*id].kind, LayerKind::Conv2d(_))).collect();
     if chosen.is_empty() { convs() } else { chosen }
 }
 
-/// Layers whose output has more than one place, with its size.
+/// Layers with more than one pixel, with `[height, width]`.
 fn maps(shaped: &ShapedNetwork) -> Vec<(LayerId, [usize; 2])> {
     let with_sizes = shaped.layers().skip(1).filter_map(|(id, _, shape)| Some((id, shape.spatial()?)));
     with_sizes.filter(|(_, [h, w])| h * w > 1).collect()

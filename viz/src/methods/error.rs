@@ -1,4 +1,4 @@
-//! What can go wrong while looking into a network.
+//! Errors of the methods.
 
 use crate::map::MapError;
 use convscope_models::image::ImageError;
@@ -11,48 +11,48 @@ pub enum VizError {
     /// A tensor operation failed.
     #[error(transparent)]
     Engine(#[from] convscope_engine::Error),
-    /// A number is not a number.
+    /// A value is NaN or infinite.
     #[error("{what} holds {value} at {index}: the weights or the input are broken")]
     NotFinite {
-        /// Where.
+        /// Name of the tensor.
         what: String,
-        /// Which element.
+        /// Index of the element.
         index: usize,
-        /// What it is.
+        /// The value.
         value: f32,
     },
-    /// The network does not fit the method.
+    /// The network does not suit the method.
     #[error(transparent)]
     Network(#[from] NetworkError),
-    /// A class beyond the outputs.
+    /// A class index out of range.
     #[error("class {class} does not exist: the network has {classes} classes, 0 to {}", classes.saturating_sub(1))]
     NoSuchClass {
-        /// Asked for.
+        /// The class.
         class: usize,
-        /// There are.
+        /// Number of classes.
         classes: usize,
     },
-    /// A layer without a place in the image.
+    /// A layer without a spatial extent.
     #[error("{layer} has no height and width ({shape}): Grad-CAM needs a layer of feature maps, such as {example}")]
     NotSpatial {
         /// The layer.
         layer: String,
-        /// Its output.
+        /// Its output shape.
         shape: String,
-        /// A layer that works.
+        /// A suitable layer.
         example: String,
     },
-    /// A layer without weights that can be drawn.
+    /// A layer without filters.
     #[error("{layer} is {kind} and has no filters: choose a convolution, such as {example}")]
     NoFilters {
         /// The layer.
         layer: String,
         /// Its kind.
         kind: String,
-        /// A layer that works.
+        /// A suitable layer.
         example: String,
     },
-    /// A stored tensor that is no convolution's weight.
+    /// A stored tensor that is not a convolution weight.
     #[error("{tensor} is {shape:?}: filters have four dimensions, [filters, channels, height, width]")]
     NotFilters {
         /// The tensor.
@@ -63,26 +63,26 @@ pub enum VizError {
     /// A stored tensor cannot be read.
     #[error(transparent)]
     Weights(#[from] WeightsError),
-    /// A map without values.
+    /// An empty map.
     #[error(transparent)]
     Map(#[from] MapError),
     /// A photo cannot be read or prepared.
     #[error(transparent)]
     Image(#[from] ImageError),
-    /// The network wants channels that photos lack.
+    /// The network has more input channels than photos.
     #[error("{network} takes {channels} channels and a photo has 3")]
     Channels {
         /// The network.
         network: String,
-        /// Channels that it takes.
+        /// Input channels of the network.
         channels: usize,
     },
-    /// Photos that cannot lie in one tensor.
+    /// Photos of different sizes in one batch.
     #[error("photos of one batch have one size: {}x{} and {}x{} differ", first[0], first[1], other[0], other[1])]
     Sizes {
-        /// Height and width of the first.
+        /// Height and width of the first photo.
         first: [usize; 2],
-        /// Those of another.
+        /// Height and width of another one.
         other: [usize; 2],
     },
 }

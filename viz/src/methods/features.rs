@@ -1,4 +1,4 @@
-//! Feature maps: what each channel of a layer answers to an image.
+//! Feature maps: the response of each channel of a layer to an image.
 
 use super::VizError;
 use super::predict::{Prediction, finite, predictions};
@@ -24,7 +24,7 @@ impl Features {
         }
     }
 
-    /// One slice of `h * w` numbers a channel.
+    /// One slice of `h * w` values per channel.
     pub fn channels(&self) -> impl ExactSizeIterator<Item = &[f32]> {
         let [_, h, w] = self.size();
         self.values.f32().chunks_exact((h * w).max(1))
@@ -36,8 +36,8 @@ impl Features {
     }
 }
 
-/// The outputs of `layers` for an image `[1,c,h,w]`; with the prediction if the network has classes and had to be run to
-/// its end anyway.
+/// The outputs of `layers` for an image `[1,c,h,w]`. The result includes the prediction if the pass reaches the end of a network
+/// with classes.
 ///
 /// ```
 /// use convscope_viz::features::features;
@@ -52,14 +52,14 @@ impl Features {
 /// ```
 ///
 /// # Errors
-/// The image does not suit the network, or a number is not finite.
+/// [`VizError`] if the image does not suit the network, or a value is not finite.
 pub fn features(model: &Model, image: &Tensor, layers: &[LayerId]) -> Result<(Vec<Features>, Option<Prediction>), VizError> {
     let mut tape = Tape::new();
     let deepest = layers.iter().copied().max().unwrap_or(LayerId::INPUT);
     let end = model.network.output();
     let x = tape.leaf(image.clone(), &model.network[LayerId::INPUT].name);
-    // Layers of parallel branches are all read by something deeper, except in the branch of the deepest one: run to the end then. Where a
-    // network was cut before a layer that is not known, what the end does not read has a pass of its own.
+    // The deepest layer usually depends on the layers of parallel branches; if not, the pass runs to the end. In an incomplete
+    // import, layers without a path to the end get a pass of their own.
     let mut until = |layer| model.run(&mut tape, LayerId::INPUT, x, layer, convscope_models::Mode::Inference);
     let mut runs = vec![until(deepest)?];
     let var = |runs: &[Run], layer| runs.iter().find_map(|run| run.layer(layer));
@@ -90,7 +90,7 @@ mod tests {
     use convscope_models::network::{Builder, Classes, Conv2d, OutputActivation, Preprocess};
     use convscope_models::{WeightsSource, load};
 
-    /// A network that ends before a layer that would have joined its branches.
+    /// A network that ends before the junction of its branches.
     #[test]
     fn branches_that_nothing_reads_are_seen() {
         let mut net = Builder::new("cut", [3, 8, 8]);

@@ -9,7 +9,7 @@ use convscope_models::weights::StoredTensor;
 /// The filters of a convolution, `[oc, c, kh, kw]`.
 #[derive(Debug, Clone)]
 pub struct Filters {
-    /// Filters, channels (of a group), height, width.
+    /// `[filters, channels per group, height, width]`.
     pub size: [usize; 4],
     /// The weights.
     pub values: Vec<f32>,
@@ -22,7 +22,7 @@ impl Filters {
         self.values.chunks_exact((c * h * w).max(1))
     }
 
-    /// Whether filters can be shown in colour: they read an RGB image.
+    /// Whether the filters read RGB and can be shown in colour.
     pub fn is_rgb(&self) -> bool {
         self.size[1] == 3
     }
@@ -45,7 +45,7 @@ pub fn first_conv(model: &Model) -> Option<LayerId> {
 /// ```
 ///
 /// # Errors
-/// [`VizError::NoFilters`] if the layer is no convolution.
+/// [`VizError::NoFilters`] if the layer is not a convolution.
 pub fn filters(model: &Model, layer: LayerId) -> Result<Filters, VizError> {
     let weight = model.weight(layer).filter(|_| matches!(model.network[layer].kind, LayerKind::Conv2d(_)));
     let weight = weight.and_then(|t| t.shape().nchw().map(|size| (t, size)));
@@ -57,10 +57,10 @@ pub fn filters(model: &Model, layer: LayerId) -> Result<Filters, VizError> {
     Ok(Filters { size, values: weight.f32().to_vec() })
 }
 
-/// A tensor of a file as filters, of whatever network it is.
+/// A stored tensor as filters, of any network.
 ///
 /// # Errors
-/// It has not four dimensions, cannot be read, or holds NaN or infinity.
+/// [`VizError`] if it is not four-dimensional, unreadable, or holds NaN or infinity.
 pub fn stored_filters(tensor: &StoredTensor) -> Result<Filters, VizError> {
     let size = tensor.shape[..]
         .try_into()

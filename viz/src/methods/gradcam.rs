@@ -1,6 +1,6 @@
 //! Grad-CAM (Selvaraju et al., "Grad-CAM: visual explanations from deep networks via gradient-based localization", ICCV 2017).
 //!
-//! `alpha_k = mean_ij dS_c/dA^k_ij`, `L = ReLU(sum_k alpha_k A^k)`, with `S_c` the raw logit of class `c` and `A^k` channel `k` of a
+//! `alpha_k = mean_ij dS_c/dA^k_ij`, `L = ReLU(sum_k alpha_k A^k)`, with `S_c` the logit of class `c` and `A^k` channel `k` of a
 //! layer. One forward pass serves any number of classes.
 
 use super::VizError;
@@ -17,22 +17,22 @@ pub struct GradCam {
     pub class: usize,
     /// `ReLU(sum_k alpha_k A^k)` at the layer's resolution.
     pub map: Map,
-    /// The map scaled to 0..1 and stretched to the input's resolution, as `show_cam_on_image` of the `grad-cam` package gets it.
+    /// The map scaled to 0..1 and resized to the input's resolution, as for `show_cam_on_image` of the `grad-cam` package.
     pub heatmap: Map,
-    /// Smallest and largest value before the ReLU: where nothing is above zero, this says why the map is blank.
+    /// Minimum and maximum before the ReLU. A maximum of at most 0 explains a blank map.
     pub signed: [f32; 2],
 }
 
-/// Which classes are explained.
+/// The explained classes.
 #[derive(Debug, Clone, Copy)]
 pub enum Targets<'a> {
-    /// These.
+    /// These classes.
     Classes(&'a [usize]),
-    /// The ones with the largest logits, so many.
+    /// The classes with the largest logits: their number.
     Best(usize),
 }
 
-/// Grad-CAM of some classes at `layer`, for one image `[1,c,h,w]` of any size; one forward pass serves all.
+/// Grad-CAM of some classes at `layer`, for one image `[1,c,h,w]` of any size. All classes share one forward pass.
 ///
 /// ```
 /// use convscope_viz::gradcam::{Targets, grad_cam};
@@ -84,12 +84,12 @@ pub fn grad_cam(model: &Model, image: &Tensor, layer: LayerId, targets: Targets)
     Ok((prediction, maps))
 }
 
-/// To 0..1, bilinearly to the input's size, and to 0..1 again, because interpolation may miss the extremes.
+/// Scales to 0..1, resizes bilinearly to the input's size, and scales again, as interpolation may miss the extremes.
 fn heatmap(map: &Map, h: usize, w: usize) -> Result<Map, MapError> {
     Ok(unit(&*unit(map).resized(h, w)?))
 }
 
-/// Minimum to 0, maximum to 1 (less 1e-7, as the reference package has it); a flat map stays zero.
+/// Scales the minimum to 0 and the maximum to 1 (less 1e-7, as in the reference package); a flat map is zero.
 fn unit(map: &Map) -> Map {
     let min = map.values().iter().copied().fold(f32::INFINITY, f32::min);
     let max = map.values().iter().map(|v| v - min).fold(0.0, f32::max);

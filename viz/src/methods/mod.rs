@@ -1,4 +1,4 @@
-//! The methods: from a network and an image to numbers. Nothing here draws or touches a file.
+//! The methods: from a network and an image to values, without drawing or files.
 
 pub mod ascent;
 pub mod default_layers;

@@ -5,10 +5,10 @@ use convscope_engine::{Rules, Tape, Tensor};
 use convscope_models::network::OutputActivation;
 use convscope_models::{Model, Run};
 
-/// What a network says of one image.
+/// The prediction for one image.
 #[derive(Debug, Clone)]
 pub struct Prediction {
-    /// Raw outputs, one a class.
+    /// Logits, one per class.
     pub logits: Vec<f32>,
     /// Softmax or sigmoid of the logits, by the network's output activation.
     pub probabilities: Vec<f32>,
@@ -33,7 +33,7 @@ impl Prediction {
     }
 }
 
-/// Refuses values that are not numbers: a picture of them would be a silent blank.
+/// Refuses values that are not finite, whose picture would be blank.
 pub(crate) fn finite(what: &str, values: &[f32]) -> Result<(), VizError> {
     match values.iter().position(|v| !v.is_finite()) {
         None => Ok(()),
@@ -41,7 +41,7 @@ pub(crate) fn finite(what: &str, values: &[f32]) -> Result<(), VizError> {
     }
 }
 
-/// Runs a batch of images `[n,c,h,w]`; one prediction each.
+/// Predictions for a batch of images `[n,c,h,w]`.
 ///
 /// ```
 /// use convscope_viz::predict::predict;
@@ -54,14 +54,14 @@ pub(crate) fn finite(what: &str, values: &[f32]) -> Result<(), VizError> {
 /// ```
 ///
 /// # Errors
-/// The images do not suit the network, it has no classes, or a logit is not finite.
+/// [`VizError`] if the images do not suit the network, it has no classes, or a logit is not finite.
 pub fn predict(model: &Model, images: &Tensor) -> Result<Vec<Prediction>, VizError> {
     let mut tape = Tape::inference();
     let run = model.forward(&mut tape, images.clone())?;
     predictions(model, &tape, &run)
 }
 
-/// The predictions of a run that went to the end.
+/// The predictions of a complete run.
 pub(crate) fn predictions(model: &Model, tape: &Tape, run: &Run) -> Result<Vec<Prediction>, VizError> {
     model.network.class_count()?;
     let logits = tape.value(run.output())?;
@@ -70,7 +70,8 @@ pub(crate) fn predictions(model: &Model, tape: &Tape, run: &Run) -> Result<Vec<P
     Ok(logits.f32().chunks_exact(classes).map(|row| Prediction::new(row, model.network.output_activation)).collect())
 }
 
-/// The predictions of a batch and `d logit[class] / d image`, `[n,c,h,w]`: of each image's best class if `class` is `None`.
+/// The predictions of a batch, and the gradient `d logit[class] / d image`, `[n,c,h,w]`. Without `class`, it is each image's best
+/// one.
 ///
 /// ```
 /// use convscope_viz::predict::input_gradient;
@@ -96,7 +97,7 @@ pub fn input_gradient(model: &Model, images: &Tensor, class: Option<usize>) -> R
     Ok((predictions, dx))
 }
 
-/// The upstream gradient that is 1 at image `i`'s class `chosen[i]`: backward from it is the gradient of those raw logits.
+/// The upstream gradient, 1 at class `chosen[i]` of image `i`: its backward pass gives the gradient of these logits.
 pub(crate) fn one_hot(tape: &Tape, run: &Run, chosen: &[usize]) -> Result<Tensor, VizError> {
     let logits = tape.value(run.output())?;
     let classes = logits.len() / chosen.len().max(1);

@@ -1,4 +1,4 @@
-//! Where the time of a pass goes, as its tape noted it.
+//! Times of a pass by operation, from its tape.
 
 use super::VizError;
 use super::predict::{one_hot, predictions};
@@ -11,31 +11,31 @@ use convscope_models::network::LayerId;
 /// One operation of a pass.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LayerTime {
-    /// The layer, or the last of those that are computed together.
+    /// The layer, or the last layer of a fused chain.
     pub layer: String,
     /// The operation, such as `Conv2d`.
     pub op: &'static str,
-    /// The rows of the kernel tables that ran forward, such as `direct_avx512`.
+    /// The forward kernels, such as `direct_avx512`.
     pub kernels: Vec<&'static str>,
-    /// Microseconds forward.
+    /// Forward time in microseconds.
     pub forward: f64,
-    /// Microseconds back to the image; parameters get no gradients.
+    /// Backward time to the image in microseconds, without parameter gradients.
     pub backward: f64,
-    /// Operations forward, of the direct algorithm: two for each multiply-add.
+    /// Forward operations of the direct algorithm: two per multiply-add.
     pub flops: u64,
 }
 
 impl LayerTime {
-    /// Billions of operations a second, forward; `None` for what has no multiply-adds.
+    /// Forward rate in GFLOP/s; `None` without multiply-adds.
     pub fn rate(&self) -> Option<f64> {
         (self.flops > 0 && self.forward > 0.0).then(|| self.flops as f64 / self.forward / 1e3)
     }
 }
 
-/// The tape of a pass of images `[n,c,h,w]`; if `backward`, also of the way from each image's best logit back to the images.
+/// The tape of a pass over images `[n,c,h,w]`; with `backward`, also from each image's best logit to the images.
 ///
 /// # Errors
-/// The image does not suit the network, or a number is not finite.
+/// [`VizError`] if the image does not suit the network, or a value is not finite.
 pub fn record(model: &Model, images: &Tensor, backward: bool) -> Result<Tape, VizError> {
     let mut tape = Tape::new();
     let run = model.forward(&mut tape, images.clone())?;
@@ -48,8 +48,8 @@ pub fn record(model: &Model, images: &Tensor, backward: bool) -> Result<Tape, Vi
     Ok(tape)
 }
 
-/// The times of each operation forward and backward: medians of `passes` passes, after one that is not counted (it packs weights and
-/// touches fresh memory). On a device each kernel is waited for.
+/// Times of each operation forward and backward: medians of `passes` passes after a warm-up pass, which packs weights and faults
+/// in memory. A device is synchronised after each kernel.
 ///
 /// ```
 /// use convscope_viz::timings::layer_times;
@@ -61,7 +61,7 @@ pub fn record(model: &Model, images: &Tensor, backward: bool) -> Result<Tape, Vi
 /// ```
 ///
 /// # Errors
-/// The image does not suit the network, or a number is not finite.
+/// [`VizError`] if the image does not suit the network, or a value is not finite.
 pub fn layer_times(model: &Model, images: &Tensor, passes: usize) -> Result<Vec<LayerTime>, VizError> {
     drop(record(model, images, true)?);
     let model = &model.with_context(model.context.clone().with_blocking(true));
@@ -88,7 +88,7 @@ pub fn layer_times(model: &Model, images: &Tensor, passes: usize) -> Result<Vec<
     Ok(times.collect())
 }
 
-/// The middle one, the lower of two; 0 of none.
+/// The median, the lower of two; 0 without values.
 fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     values.get(values.len().saturating_sub(1) / 2).copied().unwrap_or(0.0)

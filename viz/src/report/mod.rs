@@ -1,8 +1,8 @@
-//! One page about a network and a photo: a single HTML file that needs no network and no program but a browser.
+//! One page about a network and a photo: a self-contained HTML file for any browser, offline.
 //!
-//! A [`Report`] holds words, numbers and pictures, ready to be shown; [`Report::html`] fills `report.html` with them, which takes its
-//! looks from `style.css` and its few motions from `script.js`. Pictures are within the file, and its content security policy
-//! forbids to load anything. Without scripts the page only loses the slider of the heat maps.
+//! A [`Report`] holds text, values and pictures; [`Report::html`] fills the template `report.html` with them, its style
+//! `style.css` and its script `script.js`. Pictures are embedded, and the content security policy forbids requests. Without
+//! scripts the page only lacks the slider of the heat maps.
 
 mod picture;
 
@@ -13,62 +13,62 @@ use askama::Template;
 use convscope_models::network::{OutputActivation, Summary};
 use convscope_models::text::thousands;
 
-/// Everything on the page, in the order of its sections.
+/// Content of the page, in the order of its sections.
 #[derive(Debug, Clone, Template)]
 #[template(path = "report/report.html")]
 pub struct Report {
-    /// The network's name.
+    /// Name of the network.
     pub network: String,
-    /// Where its weights are from.
+    /// Source of the weights.
     pub weights: String,
-    /// Name of the image's file.
+    /// File name of the photo.
     pub image: String,
-    /// The command that makes this page again.
+    /// The command that reproduces this page.
     pub command: String,
-    /// The program and its version.
+    /// Name and version of the program.
     pub software: String,
-    /// Of everything random.
+    /// Seed of all random numbers.
     pub seed: u64,
-    /// What the reader must know before believing anything.
+    /// Warnings to the reader.
     pub notices: Vec<String>,
-    /// What the network sees, in its proportions.
+    /// The network's crop of the photo.
     pub photo: Picture,
-    /// How its outputs become probabilities.
+    /// Conversion of logits to probabilities.
     pub output_activation: OutputActivation,
     /// The top classes.
     pub classes: Vec<Class>,
-    /// How many classes there are.
+    /// Number of classes.
     pub class_count: usize,
     /// Grad-CAM of some classes.
     pub heat: Heat,
-    /// Pictures that excite those classes.
+    /// Gradient ascent of the explained classes.
     pub excited: Vec<Excited>,
-    /// What each stage has to say to the photo.
+    /// Channels of each stage that respond to the photo.
     pub stages: Vec<Stage>,
-    /// Steps of each gradient ascent.
+    /// Number of gradient ascent steps.
     pub steps: usize,
-    /// The first layer's filters.
+    /// Filters of the first layer.
     pub filters: Option<Sheet>,
     /// Feature maps, from the image to the output.
     pub maps: Vec<Sheet>,
     /// The table of layers.
     pub summary: Summary,
-    /// Where the time goes.
+    /// Layer times.
     pub timings: Option<Timings>,
 }
 
 /// A class with its bar.
 #[derive(Debug, Clone)]
 pub struct Class {
-    /// Its name.
+    /// Name of the class.
     pub name: String,
-    /// Its number.
+    /// Index of the class.
     pub index: usize,
-    /// Whether the name says the number already, as that of a class without a name does.
+    /// Whether the name contains the index, for classes without names.
     pub is_numbered: bool,
-    /// Raw output.
+    /// Logit.
     pub logit: f32,
-    /// 0 to 1.
+    /// Probability, 0 to 1.
     pub probability: f32,
 }
 
@@ -77,9 +77,9 @@ pub struct Class {
 pub struct Heat {
     /// The layer.
     pub layer: String,
-    /// Height and width of the layer's maps.
+    /// `[height, width]` of the layer's feature maps.
     pub size: [usize; 2],
-    /// One a class.
+    /// One map per class.
     pub maps: Vec<HeatMap>,
 }
 
@@ -88,75 +88,75 @@ pub struct Heat {
 pub struct HeatMap {
     /// The class.
     pub class: Class,
-    /// The heat alone, to be laid over the photo.
+    /// The heat alone, with transparency, for drawing over the photo.
     pub picture: Picture,
-    /// Its colours.
+    /// Colour scale.
     pub scale: Scale,
-    /// Why there is nothing to see, if so.
+    /// Reason for a blank map.
     pub warning: Option<String>,
 }
 
-/// What gradient ascent found for a channel or a class.
+/// Gradient ascent of a channel or class.
 #[derive(Debug, Clone)]
 pub struct Excited {
     /// The channel or class.
     pub name: String,
-    /// The picture; none if no picture moves it.
+    /// The image; `None` if no image affects the channel.
     pub picture: Option<Picture>,
-    /// The score of that picture: mean of the channel, or logit.
+    /// Score of the image: mean of the channel, or logit.
     pub reached: f32,
-    /// The same score of the photo.
+    /// Score of the photo.
     pub photo: f32,
-    /// The channel's map of the photo; none for a class, and where the channel is silent.
+    /// Feature map of the photo; `None` for a class or a silent channel.
     pub map: Option<Picture>,
 }
 
-/// Some channels of a layer.
+/// Some channels of a stage.
 #[derive(Debug, Clone)]
 pub struct Stage {
     /// The layer.
     pub layer: String,
-    /// Channels, height, width of its output for the photo.
+    /// `[channels, height, width]` of its output.
     pub shape: [usize; 3],
     /// The channels.
     pub channels: Vec<Excited>,
-    /// Colours of the maps.
+    /// Colour scale of the maps.
     pub scale: Option<Scale>,
 }
 
-/// Cells in one picture, with the words around it.
+/// A grid of cells in one picture, with captions.
 #[derive(Debug, Clone)]
 pub struct Sheet {
     /// The layer.
     pub layer: String,
-    /// Its kind and what there is of it: `ReLU · 32 channels of 80 × 80`.
+    /// Kind and size of the layer: `ReLU · 32 channels of 80 × 80`.
     pub what: String,
     /// All cells.
     pub picture: Picture,
-    /// Number of the first cell of each row.
+    /// Index of the first cell of each row.
     pub rows: Vec<usize>,
-    /// Colours.
+    /// Colour scale.
     pub scale: Option<Scale>,
-    /// How the cells were enlarged, and what is not shown.
+    /// Scaling of the cells, and omissions.
     pub note: String,
 }
 
-/// Where the time goes.
+/// Layer times.
 #[derive(Debug, Clone)]
 pub struct Timings {
     /// Operations in order.
     pub layers: Vec<LayerTime>,
-    /// Passes of which the medians are taken.
+    /// Number of passes of the medians.
     pub passes: usize,
-    /// Threads that worked.
+    /// Number of threads.
     pub threads: usize,
 }
 
 impl Report {
-    /// The page.
+    /// Renders the page.
     ///
     /// # Errors
-    /// None, unless memory runs out.
+    /// [`askama::Error`] if memory runs out.
     pub fn html(&self) -> Result<String, askama::Error> {
         self.render()
     }
@@ -171,14 +171,14 @@ impl Timings {
         self.layers.iter().map(|t| t.backward).sum()
     }
 
-    /// Length of a bar in percent: the longest operation's is 100.
+    /// Length of a bar in percent of the longest operation.
     fn share(&self, micros: &f64) -> f64 {
         let longest = self.layers.iter().map(|t| t.forward + t.backward).fold(1e-9, f64::max);
         100.0 * micros / longest
     }
 }
 
-/// How the template writes numbers.
+/// Number formats of the template.
 mod filters {
     use askama::{Result, Values};
     use std::fmt::Display;
@@ -189,13 +189,13 @@ mod filters {
         Ok(crate::draw::short(*value))
     }
 
-    /// A number with this many decimals.
+    /// A number with `decimals` decimals.
     #[askama::filter_fn]
     pub fn fixed(value: impl Display, _: &dyn Values, decimals: usize) -> Result<String> {
         Ok(format!("{value:.decimals$}").replace('-', "−"))
     }
 
-    /// Digits in groups of three; nothing for zero.
+    /// Digits in groups of three; empty for zero.
     #[askama::filter_fn]
     pub fn counted(value: &usize, _: &dyn Values) -> Result<String> {
         Ok(if *value == 0 { String::new() } else { super::thousands(*value) })

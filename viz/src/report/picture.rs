@@ -1,4 +1,4 @@
-//! Pictures and scales as HTML takes them.
+//! Pictures and colour scales in HTML.
 
 use crate::draw::{Colormap, ScaleBar, short};
 use base64::Engine as _;
@@ -6,7 +6,7 @@ use base64::engine::general_purpose::STANDARD;
 use image::codecs::png::{CompressionType, FilterType, PngEncoder};
 use image::{DynamicImage, ImageError};
 
-/// A picture within the page.
+/// An embedded picture.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Picture {
     /// A PNG as `data:` URI.
@@ -15,15 +15,15 @@ pub struct Picture {
     pub width: u32,
     /// Height in pixels.
     pub height: u32,
-    /// What it shows, for who does not see it.
+    /// Alternative text.
     pub alt: String,
 }
 
 impl Picture {
-    /// A picture and what it shows.
+    /// A picture with an alternative text.
     ///
     /// # Errors
-    /// None, unless memory runs out.
+    /// [`ImageError`] if the PNG cannot be encoded, for lack of memory.
     pub fn new(picture: impl Into<DynamicImage>, alt: impl Into<String>) -> Result<Self, ImageError> {
         let picture = picture.into();
         let mut png = Vec::new();
@@ -38,13 +38,13 @@ impl Picture {
 pub struct Scale {
     /// Colours from the lower to the upper end, as the stops of a gradient.
     pub stops: String,
-    /// Numbers below it: at the ends, or at the ends and the middle.
+    /// Labels below: at the ends, or at the ends and the middle.
     pub numbers: Vec<String>,
-    /// What they are.
+    /// Quantity of the labels.
     pub label: String,
 }
 
-/// Colours between which a browser may interpolate without a visible difference.
+/// Number of colours between which linear interpolation has no visible error.
 const STOPS: u8 = 16;
 
 impl From<&ScaleBar> for Scale {

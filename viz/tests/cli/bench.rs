@@ -63,7 +63,7 @@ fn typed_wrong() {
         (2, "--json --csv", vec!["--json", "--csv", "cannot be used with"]),
         (2, "--json --compare other.json", vec!["--compare", "cannot be used with"]),
         (2, "--kernel gemm=fastest", vec!["\"fastest\"", "naive"]),
-        (2, "--raw raw.safetensors", vec!["bench writes no numbers"]),
+        (2, "--raw raw.safetensors", vec!["bench writes no raw values"]),
         (1, "--compare none.json", vec!["cannot read none.json"]),
         (1, "--compare other.json", vec!["other.json is not an array of rows"]),
         (1, "--plot no/roof.svg", vec!["cannot write no/roof.svg", "there is no folder no"]),

@@ -1,4 +1,4 @@
-//! `bench models`: what a row holds. Times are whatever they are.
+//! `bench models`: content of a row. Times are arbitrary.
 
 use super::support::Sandbox;
 
@@ -38,7 +38,7 @@ fn json_rows() {
         let peak = &row["peak_memory_bytes"];
         assert!(peak.is_null() || peak.as_u64() > row["tape_bytes"].as_u64(), "{row}");
     }
-    // A forward pass gives up what it no longer needs; what is kept for gradients grows with the images.
+    // A forward pass frees values early; the memory for gradients grows with the number of images.
     let tape = |i: usize| rows[i]["tape_bytes"].as_u64().unwrap();
     assert!(tape(0) < tape(2) / 100 && tape(3) == 2 * tape(2) && tape(4) > tape(2), "{rows:#?}");
 }
@@ -77,7 +77,7 @@ fn typed_wrong() {
         ("resnet18 -w weights.safetensors", vec!["--weights", "random"]),
         ("resnet18 --classes 3", vec!["--classes", "random"]),
         ("resnet18 --csv --json", vec!["--csv", "--json", "cannot be used with"]),
-        ("resnet18 --raw raw.safetensors", vec!["--raw: bench writes no numbers"]),
+        ("resnet18 --raw raw.safetensors", vec!["--raw: bench writes no raw values"]),
     ] {
         sandbox.fails(2, &format!("bench models {typed}"), &says);
     }
@@ -85,7 +85,7 @@ fn typed_wrong() {
     sandbox.fails(1, "bench models vgg16 --size 8192 --batch 65535", &["65535 image(s) of 8192x8192", "GB are free"]);
 }
 
-/// The help says what a time is of.
+/// The help explains the times.
 #[test]
 fn help() {
     let text = Sandbox::new().ok("bench models --help");

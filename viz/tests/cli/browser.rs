@@ -14,7 +14,7 @@ addEventListener("securitypolicyviolation", (e) => problems.push(e.violatedDirec
 for (const level of ["error", "warn"]) console[level] = (...words) => problems.push(words.join(" "));
 </script>"#;
 
-/// Looks at the end, and leaves what it saw in the document.
+/// Evaluates the page at the end, and writes the result into the document.
 const EYES: &str = r#"<script>
 addEventListener("load", () => {
   const slider = document.getElementById("opacity");
@@ -79,7 +79,7 @@ fn the_slider_moves_the_heat() {
     }
 }
 
-/// What the page saw of itself in a window of this width.
+/// Measurements of the page in a window of this width.
 fn look(sandbox: &Sandbox, browser: &str, width: u32) -> Value {
     // Into a file: a browser that waits for a reader of its pipe would wait for ever.
     let (out, log) = ("dom.txt", "log.txt");

@@ -1,4 +1,4 @@
-//! The trained network and the photos within the program.
+//! The bundled network and photos.
 
 use super::support::Sandbox;
 

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 /// Each so many-th file of a folder is tried.
 const STEP: usize = 5;
 
-/// What is done with files of weights and with images; `FILE` stands for the file.
+/// Commands on weight files and images; `FILE` stands for the file.
 const WEIGHTS: [&str; 4] = [
     "inspect FILE -q",
     "predict photo.png -w FILE -q",

@@ -95,7 +95,7 @@ fn enormous() {
     let start = Instant::now();
     refused(&sandbox, "huge.png", &["20000 x 20000 pixels, more than", "scale it down"]);
     assert!(start.elapsed() < Duration::from_secs(20), "{:?}", start.elapsed());
-    // Not even the decoded bytes fit into what it may take.
+    // Not even the decoded bytes fit into the memory limit.
     #[cfg(target_os = "linux")]
     {
         let limited = std::process::Command::new("sh")
@@ -136,6 +136,6 @@ fn a_size_that_memory_does_not_hold() {
             sandbox.fails(1, &format!("gradcam photo.png {NET} --size 8192x8192"), &["8192x8192", "GB", "--size"]);
             sandbox.fails(1, &format!("ascent -l layer3:0 {NET} --size 8192"), &["8192x8192", "GB", "--size"]);
         }
-        _ => println!("skipped: this machine does not tell its memory, or has more than the test can fill"),
+        _ => println!("skipped: this machine does not report its memory, or has more than the test can fill"),
     }
 }

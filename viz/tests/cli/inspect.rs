@@ -107,7 +107,7 @@ fn a_known_network() {
     let guess = &sandbox.json("inspect other.safetensors")["guess"];
     assert_eq!((&guess["network"], &guess["nearest"], &guess["classes"]), (&Value::Null, &json!("resnet20-cifar"), &json!(3)));
     sandbox.fails(1, "filters -w other.safetensors", &["fits no known network", "convscope inspect other.safetensors", "-m"]);
-    // Nothing named: the network within.
+    // Without arguments: the bundled network.
     assert_eq!(sandbox.json("inspect")["guess"]["network"], "resnet18-w32");
 }
 
@@ -149,7 +149,7 @@ fn typed_wrong() {
     sandbox.fails(2, "inspect own.safetensors -m vgg16", &["inspect", "-m"]);
     sandbox.fails(2, "inspect own.safetensors -w own.safetensors", &["one file"]);
     sandbox.fails(2, "inspect random", &["random"]);
-    sandbox.fails(2, "inspect own.safetensors --raw raw.safetensors", &["inspect writes no numbers"]);
+    sandbox.fails(2, "inspect own.safetensors --raw raw.safetensors", &["inspect writes no raw values"]);
     sandbox.fails(1, "inspect own.safetensor", &["own.safetensor", "own.safetensors"]);
     let mut broken = own();
     broken[0].2[0] = f32::INFINITY;

@@ -1,4 +1,4 @@
-//! Keras files: an architecture of its own, a layer that is not known, and what a converted file keeps.
+//! Keras files: an architecture file, an unknown layer, and conversion.
 
 use super::support::Sandbox;
 use std::fs;
@@ -25,7 +25,7 @@ fn an_architecture_and_its_weights() {
     sandbox.ok("summary -m tutorial.keras3.json");
     sandbox.fails(2, "predict photo.png -m tutorial.keras3.json -w tutorial.keras3.keras -q", &["architecture of its own"]);
     sandbox.fails(1, "summary -m missing.json", &["missing.json"]);
-    // What is converted still knows its network.
+    // A converted file still has its network.
     sandbox.ok("convert -q tutorial.keras3.weights.h5 both.safetensors -m tutorial.keras3.json");
     let converted = sandbox.ok("predict photo.png -w both.safetensors -q --json");
     assert_eq!(numbers(&apart), converted.replace("both.safetensors", "F"));

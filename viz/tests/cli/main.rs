@@ -1,4 +1,4 @@
-//! The `convscope` binary from outside: what is typed, what comes back, and what is left on the disk.
+//! The `convscope` binary from outside: arguments, output, and files.
 
 mod ascent;
 mod bench;

@@ -1,4 +1,4 @@
-//! Things typed wrong: exit code 2 and what would have been right.
+//! Usage errors: exit code 2 and a suggestion.
 
 use super::support::{NET, Sandbox};
 
@@ -135,13 +135,13 @@ fn help_is_plain_text_in_a_pipe() {
     }
 }
 
-/// What a command would have to leave undone is refused, not dropped.
+/// An option without effect is refused, not ignored.
 #[test]
 fn options_without_effect() {
     let sandbox = Sandbox::with_photo();
     sandbox.fails(2, &format!("gradcam photo.png {NET} -l layer1:3"), &["--layer layer1:3", "leave out the channel"]);
-    sandbox.fails(2, &format!("trace photo.png {NET} --raw raw.safetensors"), &["--raw: trace writes no numbers"]);
-    sandbox.fails(2, "models --raw raw.safetensors", &["--raw: models writes no numbers"]);
+    sandbox.fails(2, &format!("trace photo.png {NET} --raw raw.safetensors"), &["--raw: trace writes no raw values"]);
+    sandbox.fails(2, "models --raw raw.safetensors", &["--raw: models writes no raw values"]);
     sandbox.fails(2, "summary -m vgg16 --size own", &["--size own", "HxW"]);
     sandbox.fails(2, &format!("features photo.png {NET} --preset chollet1 --dark"), &["cannot be used with"]);
     Sandbox::with_photo().env("CONVSCOPE_ISA", "axv2").fails(2, &format!("predict photo.png {NET}"), &["\"axv2\"", "avx2"]);

@@ -28,7 +28,7 @@ fn every_command_takes_an_onnx_model() {
     }
     let (code, _, err) = super::support::read(sandbox.run("predict photo.png -w small.onnx"));
     assert_eq!(code, Some(0));
-    assert!(err.contains("does not tell how photos are prepared; pixels from 0 to 1 are assumed"), "{err}");
+    assert!(err.contains("does not describe how photos are prepared; pixels from 0 to 1 are assumed"), "{err}");
 }
 
 #[test]

@@ -89,7 +89,7 @@ fn names_of_files() {
     assert_eq!(sandbox.names("convscope-out"), expected.map(|n| n.replace("LAYER", &layer)));
 }
 
-/// Whoever reads the output may stop early: `convscope models | head -1`.
+/// A reader may close the pipe early: `convscope models | head -1`.
 #[cfg(unix)]
 #[test]
 fn a_reader_that_leaves() {

@@ -1,4 +1,4 @@
-//! Pictures: filters, features, Grad-CAM, and what they say about themselves.
+//! Pictures: filters, features, Grad-CAM, and their metadata.
 
 use super::support::{NET, Sandbox};
 use serde_json::{Value, json};

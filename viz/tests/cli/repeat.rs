@@ -1,4 +1,4 @@
-//! The same command gives the same bytes, whatever the number of threads; other kernels give the same numbers.
+//! The same command gives the same bytes for any number of threads; other kernels give the same values.
 
 use super::support::{NET, Sandbox};
 use std::collections::{BTreeMap, BTreeSet};
@@ -17,7 +17,7 @@ const COMMANDS: [&str; 6] = [
 /// steps of an ascent, each as long whatever its gradient.
 const ON_A_GPU: f32 = 1e-3;
 
-/// What all commands write, by file name, and print.
+/// Files of all commands by name, and their output.
 fn everything(options: &str) -> BTreeMap<String, Vec<u8>> {
     let sandbox = Sandbox::with_photo();
     std::fs::create_dir(sandbox.path("out")).unwrap();

@@ -22,7 +22,7 @@ fn attribute<'a>(tag: &'a str, name: &str) -> Option<&'a str> {
     tag.split_once(&format!(" {name}=\""))?.1.split_once('"').map(|(value, _)| value)
 }
 
-/// That a page is whole, says everything and asks for nothing.
+/// Checks that a page is complete, describes its pictures and makes no requests.
 fn check(html: &str, sections: &[&str]) {
     let tags = tags(html);
     let found: Vec<&str> = tags.iter().filter(|t| t.starts_with("section ")).filter_map(|t| attribute(t, "id")).collect();
@@ -40,7 +40,7 @@ fn check(html: &str, sections: &[&str]) {
         let start = &image[..image.len().min(60)];
         assert!(attribute(image, "src").unwrap().starts_with("data:image/png;base64,"), "{start}");
         assert!(attribute(image, "alt").is_some() && attribute(image, "width").unwrap() != "0", "{start}");
-        // Only the photo under a heat map, which stands above already, is passed over by who hears the page.
+        // A screen reader skips only the photo under a heat map, which is described above.
         assert!(!attribute(image, "alt").unwrap().is_empty() || image.contains("class=\"under\""), "{start}");
     }
     for link in tags.iter().filter_map(|t| attribute(t, "href")) {
@@ -64,7 +64,7 @@ fn a_page_holds_everything_and_needs_nothing() {
     check(&html, &SECTIONS);
     assert_eq!(sandbox.names("convscope-out"), ["report.html"]);
     assert!(html.len() < 8_000_000, "{} bytes", html.len());
-    // What the other commands say is what the page says.
+    // The page agrees with the other commands.
     let predicted = sandbox.json("predict sample:cat");
     let best = &predicted[0]["top"][0];
     let row = format!("{} <small>({})</small>", best["name"].as_str().unwrap(), best["index"]);

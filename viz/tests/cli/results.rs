@@ -80,7 +80,7 @@ fn predict_raw_with_input_gradient() {
     assert_ne!(of(&worst)[..half], raw["dx"].1[..half]);
 
     sandbox.photo("large.png", 80, 32);
-    let says = ["--input-gradient of several images wants one size", "--size HxW"];
+    let says = ["--input-gradient of several images expects one size", "--size HxW"];
     sandbox.fails(2, &format!("predict photo.png large.png {NET} --size own --input-gradient --raw other.safetensors"), &says);
 }
 
@@ -99,7 +99,7 @@ fn eval_skips_a_broken_image_and_says_so() {
     let counts: Value = serde_json::from_str(&out).unwrap();
     assert_eq!(keys(&counts), ["images", "top1", "top5"]);
     assert_eq!(counts["images"], 5);
-    // What predict says of each image gives the same count.
+    // The predictions of each image give the same count.
     let mut top = [0, 0];
     for (folder, class, n) in [("cat", 3, 3), ("dog", 5, 2)] {
         for i in 0..n {
@@ -136,7 +136,7 @@ fn eval_among_classes_and_its_pictures() {
     sandbox.fails(2, &format!("eval set {NET} --among cow"), &["no class \"cow\""]);
 }
 
-/// What PyTorch gives on the same files with the same weights.
+/// PyTorch's results on the same files with the same weights.
 #[test]
 fn eval_of_cifar10() {
     for (network, file, right) in

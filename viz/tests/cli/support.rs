@@ -1,4 +1,4 @@
-//! A folder of its own for each test, the binary run in it, and what is there before and after.
+//! A folder per test, the binary run in it, and the files before and after.
 
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde_json::Value;

@@ -40,7 +40,7 @@ fn crc32(data: &[u8]) -> u32 {
     !data.iter().fold(!0, step)
 }
 
-/// What `torch.save({name: tensor, ..}, path)` writes since PyTorch 1.6.
+/// The format of `torch.save({name: tensor, ..}, path)` since PyTorch 1.6.
 pub fn checkpoint(tensors: &[Tensor]) -> Vec<u8> {
     let text = |s: &str| [b"X".as_slice(), &(s.len() as u32).to_le_bytes(), s.as_bytes()].concat();
     let int = |n: usize| [b"J".as_slice(), &(n as i32).to_le_bytes()].concat();

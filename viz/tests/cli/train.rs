@@ -1,4 +1,4 @@
-//! Training and what it leaves behind.
+//! Training and its files.
 
 use super::support::{Sandbox, read};
 use serde_json::json;

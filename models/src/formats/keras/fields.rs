@@ -1,6 +1,6 @@
 //! The settings of one layer, typed.
 
-use super::graph::Graph;
+use super::graph::KerasGraph;
 use crate::formats::import::LARGEST;
 use serde_json::{Map, Value};
 
@@ -18,7 +18,7 @@ pub(super) struct Spec {
     /// The enclosing layer of the outermost model, for a layer of a nested model.
     pub group: Option<String>,
     /// Its layers, for a nested model.
-    pub model: Option<Graph>,
+    pub model: Option<KerasGraph>,
 }
 
 impl Spec {
@@ -33,7 +33,7 @@ impl Spec {
     }
 
     fn wrong(&self, key: &str, value: &Value, wanted: &str) -> String {
-        self.error(format!("has {key} {}, wants {wanted}", crate::text::one_line(value)))
+        self.error(format!("has {key} {}, expects {wanted}", crate::text::one_line(value)))
     }
 
     /// The setting, unless it is absent or null.
@@ -106,7 +106,7 @@ impl Spec {
         match self.word_or("data_format", "channels_last")? {
             "channels_last" => Ok(false),
             "channels_first" => Ok(true),
-            other => Err(self.error(format!("has data_format {other:?}, wants channels_last or channels_first"))),
+            other => Err(self.error(format!("has data_format {other:?}, expects channels_last or channels_first"))),
         }
     }
 }

@@ -14,18 +14,18 @@ const DEEPEST: usize = 16;
 
 /// The layer calls on the path from the one input to the one output, in topological order.
 #[derive(Debug)]
-pub(super) struct Graph {
+pub(super) struct KerasGraph {
     /// Name of the model, in characters that are valid in file names.
     pub name: String,
     /// Calls; the first is an `InputLayer`.
-    pub calls: Vec<Call>,
+    pub calls: Vec<LayerCall>,
     /// Index of the output's call.
     pub output: usize,
 }
 
 /// One call of a layer.
 #[derive(Debug, Clone)]
-pub(super) struct Call {
+pub(super) struct LayerCall {
     /// The layer. Several calls may share it.
     pub spec: Rc<Spec>,
     /// Indices of the calls that it reads.
@@ -42,7 +42,7 @@ struct Home {
     depth: usize,
 }
 
-impl Graph {
+impl KerasGraph {
     /// # Errors
     /// A message about the defect, to be read after "its Keras architecture".
     pub fn parse(text: &str) -> Result<Self, String> {
@@ -68,7 +68,7 @@ impl Graph {
         let list = config.get("layers").unwrap_or(config);
         let list = list.as_array().ok_or("has no list of layers")?;
         if list.is_empty() || list.len() > MOST_LAYERS {
-            return Err(format!("has {} layers: wants 1 to {MOST_LAYERS}", list.len()));
+            return Err(format!("has {} layers: expects 1 to {MOST_LAYERS}", list.len()));
         }
         let name = config.get("name").and_then(Value::as_str).unwrap_or("keras_model");
         let name = plain_name(&crate::text::one_line(name));
@@ -105,7 +105,7 @@ fn spec(index: usize, json: &Value, home: &Home, used: &mut HashMap<String, usiz
     let model = match class.as_str() {
         "Sequential" | "Functional" | "Model" => {
             let group = home.group.clone().or_else(|| Some(name.clone()));
-            Some(Graph::model(json, &Home { path: format!("{path}."), group, depth: home.depth + 1 })?)
+            Some(KerasGraph::model(json, &Home { path: format!("{path}."), group, depth: home.depth + 1 })?)
         }
         _ => None,
     };
@@ -129,7 +129,7 @@ fn snake_case(class: &str) -> String {
     snake
 }
 
-fn sequential(config: &Value, mut layers: Vec<Spec>) -> (Vec<Call>, usize) {
+fn sequential(config: &Value, mut layers: Vec<Spec>) -> (Vec<LayerCall>, usize) {
     if layers[0].class != "InputLayer" {
         // Without an input layer, the first layer holds the input's shape.
         let mut settings: Map<String, Value> = layers[0].config.clone();
@@ -137,16 +137,16 @@ fn sequential(config: &Value, mut layers: Vec<Spec>) -> (Vec<Call>, usize) {
         settings.extend(config.get("build_input_shape").map(|shape| ("build_input_shape".to_string(), shape.clone())));
         layers.insert(0, Spec::input(settings));
     }
-    let calls: Vec<Call> = layers
+    let calls: Vec<LayerCall> = layers
         .into_iter()
         .enumerate()
-        .map(|(i, spec)| Call { spec: Rc::new(spec), inputs: i.checked_sub(1).into_iter().collect() })
+        .map(|(i, spec)| LayerCall { spec: Rc::new(spec), inputs: i.checked_sub(1).into_iter().collect() })
         .collect();
     let output = calls.len() - 1;
     (calls, output)
 }
 
-fn functional(config: &Value, list: &[Value], layers: Vec<Spec>) -> Result<(Vec<Call>, usize), String> {
+fn functional(config: &Value, list: &[Value], layers: Vec<Spec>) -> Result<(Vec<LayerCall>, usize), String> {
     let nodes_of = |json: &'_ Value| json.get("inbound_nodes").and_then(Value::as_array).cloned().unwrap_or_default();
     // The first call of each layer in the list of calls, and its number of calls. An input has one call.
     let (mut places, mut total) = (HashMap::new(), 0usize);
@@ -178,12 +178,12 @@ fn functional(config: &Value, list: &[Value], layers: Vec<Spec>) -> Result<(Vec<
         let spec = Rc::new(spec);
         let nodes = nodes_of(json);
         if nodes.is_empty() {
-            calls.push(Call { spec: Rc::clone(&spec), inputs: Vec::new() });
+            calls.push(LayerCall { spec: Rc::clone(&spec), inputs: Vec::new() });
         }
         for node in &nodes {
             let mut reads = Vec::new();
             find_reads(node, &mut reads);
-            calls.push(Call { spec: Rc::clone(&spec), inputs: reads.iter().map(place).collect::<Result<_, _>>()? });
+            calls.push(LayerCall { spec: Rc::clone(&spec), inputs: reads.iter().map(place).collect::<Result<_, _>>()? });
         }
     }
     let end = |key: &str| {
@@ -227,7 +227,7 @@ fn find_reads<'a>(node: &'a Value, reads: &mut Vec<Read<'a>>) {
 }
 
 /// The calls that `output` depends on, in topological order, otherwise in file order.
-fn sorted(calls: &[Call], input: usize, output: usize) -> Result<(Vec<Call>, usize), String> {
+fn sorted(calls: &[LayerCall], input: usize, output: usize) -> Result<(Vec<LayerCall>, usize), String> {
     let name = |i: usize| &calls[i].spec.name;
     let mut needed = vec![false; calls.len()];
     let mut waiting = vec![output];
@@ -258,7 +258,7 @@ fn sorted(calls: &[Call], input: usize, output: usize) -> Result<(Vec<Call>, usi
     if let Some(i) = (0..calls.len()).find(|&i| needed[i] && done[i].is_none()) {
         return Err(format!("has layer {:?}, which its input does not lead to", name(i)));
     }
-    let moved = |i: usize| Call {
+    let moved = |i: usize| LayerCall {
         spec: Rc::clone(&calls[i].spec),
         inputs: calls[i].inputs.iter().filter_map(|&read| done[read]).collect(),
     };

@@ -2,7 +2,7 @@
 
 use super::activations;
 use super::fields::Spec;
-use super::graph::Call;
+use super::graph::LayerCall;
 use super::translate::{Translator, Value};
 use super::weights::{BIAS, DEPTHWISE, KERNEL, MEAN, POINTWISE, SCALE, SHIFT, VARIANCE};
 use crate::formats::Layout;
@@ -12,7 +12,7 @@ use crate::network::{Conv2d, LayerId, LayerKind, Padding, Pool2d};
 
 impl Translator {
     /// Adds the translation of a Keras layer.
-    pub fn layer(&mut self, call: &Call, inputs: &[&Value]) -> Result<Value, String> {
+    pub fn layer(&mut self, call: &LayerCall, inputs: &[&Value]) -> Result<Value, String> {
         let spec: &Spec = &call.spec;
         if let "Add" | "Subtract" | "Multiply" | "Average" | "Concatenate" = spec.class.as_str() {
             return self.merge(spec, inputs);
@@ -125,10 +125,10 @@ impl Translator {
             let format = spec.word_or("data_format", "channels_last")?;
             return Err(spec.error(format!("has data_format {format:?}, unlike the layers before it")));
         }
-        self.net.spatial(x.id).ok_or_else(|| spec.error("wants a map but gets a vector"))
+        self.net.spatial(x.id).ok_or_else(|| spec.error("expects a map but gets a vector"))
     }
 
-    fn conv(&mut self, call: &Call, x: &Value) -> Result<Value, String> {
+    fn conv(&mut self, call: &LayerCall, x: &Value) -> Result<Value, String> {
         let spec: &Spec = &call.spec;
         let (out_channels, groups) = (spec.count("filters")?, spec.count_or("groups", 1)?);
         let conv = Conv2d { out_channels, groups, ..self.geometry(spec, x)? };
@@ -148,7 +148,7 @@ impl Translator {
         Ok(Conv2d { out_channels, groups: conv.in_channels, ..conv })
     }
 
-    fn depthwise(&mut self, call: &Call, x: &Value) -> Result<Value, String> {
+    fn depthwise(&mut self, call: &LayerCall, x: &Value) -> Result<Value, String> {
         let spec: &Spec = &call.spec;
         let conv = self.channelwise(spec, x)?;
         let bias = conv.bias;
@@ -160,7 +160,7 @@ impl Translator {
         Ok(value)
     }
 
-    fn separable(&mut self, call: &Call, x: &Value) -> Result<Value, String> {
+    fn separable(&mut self, call: &LayerCall, x: &Value) -> Result<Value, String> {
         let spec: &Spec = &call.spec;
         let depthwise = self.channelwise(spec, x)?.without_bias();
         let (filters, bias) = (spec.count("filters")?, spec.flag_or("use_bias", true)?);
@@ -176,7 +176,7 @@ impl Translator {
     }
 
     /// A dense layer. On a feature map, where Keras applies it to each pixel, it is a 1x1 convolution.
-    fn dense(&mut self, call: &Call, x: &Value) -> Result<Value, String> {
+    fn dense(&mut self, call: &LayerCall, x: &Value) -> Result<Value, String> {
         let spec: &Spec = &call.spec;
         if self.state.channels_first && self.net.spatial(x.id).is_some() {
             return Err(spec.error("works along the rows of a map whose channels come first"));
@@ -198,7 +198,7 @@ impl Translator {
         Ok(value)
     }
 
-    fn batch_norm(&mut self, call: &Call, x: &Value) -> Result<Value, String> {
+    fn batch_norm(&mut self, call: &LayerCall, x: &Value) -> Result<Value, String> {
         let spec: &Spec = &call.spec;
         self.channel_axis(spec, x.id)?;
         let (eps, momentum) = (spec.real_or("epsilon", 1e-3)?, 1.0 - spec.real_or("momentum", 0.99)?);
@@ -231,7 +231,7 @@ impl Translator {
     }
 
     /// `(x - mean) / sqrt(variance)`, with statistics from the file or the settings.
-    fn normalization(&mut self, call: &Call, x: &Value) -> Result<Value, String> {
+    fn normalization(&mut self, call: &LayerCall, x: &Value) -> Result<Value, String> {
         let spec: &Spec = &call.spec;
         self.channel_axis(spec, x.id)?;
         if spec.flag_or("invert", false)? {
@@ -254,7 +254,7 @@ impl Translator {
         Ok(Value { id, ..x.clone() })
     }
 
-    fn prelu(&mut self, call: &Call, x: &Value) -> Result<Value, String> {
+    fn prelu(&mut self, call: &LayerCall, x: &Value) -> Result<Value, String> {
         let spec: &Spec = &call.spec;
         let shared = spec.get("shared_axes").map(ToString::to_string);
         let pixels = if self.state.channels_first { "[2,3]" } else { "[1,2]" };
@@ -352,6 +352,6 @@ fn padding(spec: &Spec) -> Result<Padding, String> {
     match spec.word_or("padding", "valid")?.to_ascii_lowercase().as_str() {
         "valid" => Ok(Padding::NONE),
         "same" => Ok(Padding::Same),
-        other => Err(spec.error(format!("has padding {other:?}, wants valid or same"))),
+        other => Err(spec.error(format!("has padding {other:?}, expects valid or same"))),
     }
 }

@@ -28,7 +28,7 @@ impl Translator {
                 let minus = net.layer("minus", number(-1.0), &[what]);
                 net.add("add", &[from, minus])
             }),
-            ("Subtract", _) => return Err(spec.error(format!("subtracts {} layers, wants two", ids.len()))),
+            ("Subtract", _) => return Err(spec.error(format!("subtracts {} layers, expects two", ids.len()))),
             ("Average", _) => self.net.scope(ScopeKind::Sequence, &spec.name, first.id, |net, _| {
                 let sum = net.add("add", &ids);
                 net.layer("divide", number(1.0 / ids.len() as f64), &[sum])

@@ -94,6 +94,6 @@ pub fn network(file: &Path, text: &str) -> Result<Network, WeightsError> {
 
 fn imported(file: &Path, text: &str) -> Result<Imported<Stored>, WeightsError> {
     let fail = |reason: String| WeightsError::format(file, reason);
-    let graph = graph::Graph::parse(text).map_err(|e| fail(format!("its Keras architecture {e}")))?;
+    let graph = graph::KerasGraph::parse(text).map_err(|e| fail(format!("its Keras architecture {e}")))?;
     translate::translate(&graph).map_err(|e| fail(format!("Keras model {}: {e}", graph.name)))
 }

@@ -1,10 +1,10 @@
 //! The walk over the graph, and layers that share variables.
 
 use super::fields::{Spec, image_shape};
-use super::graph::{Call, Graph, MOST_LAYERS};
+use super::graph::{KerasGraph, LayerCall, MOST_LAYERS};
 use super::weights::{Stored, Variable};
 use crate::formats::Layout;
-use crate::formats::import::{Import, Imported, Output, Values, Weight};
+use crate::formats::import::{GraphOutput, Import, Imported, Values, Weight};
 use crate::network::{Builder, LayerId, LayerKind, ScopeKind};
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -60,7 +60,7 @@ impl Translator {
     /// Records the variable of a parameter: its possible names, and its index in the layer.
     pub fn weight(
         &mut self,
-        call: &Call,
+        call: &LayerCall,
         layer: LayerId,
         param: &'static str,
         (names, index): (&'static [&'static str], usize),
@@ -87,7 +87,7 @@ impl Translator {
     }
 
     /// The model's output for `input`; `None` if it depends on an unknown layer.
-    fn walk(&mut self, graph: &Graph, input: Value, place: Place) -> Result<Option<Value>, String> {
+    fn walk(&mut self, graph: &KerasGraph, input: Value, place: Place) -> Result<Option<Value>, String> {
         let mut values = vec![Some(input)];
         for (index, call) in graph.calls.iter().enumerate().skip(1) {
             self.state.calls += 1;
@@ -159,10 +159,10 @@ fn share(net: &mut Builder, weights: Vec<Weight<Stored>>) -> Vec<Weight<Stored>>
 }
 
 /// The network of a graph, up to the first unknown layer.
-pub(super) fn translate(graph: &Graph) -> Result<Imported<Stored>, String> {
+pub(super) fn translate(graph: &KerasGraph) -> Result<Imported<Stored>, String> {
     let input = Rc::clone(&graph.calls[0].spec);
     let shape = ["batch_input_shape", "batch_shape", "build_input_shape"].iter().find_map(|key| input.get(key));
-    let shape = shape.ok_or_else(|| input.error("does not tell the shape of the input"))?;
+    let shape = shape.ok_or_else(|| input.error("does not give the shape of the input"))?;
     let channels_first = graph.channels_first().unwrap_or(false);
     let (sides, channels) = image_shape(shape, channels_first).ok_or_else(|| {
         let shape = crate::text::one_line(shape);
@@ -174,9 +174,9 @@ pub(super) fn translate(graph: &Graph) -> Result<Imported<Stored>, String> {
     let output = translator.walk(graph, Value::map(LayerId::INPUT), Place { leads: true, ends: true })?;
     translator.weights = share(&mut translator.net, std::mem::take(&mut translator.weights));
     let output = match output.map(|value| (value.id, translator.net.spatial(value.id))) {
-        None => Output::Unknown,
-        Some((_, Some([h, w]))) => Output::Map(format!("{h}x{w}")),
-        Some((id, None)) => Output::Vector(id),
+        None => GraphOutput::Unknown,
+        Some((_, Some([h, w]))) => GraphOutput::Map(format!("{h}x{w}")),
+        Some((id, None)) => GraphOutput::Vector(id),
     };
     let mut imported = translator.finish(output, false)?;
     if imported.network.find(&input.name).is_none() {

@@ -1,13 +1,13 @@
 //! The variable of each parameter in a file.
 
-use super::graph::Call;
+use super::graph::LayerCall;
 use crate::formats::{Checkpoint, Layout, StoredTensor};
 use std::rc::Rc;
 
 /// A parameter's values in a file: a variable of a Keras layer, in this layout.
 #[derive(Debug)]
 pub(super) struct Stored {
-    pub call: Call,
+    pub call: LayerCall,
     pub variable: Variable,
     pub layout: Layout,
 }
@@ -34,7 +34,7 @@ impl Variable {
     ///
     /// # Errors
     /// A message with the names that were tried.
-    pub fn find<'a>(&self, call: &Call, checkpoint: &'a Checkpoint) -> Result<&'a StoredTensor, String> {
+    pub fn find<'a>(&self, call: &LayerCall, checkpoint: &'a Checkpoint) -> Result<&'a StoredTensor, String> {
         let spec = &call.spec;
         let numbered = format!("{}.vars.{}", spec.path, self.index);
         // Names of the layer lists in files of Keras 2.12.

@@ -1,6 +1,6 @@
 //! Constants: weights, and the small tensors with which exporters compute shapes and sizes.
 
-use super::node::{Node, short};
+use super::node::{OnnxNode, short};
 use crate::formats::{Layout, StoredTensor};
 use std::path::Path;
 use std::sync::Arc;
@@ -51,7 +51,7 @@ impl Constant {
     pub fn scalar(&self) -> Result<f64, String> {
         match self.numbers()?[..] {
             [only] => Ok(only),
-            _ => Err(format!("wants one number, has the shape {}", short(self.shape()))),
+            _ => Err(format!("expects one number, has the shape {}", short(self.shape()))),
         }
     }
 
@@ -80,7 +80,7 @@ fn with_shape(mut tensor: StoredTensor, shape: Vec<usize>) -> StoredTensor {
 ///
 /// # Errors
 /// A message, to be read after the node's name, if an input does not fit.
-pub(super) fn fold(node: &Node, opset: i64, inputs: &[Option<&Constant>]) -> Result<Option<Constant>, String> {
+pub(super) fn fold(node: &OnnxNode, opset: i64, inputs: &[Option<&Constant>]) -> Result<Option<Constant>, String> {
     if node.op == "Constant" {
         return constant(node).map(Some);
     }
@@ -140,7 +140,7 @@ pub(super) fn fold(node: &Node, opset: i64, inputs: &[Option<&Constant>]) -> Res
 }
 
 /// `Shape`, whole or in part.
-pub(super) fn shape_of(node: &Node, shape: &[usize]) -> Constant {
+pub(super) fn shape_of(node: &OnnxNode, shape: &[usize]) -> Constant {
     let rank = shape.len() as i64;
     let end = |key: &str, default| {
         let place = node.int_or(key, default);
@@ -169,7 +169,7 @@ fn unary(x: &Constant, f: impl Fn(f64) -> f64) -> Result<Constant, String> {
 }
 
 /// A `Constant` node without a tensor in the file.
-fn constant(node: &Node) -> Result<Constant, String> {
+fn constant(node: &OnnxNode) -> Result<Constant, String> {
     if node.has("value_float") {
         return Ok(Constant::Numbers { shape: Vec::new(), values: vec![node.float_or("value_float", 0.0)?] });
     }
@@ -255,7 +255,7 @@ pub(super) fn target(shape: &[usize], wanted: &[i64]) -> Result<Vec<usize>, Stri
     if product(&made)? == all { Ok(made) } else { Err(misfit()) }
 }
 
-fn transposed(node: &Node, x: &Constant) -> Result<Constant, String> {
+fn transposed(node: &OnnxNode, x: &Constant) -> Result<Constant, String> {
     let &[rows, columns] = x.shape() else {
         return Err(format!("turns a constant of the shape {}; matrices are read", short(x.shape())));
     };
@@ -277,7 +277,7 @@ fn transposed(node: &Node, x: &Constant) -> Result<Constant, String> {
 }
 
 /// `Gather` from a list, by a scalar or a list.
-fn gather(node: &Node, x: &Constant, indices: &Constant) -> Result<Constant, String> {
+fn gather(node: &OnnxNode, x: &Constant, indices: &Constant) -> Result<Constant, String> {
     if x.shape().len() != 1 || indices.shape().len() > 1 || !matches!(node.int_or("axis", 0), 0 | -1) {
         return Err(format!("takes parts of a constant of the shape {}; lists are read", short(x.shape())));
     }
@@ -288,7 +288,7 @@ fn gather(node: &Node, x: &Constant, indices: &Constant) -> Result<Constant, Str
 }
 
 /// `Slice` of a small tensor, along any axes, with any step.
-fn slice(node: &Node, opset: i64, x: &Constant, inputs: &[Option<&Constant>]) -> Result<Constant, String> {
+fn slice(node: &OnnxNode, opset: i64, x: &Constant, inputs: &[Option<&Constant>]) -> Result<Constant, String> {
     let part = |key: &str, place: usize| match inputs.get(place).copied().flatten() {
         Some(input) if opset >= 10 => input.ints().map(Some),
         _ => Ok(node.ints(key).map(<[i64]>::to_vec)),

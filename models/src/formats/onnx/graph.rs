@@ -1,6 +1,6 @@
 //! The nodes on the path from the image to the output, in topological order.
 
-use super::node::{Node, size};
+use super::node::{OnnxNode, size};
 use super::proto::{self, part, parts};
 use crate::text::one_line;
 use bytes::Bytes;
@@ -14,7 +14,7 @@ const OLDEST_OPSET: i64 = 9;
 
 /// A model's graph.
 #[derive(Debug)]
-pub(super) struct Graph {
+pub(super) struct OnnxGraph {
     /// Version of ONNX's operator set.
     pub opset: i64,
     /// Name of the image batch.
@@ -24,12 +24,12 @@ pub(super) struct Graph {
     /// Name of the model's first output.
     pub output: String,
     /// The nodes that the output depends on, in topological order, otherwise in file order.
-    pub nodes: Vec<Node>,
+    pub nodes: Vec<OnnxNode>,
     /// Readers of each value.
     pub readers: HashMap<String, Vec<usize>>,
 }
 
-impl Graph {
+impl OnnxGraph {
     /// The graph of a model. `constants` are the names of the file's constants.
     ///
     /// # Errors
@@ -37,9 +37,9 @@ impl Graph {
     pub fn new(model: &proto::Model, graph: &proto::Graph, constants: &HashSet<&str>) -> Result<Self, String> {
         let opset = opset(&model.opset_import)?;
         if graph.node.len() > MOST_NODES {
-            return Err(format!("has {} nodes: wants {MOST_NODES} at most", graph.node.len()));
+            return Err(format!("has {} nodes: expects {MOST_NODES} at most", graph.node.len()));
         }
-        let nodes = parts::<proto::Node>(&graph.node).map(|n| Node::new(n?)).collect::<Result<Vec<_>, String>>()?;
+        let nodes = parts::<proto::Node>(&graph.node).map(|n| OnnxNode::new(n?)).collect::<Result<Vec<_>, String>>()?;
         // Before version 4 of the format, constants are among the inputs.
         let mut inputs = Vec::new();
         for input in parts::<proto::ValueInfo>(&graph.input) {
@@ -76,7 +76,7 @@ fn opset(imports: &[Bytes]) -> Result<i64, String> {
     match version {
         Some(version) if version >= OLDEST_OPSET => Ok(version),
         Some(version) => Err(format!("is of operator set {version}: {OLDEST_OPSET} and later are read")),
-        None => Err("does not tell its version of ONNX's operators".into()),
+        None => Err("does not give its version of ONNX's operators".into()),
     }
 }
 
@@ -96,7 +96,7 @@ fn shape(input: &proto::ValueInfo) -> Result<Vec<Option<usize>>, String> {
 }
 
 /// The nodes that `output` depends on, in order.
-fn sorted(nodes: Vec<Node>, input: &str, output: &str, constants: &HashSet<&str>) -> Result<Vec<Node>, String> {
+fn sorted(nodes: Vec<OnnxNode>, input: &str, output: &str, constants: &HashSet<&str>) -> Result<Vec<OnnxNode>, String> {
     let mut maker: HashMap<&str, usize> = HashMap::new();
     for (place, node) in nodes.iter().enumerate() {
         for name in node.outputs.iter().filter(|name| !name.is_empty()) {
@@ -145,6 +145,6 @@ fn sorted(nodes: Vec<Node>, input: &str, output: &str, constants: &HashSet<&str>
     if in_order(&by_file) {
         order = by_file;
     }
-    let mut nodes: Vec<Option<Node>> = nodes.into_iter().map(Some).collect();
+    let mut nodes: Vec<Option<OnnxNode>> = nodes.into_iter().map(Some).collect();
     Ok(order.into_iter().filter_map(|place| nodes[place].take()).collect())
 }

@@ -44,7 +44,7 @@ pub fn read(checkpoint: &Checkpoint) -> Result<Option<ImportedModel>, WeightsErr
     let (model, graph) = tensors::model(file).map_err(fail)?;
     let constants: HashSet<&str> = checkpoint.tensors().iter().map(|t| t.name.as_str()).collect();
     let wrong = |reason: String| fail(format!("its ONNX graph: {reason}"));
-    let graph = graph::Graph::new(&model, &graph, &constants).map_err(wrong)?;
+    let graph = graph::OnnxGraph::new(&model, &graph, &constants).map_err(wrong)?;
     let stem = checkpoint.path().file_stem().unwrap_or_default().to_string_lossy();
     let name = plain_name(&stem.chars().take(80).collect::<String>());
     let imported = translate::translate(&graph, &name, checkpoint).map_err(wrong)?;

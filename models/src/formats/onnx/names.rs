@@ -1,6 +1,6 @@
 //! Layer names: those of the modules in the framework that exported the graph.
 
-use super::node::Node;
+use super::node::OnnxNode;
 use crate::network::{LayerKind, Network, Scope, ScopeKind};
 use crate::text::one_line;
 use std::collections::{HashMap, HashSet};
@@ -34,7 +34,7 @@ pub(super) struct Names {
 }
 
 impl Names {
-    pub fn new(nodes: &[Node]) -> Self {
+    pub fn new(nodes: &[OnnxNode]) -> Self {
         let mut places: Vec<Place> = nodes.iter().map(place).collect();
         drop_common(&mut places);
         let mut containers = HashSet::from([String::new()]);
@@ -64,7 +64,7 @@ impl Names {
     }
 }
 
-fn place(node: &Node) -> Place {
+fn place(node: &OnnxNode) -> Place {
     let label = snake(&node.op);
     if let Some(module) = node.inputs.iter().skip(1).find_map(|input| owner(input)) {
         return Place { module, label };
@@ -210,19 +210,19 @@ fn is_sum(network: &Network, place: usize) -> bool {
 mod tests {
     use super::*;
 
-    fn node(op: &str, name: &str, weight: &str, scopes: Option<&str>) -> Node {
+    fn node(op: &str, name: &str, weight: &str, scopes: Option<&str>) -> OnnxNode {
         let proto = super::super::proto::Node {
             op_type: op.into(),
             name: name.into(),
             input: vec!["x".into(), weight.into()],
             ..Default::default()
         };
-        let mut node = Node::new(proto).unwrap();
+        let mut node = OnnxNode::new(proto).unwrap();
         node.scopes = scopes.map(String::from);
         node
     }
 
-    fn names(nodes: &[Node]) -> Vec<String> {
+    fn names(nodes: &[OnnxNode]) -> Vec<String> {
         let mut names = Names::new(nodes);
         (0..nodes.len()).map(|node| names.take(node)).collect()
     }

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 
 /// A node in the file.
 #[derive(Debug, Clone)]
-pub(super) struct Node {
+pub(super) struct OnnxNode {
     /// Name, possibly empty.
     pub name: String,
     /// The operator, such as `Conv`; with its domain if it is not ONNX's own.
@@ -22,7 +22,7 @@ pub(super) struct Node {
     attributes: HashMap<String, proto::Attribute>,
 }
 
-impl Node {
+impl OnnxNode {
     /// # Errors
     /// A message if an attribute is damaged.
     pub fn new(node: proto::Node) -> Result<Self, String> {
@@ -70,7 +70,7 @@ impl Node {
     pub fn float_or(&self, key: &str, default: f64) -> Result<f64, String> {
         let Some(attribute) = self.attributes.get(key) else { return Ok(default) };
         let value = f64::from(attribute.f);
-        if value.is_finite() { Ok(value) } else { Err(self.error(format!("has {key} {value}, wants a number"))) }
+        if value.is_finite() { Ok(value) } else { Err(self.error(format!("has {key} {value}, expects a number"))) }
     }
 
     /// A list of integers, if present.
@@ -96,7 +96,7 @@ impl Node {
     /// `N` non-negative integers; `default` if absent.
     pub fn sizes_or<const N: usize>(&self, key: &str, default: [usize; N]) -> Result<[usize; N], String> {
         let Some(list) = self.ints(key) else { return Ok(default) };
-        sizes(list).ok_or_else(|| self.error(format!("has {key} {}, wants {N} whole numbers", short(list))))
+        sizes(list).ok_or_else(|| self.error(format!("has {key} {}, expects {N} whole numbers", short(list))))
     }
 }
 

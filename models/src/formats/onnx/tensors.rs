@@ -130,7 +130,8 @@ impl Reader<'_> {
         let (mut location, mut offset, mut stored) = (String::new(), 0, length);
         for entry in parts::<proto::Entry>(&tensor.external_data) {
             let entry = entry.map_err(fail)?;
-            let number = || entry.value.parse().map_err(|_| fail(format!("has {} {:?}: wants a number", entry.key, entry.value)));
+            let number =
+                || entry.value.parse().map_err(|_| fail(format!("has {} {:?}: expects a number", entry.key, entry.value)));
             match entry.key.as_str() {
                 "location" => location = entry.value,
                 "offset" => offset = number()?,
@@ -153,7 +154,7 @@ impl Reader<'_> {
         }
         match offset.checked_add(length).filter(|&end: &usize| end <= file.len()) {
             Some(end) => Ok(Data::Mapped(file, offset..end)),
-            None => Err(fail(format!("wants {length} bytes from {offset} on of {location}, which has {}", file.len()))),
+            None => Err(fail(format!("expects {length} bytes from {offset} on of {location}, which has {}", file.len()))),
         }
     }
 

@@ -1,10 +1,10 @@
 //! The walk over the graph: its named values, and constant folding.
 
 use super::constant::{Constant, fold, shape_of};
-use super::graph::Graph;
+use super::graph::OnnxGraph;
 use super::names::{Names, scopes};
-use super::node::{Node, short};
-use crate::formats::import::{Import, Imported, Output, Values};
+use super::node::{OnnxNode, short};
+use crate::formats::import::{GraphOutput, Import, Imported, Values};
 use crate::formats::{Checkpoint, StoredTensor};
 use crate::network::LayerId;
 use std::collections::{HashMap, HashSet};
@@ -78,7 +78,7 @@ pub(super) type Translator<'a> = Import<State<'a>, StoredTensor>;
 
 /// State of the walk over an ONNX graph.
 pub(super) struct State<'a> {
-    pub graph: &'a Graph,
+    pub graph: &'a OnnxGraph,
     path: Arc<Path>,
     named: HashMap<String, Named>,
     names: Names,
@@ -93,7 +93,7 @@ impl Translator<'_> {
     ///
     /// # Errors
     /// A message if it depends on the image.
-    pub fn constant(&self, node: &Node, place: usize) -> Result<Option<&Constant>, String> {
+    pub fn constant(&self, node: &OnnxNode, place: usize) -> Result<Option<&Constant>, String> {
         match node.input(place).map(|name| self.state.named.get(name)) {
             None => Ok(None),
             Some(Some(Named::Constant(constant))) => Ok(Some(constant)),
@@ -102,12 +102,12 @@ impl Translator<'_> {
     }
 
     /// A constant input that must be present.
-    pub fn needed(&self, node: &Node, place: usize) -> Result<&Constant, String> {
+    pub fn needed(&self, node: &OnnxNode, place: usize) -> Result<&Constant, String> {
         self.constant(node, place)?.ok_or_else(|| node.error(format!("has no input {place}")))
     }
 
     /// An input that depends on the image.
-    pub fn value(&self, node: &Node, place: usize) -> Result<Value, String> {
+    pub fn value(&self, node: &OnnxNode, place: usize) -> Result<Value, String> {
         match node.input(place).and_then(|name| self.state.named.get(name)) {
             Some(Named::Value(value)) => Ok(value.clone()),
             _ => Err(node.error(format!("has an input {place} that does not depend on the image"))),
@@ -115,11 +115,11 @@ impl Translator<'_> {
     }
 
     /// A map with channels first, as ONNX's operators read it.
-    pub fn map(&self, node: &Node, place: usize) -> Result<(Value, [usize; 3]), String> {
+    pub fn map(&self, node: &OnnxNode, place: usize) -> Result<(Value, [usize; 3]), String> {
         let x = self.value(node, place)?;
         match x.extents() {
             Some(extents) if !x.last => Ok((x, extents)),
-            _ => Err(node.error(format!("reads the shape {:?}, wants a map with its channels first", x.dims))),
+            _ => Err(node.error(format!("reads the shape {:?}, expects a map with its channels first", x.dims))),
         }
     }
 
@@ -148,7 +148,7 @@ impl Translator<'_> {
     ///
     /// # Errors
     /// A message if there are too many.
-    pub fn count(&mut self, node: &Node, numbers: usize) -> Result<(), String> {
+    pub fn count(&mut self, node: &OnnxNode, numbers: usize) -> Result<(), String> {
         self.state.numbers = self.state.numbers.saturating_add(numbers);
         match self.state.numbers > MOST_COMPUTED {
             true => Err(node.error(format!("and the nodes before it compute more than {MOST_COMPUTED} numbers"))),
@@ -236,7 +236,7 @@ impl Translator<'_> {
 }
 
 /// The network of a graph, or the first defect.
-pub(super) fn translate(graph: &Graph, name: &str, checkpoint: &Checkpoint) -> Result<Imported<StoredTensor>, String> {
+pub(super) fn translate(graph: &OnnxGraph, name: &str, checkpoint: &Checkpoint) -> Result<Imported<StoredTensor>, String> {
     let channels_last = reads_channels_last(graph);
     let (channels, sides) = match (&graph.input_shape[..], channels_last) {
         (&[Some(c), h, w], false) | (&[h, w, Some(c)], true) => (c, [h, w]),
@@ -274,21 +274,21 @@ pub(super) fn translate(graph: &Graph, name: &str, checkpoint: &Checkpoint) -> R
 
 impl Translator<'_> {
     /// The graph's output, as a vector if it is a one-pixel map.
-    fn output(&mut self) -> Result<Output, String> {
+    fn output(&mut self) -> Result<GraphOutput, String> {
         match self.state.named.get(&self.state.graph.output) {
             Some(Named::Value(value)) => Ok(match value.extents() {
-                Some([_, h, w]) if h * w > 1 => Output::Map(short(&value.dims)),
-                Some(_) => Output::Vector(self.net.flatten("flatten", value.id)),
-                None => Output::Vector(value.id),
+                Some([_, h, w]) if h * w > 1 => GraphOutput::Map(short(&value.dims)),
+                Some(_) => GraphOutput::Vector(self.net.flatten("flatten", value.id)),
+                None => GraphOutput::Vector(value.id),
             }),
-            Some(Named::Unknown) => Ok(Output::Unknown),
+            Some(Named::Unknown) => Ok(GraphOutput::Unknown),
             _ => Err("has an output that does not depend on the image".into()),
         }
     }
 }
 
 /// Whether the image has its channels last: the first node transposes them to the front, or only the last extent can be channels.
-fn reads_channels_last(graph: &Graph) -> bool {
+fn reads_channels_last(graph: &OnnxGraph) -> bool {
     let mut readers = graph.readers.get(&graph.input).into_iter().flatten().map(|&place| &graph.nodes[place]);
     if let (Some(only), None) = (readers.next(), readers.next())
         && only.op == "Transpose"

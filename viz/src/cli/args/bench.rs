@@ -1,41 +1,40 @@
-//! What `convscope bench` can be told.
+//! Arguments of `convscope bench`.
 
 use clap::{Args as ClapArgs, Subcommand, ValueEnum};
 use std::path::PathBuf;
 
 #[derive(Subcommand, Debug)]
 pub enum BenchCommand {
-    /// Every row of the kernel tables on the layers of real networks (of -m, or of the best-known ones)
+    /// Every kernel on the layers of real networks (of -m, or of well-known ones)
     Kernels(BenchKernelsArgs),
     /// Whole networks with random weights: time, rate and memory of a forward pass, an input gradient, a training step
     #[command(
-        after_help = "GFLOP/s are of the direct count, two for each multiply-add of convolutions and dense layers: once for forward, \
-                      twice for input-gradient, three times for training, whatever the kernels save; GB/s are of the operands of all \
-                      kernels. Both are set against what was measured of the machine. On a CUDA device times are by its own clock, with a \
-                      cold L2. Memory that earlier rows left \
-                      in the pool counts in later ones: for the peak of one case alone, run that case alone."
+        after_help = "GFLOP/s count the direct algorithm, two operations per multiply-add of convolutions and dense layers: once for forward, \
+                      twice for input-gradient, three times for training. GB/s count the operands of all kernels. Both are compared \
+                      with the machine's measured peaks. On a CUDA device times are by its own clock, with a cold L2. The memory pool \
+                      keeps allocations of earlier cases: for the peak of one case, run it alone."
     )]
     Models(BenchModelsArgs),
 }
 
 #[derive(ClapArgs, Debug, Clone)]
 pub struct BenchKernelsArgs {
-    /// Only problems whose operation, network, layer and sizes hold all of these words: conv2d.fwd resnet50 3x3
+    /// Words that select problems by operation, network, layer and sizes: conv2d.fwd resnet50 3x3
     #[arg(value_name = "FILTER")]
     pub filter: Vec<String>,
-    /// Images at a time
+    /// Batch size
     #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub batch: u16,
     /// Print CSV instead of text
     #[arg(long, conflicts_with = "json")]
     pub csv: bool,
-    /// Draw what the dispatcher picks under the machine's roofs
+    /// Draw the dispatcher's kernels in a roofline plot
     #[arg(long, value_name = "FILE.svg")]
     pub plot: Option<PathBuf>,
-    /// Say what is faster or slower than in the output of an earlier --json
+    /// Compare with the output of an earlier --json
     #[arg(long, value_name = "OLD.json", conflicts_with_all = ["json", "csv"])]
     pub compare: Option<PathBuf>,
-    /// Fail where the dispatcher picks a row that is slower than another
+    /// Fail if the dispatcher picks a slower kernel than the best
     #[arg(long)]
     pub assert: bool,
 }
@@ -45,19 +44,19 @@ pub struct BenchModelsArgs {
     /// Networks, see `convscope models`
     #[arg(value_name = "NAME", default_values = ["vgg16", "resnet50", "resnet18"])]
     pub names: Vec<String>,
-    /// What is timed
+    /// Kinds of passes
     #[arg(long, value_enum, value_delimiter = ',', value_name = "WORK,..", default_value = "forward,input-gradient,training")]
     pub work: Vec<Work>,
-    /// Images at a time
+    /// Batch sizes
     #[arg(long, value_delimiter = ',', value_name = "N,..", default_value = "1,8", value_parser = clap::value_parser!(u16).range(1..))]
     pub batch: Vec<u16>,
-    /// Size of the images
+    /// Image size
     #[arg(long, default_value = "224", value_name = "N|HxW")]
     pub size: String,
-    /// Timed passes of which the median is taken, after two that are not timed
+    /// Number of timed passes, whose median counts, after two warm-up passes
     #[arg(long, default_value_t = 7, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub repeats: u16,
-    /// Also say where the time of each case goes, the slowest first (CPU only)
+    /// Also the time by kernel or layer, slowest first (CPU only)
     #[arg(long, value_enum, value_name = "KEY", conflicts_with = "csv")]
     pub by: Option<By>,
     /// Print comma-separated values instead of text
@@ -65,28 +64,28 @@ pub struct BenchModelsArgs {
     pub csv: bool,
 }
 
-/// What times are summed over.
+/// Grouping of times.
 #[derive(ValueEnum, Debug, Clone, Copy, PartialEq, Eq)]
 pub enum By {
-    /// The calls of one kernel
+    /// By kernel
     Kernel,
-    /// Those within one layer
+    /// By kernel and layer
     Layer,
 }
 
 #[derive(ValueEnum, Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Work {
-    /// Images to logits, as for use
+    /// Images to logits, in inference mode
     Forward,
-    /// Forward, then backward from one logit of each image to the images, and to nothing else
+    /// Forward, then backward from one logit of each image to the images only
     InputGradient,
-    /// A step of training without the optimiser: forward in training mode, cross-entropy, gradients of all trained parameters,
-    /// running statistics. SGD with momentum follows each pass untimed, so weights are new each time
+    /// Training step without the optimiser: forward in training mode, cross-entropy, gradients of all trained parameters, running
+    /// statistics. An untimed step of SGD with momentum follows each pass, so weights change each time
     Training,
 }
 
 impl Work {
-    /// As it is typed.
+    /// The value on the command line.
     pub fn name(self) -> &'static str {
         match self {
             Work::Forward => "forward",

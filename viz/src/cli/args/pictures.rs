@@ -1,4 +1,4 @@
-//! What the commands that draw can be told.
+//! Arguments of the commands that draw.
 
 use super::{ImageArgs, positive};
 use clap::{Args as ClapArgs, ValueEnum};
@@ -7,10 +7,10 @@ use std::path::PathBuf;
 
 #[derive(ClapArgs, Debug, Clone)]
 pub struct FiltersArgs {
-    /// Convolution, or LAYER:FILTER for the slices of one filter (default: the first)
+    /// Convolution, or LAYER:FILTER for the slices of one filter [default: the first convolution]
     #[arg(short, long, value_name = "LAYER[:FILTER]")]
     pub layer: Option<String>,
-    /// Four-dimensional tensor of the weights' file instead, or NAME:FILTER; works for any network, known or not
+    /// Four-dimensional tensor of the weights file instead, or NAME:FILTER; works for any network, known or not
     #[arg(long, value_name = "NAME[:FILTER]", conflicts_with = "layer")]
     pub tensor: Option<String>,
 }
@@ -21,62 +21,62 @@ pub struct FeaturesArgs {
     pub path: PathBuf,
     #[command(flatten)]
     pub image: ImageArgs,
-    /// Layers by name, scope, Keras name or index, with commas; also all, convs, last-conv
+    /// Layers by name, scope, Keras name or index, comma-separated; also all, convs, last-conv
     #[arg(short, long, default_value = "convs", value_name = "LAYERS")]
     pub layer: String,
     /// Order of the channels
     #[arg(long, value_enum, default_value_t)]
     pub sort: Sort,
-    /// Range of the colours: shared over the layer, per-image (each map its own), or a,b
+    /// Colour range: shared by the layer, per-image (one per map), or a,b
     #[arg(long, default_value = "shared", value_name = "shared|per-image|A,B")]
     pub scale: String,
-    /// The look of a well-known notebook instead
+    /// Look of a well-known notebook instead
     #[arg(long, value_enum, conflicts_with_all = ["scale", "dark"])]
     pub preset: Option<FeaturesPreset>,
 }
 
 #[derive(ClapArgs, Debug, Clone)]
 pub struct AscentArgs {
-    /// Layer, or LAYER:CHANNEL (default: the last one that still has a place in the image)
+    /// Layer, or LAYER:CHANNEL [default: the last one with a spatial extent]
     #[arg(short, long, value_name = "LAYER[:CHANNEL]", conflicts_with = "class")]
     pub layer: Option<String>,
-    /// Classes by index or name, with commas
+    /// Classes by index or name, comma-separated
     #[arg(short, long, value_name = "CLASS,..")]
     pub class: Option<String>,
-    /// Channels: 5 or 0-15 or 3,7,9 or all (default: the first 16, or all that the preset shows)
+    /// Channels: 5 or 0-15 or 3,7,9 or all [default: the first 16, or the preset's number]
     #[arg(long, value_name = "LIST", conflicts_with = "class")]
     pub channels: Option<String>,
     /// Recipe
     #[arg(long, value_enum, default_value_t)]
     pub preset: AscentPreset,
-    /// Steps of ascent
+    /// Number of steps
     #[arg(long, value_name = "N")]
     pub steps: Option<usize>,
-    /// Size of the picture in pixels
+    /// Image size in pixels
     #[arg(long, value_name = "N|HxW")]
     pub size: Option<String>,
     /// Step size
     #[arg(long, value_name = "X")]
     pub lr: Option<f32>,
-    /// Weight of total variation
+    /// Weight of the total variation penalty
     #[arg(long, value_name = "X")]
     pub tv: Option<f32>,
-    /// Weight of the squared distance from grey
+    /// Weight of the squared distance from grey (L2 penalty)
     #[arg(long, value_name = "X")]
     pub l2: Option<f32>,
     /// Largest shift before each step, in pixels
     #[arg(long, value_name = "N")]
     pub jitter: Option<usize>,
-    /// What the network is given: the picture normalised as photos are, or its numbers as they are (Keras' weights)
+    /// Network input: the image normalised like a photo, or its raw values (Keras' weights)
     #[arg(long, value_enum, default_value_t)]
     pub input: AscentInput,
     /// Start from this image instead of noise; with few --steps it stays recognisable
     #[arg(long, value_name = "IMAGE")]
     pub start: Option<PathBuf>,
-    /// Show the best first
+    /// Sort by score, best first
     #[arg(long)]
     pub sort: bool,
-    /// Keep only the best N
+    /// Keep the N best only
     #[arg(long, value_name = "N", value_parser = positive)]
     pub best: Option<usize>,
 }
@@ -87,40 +87,40 @@ pub struct GradcamArgs {
     pub path: PathBuf,
     #[command(flatten)]
     pub image: ImageArgs,
-    /// Classes by index or name, with commas (default: the predicted one)
+    /// Classes by index or name, comma-separated [default: the predicted one]
     #[arg(short, long, value_name = "CLASS,..")]
     pub class: Option<String>,
-    /// The best K classes instead
+    /// The K most probable classes instead
     #[arg(long, value_name = "K", value_parser = positive, conflicts_with = "class")]
     pub top: Option<usize>,
-    /// Layer whose maps are weighted (default: the last one that still has a place in the image)
+    /// Layer of the feature maps [default: the last one with a spatial extent]
     #[arg(short, long, value_name = "LAYER")]
     pub layer: Option<String>,
-    /// The look of a well-known tool instead of our own
+    /// Look of a well-known tool instead
     #[arg(long, value_enum)]
     pub preset: Option<CamPreset>,
 }
 
 #[derive(ValueEnum, Debug, Clone, Copy, Default, PartialEq)]
 pub enum Sort {
-    /// By number
+    /// By index
     #[default]
     Index,
     /// Largest mean first
     Mean,
-    /// Sparsest last
+    /// Least sparse first
     Sparsity,
 }
 
 #[derive(ValueEnum, Debug, Clone, Copy, PartialEq)]
 pub enum FeaturesPreset {
-    /// Each channel standardised to 64 x + 128, viridis, 16 a row, no gap
+    /// Each channel standardised to 64 x + 128, viridis, 16 per row, no gap
     Chollet1,
 }
 
 #[derive(ValueEnum, Debug, Clone, Copy, PartialEq)]
 pub enum CamPreset {
-    /// Chollet's book of 2017: jet at .4 added to the photo
+    /// Chollet's book of 2017: jet times 0.4 added to the photo
     Chollet1,
     /// pytorch-grad-cam: jet and photo half and half
     Pytorch,
@@ -128,7 +128,7 @@ pub enum CamPreset {
 
 #[derive(ValueEnum, Debug, Clone, Copy, Default, PartialEq)]
 pub enum AscentPreset {
-    /// Our own
+    /// Convscope's own recipe
     #[default]
     Default,
     /// Chollet's book of 2017, section 5.4

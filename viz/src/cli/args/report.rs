@@ -1,4 +1,4 @@
-//! What `convscope report` can be told.
+//! Arguments of `convscope report`.
 
 use super::{ImageArgs, positive};
 use clap::Args as ClapArgs;
@@ -7,31 +7,31 @@ use std::path::PathBuf;
 
 #[derive(ClapArgs, Debug, Clone)]
 #[command(
-    after_help = "Leaves one file, report.html in the folder of -o, that needs no network and opens in any browser. Gradient ascent takes \
-                  most of the time: --steps and --channels are its price. Times differ from run to run and are the one part of the page \
-                  that does; without them the same command gives the same bytes."
+    after_help = "Writes one file, report.html in the folder of -o, which any browser opens offline. Gradient ascent takes most of the time, \
+                  in proportion to --steps and --channels. Only the layer times differ from run to run; without them the same command \
+                  gives the same bytes."
 )]
 pub struct ReportArgs {
     #[arg(value_name = "IMAGE", default_value = SAMPLES[0].name)]
     pub path: PathBuf,
     #[command(flatten)]
     pub image: ImageArgs,
-    /// Classes that are explained, by index or name, with commas (default: the best three)
+    /// Classes with heat maps, by index or name, comma-separated [default: the three most probable]
     #[arg(short, long, value_name = "CLASS,..")]
     pub class: Option<String>,
-    /// The best K classes instead
+    /// The K most probable classes instead
     #[arg(long, value_name = "K", default_value_t = 3, value_parser = positive, conflicts_with = "class")]
     pub top: usize,
-    /// Layer of Grad-CAM (default: the last one that still has a place in the image)
+    /// Layer of Grad-CAM [default: the last one with a spatial extent]
     #[arg(short, long, value_name = "LAYER")]
     pub layer: Option<String>,
-    /// Steps of gradient ascent for each picture
+    /// Number of gradient ascent steps
     #[arg(long, value_name = "N", default_value_t = 96, value_parser = positive)]
     pub steps: usize,
-    /// Channels of each stage for which a picture is made, those that the photo excites most
+    /// Channels per stage with gradient ascent, those with the strongest response to the photo
     #[arg(long, value_name = "N", default_value_t = 6, value_parser = positive)]
     pub channels: usize,
-    /// Leave out the times of the layers
+    /// Omit the layer times
     #[arg(long)]
     pub no_timings: bool,
 }

@@ -1,11 +1,11 @@
-//! `convscope ascent`: images that excite a layer, a channel or a class.
+//! `convscope ascent`: images that maximise a layer, a channel or a class.
 
 use crate::cli::args::{AscentArgs, AscentInput, AscentPreset};
 use crate::cli::commands::Run;
 use crate::cli::context::Context;
 use crate::cli::error::CliError;
 use crate::cli::memory::Pass;
-use crate::cli::output::{Output, print};
+use crate::cli::output::{OutputFiles, print};
 use crate::cli::session::{Session, progress, side_lengths};
 use clap::ValueEnum;
 use convscope_engine::Tensor;
@@ -75,7 +75,7 @@ impl Run for AscentArgs {
             ("skipped", json!(skipped)),
             ("channels", json!(scores)),
         ];
-        let mut output = Output::new(common, session.metadata(&[]));
+        let mut output = OutputFiles::new(common, session.metadata(&[]));
         let one = if results.len() == 1 { results[0].channel.to_string() } else { String::new() };
         for (i, page_image) in page.iter().enumerate() {
             let number = if page.len() > 1 { (i + 1).to_string() } else { String::new() };
@@ -124,12 +124,12 @@ fn target(session: &Session, args: &AscentArgs) -> Result<(LayerId, Vec<usize>),
     Ok((selected.layer, channels))
 }
 
-/// `all`, `5`, `0-15`, `3,7,9-12`.
+/// Parses `all`, `5`, `0-15`, `3,7,9-12`.
 fn parse_channels(list: &str, count: usize) -> Result<Vec<usize>, CliError> {
     if list == "all" {
         return Ok((0..count).collect());
     }
-    let wrong = || CliError::usage(format!("--channels {list}: wants all, 5, 0-15 or 3,7,9-12, below {count}"));
+    let wrong = || CliError::usage(format!("--channels {list}: expects all, 5, 0-15 or 3,7,9-12, below {count}"));
     let number = |t: &str| t.trim().parse::<usize>().ok().filter(|c| *c < count).ok_or_else(wrong);
     let mut channels = Vec::new();
     for part in list.split(',') {
@@ -141,7 +141,7 @@ fn parse_channels(list: &str, count: usize) -> Result<Vec<usize>, CliError> {
     if channels.is_empty() { Err(wrong()) } else { Ok(channels) }
 }
 
-/// The recipe with what was typed.
+/// The preset's options, changed by the arguments.
 fn options(session: &Session, args: &AscentArgs, seed: u64) -> Result<Options, CliError> {
     let preset = match args.preset {
         AscentPreset::Default => Preset::Default,
@@ -166,7 +166,7 @@ fn options(session: &Session, args: &AscentArgs, seed: u64) -> Result<Options, C
     }
     if let Some(path) = &args.start {
         let resize = Resize::Exact { h: o.size[0], w: o.size[1] };
-        // Colours in the order of the picture, whatever the network's.
+        // Channels in the order red, green, blue, regardless of the network's.
         let order = match session.network().preprocess.normalization.order {
             ChannelOrder::Grey => ChannelOrder::Grey,
             ChannelOrder::Rgb | ChannelOrder::Bgr => ChannelOrder::Rgb,
@@ -181,10 +181,10 @@ fn options(session: &Session, args: &AscentArgs, seed: u64) -> Result<Options, C
     Ok(o)
 }
 
-/// What an ascent found, as a picture.
+/// The result of an ascent as a picture.
 pub fn picture(a: &Ascent) -> Result<RgbImage, CliError> {
     let [c, h, w] = a.shape;
-    // A network for grey images is shown in grey.
+    // A grey network's image is grey.
     let image = if c == 1 { a.image.repeat(3) } else { a.image.clone() };
     Ok(match a.shown {
         Shown::Range([low, high]) => denormalize(&image, h, w, [-low / (high - low); 3], [1.0 / (high - low); 3])?,
@@ -193,14 +193,14 @@ pub fn picture(a: &Ascent) -> Result<RgbImage, CliError> {
     })
 }
 
-/// The recipes' own grid: eight a side, black margins, no text.
+/// The grid of the original recipes: eight columns, black margins, no text.
 fn recipe_grid(pictures: &[RgbImage], order: Order) -> Result<RgbImage, CliError> {
     let columns = (pictures.len() as f64).sqrt().ceil() as usize;
     let columns = if pictures.len() > 64 { columns } else { columns.min(8) };
     Ok(tile(pictures, pictures.len().div_ceil(columns), columns, MARGIN, order)?)
 }
 
-/// The page around the pictures; `tried` is how many were made, if only the best are shown.
+/// The page of the pictures; `tried` is the number of ascents, if only the best are shown.
 fn figure(session: &Session, title: &str, layer: LayerId, shown: usize, tried: Option<usize>, options: &Options) -> Figure {
     let network = session.network();
     let (unit, what) = if layer == network.output() { ("classes", "logit") } else { ("channels", "mean of the channel") };
@@ -212,7 +212,7 @@ fn figure(session: &Session, title: &str, layer: LayerId, shown: usize, tried: O
     };
     let from = if let Start::Image(_) = options.start { " · from an image" } else { "" };
     Figure::new(title)
-        .subtitle(format!("the pictures that excite {which} · score: {what}"))
+        .subtitle(format!("images that maximise {which} · score: {what}"))
         .metadata(session.credit(&format!("seed {} · {} steps{from}", options.seed, options.steps)))
 }
 

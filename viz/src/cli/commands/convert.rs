@@ -1,4 +1,4 @@
-//! `convscope convert`: weights of any source as a safetensors file.
+//! `convscope convert`: weights of any format to a safetensors file.
 
 use crate::cli::args::{Common, ConvertArgs, SaveAs};
 use crate::cli::commands::Run;
@@ -24,11 +24,11 @@ impl Run for ConvertArgs {
             SaveAs::F16 => SaveType::F16,
             SaveAs::Bf16 => SaveType::BF16,
         };
-        // What is known of the network goes with its weights.
+        // The network's metadata goes into the file.
         let mut metadata = BTreeMap::new();
         let architecture = common.model.as_ref().filter(|name| name.ends_with(".json"));
-        // With a network, its names and shapes; without, and with a Keras architecture, whatever the file holds; of an ONNX
-        // graph, the network that it is.
+        // With a network: its names and shapes. Without one, or with a Keras architecture: all tensors of the file. For an ONNX
+        // graph: the imported network.
         let tensors: Vec<(String, Vec<usize>, Vec<f32>)> = if common.model.is_some() && architecture.is_none() {
             let network = session::network(common)?;
             let names: Vec<String> = network.params().into_iter().map(|p| p.name).collect();
@@ -44,7 +44,7 @@ impl Run for ConvertArgs {
             let mut checkpoint = Checkpoint::open(path)?;
             metadata.extend(checkpoint.metadata().clone());
             if let Some(file) = architecture {
-                // That it fits the weights shows now rather than later.
+                // Checks early that the network fits the weights.
                 session::network(&Common { weights: Some(from.to_string()), ..common.clone() })?;
                 let text = std::fs::read_to_string(file).map_err(|e| CliError::failure(format!("cannot read {file}: {e}")))?;
                 metadata.insert(KERAS_CONFIG.to_string(), text);
@@ -64,7 +64,7 @@ impl Run for ConvertArgs {
         write_safetensors(to, &list, dtype, &metadata)?;
         if !common.quiet {
             let numbers: usize = tensors.iter().map(|t| t.2.len()).sum();
-            print(format!("wrote {}: {} tensors, {numbers} numbers", to.display(), tensors.len()))?;
+            print(format!("wrote {}: {} tensors, {numbers} values", to.display(), tensors.len()))?;
         }
         Ok(())
     }

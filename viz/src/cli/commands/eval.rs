@@ -1,11 +1,10 @@
-//! `convscope eval`: accuracy over a folder of images, one folder a class; which classes are taken for which, and the most
-//! confident mistakes.
+//! `convscope eval`: accuracy on a folder of images, one folder a class; the confusion matrix and the most confident mistakes.
 
 use crate::cli::args::EvalArgs;
 use crate::cli::commands::Run;
 use crate::cli::context::Context;
 use crate::cli::error::CliError;
-use crate::cli::output::{Output, print};
+use crate::cli::output::{OutputFiles, print};
 use crate::cli::session::{Session, at, progress, tells_top5};
 use convscope_engine::Tensor;
 use convscope_models::image::{ImageError, Prepared, Preprocess, Resize, prepare_file};
@@ -18,11 +17,11 @@ use rayon::prelude::*;
 use serde_json::json;
 use std::path::{Path, PathBuf};
 
-/// Side of a picture on the sheet of mistakes.
+/// Side of a picture in the sheet of mistakes.
 const SHOWN: usize = 224;
 
-/// The images of `DIR/CLASS/*` with their classes: a folder is called by a class's name or index. Folders of other classes than
-/// those of `among` do not count.
+/// The images of `DIR/CLASS/*` with their classes, by a class's name or index. With `among`, folders of other classes are
+/// skipped.
 fn labelled(session: &Session, dir: &Path, among: Option<&[usize]>) -> Result<Vec<(usize, PathBuf)>, CliError> {
     let mut found = Vec::new();
     for folder in class_folders(dir)? {
@@ -42,7 +41,7 @@ fn labelled(session: &Session, dir: &Path, among: Option<&[usize]>) -> Result<Ve
     Ok(found)
 }
 
-/// Right answers among the answers.
+/// Counts of correct predictions.
 #[derive(Default, Clone, Copy)]
 struct Count {
     images: usize,
@@ -50,7 +49,7 @@ struct Count {
     top5: usize,
 }
 
-/// An image that was taken for another class.
+/// A misclassified image.
 struct Mistake {
     path: PathBuf,
     class: usize,
@@ -59,19 +58,19 @@ struct Mistake {
     shown: RgbImage,
 }
 
-/// What came out.
+/// Results of the evaluation.
 struct Tally {
     counts: Vec<Count>,
-    /// Images of each class (rows) that were taken for each class, `[classes, classes]`.
+    /// Confusion counts `[classes, classes]`: rows are true classes, columns predictions.
     confusion: Vec<f32>,
-    /// The most confident first.
+    /// Mistakes, most confident first.
     mistakes: Vec<Mistake>,
-    /// How many mistakes are kept.
+    /// Maximum number of mistakes.
     most: usize,
 }
 
 impl Tally {
-    /// `order` lists classes, the likeliest first.
+    /// `order` lists classes by decreasing logit.
     fn add(
         &mut self,
         class: usize,
@@ -93,7 +92,7 @@ impl Tally {
             let square = Preprocess { resize: Resize::ShortSide(SHOWN), crop: Some((SHOWN, SHOWN)), ..Preprocess::IMAGENET };
             let shown = square.prepare(&image.shown)?.shown;
             self.mistakes.push(Mistake { path: path.to_owned(), class, said, probability, shown });
-            // A stable sort: equals stay in the order of their files.
+            // A stable sort: ties stay in file order.
             self.mistakes.sort_by(|a, b| b.probability.total_cmp(&a.probability));
             self.mistakes.truncate(self.most);
         }
@@ -121,7 +120,7 @@ impl Run for EvalArgs {
         if sum.images == 0 {
             return Err(CliError::failure(format!("none of the images in {} could be read", options.dir.display())));
         }
-        let mut output = Output::new(common, session.metadata(&[("images", json!(options.dir.to_string_lossy()))]));
+        let mut output = OutputFiles::new(common, session.metadata(&[("images", json!(options.dir.to_string_lossy()))]));
         draw(&session, &tally, &mut output, options, common.dark)?;
         let answers = among.map_or(session.labels.len(), |among| among.len());
         let table = table(&session, &tally, sum, tells_top5(answers));
@@ -134,7 +133,7 @@ impl Run for EvalArgs {
     }
 }
 
-/// Looks at every image.
+/// Evaluates every image.
 fn count(
     session: &Session,
     all: &[(usize, PathBuf)],
@@ -155,18 +154,18 @@ fn count(
         for (item, image) in part.iter().zip(read) {
             match image {
                 Ok(image) => {
-                    // Photos of one size have one answer.
+                    // All photos of one size have the same shapes.
                     if fits != Some([image.h, image.w]) {
                         at(session.network(), &item.1, [image.h, image.w])?;
                         fits = Some([image.h, image.w]);
                     }
                     ready.push((item, image));
                 }
-                // One broken file does not spoil a thousand answers, but it is named.
+                // A broken file is reported and skipped.
                 Err(e) => bar.suspend(|| eprintln!("skipped: {e}")),
             }
         }
-        // Images of one size go together.
+        // Images of one size form a batch.
         while let Some((h, w)) = ready.first().map(|(_, p)| (p.h, p.w)) {
             let (same, rest): (Vec<_>, Vec<_>) = ready.into_iter().partition(|(_, p)| (p.h, p.w) == (h, w));
             ready = rest;
@@ -188,12 +187,12 @@ fn percent(part: usize, whole: usize) -> f64 {
     100.0 * part as f64 / whole.max(1) as f64
 }
 
-/// A line for each class, and what it was most often taken for.
+/// A row per class, with its most frequent confusion.
 fn table(session: &Session, tally: &Tally, sum: Count, top5: bool) -> String {
     let classes = tally.counts.len();
     let column = |text: String| if top5 { format!(" {text:>7}") } else { String::new() };
     let mut lines =
-        vec![format!("{:30} {:>7} {:>7}{}  most often taken for", "class", "images", "top-1 %", column("top-5 %".into()))];
+        vec![format!("{:30} {:>7} {:>7}{}  most often confused with", "class", "images", "top-1 %", column("top-5 %".into()))];
     for (class, c) in tally.counts.iter().enumerate().filter(|(_, c)| c.images > 0) {
         let row = &tally.confusion[class * classes..][..classes];
         let others = row.iter().enumerate().filter(|(said, n)| *said != class && **n > 0.0);
@@ -209,7 +208,7 @@ fn table(session: &Session, tally: &Tally, sum: Count, top5: bool) -> String {
 }
 
 /// The confusion matrix and the sheet of mistakes.
-fn draw(session: &Session, tally: &Tally, output: &mut Output, options: &EvalArgs, dark: bool) -> Result<(), CliError> {
+fn draw(session: &Session, tally: &Tally, output: &mut OutputFiles, options: &EvalArgs, dark: bool) -> Result<(), CliError> {
     let (classes, sum) = (tally.counts.len(), tally.sum());
     output.numbers("confusion", Tensor::from_slice([classes, classes], &tally.confusion)?);
     let network = &session.network().name;
@@ -218,7 +217,7 @@ fn draw(session: &Session, tally: &Tally, output: &mut Output, options: &EvalArg
     let figure = |title: &str| Figure::new(title).subtitle(about.clone()).metadata(session.credit("")).theme(theme.clone());
     let metadata = [("counts", json!({"images": sum.images, "top1": sum.top1, "top5": sum.top5}))];
 
-    // Classes that neither occur nor were said would only be in the way.
+    // Classes without images and predictions are left out.
     let occurs = |c: &usize| tally.counts[*c].images > 0 || (0..classes).any(|row| tally.confusion[row * classes + c] > 0.0);
     let shown: Vec<usize> = (0..classes).filter(occurs).collect();
     let names: Vec<String> = shown.iter().map(|c| session.class_name(*c)).collect();

@@ -5,11 +5,11 @@ use crate::cli::commands::Run;
 use crate::cli::context::Context;
 use crate::cli::error::CliError;
 use crate::cli::memory::Pass;
-use crate::cli::output::{Output, print};
+use crate::cli::output::{OutputFiles, print};
 use crate::cli::session::Session;
 use convscope_models::network::{LayerId, Selection};
 use convscope_viz::draw::deprocess::Standardize;
-use convscope_viz::draw::{Bar, BarList, Cell, Colormap, Figure, Grid, Limits, Order, Pixels, Scope, Theme, tile};
+use convscope_viz::draw::{Bar, BarList, Cell, Colormap, Figure, Grid, Limits, Order, Pixels, RangeScope, Theme, tile};
 use convscope_viz::features::{Features, features};
 use image::{Rgb, RgbImage};
 use serde_json::json;
@@ -22,7 +22,7 @@ impl Run for FeaturesArgs {
 
     fn run(&self, context: &Context) -> Result<(), CliError> {
         let (common, path, look) = (context.common, self.path.as_path(), self);
-        let scope: Scope = look.scale.parse().map_err(|e| CliError::usage(format!("--scale {}: {e}", look.scale)))?;
+        let scope: RangeScope = look.scale.parse().map_err(|e| CliError::usage(format!("--scale {}: {e}", look.scale)))?;
         let mut session = Session::open(context)?;
         let selected = session.network().select_many(&look.layer)?;
         let image = session.photo(path, &look.image, Pass::Recorded)?.photo.input;
@@ -32,7 +32,7 @@ impl Run for FeaturesArgs {
         layers.retain(|layer| seen.insert(*layer));
         let (found, _) = features(&session.model.fused_once(&layers), &image, &layers)?;
         let stem = path.file_stem().unwrap_or_default().to_string_lossy();
-        let mut output = Output::new(common, session.metadata(&[("image", json!(path.to_string_lossy()))]));
+        let mut output = OutputFiles::new(common, session.metadata(&[("image", json!(path.to_string_lossy()))]));
         let mut report = Vec::new();
         for maps in &found {
             let name = network[maps.layer].name.as_str();
@@ -66,7 +66,7 @@ impl Run for FeaturesArgs {
     }
 }
 
-/// The channels of a layer that are shown, in order.
+/// The shown channels of a layer, in order.
 fn order(maps: &Features, sort: Sort, selected: &[Selection]) -> Vec<usize> {
     let asked: Vec<Option<usize>> = selected.iter().filter(|s| s.layer == maps.layer).map(|s| s.channel).collect();
     let mut channels: Vec<usize> = match asked.contains(&None) {
@@ -90,7 +90,7 @@ fn pages(
     path: &Path,
     maps: &Features,
     channels: &[usize],
-    scope: Scope,
+    scope: RangeScope,
     dark: bool,
 ) -> Result<Vec<RgbImage>, CliError> {
     let [c, h, w] = maps.size();
@@ -130,15 +130,15 @@ pub fn grid<'a>(maps: &'a Features, channels: &[usize]) -> Grid<'a> {
     let all: Vec<&[f32]> = maps.channels().collect();
     let cell = |i: &usize| Cell { label: format!("#{i}"), value: None, pixels: Pixels::Map { values: all[*i], h, w } };
     let mut grid = Grid::new(channels.iter().map(cell).collect());
-    // After a ReLU zero is the floor; before it zero is the middle.
+    // After a ReLU the range starts at zero; otherwise it is symmetric.
     if all.iter().any(|m| m.iter().any(|v| *v < 0.0)) {
         (grid.colormap, grid.limits) = (Colormap::RdBu, Limits::Symmetric);
     }
     grid
 }
 
-/// The grid of Chollet's notebook (2017, 5.4.1): standardised channels, 16 a row, no gap; unlike there the last row is not dropped
-/// and a dead channel stays black.
+/// The grid of Chollet's notebook (2017, 5.4.1): standardised channels, 16 per row, no gap. Unlike the notebook, it keeps the
+/// last row, and dead channels are black.
 fn chollet(maps: &Features, channels: &[usize]) -> Result<RgbImage, CliError> {
     let [_, h, w] = maps.size();
     let all: Vec<&[f32]> = maps.channels().collect();

@@ -4,12 +4,12 @@ use crate::cli::args::{Common, FiltersArgs};
 use crate::cli::commands::Run;
 use crate::cli::context::Context;
 use crate::cli::error::CliError;
-use crate::cli::output::{Output, metadata, print};
+use crate::cli::output::{OutputFiles, metadata, print};
 use crate::cli::session::{Session, credit, weights};
 use convscope_engine::Tensor;
 use convscope_models::text::{nearest, one_line};
 use convscope_viz::draw::deprocess::signed;
-use convscope_viz::draw::{Cell, Colormap, Figure, Grid, Limits, Pixels, Range, ScaleBar, Scope, Theme};
+use convscope_viz::draw::{Cell, Colormap, Figure, Grid, Limits, Pixels, Range, RangeScope, ScaleBar, Theme};
 use convscope_viz::filters::{Filters, filters, first_conv, stored_filters};
 use image::{Rgb, RgbImage};
 use serde_json::{Map, Value, json};
@@ -39,7 +39,7 @@ impl Run for FiltersArgs {
             Some(filter) => slices(&figure, &found, filter)?,
             None => figure.grid(&Drawn::new(&found)?.grid())?,
         };
-        let mut output = Output::new(common, metadata);
+        let mut output = OutputFiles::new(common, metadata);
         for (i, page) in pages.iter().enumerate() {
             let number = if pages.len() > 1 { (i + 1).to_string() } else { String::new() };
             output.picture(&["filters", &of, &format!("{name}{what}"), &number], &title, page, &[])?;
@@ -54,14 +54,14 @@ impl Run for FiltersArgs {
     }
 }
 
-/// Filters and where they are from.
+/// Filters and their source.
 struct Subject {
-    /// The network or the file.
+    /// Name of the network or the file.
     of: String,
-    /// What `name` names: `layer` or `tensor`.
+    /// Kind of `name`: `layer` or `tensor`.
     kind: &'static str,
     name: String,
-    /// The only filter that is asked for.
+    /// The only selected filter.
     one: Option<usize>,
     filters: Filters,
     credit: String,
@@ -86,7 +86,7 @@ fn of_network(context: &Context, layer: Option<&str>) -> Result<Subject, CliErro
     Ok(Subject { of, kind: "layer", name, one, filters, credit: session.credit(""), metadata })
 }
 
-/// A tensor of the weights' file, of whatever network.
+/// A tensor of the weights file, of any network.
 fn of_file(common: &Common, text: &str) -> Result<Subject, CliError> {
     let source = weights(common, "--tensor")?;
     let Some(checkpoint) = source.checkpoint() else {
@@ -115,7 +115,7 @@ fn of_file(common: &Common, text: &str) -> Result<Subject, CliError> {
     Ok(Subject { of, kind: "tensor", name, one, filters, credit: credit(&weights, ""), metadata })
 }
 
-/// A picture of each filter, and what its shades stand for.
+/// A picture of each filter, with a description of its colours.
 pub struct Drawn {
     pictures: Vec<RgbImage>,
     dead: Vec<bool>,
@@ -123,7 +123,7 @@ pub struct Drawn {
 }
 
 impl Drawn {
-    /// Filters that read RGB in colour, others as mosaics of their slices; grey is zero, one symmetric scale for all.
+    /// Filters of RGB input in colour, others as slices; grey is zero, with one symmetric range for all.
     pub fn new(f: &Filters) -> Result<Self, CliError> {
         let [_, _, kh, kw] = f.size;
         let range = Limits::Symmetric.range(&f.values);
@@ -150,7 +150,7 @@ impl Drawn {
     }
 }
 
-/// The slices of one filter, a cell each.
+/// The slices of one filter, one per cell.
 fn slices(figure: &Figure, f: &Filters, filter: usize) -> Result<Vec<RgbImage>, CliError> {
     let [_, _, h, w] = f.size;
     let weights = f.iter().nth(filter).unwrap_or(&[]);
@@ -158,16 +158,16 @@ fn slices(figure: &Figure, f: &Filters, filter: usize) -> Result<Vec<RgbImage>, 
     Ok(figure.grid(&weight_grid(weights.chunks_exact((h * w).max(1)).enumerate().map(cell).collect()))?)
 }
 
-/// A filter's slices side by side, in reading order of the input channels.
+/// A filter's slices in one picture, row by row in the order of the input channels.
 fn mosaic(weights: &[f32], [_, c, kh, kw]: [usize; 4], range: Option<Range>) -> RgbImage {
     let columns = (c as f64).sqrt().ceil().max(1.0) as usize;
-    // White between slices, as grey is zero; a 1x1 kernel needs no gap.
+    // White gaps, as grey is zero; 1x1 kernels have none.
     let gap = u32::from(kh * kw > 1);
     let slice = |values: &[f32]| {
         let shade = |v: f32| range.map_or([127; 3], |r| Colormap::Grey.rgb(r.unit(v)));
         RgbImage::from_fn(kw as u32, kh as u32, |x, y| Rgb(shade(values[y as usize * kw + x as usize])))
     };
-    // The same gap around them, so that a filter's slices stand nearer to each other than to the next filter.
+    // The same margin around each filter separates it from its neighbours.
     let (w, h) = (columns as u32 * (kw as u32 + gap) + gap, c.div_ceil(columns) as u32 * (kh as u32 + gap) + gap);
     let mut all = RgbImage::from_pixel(w, h, Rgb([255; 3]));
     for (i, values) in weights.chunks_exact(kh * kw).enumerate() {
@@ -180,7 +180,7 @@ fn mosaic(weights: &[f32], [_, c, kh, kw]: [usize; 4], range: Option<Range>) -> 
 
 fn weight_grid(cells: Vec<Cell>) -> Grid {
     let mut grid = Grid::new(cells);
-    (grid.colormap, grid.limits, grid.scope) = (Colormap::Grey, Limits::Symmetric, Scope::Shared);
+    (grid.colormap, grid.limits, grid.scope) = (Colormap::Grey, Limits::Symmetric, RangeScope::Shared);
     grid.quantity = "weight".into();
     grid
 }

@@ -1,11 +1,11 @@
-//! `convscope gradcam`: where the network looks for a class.
+//! `convscope gradcam`: heat maps of classes.
 
 use crate::cli::args::{CamPreset, GradcamArgs};
 use crate::cli::commands::Run;
 use crate::cli::context::Context;
 use crate::cli::error::CliError;
 use crate::cli::memory::Pass;
-use crate::cli::output::{Output, print};
+use crate::cli::output::{OutputFiles, print};
 use crate::cli::session::Session;
 use convscope_engine::Tensor;
 use convscope_models::network::{LayerId, Selection};
@@ -33,7 +33,7 @@ impl Run for GradcamArgs {
         let layer_name = network[layer].name.as_str();
         let stem = path.file_stem().unwrap_or_default().to_string_lossy();
         let mut output =
-            Output::new(common, session.metadata(&[("image", json!(path.to_string_lossy())), ("layer", json!(layer_name))]));
+            OutputFiles::new(common, session.metadata(&[("image", json!(path.to_string_lossy())), ("layer", json!(layer_name))]));
         let look = match preset {
             None => "",
             Some(CamPreset::Chollet1) => "chollet1",
@@ -58,7 +58,7 @@ impl Run for GradcamArgs {
             overlays.push((name, overlay.apply(&photo.shown, &cam.heatmap)?, metadata.clone()));
             report.push(metadata);
         }
-        // The overlays alone, pixel for pixel: for whoever lays out a page.
+        // The overlays alone, without a page.
         for (name, overlay, metadata) in overlays {
             let title = format!("Grad-CAM overlay · {} · {layer_name}", network.name);
             let parts = ["gradcam", &network.name, layer_name, &stem, &name, look, "overlay"];
@@ -84,7 +84,7 @@ impl Run for GradcamArgs {
     }
 }
 
-/// The layer that was typed, or the network's own.
+/// The selected layer, or the network's default.
 pub fn cam_layer(session: &Session, typed: Option<&str>) -> Result<LayerId, CliError> {
     let network = session.network();
     let Some(text) = typed else {
@@ -100,14 +100,14 @@ pub fn cam_layer(session: &Session, typed: Option<&str>) -> Result<LayerId, CliE
     }
 }
 
-/// Why a map is blank, if it is.
+/// The reason for a blank map.
 pub fn nothing_for(cam: &GradCam) -> Option<String> {
     let [low, high] = cam.signed.map(short);
     let text = format!("nothing speaks for this class here: every contribution is negative ({low} to {high})");
     (cam.signed[1] <= 0.0).then_some(text)
 }
 
-/// How a map is coloured and laid over the photo.
+/// Colours and overlay of a map.
 struct CamLook {
     overlay: Overlay,
     colormap: Colormap,

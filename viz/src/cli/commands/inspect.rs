@@ -1,4 +1,4 @@
-//! `convscope inspect`: what a file of weights holds.
+//! `convscope inspect`: content of a weights file.
 
 use crate::cli::args::{Common, InspectArgs};
 use crate::cli::commands::Run;
@@ -10,7 +10,7 @@ use convscope_models::inspect::{Guess, Inspected, guess, inspect};
 use convscope_models::text::{one_line, thousands};
 use serde_json::{Value, json};
 
-/// Numbers of filters that a line of text lists.
+/// Maximum filter indices in a line of text.
 const LISTED: usize = 8;
 
 impl Run for InspectArgs {
@@ -20,7 +20,7 @@ impl Run for InspectArgs {
     fn run(&self, context: &Context) -> Result<(), CliError> {
         let (common, file) = (context.common, self.file.as_deref());
         if file.is_some() && common.weights.is_some() {
-            return Err(CliError::usage("inspect looks at one file: give it with -w or without"));
+            return Err(CliError::usage("inspect reads one file: give it with -w or without"));
         }
         let named = file.map(String::from).or(common.weights.clone());
         let source = weights(&Common { weights: named, ..common.clone() }, "inspect")?;
@@ -116,7 +116,7 @@ fn dims(shape: &[usize]) -> String {
     if shape.is_empty() { "scalar".into() } else { shape.iter().map(usize::to_string).collect::<Vec<_>>().join("x") }
 }
 
-/// Four digits in ten characters, however large or small.
+/// Four significant digits in ten characters.
 fn number(value: f64) -> String {
     match value.abs() {
         0.0 => "0".into(),
@@ -125,7 +125,7 @@ fn number(value: f64) -> String {
     }
 }
 
-/// A line for each tensor with NaN, infinity, dead or duplicate filters.
+/// A line per tensor with NaN, infinity, dead or duplicate filters.
 fn trouble(tensors: &[Inspected]) -> Vec<String> {
     let mut lines = Vec::new();
     for t in tensors {

@@ -1,4 +1,4 @@
-//! One file a command: reads, calls a method, draws, writes.
+//! One file per command: it reads, calls a method, draws and writes.
 
 mod ascent;
 mod bench;
@@ -21,15 +21,15 @@ use super::error::CliError;
 
 /// A command with its options.
 trait Run {
-    /// The word that is typed.
+    /// Name on the command line.
     const NAME: &'static str;
-    /// Whether it has numbers for `--raw`.
+    /// Whether `--raw` is supported.
     const NUMBERS: bool;
 
     fn run(&self, context: &Context) -> Result<(), CliError>;
 }
 
-/// Runs what was typed.
+/// Runs the given command.
 pub fn run(command: &Command, context: &Context) -> Result<(), CliError> {
     match command {
         Command::Summary(options) => checked(options, context),
@@ -53,7 +53,7 @@ pub fn run(command: &Command, context: &Context) -> Result<(), CliError> {
 fn checked<C: Run>(command: &C, context: &Context) -> Result<(), CliError> {
     if !C::NUMBERS && context.common.raw.is_some() {
         return Err(CliError::usage(format!(
-            "--raw: {} writes no numbers; predict, eval, filters, features, ascent, gradcam and report do",
+            "--raw: {} writes no raw values; predict, eval, filters, features, ascent, gradcam and report do",
             C::NAME
         )));
     }

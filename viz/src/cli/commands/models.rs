@@ -1,4 +1,4 @@
-//! `convscope models`: the networks there are.
+//! `convscope models`: the known networks.
 
 use crate::cli::args::ModelsArgs;
 use crate::cli::commands::Run;

@@ -5,7 +5,7 @@ use crate::cli::commands::Run;
 use crate::cli::context::Context;
 use crate::cli::error::CliError;
 use crate::cli::memory::Pass;
-use crate::cli::output::{Output, print};
+use crate::cli::output::{OutputFiles, print};
 use crate::cli::session::Session;
 use convscope_engine::Tensor;
 use convscope_kernels::cuda;
@@ -18,21 +18,21 @@ impl Run for PredictArgs {
 
     fn run(&self, context: &Context) -> Result<(), CliError> {
         let (common, PredictArgs { images, image: size, top, .. }) = (context.common, self);
-        // Whether the gradient of the image is wanted, and of which class.
+        // The class of the input gradient, if it is requested.
         let gradient = self.input_gradient.then_some(self.class.as_deref());
         if gradient.is_some() && common.raw.is_none() {
-            return Err(CliError::usage("--input-gradient writes numbers: add --raw FILE.safetensors"));
+            return Err(CliError::usage("--input-gradient writes values: add --raw FILE.safetensors"));
         }
         let mut session = Session::open(context)?;
         let model = if images.len() == 1 { session.model.fused_once(&[]) } else { session.model.fused(&[])? };
         let class = gradient.flatten().map(|text| session.class(text)).transpose()?;
         let names: Vec<String> = images.iter().map(|p| p.display().to_string()).collect();
-        let mut output = Output::new(common, session.metadata(&[("images", json!(names))]));
+        let mut output = OutputFiles::new(common, session.metadata(&[("images", json!(names))]));
         let (mut results, mut logits, mut dx): (Vec<Prediction>, Vec<f32>, Vec<Tensor>) = Default::default();
         let pass = if gradient.is_some() { Pass::Recorded } else { Pass::Inference };
         for path in images {
             let image = session.photo(path, size, pass)?.photo.input;
-            // Images of one size ask a device for the same work.
+            // Images of one size repeat the same work, which a device replays.
             let found = cuda::capture(model.context.device(), || match gradient {
                 Some(_) => input_gradient(&model, &image, class).map(|(p, d)| {
                     dx.push(d);
@@ -49,7 +49,7 @@ impl Run for PredictArgs {
         if let Some(first) = dx.first() {
             let shape = first.shape().clone();
             if dx.iter().any(|d| d.shape() != &shape) {
-                return Err(CliError::usage("--input-gradient of several images wants one size: add --size HxW"));
+                return Err(CliError::usage("--input-gradient of several images expects one size: add --size HxW"));
             }
             let all: Vec<f32> = dx.iter().flat_map(|d| d.f32()).copied().collect();
             output.numbers("dx", Tensor::from_slice([dx.len(), shape[1], shape[2], shape[3]], &all)?);

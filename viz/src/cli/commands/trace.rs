@@ -1,4 +1,4 @@
-//! `convscope trace`: the operations of a run and their times.
+//! `convscope trace`: the operations of a pass and their times.
 
 use crate::cli::args::{TraceArgs, TraceFormat};
 use crate::cli::commands::Run;
@@ -19,9 +19,9 @@ impl Run for TraceArgs {
         let mut session = Session::open(context)?;
         let image = session.photo(path, size, Pass::Recorded)?.photo.input;
         let model = if *fused { session.model.fused(&[])? } else { session.model.clone() };
-        // The first pass packs weights and touches fresh memory; the second one is what a user repeats.
+        // The first pass packs weights and faults in memory; the second is representative.
         drop(record(&model, &image, *backward)?);
-        // A device's work is only asked for otherwise, and times would be those of asking.
+        // Device calls return before the work is done, so times include waiting.
         let waited_for = model.with_context(model.context.clone().with_blocking(true));
         let tape = record(&waited_for, &image, *backward)?;
         match format {

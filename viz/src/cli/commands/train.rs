@@ -1,11 +1,11 @@
-//! `convscope train`: a network learns the classes of an image folder.
+//! `convscope train`: training on an image folder.
 
 use crate::cli::args::{Common, TrainArgs, TrainMethod};
 use crate::cli::commands::Run;
 use crate::cli::context::Context;
 use crate::cli::error::CliError;
 use crate::cli::memory::{Pass, check_memory, system_bytes};
-use crate::cli::output::{Output, metadata, print};
+use crate::cli::output::{OutputFiles, metadata, print};
 use crate::cli::session::{network_and_weights, progress, tells_top5};
 use convscope_models::image::Resize;
 use convscope_models::labels::Labels;
@@ -15,12 +15,12 @@ use convscope_models::train::{
 };
 use convscope_models::{WeightsSource, families};
 use convscope_viz::draw::png::SOFTWARE;
-use convscope_viz::draw::{Block, Chart, Figure, Row, Series, Theme};
+use convscope_viz::draw::{Block, BlockRow, Chart, Figure, Series, Theme};
 use serde_json::json;
 use std::path::PathBuf;
 use std::time::Instant;
 
-/// Bytes of photos that are kept where the system does not tell how much memory is free.
+/// Memory for photos in bytes if the system does not report its free memory.
 const KEPT: usize = 2 << 30;
 
 impl Run for TrainArgs {
@@ -40,7 +40,7 @@ impl Run for TrainArgs {
             resume(common, options, &folder)?
         } else if state.is_file() {
             return Err(CliError::usage(format!(
-                "{} holds a run: go on with --resume, or choose another -o",
+                "{} holds a run: continue with --resume, or choose another -o",
                 common.out.display()
             )));
         } else {
@@ -74,11 +74,11 @@ impl Run for TrainArgs {
     }
 }
 
-/// A run from the beginning.
+/// A new run.
 fn start(common: &Common, options: &TrainArgs, folder: &ImageFolder) -> Result<Trainer, CliError> {
     let count = folder.classes.len();
     if count < 2 {
-        return Err(CliError::usage(format!("{} has one class only: nothing to tell apart", options.dir.display())));
+        return Err(CliError::usage(format!("{} has one class only: nothing to distinguish", options.dir.display())));
     }
     let given = match &common.weights {
         Some(_) => Some(network_and_weights(&Common { classes: None, ..common.clone() })?),
@@ -112,11 +112,11 @@ fn start(common: &Common, options: &TrainArgs, folder: &ImageFolder) -> Result<T
     Ok(Trainer::new(model, recipe, frozen))
 }
 
-/// A run that was cut off.
+/// A resumed run.
 fn resume(common: &Common, options: &TrainArgs, folder: &ImageFolder) -> Result<Trainer, CliError> {
     let Resumed(mut trainer) = Resumed::open(&common.out)?;
     let recipe = changed(&trainer.recipe, options);
-    // A run may be cut short, or be given more time: its schedules stretch.
+    // A resumed run may have another number of epochs: its schedules stretch.
     trainer.recipe.epochs = recipe.epochs;
     if recipe != trainer.recipe {
         let reason = "goes on with the recipe it began with (see log.json), but for --epochs: leave out what differs";
@@ -129,7 +129,7 @@ fn resume(common: &Common, options: &TrainArgs, folder: &ImageFolder) -> Result<
     Ok(trainer)
 }
 
-/// A recipe with what was typed.
+/// The recipe, changed by the arguments.
 fn changed(recipe: &Recipe, options: &TrainArgs) -> Recipe {
     let mut new = recipe.clone();
     fn set<T, U: Copy + Into<T>>(value: &mut T, typed: Option<U>) {
@@ -158,7 +158,7 @@ fn changed(recipe: &Recipe, options: &TrainArgs) -> Recipe {
     new
 }
 
-/// All photos, as small as training allows.
+/// All photos, shrunk to the size of training.
 fn read(folder: &ImageFolder, network: &Network, size: usize, quiet: bool) -> Result<Images, CliError> {
     let needed = match network.preprocess.resize {
         Resize::ShortSide(side) | Resize::Exact { h: side, .. } => side.max(size),
@@ -169,7 +169,7 @@ fn read(folder: &ImageFolder, network: &Network, size: usize, quiet: bool) -> Re
     let mut read = |files: &[(PathBuf, usize)]| {
         let (photos, broken) = Photos::read(files.to_vec(), needed, free, &|| bar.inc(1));
         free = free.saturating_sub(photos.bytes());
-        // One broken file does not spoil a thousand, but it is named.
+        // A broken file is reported and skipped.
         broken.iter().for_each(|e| bar.suspend(|| eprintln!("skipped: {e}")));
         photos
     };
@@ -181,7 +181,7 @@ fn read(folder: &ImageFolder, network: &Network, size: usize, quiet: bool) -> Re
     }
 }
 
-/// One epoch under a progress bar.
+/// One epoch with a progress bar.
 fn epoch(trainer: &mut Trainer, images: &Images, workers: usize, quiet: bool) -> Result<Epoch, CliError> {
     let number = trainer.history.len() + 1;
     let bar = progress(0, &format!("epoch {number}/{}", trainer.recipe.epochs), quiet);
@@ -196,7 +196,7 @@ fn epoch(trainer: &mut Trainer, images: &Images, workers: usize, quiet: bool) ->
     Ok(epoch?)
 }
 
-/// Loss and accuracy of all epochs as a picture.
+/// Loss and accuracy curves as a picture.
 fn curves(trainer: &Trainer, common: &Common) -> Result<(), CliError> {
     let series = |name: &str, value: fn(&Epoch) -> f64| Series {
         name: name.to_string(),
@@ -214,8 +214,8 @@ fn curves(trainer: &Trainer, common: &Common) -> Result<(), CliError> {
         .subtitle("training images are changed, mixed and smoothed: their loss is higher and their accuracy lower than it seems")
         .metadata(format!("{epochs} epochs, batch {batch}, seed {seed} · {SOFTWARE}"))
         .theme(if common.dark { Theme::dark() } else { Theme::light() })
-        .stack(&[&Row { blocks: charts.iter().map(|c| c as &dyn Block).collect(), gap: 24 }])?;
-    let mut output = Output::new(&Common { quiet: true, ..common.clone() }, metadata(&[("recipe", json!(trainer.recipe))]));
+        .stack(&[&BlockRow { blocks: charts.iter().map(|c| c as &dyn Block).collect(), gap: 24 }])?;
+    let mut output = OutputFiles::new(&Common { quiet: true, ..common.clone() }, metadata(&[("recipe", json!(trainer.recipe))]));
     output.picture(&["curves"], &title, &page, &[])?;
     output.finish().map(drop)
 }

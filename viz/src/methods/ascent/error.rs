@@ -1,4 +1,4 @@
-//! What can go wrong in an ascent, each in one line.
+//! Errors of gradient ascent, each in one line.
 
 use convscope_models::network::NetworkError;
 use thiserror::Error;
@@ -6,23 +6,23 @@ use thiserror::Error;
 /// Errors of [`super::ascend`].
 #[derive(Debug, Error, Clone, PartialEq)]
 pub enum AscentError {
-    /// The layer, the channel or the size does not suit the network.
+    /// The layer, the channel or the size does not fit the network.
     #[error(transparent)]
     Network(#[from] NetworkError),
-    /// The network could not be run.
+    /// The network's execution failed.
     #[error(transparent)]
     Engine(#[from] convscope_engine::Error),
-    /// An option without sense.
+    /// An invalid option.
     #[error("gradient ascent: the {what} cannot be {got}; give {want}")]
     Option {
-        /// Which.
+        /// Name of the option.
         what: &'static str,
-        /// What it was.
+        /// Its value.
         got: String,
-        /// What would be right.
+        /// Valid values.
         want: String,
     },
-    /// The border leaves nothing of the layer.
+    /// The border covers the whole layer.
     #[error("layer {layer} is {0}x{1} for images of {2}x{3}: a border of {border} leaves nothing; use larger images or a smaller border",
         .map[0], .map[1], .size[0], .size[1])]
     Border {
@@ -32,10 +32,10 @@ pub enum AscentError {
         map: [usize; 2],
         /// `[height, width]` of the images.
         size: [usize; 2],
-        /// The border asked for.
+        /// The border.
         border: usize,
     },
-    /// A score or gradient that is not a number, from weights that are not or from steps that are too long.
+    /// A score or gradient is not finite, from such weights or from steps that are too large.
     #[error(
         "gradient ascent on {layer}:{channel}: the {what} is not finite at step {step}; check the weights or use shorter steps"
     )]

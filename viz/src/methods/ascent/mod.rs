@@ -1,8 +1,8 @@
-//! Gradient ascent in image space: the picture that excites a channel, a neuron or a class (activation maximisation; Erhan et
-//! al. 2009, Simonyan et al. 2013, Olah et al. 2017).
+//! Gradient ascent in image space: an image that maximises a channel, a neuron or a class (activation maximisation; Erhan et al.
+//! 2009, Simonyan et al. 2013, Olah et al. 2017).
 //!
-//! [`ascend`] is a function from a model and [`Options`] to numbers. A [`Preset`] is a value of [`Options`]; everything in it can
-//! be changed. The same seed gives the same bits, whatever the number of threads and whichever channels run together.
+//! [`ascend`] is a function from a model and [`Options`] to images. A [`Preset`] is a value of [`Options`], whose fields can be
+//! changed. The same seed gives the same bits, for any number of threads and any batch of channels.
 //!
 //! ```
 //! use convscope_models::Model;
@@ -36,50 +36,51 @@ use convscope_models::Model;
 use convscope_models::network::LayerId;
 use plan::Plan;
 
-/// What an ascent found for a channel.
+/// Result of the ascent of one channel.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Ascent {
-    /// The channel (of a vector: the unit, of the last layer: the class).
+    /// The channel; the unit of a vector, the class of the last layer.
     pub channel: usize,
-    /// The image, `[c, h, w]` in [`Options::range`], before anything is done to show it.
+    /// The image, `[c, h, w]` in [`Options::range`], before the conversion of [`Self::shown`].
     pub image: Vec<f32>,
     /// `[c, h, w]`.
     pub shape: [usize; 3],
-    /// How it is to be shown.
+    /// Conversion to a picture.
     pub shown: Shown,
-    /// The channel's score, see [`Keep`] for when it is measured.
+    /// The channel's score; [`Keep`] defines the image it belongs to.
     pub score: f32,
     /// The score before each step.
     pub losses: Vec<f32>,
-    /// The gradient was zero at every step: nothing in the image moves this channel (a ReLU that never opens), and the image
-    /// is still a start.
+    /// The gradient was zero at every step: the image does not affect this channel (a ReLU that never opens), and remains a start
+    /// image.
     pub dead: bool,
-    /// Given up, see [`Options::skip_at_or_below`].
+    /// Abandoned; see [`Options::skip_at_or_below`].
     pub skipped: bool,
 }
 
-/// How far an ascent is.
+/// Progress of an ascent.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Progress {
-    /// Channels that are finished.
+    /// Finished channels.
     pub done_channels: usize,
-    /// Channels in all.
+    /// All channels.
     pub total: usize,
-    /// Steps that the running channels have done.
+    /// Steps of the running channels so far.
     pub step: usize,
-    /// Steps in all.
+    /// Steps of each channel.
     pub steps: usize,
     /// Mean score of the running channels before this step.
     pub score: f32,
 }
 
-/// Optimises an image for each of `channels` of `layer`, [`Options::batch`] of them at a time; results are in the order of `channels`.
+/// Optimises an image for each of `channels` of `layer`, in batches of [`Options::batch`]. Results are in the order of
+/// `channels`.
 ///
 /// `progress` is called after every step.
 ///
 /// # Errors
-/// For a channel the layer does not have, an image size that the network does not take, options without sense, and a score or
-/// gradient that is not finite.
+/// [`AscentError`] for a channel that the layer lacks, an image size that the network does not accept, invalid options, and a
+/// score or gradient that is not finite.
 pub fn ascend(
     model: &Model,
     layer: LayerId,
@@ -92,13 +93,13 @@ pub fn ascend(
     for batch in channels.chunks(options.batch) {
         let (done_channels, total, steps) = (results.len(), channels.len(), options.steps);
         let mut report = |step, score| progress(Progress { done_channels, total, step, steps, score });
-        // The steps of a batch ask a device for the same work.
+        // The steps of a batch repeat the same work, which a device replays.
         results.extend(cuda::capture(model.context.device(), || plan.run(batch, &mut report))?);
     }
     Ok(results)
 }
 
-/// The `count` results of the highest score, best first; those given up ([`Ascent::skipped`]) are left out.
+/// The `count` results of the highest score, best first, without abandoned ones ([`Ascent::skipped`]).
 pub fn best(mut results: Vec<Ascent>, count: usize) -> Vec<Ascent> {
     results.retain(|a| !a.skipped);
     results.sort_by(|a, b| b.score.total_cmp(&a.score));

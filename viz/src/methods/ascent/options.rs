@@ -1,66 +1,66 @@
-//! What an ascent does, as plain data; every recipe is a value of it.
+//! Options of gradient ascent, as plain data; every recipe is a value of them.
 
 use super::AscentError;
 use convscope_models::network::Network;
 
-/// Everything about an ascent except the network, the layer and the channels.
+/// All parameters of an ascent besides the network, the layer and the channels.
 ///
-/// One step, for each image on its own: the image is moved, turned and scaled a little ([`RandomTransform`]), taken into the network's
-/// input space ([`InputSpace`]), the score ([`Objective`]) and its gradient with respect to the image are computed, the
-/// penalties are taken off the gradient, the gradient is normalised ([`Normalise`]), and the parameters of the image
-/// ([`Parameters`]) take a step ([`StepRule`]).
+/// In one step, independently for each image: a random transform shifts, rotates and scales the image ([`RandomTransform`]); the
+/// image is converted to the network's input ([`InputSpace`]); the score ([`Objective`]) and its gradient with respect to the
+/// image are computed; the penalties' gradients are subtracted; the gradient is normalised ([`Normalise`]); and the parameters of
+/// the image ([`Parameters`]) take a step ([`StepRule`]).
 #[derive(Debug, Clone, PartialEq)]
 pub struct Options {
     /// `[height, width]` of the images.
     pub size: [usize; 2],
-    /// The two ends of the space that the image lives in: black and white in a picture.
+    /// Values of black and white in the image.
     pub range: [f32; 2],
-    /// How the image becomes the network's input.
+    /// Conversion of the image to the network's input.
     pub input: InputSpace,
-    /// What the steps change.
+    /// Parameters of the image.
     pub parameters: Parameters,
-    /// What they are at the start.
+    /// Initial parameters.
     pub start: Start,
-    /// What is maximised.
+    /// The maximised score.
     pub objective: Objective,
     /// Number of steps.
     pub steps: usize,
-    /// What is done with the gradient.
+    /// Update rule.
     pub step: StepRule,
-    /// How the gradient is scaled before.
+    /// Normalisation of the gradient before the update.
     pub normalise: Normalise,
-    /// Small random transforms, others at every step.
+    /// Small random transforms, different at every step.
     pub transform: RandomTransform,
-    /// Weight of the total variation Σ (Δx² + Δy²)^(β/2) of Mahendran & Vedaldi (CVPR 2015), see [`Self::l2`] for the units.
+    /// Weight of the total variation Σ (Δx² + Δy²)^(β/2) of Mahendran & Vedaldi (CVPR 2015); [`Self::l2`] gives the units.
     pub tv: f32,
     /// Its β: 2 smooths, 1 keeps edges.
     pub tv_beta: f32,
-    /// Weight of Σ (x − grey)², grey being the middle of [`Self::range`].
+    /// Weight of Σ (x − grey)², where grey is the middle of [`Self::range`].
     ///
-    /// Both penalties are taken on the image scaled to 0..1, and their weights are in units of the score's gradient (its root
-    /// mean square), so that a weight means the same in every layer, size and range. 0 switches off.
+    /// Both penalties apply to the image scaled to 0..1. Their weights are in units of the score gradient's root mean square, so
+    /// a weight has the same effect in every layer, size and range. 0 disables a penalty.
     pub l2: f32,
-    /// Whether the pixels are kept inside [`Self::range`] after every step. [`Parameters::Fourier`] are there anyway.
+    /// Whether pixels are clipped to [`Self::range`] after every step. [`Parameters::Fourier`] are within it anyway.
     pub clip: bool,
-    /// Which image is the result.
+    /// The image of the result.
     pub keep: Keep,
-    /// A channel whose score is ever at or below this is given up ([`super::Ascent::skipped`]).
+    /// A channel whose score is ever at or below this is abandoned ([`super::Ascent::skipped`]).
     pub skip_at_or_below: Option<f32>,
-    /// How the result is to be shown.
+    /// Conversion of the result to a picture.
     pub shown: Shown,
-    /// Of the start and the transforms; each channel has streams of its own.
+    /// Seed of the initial images and the transforms; each channel has its own random streams.
     pub seed: u64,
-    /// Channels that run through the network together. Changes memory and speed, and results by rounding only: another kernel may
-    /// be the fastest for another number of images.
+    /// Channels per batch. It affects memory and speed, and results by rounding only: another batch size may select another
+    /// kernel.
     pub batch: usize,
 }
 
-/// From the image to the network's input.
+/// Conversion from the image to the network's input.
 #[derive(Debug, Clone, PartialEq)]
 pub enum InputSpace {
-    /// The image goes into the network as it is: what Keras' VGG-16 (blue, green, red; 0..255) gets in the recipes.
+    /// The image itself: in the recipes, the input of Keras' VGG-16 (blue, green, red; 0..255).
     Raw,
-    /// [`Options::range`] is scaled to 0..1, then mean and standard deviation are taken off per channel: torchvision's weights.
+    /// [`Options::range`] scaled to 0..1 and normalised per channel, for torchvision's weights.
     Normalised {
         /// Mean of each channel, in 0..1.
         mean: Vec<f32>,
@@ -69,33 +69,33 @@ pub enum InputSpace {
     },
 }
 
-/// What the steps change.
+/// Parameterisation of an image.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Parameters {
-    /// The pixels themselves.
+    /// Pixels.
     Pixels,
-    /// Waves of decorrelated colours, through a sigmoid (Olah et al., "Feature Visualization", Distill 2017; Lucid).
+    /// Fourier waves of decorrelated colours, through a sigmoid (Olah et al., "Feature Visualization", Distill 2017; Lucid).
     ///
-    /// A wave of frequency f (cycles a pixel) weighs 1 / f^decay, as in natural images. This changes the direction of
-    /// steepest ascent, not the optimum: away from noise. Images are in 0..1.
+    /// A wave of frequency f (cycles per pixel) has weight 1 / f^decay, as in natural images. This changes the direction of
+    /// steepest ascent away from noise, but not the optimum. Images are in 0..1.
     Fourier {
-        /// 1 in Lucid; more is smoother.
+        /// Exponent: 1 in Lucid; more is smoother.
         decay: f32,
     },
 }
 
-/// Where the ascent starts.
+/// Initial parameters.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Start {
-    /// Pixels drawn evenly from `low..high`.
+    /// Pixels uniform in `low..high`.
     Uniform {
-        /// Least value.
+        /// Minimum.
         low: f32,
-        /// Below this.
+        /// Upper bound.
         high: f32,
     },
-    /// Parameters drawn from a normal distribution: of waves about 0, of pixels about grey. As long as the channel has no
-    /// gradient at all, each step draws a new start of twice the deviation, a few times.
+    /// Normal parameters: waves about 0, pixels about grey. A channel without any gradient gets a new start of twice the
+    /// deviation, a few times.
     Normal {
         /// Standard deviation.
         sd: f32,
@@ -104,94 +104,95 @@ pub enum Start {
     Image(Vec<f32>),
 }
 
-/// The score of a channel, to be maximised. Of a layer that is a vector it is the unit (of the last layer: the class logit).
+/// The maximised score of a channel. In a vector it is the unit (in the last layer: the class logit).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Objective {
-    /// Mean of the channel over space.
+    /// Mean of the channel over all positions.
     Channel {
-        /// Rows and columns left out at each edge.
+        /// Rows and columns excluded at each edge.
         border: usize,
     },
-    /// The channel's centre: right and below it where the size is even.
+    /// The channel's centre; with an even size, right of and below it.
     Centre,
 }
 
-/// How parameters follow the gradient.
+/// Update rule.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum StepRule {
     /// x += rate · g
     Gradient {
-        /// Length of the step.
+        /// Learning rate.
         rate: f32,
     },
     /// Adam (Kingma & Ba 2015) with its usual decays.
     Adam {
         /// Learning rate.
         rate: f32,
-        /// Added to the root of the second moment: parameters whose gradient is well below it hardly move.
+        /// Added to the root of the second moment: parameters with a gradient well below it hardly change.
         eps: f32,
     },
 }
 
-/// How the gradient with respect to the image is scaled.
+/// Normalisation of the gradient with respect to the image.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Normalise {
-    /// Not at all.
+    /// None.
     None,
     /// g / (√mean(g²) + eps)
     Rms {
-        /// Against division by zero.
+        /// Prevents division by zero.
         eps: f32,
     },
     /// g / √max(Σ g², eps), TensorFlow's `l2_normalize`.
     L2 {
-        /// Against division by zero.
+        /// Prevents division by zero.
         eps: f32,
     },
 }
 
-/// Random transforms that an image must survive: without them the optimum is noise. What leaves on one side enters on the other.
+/// Random transforms for transformation robustness: without them the optimum is noise. The image is periodic at its edges.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct RandomTransform {
     /// Largest shift in pixels, either way.
     pub jitter: usize,
-    /// Largest turn in degrees, either way.
+    /// Largest rotation in degrees, either way.
     pub rotate: f32,
-    /// Largest change of size as a fraction, either way.
+    /// Largest scaling as a fraction, either way.
     pub scale: f32,
 }
 
 impl RandomTransform {
-    /// Whether nothing moves.
+    /// Whether all transforms are the identity.
     pub fn is_identity(&self) -> bool {
         *self == Self::default()
     }
 }
 
-/// Which image is the result, and which score goes with it.
+/// The image and the score of the result.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Keep {
-    /// The image of the highest score; the score is measured again on it, without a transform.
+    /// The image of the highest score; its score is measured again without a transform.
     Best,
-    /// The image after the last step; the score is the one measured before that step, as the recipes print and sort it.
+    /// The image after the last step, with the score before that step, as in the recipes.
     Last,
 }
 
-/// How an image is made visible.
+/// Conversion of an image to a picture.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Shown {
-    /// Black and white are these values.
+    /// Values of black and white.
     Range([f32; 2]),
-    /// Of the whole image: − mean, / (standard deviation + 1e-5), × 0.1, + 0.5, clipped to 0..1 (the book of 2017, Keras blog).
+    /// Standardisation of the whole image: − mean, / (standard deviation + 1e-5), × 0.1, + 0.5, clipped to 0..1 (the book of
+    /// 2017, Keras blog).
     Chollet1,
-    /// The same with × 0.15, and 25 pixels cut off at each edge after the statistics are taken (keras.io).
+    /// As `Chollet1`, with × 0.15, and 25 pixels cropped at each edge after the statistics (keras.io).
     KerasIo,
 }
 
-/// The recipes people know.
+/// Well-known recipes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Preset {
-    /// Our own, see [`Preset::options`].
+    /// Convscope's own; see [`Preset::options`].
     Default,
     /// F. Chollet, *Deep Learning with Python* (2017), 5.4.2.
     Chollet1,
@@ -202,7 +203,7 @@ pub enum Preset {
 }
 
 impl Preset {
-    /// All of them, with the names of the command line.
+    /// All presets, with their names on the command line.
     pub const ALL: [(&str, Preset); 4] = [
         ("default", Preset::Default),
         ("chollet1", Preset::Chollet1),
@@ -212,19 +213,19 @@ impl Preset {
 
     /// The recipe for a network.
     ///
-    /// `Default` optimises in the space of Fourier waves and decorrelated colours by Adam, with transforms of the image that grow
-    /// with its size, a little total variation and L2, and keeps the best image. Adam's eps is far above the usual: it keeps
-    /// fine waves that hardly matter to the score from growing as fast as those that do.
+    /// `Default` optimises Fourier waves of decorrelated colours by Adam, with random transforms that grow with the image, a
+    /// small total variation and L2 penalty, and keeps the best image. Adam's large epsilon keeps fine waves with little effect
+    /// on the score from growing as fast as others.
     ///
-    /// The recipes come with [`InputSpace::Normalised`] of the network's preprocessing, which suits torchvision's weights: the
-    /// image lives in the recipe's own range (0..255, or -1..1 of keras.io's ResNet50V2), steps and gradients are those of that
-    /// range, and the network sees it as it sees a photo. For Keras' or Caffe's VGG weights, whose recipes feed 0..255 without
-    /// taking off a mean, set `input` to [`InputSpace::Raw`]: then everything is as in the recipe.
+    /// The recipes have [`InputSpace::Normalised`] with the network's normalisation, for torchvision's weights: the image is in
+    /// the recipe's range (0..255, or -1..1 of keras.io's ResNet50V2), steps and gradients are in that range, and the network's
+    /// input is normalised like a photo. Recipes for Keras' or Caffe's VGG weights feed 0..255 without a mean;
+    /// [`InputSpace::Raw`] reproduces them exactly.
     pub fn options(self, network: &Network) -> Options {
         let [height, width] = [network.input.height, network.input.width];
         let own = |n: usize, min: usize| (2 * n).clamp(min, DEFAULT_SIZE.max(min));
         let size = [own(height, network.input.min_size[0]), own(width, network.input.min_size[1])];
-        // A dense layer after all pixels takes images of one size.
+        // A dense layer after flattening accepts one image size only.
         let size = if network.at(size[0], size[1]).is_ok() { size } else { [height, width] };
         let normalization = network.preprocess.normalization;
         let per_channel = |values: [f32; 3]| values.into_iter().cycle().take(network.input.channels).collect();
@@ -290,11 +291,11 @@ impl Preset {
     }
 }
 
-/// Side of the default's images for networks of large photos: features of most layers fit, and 224 would take thrice the time.
+/// Default image side for networks of large photos. Features of most layers fit, at a third of the time of 224.
 const DEFAULT_SIZE: usize = 128;
 
 impl Options {
-    /// Checks what can be checked without a network; `channels` are those of the image.
+    /// Checks the options without a network; `channels` is the number of image channels.
     pub(super) fn check(&self, channels: usize) -> Result<(), AscentError> {
         let wrong = |what: &'static str, got: String, want: String| Err(AscentError::Option { what, got, want });
         let least = |what, value: f32| match value >= 0.0 && value.is_finite() {
@@ -311,7 +312,7 @@ impl Options {
         let adam = if let StepRule::Adam { eps, .. } = self.step { eps } else { 1.0 };
         let norm = if let Normalise::Rms { eps } | Normalise::L2 { eps } = self.normalise { eps } else { 1.0 };
         for (what, eps) in [("Adam eps", adam), ("normalising eps", norm)] {
-            // A dead channel would divide zero by it.
+            // A dead channel would divide zero by zero.
             if !(eps > 0.0 && eps.is_finite()) {
                 return wrong(what, eps.to_string(), "a number above 0".into());
             }

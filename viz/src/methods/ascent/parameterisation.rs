@@ -1,4 +1,4 @@
-//! Image parameterisations: from the parameters that an ascent changes to the image, and the gradient back.
+//! Image parameterisations: from parameters to an image, and the gradient back.
 
 use super::AscentError;
 use super::options::{Options, Parameters, Start};
@@ -7,8 +7,8 @@ use convscope_kernels::random::{normal, uniform};
 use convscope_kernels::{Accum, Buffer, Context, DType};
 use std::f64::consts::PI;
 
-/// Square root of the covariance of colours in ImageNet, over the largest length of a column: red, green, blue from three
-/// independent ones (Lucid, `color.py`).
+/// Square root of ImageNet's colour covariance, divided by the largest column norm: red, green, blue from three decorrelated
+/// channels (Lucid, `color.py`).
 const COLOURS: [[f32; 3]; 3] = {
     const LENGTH: f32 = 0.461_952_4; // √(.26² + .27² + .27²)
     [
@@ -17,18 +17,18 @@ const COLOURS: [[f32; 3]; 3] = {
         [0.27 / LENGTH, -0.09 / LENGTH, 0.03 / LENGTH],
     ]
 };
-/// Lucid divides by it so that its learning rate of 0.05 suits.
+/// Lucid's divisor, which suits a learning rate of 0.05.
 const FOURIER_GAIN: f32 = 0.25;
-/// How near to black and white a start image may come: the sigmoid reaches neither.
+/// Distance of a start image from black and white, which the sigmoid does not reach.
 const MARGIN: f32 = 1.0 / 512.0;
 
-/// An image parameterisation: how parameters `[c, h, w]` stand for an image `[c, h, w]`.
+/// An image parameterisation: parameters `[c, h, w]` for an image `[c, h, w]`.
 pub(super) enum Parameterisation {
     Pixels,
     Fourier(Fourier),
 }
 
-/// Waves by the Hartley transform: cos + sin, real, its own inverse and its own adjoint, and seamless at the edges.
+/// Hartley waves, cos + sin: real, self-inverse, self-adjoint, and periodic at the edges.
 pub(super) struct Fourier {
     context: Context,
     size: [usize; 2],
@@ -47,8 +47,8 @@ impl Parameterisation {
         }
     }
 
-    /// Parameters at the start; a stream's numbers go to parameters in their order. Each attempt of a normal start draws new
-    /// numbers of twice the deviation.
+    /// Initial parameters, in the order of a random stream. Each attempt of a normal start draws new values of twice the
+    /// deviation.
     pub(super) fn start(&self, options: &Options, shape: [usize; 3], stream: u64, attempt: u32) -> Result<Vec<f32>, AscentError> {
         let count = shape.iter().product::<usize>() as u64;
         let [low, high] = options.range;
@@ -64,7 +64,7 @@ impl Parameterisation {
         })
     }
 
-    /// The image that parameters stand for.
+    /// The image of the parameters.
     pub(super) fn image(&self, parameters: &[f32]) -> Result<Vec<f32>, AscentError> {
         match self {
             Parameterisation::Pixels => Ok(parameters.to_vec()),
@@ -72,7 +72,7 @@ impl Parameterisation {
         }
     }
 
-    /// The gradient of the parameters from that of the image they stand for.
+    /// The gradient of the parameters, from the gradient of their image.
     pub(super) fn adjoint(&self, image: &[f32], grad: Vec<f32>) -> Result<Vec<f32>, AscentError> {
         match self {
             Parameterisation::Pixels => Ok(grad),
@@ -91,7 +91,7 @@ impl Fourier {
         Fourier { context, size, rows: hartley(h), cols: hartley(w), weights: (0..h * w).map(weight).collect() }
     }
 
-    /// Rows and columns of each plane through the Hartley transform.
+    /// The Hartley transform of each plane, over rows and columns.
     fn transform(&self, planes: &[f32]) -> Result<Vec<f32>, AscentError> {
         let [h, w] = self.size;
         let mut out = Vec::with_capacity(planes.len());
@@ -130,7 +130,7 @@ impl Fourier {
         Ok(grad)
     }
 
-    /// The parameters that stand for an image in 0..1.
+    /// The parameters of an image in 0..1.
     fn parameters(&self, image: &[f32]) -> Result<Vec<f32>, AscentError> {
         let logit = |v: &f32| {
             let p = v.clamp(MARGIN, 1.0 - MARGIN);
@@ -143,7 +143,7 @@ impl Fourier {
         Ok(waves)
     }
 
-    /// Each pixel of three planes times a matrix; other numbers of channels stay as they are.
+    /// Multiplies each pixel of three planes by a matrix; other numbers of channels are unchanged.
     fn mix(&self, planes: &mut [f32], matrix: [[f32; 3]; 3]) {
         let plane = self.weights.len();
         if planes.len() != 3 * plane {
@@ -171,7 +171,7 @@ fn transposed(m: [[f32; 3]; 3]) -> [[f32; 3]; 3] {
     std::array::from_fn(|i| std::array::from_fn(|j| m[j][i]))
 }
 
-/// By cofactors.
+/// Inverse by cofactors.
 fn inverse(m: [[f32; 3]; 3]) -> [[f32; 3]; 3] {
     let cofactor = |i: usize, j: usize| {
         let at = |di: usize, dj: usize| m[(i + di) % 3][(j + dj) % 3];

@@ -1,6 +1,6 @@
 //! Gradients of the penalties, on an image `[c, h, w]`.
 
-/// Of Σ (Δx² + Δy²)^(β/2), the differences being those to the right and downward neighbour inside the image.
+/// Gradient of Σ (Δx² + Δy²)^(β/2), with differences to the right and lower neighbour inside the image.
 pub(super) fn total_variation(image: &[f32], [h, w]: [usize; 2], beta: f32) -> Vec<f32> {
     let mut grad = vec![0.0; image.len()];
     for (x, g) in image.chunks(h * w).zip(grad.chunks_mut(h * w)) {
@@ -27,7 +27,7 @@ pub(super) fn total_variation(image: &[f32], [h, w]: [usize; 2], beta: f32) -> V
     grad
 }
 
-/// Of Σ (x − grey)².
+/// Gradient of Σ (x − grey)².
 pub(super) fn l2(image: &[f32], grey: f32) -> Vec<f32> {
     image.iter().map(|x| 2.0 * (x - grey)).collect()
 }
@@ -37,7 +37,7 @@ mod tests {
     use super::super::tests::numbers;
     use super::*;
 
-    /// Central differences in f64 of the formulas as written down, against the gradients.
+    /// Central differences in f64 against the gradients.
     #[test]
     fn penalty_gradients_are_those_of_finite_differences() {
         let size = [4, 5];

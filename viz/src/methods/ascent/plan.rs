@@ -1,4 +1,4 @@
-//! A batch of channels through the network: scores, gradients, steps.
+//! A batch of channels on the network: scores, gradients, steps.
 
 use super::options::{InputSpace, Keep, Objective, Options};
 use super::parameterisation::Parameterisation;
@@ -10,7 +10,7 @@ use convscope_kernels::DType;
 use convscope_models::network::{LayerId, LayerShape, NetworkError};
 use convscope_models::{Mode, Model};
 
-/// An ascent whose parts are known to go together.
+/// A validated ascent.
 pub(super) struct Plan<'a> {
     model: &'a Model,
     layer: LayerId,
@@ -18,10 +18,10 @@ pub(super) struct Plan<'a> {
     parameterisation: Parameterisation,
     /// Shape of the images, `[c, h, w]`.
     image: [usize; 3],
-    /// Values of one image that a channel of the layer has, and those of them that the score is the mean of.
+    /// Values per channel of one image in the layer, and the indices of those in the score's mean.
     plane: usize,
     scored: Vec<usize>,
-    /// Network's input is image * gain + offset, per channel.
+    /// The network's input is image * gain + offset, per channel.
     gain: Vec<f32>,
     offset: Vec<f32>,
 }
@@ -81,7 +81,7 @@ impl<'a> Plan<'a> {
         })
     }
 
-    /// The whole ascent of some channels; `report` gets the number of steps done and the mean score.
+    /// The whole ascent of some channels; `report` gets the number of steps and the mean score.
     pub(super) fn run(&self, channels: &[usize], report: &mut dyn FnMut(usize, f32)) -> Result<Vec<Ascent>, AscentError> {
         let start = |channel: &usize| AscentRun::new(*channel, &self.parameterisation, self.options, self.image);
         let mut runs = channels.iter().map(start).collect::<Result<Vec<_>, _>>()?;
@@ -103,7 +103,7 @@ impl<'a> Plan<'a> {
         Ok(runs.into_iter().map(|run| run.finish(self.options.shown)).collect())
     }
 
-    /// Scores of images, each for the channel of its run.
+    /// Scores of images, each for its run's channel.
     fn forward(&self, runs: &[AscentRun], images: Vec<Vec<f32>>, step: usize) -> Result<Pass, AscentError> {
         let [c, h, w] = self.image;
         let n = runs.len();
@@ -130,12 +130,12 @@ impl<'a> Plan<'a> {
         Ok(Pass { tape, x, y, scores })
     }
 
-    /// Gradient of each run's score with respect to its image as the network saw it.
+    /// Gradient of each run's score with respect to its transformed image.
     fn backward(&self, pass: &mut Pass, runs: &[AscentRun], step: usize) -> Result<Vec<Vec<f32>>, AscentError> {
         let [c, h, w] = self.image;
         let value = pass.tape.value(pass.y)?;
         let (shape, dtype, n) = (value.shape().clone(), value.dtype(), value.shape()[0]);
-        // Nothing but the scored places of each image's own channel, so images do not mix.
+        // Gradients are non-zero at the scored positions of each image's own channel only, so images do not mix.
         let mut dy = vec![0.0f32; shape.len()];
         for (image, run) in dy.chunks_mut(shape.len() / n).zip(runs) {
             self.scored.iter().for_each(|at| image[run.channel * self.plane + at] = 1.0 / self.scored.len() as f32);
@@ -157,7 +157,7 @@ impl<'a> Plan<'a> {
     }
 }
 
-/// One run through the network.
+/// One pass through the network.
 struct Pass {
     tape: Tape,
     x: Var,

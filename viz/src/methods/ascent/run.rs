@@ -1,4 +1,4 @@
-//! The optimisation run of one channel, apart from the network.
+//! The optimisation run of one channel, without the network.
 
 use super::options::{Keep, Normalise, Options, Shown, Start, StepRule};
 use super::parameterisation::Parameterisation;
@@ -8,23 +8,23 @@ use convscope_engine::Tensor;
 use convscope_engine::optim::{Optimizer, Rule};
 use convscope_kernels::random::philox;
 
-/// Starts that are tried for a channel without a gradient: from a deviation of 0.01 the last has 2.56, all black and white.
+/// Number of starts for a channel without a gradient: a deviation of 0.01 grows to 2.56, all black and white.
 const ATTEMPTS: u32 = 9;
 
-/// Parameters, image and history of one channel. Nothing here knows of other channels.
+/// Parameters, image and history of one channel, independent of other channels.
 pub(super) struct AscentRun {
     pub(super) channel: usize,
     pub(super) score: f32,
     shape: [usize; 3],
     parameters: Tensor,
     image: Vec<f32>,
-    /// Highest score so far and its image, where that is kept.
+    /// Highest score so far with its image, if it is kept.
     best: Option<(f32, Vec<f32>)>,
-    /// Adam's moments, if that is the rule.
+    /// Adam's moments, if it is the update rule.
     adam: Option<Optimizer>,
     start_stream: u64,
     transform_stream: u64,
-    /// Starts drawn so far.
+    /// Number of starts so far.
     attempts: u32,
     losses: Vec<f32>,
     dead: bool,
@@ -70,12 +70,12 @@ impl AscentRun {
         })
     }
 
-    /// The image of the present parameters.
+    /// The image of the current parameters.
     pub(super) fn image(&self) -> &[f32] {
         &self.image
     }
 
-    /// This channel's transform at a step.
+    /// This channel's transform in a step.
     pub(super) fn transform(&self, options: &Options, step: usize) -> Transform {
         if options.transform.is_identity() {
             Transform::IDENTITY
@@ -84,7 +84,7 @@ impl AscentRun {
         }
     }
 
-    /// Takes note of the score of the present image and goes one step along its gradient.
+    /// Records the score of the current image and takes a step along its gradient.
     pub(super) fn step(
         &mut self,
         parameterisation: &Parameterisation,
@@ -107,12 +107,12 @@ impl AscentRun {
         let grad = parameterisation.adjoint(&self.image, normalised(penalised(grad, &self.image, options), options.normalise))?;
         self.advance(options, grad)?;
         self.image = parameterisation.image(self.parameters.f32())?;
-        // The Keras blog steps first and looks at the loss then.
+        // The Keras blog checks the loss after the step.
         self.skipped = options.skip_at_or_below.is_some_and(|limit| score <= limit);
         Ok(())
     }
 
-    /// Near grey many a ReLU is closed that a picture of more contrast opens.
+    /// Many ReLUs that are closed near grey open at more contrast.
     fn restart(&mut self, parameterisation: &Parameterisation, options: &Options) -> Result<(), AscentError> {
         let parameters = parameterisation.start(options, self.shape, self.start_stream, self.attempts)?;
         self.attempts += 1;
@@ -124,7 +124,7 @@ impl AscentRun {
     fn advance(&mut self, options: &Options, grad: Vec<f32>) -> Result<(), AscentError> {
         let shape = self.shape;
         match (&mut self.adam, options.step) {
-            // The optimiser goes down.
+            // The optimiser minimises.
             (Some(adam), _) => {
                 let downhill: Vec<f32> = grad.iter().map(|g| -g).collect();
                 adam.step([(&mut self.parameters, &Tensor::from_slice(shape, &downhill)?)])?;
@@ -142,7 +142,7 @@ impl AscentRun {
         Ok(())
     }
 
-    /// Goes back to the best image.
+    /// Restores the best image.
     pub(super) fn take_best(&mut self) {
         if let Some((_, image)) = self.best.take() {
             self.image = image;
@@ -159,7 +159,7 @@ fn rms(values: &[f32]) -> f32 {
     (values.iter().map(|v| f64::from(*v).powi(2)).sum::<f64>() / values.len().max(1) as f64).sqrt() as f32
 }
 
-/// The gradient without what the penalties object to, see [`Options::l2`].
+/// The gradient minus the penalties' gradients; see [`Options::l2`].
 fn penalised(mut grad: Vec<f32>, image: &[f32], options: &Options) -> Vec<f32> {
     if options.tv == 0.0 && options.l2 == 0.0 {
         return grad;

@@ -7,7 +7,7 @@ use convscope_models::families::{self, SmallConfig};
 use convscope_models::network::{Classes, NetworkError, ParamKind};
 
 /// Two convolutions (features.0, features.3) and two dense layers with weights from a fixed stream. The filter of channel 2 of
-/// features.0 is -1 and its bias -1000, so its ReLU, features.1, never opens for images of positive numbers.
+/// features.0 is -1 with a bias of -1000, so its ReLU, features.1, never opens for positive images.
 pub(super) fn tiny() -> Model {
     let config = SmallConfig {
         input: [3, 16, 16],
@@ -33,12 +33,12 @@ pub(super) fn tiny() -> Model {
     Model::new(network, params).unwrap()
 }
 
-/// Normal numbers.
+/// Normal values.
 pub(super) fn numbers(seed: u64, count: usize) -> Vec<f32> {
     (0..count as u64).map(|i| normal(seed, i)).collect()
 }
 
-/// Inner product, to check adjoints.
+/// Inner product, for adjoint tests.
 pub(super) fn dot(a: &[f32], b: &[f32]) -> f64 {
     a.iter().zip(b).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum()
 }
@@ -80,7 +80,7 @@ fn every_preset_raises_the_score() {
     }
 }
 
-/// Score and gradient of the channel come from a run of the model by hand; the step from the formula.
+/// Compares the score and gradient of the channel with a separate run of the model, and the step with the formula.
 #[test]
 fn one_step_is_the_formula() {
     let model = tiny();
@@ -94,7 +94,7 @@ fn one_step_is_the_formula() {
         (Options { objective: Objective::Channel { border: 2 }, normalise: Normalise::L2 { eps: 1e-12 }, ..base.clone() }, 2..6),
         (Options { objective: Objective::Centre, normalise: Normalise::None, ..base }, 4..5),
     ] {
-        // mean over the scored places of channel 4, and its gradient by the tape with the score built on it
+        // Mean over the scored positions of channel 4, and its gradient through a tape with the score.
         let mut tape = convscope_engine::Tape::new();
         let seen: Vec<f32> = match &options.input {
             InputSpace::Raw => start.clone(),
@@ -167,7 +167,7 @@ fn channels_start_from_different_noise_in_the_range_of_the_recipe() {
     for (preset, low, high) in
         [(Preset::Chollet1, 128.0, 148.0), (Preset::Kerasblog, 118.0, 138.0), (Preset::KerasIo, -0.125, 0.125)]
     {
-        // A step of length 0 shows the start.
+        // A step of length 0 returns the start.
         let options = Options { step: StepRule::Gradient { rate: 0.0 }, ..short(preset, &model) };
         let got = run(&model, "features.0", &[0, 1], &options);
         assert_ne!(got[0].image, got[1].image);
@@ -185,7 +185,7 @@ fn a_dead_channel_is_reported_and_shows_its_start() {
     assert!(got[0].dead && !got[1].dead);
     assert!(got[0].image.iter().all(|v| (128.0..148.0).contains(v)));
     assert_eq!((got[0].score, got[0].skipped), (0.0, false));
-    // Open at the start (negative pixels), closed by a penalty afterwards: not dead.
+    // Open at the start (negative pixels), closed later by a penalty: not dead.
     let closing =
         Options { start: Start::Image(vec![-100.0; 810]), l2: 10.0, step: StepRule::Gradient { rate: 300.0 }, ..options };
     let closed = &run(&model, "features.1", &[2], &closing)[0];
@@ -195,7 +195,7 @@ fn a_dead_channel_is_reported_and_shows_its_start() {
     assert!(got[0].image.iter().all(|v| v.is_finite()));
 }
 
-/// A ReLU that is closed for grey, but not for every picture.
+/// A ReLU that is closed for grey, but opens for other images.
 #[test]
 fn a_channel_without_gradient_gets_starts_of_more_contrast() {
     let mut model = tiny();
@@ -205,7 +205,7 @@ fn a_channel_without_gradient_gets_starts_of_more_contrast() {
     let options = Options { steps: 12, ..short(Preset::Default, &model) };
     let got = &run(&model, "features.1", &[0], &options)[0];
     assert!(got.losses[0] == 0.0 && got.score > 0.0 && !got.dead, "{:?}", got.losses);
-    // A recipe's start is as it is.
+    // A recipe's start does not change.
     let uniform = Start::Uniform { low: 0.49, high: 0.51 };
     let still = Options { start: uniform, parameters: Parameters::Pixels, ..options };
     assert!(run(&model, "features.1", &[0], &still)[0].dead);
@@ -244,7 +244,7 @@ fn best_is_sorted_and_cut() {
     assert_eq!(best(all, 9).len(), 3);
 }
 
-/// The numbers of section "parity" of the recipes' own sources.
+/// The constants of the recipes' sources.
 #[test]
 fn presets_are_the_recipes() {
     let network = families::build("vgg16", None).unwrap();
@@ -282,7 +282,7 @@ fn presets_are_the_recipes() {
 #[test]
 fn the_best_image_is_kept_with_its_own_score() {
     let model = tiny();
-    // Steps far too long: the score goes up and down.
+    // Steps that are too large: the score oscillates.
     let options = Options {
         step: StepRule::Gradient { rate: 40.0 },
         transform: RandomTransform::default(),
@@ -293,7 +293,7 @@ fn the_best_image_is_kept_with_its_own_score() {
     for ascent in run(&model, "features.3", &[0, 1, 2, 3, 4, 5], &options) {
         let highest = ascent.losses.iter().copied().fold(f32::MIN, f32::max);
         assert_eq!(ascent.score, highest);
-        // Started from the result, the first score is the result's.
+        // A run from the result starts with the result's score.
         let again = Options { start: Start::Image(ascent.image.clone()), steps: 1, ..options.clone() };
         assert_eq!(run(&model, "features.3", &[ascent.channel], &again)[0].losses[0], highest);
     }
@@ -367,7 +367,7 @@ fn penalties_smooth_and_fade() {
     assert!(contrast(faded) < 0.8 * contrast(plain), "{} {}", contrast(faded), contrast(plain));
 }
 
-/// A dense layer after all pixels takes images of one size.
+/// A dense layer after flattening accepts one image size only.
 #[test]
 fn pictures_are_of_the_size_that_the_network_takes() {
     use convscope_models::network::{Builder, Conv2d, LayerId, OutputActivation, Preprocess};
@@ -378,5 +378,5 @@ fn pictures_are_of_the_size_that_the_network_takes() {
     let network = net.finish(Classes::Count(2), OutputActivation::Softmax, Preprocess::CIFAR).unwrap();
     assert_eq!(Preset::Default.options(&network).size, [24, 20]);
     let error = network.at(48, 40).unwrap_err().to_string();
-    assert!(error.contains("wants 1584 features but gets 6992: its images are 24x20, this one is 48x40"), "{error}");
+    assert!(error.contains("expects 1584 features but gets 6992: its images are 24x20, this one is 48x40"), "{error}");
 }

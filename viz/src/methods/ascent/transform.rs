@@ -1,9 +1,9 @@
-//! Small random transforms of an image, and the way of the gradient back through them.
+//! Small random transforms of an image, and their adjoint for the gradient.
 
 use super::options::RandomTransform;
 use convscope_kernels::random::uniform;
 
-/// One transform: where each pixel of the moved image is read from.
+/// A transform, as the source position of each output pixel.
 pub(super) struct Transform {
     /// Rotation and scale.
     matrix: [f32; 4],
@@ -12,10 +12,10 @@ pub(super) struct Transform {
 }
 
 impl Transform {
-    /// Nothing moves.
+    /// The identity.
     pub(super) const IDENTITY: Self = Transform { matrix: [1.0, 0.0, 0.0, 1.0], shift: [0.0; 2] };
 
-    /// The transform of a step, from its numbers of the stream.
+    /// The transform of a step, from random values.
     pub(super) fn draw(transform: &RandomTransform, stream: u64, step: usize) -> Self {
         let number = |k: u64| uniform(stream, 4 * step as u64 + k);
         let either_way = |k, most: f32| most * (2.0 * number(k) - 1.0);
@@ -25,7 +25,7 @@ impl Transform {
         Transform { matrix: [cos, -sin, sin, cos].map(|v| v * scale), shift: [shift(0), shift(1)] }
     }
 
-    /// The moved image: bilinear, the image repeating itself beyond its edges. Whole shifts copy pixels exactly.
+    /// The transformed image: bilinear, periodic beyond the edges. Integer shifts copy pixels exactly.
     pub(super) fn apply(&self, image: &[f32], size: [usize; 2]) -> Vec<f32> {
         let plane = size[0] * size[1];
         let mut out = vec![0.0; image.len()];
@@ -35,7 +35,7 @@ impl Transform {
         out
     }
 
-    /// The gradient of the image from that of the moved image.
+    /// The gradient of the image, from the gradient of the transformed image.
     pub(super) fn adjoint(&self, grad: &[f32], size: [usize; 2]) -> Vec<f32> {
         let plane = size[0] * size[1];
         let mut out = vec![0.0; grad.len()];
@@ -45,7 +45,7 @@ impl Transform {
         out
     }
 
-    /// Every (pixel of the moved image, pixel of the image, weight).
+    /// Every (output pixel, input pixel, weight).
     fn each(&self, [h, w]: [usize; 2], mut f: impl FnMut(usize, usize, f32)) {
         let centre = [(h as f32 - 1.0) / 2.0, (w as f32 - 1.0) / 2.0];
         let wrap = |v: isize, n: usize| v.rem_euclid(n as isize) as usize;

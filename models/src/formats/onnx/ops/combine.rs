@@ -1,7 +1,7 @@
 //! Sums and products, of values or of a value with a constant; batch-norm, concatenation.
 
 use super::super::constant::axis;
-use super::super::node::{Node, short};
+use super::super::node::{OnnxNode, short};
 use super::super::translate::{Translator, Value};
 use crate::formats::import::joined;
 use crate::network::{LayerId, LayerKind};
@@ -9,7 +9,7 @@ use convscope_engine::Unary;
 
 impl Translator<'_> {
     /// `Add`, `Sum`, `Sub`, `Mul` and `Div`.
-    pub(super) fn combine(&mut self, place: usize, node: &Node) -> Result<Value, String> {
+    pub(super) fn combine(&mut self, place: usize, node: &OnnxNode) -> Result<Value, String> {
         if node.inputs.len() == 1 {
             return self.value(node, 0);
         }
@@ -20,7 +20,10 @@ impl Translator<'_> {
             let x = self.value(node, usize::from(left.is_some()))?;
             let values = self.per_channel(constant, &x).ok_or_else(|| {
                 let shape = short(constant.shape());
-                node.error(format!("has a constant of the shape {shape}, wants one number for each of {} channels", x.channels()))
+                node.error(format!(
+                    "has a constant of the shape {shape}, expects one number for each of {} channels",
+                    x.channels()
+                ))
             })?;
             let one = |factor: f32| vec![factor; values.len()];
             let (scale, shift) = match (node.op.as_str(), left.is_some()) {
@@ -75,7 +78,7 @@ impl Translator<'_> {
         Ok(Value { id, pixel: None, ..first })
     }
 
-    pub(super) fn batch_norm(&mut self, place: usize, node: &Node) -> Result<Value, String> {
+    pub(super) fn batch_norm(&mut self, place: usize, node: &OnnxNode) -> Result<Value, String> {
         let x = self.value(node, 0)?;
         if x.last || node.int_or("training_mode", 0) != 0 || node.int_or("spatial", 1) == 0 {
             return Err(node.error("is read as in use, along the channels of a map; export the model in evaluation mode"));
@@ -98,7 +101,7 @@ impl Translator<'_> {
         Ok(value)
     }
 
-    pub(super) fn concat(&mut self, place: usize, node: &Node) -> Result<Value, String> {
+    pub(super) fn concat(&mut self, place: usize, node: &OnnxNode) -> Result<Value, String> {
         let mut values = Vec::new();
         for i in 0..node.inputs.len() {
             values.push(self.value(node, i)?);

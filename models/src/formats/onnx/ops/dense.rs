@@ -1,14 +1,14 @@
 //! Matrix products: `Gemm`, and `MatMul` with the addition after it.
 
 use super::super::constant::Constant;
-use super::super::node::{Node, short};
+use super::super::node::{OnnxNode, short};
 use super::super::translate::{Translator, Value};
 use crate::formats::import::Values;
 use crate::formats::{Layout, StoredTensor};
 use crate::network::{LayerId, LayerKind};
 
 impl Translator<'_> {
-    pub(super) fn gemm(&mut self, place: usize, node: &Node) -> Result<Value, String> {
+    pub(super) fn gemm(&mut self, place: usize, node: &OnnxNode) -> Result<Value, String> {
         if node.int_or("transA", 0) != 0 {
             return Err(node.error("turns the image's values (transA)"));
         }
@@ -31,7 +31,7 @@ impl Translator<'_> {
         Ok(output)
     }
 
-    pub(super) fn mat_mul(&mut self, place: usize, node: &Node) -> Result<Value, String> {
+    pub(super) fn mat_mul(&mut self, place: usize, node: &OnnxNode) -> Result<Value, String> {
         let &[_, features] = self.needed(node, 1)?.shape() else {
             let shape = short(self.needed(node, 1)?.shape());
             return Err(node.error(format!("multiplies by the shape {shape}; matrices are read")));
@@ -45,10 +45,17 @@ impl Translator<'_> {
     }
 
     /// A dense layer without its bias. The constant is `[in, out]`, or `[out, in]` if transposed.
-    fn linear(&mut self, place: usize, node: &Node, turned: bool, alpha: f32, bias: bool) -> Result<(LayerId, Value), String> {
+    fn linear(
+        &mut self,
+        place: usize,
+        node: &OnnxNode,
+        turned: bool,
+        alpha: f32,
+        bias: bool,
+    ) -> Result<(LayerId, Value), String> {
         let x = self.value(node, 0)?;
         if x.dims.len() != 1 {
-            return Err(node.error(format!("reads the shape {:?}, wants a vector", x.dims)));
+            return Err(node.error(format!("reads the shape {:?}, expects a vector", x.dims)));
         }
         let weight = self.needed(node, 1)?.clone();
         let (in_features, out_features) = match (weight.shape(), turned) {

@@ -14,13 +14,13 @@ mod pointwise;
 mod view;
 mod windows;
 
-use super::node::Node;
+use super::node::OnnxNode;
 use super::translate::{Translator, Value};
 use crate::network::LayerKind;
 
 impl Translator<'_> {
     /// Adds the translation of the node at index `place`.
-    pub fn layer(&mut self, place: usize, node: &Node) -> Result<Value, String> {
+    pub fn layer(&mut self, place: usize, node: &OnnxNode) -> Result<Value, String> {
         match node.op.as_str() {
             "Conv" => self.conv(place, node),
             "MaxPool" | "AveragePool" => self.pool(place, node),

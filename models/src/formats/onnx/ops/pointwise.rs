@@ -1,14 +1,14 @@
 //! Activations.
 
 use super::super::constant::axis;
-use super::super::node::{Node, short};
+use super::super::node::{OnnxNode, short};
 use super::super::translate::{Translator, Value};
 use crate::network::LayerKind;
 use convscope_engine::Unary;
 
 impl Translator<'_> {
     /// The elementwise function of an operator; `None` if it is another operator.
-    pub(super) fn function(&self, node: &Node) -> Result<Option<Unary>, String> {
+    pub(super) fn function(&self, node: &OnnxNode) -> Result<Option<Unary>, String> {
         Ok(Some(match node.op.as_str() {
             "Relu" => Unary::Relu,
             "LeakyRelu" => Unary::LeakyRelu(node.float_or("alpha", 0.01)?),
@@ -34,12 +34,12 @@ impl Translator<'_> {
         }))
     }
 
-    pub(super) fn activation(&mut self, place: usize, node: &Node, function: Unary) -> Result<Value, String> {
+    pub(super) fn activation(&mut self, place: usize, node: &OnnxNode, function: Unary) -> Result<Value, String> {
         let x = self.value(node, 0)?;
         if let Unary::LeakyRelu(slope) | Unary::HardSigmoid(slope, _) | Unary::Elu(slope, _) = function
             && slope < 0.0
         {
-            return Err(node.error(format!("has alpha {slope}, wants one that is not negative")));
+            return Err(node.error(format!("has alpha {slope}, expects one that is not negative")));
         }
         let kind = LayerKind::Activation(function);
         if self.is_output_activation(&kind, self.ends(place, &x)) {
@@ -48,7 +48,7 @@ impl Translator<'_> {
         Ok(self.elementwise(place, &x, kind))
     }
 
-    pub(super) fn softmax(&mut self, place: usize, node: &Node) -> Result<Value, String> {
+    pub(super) fn softmax(&mut self, place: usize, node: &OnnxNode) -> Result<Value, String> {
         let x = self.value(node, 0)?;
         self.softmax_axis(node, &x)?;
         if self.is_output_activation(&LayerKind::Softmax, self.ends(place, &x)) {
@@ -80,7 +80,7 @@ impl Translator<'_> {
         false
     }
 
-    fn softmax_axis(&self, node: &Node, x: &Value) -> Result<(), String> {
+    fn softmax_axis(&self, node: &OnnxNode, x: &Value) -> Result<(), String> {
         let (opset, rank) = (self.state.graph.opset, x.dims.len() + 1);
         let default = if opset < 13 { 1 } else { -1 };
         let along = axis(node.int_or("axis", default), rank).map_err(|reason| node.error(reason))?;
@@ -93,7 +93,7 @@ impl Translator<'_> {
         Err(node.error(format!("works along axis {along} of the shape {}; only the channels are read", short(&x.dims))))
     }
 
-    fn clip(&self, node: &Node) -> Result<Unary, String> {
+    fn clip(&self, node: &OnnxNode) -> Result<Unary, String> {
         let bound = |input: usize, key: &str, default: f64| match self.constant(node, input)? {
             Some(constant) => constant.scalar().map_err(|reason| node.error(reason)),
             None if node.has(key) => node.float_or(key, default),
@@ -113,12 +113,12 @@ impl Translator<'_> {
     }
 
     /// `x` where positive, elsewhere a slope per channel times `x`.
-    pub(super) fn prelu(&mut self, place: usize, node: &Node) -> Result<Value, String> {
+    pub(super) fn prelu(&mut self, place: usize, node: &OnnxNode) -> Result<Value, String> {
         let x = self.value(node, 0)?;
         let slopes = self.needed(node, 1)?.clone();
         let channels = x.channels();
         let slopes = self.per_channel(&slopes, &x).ok_or_else(|| {
-            node.error(format!("has slopes of the shape {}, wants one for each of {channels} channels", short(slopes.shape())))
+            node.error(format!("has slopes of the shape {}, expects one for each of {channels} channels", short(slopes.shape())))
         })?;
         // A common slope of all channels is a layer without weights, unless it is negative.
         if let Some(&slope) = slopes.first().filter(|slope| **slope >= 0.0 && slopes.iter().all(|other| other == *slope)) {

@@ -1,13 +1,13 @@
 //! Changes of shape.
 
 use super::super::constant::{axis, squeezed, target, unsqueezed};
-use super::super::node::{Node, short};
+use super::super::node::{OnnxNode, short};
 use super::super::translate::{Translator, Value};
 use crate::network::{LayerId, LayerKind};
 
 impl Translator<'_> {
     /// `Flatten`, `Reshape`, `Squeeze` and `Unsqueeze`.
-    pub(super) fn reshape(&mut self, place: usize, node: &Node) -> Result<Value, String> {
+    pub(super) fn reshape(&mut self, place: usize, node: &OnnxNode) -> Result<Value, String> {
         let x = self.value(node, 0)?;
         let shape: Vec<usize> = std::iter::once(1).chain(x.dims.iter().copied()).collect();
         let given = match (node.ints("axes"), self.constant(node, 1)?) {
@@ -33,7 +33,7 @@ impl Translator<'_> {
     }
 
     /// `x` as one image of extents `dims` with equally many values.
-    fn view(&mut self, place: usize, node: &Node, x: Value, dims: &[usize]) -> Result<Value, String> {
+    fn view(&mut self, place: usize, node: &OnnxNode, x: Value, dims: &[usize]) -> Result<Value, String> {
         if x.dims == dims {
             return Ok(x);
         }
@@ -69,7 +69,7 @@ impl Translator<'_> {
     }
 
     /// Transposition of channels first or last, which changes only the view of a map.
-    pub(super) fn transpose(&mut self, node: &Node) -> Result<Value, String> {
+    pub(super) fn transpose(&mut self, node: &OnnxNode) -> Result<Value, String> {
         let x = self.value(node, 0)?;
         let order = node.ints("perm").unwrap_or_default();
         match (x.extents(), order, x.last) {

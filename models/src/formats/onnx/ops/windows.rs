@@ -1,7 +1,7 @@
 //! Convolution, pooling, padding.
 
 use super::super::constant::{Constant, axis};
-use super::super::node::{Node, short, size, sizes};
+use super::super::node::{OnnxNode, short, size, sizes};
 use super::super::translate::{Translator, Value};
 use crate::formats::import::global_pool;
 use crate::network::{Conv2d, LayerId, LayerKind, Padding, Pool2d};
@@ -15,7 +15,7 @@ struct Windows {
 }
 
 impl Translator<'_> {
-    pub(super) fn conv(&mut self, place: usize, node: &Node) -> Result<Value, String> {
+    pub(super) fn conv(&mut self, place: usize, node: &OnnxNode) -> Result<Value, String> {
         let (x, [in_channels, height, width]) = self.map(node, 0)?;
         let weight = self.needed(node, 1)?.clone();
         let &[out_channels, seen, kh, kw] = weight.shape() else {
@@ -63,7 +63,7 @@ impl Translator<'_> {
         Value::map(id, [self.net.channels(id), h, w], last)
     }
 
-    pub(super) fn pool(&mut self, place: usize, node: &Node) -> Result<Value, String> {
+    pub(super) fn pool(&mut self, place: usize, node: &OnnxNode) -> Result<Value, String> {
         let (x, [_, height, width]) = self.map(node, 0)?;
         if !node.has("kernel_shape") {
             return Err(node.error("has no kernel_shape"));
@@ -88,7 +88,7 @@ impl Translator<'_> {
         Ok(self.seen(id, false))
     }
 
-    pub(super) fn global_pool(&mut self, place: usize, node: &Node) -> Result<Value, String> {
+    pub(super) fn global_pool(&mut self, place: usize, node: &OnnxNode) -> Result<Value, String> {
         let (x, _) = self.map(node, 0)?;
         let name = self.name(place);
         let id = self.net.layer(&name, global_pool(node.op.contains("Max")), &[x.id]);
@@ -96,7 +96,7 @@ impl Translator<'_> {
     }
 
     /// `Pad` with zeros around a map.
-    pub(super) fn pad(&mut self, place: usize, node: &Node) -> Result<Value, String> {
+    pub(super) fn pad(&mut self, place: usize, node: &OnnxNode) -> Result<Value, String> {
         let x = self.value(node, 0)?;
         let filling = match self.constant(node, 2)? {
             Some(constant) => constant.scalar().map_err(|reason| node.error(reason))?,
@@ -138,10 +138,10 @@ impl Translator<'_> {
     }
 
     /// `Slice` of rows and columns.
-    pub(super) fn slice(&mut self, place: usize, node: &Node) -> Result<Value, String> {
+    pub(super) fn slice(&mut self, place: usize, node: &OnnxNode) -> Result<Value, String> {
         let x = self.value(node, 0)?;
         let Some([_, height, width]) = x.extents() else {
-            return Err(node.error(format!("reads the shape {:?}, wants a map", x.dims)));
+            return Err(node.error(format!("reads the shape {:?}, expects a map", x.dims)));
         };
         // Inputs since operator set 10.
         let numbers = |key: &str, place: usize| match (node.ints(key), self.constant(node, place)?) {
@@ -188,10 +188,10 @@ impl Translator<'_> {
     }
 
     /// `Upsample` and `Resize` by integer factors: nearest, or bilinear between pixel centres.
-    pub(super) fn resize(&mut self, place: usize, node: &Node) -> Result<Value, String> {
+    pub(super) fn resize(&mut self, place: usize, node: &OnnxNode) -> Result<Value, String> {
         let x = self.value(node, 0)?;
         let Some([_, height, width]) = x.extents() else {
-            return Err(node.error(format!("reads the shape {:?}, wants a map", x.dims)));
+            return Err(node.error(format!("reads the shape {:?}, expects a map", x.dims)));
         };
         let mode = node.word_or("mode", "nearest");
         // Before operator set 11, coordinates always aligned at corners.
@@ -231,10 +231,10 @@ impl Translator<'_> {
     }
 
     /// The mean or maximum over height and width.
-    pub(super) fn reduce(&mut self, place: usize, node: &Node) -> Result<Value, String> {
+    pub(super) fn reduce(&mut self, place: usize, node: &OnnxNode) -> Result<Value, String> {
         let x = self.value(node, 0)?;
         let Some([channels, _, _]) = x.extents() else {
-            return Err(node.error(format!("reads the shape {:?}, wants a map", x.dims)));
+            return Err(node.error(format!("reads the shape {:?}, expects a map", x.dims)));
         };
         // An input since operator set 18 (for a maximum, 13 also takes an attribute).
         let axes = match (node.ints("axes"), self.constant(node, 1)?) {
@@ -275,11 +275,11 @@ fn reached(sides: [usize; 4], size: [usize; 2], kernel: [usize; 2], stride: [usi
 }
 
 /// The windows of a node over a map of `size`.
-fn windows(node: &Node, size: [usize; 2], kernel: [usize; 2]) -> Result<Windows, String> {
+fn windows(node: &OnnxNode, size: [usize; 2], kernel: [usize; 2]) -> Result<Windows, String> {
     let (stride, dilation) = (node.sizes_or("strides", [1; 2])?, node.sizes_or("dilations", [1; 2])?);
     let [top, left, bottom, right] = match node.ints("pads") {
         None => [0; 4],
-        Some(pads) => sizes(pads).ok_or_else(|| node.error(format!("has pads {}, wants 4 from 0 on", short(pads))))?,
+        Some(pads) => sizes(pads).ok_or_else(|| node.error(format!("has pads {}, expects 4 from 0 on", short(pads))))?,
     };
     let padding = match node.word_or("auto_pad", "NOTSET").as_str() {
         "NOTSET" | "" => Padding::Sides([top, bottom, left, right]),

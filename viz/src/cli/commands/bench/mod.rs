@@ -1,4 +1,4 @@
-//! `convscope bench`: how fast this machine is, kernel by kernel and network by network.
+//! `convscope bench`: speed of this machine, by kernel and by network.
 
 pub mod kernels;
 pub mod models;

@@ -10,12 +10,12 @@ pub struct Column {
     right: bool,
 }
 
-/// A column of words.
+/// A left-aligned column.
 pub const fn left(title: &'static str, width: usize) -> Column {
     Column { title, width, right: false }
 }
 
-/// A column of numbers.
+/// A right-aligned column.
 pub const fn right(title: &'static str, width: usize) -> Column {
     Column { title, width, right: true }
 }
@@ -25,7 +25,7 @@ pub fn header(columns: &[Column]) -> String {
     line(columns, columns.iter().map(|c| c.title))
 }
 
-/// Cells in the widths of their columns, a space apart; there may be fewer cells than columns.
+/// Cells padded to the widths of their columns; missing cells are empty.
 pub fn line(columns: &[Column], cells: impl IntoIterator<Item = impl AsRef<str>>) -> String {
     let cell = |(column, text): (&Column, &str)| match (column.right, column.width) {
         (true, width) => format!("{text:>width$}"),
@@ -34,7 +34,7 @@ pub fn line(columns: &[Column], cells: impl IntoIterator<Item = impl AsRef<str>>
     columns.iter().zip(cells).map(|(column, text)| cell((column, text.as_ref()))).collect::<Vec<_>>().join(" ")
 }
 
-/// JSON objects of the same keys, under a line of these keys. An unknown value is empty.
+/// CSV from JSON objects of equal keys, with the keys as header. Null is empty.
 pub fn csv(rows: &[Map<String, Value>]) -> String {
     let field = |v: &Value| match v {
         Value::Null => String::new(),

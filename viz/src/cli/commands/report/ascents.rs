@@ -1,9 +1,9 @@
-//! Pictures that excite classes and channels, beside what the photo does to them.
+//! Gradient ascent of classes and channels, beside their response to the photo.
 
 use crate::cli::commands::ascent::picture;
 use crate::cli::commands::features::grid;
 use crate::cli::error::CliError;
-use crate::cli::output::Output;
+use crate::cli::output::OutputFiles;
 use crate::cli::session::Session;
 use convscope_engine::Tensor;
 use convscope_models::network::LayerId;
@@ -13,16 +13,16 @@ use convscope_viz::features::Features;
 use convscope_viz::report::{Excited, HeatMap, Picture, Scale, Stage};
 use indicatif::ProgressBar;
 
-/// Side of a channel's map on the page, about.
+/// Approximate side of a channel's map on the page.
 const MAP: u32 = 128;
 
-/// Ascents in one layer after the other.
+/// Ascents of one layer after another.
 pub struct AscentRunner<'a> {
     pub session: &'a Session,
     pub options: &'a Options,
-    /// Counts steps of pictures.
+    /// Progress in steps.
     pub bar: &'a ProgressBar,
-    pub output: &'a mut Output,
+    pub output: &'a mut OutputFiles,
 }
 
 impl AscentRunner<'_> {
@@ -41,7 +41,7 @@ impl AscentRunner<'_> {
         Ok(found)
     }
 
-    /// Of classes whose heat maps are shown.
+    /// Ascents of the classes with heat maps.
     pub fn classes(&mut self, maps: &[HeatMap]) -> Result<Vec<Excited>, CliError> {
         let classes: Vec<usize> = maps.iter().map(|m| m.class.index).collect();
         let found = self.ascend(self.session.network().output(), &classes)?;
@@ -54,7 +54,7 @@ impl AscentRunner<'_> {
         found.iter().zip(maps).map(excited).collect()
     }
 
-    /// Of channels, with their maps of the photo `name`.
+    /// Ascents of channels, with their feature maps of the photo `name`.
     pub fn stage(&mut self, maps: &Features, channels: &[usize], name: &str) -> Result<Stage, CliError> {
         let layer = self.session.network()[maps.layer].name.clone();
         let found = self.ascend(maps.layer, channels)?;

@@ -4,7 +4,7 @@ use super::class;
 use crate::cli::args::ReportArgs;
 use crate::cli::commands::gradcam::{cam_layer, nothing_for};
 use crate::cli::error::CliError;
-use crate::cli::output::Output;
+use crate::cli::output::OutputFiles;
 use crate::cli::session::Session;
 use convscope_engine::Tensor;
 use convscope_viz::draw::{Colormap, DrawError, Limits, ScaleBar, overlay, short};
@@ -20,7 +20,7 @@ pub fn heat(
     args: &ReportArgs,
     image: &Tensor,
     photo: &RgbImage,
-    output: &mut Output,
+    output: &mut OutputFiles,
 ) -> Result<(Prediction, Heat), CliError> {
     let layer = cam_layer(session, args.layer.as_deref())?;
     let typed = args.class.as_deref().map(|text| session.classes(text)).transpose()?;
@@ -52,7 +52,7 @@ fn map(session: &Session, prediction: &Prediction, cam: &GradCam, photo: &RgbIma
     Ok(HeatMap { picture: Picture::new(picture, alt)?, class, scale, warning })
 }
 
-/// Where a map is strongest, in words.
+/// Position of a map's maximum, in words.
 fn peak(cam: &GradCam) -> String {
     let (map, [h, w]) = (cam.map.values(), cam.map.size());
     let (at, max) = map.iter().enumerate().fold((0, 0.0f32), |best, (i, v)| if *v > best.1 { (i, *v) } else { best });

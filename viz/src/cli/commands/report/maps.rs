@@ -9,13 +9,13 @@ use convscope_viz::features::Features;
 use convscope_viz::filters::{filters as weights, first_conv};
 use convscope_viz::report::{Picture, Scale, Sheet};
 
-/// Cells of a sheet have about this side in pixels, and at most so many are shown.
+/// Approximate side of a cell in pixels, and maximum number of cells.
 const MAP: u32 = 48;
 const FILTER: u32 = 56;
 const MOST: usize = 128;
 const GAP: u32 = 3;
 
-/// The maps of a layer for the photo `name`.
+/// The feature maps of a layer for the photo `name`.
 pub fn maps(session: &Session, maps: &Features, name: &str) -> Result<Sheet, CliError> {
     let layer = &session.network()[maps.layer];
     let [c, h, w] = maps.size();
@@ -39,7 +39,7 @@ pub fn filters(session: &Session) -> Result<Option<Sheet>, CliError> {
     sheet(name, what, oc, &grid, FILTER, alt).map(Some)
 }
 
-/// A grid of some of `all` cells as one picture; `alt` is told how many of them have nothing to show.
+/// A grid of some of `all` cells as one picture; `alt` gets the number of blank cells.
 fn sheet(
     layer: &str,
     what: String,

@@ -1,8 +1,8 @@
 //! `convscope report`: one page about a network and a photo.
 //!
-//! What it costs: one pass for the prediction and the feature maps, one with a way back for each class of Grad-CAM, a few for the
-//! times, and for gradient ascent `--steps` passes both ways for each of `--channels` channels of every stage (which end at that
-//! stage) and for each class. The channels of a stage and the classes go through the network together.
+//! Cost: one pass for the prediction and the feature maps, one with a backward pass per class of Grad-CAM, a few for the times,
+//! and gradient ascent with `--steps` forward and backward passes for each of `--channels` channels per stage (up to that stage)
+//! and for each class. The channels of a stage form a batch, as do the classes.
 
 mod ascents;
 mod heat;
@@ -13,7 +13,7 @@ use crate::cli::commands::Run;
 use crate::cli::context::Context;
 use crate::cli::error::CliError;
 use crate::cli::memory::Pass;
-use crate::cli::output::{Output, command_line, print};
+use crate::cli::output::{OutputFiles, command_line, print};
 use crate::cli::session::{Session, progress};
 use convscope_engine::Tensor;
 use convscope_viz::ascent::{Options, Preset};
@@ -27,11 +27,11 @@ use convscope_viz::{default_layers, features};
 use image::RgbImage;
 use serde_json::json;
 
-/// Classes in the list of the prediction.
+/// Number of classes in the prediction.
 const TOP: usize = 5;
-/// Timed passes.
+/// Number of timed passes.
 const PASSES: usize = 5;
-/// Photos are shown in at most so many pixels a side.
+/// Maximum side of photos in pixels.
 const PHOTO: u32 = 480;
 
 impl Run for ReportArgs {
@@ -48,7 +48,7 @@ impl Run for ReportArgs {
         let path = args.path.to_string_lossy();
         let name = args.path.file_name().map_or_else(|| path.clone(), |name| name.to_string_lossy()).into_owned();
         let photo = shown(&input.shown)?;
-        let mut output = Output::new(common, session.metadata(&[("image", json!(path))]));
+        let mut output = OutputFiles::new(common, session.metadata(&[("image", json!(path))]));
 
         let (prediction, heat) = heat::heat(&session, args, &input.input, &photo, &mut output)?;
         let classes: Vec<Class> = prediction.top(TOP).into_iter().map(|c| class(&session, &prediction, c)).collect();
@@ -120,7 +120,7 @@ impl Run for ReportArgs {
     }
 }
 
-/// The photo in a size for the page: pixels of tiny ones stay pixels.
+/// The photo at a size for the page; tiny photos keep sharp pixels.
 fn shown(photo: &RgbImage) -> Result<RgbImage, CliError> {
     let (w, h) = photo.dimensions();
     let as_it_is = w.min(h) >= 64 && w.max(h) <= PHOTO;
@@ -132,7 +132,7 @@ fn class(session: &Session, prediction: &Prediction, index: usize) -> Class {
     Class { name: session.class_name(index), index, is_numbered: session.is_numbered(), logit, probability }
 }
 
-/// The channels of the largest means, largest first; ties go to the lower number.
+/// The channels of the largest means, largest first; ties go to the lower index.
 fn strongest(means: &[f64], count: usize) -> Vec<usize> {
     let mut order: Vec<usize> = (0..means.len()).collect();
     order.sort_by(|a, b| means[*b].total_cmp(&means[*a]));
@@ -140,7 +140,7 @@ fn strongest(means: &[f64], count: usize) -> Vec<usize> {
     order
 }
 
-/// What must be known before the rest is believed.
+/// Warnings about the network and its weights.
 fn notices(session: &Session) -> Vec<String> {
     let random = session.weights == "random";
     let text = "The weights are random: this network has learnt nothing, and whatever looks like sense below is chance or the photo's own structure.";

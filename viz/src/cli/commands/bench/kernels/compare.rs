@@ -1,17 +1,18 @@
-//! One measurement against another: rows against an earlier run, the dispatcher's pick against the best row.
+//! Comparison of measurements: kernels against an earlier run, the dispatcher's pick against the best kernel.
 
 use super::report::Measured;
 use convscope_kernels::bench::Time;
 use convscope_kernels::peak::Peak;
 use serde_json::Value;
 
-/// Differences below this share are noise, whatever the quartiles say.
+/// Relative differences below this are noise.
 const CHANGE: f64 = 0.05;
-/// How much slower than the best row the dispatcher's pick may be. Here the weight lies in a cache, from pass to pass; in a network it
-/// comes from memory, for which the pick is made: a row that reads less of it may look that much slower.
+/// Maximum slowdown of the dispatcher's pick against the best kernel. In this benchmark weights stay in a cache between passes;
+/// in a network they come from memory, for which the dispatcher is tuned. A kernel that reads less of the weights may therefore
+/// look slower.
 const SLACK: f64 = 0.25;
 
-/// A row of an earlier run.
+/// A kernel of an earlier run.
 #[derive(Debug, PartialEq)]
 pub struct Old {
     op: String,
@@ -23,7 +24,7 @@ pub struct Old {
     time: Option<Time>,
 }
 
-/// Reads the output of `--json`; `Err` says what is wrong with it.
+/// Reads the output of `--json`.
 pub fn read(text: &str) -> Result<Vec<Old>, String> {
     let value: Value = serde_json::from_str(text).map_err(|e| format!("is not JSON: {e}"))?;
     let rows = value.as_array().ok_or("is not an array of rows")?;
@@ -42,7 +43,7 @@ pub fn read(text: &str) -> Result<Vec<Old>, String> {
     rows.iter().enumerate().map(|(i, r)| row(r).ok_or_else(|| missing(i))).collect()
 }
 
-/// What changed by more than noise, largest change first, and how much did not.
+/// Changes above the noise, largest first, and the number of others.
 pub fn changes(old: &[Old], new: &[Measured], peak: &Peak) -> String {
     let mut lines = Vec::new();
     let other = |o: &&Old| (o.isa.as_str(), o.threads) != (peak.isa, peak.threads as u64);
@@ -73,7 +74,7 @@ pub fn changes(old: &[Old], new: &[Measured], peak: &Peak) -> String {
     lines.join("\n")
 }
 
-/// The problem whose pick is slower than another row by more than the slack, in words.
+/// The message about a problem whose pick is slower than another kernel by more than the slack.
 pub fn misjudged(m: &Measured) -> Option<String> {
     let (pick, time) = m.timed().find(|(r, _)| r.picked)?;
     let (best, least) = m.timed().min_by(|a, b| a.1.median.total_cmp(&b.1.median))?;
@@ -106,7 +107,7 @@ mod tests {
         }
     }
 
-    /// Damaged anywhere: an answer or one line.
+    /// Damage at any position gives a result or a one-line error.
     #[test]
     fn damaged_files_are_refused_in_one_line() {
         let m = measured("a", vec![timed("fast", true, 2.0), timed("slow", false, 4.0)]);

@@ -1,4 +1,4 @@
-//! `convscope bench kernels`: the rows of the kernel tables on real layers, verified, timed and set against the machine.
+//! `convscope bench kernels`: the kernels on real layers, verified, timed and compared with the machine's limits.
 
 mod compare;
 mod plot;
@@ -33,11 +33,11 @@ impl Run for BenchKernelsArgs {
         if problems.is_empty() {
             let names = networks.iter().map(|n| n.name.as_str()).collect::<Vec<_>>().join(", ");
             return Err(CliError::usage(format!(
-                "no problem of {names} holds all of \"{}\"; wants words such as conv2d.fwd, gemm, layer1.0.conv2, 3x3 or n512",
+                "no problem of {names} holds all of \"{}\"; expects words such as conv2d.fwd, gemm, layer1.0.conv2, 3x3 or n512",
                 options.filter.join(" ")
             )));
         }
-        // What cannot be read or written is told now and not after minutes of measuring.
+        // Unreadable inputs and unwritable outputs are reported before minutes of measuring.
         let earlier = options.compare.as_deref().map(earlier).transpose()?;
         if let Some(path) = &options.plot {
             draw(path, "")?;
@@ -79,7 +79,7 @@ impl Run for BenchKernelsArgs {
     }
 }
 
-/// The network of `-m`, or those that kernels are usually judged by.
+/// The network of `-m`, or the usual benchmark networks.
 fn networks(model: Option<&str>) -> Result<Vec<Network>, NetworkError> {
     let usual = |name: &&str| ["vgg16", "resnet50", "resnext50_32x4d"].contains(name) || name.starts_with("mobilenet");
     match model {
@@ -93,7 +93,7 @@ fn earlier(path: &Path) -> Result<Vec<compare::Old>, CliError> {
     compare::read(&text).map_err(|why| CliError::failure(format!("{} {why}", path.display())))
 }
 
-/// A file that has not yet taken its place.
+/// A temporary file before its rename.
 fn draw(path: &Path, text: &str) -> Result<Pending, CliError> {
     Pending::write(path, |out| out.write_all(text.as_bytes())).map_err(|e| cannot_write(path, &e))
 }
@@ -102,7 +102,7 @@ fn cannot_write(path: &Path, why: &std::io::Error) -> CliError {
     CliError::failure(format!("cannot write {}: {why}", path.display()))
 }
 
-/// Ends with a list, if there is anything in it.
+/// Ends the output with a list, unless it is empty.
 fn fail(what: &str, list: Vec<String>) -> Result<(), CliError> {
     match list.len() {
         0 => Ok(()),

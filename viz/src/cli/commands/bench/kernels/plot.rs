@@ -1,13 +1,13 @@
-//! The plot of what the dispatcher picks under the machine's roofs.
+//! Roofline plot of the dispatcher's kernels.
 
 use super::report::{Measured, machine};
 use convscope_kernels::peak::Peak;
 use convscope_viz::draw::{Roofline, RooflinePoint};
 
-/// A dot for each pick, its area the share of the time that all layers of its problem take. Operations are counted for the direct
-/// algorithm, so that a dot above the flat roof saves some.
+/// A dot per picked kernel; its area is the share of the time over all layers of its problem. Operations are counted for the
+/// direct algorithm, so a dot above the flat roof saves some.
 pub fn roofline(measured: &[Measured], peak: &Peak) -> Roofline {
-    // A plain convolution whose fused form is there too would hide it.
+    // The plain convolution's dot would hide that of its fused form.
     let hidden = |m: &Measured| {
         let fused =
             |o: &Measured| (o.op, &o.layer) == (m.op, &m.layer) && o.spec.len() > m.spec.len() && o.spec.starts_with(&m.spec);
@@ -32,7 +32,7 @@ pub fn roofline(measured: &[Measured], peak: &Peak) -> Roofline {
     Roofline { flops, one_thread, threads, bandwidth, points, ..plot }
 }
 
-/// The name of a row without the instruction set, which the subtitle says.
+/// The name of a kernel without the instruction set, which is in the subtitle.
 fn short<'a>(kernel: &'a str, peak: &Peak) -> &'a str {
     kernel.strip_suffix(peak.isa).map_or(kernel, |k| k.trim_end_matches('_'))
 }

@@ -1,4 +1,4 @@
-//! The problems: what each layer of a network asks of the kernel tables, forward and backward.
+//! The problems: each layer of a network as calls of the kernel tables, forward and backward.
 
 use crate::cli::error::CliError;
 use convscope_kernels::bench::{AnyProblem, Problem, Sample};
@@ -15,21 +15,21 @@ use convscope_models::model::windows;
 use convscope_models::network::{Conv2d, LayerKind, LayerShape, Network, OutputActivation};
 use std::fmt::Display;
 
-/// Sides of the square products.
+/// Sizes of the square matrix products.
 const SQUARES: [usize; 3] = [512, 1024, 2048];
 
-/// A problem and where it comes from.
+/// A problem and its source.
 pub struct Named {
-    /// Network of the layer that it is named after: the first that asks for it and passes the filter.
+    /// Network of the first matching layer with this problem.
     pub network: String,
-    /// That layer.
+    /// Name of that layer.
     pub layer: String,
-    /// How many layers ask for it, of all networks.
+    /// Number of layers with this problem, in all networks.
     pub count: usize,
     pub problem: Box<dyn AnyProblem>,
 }
 
-/// Words that must all occur.
+/// Words of the filter, which must all match.
 pub struct Filter(Vec<String>);
 
 impl Filter {
@@ -43,7 +43,7 @@ impl Filter {
     }
 }
 
-/// The problems of the networks at their own sizes, and square products; equal ones once.
+/// The distinct problems of the networks at their default sizes, and square matrix products.
 pub fn problems(networks: &[Network], batch: usize, filter: &Filter) -> Result<Vec<Named>, CliError> {
     let mut list = List::default();
     for network in networks {
@@ -76,7 +76,7 @@ fn product([m, n, k]: [usize; 3], ta: bool, tb: bool, bias: Bias) -> GemmSpec {
     GemmSpec { m, n, k, ta, tb, bias }
 }
 
-/// A problem with all the networks and layers that ask for it.
+/// A problem with all its networks and layers.
 struct Found {
     problem: Box<dyn AnyProblem>,
     spec: String,
@@ -85,7 +85,7 @@ struct Found {
 
 #[derive(Default)]
 struct List {
-    /// Names of what is being added.
+    /// Names of the current network and layer.
     network: String,
     layer: String,
     found: Vec<Found>,
@@ -110,7 +110,7 @@ impl List {
             self.layer.clone_from(&layer.name);
             let Some(first) = layer.inputs.first() else { continue };
             self.of_layer(&layer.kind, &shaped[*first], shape, n);
-            // What inference makes of it, together with the layers that follow.
+            // The fused operation of inference.
             if let (LayerKind::Conv2d(l), Some(chain)) = (&layer.kind, chains.iter().flatten().find(|c| c.first == id)) {
                 let (bias, residual, relu) = (l.bias || chain.norm.is_some(), chain.inputs.len() > 1, chain.relu);
                 let spec = Conv2dSpec { bias, residual, relu, ..convolution(l, &shaped[*first], n) };
@@ -125,7 +125,7 @@ impl List {
         Ok(())
     }
 
-    /// What `n` images ask of a layer from shape `x` to shape `out`.
+    /// The problems of a layer from shape `x` to shape `out`, for `n` images.
     fn of_layer(&mut self, kind: &LayerKind, x: &LayerShape, out: &LayerShape, n: usize) {
         let (c, [h, w]) = (x.channels(), x.spatial().unwrap_or([1, 1]));
         let len = n * out.len();
@@ -155,7 +155,7 @@ impl List {
                 for table in [&norm::INFER_FWD, &norm::INFER_DGRAD, &norm::PARAM_GRADS] {
                     self.add(table, spec, None);
                 }
-                // Alone, before a ReLU, at the end of a residual block.
+                // Unfused, with a ReLU, with the end of a residual block.
                 for (residual, relu) in [(false, false), (false, true), (true, true)] {
                     let spec = TrainSpec { norm: spec, residual, relu };
                     self.add(&norm::TRAIN_FWD, spec, None);
@@ -189,7 +189,7 @@ impl List {
             LayerKind::Dropout { p } => self.add(&pointwise::DROPOUT, DropoutSpec { p: *p, seed: 0, len }, None),
             LayerKind::Add => self.add(&pointwise::BINARY, BinarySpec { op: Binary::Add, len }, None),
             LayerKind::Multiply => self.add(&pointwise::BINARY, BinarySpec { op: Binary::Mul, len }, None),
-            // Copies, names for what is there already, two numbers an image, and what is put together from the above.
+            // Copies, views, tiny layers, and compositions of the problems above.
             LayerKind::Input | LayerKind::Softmax | LayerKind::Flatten | LayerKind::Concat => {}
             LayerKind::PadShortcut { .. } | LayerKind::BinaryLogits | LayerKind::Unflatten { .. } => {}
             LayerKind::ZeroPad2d(_) | LayerKind::Crop2d(_) | LayerKind::PRelu { .. } | LayerKind::UpsampleBilinear2d(_) => {}
@@ -223,18 +223,18 @@ mod tests {
     #[test]
     fn layers_become_problems_and_equal_ones_are_counted() {
         let found = names("resnet50", "conv2d.fwd layer1 3X3");
-        // As training runs it, and as inference does.
+        // In training and in inference.
         let plain = "conv2d.fwd layer1.0.conv2 x3: n1 c64 56x56 oc64 3x3 s1,1 p1";
         let both = [plain.to_string(), format!("{plain} +bias relu")];
         assert_eq!(found, both);
-        // Asked for by another name, it is the same problem.
+        // The same problem under another network's name.
         assert_eq!(names("resnet50", "conv2d.fwd layer1.2.conv2"), both.map(|f| f.replace("1.0", "1.2")));
         let found = names("resnet50", "GEMM fc");
         assert_eq!(found.len(), 3, "{found:?}");
         assert!(found[0].contains("m1 n1000 k2048 a b^T +bias") && found[2].contains("m1000 n2048 k1"), "{found:?}");
         assert_eq!(names("resnet20-cifar", "square").len(), 3);
         assert!(names("resnet20-cifar", "no such thing").is_empty());
-        // Every convolution is somewhere, however they are grouped.
+        // The number of convolutions is independent of their grouping.
         let all = problems(&[families::build("resnet50", None).unwrap()], 2, &Filter::new(&["conv2d.wgrad".into()])).unwrap();
         assert_eq!(all.iter().map(|f| f.count).sum::<usize>(), 53);
     }

@@ -1,4 +1,4 @@
-//! What was measured, as text and JSON.
+//! Measurements as text and JSON.
 
 use super::super::table::{Column, header, left, line, right};
 use super::problems::Named;
@@ -6,7 +6,7 @@ use convscope_kernels::bench::{Outcome, Rung, Time};
 use convscope_kernels::peak::Peak;
 use serde_json::{Map, Value, json};
 
-/// Columns of a problem's table, after the names of its rungs.
+/// Columns of a problem's table, after the kernel names.
 const COLUMNS: [Column; 7] = [
     right("error", 9),
     right("median ms", 11),
@@ -17,7 +17,7 @@ const COLUMNS: [Column; 7] = [
     right("scratch", 10),
 ];
 
-/// A problem with its rungs.
+/// A problem with its kernels.
 pub struct Measured {
     pub network: String,
     pub layer: String,
@@ -43,12 +43,12 @@ impl Measured {
         format!("{} {} {}{times}", self.op, self.network, self.layer)
     }
 
-    /// Operations for each byte that must be moved.
+    /// Arithmetic intensity: operations per byte.
     pub fn intensity(&self) -> f64 {
         self.flops / self.bytes.max(1.0)
     }
 
-    /// The rungs that ran, with their times.
+    /// The kernels that ran, with their times.
     pub fn timed(&self) -> impl Iterator<Item = (&Rung, &Time)> {
         self.rungs.iter().filter_map(|r| match &r.outcome {
             Outcome::Timed { time, .. } => Some((r, time)),
@@ -56,7 +56,7 @@ impl Measured {
         })
     }
 
-    /// Rungs that compute something else, in words.
+    /// A message about kernels with wrong results.
     pub fn wrong(&self) -> impl Iterator<Item = String> {
         self.rungs.iter().filter_map(|r| match &r.outcome {
             Outcome::Wrong(why) => Some(format!("{} {}: {}: {why}", self.title(), self.spec, r.kernel)),
@@ -64,12 +64,12 @@ impl Measured {
         })
     }
 
-    /// The table of the problem, its title first.
+    /// The table of the problem, with its title.
     pub fn text(&self, peak: &Peak) -> String {
         let (flops, bytes) = (self.flops / 1e9, self.bytes / 1e6);
         let width = self.rungs.iter().map(|r| r.kernel.len()).max().unwrap_or(0).max(14);
-        let columns = [left("    rung", 4 + width)].into_iter().chain(COLUMNS).collect::<Vec<_>>();
-        // Where the roof over this problem is the memory's slope.
+        let columns = [left("    kernel", 4 + width)].into_iter().chain(COLUMNS).collect::<Vec<_>>();
+        // The memory roof limits this problem.
         let memory_bound = self.intensity() < peak.flops / peak.bandwidth;
         let mut lines = vec![
             format!("{}   {}", self.title(), self.spec),
@@ -98,7 +98,7 @@ impl Measured {
         lines.join("\n") + "\n"
     }
 
-    /// One object a rung.
+    /// One JSON object per kernel.
     pub fn json(&self, peak: &Peak) -> Vec<Map<String, Value>> {
         let row = |r: &Rung| {
             let (mut status, mut reason) = ("ok", None);
@@ -148,7 +148,7 @@ impl Measured {
     }
 }
 
-/// What the machine does at best, in one line.
+/// The machine's peaks, in one line.
 pub fn machine(peak: &Peak) -> String {
     let threads = if peak.threads == 1 { "1 thread".to_string() } else { format!("{} threads", peak.threads) };
     let (all, one, memory) = (peak.flops / 1e9, peak.one_thread / 1e9, peak.bandwidth / 1e9);
@@ -185,7 +185,7 @@ pub mod tests {
     }
 
     fn example() -> Measured {
-        let not = Rung { kernel: "winograd", picked: false, outcome: Outcome::NotRun("wants \"3x3\"".to_string()) };
+        let not = Rung { kernel: "winograd", picked: false, outcome: Outcome::NotRun("expects \"3x3\"".to_string()) };
         let wrong = Rung { kernel: "broken", picked: false, outcome: Outcome::Wrong("error 1 where 0 is allowed".to_string()) };
         measured("a.conv1", vec![timed("fast", true, 2.0), timed("slow", false, 4.0), not, wrong])
     }
@@ -194,7 +194,7 @@ pub mod tests {
     fn text_marks_the_pick_and_gives_reasons() {
         let text = example().text(&PEAK);
         assert!(text.starts_with("conv2d.fwd net a.conv1 (x3)   n1 a.conv1 s1,1\n"), "{text}");
-        for part in ["  * fast", "    slow", "   wants \"3x3\"", "WRONG", "50.00", "2.0 kB"] {
+        for part in ["  * fast", "    slow", "   expects \"3x3\"", "WRONG", "50.00", "2.0 kB"] {
             assert!(text.contains(part), "{part:?} is not in\n{text}");
         }
         assert_eq!(example().wrong().count(), 1);
@@ -208,7 +208,7 @@ pub mod tests {
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!(lines.len(), 5);
         assert!(lines[0].starts_with("op,network,layer,count,spec,") && lines[1].contains("\"n1 a.conv1 s1,1\""), "{text}");
-        assert!(lines[3].contains("\"wants \"\"3x3\"\"\""), "{text}");
+        assert!(lines[3].contains("\"expects \"\"3x3\"\"\""), "{text}");
         assert_eq!(table::csv(&[]), "");
     }
 }

@@ -1,4 +1,4 @@
-//! Where the time of a pass goes: its kernel calls, summed by kernel or by kernel and layer.
+//! Time of a pass by kernel, or by kernel and layer.
 
 use super::super::table::{Column, header, line, right};
 use crate::cli::args::By;
@@ -8,10 +8,10 @@ use std::collections::BTreeMap;
 
 const COLUMNS: [Column; 5] = [right("ms", 10), right("share", 7), right("calls", 6), right("GFLOP/s", 9), right("GB/s", 8)];
 
-/// Which calls are summed: kernel (`conv2d.fwd/direct_avx512`) and, where asked for, the layer and the shape of its value.
+/// Key of the sums: kernel (`conv2d.fwd/direct_avx512`) and, by layer, the layer and its output shape.
 type Key = (String, String);
 
-/// Calls of one key in one pass.
+/// Calls with one key in one pass.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Sum {
     calls: usize,
@@ -20,10 +20,10 @@ pub struct Sum {
     bytes: u64,
 }
 
-/// Sums of one pass.
+/// Sums over one pass.
 pub type Sums = BTreeMap<Key, Sum>;
 
-/// Sums what ran on a tape.
+/// Sums the calls of a tape.
 pub fn sums(tape: &Tape, by: By) -> Sums {
     let mut sums = Sums::new();
     for node in tape.nodes() {
@@ -40,11 +40,11 @@ pub fn sums(tape: &Tape, by: By) -> Sums {
     sums
 }
 
-/// Medians over passes, the slowest first.
+/// Medians over passes, slowest first.
 pub struct Calls(Vec<(Key, Sum)>);
 
 impl Calls {
-    /// Of at least one pass.
+    /// Keys of at least one pass.
     pub fn new(passes: &[Sums]) -> Self {
         let mut times: BTreeMap<&Key, Vec<f64>> = BTreeMap::new();
         for (key, sum) in passes.iter().flatten() {
@@ -59,7 +59,7 @@ impl Calls {
         Calls(median)
     }
 
-    /// A line a key: milliseconds, share of the pass, calls, rates, kernel, layer; the last one has what no kernel took.
+    /// One line per key: milliseconds, share of the pass, calls, rates, kernel, layer. The last line is the time outside kernels.
     pub fn text(&self, pass_ms: f64) -> String {
         let mut lines = vec![header(&COLUMNS)];
         let time = |ms: f64| [format!("{ms:.3}"), format!("{:.1}%", 100.0 * ms / pass_ms)];

@@ -1,4 +1,4 @@
-//! `convscope bench models`: whole networks, how long a pass takes and what memory it wants.
+//! `convscope bench models`: time and memory of whole networks' passes.
 
 mod calls;
 
@@ -24,9 +24,9 @@ use convscope_models::{Model, WeightsSource, families, load};
 use serde_json::{Map, Value, json};
 use std::time::Instant;
 
-/// Passes before the timed ones: the first packs weights and touches fresh memory.
+/// Warm-up passes: the first packs weights and faults in memory.
 const WARM_UPS: usize = 2;
-/// The logit whose gradient is taken, and the class that training is told.
+/// The logit of the input gradient, and the target class of training.
 const CLASS: usize = 7;
 
 impl Run for BenchModelsArgs {
@@ -42,7 +42,7 @@ impl Run for BenchModelsArgs {
             return Err(CliError::usage("--weights, --classes: bench models times the known networks with random weights"));
         }
         let size = side_lengths(&options.size)?;
-        // Whatever cannot be done is refused before minutes are spent on what can.
+        // All cases are checked before the first one is timed.
         let networks = options.names.iter().map(|name| families::build(name, None)).collect::<Result<Vec<_>, _>>()?;
         let cases: Vec<(Work, usize)> =
             options.work.iter().flat_map(|work| options.batch.iter().map(|batch| (*work, usize::from(*batch)))).collect();
@@ -71,15 +71,15 @@ impl Run for BenchModelsArgs {
             let fused = model.fused(&[])?;
             for (work, batch) in &cases {
                 bar.set_message(format!("{} {} of {batch}", model.network.name, work.name()));
-                // What predict and ascent run; training fuses in its own way.
+                // `predict` and `ascent` run the fused model; training has its own fusion.
                 let form = if *work == Work::Training { &model } else { &fused };
                 let measured =
                     measure(&mut Case::new(form.clone(), size, *batch, options.by)?, *work, usize::from(options.repeats))?;
-                rows.push(Row { model: model.network.name.clone(), work: *work, batch: *batch, size, direct, measured });
+                rows.push(CaseRow { model: model.network.name.clone(), work: *work, batch: *batch, size, direct, measured });
                 bar.inc(1);
             }
         }
-        // Last, for what it allocates stays in the pool.
+        // Last, as its allocations stay in the pool.
         let peak = if device == Device::Cpu { peak::measure() } else { convscope_kernels::peak_cuda::measure(&kernels)? };
         bar.finish_and_clear();
         if common.json {
@@ -92,30 +92,30 @@ impl Run for BenchModelsArgs {
     }
 }
 
-/// What passes start from.
+/// Inputs of a pass.
 struct Case {
     model: Model,
     images: Tensor,
-    /// 1 at each image's [`CLASS`], `[n, classes]`.
+    /// One-hot targets of [`CLASS`], `[n, classes]`.
     one_hot: Tensor,
     optimizer: Optimizer,
     steps: u64,
     meter: Meter,
 }
 
-/// How passes are measured.
+/// Conditions of the measurement.
 struct Meter {
-    /// Of the device; `None` on the CPU.
+    /// Clock of the device; `None` on the CPU.
     clock: Option<Clock>,
     by: Option<By>,
 }
 
-/// What one pass took.
+/// Time and memory of one pass.
 struct Taken {
     seconds: f64,
-    /// Bytes of values and of what operations saved that its tape held at its end.
+    /// Bytes of the values and saved tensors on the tape at its end.
     kept: usize,
-    /// Bytes of the operands of all kernels: what must be moved if nothing stays in a cache from one to the next.
+    /// Bytes of the operands of all kernels, the minimum traffic without caches between kernels.
     moved: u64,
     calls: Option<Sums>,
 }
@@ -127,7 +127,7 @@ impl Case {
         let one_hot: Vec<f32> = (0..n * classes).map(|i| if i % classes == CLASS { 1.0 } else { 0.0 }).collect();
         let device = model.context.device();
         let clock = if device == Device::Cpu { None } else { Some(Clock::new(device)?) };
-        // Slow enough to end nowhere: numbers that grow out of bounds take other times.
+        // A small rate, so that values stay finite; overflowing values would change the times.
         let mut optimizer = Optimizer::sgd(1e-5, 0.9, 1e-4);
         optimizer.set_context(&model.context);
         Ok(Case {
@@ -179,7 +179,7 @@ impl Case {
             Ok((tape, grads))
         };
         let (taken, grads) = meter.taken(pass)?;
-        // Not timed, but done: with the same weights each time, what kernels prepare of them would be found ready.
+        // Untimed, but necessary: constant weights would be found already transformed.
         optimizer.step(model.at_mut(&trained).zip(&grads))?;
         *steps += 1;
         Ok(taken)
@@ -187,12 +187,12 @@ impl Case {
 }
 
 impl Meter {
-    /// Times a pass until the memory of its tape is given back, as it is in use.
+    /// Times a pass, including the release of its tape.
     fn taken<T>(&mut self, pass: impl FnOnce() -> Result<(Tape, T), CliError>) -> Result<(Taken, T), CliError> {
         let by = self.by;
         let work = || {
             let (tape, made) = pass()?;
-            // Leaves are not counted: the weights and images are there without a tape.
+            // Leaves do not count: weights and images exist without a tape.
             let operations = || tape.nodes().iter().filter(|n| n.operation().is_some());
             let kept = operations().map(|n| n.kept_bytes()).sum();
             let bytes = |calls: &[Call]| calls.iter().map(|c| c.bytes).sum::<u64>();
@@ -212,18 +212,18 @@ impl Meter {
     }
 }
 
-/// What a case took.
+/// Results of a case.
 struct Measured {
     median_ms: f64,
     min_ms: f64,
-    /// Most memory that the process held, where the system tells.
+    /// Peak memory of the process, if the system reports it.
     peak: Option<usize>,
     tape: usize,
     moved: u64,
     calls: Option<Calls>,
 }
 
-/// Middle of some numbers, which it sorts; the mean of both where two are in the middle.
+/// Median; the mean of both if two values are in the middle.
 fn median(numbers: &mut [f64]) -> f64 {
     numbers.sort_by(f64::total_cmp);
     0.5 * (numbers[(numbers.len() - 1) / 2] + numbers[numbers.len() / 2])
@@ -232,7 +232,7 @@ fn median(numbers: &mut [f64]) -> f64 {
 fn measure(case: &mut Case, work: Work, repeats: usize) -> Result<Measured, CliError> {
     let device = case.model.context.device();
     let repeating = case.images.shape()[0] == 1 && work != Work::Training;
-    // Linux forgets the highest memory so far on this word; where it may not be said, that number would be of another case.
+    // This write resets Linux's peak memory. Without permission, the peak would be an earlier case's.
     let peak_is_ours = std::fs::write("/proc/self/clear_refs", "5").is_ok();
     let mut passes = || {
         for _ in 0..WARM_UPS {
@@ -240,7 +240,7 @@ fn measure(case: &mut Case, work: Work, repeats: usize) -> Result<Measured, CliE
         }
         (0..repeats).map(|_| case.pass(work)).collect::<Result<Vec<_>, _>>()
     };
-    // As in use: one image after the other, or the steps of an ascent.
+    // Consecutive passes, as in use.
     let taken = if repeating { cuda::capture(device, passes) } else { passes() }?;
     let mut ms: Vec<f64> = taken.iter().map(|t| 1e3 * t.seconds).collect();
     let sums: Option<Vec<Sums>> = taken.iter().map(|t| t.calls.clone()).collect();
@@ -254,8 +254,8 @@ fn measure(case: &mut Case, work: Work, repeats: usize) -> Result<Measured, CliE
     })
 }
 
-/// A line of the result.
-struct Row {
+/// A row of the result.
+struct CaseRow {
     model: String,
     work: Work,
     batch: usize,
@@ -265,8 +265,8 @@ struct Row {
     measured: Measured,
 }
 
-impl Row {
-    /// By the median: two for each multiply-add of forward, the same again for each gradient.
+impl CaseRow {
+    /// Rate by the median: two operations per multiply-add of forward, the same again for each gradient.
     fn gflops(&self) -> f64 {
         let passes = match self.work {
             Work::Forward => 1.0,
@@ -276,7 +276,7 @@ impl Row {
         2.0 * passes * self.direct as f64 * self.batch as f64 / self.measured.median_ms / 1e6
     }
 
-    /// Bytes of all operands, in billions a second.
+    /// Gigabytes of operands per second.
     fn gigabytes(&self) -> f64 {
         self.measured.moved as f64 / self.measured.median_ms / 1e6
     }
@@ -285,7 +285,7 @@ impl Row {
         format!("{}x{}", self.size[0], self.size[1])
     }
 
-    /// The line as a JSON object.
+    /// The row as a JSON object.
     fn fields(&self, peak: &Peak) -> Map<String, Value> {
         let short = |v: f64| (v * 1e3).round() / 1e3;
         let mut fields = Map::from_iter(
@@ -330,7 +330,7 @@ const COLUMNS: [Column; 12] = [
     right("tape keeps", 13),
 ];
 
-fn text(rows: &[Row], peak: &Peak, repeats: u16) -> String {
+fn text(rows: &[CaseRow], peak: &Peak, repeats: u16) -> String {
     let mut lines = vec![machine(peak), format!("median of {repeats} after {WARM_UPS} warm-ups"), header(&COLUMNS)];
     let mega = |bytes: usize| format!("{:.1} MB", bytes as f64 / 1e6);
     for row in rows {
@@ -359,7 +359,7 @@ fn text(rows: &[Row], peak: &Peak, repeats: u16) -> String {
         }
     }
     if rows.iter().any(|row| row.measured.peak.is_none()) {
-        lines.push("peak memory is left out: this system does not tell it, or not of one case alone".into());
+        lines.push("peak memory is left out: this system does not report it, or not of one case alone".into());
     }
     lines.join("\n")
 }
