@@ -25,7 +25,7 @@ const MARGIN: f32 = 1.0 / 512.0;
 /// An image parameterisation: parameters `[c, h, w]` for an image `[c, h, w]`.
 pub(super) enum Parameterisation {
     Pixels,
-    Fourier(Fourier),
+    Fourier(Box<Fourier>),
 }
 
 /// Hartley waves, cos + sin: real, self-inverse, self-adjoint, and periodic at the edges.
@@ -43,7 +43,7 @@ impl Parameterisation {
     pub(super) fn new(options: &Options, context: &Context) -> Self {
         match options.parameters {
             Parameters::Pixels => Parameterisation::Pixels,
-            Parameters::Fourier { decay } => Parameterisation::Fourier(Fourier::new(options.size, decay, context)),
+            Parameters::Fourier { decay } => Parameterisation::Fourier(Box::new(Fourier::new(options.size, decay, context))),
         }
     }
 
