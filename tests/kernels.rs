@@ -39,7 +39,8 @@ fn every_row_passes_the_oracle_test() {
 #[test]
 fn every_table_has_its_naive_rungs() {
     for table in tables() {
-        let naive: Vec<String> = table.rows(&Context::default()).iter().filter(|r| r.name == "naive").map(|r| r.dtype.to_string()).collect();
+        let naive: Vec<String> =
+            table.rows(&Context::default()).iter().filter(|r| r.name == "naive").map(|r| r.dtype.to_string()).collect();
         assert_eq!(naive, ["f32", "f64"], "{}", table.op());
     }
 }

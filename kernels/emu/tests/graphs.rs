@@ -1,7 +1,7 @@
 //! Work that repeats is started as one, and gives the same bits.
 
-use convscope_kernels::{Context, cuda};
 use convscope_kernels::random::normal;
+use convscope_kernels::{Context, cuda};
 use convscope_models::engine::{Rules, Tape, Tensor};
 use convscope_models::{Model, WeightsSource, families, load};
 

@@ -4,9 +4,10 @@
 //! network, an addition and a ReLU, is done with it: see [`TrainSpec`].
 
 pub(crate) mod cuda;
-
+mod running;
 mod train;
 
+pub use running::{RUNNING, RunningSpec};
 pub use train::{TRAIN_BWD, TRAIN_FWD, TrainSpec};
 
 use crate::core::buffer::Buffer;

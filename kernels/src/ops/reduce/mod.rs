@@ -4,6 +4,9 @@
 //! gradient of a bias. A mean is a sum with `scale = 1 / count`.
 
 pub(crate) mod cuda;
+mod squares;
+
+pub use squares::{SUM_SQUARES, SquaresSpec};
 
 use crate::core::buffer::Buffer;
 use crate::core::device::Real;

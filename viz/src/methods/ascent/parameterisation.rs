@@ -99,7 +99,9 @@ impl Fourier {
             let product = |a: &Buffer, b: &Buffer, k: usize| {
                 let spec = GemmSpec { m: h, n: w, k, ta: false, tb: false, bias: Bias::None };
                 let mut c = Buffer::new(DType::F32, h * w);
-                GEMM.run(&self.context, &spec, &[a, b], &mut [&mut c], Accum::Write).map(|_| c).map_err(convscope_engine::Error::from)
+                GEMM.run(&self.context, &spec, &[a, b], &mut [&mut c], Accum::Write)
+                    .map(|_| c)
+                    .map_err(convscope_engine::Error::from)
             };
             let half = product(&self.rows, &Buffer::from_slice(plane), h)?;
             out.extend_from_slice(product(&half, &self.cols, w)?.as_slice());
