@@ -13,29 +13,11 @@ const CRATES: [(&str, &[Excuse]); 4] = [
     (
         "kernels",
         &[(
-            &[
-                "buffer",
-                "conv2d",
-                "cuda",
-                "gemm",
-                "norm",
-                "optim",
-                "peak",
-                "place",
-                "pointwise",
-                "pool",
-                "reduce",
-                "softmax",
-                "stream",
-                "table",
-            ],
-            "the CUDA rows of an operation lie in `cuda`, its table names them, and `cuda` opens the devices of buffers",
+            &["core", "cuda", "simd"],
+            "a buffer lies in a device's memory and a device fails with core's errors; a row for each instruction set names its vectors",
         )],
     ),
-    (
-        "engine",
-        &[(&["gradcheck", "ops", "tape"], "an operation is defined beside the tape that runs it, and tells its own check")],
-    ),
+    ("engine", &[]),
     ("models", &[]),
     ("viz", &[]),
 ];

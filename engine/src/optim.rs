@@ -1,11 +1,57 @@
-//! Optimisers: SGD with momentum, Adam, AdamW, RMSprop, over lists of tensors.
+//! Optimisers: SGD with momentum, Adam, AdamW, RMSprop, over lists of tensors; clipping of gradients, and moving averages.
 
 use crate::error::Result;
 use crate::tensor::Tensor;
 pub use convscope_kernels::optim::Rule;
-use convscope_kernels::optim::{STEP, StepSpec};
+use convscope_kernels::optim::{EMA, EmaSpec, STEP, StepSpec};
+use convscope_kernels::reduce::{SUM_SQUARES, SquaresSpec};
 use convscope_kernels::table::Accum;
-use convscope_kernels::{Buffer, Context, Device};
+use convscope_kernels::{Buffer, Context, DType, Device};
+
+/// A bound on the norm of all gradients of a step together (Pascanu, Mikolov & Bengio, ICML 2013). The norm stays on the device of the
+/// gradients.
+#[derive(Clone, Debug)]
+pub struct Clip {
+    most: f64,
+    /// The sum of squares, and its rounding error.
+    squares: Tensor,
+}
+
+impl Clip {
+    /// Bounds the norm of `grads`, which lie on one device, by `most`.
+    ///
+    /// # Errors
+    /// If they differ in type or device, or the device has no room.
+    pub fn new(context: &Context, grads: &[Tensor], most: f64) -> Result<Self> {
+        let mut squares = grads.first().map_or_else(|| Buffer::zeros(DType::F32, 2), |first| first.room(2));
+        for (i, grad) in grads.iter().enumerate() {
+            let accum = if i == 0 { Accum::Write } else { Accum::Add };
+            SUM_SQUARES.run(context, &SquaresSpec { len: grad.len() }, &[grad.buffer()], &mut [&mut squares], accum)?;
+        }
+        Ok(Clip { most, squares: Tensor::new([2], squares)? })
+    }
+}
+
+/// Moves a moving average towards `new`: `average = decay * average + (1 - decay) * new`, on the device of `new`.
+///
+/// # Errors
+/// If the shapes or types differ, or the device has no room.
+///
+/// ```
+/// use convscope_engine::{Context, Tensor, optim::update_ema};
+///
+/// let mut average = Tensor::from_slice([2], &[1.0f32, 2.0])?;
+/// update_ema(&Context::default(), &mut average, &Tensor::from_slice([2], &[2.0f32, 2.0])?, 0.75)?;
+/// assert_eq!(average.f32(), [1.25, 2.0]);
+/// # Ok::<(), convscope_engine::Error>(())
+/// ```
+pub fn update_ema(context: &Context, average: &mut Tensor, new: &Tensor, decay: f32) -> Result<()> {
+    let spec = EmaSpec { len: new.len(), rate: f64::from(1.0 - decay) };
+    let (old, mut out) = (average.on(new.device())?, new.room(new.len()));
+    EMA.run(context, &spec, &[old.buffer(), new.buffer()], &mut [&mut out], Accum::Write)?;
+    *average = Tensor::new(new.shape().clone(), out)?;
+    Ok(())
+}
 
 /// An optimiser with its state of each parameter.
 #[derive(Debug)]
@@ -119,6 +165,18 @@ impl Optimizer {
     /// # Errors
     /// [`Error`](crate::Error) if a gradient has another length or type than its parameter, or the device's memory is exhausted.
     pub fn step<'a>(&mut self, params: impl IntoIterator<Item = (&'a mut Tensor, &'a Tensor)>) -> Result<()> {
+        self.step_clipped(params, None)
+    }
+
+    /// As [`Optimizer::step`], with gradients that are scaled where their norm is beyond the bound.
+    ///
+    /// # Errors
+    /// As [`Optimizer::step`].
+    pub fn step_clipped<'a>(
+        &mut self,
+        params: impl IntoIterator<Item = (&'a mut Tensor, &'a Tensor)>,
+        clip: Option<&Clip>,
+    ) -> Result<()> {
         self.steps += 1;
         if let Rule::Adam { step, .. } = &mut self.rule {
             *step = self.steps;
@@ -133,8 +191,9 @@ impl Optimizer {
             }
             let states = &mut self.states[i];
             *states = states.iter().map(|s| s.on(device)).collect::<Result<_>>()?;
-            let spec = StepSpec { rule: self.rule, len: w.len() };
-            let inputs: Vec<&Buffer> = [&*w, g].into_iter().chain(states.iter()).map(Tensor::buffer).collect();
+            let spec = StepSpec { rule: self.rule, len: w.len(), clip: clip.map(|clip| clip.most) };
+            let squares = clip.map(|clip| clip.squares.on(device)).transpose()?;
+            let inputs: Vec<&Buffer> = [&*w, g].into_iter().chain(states.iter()).chain(&squares).map(Tensor::buffer).collect();
             let mut outputs: Vec<Buffer> = (0..=states.len()).map(|_| w.room(w.len())).collect();
             STEP.run(&self.context, &spec, &inputs, &mut outputs.iter_mut().collect::<Vec<_>>(), Accum::Write)?;
             let shape = w.shape().clone();

@@ -74,10 +74,13 @@ pub fn tables() -> Vec<&'static dyn AnyTable> {
         &norm::PARAM_GRADS,
         &norm::INFER_DGRAD,
         &norm::TRAIN_BWD,
+        &norm::RUNNING,
         &reduce::FWD,
         &reduce::BWD,
+        &reduce::SUM_SQUARES,
         &copy::FWD,
         &copy::BWD,
         &optim::STEP,
+        &optim::EMA,
     ]
 }

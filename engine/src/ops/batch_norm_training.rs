@@ -5,9 +5,9 @@ use crate::operation::{Backward, Case, Forward, Operation, Output};
 use crate::shape::Shape;
 use crate::tape::{Tape, Var};
 use crate::tensor::Tensor;
-use convscope_kernels::Accum;
-use convscope_kernels::norm::{NormSpec, TRAIN_BWD, TRAIN_FWD, TrainSpec};
+use convscope_kernels::norm::{NormSpec, RUNNING, RunningSpec, TRAIN_BWD, TRAIN_FWD, TrainSpec};
 use convscope_kernels::pointwise::{ReluRule, UNARY_BWD, Unary, UnarySpec};
+use convscope_kernels::{Accum, Context};
 
 /// `relu(gamma (x - mean) / sqrt(var + eps) + beta + residual)` per channel of `x [n,c,h,w]` or `[n,c]`, by the batch's own statistics.
 ///
@@ -127,6 +127,19 @@ impl Tape {
     pub fn batch_norm_training(&mut self, x: Var, gamma: Var, beta: Var, eps: f64) -> Result<Var> {
         self.apply(BatchNormTraining { eps, residual: false, relu: false }, &[x, gamma, beta])
     }
+}
+
+/// Moves a running statistic `[c]` of batch normalisation towards that of a batch, on the device of `batch`:
+/// `running = (1 - momentum) * running + momentum * correction * batch`.
+///
+/// # Errors
+/// If the shapes or types differ, or the device has no room.
+pub fn update_running(context: &Context, running: &mut Tensor, batch: &Tensor, momentum: f64, correction: f64) -> Result<()> {
+    let spec = RunningSpec { len: batch.len(), momentum, correction };
+    let (old, mut out) = (running.on(batch.device())?, batch.room(batch.len()));
+    RUNNING.run(context, &spec, &[old.buffer(), batch.buffer()], &mut [&mut out], Accum::Write)?;
+    *running = Tensor::new(batch.shape().clone(), out)?;
+    Ok(())
 }
 
 #[cfg(test)]

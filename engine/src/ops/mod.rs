@@ -25,7 +25,7 @@ mod zero_pad;
 pub use activation::Activation;
 pub use arithmetic::Arithmetic;
 pub use batch_norm::BatchNorm;
-pub use batch_norm_training::BatchNormTraining;
+pub use batch_norm_training::{BatchNormTraining, update_running};
 pub use bilinear::Bilinear;
 pub use broadcast::Broadcast;
 pub use concat::Concat;

@@ -10,7 +10,7 @@
 mod run;
 
 #[cfg(emulated)]
-pub use run::Emulator;
+pub use run::{Emulator, take_downloads};
 
 use convscope_kernels::Device;
 

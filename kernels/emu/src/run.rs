@@ -22,6 +22,14 @@ const PATIENCE: usize = 100;
 /// Quiet NaNs: what shared memory holds before a block.
 const POISON: u32 = 0x7fc0_dead;
 
+/// Bytes of each copy from device to host so far.
+static DOWNLOADS: Mutex<Vec<usize>> = Mutex::new(Vec::new());
+
+/// Bytes of each copy from an emulated device to the host since the last call.
+pub fn take_downloads() -> Vec<usize> {
+    std::mem::take(&mut DOWNLOADS.lock().unwrap_or_else(|e| e.into_inner()))
+}
+
 /// A kernel as `emu.h` lists it.
 #[repr(C)]
 struct Entry {
@@ -345,6 +353,7 @@ unsafe impl Driver for Emulator {
     }
 
     unsafe fn download(&self, to: &mut [u8], from: u64) -> Result<(), String> {
+        DOWNLOADS.lock().unwrap_or_else(|e| e.into_inner()).push(to.len());
         // SAFETY: the caller's.
         unsafe { std::ptr::copy_nonoverlapping(from as *const u8, to.as_mut_ptr(), to.len()) };
         Ok(())

@@ -47,11 +47,11 @@ mod tests {
     use crate::ops::conv2d::{self, Conv2dSpec};
     use crate::ops::copy::{self, PlaceSpec};
     use crate::ops::gemm::{self, Bias, GemmSpec};
-    use crate::ops::norm::{self, NormSpec, TrainSpec};
-    use crate::ops::optim::{self, Rule, StepSpec};
+    use crate::ops::norm::{self, NormSpec, RunningSpec, TrainSpec};
+    use crate::ops::optim::{self, EmaSpec, Rule, StepSpec};
     use crate::ops::pointwise::{self, Binary, BinarySpec, DropoutSpec, ReluRule, Unary, UnarySpec};
     use crate::ops::pool::{self, PoolSpec, Windows};
-    use crate::ops::reduce::{self, ReduceSpec};
+    use crate::ops::reduce::{self, ReduceSpec, SquaresSpec};
     use crate::ops::softmax::{self, SoftmaxSpec};
     use crate::{Buffer, random};
     use std::fmt::Display;
@@ -206,7 +206,10 @@ mod tests {
         never_panics(&pointwise::BINARY, |h| BinarySpec { op: Binary::Add, len: h.size() });
         never_panics(&pointwise::DROPOUT, |h| DropoutSpec { p: 0.5, seed: 3, len: h.size() });
         let rule = Rule::Sgd { lr: 0.1, momentum: 0.9, weight_decay: 0.0, nesterov: false };
-        never_panics(&optim::STEP, |h| StepSpec { rule, len: h.size() });
+        never_panics(&optim::STEP, |h| StepSpec { rule, len: h.size(), clip: h.is().then_some(1.0) });
+        never_panics(&optim::EMA, |h| EmaSpec { len: h.size(), rate: 0.5 });
+        never_panics(&norm::RUNNING, |h| RunningSpec { len: h.size(), momentum: 0.1, correction: 1.0 });
+        never_panics(&reduce::SUM_SQUARES, |h| SquaresSpec { len: h.size() });
         let block = |h: &mut Hostile| PlaceSpec {
             n: h.size(),
             from_shape: h.sizes(),

@@ -8,7 +8,9 @@ use crate::network::{LayerId, LayerKind, Network, Pool2d};
 use convscope_engine::kernels::DType;
 use convscope_engine::kernels::pointwise::Binary;
 use convscope_engine::kernels::pool::Windows;
-use convscope_engine::ops::{Activation, Arithmetic, BatchNormTraining, Conv2d, Dropout, Reshape, Slice, ZeroPad};
+use convscope_engine::ops::{
+    Activation, Arithmetic, BatchNormTraining, Conv2d, Dropout, Reshape, Slice, ZeroPad, update_running,
+};
 use convscope_engine::{Context, Error, Result, Tape, Tensor, Var};
 use fuse::{Chain, Fused};
 use std::sync::OnceLock;
@@ -249,7 +251,7 @@ impl Model {
 
     /// Updates the running statistics of every batch-norm after a training run, by its momentum.
     ///
-    /// The running variance takes the unbiased variance of the batch, as in PyTorch.
+    /// The running variance takes the unbiased variance of the batch, as in PyTorch. Statistics stay on the device of the run.
     ///
     /// # Errors
     /// [`Error`](convscope_engine::Error) if the tape no longer holds the batch's statistics.
@@ -261,12 +263,7 @@ impl Model {
             let count = (x.len() / mean.len().max(1)) as f64;
             for (slot, (batch, correction)) in [(2, (mean, 1.0)), (3, (variance, count / (count - 1.0).max(1.0)))] {
                 let at = self.ranges[id.0].0 + slot;
-                let blend = |(old, new): (&f32, &f32)| {
-                    ((1.0 - momentum) * f64::from(*old) + momentum * correction * f64::from(*new)) as f32
-                };
-                let (old, new) = (self.params[at].cast(DType::F32), batch.cast(DType::F32));
-                let values: Vec<f32> = old.f32().iter().zip(new.f32()).map(blend).collect();
-                self.params[at] = Tensor::from_slice(old.shape().clone(), &values)?.cast(self.params[at].dtype());
+                update_running(&self.context, &mut self.params[at], batch, momentum, correction)?;
             }
         }
         Ok(())

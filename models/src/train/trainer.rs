@@ -9,7 +9,7 @@ use super::recipe::Recipe;
 use crate::image::ImageError;
 use crate::model::{Mode, Model};
 use crate::network::{LayerId, Network, ParamKind};
-use convscope_engine::optim::Optimizer;
+use convscope_engine::optim::{Clip, Optimizer, update_ema};
 use convscope_engine::{Context, Result, Tape, Tensor};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -188,31 +188,28 @@ impl Trainer {
         };
         let wanted: Vec<usize> = self.groups.iter().flat_map(|(group, _)| group).copied().collect();
         let seed = Stream::new(self.recipe.seed, Purpose::Dropout(number)).seed();
-        let Gradients { loss, logits, mut grads, tape } =
+        let Gradients { loss, logits, grads, tape } =
             gradients(&mut self.model, (self.frozen, features), batch.targets, &wanted, seed)?;
         // Frees memory for the next step.
         drop(tape);
-        clip(&mut grads, self.recipe.clip)?;
+        let most = self.recipe.clip;
+        let clip = if most > 0.0 { Some(Clip::new(&self.model.context, &grads, most)?) } else { None };
         let mut rest = &grads[..];
         for (group, optimizer) in &mut self.groups {
             optimizer.set_lr(lr);
             let (own, others) = rest.split_at(group.len());
-            optimizer.step(self.model.at_mut(group).zip(own))?;
+            optimizer.step_clipped(self.model.at_mut(group).zip(own), clip.as_ref())?;
             rest = others;
         }
-        self.follow(number);
+        self.update_average(number)?;
         Ok((loss, logits))
     }
 
     /// Moves the average towards the model: at first faster, as there is little to remember.
-    fn follow(&mut self, step: usize) {
-        let kept = self.recipe.ema.min((1.0 + step as f32) / (10.0 + step as f32));
-        self.average.par_iter_mut().zip(&self.model.params).for_each(|(average, new)| {
-            // In this form what does not change stays to the bit.
-            let blend = |(a, w): (&f32, &f32)| a + (1.0 - kept) * (w - a);
-            let values: Vec<f32> = average.f32().iter().zip(new.f32()).map(blend).collect();
-            *average = Tensor::from_slice(new.shape().clone(), &values).expect("as many values");
-        });
+    fn update_average(&mut self, step: usize) -> Result<()> {
+        let decay = self.recipe.ema.min((1.0 + step as f32) / (10.0 + step as f32));
+        let pairs = self.average.iter_mut().zip(&self.model.params);
+        pairs.into_iter().try_for_each(|(average, new)| update_ema(&self.model.context, average, new, decay))
     }
 
     /// Validates the averaged model on photos, with the network's preparation.
@@ -240,23 +237,6 @@ impl Trainer {
         }
         Ok(sum)
     }
-}
-
-/// Scales all gradients so that their common norm is `most` at most; 0 for any.
-fn clip(grads: &mut [Tensor], most: f64) -> Result<()> {
-    let square = |g: &Tensor| g.f32().iter().map(|v| f64::from(*v) * f64::from(*v)).sum::<f64>();
-    if most == 0.0 {
-        return Ok(());
-    }
-    let norm = grads.par_iter().map(square).collect::<Vec<_>>().iter().sum::<f64>().sqrt();
-    // A norm that is no number shows in the loss.
-    if norm > most {
-        let factor = (most / norm) as f32;
-        for g in grads {
-            *g = Tensor::from_slice(g.shape().clone(), &g.f32().iter().map(|v| v * factor).collect::<Vec<_>>())?;
-        }
-    }
-    Ok(())
 }
 
 /// Sums of correct predictions and losses.

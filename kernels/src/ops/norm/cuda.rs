@@ -1,16 +1,17 @@
 //! Batch normalisation on CUDA devices.
 
 use crate::core::buffer::Buffer;
-use crate::core::table::{Accum, Row, TRANSCENDENTAL};
+use crate::core::table::{Accum, ROUNDING, Row, TRANSCENDENTAL};
 use crate::cuda::driver::Arg;
 use crate::cuda::{args, launch, launch_each};
-use crate::ops::norm::{NormSpec, TrainSpec};
+use crate::ops::norm::{NormSpec, RunningSpec, TrainSpec};
 
 pub(crate) const INFER_FWD: &[Row<NormSpec>] = &[Row::cuda("elements_cuda", TRANSCENDENTAL, infer_fwd)];
 pub(crate) const PARAM_GRADS: &[Row<NormSpec>] = &[Row::cuda("blocks_cuda", TRANSCENDENTAL, param_grads)];
 pub(crate) const INFER_DGRAD: &[Row<NormSpec>] = &[Row::cuda("elements_cuda", TRANSCENDENTAL, infer_dgrad)];
 pub(crate) const TRAIN_FWD: &[Row<TrainSpec>] = &[Row::cuda("blocks_cuda", TRANSCENDENTAL, train_fwd)];
 pub(crate) const TRAIN_BWD: &[Row<TrainSpec>] = &[Row::cuda("blocks_cuda", TRANSCENDENTAL, train_bwd)];
+pub(crate) const RUNNING: &[Row<RunningSpec>] = &[Row::cuda("elements_cuda", ROUNDING, running)];
 
 /// `struct Norm`
 fn problem(s: &NormSpec) -> Arg {
@@ -52,4 +53,9 @@ fn train_bwd(s: &TrainSpec, inputs: &[&Buffer], outputs: &mut [&mut Buffer], _: 
     let problem = problem(&s.norm);
     let args = args![problem, dout, x, gamma, beta, mean, var, out, dx, dgamma, dbeta, dresidual, s.norm.eps, s.relu];
     launch(x, "norm_train_bwd", [s.norm.c, 1, 1], [256, 1, 1], args);
+}
+
+fn running(s: &RunningSpec, inputs: &[&Buffer], outputs: &mut [&mut Buffer], _: Accum) {
+    let (keep, rate) = (1.0 - s.momentum, s.momentum * s.correction);
+    launch_each(inputs[0], "norm_running", s.len, args![inputs[0], inputs[1], &mut *outputs[0], s.len, keep, rate]);
 }

@@ -16,9 +16,10 @@
 //! ```
 
 pub(crate) mod cuda;
-
+mod running;
 mod train;
 
+pub use running::{RUNNING, RunningSpec};
 pub use train::{TRAIN_BWD, TRAIN_FWD, TrainSpec};
 
 use crate::core::buffer::Buffer;

@@ -104,3 +104,9 @@ KERNEL norm_train_bwd(Norm s, const float* dout, const float* x, const float* ga
     if (dresidual) dresidual[i] = d;
   });
 }
+
+// The running statistics: a moving average of those of the batches.
+KERNEL norm_running(const float* old, const float* batch, float* out, int len, float keep, float rate) {
+  int i = thread();
+  if (i < len) out[i] = keep * old[i] + rate * batch[i];
+}

@@ -15,6 +15,9 @@
 //! ```
 
 pub(crate) mod cuda;
+mod ema;
+
+pub use ema::{EMA, EmaSpec};
 
 use crate::core::buffer::Buffer;
 use crate::core::device::{DType, Real};
@@ -80,6 +83,9 @@ pub struct StepSpec {
     pub rule: Rule,
     /// Elements.
     pub len: usize,
+    /// The largest norm of all gradients of the step together: each is scaled by what is too much. The gradients' sum of squares, of
+    /// [`SUM_SQUARES`](crate::reduce::SUM_SQUARES), is the last input then.
+    pub clip: Option<f64>,
 }
 
 impl StepSpec {
@@ -91,8 +97,16 @@ impl StepSpec {
 
 impl fmt::Display for StepSpec {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        write!(f, "{:?} len{}", self.rule, self.len)
+        write!(f, "{:?} len{}", self.rule, self.len)?;
+        self.clip.map_or(Ok(()), |most| write!(f, " clip{most:e}"))
     }
+}
+
+/// Factor on the gradients. A norm that is no number leaves them as they are.
+fn factor<T: Real>(s: &StepSpec, inputs: &[&Buffer]) -> T {
+    let (Some(most), Some(squares)) = (s.clip, inputs.last()) else { return T::ONE };
+    let norm = squares.as_slice::<T>().iter().map(|v| v.wide()).sum::<f64>().sqrt();
+    if norm > most { T::of(most / norm) } else { T::ONE }
 }
 
 fn step<T: Real>(s: &StepSpec, inputs: &[&Buffer], outputs: &mut [&mut Buffer], _: Accum) {
@@ -100,11 +114,11 @@ fn step<T: Real>(s: &StepSpec, inputs: &[&Buffer], outputs: &mut [&mut Buffer], 
     let [w2, states @ ..] = outputs else { unreachable!("the table checked the number of outputs") };
     let (w2, [a2, rest @ ..]) = (w2.as_mut_slice::<T>(), states) else { unreachable!("a rule has at least one state") };
     let a2 = a2.as_mut_slice::<T>();
-    let of = T::of;
+    let (of, factor) = (T::of, factor::<T>(s, inputs));
     match s.rule {
         Rule::Sgd { lr, momentum, weight_decay, nesterov } => {
             for i in 0..s.len {
-                let g = g[i] + of(weight_decay) * w[i];
+                let g = factor * g[i] + of(weight_decay) * w[i];
                 let v = of(momentum) * a[i] + g;
                 a2[i] = v;
                 w2[i] = w[i] - of(lr) * if nesterov { g + of(momentum) * v } else { v };
@@ -115,7 +129,7 @@ fn step<T: Real>(s: &StepSpec, inputs: &[&Buffer], outputs: &mut [&mut Buffer], 
             let b2 = rest[0].as_mut_slice::<T>();
             let (c1, c2) = (1.0 - beta1.powi(step as i32), 1.0 - beta2.powi(step as i32));
             for i in 0..s.len {
-                let (mut w, mut g) = (w[i], g[i]);
+                let (mut w, mut g) = (w[i], factor * g[i]);
                 if decoupled {
                     w *= of(1.0 - lr * weight_decay)
                 } else {
@@ -129,7 +143,7 @@ fn step<T: Real>(s: &StepSpec, inputs: &[&Buffer], outputs: &mut [&mut Buffer], 
         }
         Rule::RmsProp { lr, alpha, eps, weight_decay } => {
             for i in 0..s.len {
-                let g = g[i] + of(weight_decay) * w[i];
+                let g = factor * g[i] + of(weight_decay) * w[i];
                 let v = of(alpha) * a[i] + of(1.0 - alpha) * g * g;
                 a2[i] = v;
                 w2[i] = w[i] - of(lr) * g / (v.sqrt() + of(eps));
@@ -141,7 +155,11 @@ fn step<T: Real>(s: &StepSpec, inputs: &[&Buffer], outputs: &mut [&mut Buffer], 
 fn signature(s: &StepSpec) -> Signature {
     let states = || ["state1", "state2"].into_iter().take(s.rule.states()).map(|n| Operand::positive(n, s.len));
     Signature {
-        inputs: [Operand::any("w", s.len), Operand::any("g", s.len)].into_iter().chain(states()).collect(),
+        inputs: [Operand::any("w", s.len), Operand::any("g", s.len)]
+            .into_iter()
+            .chain(states())
+            .chain(s.clip.map(|_| Operand::positive("squares", 2)))
+            .collect(),
         outputs: [Operand::any("new w", s.len)].into_iter().chain(states()).collect(),
     }
 }
@@ -149,18 +167,19 @@ fn signature(s: &StepSpec) -> Signature {
 fn cases() -> Vec<StepSpec> {
     let adam =
         |decoupled, step| Rule::Adam { lr: 0.01, beta1: 0.9, beta2: 0.999, eps: 1e-8, weight_decay: 0.05, decoupled, step };
-    [
+    let rules = [
         Rule::Sgd { lr: 0.1, momentum: 0.9, weight_decay: 1e-4, nesterov: false },
         Rule::Sgd { lr: 0.1, momentum: 0.9, weight_decay: 0.0, nesterov: true },
         adam(false, 1),
         adam(true, 7),
         Rule::RmsProp { lr: 0.01, alpha: 0.99, eps: 1e-8, weight_decay: 0.1 },
-    ]
-    .map(|rule| StepSpec { rule, len: 77 })
-    .to_vec()
+    ];
+    // The norm is between 1 and 1.8.
+    let clips = [None, Some(0.3), Some(5.0)];
+    rules.into_iter().flat_map(|rule| clips.map(|clip| StepSpec { rule, len: 77, clip })).collect()
 }
 
-/// `optim.step`: inputs `w`, `g` and the rule's states; outputs the new `w` and states.
+/// `optim.step`: inputs `w`, `g`, the rule's states, and where gradients are clipped their `squares`; outputs the new `w` and states.
 pub static STEP: Table<StepSpec> = Table {
     op: "optim.step",
     valid: StepSpec::valid,

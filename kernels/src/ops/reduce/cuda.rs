@@ -1,12 +1,17 @@
 //! Sums over parts on CUDA devices.
 
 use crate::core::buffer::Buffer;
+use crate::core::device::DType;
 use crate::core::table::{Accum, ROUNDING, Row};
 use crate::cuda::{args, launch, launch_each};
-use crate::ops::reduce::ReduceSpec;
+use crate::ops::reduce::{ReduceSpec, SquaresSpec};
 
 pub(crate) const FWD: &[Row<ReduceSpec>] = &[Row::cuda("blocks_cuda", ROUNDING, fwd)];
 pub(crate) const BWD: &[Row<ReduceSpec>] = &[Row::cuda("elements_cuda", ROUNDING, bwd)];
+pub(crate) const SUM_SQUARES: &[Row<SquaresSpec>] = &[Row::cuda("blocks_cuda", ROUNDING, sum_squares)];
+
+/// Blocks of a sum over all numbers at most: they fill any device.
+const PARTS: usize = 1024;
 
 /// `out[b] (+)= scale * sum_a x[a, b]`
 pub(crate) fn columns(x: &Buffer, out: &mut Buffer, [a, b]: [usize; 2], scale: f64, accum: Accum) {
@@ -24,4 +29,12 @@ fn fwd(s: &ReduceSpec, inputs: &[&Buffer], outputs: &mut [&mut Buffer], accum: A
 fn bwd(s: &ReduceSpec, inputs: &[&Buffer], outputs: &mut [&mut Buffer], accum: Accum) {
     let len = s.a * s.b * s.c;
     launch_each(inputs[0], "reduce_bwd", len, args![inputs[0], &mut *outputs[0], len, s.b, s.c, s.scale, accum]);
+}
+
+fn sum_squares(s: &SquaresSpec, inputs: &[&Buffer], outputs: &mut [&mut Buffer], accum: Accum) {
+    let x = inputs[0];
+    let count = s.len.div_ceil(256).min(PARTS);
+    let mut parts = x.like(DType::F32, count);
+    launch(x, "sum_squares_parts", [count, 1, 1], [256, 1, 1], args![x, &mut parts, s.len]);
+    launch(x, "sum_squares", [1, 1, 1], [256, 1, 1], args![&parts, &mut *outputs[0], count, accum]);
 }

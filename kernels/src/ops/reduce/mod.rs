@@ -15,6 +15,9 @@
 //! ```
 
 pub(crate) mod cuda;
+mod squares;
+
+pub use squares::{SUM_SQUARES, SquaresSpec};
 
 use crate::core::buffer::Buffer;
 use crate::core::device::Real;

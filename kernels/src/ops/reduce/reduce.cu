@@ -31,3 +31,26 @@ KERNEL reduce_bwd(const float* dout, float* dx, int len, int b, int c, float sca
   int i = thread();
   if (i < len) put(&dx[i], dout[i / c % b] * scale, add);
 }
+
+// Sum of squares, in two kernels: the part of each block, then the sum of the parts.
+KERNEL sum_squares_parts(const float* x, float* parts, int len) {
+  __shared__ float part[8];
+  float sum = 0.f;
+  for (long long i = thread(); i < len; i += (long long)gridDim.x * blockDim.x) sum = fmaf(x[i], x[i], sum);
+  sum = block_sum(sum, part);
+  if (threadIdx.x == 0) parts[blockIdx.x] = sum;
+}
+
+// `out` is a number and its rounding error, and stays so when it is added to (Knuth, The Art of Computer Programming 2, 4.2.2).
+KERNEL sum_squares(const float* parts, float* out, int count, int add) {
+  __shared__ float part[8];
+  float sum = 0.f;
+  for (int i = threadIdx.x; i < count; i += blockDim.x) sum += parts[i];
+  sum = block_sum(sum, part);
+  if (threadIdx.x > 0) return;
+  float old = add ? out[0] : 0.f, both = old + sum, taken = both - old;
+  float error = (old - (both - taken)) + (sum - taken) + (add ? out[1] : 0.f);
+  float total = both + error;
+  out[0] = total;
+  out[1] = total - total == 0.f ? error - (total - both) : 0.f;  // An infinite sum has no error.
+}
