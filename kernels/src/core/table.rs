@@ -263,52 +263,6 @@ impl<S> Row<S> {
     }
 }
 
-/// The rows of a kernel `f::<type, threads>`: the same loops on all threads, on one, and in f64. A `fits` rule may follow.
-macro_rules! threaded_rows {
-    ($f:ident, $tolerance:expr $(, $fits:ident)?) => {
-        &[
-            $crate::core::table::Row::cpu("threaded", $crate::DType::F32, $tolerance, $f::<f32, true>)$(.supports($fits))?,
-            $crate::core::table::Row::cpu("naive", $crate::DType::F32, $tolerance, $f::<f32, false>)$(.supports($fits))?,
-            $crate::core::table::Row::cpu("naive", $crate::DType::F64, $tolerance, $f::<f64, false>)$(.supports($fits))?,
-        ]
-    };
-}
-pub(crate) use threaded_rows;
-
-/// Rows of one kernel `f::<vector>` for each instruction set, on all threads; rows of a scalar `g::<type>` to read and in f64; and
-/// in between, where the vectors do not take everything (a `fits` rule follows `f`), `g::<type, threads>` on all threads.
-macro_rules! vector_rows {
-    ($f:ident, $g:ident, $tolerance:expr) => {
-        $crate::core::table::vector_rows!(@ $f, [], $tolerance, [
-            $crate::core::table::Row::cpu("naive", $crate::DType::F32, $tolerance, $g::<f32>),
-            $crate::core::table::Row::cpu("naive", $crate::DType::F64, $tolerance, $g::<f64>),
-        ])
-    };
-    ($f:ident if $fits:ident, $g:ident, $tolerance:expr) => {
-        $crate::core::table::vector_rows!(@ $f, [$fits], $tolerance, [
-            $crate::core::table::Row::cpu("threaded", $crate::DType::F32, $tolerance, $g::<f32, true>),
-            $crate::core::table::Row::cpu("naive", $crate::DType::F32, $tolerance, $g::<f32, false>),
-            $crate::core::table::Row::cpu("naive", $crate::DType::F64, $tolerance, $g::<f64, false>),
-        ])
-    };
-    (@ $f:ident, [$($fits:ident)?], $tolerance:expr, [$($scalar:expr,)*]) => {
-        &[
-            #[cfg(target_arch = "x86_64")]
-            $crate::core::table::vector_rows!(# "vector_avx512", $f, $crate::simd::Avx512, [$($fits)?], $tolerance),
-            #[cfg(target_arch = "x86_64")]
-            $crate::core::table::vector_rows!(# "vector_avx2", $f, $crate::simd::Avx2, [$($fits)?], $tolerance),
-            #[cfg(target_arch = "aarch64")]
-            $crate::core::table::vector_rows!(# "vector_neon", $f, $crate::simd::Neon, [$($fits)?], $tolerance),
-            $crate::core::table::vector_rows!(# "vector", $f, $crate::simd::Portable, [$($fits)?], $tolerance),
-            $($scalar,)*
-        ]
-    };
-    (# $name:literal, $f:ident, $v:ty, [$($fits:ident)?], $tolerance:expr) => {
-        $crate::core::table::Row::cpu($name, $crate::DType::F32, $tolerance, $f::<$v>).here($crate::simd::on_cpu::<$v>)$(.supports($fits))?
-    };
-}
-pub(crate) use vector_rows;
-
 /// What is wrong with a problem's sizes, whoever computes it: one that is zero, a window that does not fit, a product that overflows.
 pub type Valid<S> = fn(&S) -> Result<(), String>;
 
@@ -330,8 +284,8 @@ pub struct Table<S: 'static> {
     pub(crate) cases: fn() -> Vec<S>,
     /// Rows that joined later, the last first.
     pub(crate) joined: Vec<Row<S>>,
-    /// The kernels of the CPU, best first; the last ones are the naive rungs.
-    pub(crate) rows: &'static [Row<S>],
+    /// The kernels of the CPU in sets, one for each instruction set, best first; the last set is the naive kernels.
+    pub(crate) rows: &'static [&'static [Row<S>]],
     /// The kernels of CUDA devices, best first.
     pub(crate) cuda: &'static [Row<S>],
 }
@@ -407,12 +361,12 @@ impl<S> Table<S> {
 
     /// The kernels of all devices, in the order in which they are asked.
     pub fn all_rows(&self) -> impl Iterator<Item = &Row<S>> {
-        self.joined.iter().chain(self.rows).chain(self.cuda)
+        self.joined.iter().chain(self.rows.iter().copied().flatten()).chain(self.cuda)
     }
 
     /// The naive row in f64, by which all others are judged.
     pub(crate) fn oracle(&self) -> Option<&Row<S>> {
-        self.rows.iter().chain(&self.joined).find(|r| r.dtype == DType::F64 && r.name == "naive")
+        self.rows.iter().copied().flatten().chain(&self.joined).find(|r| r.dtype == DType::F64 && r.name == "naive")
     }
 }
 

@@ -8,6 +8,7 @@ mod arm;
 pub(crate) mod elementwise;
 pub mod finite;
 mod portable;
+pub(crate) mod rows;
 #[cfg(test)]
 mod tests;
 #[cfg(target_arch = "x86_64")]

@@ -8,8 +8,9 @@ pub(crate) mod cuda;
 use crate::core::buffer::Buffer;
 use crate::core::device::Real;
 use crate::core::sizes::{bounded, elements, positive};
-use crate::core::table::{Accum, Operand, ROUNDING, Signature, Table, threaded_rows};
+use crate::core::table::{Accum, Operand, ROUNDING, Row, Run, Signature, Table};
 use crate::core::threads::par_items;
+use crate::simd::rows::{naive, threaded};
 use std::fmt;
 
 /// A block placement from `x [n, c, h, w]` into `out [n, oc, oh, ow]`.
@@ -140,6 +141,12 @@ fn cases() -> Vec<PlaceSpec> {
     ]
 }
 
+/// The same loops on all threads, on one, and in f64.
+const fn rows(threads: Run<PlaceSpec>, f32: Run<PlaceSpec>, f64: Run<PlaceSpec>) -> [Row<PlaceSpec>; 3] {
+    let ([threads], [f32, f64]) = (threaded(ROUNDING, threads), naive(ROUNDING, f32, f64));
+    [threads.supports(fits), f32.supports(fits), f64.supports(fits)]
+}
+
 /// `place.fwd`: input `x`; output `out`.
 pub static FWD: Table<PlaceSpec> = Table {
     op: "place.fwd",
@@ -154,7 +161,7 @@ pub static FWD: Table<PlaceSpec> = Table {
     cases,
     joined: Vec::new(),
     cuda: crate::ops::copy::cuda::FWD,
-    rows: threaded_rows!(fwd, ROUNDING, fits),
+    rows: &[&rows(fwd::<f32, true>, fwd::<f32, false>, fwd::<f64, false>)],
 };
 
 /// `place.bwd`: input `dout`; output `dx`.
@@ -171,5 +178,5 @@ pub static BWD: Table<PlaceSpec> = Table {
     cases,
     joined: Vec::new(),
     cuda: crate::ops::copy::cuda::BWD,
-    rows: threaded_rows!(bwd, ROUNDING, fits),
+    rows: &[&rows(bwd::<f32, true>, bwd::<f32, false>, bwd::<f64, false>)],
 };

@@ -12,9 +12,10 @@ pub use train::{TRAIN_BWD, TRAIN_FWD, TrainSpec};
 use crate::core::buffer::Buffer;
 use crate::core::device::Real;
 use crate::core::sizes::elements;
-use crate::core::table::{Accum, Operand, Signature, TRANSCENDENTAL, Table, vector_rows};
+use crate::core::table::{Accum, Operand, Row, Signature, TRANSCENDENTAL, Table};
 use crate::core::threads::par_work2;
 use crate::simd::elementwise::{Affine, CentredProduct, Function, Rows, blocks, lanes, par_map_planes, sum_block};
+use crate::simd::rows::{each_isa, naive, names};
 use crate::simd::{self, Kernel, Vector};
 use std::fmt;
 
@@ -219,6 +220,10 @@ const fn flops(s: &NormSpec) -> u64 {
     2 * (s.n * s.c * s.plane) as u64
 }
 
+const fn infer_fwd_rows<V: Vector>() -> [Row<NormSpec>; 1] {
+    [Row::on::<V>(names!("vector"), TRANSCENDENTAL, infer_fwd_vector::<V>)]
+}
+
 /// `norm.infer`: inputs `x`, `gamma`, `beta`, `mean`, `var`; output `out`.
 pub static INFER_FWD: Table<NormSpec> = Table {
     op: "norm.infer",
@@ -239,8 +244,12 @@ pub static INFER_FWD: Table<NormSpec> = Table {
     cases,
     joined: Vec::new(),
     cuda: crate::ops::norm::cuda::INFER_FWD,
-    rows: vector_rows!(infer_fwd_vector, infer_fwd, TRANSCENDENTAL),
+    rows: each_isa!(infer_fwd_rows, naive(TRANSCENDENTAL, infer_fwd::<f32>, infer_fwd::<f64>)),
 };
+
+const fn param_grads_rows<V: Vector>() -> [Row<NormSpec>; 1] {
+    [Row::on::<V>(names!("vector"), TRANSCENDENTAL, param_grads_vector::<V>)]
+}
 
 /// `norm.params`: inputs `dout`, `x`, `mean`, `var`; outputs `dgamma`, `dbeta`. In training they come with `dx`: [`TRAIN_BWD`].
 pub static PARAM_GRADS: Table<NormSpec> = Table {
@@ -261,8 +270,12 @@ pub static PARAM_GRADS: Table<NormSpec> = Table {
     cases,
     joined: Vec::new(),
     cuda: crate::ops::norm::cuda::PARAM_GRADS,
-    rows: vector_rows!(param_grads_vector, param_grads, TRANSCENDENTAL),
+    rows: each_isa!(param_grads_rows, naive(TRANSCENDENTAL, param_grads::<f32>, param_grads::<f64>)),
 };
+
+const fn infer_dgrad_rows<V: Vector>() -> [Row<NormSpec>; 1] {
+    [Row::on::<V>(names!("vector"), TRANSCENDENTAL, infer_dgrad_vector::<V>)]
+}
 
 /// `norm.infer_dgrad`: inputs `dout`, `gamma`, `var`; output `dx`.
 pub static INFER_DGRAD: Table<NormSpec> = Table {
@@ -278,5 +291,5 @@ pub static INFER_DGRAD: Table<NormSpec> = Table {
     cases,
     joined: Vec::new(),
     cuda: crate::ops::norm::cuda::INFER_DGRAD,
-    rows: vector_rows!(infer_dgrad_vector, infer_dgrad, TRANSCENDENTAL),
+    rows: each_isa!(infer_dgrad_rows, naive(TRANSCENDENTAL, infer_dgrad::<f32>, infer_dgrad::<f64>)),
 };

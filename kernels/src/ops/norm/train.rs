@@ -8,10 +8,11 @@
 use super::{Gate, Gated, NormSpec, Open, affine_of, cases as norm_cases, param_sums, param_sums_vector};
 use crate::core::buffer::Buffer;
 use crate::core::device::Real;
-use crate::core::table::{Accum, Operand, Signature, TRANSCENDENTAL, Table, vector_rows};
+use crate::core::table::{Accum, Operand, Row, Signature, TRANSCENDENTAL, Table};
 use crate::core::threads::{Shared, par_work2};
 use crate::ops::pointwise::{Relu, ReluGate};
 use crate::simd::elementwise::{Affine, Function, Plus, Rows, Same, Square, Then, blocks, lanes, map, sum_block};
+use crate::simd::rows::{each_isa, naive, names};
 use crate::simd::{self, Kernel, Vector};
 use std::fmt;
 
@@ -306,6 +307,10 @@ fn cases() -> Vec<TrainSpec> {
     endings.into_iter().flat_map(with).collect()
 }
 
+const fn train_fwd_rows<V: Vector>() -> [Row<TrainSpec>; 1] {
+    [Row::on::<V>(names!("vector"), TRANSCENDENTAL, train_fwd_vector::<V>)]
+}
+
 /// `norm.train`: inputs `x`, `gamma`, `beta`, and `residual` if there is one; outputs `out`, and the batch's `mean` and biased `var`.
 pub static TRAIN_FWD: Table<TrainSpec> = Table {
     op: "norm.train",
@@ -322,8 +327,12 @@ pub static TRAIN_FWD: Table<TrainSpec> = Table {
     cases,
     joined: Vec::new(),
     cuda: crate::ops::norm::cuda::TRAIN_FWD,
-    rows: vector_rows!(train_fwd_vector, train_fwd, TRANSCENDENTAL),
+    rows: each_isa!(train_fwd_rows, naive(TRANSCENDENTAL, train_fwd::<f32>, train_fwd::<f64>)),
 };
+
+const fn train_bwd_rows<V: Vector>() -> [Row<TrainSpec>; 1] {
+    [Row::on::<V>(names!("vector"), TRANSCENDENTAL, train_bwd_vector::<V>)]
+}
 
 /// `norm.train_bwd`: inputs `dout`, `x`, `gamma`, `beta`, `mean`, `var`; outputs `dx`, `dgamma`, `dbeta`.
 ///
@@ -350,5 +359,5 @@ pub static TRAIN_BWD: Table<TrainSpec> = Table {
     cases,
     joined: Vec::new(),
     cuda: crate::ops::norm::cuda::TRAIN_BWD,
-    rows: vector_rows!(train_bwd_vector, train_bwd, TRANSCENDENTAL),
+    rows: each_isa!(train_bwd_rows, naive(TRANSCENDENTAL, train_bwd::<f32>, train_bwd::<f64>)),
 };

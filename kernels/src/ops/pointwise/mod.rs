@@ -6,9 +6,10 @@ use crate::core::buffer::Buffer;
 use crate::core::device::Real;
 use crate::core::random;
 use crate::core::sizes::elements;
-use crate::core::table::{Accum, Operand, ROUNDING, Signature, TRANSCENDENTAL, Table, threaded_rows, vector_rows};
+use crate::core::table::{Accum, Operand, ROUNDING, Row, Signature, TRANSCENDENTAL, Table};
 use crate::core::threads::par_items;
 use crate::simd::elementwise::{lanes, par_map};
+use crate::simd::rows::{each_isa, naive, names, threaded};
 use crate::simd::{self, Vector};
 use serde::{Deserialize, Serialize};
 use std::f64::consts::{FRAC_1_SQRT_2, FRAC_2_SQRT_PI};
@@ -441,6 +442,10 @@ pub const EVERY: [Unary; 19] = [
     Unary::Affine(-2.5, 0.75),
 ];
 
+const fn unary_fwd_rows<V: Vector>() -> [Row<UnarySpec>; 1] {
+    [Row::on::<V>(names!("vector"), TRANSCENDENTAL, unary_fwd_vector::<V>).supports(vector_fits)]
+}
+
 /// `unary.fwd`: input `x`; output `out`.
 pub static UNARY_FWD: Table<UnarySpec> = Table {
     op: "unary.fwd",
@@ -452,8 +457,16 @@ pub static UNARY_FWD: Table<UnarySpec> = Table {
     cases: unary_cases,
     joined: Vec::new(),
     cuda: crate::ops::pointwise::cuda::UNARY_FWD,
-    rows: vector_rows!(unary_fwd_vector if vector_fits, unary_fwd, TRANSCENDENTAL),
+    rows: each_isa!(
+        unary_fwd_rows,
+        threaded(TRANSCENDENTAL, unary_fwd::<f32, true>),
+        naive(TRANSCENDENTAL, unary_fwd::<f32, false>, unary_fwd::<f64, false>)
+    ),
 };
+
+const fn unary_bwd_rows<V: Vector>() -> [Row<UnarySpec>; 1] {
+    [Row::on::<V>(names!("vector"), TRANSCENDENTAL, unary_bwd_vector::<V>).supports(vector_fits)]
+}
 
 /// `unary.bwd`: inputs `out`, or `x` where [`Unary::gradient_reads`] says so, and `dout`; output `dx`.
 pub static UNARY_BWD: Table<UnarySpec> = Table {
@@ -475,7 +488,11 @@ pub static UNARY_BWD: Table<UnarySpec> = Table {
     cases: unary_cases,
     joined: Vec::new(),
     cuda: crate::ops::pointwise::cuda::UNARY_BWD,
-    rows: vector_rows!(unary_bwd_vector if vector_fits, unary_bwd, TRANSCENDENTAL),
+    rows: each_isa!(
+        unary_bwd_rows,
+        threaded(TRANSCENDENTAL, unary_bwd::<f32, true>),
+        naive(TRANSCENDENTAL, unary_bwd::<f32, false>, unary_bwd::<f64, false>)
+    ),
 };
 
 /// A function of two numbers.
@@ -533,6 +550,10 @@ fn binary_vector<V: Vector>(s: &BinarySpec, inputs: &[&Buffer], outputs: &mut [&
     }
 }
 
+const fn binary_rows<V: Vector>() -> [Row<BinarySpec>; 1] {
+    [Row::on::<V>(names!("vector"), ROUNDING, binary_vector::<V>)]
+}
+
 /// `binary`: inputs `x`, `y`; output `out`. A product's gradient is a product, so there is no table for it.
 pub static BINARY: Table<BinarySpec> = Table {
     op: "binary",
@@ -549,7 +570,7 @@ pub static BINARY: Table<BinarySpec> = Table {
     },
     joined: Vec::new(),
     cuda: crate::ops::pointwise::cuda::BINARY,
-    rows: vector_rows!(binary_vector, binary, ROUNDING),
+    rows: each_isa!(binary_rows, naive(ROUNDING, binary::<f32>, binary::<f64>)),
 };
 
 /// Dropout: zero with probability `p`, else divided by `1 - p`. The mask is a function of the seed, so forward and
@@ -596,5 +617,5 @@ pub static DROPOUT: Table<DropoutSpec> = Table {
     cases: || [(0.0, 7), (0.5, 100), (0.3, 40_000)].map(|(p, len)| DropoutSpec { p, seed: 11, len }).to_vec(),
     joined: Vec::new(),
     cuda: crate::ops::pointwise::cuda::DROPOUT,
-    rows: threaded_rows!(dropout, ROUNDING),
+    rows: &[&threaded(ROUNDING, dropout::<f32, true>), &naive(ROUNDING, dropout::<f32, false>, dropout::<f64, false>)],
 };

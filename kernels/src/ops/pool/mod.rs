@@ -8,9 +8,10 @@ pub(crate) mod cuda;
 use crate::core::buffer::Buffer;
 use crate::core::device::Real;
 use crate::core::sizes::{bounded, elements, places, positive};
-use crate::core::table::{Accum, Operand, ROUNDING, Signature, Table, threaded_rows, vector_rows};
+use crate::core::table::{Accum, Operand, ROUNDING, Row, Signature, Table};
 use crate::core::threads::{par_items, par_work, par_work2};
 use crate::simd::elementwise::{Constant, Rows, par_map_planes, sum};
+use crate::simd::rows::{each_isa, naive, names, threaded};
 use crate::simd::{self, Kernel, Vector};
 use std::fmt;
 use std::ops::Range;
@@ -489,6 +490,10 @@ const fn rows_flops(s: &PoolSpec) -> u64 {
     (s.planes * s.h * s.w) as u64
 }
 
+const fn max_fwd_rows<V: Vector>() -> [Row<PoolSpec>; 1] {
+    [Row::on::<V>(names!("vector"), ROUNDING, max_fwd_vector::<V>).supports(max_vector_fits)]
+}
+
 /// `maxpool.fwd`: input `x`; outputs `out` and `arg`, the index of the first maximum in its plane.
 pub static MAX_FWD: Table<PoolSpec> = Table {
     op: "maxpool.fwd",
@@ -506,7 +511,11 @@ pub static MAX_FWD: Table<PoolSpec> = Table {
     cases,
     joined: Vec::new(),
     cuda: crate::ops::pool::cuda::MAX_FWD,
-    rows: vector_rows!(max_fwd_vector if max_vector_fits, max_fwd, ROUNDING),
+    rows: each_isa!(
+        max_fwd_rows,
+        threaded(ROUNDING, max_fwd::<f32, true>),
+        naive(ROUNDING, max_fwd::<f32, false>, max_fwd::<f64, false>)
+    ),
 };
 
 /// `maxpool.bwd`: inputs `dout`, `arg` (each a pixel of its window); output `dx`.
@@ -523,8 +532,12 @@ pub static MAX_BWD: Table<PoolSpec> = Table {
     cases,
     joined: Vec::new(),
     cuda: crate::ops::pool::cuda::MAX_BWD,
-    rows: threaded_rows!(max_bwd, ROUNDING),
+    rows: &[&threaded(ROUNDING, max_bwd::<f32, true>), &naive(ROUNDING, max_bwd::<f32, false>, max_bwd::<f64, false>)],
 };
+
+const fn avg_fwd_rows<V: Vector>() -> [Row<PoolSpec>; 1] {
+    [Row::on::<V>(names!("vector"), ROUNDING, avg_fwd_vector::<V>).supports(is_global)]
+}
 
 /// `avgpool.fwd`: input `x`; output `out`.
 pub static AVG_FWD: Table<PoolSpec> = Table {
@@ -540,8 +553,16 @@ pub static AVG_FWD: Table<PoolSpec> = Table {
     cases,
     joined: Vec::new(),
     cuda: crate::ops::pool::cuda::AVG_FWD,
-    rows: vector_rows!(avg_fwd_vector if is_global, avg_fwd, ROUNDING),
+    rows: each_isa!(
+        avg_fwd_rows,
+        threaded(ROUNDING, avg_fwd::<f32, true>),
+        naive(ROUNDING, avg_fwd::<f32, false>, avg_fwd::<f64, false>)
+    ),
 };
+
+const fn avg_bwd_rows<V: Vector>() -> [Row<PoolSpec>; 1] {
+    [Row::on::<V>(names!("vector"), ROUNDING, avg_bwd_vector::<V>).supports(is_global)]
+}
 
 /// `avgpool.bwd`: input `dout`; output `dx`.
 pub static AVG_BWD: Table<PoolSpec> = Table {
@@ -557,7 +578,11 @@ pub static AVG_BWD: Table<PoolSpec> = Table {
     cases,
     joined: Vec::new(),
     cuda: crate::ops::pool::cuda::AVG_BWD,
-    rows: vector_rows!(avg_bwd_vector if is_global, avg_bwd, ROUNDING),
+    rows: each_isa!(
+        avg_bwd_rows,
+        threaded(ROUNDING, avg_bwd::<f32, true>),
+        naive(ROUNDING, avg_bwd::<f32, false>, avg_bwd::<f64, false>)
+    ),
 };
 
 #[cfg(test)]
@@ -565,7 +590,6 @@ mod tests {
     use super::*;
     use crate::core::device::{DType, Device};
     use crate::core::random;
-    use crate::core::table::Row;
 
     /// Few values make many ties; then some numbers that compare to nothing.
     #[test]
@@ -585,7 +609,7 @@ mod tests {
                     let bits: Vec<u32> = out.as_slice::<f32>().iter().map(|v| v.to_bits()).collect();
                     (bits, arg.as_slice::<u32>().to_vec())
                 };
-                let f32_rows = || MAX_FWD.rows.iter().filter(|r| r.dtype == DType::F32);
+                let f32_rows = || MAX_FWD.all_rows().filter(|r| r.dtype == DType::F32);
                 let want = run(f32_rows().find(|r| r.name == "naive").unwrap());
                 for row in f32_rows().filter(|r| r.is_here(Device::Cpu) && (r.supports)(&s).is_ok()) {
                     assert_eq!(run(row), want, "{} {s} {special}", row.name);

@@ -17,7 +17,7 @@ mod transform;
 mod weight;
 pub(super) mod wgrad;
 
-pub(super) use transform::{F2, F4};
+pub(super) use transform::{F2, F4, Transform};
 pub(super) use weight::{pack_dgrad, pack_fwd};
 
 use super::Conv2dSpec;
@@ -33,7 +33,7 @@ use rayon::prelude::*;
 use std::marker::PhantomData;
 use std::ops::Range;
 use tiles::{Block, Transformed};
-use transform::{Input, Transform};
+use transform::Input;
 
 /// Groups of tiles in a block, where there are many tiles: the longest groups, whose number is even, for two make a register tile.
 /// A block's transformed input of 128 channels, and the weights that pass it by, stay in L2.
