@@ -3,10 +3,10 @@
 //! `out[n,oc,oh,ow] = bias[oc] + sum_{c,kh,kw} x[n, g*cg + c, oh*sh - pt + kh*dh, ow*sw - pl + kw*dw] * w[oc,c,kh,kw]`
 //! where `g` is the group of `oc` and `cg = c / groups`. Pairs are `[height, width]`; padding is per side.
 
-mod col2im;
 pub(crate) mod cuda;
 mod direct;
 mod epilogue;
+mod geometry;
 mod im2col;
 mod microkernel;
 mod naive;

@@ -1,7 +1,8 @@
 //! The tables of the convolution: the rows in the order in which they are taken.
 
+use super::im2col::col2im;
 use super::shifted::{depthwise, depthwise_grad, grouped, grouped_grad};
-use super::{Conv2dSpec, col2im, direct, im2col, naive, winograd};
+use super::{Conv2dSpec, direct, im2col, naive, winograd};
 use crate::core::buffer::Buffer;
 use crate::core::table::{Operand, Prepare, ROUNDING, Row, Run, Signature, Table, Tolerance};
 use crate::simd::rows::{Names, each_isa, names};

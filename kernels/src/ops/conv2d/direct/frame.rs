@@ -3,7 +3,7 @@
 use crate::core::buffer::Buffer;
 use crate::core::device::DType;
 use crate::ops::conv2d::Conv2dSpec;
-use crate::ops::conv2d::im2col::{Residue, forward_taps, gather};
+use crate::ops::conv2d::geometry::{Residue, forward_taps, gather};
 use crate::ops::conv2d::microkernel::{LONGEST, SHORTEST};
 use crate::simd::{self, Kernel, Vector};
 use rayon::prelude::*;

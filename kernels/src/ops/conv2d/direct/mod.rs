@@ -10,12 +10,12 @@
 //! Run:           CONVSCOPE_KERNEL=conv2d.fwd=direct_avx2
 
 mod frame;
-pub(super) mod mosaic;
 pub(super) mod wgrad;
 
 use super::Conv2dSpec;
 use super::epilogue::{Output, Store};
-use super::im2col::{Residue, TransposedWeight, residues};
+use super::geometry::{Mosaic, Residue, residues};
+use super::im2col::TransposedWeight;
 use super::microkernel::{Fetch, GROUPS, Group, LONGEST, Pass, group, panel, whole_tiles};
 use crate::core::buffer::Buffer;
 use crate::core::device::DType;
@@ -24,7 +24,6 @@ use crate::core::threads::{Shared, par_items};
 use crate::ops::gemm::packed::{Lanes, Matrix, pack_panel};
 use crate::simd::{self, Vector};
 use frame::{Copy, Frame, Problem};
-use mosaic::Mosaic;
 use rayon::prelude::*;
 use std::ops::Range;
 

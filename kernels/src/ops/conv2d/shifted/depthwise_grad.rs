@@ -9,7 +9,7 @@ use crate::core::buffer::Buffer;
 use crate::core::device::DType;
 use crate::core::table::Accum;
 use crate::ops::conv2d::Conv2dSpec;
-use crate::ops::conv2d::im2col::{Residue, residues};
+use crate::ops::conv2d::geometry::{Residue, residues};
 use crate::simd::{self, Kernel, Vector};
 use rayon::prelude::*;
 

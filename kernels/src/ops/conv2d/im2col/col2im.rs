@@ -7,10 +7,10 @@
 //! Loses when:    input channels are many: the sums in `col` are then written and read more often than they are worth.
 //! Run:           CONVSCOPE_KERNEL=conv2d.dgrad=col2im_avx2
 
-use super::Conv2dSpec;
 use crate::core::buffer::Buffer;
 use crate::core::device::DType;
 use crate::core::table::Accum;
+use crate::ops::conv2d::Conv2dSpec;
 use crate::ops::gemm::packed::{Columns, Matrix, Product, pack_a, run_alone};
 use crate::simd::{self, Kernel, Vector};
 use rayon::prelude::*;
@@ -21,26 +21,26 @@ const COLUMNS: usize = 1 << 17;
 /// Parts of an image that tasks own.
 const PARTS: usize = 16;
 
-pub(super) fn fits(s: &Conv2dSpec) -> Result<(), &'static str> {
+pub(in crate::ops::conv2d) fn fits(s: &Conv2dSpec) -> Result<(), &'static str> {
     if s.groups == 1 { Ok(()) } else { Err("wants one group") }
 }
 
-pub(super) fn wins(s: &Conv2dSpec) -> Result<(), &'static str> {
+pub(in crate::ops::conv2d) fn wins(s: &Conv2dSpec) -> Result<(), &'static str> {
     if s.c <= 4 && s.kernel[0] * s.kernel[1] > 1 { Ok(()) } else { Err("many channels, or one tap: the columns cost more") }
 }
 
-pub(super) fn scratch(s: &Conv2dSpec) -> usize {
+pub(in crate::ops::conv2d) fn scratch(s: &Conv2dSpec) -> usize {
     4 * (s.weight_len() + COLUMNS.max(s.patch() * s.out_hw()[1]))
 }
 
 /// The product, by rows (c, kh, kw) of `w^T`.
-pub(super) fn pack<V: Vector>(s: &Conv2dSpec, w: &Buffer) -> Buffer {
+pub(in crate::ops::conv2d) fn pack<V: Vector>(s: &Conv2dSpec, w: &Buffer) -> Buffer {
     // Lanes are neighbours in each row of the weight [oc, (c, kh, kw)].
     let turned = Matrix { data: w.as_slice(), lane_stride: 1, k_stride: s.patch() };
     pack_a::<V>(&turned, s.patch(), s.oc)
 }
 
-pub(super) fn dgrad<V: Vector>(s: &Conv2dSpec, inputs: &[&Buffer], outputs: &mut [&mut Buffer], accum: Accum) {
+pub(in crate::ops::conv2d) fn dgrad<V: Vector>(s: &Conv2dSpec, inputs: &[&Buffer], outputs: &mut [&mut Buffer], accum: Accum) {
     let (dout, a) = (inputs[0].as_slice::<f32>(), inputs[1].as_slice::<f32>()); // dout [n,oc,oh,ow]; a from pack
     simd::require::<V>();
     let dx = outputs[0].as_mut_slice::<f32>(); // dx [n,c,h,w]

@@ -8,7 +8,10 @@
 //! Loses when:    3x3 layers with many channels (Winograd multiplies 2 to 4 times less), depthwise (one channel makes no panel).
 //! Run:           CONVSCOPE_KERNEL=conv2d.fwd=im2col_avx2
 
+pub(super) mod col2im;
+
 use super::Conv2dSpec;
+use super::geometry::{Residue, forward_taps, gather, residues, zero};
 use crate::core::buffer::Buffer;
 use crate::core::device::DType;
 use crate::core::table::Accum;
@@ -36,69 +39,6 @@ fn rows_of(pixels: Range<usize>, [height, width]: [usize; 2], mut f: impl FnMut(
         f(row / height, row % height, x, p - pixels.start, len);
         p += len;
     }
-}
-
-/// Fills `to[..len]` with `from[first + i * step]`, zero where that is outside `from`.
-///
-/// # Safety
-/// As [`Vector`]; `to` must be valid for `len` numbers.
-#[inline(always)]
-pub(super) unsafe fn gather<V: Vector>(to: *mut f32, len: usize, from: &[f32], first: isize, step: usize) {
-    // The run of i whose source is inside: first + i*step in 0..from.len().
-    let divide_up = |v: isize| if step == 1 { v } else { (v + step as isize - 1).div_euclid(step as isize) };
-    let lo = divide_up(-first).clamp(0, len as isize) as usize;
-    let hi = divide_up(from.len() as isize - first).clamp(lo as isize, len as isize) as usize;
-    // SAFETY: `lo <= hi <= len`, and sources of lo..hi are inside `from`.
-    unsafe {
-        zero::<V>(to, lo);
-        zero::<V>(to.add(hi), len - hi);
-        let (to, n) = (to.add(lo), hi - lo);
-        if n == 0 {
-            return;
-        }
-        let from = &from[(first + (lo * step) as isize) as usize..];
-        let mut i = 0;
-        if step == 1 {
-            while i + V::LANES <= n {
-                V::load(from.as_ptr().add(i)).store(to.add(i));
-                i += V::LANES;
-            }
-            V::load_first(from.as_ptr().add(i), n - i).store_first(to.add(i), n - i);
-            return;
-        }
-        if step == 2 {
-            while i + V::LANES <= n && 2 * (i + V::LANES) <= from.len() {
-                V::split2(from.as_ptr().add(2 * i))[0].store(to.add(i));
-                i += V::LANES;
-            }
-        }
-        for i in i..n {
-            *to.add(i) = from[i * step];
-        }
-    }
-}
-
-/// # Safety
-/// As [`Vector`]; `to` must be valid for `len` numbers.
-#[inline(always)]
-unsafe fn zero<V: Vector>(to: *mut f32, len: usize) {
-    // SAFETY: the caller's.
-    unsafe {
-        let mut i = 0;
-        while i + V::LANES <= len {
-            V::splat(0.0).store(to.add(i));
-            i += V::LANES;
-        }
-        V::splat(0.0).store_first(to.add(i), len - i);
-    }
-}
-
-/// Where each kernel element sees the input, `[dy, dx]` from `(y * stride, x * stride)` of an output pixel.
-pub(super) fn forward_taps(s: &Conv2dSpec) -> Vec<[isize; 2]> {
-    let [kh, kw] = s.kernel;
-    let at = |k: usize, d: usize, pad: usize| (k * d) as isize - pad as isize;
-    let along = |ky: usize| (0..kw).map(move |kx| [at(ky, s.dilation[0], s.padding[0]), at(kx, s.dilation[1], s.padding[2])]);
-    (0..kh).flat_map(along).collect()
 }
 
 /// The im2col matrix of a group of channels of all images: pixel `(y, x)` of an output of `size` sees, through tap `(dy, dx)`,
@@ -270,37 +210,6 @@ impl Lanes for GradientChannels<'_> {
             channels.pack(lanes.clone(), 0..len, width, &mut panel[k * width..]);
         });
     }
-}
-
-/// The input pixels whose row and column leave given remainders modulo the stride.
-pub(super) struct Residue {
-    /// First such row and column.
-    pub origin: [usize; 2],
-    /// How many rows and columns.
-    pub size: [usize; 2],
-    /// Kernel elements `ky * kw + kx` that meet such a pixel, and where the output that they belong to lies from it.
-    pub taps: Vec<(usize, [isize; 2])>,
-}
-
-/// All residues of a problem that have pixels. Input row `y` was read through `ky` by output row `(y + pt - ky*dh) / sh`, if that
-/// divides.
-pub(super) fn residues(s: &Conv2dSpec) -> Vec<Residue> {
-    let axis = |r: usize, a: usize, pad: usize| -> Vec<(usize, isize)> {
-        let (stride, size) = (s.stride[a] as isize, s.kernel[a]);
-        let from = |k: usize| (r + pad) as isize - (k * s.dilation[a]) as isize;
-        (0..size).filter(|k| from(*k).rem_euclid(stride) == 0).map(|k| (k, from(k).div_euclid(stride))).collect()
-    };
-    let mut all = Vec::new();
-    for ry in 0..s.stride[0].min(s.h) {
-        for rx in 0..s.stride[1].min(s.w) {
-            let (ys, xs) = (axis(ry, 0, s.padding[0]), axis(rx, 1, s.padding[2]));
-            let kw = s.kernel[1];
-            let taps = ys.iter().flat_map(|y| xs.iter().map(move |x| (y.0 * kw + x.0, [y.1, x.1]))).collect();
-            let size = [(s.h - ry).div_ceil(s.stride[0]), (s.w - rx).div_ceil(s.stride[1])];
-            all.push(Residue { origin: [ry, rx], size, taps });
-        }
-    }
-    all
 }
 
 /// `w^T` of a residue: lanes are input channels of a group, steps are (oc, tap).
