@@ -1,4 +1,4 @@
-//! Where the kernel elements of a convolution read and write images: taps, the residues of the stride, rows with their borders.
+//! Where the kernel elements of a convolution read and write images: taps, the stride phases, rows with their borders.
 
 use super::Conv2dSpec;
 use crate::core::table::Accum;
@@ -68,7 +68,7 @@ pub(super) fn forward_taps(s: &Conv2dSpec) -> Vec<[isize; 2]> {
 }
 
 /// The input pixels whose row and column leave given remainders modulo the stride.
-pub(super) struct Residue {
+pub(super) struct StridePhase {
     /// First such row and column.
     pub origin: [usize; 2],
     /// How many rows and columns.
@@ -77,9 +77,9 @@ pub(super) struct Residue {
     pub taps: Vec<(usize, [isize; 2])>,
 }
 
-/// All residues of a problem that have pixels. Input row `y` was read through `ky` by output row `(y + pt - ky*dh) / sh`, if that
+/// All phases of a problem that have pixels. Input row `y` was read through `ky` by output row `(y + pt - ky*dh) / sh`, if that
 /// divides.
-pub(super) fn residues(s: &Conv2dSpec) -> Vec<Residue> {
+pub(super) fn stride_phases(s: &Conv2dSpec) -> Vec<StridePhase> {
     let axis = |r: usize, a: usize, pad: usize| -> Vec<(usize, isize)> {
         let (stride, size) = (s.stride[a] as isize, s.kernel[a]);
         let from = |k: usize| (r + pad) as isize - (k * s.dilation[a]) as isize;
@@ -92,33 +92,33 @@ pub(super) fn residues(s: &Conv2dSpec) -> Vec<Residue> {
             let kw = s.kernel[1];
             let taps = ys.iter().flat_map(|y| xs.iter().map(move |x| (y.0 * kw + x.0, [y.1, x.1]))).collect();
             let size = [(s.h - ry).div_ceil(s.stride[0]), (s.w - rx).div_ceil(s.stride[1])];
-            all.push(Residue { origin: [ry, rx], size, taps });
+            all.push(StridePhase { origin: [ry, rx], size, taps });
         }
     }
     all
 }
 
-/// Puts a plane of `dx` together from the residues of its stride.
-pub(super) struct Mosaic<'a> {
+/// Puts a plane of `dx` together from its stride phases.
+pub(super) struct Interleave<'a> {
     pub s: &'a Conv2dSpec,
-    /// For each residue, row by row, its plane (null: zeros) and the length of its rows.
+    /// For each phase, row by row, its plane (null: zeros) and the length of its rows.
     pub parts: &'a [(*const f32, usize)],
     pub plane: &'a mut [f32],
     pub accum: Accum,
 }
 
-impl Kernel for Mosaic<'_> {
+impl Kernel for Interleave<'_> {
     type Out = ();
     #[inline(always)]
     unsafe fn run<V: Vector>(self) {
-        let Mosaic { s, parts, plane, accum } = self;
+        let Interleave { s, parts, plane, accum } = self;
         let across = s.stride[1].min(s.w);
         for (y, to) in plane.chunks_exact_mut(s.w).enumerate() {
             let (parts, row) = (&parts[y % s.stride[0] * across..][..across], y / s.stride[0]);
             let &[a, b] = parts else {
                 for (x, to) in to.iter_mut().enumerate() {
                     let (part, w) = parts[x % across];
-                    // SAFETY: the plane of a residue has a number for each place of its own.
+                    // SAFETY: the plane of a phase has a number for each place of its own.
                     accum.put(to, if part.is_null() { 0.0 } else { unsafe { *part.add(row * w + x / across) } });
                 }
                 continue;

@@ -85,7 +85,7 @@ fn weight_key(s: &Conv2dSpec) -> String {
     format!("oc{} patch{} g{}", s.oc, s.patch(), s.groups)
 }
 
-/// Beside the shape, the residues of the stride; an image narrower than the stride has fewer of them.
+/// Beside the shape, the stride phases; an image narrower than the stride has fewer of them.
 fn dgrad_key(s: &Conv2dSpec) -> String {
     let seen = [s.h.min(s.stride[0]), s.w.min(s.stride[1])];
     format!("oc{} c{} k{:?} g{} s{:?} p{:?} d{:?} {seen:?}", s.oc, s.c, s.kernel, s.groups, s.stride, s.padding, s.dilation)

@@ -3,7 +3,7 @@
 use crate::core::buffer::Buffer;
 use crate::core::device::DType;
 use crate::ops::conv2d::Conv2dSpec;
-use crate::ops::conv2d::geometry::{Residue, forward_taps, gather};
+use crate::ops::conv2d::geometry::{StridePhase, forward_taps, gather};
 use crate::ops::conv2d::microkernel::{LONGEST, SHORTEST};
 use crate::simd::{self, Kernel, Vector};
 use rayon::prelude::*;
@@ -36,12 +36,12 @@ impl Problem {
         Problem { n, groups, c, h: s.h, w: s.w, oc, size, step: s.stride, taps }.flat()
     }
 
-    /// The part of `dx` that a residue of the stride is, from `dout`.
-    pub fn backward(s: &Conv2dSpec, residue: &Residue) -> Self {
+    /// The part of `dx` that a stride phase is, from `dout`.
+    pub fn backward(s: &Conv2dSpec, phase: &StridePhase) -> Self {
         let [h, w] = s.out_hw();
         let (groups, [c, oc]) = (s.groups, [s.oc, s.c].map(|channels| channels / s.groups));
-        let taps = residue.taps.iter().map(|t| t.1).collect();
-        Problem { n: s.n * groups, groups, c, h, w, oc, size: residue.size, step: [1, 1], taps }.flat()
+        let taps = phase.taps.iter().map(|t| t.1).collect();
+        Problem { n: s.n * groups, groups, c, h, w, oc, size: phase.size, step: [1, 1], taps }.flat()
     }
 
     /// A 1x1 convolution without stride is a matrix product: its images are one row.

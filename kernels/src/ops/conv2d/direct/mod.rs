@@ -14,7 +14,7 @@ pub(super) mod wgrad;
 
 use super::Conv2dSpec;
 use super::epilogue::{Output, Store};
-use super::geometry::{Mosaic, Residue, residues};
+use super::geometry::{Interleave, StridePhase, stride_phases};
 use super::im2col::TransposedWeight;
 use super::microkernel::{Fetch, GROUPS, Group, LONGEST, Pass, group, panel, whole_tiles};
 use crate::core::buffer::Buffer;
@@ -307,7 +307,7 @@ pub(super) fn scratch<V: Vector>(s: &Conv2dSpec) -> usize {
     4 * s.groups * packed_len::<V>(s.oc / s.groups, s.patch())
 }
 
-/// Bytes of the packed weight, and of the residues of a stride.
+/// Bytes of the packed weight, and of the stride phases.
 pub(super) fn scratch_dgrad<V: Vector>(s: &Conv2dSpec) -> usize {
     let parts = if s.stride == [1, 1] { 0 } else { s.in_len() };
     4 * (s.groups * packed_len::<V>(s.c / s.groups, s.oc / s.groups * s.kernel[0] * s.kernel[1]) + parts)
@@ -336,18 +336,18 @@ pub(super) fn pack_fwd<V: Vector>(s: &Conv2dSpec, w: &Buffer) -> Buffer {
     all
 }
 
-/// The transposed weight in panels of a group's input channels, `[group][panel][oc][tap][lane]`, of each residue one after the other.
+/// The transposed weight in panels of a group's input channels, `[group][panel][oc][tap][lane]`, of each phase one after the other.
 pub(super) fn pack_dgrad<V: Vector>(s: &Conv2dSpec, w: &Buffer) -> Buffer {
-    let (residues, [cg, og]) = (residues(s), [s.c, s.oc].map(|channels| channels / s.groups));
-    let len = |residue: &Residue| packed_len::<V>(cg, og * residue.taps.len());
-    let mut all = Buffer::new(DType::F32, s.groups * residues.iter().map(len).sum::<usize>());
+    let (phases, [cg, og]) = (stride_phases(s), [s.c, s.oc].map(|channels| channels / s.groups));
+    let len = |phase: &StridePhase| packed_len::<V>(cg, og * phase.taps.len());
+    let mut all = Buffer::new(DType::F32, s.groups * phases.iter().map(len).sum::<usize>());
     let mut rest = all.as_mut_slice::<f32>();
-    for residue in &residues {
+    for phase in &phases {
         for g in 0..s.groups {
-            let (part, tail) = rest.split_at_mut(len(residue));
+            let (part, tail) = rest.split_at_mut(len(phase));
             rest = tail;
             let w = &w.as_slice()[g * og * s.patch()..];
-            pack::<V>(&TransposedWeight { s, w, residue }, cg, og * residue.taps.len(), part);
+            pack::<V>(&TransposedWeight { s, w, phase }, cg, og * phase.taps.len(), part);
         }
     }
     all
@@ -363,41 +363,41 @@ pub(super) fn fwd<V: Vector>(s: &Conv2dSpec, inputs: &[&Buffer], outputs: &mut [
 pub(super) fn dgrad<V: Vector>(s: &Conv2dSpec, inputs: &[&Buffer], outputs: &mut [&mut Buffer], accum: Accum) {
     let (dout, mut w) = (inputs[0].as_slice::<f32>(), inputs[1].as_slice::<f32>()); // dout [n,oc,oh,ow]; w from pack_dgrad
     let out = outputs[0].as_mut_slice::<f32>();
-    let residues = residues(s);
-    let mut each = |residue: &Residue, out: &mut [f32], accum: Accum| {
-        let p = Problem::backward(s, residue);
+    let phases = stride_phases(s);
+    let mut each = |phase: &StridePhase, out: &mut [f32], accum: Accum| {
+        let p = Problem::backward(s, phase);
         let output = Output { out: Shared(out.as_mut_ptr()), len: out.len(), bias: None, residual: None, relu: false, accum };
         let (mine, rest) = w.split_at(p.groups * packed_len::<V>(p.oc, p.steps()));
         w = rest;
         run::<V>(&p, dout, mine, &output);
     };
     if s.stride == [1, 1] {
-        return residues.iter().for_each(|residue| each(residue, out, accum));
+        return phases.iter().for_each(|phase| each(phase, out, accum));
     }
-    // With a stride, each residue is a small image of its own, and `dx` their mosaic.
-    let parts: Vec<Option<Buffer>> = residues
+    // With a stride, each phase is a small image of its own, and `dx` interleaves them.
+    let parts: Vec<Option<Buffer>> = phases
         .iter()
-        .map(|residue| {
-            let mut part = Buffer::new(DType::F32, s.n * s.c * residue.size[0] * residue.size[1]);
-            (!residue.taps.is_empty()).then(|| {
-                each(residue, part.as_mut_slice(), Accum::Write);
+        .map(|phase| {
+            let mut part = Buffer::new(DType::F32, s.n * s.c * phase.size[0] * phase.size[1]);
+            (!phase.taps.is_empty()).then(|| {
+                each(phase, part.as_mut_slice(), Accum::Write);
                 part
             })
         })
         .collect();
     par_items(out, s.h * s.w, |first, planes| {
         for (i, plane) in planes.chunks_exact_mut(s.h * s.w).enumerate() {
-            let small = |(residue, part): (&Residue, &Option<Buffer>)| {
-                let [h, w] = residue.size;
+            let small = |(phase, part): (&StridePhase, &Option<Buffer>)| {
+                let [h, w] = phase.size;
                 (
                     part.as_ref()
                         .map_or(std::ptr::null(), |part| part.as_slice::<f32>()[(first + i) * h * w..][..h * w].as_ptr()),
                     w,
                 )
             };
-            let parts: Vec<(*const f32, usize)> = residues.iter().zip(&parts).map(small).collect();
-            // SAFETY: the instructions are here; each part is a plane of its residue's size.
-            unsafe { V::run(Mosaic { s, parts: &parts, plane, accum }) }
+            let parts: Vec<(*const f32, usize)> = phases.iter().zip(&parts).map(small).collect();
+            // SAFETY: the instructions are here; each part is a plane of its phase's size.
+            unsafe { V::run(Interleave { s, parts: &parts, plane, accum }) }
         }
     });
 }

@@ -3,15 +3,15 @@
 //! Computes  out[oc, pixel] = w[oc, patch] · col[patch, pixel] (+ bias),   dx[c, pixel] (+)= w^T · col'(dout),   dw (+)= dout · col^T
 //! Rung 0 wasted: it tested the borders at every product and used no number twice while it was in a register.
 //! This rung:     packs patches of the images straight into the panels that the register tile reads; the weight is packed once and
-//!                kept with the weight. `dx` of a strided convolution is one product for each residue of its pixels modulo the
-//!                stride, over the kernel elements that such pixels meet: nothing is multiplied by a zero between pixels.
+//!                kept with the weight. `dx` of a strided convolution is one product for each stride phase of its pixels,
+//!                over the kernel elements that such pixels meet: nothing is multiplied by a zero between pixels.
 //! Loses when:    3x3 layers with many channels (Winograd multiplies 2 to 4 times less), depthwise (one channel makes no panel).
 //! Run:           CONVSCOPE_KERNEL=conv2d.fwd=im2col_avx2
 
 pub(super) mod col2im;
 
 use super::Conv2dSpec;
-use super::geometry::{Residue, forward_taps, gather, residues, zero};
+use super::geometry::{StridePhase, forward_taps, gather, stride_phases, zero};
 use crate::core::buffer::Buffer;
 use crate::core::device::DType;
 use crate::core::table::Accum;
@@ -72,12 +72,12 @@ impl<'a> Patches<'a> {
         Patches { x, image_stride, h: s.h, w: s.w, size: s.out_hw(), step: s.stride, taps: forward_taps(s) }.flat()
     }
 
-    /// What the input pixels of a residue see of `dout`.
-    fn backward(s: &Conv2dSpec, dout: &'a [f32], group: usize, residue: &Residue) -> Self {
+    /// What the input pixels of a phase see of `dout`.
+    fn backward(s: &Conv2dSpec, dout: &'a [f32], group: usize, phase: &StridePhase) -> Self {
         let [h, w] = s.out_hw();
         let x = &dout[(group * s.oc / s.groups * h * w).min(dout.len())..];
-        let taps = residue.taps.iter().map(|t| t.1).collect();
-        Patches { x, image_stride: s.oc * h * w, h, w, size: residue.size, step: [1, 1], taps }.flat()
+        let taps = phase.taps.iter().map(|t| t.1).collect();
+        Patches { x, image_stride: s.oc * h * w, h, w, size: phase.size, step: [1, 1], taps }.flat()
     }
 
     /// A 1x1 convolution without stride is a matrix product: its images are one row.
@@ -212,17 +212,17 @@ impl Lanes for GradientChannels<'_> {
     }
 }
 
-/// `w^T` of a residue: lanes are input channels of a group, steps are (oc, tap).
+/// `w^T` of a phase: lanes are input channels of a group, steps are (oc, tap).
 pub(super) struct TransposedWeight<'a> {
     pub s: &'a Conv2dSpec,
     /// `[oc / groups, c / groups, kh, kw]`
     pub w: &'a [f32],
-    pub residue: &'a Residue,
+    pub phase: &'a StridePhase,
 }
 
 impl Lanes for TransposedWeight<'_> {
     fn pack(&self, lanes: Range<usize>, ks: Range<usize>, width: usize, panel: &mut [f32]) {
-        let (taps, area) = (&self.residue.taps, self.s.kernel[0] * self.s.kernel[1]);
+        let (taps, area) = (&self.phase.taps, self.s.kernel[0] * self.s.kernel[1]);
         for (k, dst) in ks.zip(panel.chunks_exact_mut(width)) {
             let (oc, tap) = (k / taps.len(), taps[k % taps.len()].0);
             if area == 1 {
@@ -246,20 +246,20 @@ pub(super) fn pack_fwd<V: Vector>(s: &Conv2dSpec, w: &Buffer) -> Buffer {
     all
 }
 
-/// The transposed weight, `[c / groups, (oc / groups, taps)]` per residue and group, packed one after the other.
+/// The transposed weight, `[c / groups, (oc / groups, taps)]` per phase and group, packed one after the other.
 pub(super) fn pack_dgrad<V: Vector>(s: &Conv2dSpec, w: &Buffer) -> Buffer {
     let (m, og) = (s.c / s.groups, s.oc / s.groups);
-    let residues = residues(s);
-    let total: usize = residues.iter().map(|r| packed_len::<V>(m, og * r.taps.len())).sum();
+    let phases = stride_phases(s);
+    let total: usize = phases.iter().map(|r| packed_len::<V>(m, og * r.taps.len())).sum();
     let mut all = Buffer::new(DType::F32, total * s.groups);
     let mut rest = all.as_mut_slice::<f32>();
-    for residue in &residues {
-        let k = og * residue.taps.len();
+    for phase in &phases {
+        let k = og * phase.taps.len();
         for g in 0..s.groups {
             let (part, tail) = rest.split_at_mut(packed_len::<V>(m, k));
             rest = tail;
             let w = &w.as_slice::<f32>()[g * og * s.patch()..];
-            pack_a_into::<V>(&TransposedWeight { s, w, residue }, m, k, part);
+            pack_a_into::<V>(&TransposedWeight { s, w, phase }, m, k, part);
         }
     }
     all
@@ -281,17 +281,17 @@ pub(super) fn fwd<V: Vector>(s: &Conv2dSpec, inputs: &[&Buffer], outputs: &mut [
 pub(super) fn dgrad<V: Vector>(s: &Conv2dSpec, inputs: &[&Buffer], outputs: &mut [&mut Buffer], accum: Accum) {
     let (dout, mut a) = (inputs[0].as_slice::<f32>(), inputs[1].as_slice::<f32>()); // dout [n,oc,oh,ow]; a from pack_dgrad
     let (m, og, plane) = (s.c / s.groups, s.oc / s.groups, s.h * s.w);
-    let residues = residues(s);
+    let phases = stride_phases(s);
     // Pixels that no output saw have no product.
-    if accum == Accum::Write && residues.iter().any(|r| r.taps.is_empty()) {
+    if accum == Accum::Write && phases.iter().any(|r| r.taps.is_empty()) {
         outputs[0].as_mut_slice::<f32>().par_chunks_mut(1 << 16).for_each(|part| part.fill(0.0));
     }
-    for residue in residues.iter().filter(|r| !r.taps.is_empty()) {
-        let k = og * residue.taps.len();
+    for phase in phases.iter().filter(|r| !r.taps.is_empty()) {
+        let k = og * phase.taps.len();
         for g in 0..s.groups {
-            let [height, width] = residue.size;
+            let [height, width] = phase.size;
             let columns = Columns {
-                start: g * m * plane + residue.origin[0] * s.w + residue.origin[1],
+                start: g * m * plane + phase.origin[0] * s.w + phase.origin[1],
                 width,
                 step: s.stride[1],
                 height,
@@ -300,7 +300,7 @@ pub(super) fn dgrad<V: Vector>(s: &Conv2dSpec, inputs: &[&Buffer], outputs: &mut
             };
             // Without stride, rows follow each other.
             let columns = if s.stride == [1, 1] { Columns::planes(columns.start, plane, s.c * plane) } else { columns };
-            let b = Patches::backward(s, dout, g, residue);
+            let b = Patches::backward(s, dout, g, phase);
             let product = Product::plain([m, s.n * height * width, k], a, &b, columns, plane);
             run_product::<V>(&product, outputs[0].as_mut_slice(), accum);
             a = &a[packed_len::<V>(m, k)..];

@@ -2,9 +2,9 @@
 //!
 //! Computes  out[oc] = sum over taps of w[oc, tap] * x[c] shifted by the tap (+ bias + residual, relu), and both gradients
 //! Rung 1 wasted: it made a matrix product of each channel, whose panels hold one row of weights and are used once.
-//! This rung:     lays zeros around a plane, and its columns and rows apart by their residues modulo the stride, so that every
+//! This rung:     lays zeros around a plane, and its columns and rows apart by stride phase, so that every
 //!                tap of every convolution sees numbers that lie side by side. Outputs are summed in registers, a few rows at a
-//!                time. `dx` is the same of `dout`, for each residue of its pixels; `dw` is one dot product a tap.
+//!                time. `dx` is the same of `dout`, for each phase of its pixels; `dw` is one dot product a tap.
 //! Loses when:    never where it fits: a group of one channel has nothing else to share.
 //! Run:           CONVSCOPE_KERNEL=conv2d.fwd=depthwise_avx2
 
@@ -12,7 +12,7 @@ use crate::core::buffer::Buffer;
 use crate::core::device::DType;
 use crate::core::table::Accum;
 use crate::ops::conv2d::Conv2dSpec;
-use crate::ops::conv2d::geometry::{Residue, residues};
+use crate::ops::conv2d::geometry::{StridePhase, stride_phases};
 use crate::simd::{self, Kernel, Vector};
 use rayon::prelude::*;
 
@@ -31,10 +31,10 @@ pub(in crate::ops::conv2d) fn fits(s: &Conv2dSpec) -> Result<(), &'static str> {
 
 /// Bytes of the planes with their zeros, for one thread.
 pub(in crate::ops::conv2d) fn scratch(s: &Conv2dSpec) -> usize {
-    4 * Padded::input(s).len().max(s.oc / s.groups * Padded::gradient(s, &residues(s)).len() + s.h * s.w)
+    4 * Padded::input(s).len().max(s.oc / s.groups * Padded::gradient(s, &stride_phases(s)).len() + s.h * s.w)
 }
 
-/// How planes lie with zeros around them: one part for each residue of rows and columns modulo `stride`.
+/// How planes lie with zeros around them: one part for each phase of rows and columns modulo `stride`.
 pub(in crate::ops::conv2d) struct Padded {
     /// Numbers of a row of a plane.
     w: usize,
@@ -44,7 +44,7 @@ pub(in crate::ops::conv2d) struct Padded {
     /// Rows of a part, and numbers from one to the next.
     rows: usize,
     pub pitch: usize,
-    /// Of each residue of the columns: the first column, where it goes in a row of its part, and how many follow.
+    /// Of each phase of the columns: the first column, where it goes in a row of its part, and how many follow.
     columns: Vec<(usize, usize, usize)>,
 }
 
@@ -67,8 +67,8 @@ impl Padded {
     }
 
     /// What input pixels see of `dout`.
-    pub fn gradient(s: &Conv2dSpec, residues: &[Residue]) -> Self {
-        let taps = || residues.iter().flat_map(|r| r.taps.iter().map(move |t| (r, t.1)));
+    pub fn gradient(s: &Conv2dSpec, phases: &[StridePhase]) -> Self {
+        let taps = || phases.iter().flat_map(|r| r.taps.iter().map(move |t| (r, t.1)));
         let before = [0, 1].map(|i| -taps().map(|(_, at)| at[i]).min().unwrap_or(0));
         let [rows, pitch] = [0, 1].map(|i| {
             let ends = taps().map(|(r, at)| r.size[i] as isize + at[i] + before[i]);
@@ -98,12 +98,12 @@ impl Padded {
     #[inline(always)]
     pub unsafe fn fill<V: Vector>(&self, plane: &[f32], to: &mut [f32]) {
         let [sh, sw] = self.stride;
-        // The residue of a row and its place among those, counted along: a division takes longer than a short row.
+        // The phase of a row and its place among those, counted along: a division takes longer than a short row.
         let first = self.before[0].max(0) as usize;
-        let (mut residue, mut row) = (first % sh, first / sh);
+        let (mut phase, mut row) = (first % sh, first / sh);
         for from in plane.chunks_exact(self.w).skip((-self.before[0]).max(0) as usize) {
             if row < self.rows {
-                let to = &mut to[residue * sw * self.part() + row * self.pitch..];
+                let to = &mut to[phase * sw * self.part() + row * self.pitch..];
                 // SAFETY: the caller's.
                 unsafe {
                     match self.columns[..] {
@@ -118,9 +118,9 @@ impl Padded {
                     }
                 }
             }
-            residue += 1;
-            if residue == sh {
-                (residue, row) = (0, row + 1);
+            phase += 1;
+            if phase == sh {
+                (phase, row) = (0, row + 1);
             }
         }
     }

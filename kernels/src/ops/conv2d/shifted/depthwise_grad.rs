@@ -1,6 +1,6 @@
 //! Gradients of the rung for groups of one input channel, see [`super::depthwise`].
 //!
-//! Computes  dx (+)= sum over taps of w[oc, tap] * dout[oc] shifted by the tap, for each residue of the pixels modulo the stride;
+//! Computes  dx (+)= sum over taps of w[oc, tap] * dout[oc] shifted by the tap, for each phase of the pixels modulo the stride;
 //!           dw[oc, tap] (+)= sum over images and pixels of dout[oc] * x[c] shifted by the tap
 //! Run:           CONVSCOPE_KERNEL=conv2d.dgrad=depthwise_avx2,conv2d.wgrad=depthwise_avx2
 
@@ -9,15 +9,15 @@ use crate::core::buffer::Buffer;
 use crate::core::device::DType;
 use crate::core::table::Accum;
 use crate::ops::conv2d::Conv2dSpec;
-use crate::ops::conv2d::geometry::{Residue, residues};
+use crate::ops::conv2d::geometry::{StridePhase, stride_phases};
 use crate::simd::{self, Kernel, Vector};
 use rayon::prelude::*;
 
 pub(in crate::ops::conv2d) fn dgrad<V: Vector>(s: &Conv2dSpec, inputs: &[&Buffer], outputs: &mut [&mut Buffer], accum: Accum) {
     simd::require::<V>();
     let (dout, w) = (inputs[0].as_slice(), inputs[1].as_slice()); // dout [n,oc,oh,ow], w [oc,1,kh,kw]
-    let (residues, plane) = (residues(s), s.h * s.w);
-    let padded = Padded::gradient(s, &residues);
+    let (phases, plane) = (stride_phases(s), s.h * s.w);
+    let padded = Padded::gradient(s, &phases);
     let apart = if s.stride == [1, 1] { 0 } else { plane + SLACK };
     let planes = outputs[0].as_mut_slice::<f32>().par_chunks_exact_mut(plane.max(1)).enumerate().with_min_len(least(s, plane));
     planes.for_each_init(
@@ -26,7 +26,7 @@ pub(in crate::ops::conv2d) fn dgrad<V: Vector>(s: &Conv2dSpec, inputs: &[&Buffer
             let (field, apart) = (field.as_mut_slice(), apart.as_mut_slice());
             // SAFETY: the instructions are here (required).
             unsafe {
-                V::run(InputGradient { s, padded: &padded, residues: &residues, dout, w, plane, field, apart, taps, dx, accum })
+                V::run(InputGradient { s, padded: &padded, phases: &phases, dout, w, plane, field, apart, taps, dx, accum })
             }
         },
     );
@@ -36,12 +36,12 @@ pub(in crate::ops::conv2d) fn dgrad<V: Vector>(s: &Conv2dSpec, inputs: &[&Buffer
 struct InputGradient<'a> {
     s: &'a Conv2dSpec,
     padded: &'a Padded,
-    residues: &'a [Residue],
+    phases: &'a [StridePhase],
     dout: &'a [f32],
     w: &'a [f32],
     plane: usize,
     field: &'a mut [f32],
-    /// Room for the residues, where there are several.
+    /// Room for the phases, where there are several.
     apart: &'a mut [f32],
     taps: &'a mut Vec<Tap>,
     dx: &'a mut [f32],
@@ -52,28 +52,28 @@ impl Kernel for InputGradient<'_> {
     type Out = ();
     #[inline(always)]
     unsafe fn run<V: Vector>(self) {
-        let Self { s, padded, residues, dout, w, plane, field, apart, taps, dx, accum } = self;
+        let Self { s, padded, phases, dout, w, plane, field, apart, taps, dx, accum } = self;
         let (each, len, area) = (s.oc / s.groups, s.out_plane(), s.kernel[0] * s.kernel[1]);
         for (i, field) in (plane * each..).zip(field.chunks_exact_mut(padded.len())) {
             // SAFETY: the caller's.
             unsafe { padded.fill::<V>(&dout[i * len..][..len], field) }
         }
-        // The residues of one row residue, one after the other in `apart`, make whole rows.
-        for row in residues.chunk_by(|a, b| a.origin[0] == b.origin[0]) {
+        // The phases of one row phase, one after the other in `apart`, make whole rows.
+        for row in phases.chunk_by(|a, b| a.origin[0] == b.origin[0]) {
             let mut end = 0;
-            for residue in row {
+            for phase in row {
                 taps.clear();
                 for j in 0..each {
                     let w = &w[(plane % s.c * each + j) * area..][..area];
-                    taps.extend(residue.taps.iter().map(|(k, at)| {
+                    taps.extend(phase.taps.iter().map(|(k, at)| {
                         let at = [0, 1].map(|a| (at[a] + padded.before[a]) as usize);
                         (j * padded.len() + padded.offset(at), w[*k])
                     }));
                 }
                 let to = if apart.is_empty() { dx.as_mut_ptr() } else { apart[end..].as_mut_ptr() };
                 let plus = (apart.is_empty() && accum == Accum::Add).then_some(to.cast_const());
-                let (size, pitch) = (residue.size, padded.pitch);
-                // SAFETY: the caller's; without stride there is one residue, of all pixels, else `apart` has room for all.
+                let (size, pitch) = (phase.size, padded.pitch);
+                // SAFETY: the caller's; without stride there is one phase, of all pixels, else `apart` has room for all.
                 unsafe { Sums { field, pitch, taps, size, start: 0.0, plus, relu: false, to }.run::<V>() }
                 end += size[0] * size[1];
             }
@@ -85,38 +85,39 @@ impl Kernel for InputGradient<'_> {
     }
 }
 
-/// Puts rows whose columns are `apart` by their residue into `dx`.
+/// Puts rows whose columns are `apart` by their phase into `dx`.
 ///
 /// # Safety
 /// As [`Vector`].
 #[inline(always)]
-unsafe fn weave<V: Vector>(s: &Conv2dSpec, residues: &[Residue], apart: &[f32], dx: &mut [f32], accum: Accum) {
-    let (step, [rows, columns]) = (s.stride[1], residues[0].size);
+unsafe fn weave<V: Vector>(s: &Conv2dSpec, phases: &[StridePhase], apart: &[f32], dx: &mut [f32], accum: Accum) {
+    let (step, [rows, columns]) = (s.stride[1], phases[0].size);
     for y in 0..rows {
-        let to = &mut dx[(residues[0].origin[0] + y * s.stride[0]) * s.w..][..s.w];
-        // Columns that are woven a vector at a time.
-        let mut woven = 0;
+        let to = &mut dx[(phases[0].origin[0] + y * s.stride[0]) * s.w..][..s.w];
+        // Columns that are interleaved a vector at a time.
+        let mut interleaved = 0;
         if step == 2 {
             let (a, b) = (apart[y * columns..].as_ptr(), apart[rows * columns + y * (s.w - columns)..].as_ptr());
-            while 2 * (woven + V::LANES) <= s.w {
-                // SAFETY: so many numbers lie in the row and, every second, in both residues.
+            while 2 * (interleaved + V::LANES) <= s.w {
+                // SAFETY: so many numbers lie in the row and, every second, in both phases.
                 unsafe {
-                    let (mut pair, to) = ([V::load(a.add(woven)), V::load(b.add(woven))], to.as_mut_ptr().add(2 * woven));
+                    let (mut pair, to) =
+                        ([V::load(a.add(interleaved)), V::load(b.add(interleaved))], to.as_mut_ptr().add(2 * interleaved));
                     if accum == Accum::Add {
                         let old = V::split2(to);
                         pair = [pair[0].add(old[0]), pair[1].add(old[1])];
                     }
                     V::join2(pair, to);
                 }
-                woven += V::LANES;
+                interleaved += V::LANES;
             }
         }
         let mut from = apart;
-        for residue in residues {
-            let [rows, columns] = residue.size;
+        for phase in phases {
+            let [rows, columns] = phase.size;
             let line = &from[y * columns..][..columns];
-            let to = to[residue.origin[1]..].iter_mut().step_by(step);
-            line.iter().zip(to).skip(woven).for_each(|(v, to)| accum.put(to, *v));
+            let to = to[phase.origin[1]..].iter_mut().step_by(step);
+            line.iter().zip(to).skip(interleaved).for_each(|(v, to)| accum.put(to, *v));
             from = &from[rows * columns..];
         }
     }

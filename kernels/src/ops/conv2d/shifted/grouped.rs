@@ -7,7 +7,7 @@
 //! This rung:     lays zeros around the planes of a group, which stay in cache for all its outputs, and takes pixels into the lanes.
 //!                Rows follow each other with their zeros between them, so that only the end of a plane leaves lanes empty, however
 //!                short rows are. A vector of pixels is loaded once for four output channels, a weight once for several vectors.
-//!                `dx` is the same of `dout`, for each residue of its pixels; `dw` has four by three dot products at a time.
+//!                `dx` is the same of `dout`, for each phase of its pixels; `dw` has four by three dot products at a time.
 //! Loses when:    groups fill the lanes of the direct rung, and their planes no longer stay in cache.
 //! Run:           CONVSCOPE_KERNEL=conv2d.fwd=grouped_avx2
 
@@ -16,7 +16,7 @@ use crate::core::buffer::Buffer;
 use crate::core::device::DType;
 use crate::core::table::Accum;
 use crate::ops::conv2d::Conv2dSpec;
-use crate::ops::conv2d::geometry::residues;
+use crate::ops::conv2d::geometry::stride_phases;
 use crate::ops::conv2d::microkernel::many;
 use crate::simd::{self, Kernel, Vector};
 use rayon::prelude::*;
@@ -45,7 +45,7 @@ pub(in crate::ops::conv2d) fn wins_dgrad(s: &Conv2dSpec) -> Result<(), &'static 
 
 /// Bytes of the planes of a group with their zeros and of the sums, for one thread.
 pub(in crate::ops::conv2d) fn scratch(s: &Conv2dSpec) -> usize {
-    let (input, gradient) = (Padded::input(s), Padded::gradient(s, &residues(s)));
+    let (input, gradient) = (Padded::input(s), Padded::gradient(s, &stride_phases(s)));
     let [cg, og] = [s.c / s.groups, s.oc / s.groups];
     let sums = CHANNELS * (input.len() + gradient.len() * s.stride[0] * s.stride[1]);
     4 * ((cg * input.len()).max(og * gradient.len()) + sums)

@@ -1,6 +1,6 @@
 //! Gradients of the rung for groups of a few channels, see [`super::grouped`].
 //!
-//! Computes  dx[c] (+)= sum over the group's oc and taps of w[oc, c, tap] * dout[oc] shifted by the tap, for each residue of the
+//! Computes  dx[c] (+)= sum over the group's oc and taps of w[oc, c, tap] * dout[oc] shifted by the tap, for each phase of the
 //!           pixels modulo the stride;
 //!           dw[oc, c, tap] (+)= sum over images and pixels of dout[oc] * x[c] shifted by the tap
 //! Run:           CONVSCOPE_KERNEL=conv2d.dgrad=grouped_avx2,conv2d.wgrad=grouped_avx2
@@ -11,36 +11,35 @@ use crate::core::buffer::Buffer;
 use crate::core::device::DType;
 use crate::core::table::Accum;
 use crate::ops::conv2d::Conv2dSpec;
-use crate::ops::conv2d::geometry::{Mosaic, Residue, residues};
+use crate::ops::conv2d::geometry::{Interleave, StridePhase, stride_phases};
 use crate::simd::{self, Kernel, Vector};
 use rayon::prelude::*;
 
 pub(in crate::ops::conv2d) fn dgrad<V: Vector>(s: &Conv2dSpec, inputs: &[&Buffer], outputs: &mut [&mut Buffer], accum: Accum) {
     simd::require::<V>();
     let (dout, w) = (inputs[0].as_slice(), inputs[1].as_slice()); // dout [n,oc,oh,ow], w [oc,c/g,kh,kw]
-    let residues = residues(s);
-    let padded = Padded::gradient(s, &residues);
+    let phases = stride_phases(s);
+    let padded = Padded::gradient(s, &phases);
     let [cg, og] = [s.c / s.groups, s.oc / s.groups];
-    let steps = |residue: &Residue| -> Vec<Step> {
-        let of =
-            |oc: usize| residue.taps.iter().map(move |(k, at)| (oc, *k, [0, 1].map(|a| (at[a] + padded.before[a]) as usize)));
+    let steps = |phase: &StridePhase| -> Vec<Step> {
+        let of = |oc: usize| phase.taps.iter().map(move |(k, at)| (oc, *k, [0, 1].map(|a| (at[a] + padded.before[a]) as usize)));
         let step = |(oc, k, at): (usize, usize, [usize; 2])| Step {
             seen: oc * padded.len() + padded.offset(at),
             weight: oc * s.patch() + k,
         };
         (0..og).flat_map(of).map(step).collect()
     };
-    let steps: Vec<Vec<Step>> = residues.iter().map(steps).collect();
+    let steps: Vec<Vec<Step>> = phases.iter().map(steps).collect();
     let ins = cg * s.h * s.w;
-    let room = room(residues.iter().map(|r| flat(r.size, padded.pitch)).max().unwrap_or(0));
+    let room = room(phases.iter().map(|r| flat(r.size, padded.pitch)).max().unwrap_or(0));
     let groups = outputs[0].as_mut_slice::<f32>().par_chunks_exact_mut(ins.max(1)).enumerate();
     groups.with_min_len(least(s, ins * og)).for_each_init(
-        || (Buffer::zeros(DType::F32, og * padded.len()), Buffer::new(DType::F32, residues.len() * CHANNELS * room)),
+        || (Buffer::zeros(DType::F32, og * padded.len()), Buffer::new(DType::F32, phases.len() * CHANNELS * room)),
         |(field, sums), (group, dx)| {
             let (field, sums) = (field.as_mut_slice(), sums.as_mut_slice());
-            let (padded, residues, steps) = (&padded, &residues[..], &steps[..]);
+            let (padded, phases, steps) = (&padded, &phases[..], &steps[..]);
             // SAFETY: the instructions are here (required).
-            unsafe { V::run(InputGradient { s, padded, residues, steps, dout, w, group, field, sums, room, dx, accum }) }
+            unsafe { V::run(InputGradient { s, padded, phases, steps, dout, w, group, field, sums, room, dx, accum }) }
         },
     );
 }
@@ -49,14 +48,14 @@ pub(in crate::ops::conv2d) fn dgrad<V: Vector>(s: &Conv2dSpec, inputs: &[&Buffer
 struct InputGradient<'a> {
     s: &'a Conv2dSpec,
     padded: &'a Padded,
-    residues: &'a [Residue],
-    /// Of each residue.
+    phases: &'a [StridePhase],
+    /// Of each phase.
     steps: &'a [Vec<Step>],
     dout: &'a [f32],
     w: &'a [f32],
     group: usize,
     field: &'a mut [f32],
-    /// `[residue][channel]`
+    /// `[phase][channel]`
     sums: &'a mut [f32],
     room: usize,
     dx: &'a mut [f32],
@@ -67,7 +66,7 @@ impl Kernel for InputGradient<'_> {
     type Out = ();
     #[inline(always)]
     unsafe fn run<V: Vector>(self) {
-        let Self { s, padded, residues, steps, dout, w, group, field, sums, room, dx, accum } = self;
+        let Self { s, padded, phases, steps, dout, w, group, field, sums, room, dx, accum } = self;
         let (og, plane, pixels, pitch) = (s.oc / s.groups, s.out_plane(), s.h * s.w, padded.pitch);
         for (oc, field) in field.chunks_exact_mut(padded.len()).enumerate() {
             // SAFETY: the caller's.
@@ -77,23 +76,23 @@ impl Kernel for InputGradient<'_> {
         let w = &w[group % s.groups * og * s.patch()..];
         for (i, dx) in dx.chunks_mut(CHANNELS * pixels).enumerate() {
             let (w, channels) = (&w[i * CHANNELS * area..], dx.len() / pixels);
-            for ((residue, steps), sums) in residues.iter().zip(steps).zip(sums.chunks_exact_mut(CHANNELS * room)) {
-                let (len, start) = (flat(residue.size, pitch), [0.0; CHANNELS]);
+            for ((phase, steps), sums) in phases.iter().zip(steps).zip(sums.chunks_exact_mut(CHANNELS * room)) {
+                let (len, start) = (flat(phase.size, pitch), [0.0; CHANNELS]);
                 // SAFETY: the caller's.
                 unsafe { Sums { field, steps, w, apart: area, channels, len, start, sums, room }.run::<V>() }
             }
             for (j, plane) in dx.chunks_exact_mut(pixels).enumerate() {
-                if let [residue] = residues {
+                if let [phase] = phases {
                     let (from, to) = (&sums[j * room..][..room], plane.as_mut_ptr());
                     let plus = (accum == Accum::Add).then_some(to.cast_const());
-                    // SAFETY: the caller's; the only residue is all pixels.
-                    unsafe { Rows { from, pitch, size: residue.size, plus, relu: false, to }.store::<V>() }
+                    // SAFETY: the caller's; the only phase is all pixels.
+                    unsafe { Rows { from, pitch, size: phase.size, plus, relu: false, to }.store::<V>() }
                     continue;
                 }
                 let part = |i: usize| (sums[(i * CHANNELS + j) * room..][..room].as_ptr(), pitch);
-                let parts: Vec<(*const f32, usize)> = (0..residues.len()).map(part).collect();
-                // SAFETY: the caller's; each part is a plane of its residue's size.
-                unsafe { Mosaic { s, parts: &parts, plane, accum }.run::<V>() }
+                let parts: Vec<(*const f32, usize)> = (0..phases.len()).map(part).collect();
+                // SAFETY: the caller's; each part is a plane of its phase's size.
+                unsafe { Interleave { s, parts: &parts, plane, accum }.run::<V>() }
             }
         }
     }
