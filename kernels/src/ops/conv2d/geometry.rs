@@ -116,17 +116,28 @@ impl Kernel for Interleave<'_> {
         for (y, to) in plane.chunks_exact_mut(s.w).enumerate() {
             let (parts, row) = (&parts[y % s.stride[0] * across..][..across], y / s.stride[0]);
             let &[a, b] = parts else {
-                for (x, to) in to.iter_mut().enumerate() {
-                    let (part, w) = parts[x % across];
-                    // SAFETY: the plane of a phase has a number for each place of its own.
-                    accum.put(to, if part.is_null() { 0.0 } else { unsafe { *part.add(row * w + x / across) } });
+                for (first, &(part, w)) in parts.iter().enumerate() {
+                    for (x, to) in to[first..].iter_mut().step_by(across).enumerate() {
+                        // SAFETY: the plane of a phase has a number for each of its pixels.
+                        accum.put(to, if part.is_null() { 0.0 } else { unsafe { *part.add(row * w + x) } });
+                    }
                 }
                 continue;
             };
             for x in (0..to.len()).step_by(2 * V::LANES) {
                 let here = (to.len() - x).min(2 * V::LANES);
-                // SAFETY: as above; the even places are one more where their number is odd.
+                // SAFETY: as above; there is one even column more than odd ones where a row is odd.
                 unsafe {
+                    if here == 2 * V::LANES && !a.0.is_null() && !b.0.is_null() {
+                        let to = to.as_mut_ptr().add(x);
+                        let mut pair = [a, b].map(|(part, w)| V::load(part.add(row * w + x / 2)));
+                        if accum == Accum::Add {
+                            let old = V::split2(to);
+                            pair = [pair[0].add(old[0]), pair[1].add(old[1])];
+                        }
+                        V::join2(pair, to);
+                        continue;
+                    }
                     let load = |(part, w): (*const f32, usize), n: usize| match part.is_null() {
                         true => V::splat(0.0),
                         false => V::load_first(part.add(row * w + x / 2), n),

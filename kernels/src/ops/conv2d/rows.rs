@@ -1,7 +1,7 @@
 //! The tables of the convolution: the rows in the order in which they are taken.
 
 use super::im2col::col2im;
-use super::shifted::{depthwise, depthwise_grad, grouped, grouped_grad};
+use super::shifted::{self, Depthwise, Grouped};
 use super::{Conv2dSpec, direct, im2col, naive, winograd};
 use crate::core::buffer::Buffer;
 use crate::core::table::{Operand, Prepare, ROUNDING, Row, Run, Signature, Table, Tolerance};
@@ -102,8 +102,8 @@ const WINOGRAD: Tolerance = Tolerance { ulps: 64.0, reason: "transforms whose fa
 /// `conv2d.fwd` on one instruction set, best first.
 const fn fwd_rows<V: Vector>() -> [Row<Conv2dSpec>; 6] {
     [
-        depthwise_row::<V>(depthwise::fwd::<V>),
-        grouped_row::<V>(grouped::fwd::<V>).preferred(grouped::wins),
+        depthwise_row::<V>(shifted::fwd::<V, Depthwise>),
+        grouped_row::<V>(shifted::fwd::<V, Grouped>).preferred(Grouped::wins),
         winograd_fwd::<V, F4, 4, 6>(names!("winograd_f4")),
         winograd_fwd::<V, F2, 2, 4>(names!("winograd_f2")),
         Row::on::<V>(names!("direct"), ROUNDING, direct::fwd::<V>)
@@ -120,8 +120,8 @@ const fn fwd_rows<V: Vector>() -> [Row<Conv2dSpec>; 6] {
 /// `conv2d.dgrad` on one instruction set, best first.
 const fn dgrad_rows<V: Vector>() -> [Row<Conv2dSpec>; 7] {
     [
-        depthwise_row::<V>(depthwise_grad::dgrad::<V>),
-        grouped_row::<V>(grouped_grad::dgrad::<V>).preferred(grouped::wins_dgrad),
+        depthwise_row::<V>(shifted::dgrad::<V, Depthwise>),
+        grouped_row::<V>(shifted::dgrad::<V, Grouped>).preferred(Grouped::wins_dgrad),
         // For few input channels.
         Row::on::<V>(names!("col2im"), ROUNDING, col2im::dgrad::<V>)
             .supports(col2im::fits)
@@ -143,8 +143,8 @@ const fn dgrad_rows<V: Vector>() -> [Row<Conv2dSpec>; 7] {
 /// `conv2d.wgrad` on one instruction set, best first.
 const fn wgrad_rows<V: Vector>() -> [Row<Conv2dSpec>; 5] {
     [
-        depthwise_row::<V>(depthwise_grad::wgrad::<V>),
-        grouped_row::<V>(grouped_grad::wgrad::<V>).preferred(grouped::wins),
+        depthwise_row::<V>(shifted::wgrad::<V, Depthwise>),
+        grouped_row::<V>(shifted::wgrad::<V, Grouped>).preferred(Grouped::wins),
         Row::on::<V>(names!("winograd_f4"), WINOGRAD, winograd::wgrad::run::<V, F4, 4, 6>)
             .supports(winograd::fits)
             .preferred(winograd::wgrad::wins::<4>)
@@ -159,12 +159,12 @@ const fn wgrad_rows<V: Vector>() -> [Row<Conv2dSpec>; 5] {
 
 /// For groups of one input channel: first wherever it fits.
 const fn depthwise_row<V: Vector>(run: Run<Conv2dSpec>) -> Row<Conv2dSpec> {
-    Row::on::<V>(names!("depthwise"), ROUNDING, run).supports(depthwise::fits).scratch(depthwise::scratch)
+    Row::on::<V>(names!("depthwise"), ROUNDING, run).supports(Depthwise::fits).scratch(Depthwise::scratch)
 }
 
 /// For groups of a few channels.
 const fn grouped_row<V: Vector>(run: Run<Conv2dSpec>) -> Row<Conv2dSpec> {
-    Row::on::<V>(names!("grouped"), ROUNDING, run).supports(grouped::fits).scratch(grouped::scratch)
+    Row::on::<V>(names!("grouped"), ROUNDING, run).supports(Grouped::fits).scratch(Grouped::scratch)
 }
 
 /// Winograd's algorithm, forward.
