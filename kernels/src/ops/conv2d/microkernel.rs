@@ -15,10 +15,10 @@ pub(super) const LONGEST: usize = 7;
 pub(super) const SHORTEST: usize = 4;
 /// Vectors of output channels in a panel of the weight.
 const WIDE: usize = 2;
-/// Instead of a pitch: that of pixels whose channels fill a vector each.
-const LANED: usize = usize::MAX;
-/// Instead of a pitch: any.
-const ANY: usize = 0;
+/// Value of const parameter `S`: the pitch is `V::LANES`.
+const PITCH_LANES: usize = usize::MAX;
+/// Value of const parameter `S`: the pitch is only known at run time.
+const PITCH_DYNAMIC: usize = 0;
 
 /// Whether there are 32 registers; else there are 16.
 pub(super) const fn many<V: Vector>() -> bool {
@@ -108,65 +108,53 @@ impl Kernel for Pass<'_> {
     #[inline(always)]
     unsafe fn run<V: Vector>(self) {
         // SAFETY: the caller's.
-        unsafe {
-            match (many::<V>(), self.vectors) {
-                (true, 2) => self.of_width::<V, 2>(),
-                (true, _) => self.of_width::<V, 1>(),
-                (false, 2) => self.of_three::<V, 2>(),
-                (false, _) => self.of_three::<V, 1>(),
-            }
-        }
+        unsafe { if self.vectors == 2 { self.dispatch::<V, 2>() } else { self.dispatch::<V, 1>() } }
     }
 }
 
 impl Pass<'_> {
+    /// The tiles of this number of registers, pixels of a group, and pitch.
+    ///
     /// # Safety
     /// As the kernel's; `W` is `vectors`.
     #[inline(always)]
-    unsafe fn of_width<V: Vector, const W: usize>(&self) {
+    unsafe fn dispatch<V: Vector, const W: usize>(&self) {
+        const LANES: usize = PITCH_LANES;
+        const ANY: usize = PITCH_DYNAMIC;
+        let pitch = match self.pitch {
+            pitch @ (1 | 2) => pitch,
+            pitch if pitch == V::LANES => LANES,
+            _ => ANY,
+        };
         // SAFETY: the caller's.
         unsafe {
-            match self.pitch {
-                _ if self.pixels == 3 => self.all::<V, 3, W, 1, 4>(),
-                1 => self.of_pitch::<V, W, 1>(),
-                2 => self.of_pitch::<V, W, 2>(),
-                pitch if pitch == V::LANES => self.of_pitch::<V, W, LANED>(),
-                _ => self.of_pitch::<V, W, ANY>(),
+            match (many::<V>(), self.pixels, pitch) {
+                (true, 3, _) => self.all::<V, 3, W, 1, 4>(),
+                (true, 7, 1) => self.all::<V, 7, W, 1, 2>(),
+                (true, 6, 1) => self.all::<V, 6, W, 1, 2>(),
+                (true, 5, 1) => self.all::<V, 5, W, 1, 2>(),
+                (true, _, 1) => self.all::<V, 4, W, 1, 2>(),
+                (true, 7, 2) => self.all::<V, 7, W, 2, 2>(),
+                (true, 6, 2) => self.all::<V, 6, W, 2, 2>(),
+                (true, 5, 2) => self.all::<V, 5, W, 2, 2>(),
+                (true, _, 2) => self.all::<V, 4, W, 2, 2>(),
+                (true, 7, LANES) => self.all::<V, 7, W, LANES, 2>(),
+                (true, 6, LANES) => self.all::<V, 6, W, LANES, 2>(),
+                (true, 5, LANES) => self.all::<V, 5, W, LANES, 2>(),
+                (true, _, LANES) => self.all::<V, 4, W, LANES, 2>(),
+                (true, 7, _) => self.all::<V, 7, W, ANY, 2>(),
+                (true, 6, _) => self.all::<V, 6, W, ANY, 2>(),
+                (true, 5, _) => self.all::<V, 5, W, ANY, 2>(),
+                (true, _, _) => self.all::<V, 4, W, ANY, 2>(),
+                (false, _, 1) => self.all::<V, 3, W, 1, 2>(),
+                (false, _, 2) => self.all::<V, 3, W, 2, 2>(),
+                (false, _, LANES) => self.all::<V, 3, W, LANES, 2>(),
+                (false, _, _) => self.all::<V, 3, W, ANY, 2>(),
             }
         }
     }
 
-    /// # Safety
-    /// As the kernel's; `W` is `vectors`, and `S` stands for `pitch`.
-    #[inline(always)]
-    unsafe fn of_pitch<V: Vector, const W: usize, const S: usize>(&self) {
-        // SAFETY: the caller's.
-        unsafe {
-            match self.pixels {
-                7 => self.all::<V, 7, W, S, 2>(),
-                6 => self.all::<V, 6, W, S, 2>(),
-                5 => self.all::<V, 5, W, S, 2>(),
-                _ => self.all::<V, 4, W, S, 2>(),
-            }
-        }
-    }
-
-    /// # Safety
-    /// As the kernel's; `W` is `vectors`, and `pixels` is 3.
-    #[inline(always)]
-    unsafe fn of_three<V: Vector, const W: usize>(&self) {
-        // SAFETY: the caller's.
-        unsafe {
-            match self.pitch {
-                1 => self.all::<V, 3, W, 1, 2>(),
-                2 => self.all::<V, 3, W, 2, 2>(),
-                pitch if pitch == V::LANES => self.all::<V, 3, W, LANED, 2>(),
-                _ => self.all::<V, 3, W, ANY, 2>(),
-            }
-        }
-    }
-
-    /// For a pitch of `S`, where that is none of [`LANED`] and [`ANY`].
+    /// All groups, `G` at a time, with a pitch of `S`, [`PITCH_LANES`] or [`PITCH_DYNAMIC`].
     ///
     /// # Safety
     /// As the kernel's; `P` is `pixels`, `W` is `vectors`, and `S` stands for `pitch`.
@@ -229,8 +217,8 @@ impl Pass<'_> {
             }
             let mut x = groups.map(|g| self.x.add(g.x));
             let pitch = match S {
-                LANED => V::LANES,
-                ANY => self.pitch,
+                PITCH_LANES => V::LANES,
+                PITCH_DYNAMIC => self.pitch,
                 _ => S,
             };
             let (mut w, mut next) = (self.w, fetch);
