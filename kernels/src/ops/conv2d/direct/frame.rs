@@ -56,6 +56,11 @@ impl Problem {
     pub fn steps(&self) -> usize {
         self.c * self.taps.len()
     }
+
+    /// Pixels of an output channel.
+    pub fn plane(&self) -> usize {
+        self.size[0] * self.size[1]
+    }
 }
 
 /// Where tiles read the input of a channel: the image itself, or a copy of rows with a border of zeros.

@@ -16,7 +16,7 @@ use super::Conv2dSpec;
 use super::epilogue::{Output, Store};
 use super::geometry::{Interleave, StridePhase, stride_phases};
 use super::im2col::TransposedWeight;
-use super::microkernel::{Fetch, GROUPS, Group, LONGEST, Pass, group, panel, whole_tiles};
+use super::microkernel::{Fetch, GROUPS, Group, LONGEST, Pass, group, panel as panel_width, whole_tiles};
 use crate::core::buffer::Buffer;
 use crate::core::device::DType;
 use crate::core::table::Accum;
@@ -53,7 +53,7 @@ struct Plan {
 
 fn plan<V: Vector>(p: &Problem) -> Plan {
     let [oh, ow] = p.size;
-    let width = panel::<V>();
+    let width = panel_width::<V>();
     // A band is a number of units: rows, or tiles of pixels of a single row, of which the last may be longer.
     let tile = GROUPS * LONGEST;
     let (unit, units) = if oh == 1 { (tile, (ow / tile).max(1)) } else { (ow, oh) };
@@ -132,102 +132,151 @@ struct Work<'a> {
 }
 
 impl Work<'_> {
-    /// Where the first pixel of a band sees an image; any address, for fetching ahead.
-    fn first_seen(&self, (band, image, _): &Task) -> *const f32 {
-        self.x.as_ptr().wrapping_add(image * self.p.c * self.frame.channel + band.groups.first().map_or(0, |g| g.x))
+    /// Where tasks of this band read the input.
+    fn frame<'a>(&'a self, band: &'a Band) -> &'a Frame {
+        band.own.as_ref().unwrap_or(self.frame)
     }
 
-    /// `follower` is what this thread is likely to do next.
-    fn task<V: Vector>(&self, this: &Task, follower: Option<&Task>) {
-        let (band, image, channels) = this.clone();
-        let Work { p, w, output, .. } = *self;
-        let frame = band.own.as_ref().unwrap_or(self.frame);
-        let (width, taps, steps, group) = (panel::<V>(), p.taps.len(), p.steps(), image % p.groups);
-        let w = &w[group * packed_len::<V>(p.oc, steps)..];
-        let blocks = p.c.div_ceil((STEPS / taps).max(1)).max(1);
+    /// The weight of channel `c` on, for a panel of output channels of an image.
+    fn weight<V: Vector>(&self, image: usize, panel: usize, c: usize) -> &[f32] {
+        let (p, steps) = (self.p, self.p.steps());
+        let group = &self.w[image % p.groups * packed_len::<V>(p.oc, steps)..];
+        &group[(panel * steps + c * p.taps.len()) * panel_width::<V>()..]
+    }
+
+    /// Output channels of a panel.
+    fn channels<V: Vector>(&self, panel: usize) -> Range<usize> {
+        let width = panel_width::<V>();
+        panel * width..self.p.oc.min((panel + 1) * width)
+    }
+
+    /// Offset in the output of a band's first pixel, in the first channel of a panel.
+    fn output_start<V: Vector>(&self, (band, image, _): &Task, panel: usize) -> usize {
+        (image * self.p.oc + self.channels::<V>(panel).start) * self.p.plane() + band.start
+    }
+
+    /// Computes a task. `follower` is the one that this thread is likely to do next.
+    fn task<V: Vector>(&self, task: &Task, follower: Option<&Task>) {
+        let (p, (band, image, channels)) = (self.p, task.clone());
+        let (frame, width) = (self.frame(band), panel_width::<V>());
+        let blocks = p.c.div_ceil((STEPS / p.taps.len()).max(1)).max(1);
         let each = p.c.div_ceil(blocks).max(1);
-        let panels: Vec<usize> = (channels.start / width..channels.end.div_ceil(width)).collect();
-        // Whole blocks of pixels are turned, and each group reads all of its slots.
-        let room = band.slots().next_multiple_of(V::LANES) * width;
-        let mut sums = Buffer::new(DType::F32, panels.len() * room);
-        let sums = sums.as_mut_slice::<f32>();
+        let panels = channels.start / width..channels.end.div_ceil(width);
+        // Whole blocks of pixels are transposed, and each group reads the sums of all of its pixels.
+        let capacity = band.slots().next_multiple_of(V::LANES) * width;
+        let mut sums = Buffer::new(DType::F32, panels.len() * capacity);
         let mut copy = Buffer::new(DType::F32, if band.own.is_some() { each * frame.channel } else { 0 });
-        let plane = p.size[0] * p.size[1];
         for c0 in (0..p.c).step_by(each) {
-            let some = each.min(p.c - c0);
+            let channels = c0..p.c.min(c0 + each);
             let x = match band.own {
-                None => &self.x[(image * p.c + c0) * frame.channel..][..some * frame.channel],
+                None => &self.x[(image * p.c + c0) * frame.channel..][..channels.len() * frame.channel],
                 Some(_) => {
                     let x = &self.x[(image * p.c + c0) * p.h * p.w..];
-                    let to = &mut copy.as_mut_slice::<f32>()[..some * frame.channel];
+                    let to = &mut copy.as_mut_slice::<f32>()[..channels.len() * frame.channel];
                     // SAFETY: the instructions are here (run).
                     unsafe { V::run(Copy { p, frame, x, to: &mut *to }) }
                     &*to
                 }
             };
-            for ((i, panel), sums) in panels.iter().enumerate().zip(sums.chunks_exact_mut(room)) {
-                let at = |panel: usize, c: usize| w[(panel * steps + c * taps) * width..].as_ptr();
-                // What follows: the next panel, or the first one's next steps.
-                let next = if i + 1 < panels.len() { at(panel + 1, c0) } else { at(panels[0], (c0 + some).min(p.c - 1)) };
-                let channels = panel * width..p.oc.min((panel + 1) * width);
-                let (last, at_out) = (c0 + some == p.c, (image * p.oc + channels.start) * plane + band.start);
-                let mut start = [0.0; MAX_PANEL];
-                if let Some(bias) = output.bias {
-                    start[..channels.len()].copy_from_slice(&bias[group * p.oc..][channels.clone()]);
-                }
-                let vectors = channels.len().div_ceil(V::LANES);
-                // Input is fetched only where the image is read in place: copies are made from whole rows, and lie in L2.
-                let ahead = match follower {
-                    _ if taps > 1 || band.own.is_some() => None,
-                    _ if !last => Some(x.as_ptr().wrapping_add(some * frame.channel)),
-                    Some(task) => Some(self.first_seen(task).wrapping_sub(band.groups.first().map_or(0, |g| g.x))),
-                    None => None,
-                };
-                // The first tiles fetch the weights, a line a step and as many as there are vectors; the others, over all panels, the
-                // input of one tile each.
-                let tiles = whole_tiles::<V>(band.pixels, band.groups.len());
-                let fetch = |tile: usize| {
-                    let seen = tile.checked_sub(vectors).map(|t| t + i * tiles.saturating_sub(vectors)).filter(|t| *t < tiles);
-                    match (ahead, seen) {
-                        (Some(x), Some(t)) => Fetch::Channels(x.wrapping_add(band.groups[t * GROUPS].x)),
-                        _ => Fetch::Run(next.wrapping_add(tile * some * taps * V::LANES)),
-                    }
-                };
-                let pass = Pass {
-                    pixels: band.pixels,
-                    pitch: p.step[1],
-                    groups: &band.groups,
-                    channels: some,
-                    x: x.as_ptr(),
-                    channel_stride: frame.channel,
-                    taps: &frame.taps,
-                    w: at(*panel, c0),
-                    vectors,
-                    fetch: &fetch,
-                    soon: if last {
-                        [
-                            Some(output.out.get().wrapping_add(at_out).cast_const()).filter(|_| !output.streams::<V>(plane)),
-                            output.residual.map(|r| r[at_out..].as_ptr()),
-                        ]
-                    } else {
-                        [None; 2]
-                    },
-                    apart: plane,
-                    sums: sums.as_mut_ptr(),
-                    start: if c0 == 0 { start.as_ptr() } else { std::ptr::null() },
-                    relu: output.relu && output.residual.is_none() && last,
-                };
-                // SAFETY: the instructions are here (run); groups stay inside a channel of the frame, `some` of which are there; the
-                // weight holds all steps of this panel (run), and the sums have room for the slots of all groups.
-                unsafe { V::run(pass) }
+            let last = channels.end == p.c;
+            let block = InputBlock { channels, x, next: self.next_input(task, x, last, follower), panels: panels.clone() };
+            for (panel, sums) in panels.clone().zip(sums.as_mut_slice::<f32>().chunks_exact_mut(capacity)) {
+                self.accumulate::<V>(task, &block, panel, sums);
                 if last {
-                    let store = Store { output, sums, pixels: band.count, channels: channels.len(), start: at_out, plane };
-                    // SAFETY: the instructions are here; sums and places are checked there, and are this task's alone.
-                    unsafe { V::run(store) }
+                    self.finish::<V>(task, panel, sums);
                 }
             }
         }
     }
+
+    /// Start of the input that follows that of a block, for prefetching: of the next block, or of the next task. Only where the image is
+    /// read in place: copies are made from whole rows, and lie in L2.
+    fn next_input(&self, (band, ..): &Task, x: &[f32], last: bool, follower: Option<&Task>) -> Option<*const f32> {
+        let seen = |band: &Band| band.groups.first().map_or(0, |g| g.x);
+        match follower {
+            _ if self.p.taps.len() > 1 || band.own.is_some() => None,
+            _ if !last => Some(x.as_ptr().wrapping_add(x.len())),
+            Some((next, image, _)) => {
+                let x = self.x.as_ptr().wrapping_add(image * self.p.c * self.frame.channel + seen(next));
+                Some(x.wrapping_sub(seen(band)))
+            }
+            None => None,
+        }
+    }
+
+    /// Adds the products of a block of input channels to the sums `[slot, panel]` of a panel, and prefetches meanwhile.
+    fn accumulate<V: Vector>(&self, task: &Task, block: &InputBlock, panel: usize, sums: &mut [f32]) {
+        let (p, output, (band, image, _)) = (self.p, self.output, task.clone());
+        let (frame, taps, InputBlock { channels, x, next, panels }) = (self.frame(band), p.taps.len(), block);
+        let (index, outputs) = (panel - panels.start, self.channels::<V>(panel));
+        let (vectors, last) = (outputs.len().div_ceil(V::LANES), channels.end == p.c);
+        let weight = |panel: usize, c: usize| self.weight::<V>(image, panel, c).as_ptr();
+        // The weights that follow: the next panel's, or the first one's of the next input channels.
+        let next_weight = match panel + 1 < panels.end {
+            true => weight(panel + 1, channels.start),
+            false => weight(panels.start, channels.end.min(p.c - 1)),
+        };
+        // The first tiles prefetch the weights, a line a step and as many tiles as there are vectors; the others, over all panels, the
+        // input of one tile each.
+        let tiles = whole_tiles::<V>(band.pixels, band.groups.len());
+        let fetch = |tile: usize| {
+            let seen = tile.checked_sub(vectors).map(|t| t + index * tiles.saturating_sub(vectors)).filter(|t| *t < tiles);
+            match (next, seen) {
+                (Some(x), Some(t)) => Fetch::Channels(x.wrapping_add(band.groups[t * GROUPS].x)),
+                _ => Fetch::Run(next_weight.wrapping_add(tile * channels.len() * taps * V::LANES)),
+            }
+        };
+        let mut start = [0.0; MAX_PANEL];
+        if let Some(bias) = output.bias {
+            start[..outputs.len()].copy_from_slice(&bias[image % p.groups * p.oc..][outputs]);
+        }
+        let (plane, at) = (p.plane(), self.output_start::<V>(task, panel));
+        let pass = Pass {
+            pixels: band.pixels,
+            pitch: p.step[1],
+            groups: &band.groups,
+            channels: channels.len(),
+            x: x.as_ptr(),
+            channel_stride: frame.channel,
+            taps: &frame.taps,
+            w: weight(panel, channels.start),
+            vectors,
+            fetch: &fetch,
+            soon: match last {
+                true => [
+                    Some(output.out.get().wrapping_add(at).cast_const()).filter(|_| !output.streams::<V>(plane)),
+                    output.residual.map(|r| r[at..].as_ptr()),
+                ],
+                false => [None; 2],
+            },
+            apart: plane,
+            sums: sums.as_mut_ptr(),
+            start: if channels.start == 0 { start.as_ptr() } else { std::ptr::null() },
+            relu: output.relu && output.residual.is_none() && last,
+        };
+        // SAFETY: the instructions are here (run); groups stay inside a channel of the frame, and the block has `channels` of these; the
+        // weight holds all steps of this panel (run), and the sums have room for the slots of all groups.
+        unsafe { V::run(pass) }
+    }
+
+    /// Stores the complete sums of a panel in their planes.
+    fn finish<V: Vector>(&self, task: &Task, panel: usize, sums: &[f32]) {
+        let (channels, start, plane) = (self.channels::<V>(panel).len(), self.output_start::<V>(task, panel), self.p.plane());
+        let store = Store { output: self.output, sums, pixels: task.0.count, channels, start, plane };
+        // SAFETY: the instructions are here; lengths and offsets are checked there, and the pixels are this task's alone.
+        unsafe { V::run(store) }
+    }
+}
+
+/// Input channels of a task that are summed at a time.
+struct InputBlock<'a> {
+    channels: Range<usize>,
+    /// Their pixels, as the frame has them.
+    x: &'a [f32],
+    /// The input that follows, if it is to be prefetched.
+    next: Option<*const f32>,
+    /// All panels of the task.
+    panels: Range<usize>,
 }
 
 fn run<V: Vector>(p: &Problem, x: &[f32], w: &[f32], output: &Output) {
@@ -315,11 +364,11 @@ pub(super) fn scratch_dgrad<V: Vector>(s: &Conv2dSpec) -> usize {
 
 /// Numbers of a weight of `m` output channels in panels.
 fn packed_len<V: Vector>(m: usize, steps: usize) -> usize {
-    m.next_multiple_of(panel::<V>()) * steps
+    m.next_multiple_of(panel_width::<V>()) * steps
 }
 
 fn pack<V: Vector>(lanes: &dyn Lanes, m: usize, steps: usize, out: &mut [f32]) {
-    let width = panel::<V>();
+    let width = panel_width::<V>();
     let panels = out.par_chunks_exact_mut((width * steps).max(1)).enumerate();
     panels.for_each(|(i, panel)| pack_panel(lanes, i * width..m.min((i + 1) * width), 0..steps, width, panel));
 }
