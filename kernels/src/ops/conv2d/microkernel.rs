@@ -37,7 +37,7 @@ pub(super) fn whole_tiles<V: Vector>(pixels: usize, groups: usize) -> usize {
 }
 
 /// Output channels in a panel of the weight.
-pub(super) const fn panel<V: Vector>() -> usize {
+pub(super) const fn panel_width<V: Vector>() -> usize {
     WIDE * V::LANES
 }
 
@@ -189,7 +189,7 @@ impl Pass<'_> {
     ) {
         // SAFETY: the caller's.
         unsafe {
-            let step = panel::<V>();
+            let step = panel_width::<V>();
             let mut sums = [[[V::splat(0.0); W]; P]; G];
             let at = |g: usize, i: usize, j: usize| self.sums.add((groups[g].slot + i) * step + j * V::LANES);
             if self.start.is_null() {

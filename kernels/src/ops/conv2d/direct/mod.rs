@@ -16,7 +16,7 @@ use super::Conv2dSpec;
 use super::epilogue::{Output, Store};
 use super::geometry::{Interleave, StridePhase, stride_phases};
 use super::im2col::TransposedWeight;
-use super::microkernel::{Fetch, GROUPS, Group, LONGEST, Pass, group, panel as panel_width, whole_tiles};
+use super::microkernel::{Fetch, GROUPS, Group, LONGEST, Pass, group, panel_width, whole_tiles};
 use crate::core::buffer::Buffer;
 use crate::core::device::DType;
 use crate::core::table::Accum;

@@ -15,7 +15,7 @@ use crate::core::table::Accum;
 use crate::core::threads::{Shared, pieces};
 use crate::ops::conv2d::Conv2dSpec;
 use crate::ops::conv2d::epilogue::{Output, Store};
-use crate::ops::conv2d::microkernel::{Fetch, Group, LONGEST, Pass, SHORTEST, group, many, panel};
+use crate::ops::conv2d::microkernel::{Fetch, Group, LONGEST, Pass, SHORTEST, group, many, panel_width};
 use crate::simd::{self, Vector};
 use rayon::prelude::*;
 use std::ops::Range;
@@ -130,7 +130,7 @@ impl Work<'_> {
     /// The sums of a block over some chunks, `[panel of output channels][slot][lane]`.
     fn sum<V: Vector>(&self, block: &Block, chunks: &[Chunk], sums: &mut [f32]) {
         let Work { p, frame, .. } = *self;
-        let width = panel::<V>();
+        let width = panel_width::<V>();
         let [oh, ow] = p.size;
         let (pixels, pitch, groups) = self.groups::<V>(&block.cs);
         let room = sums.len() / block.ocs.len().div_ceil(width);
@@ -183,7 +183,7 @@ pub(in crate::ops::conv2d) fn run<V: Vector>(s: &Conv2dSpec, inputs: &[&Buffer],
     let (dout, x) = (inputs[0].as_slice::<f32>(), inputs[1].as_slice::<f32>()); // dout [n,oc,oh,ow], x [n,c,h,w]
     let dw = outputs[0].as_mut_slice::<f32>(); // dw [oc,c,kh,kw]
     let p = Problem::forward(s);
-    let (width, taps) = (panel::<V>(), s.kernel[0] * s.kernel[1]);
+    let (width, taps) = (panel_width::<V>(), s.kernel[0] * s.kernel[1]);
     simd::require::<V>();
     assert!(dout.len() >= s.out_len() && x.len() >= s.in_len());
     let image = Frame::image(&p);

@@ -22,7 +22,7 @@ pub(super) use weight::{pack_dgrad, pack_fwd};
 
 use super::Conv2dSpec;
 use super::epilogue::Output;
-use super::microkernel::{LONGEST, group, panel};
+use super::microkernel::{LONGEST, group, panel_width};
 use crate::core::buffer::Buffer;
 use crate::core::device::DType;
 use crate::core::table::Accum;
@@ -176,7 +176,7 @@ fn run_cut<V: Vector, T: Transform<M, A>, const M: usize, const A: usize>(
     simd::require::<V>();
     assert!(x.len() >= p.n * p.c * p.h * p.w && output.residual.is_none_or(|r| r.len() == output.len));
     let blocks: Vec<Block> = blocks.into_iter().map(|tiles| Block::new(tiles, p.tiles(M))).collect();
-    let panels = p.oc.div_ceil(panel::<V>());
+    let panels = p.oc.div_ceil(panel_width::<V>());
     let vectors = p.c.div_ceil(V::LANES);
     let transform = |block: &Block, vector: usize, to: *mut f32| {
         let Lanes { vector: room, point } = Lanes::new::<V>(block, p.c);

@@ -7,7 +7,7 @@ use super::weight::apart;
 use crate::core::buffer::Buffer;
 use crate::core::device::DType;
 use crate::ops::conv2d::epilogue::{Output, Store};
-use crate::ops::conv2d::microkernel::{Fetch, Group, LONGEST, Pass, SHORTEST, group, panel};
+use crate::ops::conv2d::microkernel::{Fetch, Group, LONGEST, Pass, SHORTEST, group, panel_width};
 use crate::simd::{Kernel, Vector};
 use std::marker::PhantomData;
 use std::ops::Range;
@@ -67,12 +67,12 @@ impl<T: Transform<M, A>, const M: usize, const A: usize> Multiply<'_, T, M, A> {
     /// Numbers from one point of the products of a panel to the next: as for [`Lanes::point`], an odd number of cache lines;
     /// room for a group that overhangs.
     fn point<V: Vector>(&self) -> usize {
-        (self.block.tiles.max(LONGEST) * panel::<V>()).next_multiple_of(32) + 16
+        (self.block.tiles.max(LONGEST) * panel_width::<V>()).next_multiple_of(32) + 16
     }
 
     /// `[point][tile][channel]`
     fn products<V: Vector>(&self, to: &mut [f32]) {
-        let (p, wide) = (self.p, panel::<V>());
+        let (p, wide) = (self.p, panel_width::<V>());
         let (input, point) = (Lanes::new::<V>(self.block, p.c), self.point::<V>());
         let per_point = apart::<V>(p);
         let (pixels, groups) = groups::<V>(self.block.tiles);
@@ -120,8 +120,8 @@ impl<T: Transform<M, A>, const M: usize, const A: usize> Multiply<'_, T, M, A> {
         let point = self.point::<V>();
         let mut products = Buffer::new(DType::F32, A * A * point);
         self.products::<V>(products.as_mut_slice());
-        let first = self.panel * panel::<V>();
-        let (channels, products) = (first..p.oc.min(first + panel::<V>()), products.as_slice());
+        let first = self.panel * panel_width::<V>();
+        let (channels, products) = (first..p.oc.min(first + panel_width::<V>()), products.as_slice());
         // SAFETY: the instructions are here; no other task has these channels of this block.
         unsafe { V::run(Back::<T, M, A> { p, block, products, point, channels, output, transform: PhantomData }) }
     }
@@ -144,7 +144,7 @@ impl<T: Transform<M, A>, const M: usize, const A: usize> Kernel for Back<'_, T, 
     #[inline(always)]
     unsafe fn run<V: Vector>(self) {
         let Self { p, products, point, output, .. } = self;
-        let wide = panel::<V>();
+        let wide = panel_width::<V>();
         let mut bias = [0.0f32; MAX_PANEL];
         if let Some(all) = output.bias {
             bias[..self.channels.len()].copy_from_slice(&all[self.channels.clone()]);

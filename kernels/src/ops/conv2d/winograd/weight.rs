@@ -13,7 +13,7 @@ use std::marker::PhantomData;
 
 /// Numbers from one point of the transformed weight to the next: an odd number of cache lines, as for [`super::products::Lanes::point`].
 pub(super) fn apart<V: Vector>(p: &Problem) -> usize {
-    (p.oc.next_multiple_of(microkernel::panel::<V>()) * p.c).next_multiple_of(32) + 16
+    (p.oc.next_multiple_of(microkernel::panel_width::<V>()) * p.c).next_multiple_of(32) + 16
 }
 
 /// Where the 3x3 weights of an output and an input channel lie, and whether they are read from their end.
@@ -39,7 +39,7 @@ impl<T: Transform<M, A>, const M: usize, const A: usize> Kernel for TransformWei
     #[inline(always)]
     unsafe fn run<V: Vector>(self) {
         let Self { p, weights: &Weights { w, oc_stride, c_stride, turned }, panel, to, .. } = self;
-        let wide = microkernel::panel::<V>();
+        let wide = microkernel::panel_width::<V>();
         let apart = apart::<V>(p);
         // The nine weights of as many output channels as there are lanes, turned: one output channel a lane.
         let columns = 9usize.next_multiple_of(V::LANES);
@@ -76,7 +76,7 @@ fn transform_weight<V: Vector, T: Transform<M, A>, const M: usize, const A: usiz
     simd::require::<V>();
     let mut out = Buffer::new(DType::F32, A * A * apart::<V>(p));
     let to = Shared(out.as_mut_slice::<f32>().as_mut_ptr());
-    (0..p.oc.div_ceil(microkernel::panel::<V>())).into_par_iter().for_each(|panel| {
+    (0..p.oc.div_ceil(microkernel::panel_width::<V>())).into_par_iter().for_each(|panel| {
         let kernel = TransformWeight::<T, M, A> { p, weights, panel, to: to.get(), transform: PhantomData };
         // SAFETY: the instructions are here, the result has room for all points and panels, and each task has its panel.
         unsafe { V::run(kernel) }
