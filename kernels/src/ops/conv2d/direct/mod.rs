@@ -10,13 +10,14 @@
 //! Run:           CONVSCOPE_KERNEL=conv2d.fwd=direct_avx2
 
 mod frame;
+mod plan;
 pub(super) mod wgrad;
 
 use super::Conv2dSpec;
 use super::epilogue::{Output, Store};
 use super::geometry::{Interleave, StridePhase, stride_phases};
 use super::im2col::TransposedWeight;
-use super::microkernel::{Fetch, GROUPS, Group, LONGEST, Pass, group, panel_width, whole_tiles};
+use super::microkernel::{Fetch, GROUPS, Pass, panel_width, whole_tiles};
 use crate::core::buffer::Buffer;
 use crate::core::device::DType;
 use crate::core::table::Accum;
@@ -24,99 +25,17 @@ use crate::core::threads::{Shared, par_items};
 use crate::ops::gemm::packed::{Lanes, Matrix, pack_panel};
 use crate::simd::{self, Vector};
 use frame::{Copy, Frame, Problem};
+use plan::{Band, plan};
 use rayon::prelude::*;
 use std::ops::Range;
 
 /// Steps of a pass at most: the weights of 32 output channels are 24 KiB, which stay in L1 while the pixels of a band pass.
 const STEPS: usize = 192;
-/// Pixels of a band at most, where rows are not longer.
-const BAND: usize = 224;
-/// Sums of a task at most: 256 KiB.
-const SUMS: usize = 1 << 16;
-/// Pixels of a band below which it is not cut for the sake of more tasks.
-const FEW_PIXELS: usize = 56;
 /// Output channels of a panel at most.
 const MAX_PANEL: usize = 32;
-/// Tasks that a problem is cut into at least, where it is large enough.
-const MIN_TASKS: usize = 16;
 
 /// Bytes of a weight that stays in L2 while band after band passes.
 const SMALL_WEIGHT: usize = 640 << 10;
-
-/// How a problem is cut: bands of each image's output by ranges of output channels.
-struct Plan {
-    /// Rows of each band, or pixels where the output is one row.
-    bands: Vec<Range<usize>>,
-    /// Output channels of a task: whole panels.
-    channels: usize,
-}
-
-fn plan<V: Vector>(p: &Problem) -> Plan {
-    let [oh, ow] = p.size;
-    let width = panel_width::<V>();
-    // A band is a number of units: rows, or tiles of pixels of a single row, of which the last may be longer.
-    let tile = GROUPS * LONGEST;
-    let (unit, units) = if oh == 1 { (tile, (ow / tile).max(1)) } else { (ow, oh) };
-    let each = |parts: usize| units.div_ceil(parts);
-    let mut parts = units.div_ceil((BAND / unit).max(1));
-    let all = p.oc.div_ceil(width);
-    let mut panels = all.min((SUMS / (each(parts) * unit * width)).max(1));
-    while p.n * units.div_ceil(each(parts)) * all.div_ceil(panels) < MIN_TASKS {
-        // Input is read again for each range of channels, weights for each band.
-        let pixels = each(parts) * unit;
-        if panels > 1 && (panels * width > pixels || pixels <= FEW_PIXELS) {
-            panels = panels.div_ceil(2);
-        } else if pixels > FEW_PIXELS && each(parts) > 1 {
-            parts *= 2;
-        } else {
-            break;
-        }
-    }
-    let size = each(parts) * if oh == 1 { unit } else { 1 };
-    let count = units.div_ceil(each(parts));
-    let end = |i: usize| match i + 1 == count {
-        true if oh == 1 => ow,
-        true => oh,
-        false => (i + 1) * size,
-    };
-    Plan { bands: (0..count).map(|i| i * size..end(i)).collect(), channels: panels * width }
-}
-
-/// A part of each image's output: some rows, or some pixels where the output is one row.
-struct Band {
-    /// Place of the first pixel in an output plane, and how many there are.
-    start: usize,
-    count: usize,
-    /// Pixels of a group.
-    pixels: usize,
-    groups: Vec<Group>,
-    /// Set where a task copies what the band sees for itself.
-    own: Option<Frame>,
-}
-
-impl Band {
-    /// A part of the output, as seen in a frame that starts with output row `origin`.
-    fn new<V: Vector>(p: &Problem, frame: &Frame, origin: usize, rows: Range<usize>, columns: Range<usize>) -> Self {
-        let length = columns.len();
-        let pixels = group::<V>(length);
-        let mut groups = Vec::new();
-        for y in rows.clone() {
-            let (slot, x) = ((y - rows.start) * length, (y - origin) * p.step[0] * frame.row + columns.start * p.step[1]);
-            for at in (0..length).step_by(pixels) {
-                // A last group that would overhang starts earlier; in a row that is too short for one, it overhangs.
-                let start = at.min(length.saturating_sub(pixels));
-                let end = pixels.min(length - start);
-                groups.push(Group { x: x + start * p.step[1], slot: slot + start, first: at - start, end });
-            }
-        }
-        Band { start: rows.start * p.size[1] + columns.start, count: rows.len() * length, pixels, groups, own: None }
-    }
-
-    /// Slots of the pixels, and of what the groups of the last row overhang.
-    fn slots(&self) -> usize {
-        self.groups.iter().map(|group| group.slot + self.pixels).fold(self.count, usize::max)
-    }
-}
 
 /// A band of an image by some output channels.
 type Task<'a> = (&'a Band, usize, Range<usize>);

@@ -7,8 +7,9 @@
 //! Loses when:    Winograd saves more; output channels are too few for a vector.
 //! Run:           CONVSCOPE_KERNEL=conv2d.wgrad=direct_avx2
 
+use super::MAX_PANEL;
 use super::frame::{Copy, Frame, Problem};
-use super::{MAX_PANEL, MIN_TASKS, SUMS};
+use super::plan::{MIN_TASKS, SUMS};
 use crate::core::buffer::Buffer;
 use crate::core::device::DType;
 use crate::core::table::Accum;
