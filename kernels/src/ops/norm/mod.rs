@@ -4,9 +4,10 @@
 //! network, an addition and a ReLU, is done with it: see [`TrainSpec`].
 
 pub(crate) mod cuda;
-
+mod infer;
 mod train;
 
+pub use infer::{INFER_DGRAD, INFER_FWD};
 pub use train::{TRAIN_BWD, TRAIN_FWD, TrainSpec};
 
 use crate::core::buffer::Buffer;
@@ -14,7 +15,7 @@ use crate::core::device::Real;
 use crate::core::sizes::elements;
 use crate::core::table::{Accum, Operand, Row, Signature, TRANSCENDENTAL, Table};
 use crate::core::threads::par_work2;
-use crate::simd::elementwise::{Affine, CentredProduct, Function, Rows, blocks, lanes, par_map_planes, sum_block};
+use crate::simd::elementwise::{CentredProduct, Function, Rows, blocks, lanes, sum_block};
 use crate::simd::rows::{each_isa, naive, names};
 use crate::simd::{self, Kernel, Vector};
 use std::fmt;
@@ -78,22 +79,6 @@ fn affine<T: Real>(s: &NormSpec, x: &[T], out: &mut [T], accum: Accum, of: impl 
 fn affine_of<T: Real>(s: &NormSpec, c: usize, gamma: &[T], beta: &[T], mean: &[T], var: &[T]) -> (T, T) {
     let scale = gamma[c] * s.inverse_std(var[c]);
     (scale, beta[c] - mean[c] * scale)
-}
-
-fn infer_fwd<T: Real>(s: &NormSpec, inputs: &[&Buffer], outputs: &mut [&mut Buffer], accum: Accum) {
-    let [x, gamma, beta, mean, var] = [0, 1, 2, 3, 4].map(|i| inputs[i].as_slice::<T>());
-    affine(s, x, outputs[0].as_mut_slice(), accum, |c| affine_of(s, c, gamma, beta, mean, var));
-}
-
-fn infer_fwd_vector<V: Vector>(s: &NormSpec, inputs: &[&Buffer], outputs: &mut [&mut Buffer], accum: Accum) {
-    simd::require::<V>();
-    let [x, gamma, beta, mean, var] = [0, 1, 2, 3, 4].map(|i| inputs[i].as_slice::<f32>());
-    let of = |i: usize| {
-        let c = i % s.c;
-        Affine { centre: mean[c], scale: gamma[c] * s.inverse_std(var[c]), shift: beta[c] }
-    };
-    // SAFETY: the instructions are here (required).
-    unsafe { par_map_planes::<V, _, 1>(of, s.plane, [x], outputs[0].as_mut_slice(), accum) }
 }
 
 /// `dgamma` and `dbeta` of a channel.
@@ -197,19 +182,6 @@ impl Kernel for ParamGrads<'_> {
     }
 }
 
-fn infer_dgrad<T: Real>(s: &NormSpec, inputs: &[&Buffer], outputs: &mut [&mut Buffer], accum: Accum) {
-    let [dout, gamma, var] = [0, 1, 2].map(|i| inputs[i].as_slice::<T>());
-    affine(s, dout, outputs[0].as_mut_slice(), accum, |c| (gamma[c] * s.inverse_std(var[c]), T::ZERO));
-}
-
-fn infer_dgrad_vector<V: Vector>(s: &NormSpec, inputs: &[&Buffer], outputs: &mut [&mut Buffer], accum: Accum) {
-    simd::require::<V>();
-    let [dout, gamma, var] = [0, 1, 2].map(|i| inputs[i].as_slice::<f32>());
-    let of = |i: usize| Affine { centre: 0.0, scale: gamma[i % s.c] * s.inverse_std(var[i % s.c]), shift: 0.0 };
-    // SAFETY: the instructions are here (required).
-    unsafe { par_map_planes::<V, _, 1>(of, s.plane, [dout], outputs[0].as_mut_slice(), accum) }
-}
-
 fn cases() -> Vec<NormSpec> {
     [(1, 1, 2), (2, 3, 35), (2, 2, 15), (1, 3, 17), (3, 65, 7), (2, 16, 900), (80, 2, 33), (1, 2, 70_001)]
         .map(|(n, c, plane)| NormSpec { n, c, plane, eps: 1e-5 })
@@ -219,33 +191,6 @@ fn cases() -> Vec<NormSpec> {
 const fn flops(s: &NormSpec) -> u64 {
     2 * (s.n * s.c * s.plane) as u64
 }
-
-const fn infer_fwd_rows<V: Vector>() -> [Row<NormSpec>; 1] {
-    [Row::on::<V>(names!("vector"), TRANSCENDENTAL, infer_fwd_vector::<V>)]
-}
-
-/// `norm.infer`: inputs `x`, `gamma`, `beta`, `mean`, `var`; output `out`.
-pub static INFER_FWD: Table<NormSpec> = Table {
-    op: "norm.infer",
-    valid: NormSpec::valid,
-    signature: |s| Signature {
-        inputs: vec![
-            Operand::any("x", s.len()),
-            Operand::any("gamma", s.c),
-            Operand::any("beta", s.c),
-            Operand::any("mean", s.c),
-            Operand::positive("var", s.c),
-        ],
-        outputs: vec![Operand::any("out", s.len())],
-    },
-    flops,
-    terms: |_| 1,
-    accumulates: true,
-    cases,
-    joined: Vec::new(),
-    cuda: crate::ops::norm::cuda::INFER_FWD,
-    rows: each_isa!(infer_fwd_rows, naive(TRANSCENDENTAL, infer_fwd::<f32>, infer_fwd::<f64>)),
-};
 
 const fn param_grads_rows<V: Vector>() -> [Row<NormSpec>; 1] {
     [Row::on::<V>(names!("vector"), TRANSCENDENTAL, param_grads_vector::<V>)]
@@ -271,25 +216,4 @@ pub static PARAM_GRADS: Table<NormSpec> = Table {
     joined: Vec::new(),
     cuda: crate::ops::norm::cuda::PARAM_GRADS,
     rows: each_isa!(param_grads_rows, naive(TRANSCENDENTAL, param_grads::<f32>, param_grads::<f64>)),
-};
-
-const fn infer_dgrad_rows<V: Vector>() -> [Row<NormSpec>; 1] {
-    [Row::on::<V>(names!("vector"), TRANSCENDENTAL, infer_dgrad_vector::<V>)]
-}
-
-/// `norm.infer_dgrad`: inputs `dout`, `gamma`, `var`; output `dx`.
-pub static INFER_DGRAD: Table<NormSpec> = Table {
-    op: "norm.infer_dgrad",
-    valid: NormSpec::valid,
-    signature: |s| Signature {
-        inputs: vec![Operand::any("dout", s.len()), Operand::any("gamma", s.c), Operand::positive("var", s.c)],
-        outputs: vec![Operand::any("dx", s.len())],
-    },
-    flops,
-    terms: |_| 1,
-    accumulates: true,
-    cases,
-    joined: Vec::new(),
-    cuda: crate::ops::norm::cuda::INFER_DGRAD,
-    rows: each_isa!(infer_dgrad_rows, naive(TRANSCENDENTAL, infer_dgrad::<f32>, infer_dgrad::<f64>)),
 };
