@@ -4,6 +4,7 @@ pub(crate) mod cuda;
 
 pub(crate) mod microkernel;
 mod naive;
+pub(crate) mod pack;
 pub(crate) mod packed;
 mod rows;
 

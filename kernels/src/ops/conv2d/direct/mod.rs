@@ -22,7 +22,7 @@ use crate::core::buffer::Buffer;
 use crate::core::device::DType;
 use crate::core::table::Accum;
 use crate::core::threads::{Shared, par_items};
-use crate::ops::gemm::packed::{Lanes, Matrix, pack_panel};
+use crate::ops::gemm::pack::{Lanes, Matrix, pack_panel};
 use crate::simd::{self, Vector};
 use frame::{Copy, Frame, Problem};
 use plan::{Band, plan};
