@@ -7,9 +7,8 @@ mod backward;
 pub(crate) mod cuda;
 mod forward;
 
-use crate::core::buffer::Buffer;
 use crate::core::sizes::{bounded, elements, places, positive};
-use crate::core::table::{Accum, Operand, ROUNDING, Row, Signature, Table};
+use crate::core::table::{Operand, ROUNDING, Row, Signature, Table};
 use crate::core::threads::par_items;
 use crate::simd::Vector;
 use crate::simd::rows::{each_isa, naive, names, threaded};
@@ -292,8 +291,10 @@ pub static AVG_BWD: Table<PoolSpec> = Table {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::core::buffer::Buffer;
     use crate::core::device::{DType, Device};
     use crate::core::random;
+    use crate::core::table::Accum;
 
     /// Few values make many ties; then some numbers that compare to nothing.
     #[test]
