@@ -285,7 +285,7 @@ pub(crate) unsafe fn sum_block<V: Vector, const N: usize>(f: impl Function<N>, x
             }
             if i < end {
                 let value = f.of(load_first::<V, N>(xs, i, end - i));
-                sums[1] = sums[1].add(V::select(V::first(end - i), value, V::splat(0.0)));
+                sums[1] = sums[1].add(V::select(V::mask_first(end - i), value, V::splat(0.0)));
             }
         }
         sums[0].add(sums[1]).add(sums[2].add(sums[3])).sum()

@@ -166,20 +166,20 @@ pub(crate) trait Vector: Copy + Send + Sync + 'static {
     unsafe fn unzip(a: Self, b: Self) -> [Self; 2];
     /// The same of `2 * LANES` numbers at `p`.
     #[inline(always)]
-    unsafe fn split2(p: *const f32) -> [Self; 2] {
+    unsafe fn deinterleave(p: *const f32) -> [Self; 2] {
         // SAFETY: as the caller's.
         unsafe { Self::unzip(Self::load(p), Self::load(p.add(Self::LANES))) }
     }
     /// Turns a block of `LANES x LANES` numbers: `to[j * to_stride + i] = from[i * from_stride + j]`.
     unsafe fn transpose(from: *const f32, from_stride: usize, to: *mut f32, to_stride: usize);
-    /// The inverse of [`Vector::split2`].
-    unsafe fn join2(v: [Self; 2], p: *mut f32);
+    /// The inverse of [`Vector::deinterleave`].
+    unsafe fn interleave(v: [Self; 2], p: *mut f32);
     /// The first `n <= LANES` lanes.
-    unsafe fn first(n: usize) -> Self::Mask;
+    unsafe fn mask_first(n: usize) -> Self::Mask;
     /// Where `self > o`.
-    unsafe fn above(self, o: Self) -> Self::Mask;
+    unsafe fn gt(self, o: Self) -> Self::Mask;
     /// Where `self > o`, or `self` is NaN.
-    unsafe fn beats(self, o: Self) -> Self::Mask;
+    unsafe fn gt_or_nan(self, o: Self) -> Self::Mask;
     /// `yes` in the lanes of the mask, `no` in the others.
     unsafe fn select(mask: Self::Mask, yes: Self, no: Self) -> Self;
     /// Stores the first `n` numbers, which are whole and not negative, as integers.

@@ -34,7 +34,7 @@ pub(super) unsafe fn gather<V: Vector>(to: *mut f32, len: usize, from: &[f32], f
         }
         if step == 2 {
             while i + V::LANES <= n && 2 * (i + V::LANES) <= from.len() {
-                V::split2(from.as_ptr().add(2 * i))[0].store(to.add(i));
+                V::deinterleave(from.as_ptr().add(2 * i))[0].store(to.add(i));
                 i += V::LANES;
             }
         }
@@ -132,10 +132,10 @@ impl Kernel for Interleave<'_> {
                         let to = to.as_mut_ptr().add(x);
                         let mut pair = [a, b].map(|(part, w)| V::load(part.add(row * w + x / 2)));
                         if accum == Accum::Add {
-                            let old = V::split2(to);
+                            let old = V::deinterleave(to);
                             pair = [pair[0].add(old[0]), pair[1].add(old[1])];
                         }
-                        V::join2(pair, to);
+                        V::interleave(pair, to);
                         continue;
                     }
                     let load = |(part, w): (*const f32, usize), n: usize| match part.is_null() {
@@ -143,7 +143,7 @@ impl Kernel for Interleave<'_> {
                         false => V::load_first(part.add(row * w + x / 2), n),
                     };
                     let mut pair = [0.0f32; 32];
-                    V::join2([load(a, here.div_ceil(2)), load(b, here / 2)], pair.as_mut_ptr());
+                    V::interleave([load(a, here.div_ceil(2)), load(b, here / 2)], pair.as_mut_ptr());
                     for half in (0..here).step_by(V::LANES) {
                         let (n, to) = ((here - half).min(V::LANES), to[x + half..].as_mut_ptr());
                         let v = V::load(pair.as_ptr().add(half));

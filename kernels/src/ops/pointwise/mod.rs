@@ -66,22 +66,22 @@ fn unary_bwd<T: Real, const THREADS: bool>(s: &UnarySpec, inputs: &[&Buffer], ou
 lanes!(Relu {} V [x] => V::splat(0.0).max(x));
 lanes!(Clip { low, high } V [x] => {
     let y = low.max(x);
-    V::select(y.above(high), high, y)
+    V::select(y.gt(high), high, y)
 });
-lanes!(LeakyRelu { slope } V [x] => V::select(V::splat(0.0).above(x), slope.mul(x), x));
+lanes!(LeakyRelu { slope } V [x] => V::select(V::splat(0.0).gt(x), slope.mul(x), x));
 lanes!(Affine { factor, shift } V [x] => factor.mul(x).add(shift));
 lanes!(Scale { factor } V [x] => factor.mul(x));
 
 // Gradients at value `y`.
-lanes!(ReluGate {} V [y, dout] => V::select(y.above(V::splat(0.0)), dout, V::splat(0.0)));
-lanes!(Relu6Gate {} V [y, dout] => V::select(V::splat(6.0).above(y), ReluGate {}.of([y, dout]), V::splat(0.0)));
+lanes!(ReluGate {} V [y, dout] => V::select(y.gt(V::splat(0.0)), dout, V::splat(0.0)));
+lanes!(Relu6Gate {} V [y, dout] => V::select(V::splat(6.0).gt(y), ReluGate {}.of([y, dout]), V::splat(0.0)));
 lanes!(ClipGate { low, high } V [y, dout] => {
-    let open = V::select(y.above(low), dout, V::splat(0.0));
-    V::select(high.above(y), open, V::splat(0.0))
+    let open = V::select(y.gt(low), dout, V::splat(0.0));
+    V::select(high.gt(y), open, V::splat(0.0))
 });
-lanes!(LeakyReluGate { slope } V [y, dout] => V::select(y.above(V::splat(0.0)), dout, slope.mul(dout)));
+lanes!(LeakyReluGate { slope } V [y, dout] => V::select(y.gt(V::splat(0.0)), dout, slope.mul(dout)));
 // Gradients of which only the positive pass.
-lanes!(Positive {} V [dout] => V::select(dout.above(V::splat(0.0)), dout, V::splat(0.0)));
+lanes!(Positive {} V [dout] => V::select(dout.gt(V::splat(0.0)), dout, V::splat(0.0)));
 lanes!(GuidedRelu {} V [y, dout] => ReluGate {}.of([y, Positive {}.of([dout])]));
 lanes!(GuidedRelu6 {} V [y, dout] => Relu6Gate {}.of([y, Positive {}.of([dout])]));
 

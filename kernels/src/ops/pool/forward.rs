@@ -153,7 +153,7 @@ impl<V: Vector> Best<V> {
     unsafe fn or(self, later: Self) -> Self {
         // SAFETY: the caller's, as [`Vector`] says.
         unsafe {
-            let better = later.value.beats(self.value);
+            let better = later.value.gt_or_nan(self.value);
             Best { value: V::select(better, later.value, self.value), at: V::select(better, later.at, self.at) }
         }
     }
@@ -202,7 +202,7 @@ unsafe fn max_row<V: Vector, const STEP: usize>(p: *const f32, room: usize, kw: 
             let [v, next] = if STEP == 1 {
                 [if n == V::LANES { V::load(p) } else { V::load_first(p, n) }; 2]
             } else if room >= 2 * V::LANES {
-                V::split2(p)
+                V::deinterleave(p)
             } else {
                 let beyond = V::load_first(p.wrapping_add(V::LANES), room.saturating_sub(V::LANES));
                 V::unzip(V::load_first(p, room.min(V::LANES)), beyond)

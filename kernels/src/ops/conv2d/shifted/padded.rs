@@ -135,7 +135,7 @@ unsafe fn split<V: Vector>(from: &[f32], to: &mut [f32], ends: [(usize, usize); 
         // SAFETY: the caller's; loads end with `from`, stores with each count.
         unsafe {
             let parts = if room >= 2 * V::LANES {
-                V::split2(p)
+                V::deinterleave(p)
             } else {
                 let beyond = V::load_first(p.wrapping_add(V::LANES), room.saturating_sub(V::LANES));
                 V::unzip(V::load_first(p, room.min(V::LANES)), beyond)
