@@ -21,19 +21,19 @@ const PITCH_LANES: usize = usize::MAX;
 const PITCH_DYNAMIC: usize = 0;
 
 /// Whether there are 32 registers; else there are 16.
-pub(super) const fn many<V: Vector>() -> bool {
+pub(super) const fn has_32_registers<V: Vector>() -> bool {
     V::ROWS == 8
 }
 
 /// The length of groups that takes least time for rows of `length` pixels: beside its pixels, a group costs half of one.
 pub(super) fn group<V: Vector>(length: usize) -> usize {
-    let lengths = if many::<V>() { SHORTEST..=LONGEST } else { 3..=3 };
+    let lengths = if has_32_registers::<V>() { SHORTEST..=LONGEST } else { 3..=3 };
     lengths.min_by_key(|pixels| length.div_ceil(*pixels) * (2 * pixels + 1)).unwrap_or(LONGEST)
 }
 
 /// Whole tiles of so many groups.
 pub(super) fn whole_tiles<V: Vector>(pixels: usize, groups: usize) -> usize {
-    groups / if many::<V>() && pixels == 3 { 2 * GROUPS } else { GROUPS }
+    groups / if has_32_registers::<V>() && pixels == 3 { 2 * GROUPS } else { GROUPS }
 }
 
 /// Output channels in a panel of the weight.
@@ -128,7 +128,7 @@ impl Pass<'_> {
         };
         // SAFETY: the caller's.
         unsafe {
-            match (many::<V>(), self.pixels, pitch) {
+            match (has_32_registers::<V>(), self.pixels, pitch) {
                 (true, 3, _) => self.all::<V, 3, W, 1, 4>(),
                 (true, 7, 1) => self.all::<V, 7, W, 1, 2>(),
                 (true, 6, 1) => self.all::<V, 6, W, 1, 2>(),

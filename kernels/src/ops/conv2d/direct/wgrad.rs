@@ -16,7 +16,7 @@ use crate::core::table::Accum;
 use crate::core::threads::{Shared, pieces};
 use crate::ops::conv2d::Conv2dSpec;
 use crate::ops::conv2d::epilogue::{Output, Store};
-use crate::ops::conv2d::microkernel::{Fetch, Group, LONGEST, Pass, SHORTEST, group, many, panel_width};
+use crate::ops::conv2d::microkernel::{Fetch, Group, LONGEST, Pass, SHORTEST, group, has_32_registers, panel_width};
 use crate::simd::{self, Vector};
 use rayon::prelude::*;
 use std::ops::Range;
@@ -26,7 +26,7 @@ pub(in crate::ops::conv2d) fn fits<V: Vector>(s: &Conv2dSpec) -> Result<(), &'st
     if s.groups != 1 {
         return Err("wants one group");
     }
-    let rows = kw == 3 || many::<V>() && (SHORTEST..=LONGEST).contains(&kw);
+    let rows = kw == 3 || has_32_registers::<V>() && (SHORTEST..=LONGEST).contains(&kw);
     if !(rows || [kh, kw] == [1, 1] && s.c >= SHORTEST) {
         return Err("wants rows of 3 (with 32 registers, to 7) kernel elements, or one element and some channels");
     }

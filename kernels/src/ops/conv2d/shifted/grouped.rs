@@ -5,7 +5,7 @@ use super::convolve::{Epilogue, Group, Plan, Step, scratch, span};
 use super::padded::SLACK;
 use super::wgrad::Dots;
 use crate::ops::conv2d::Conv2dSpec;
-use crate::ops::conv2d::microkernel::many;
+use crate::ops::conv2d::microkernel::has_32_registers;
 use crate::simd::Vector;
 
 /// Output channels that are summed at a time.
@@ -160,7 +160,7 @@ impl Sums<'_> {
     unsafe fn all<V: Vector, const M: usize>(&mut self) {
         // As many vectors as registers hold the sums of, in blocks of nearly the same size.
         let vectors = self.len.div_ceil(V::LANES);
-        let most = if many::<V>() { 4 } else { 3 };
+        let most = if has_32_registers::<V>() { 4 } else { 3 };
         let each = vectors.div_ceil(vectors.div_ceil(most).max(1));
         for v in (0..vectors).step_by(each.max(1)) {
             // SAFETY: the caller's.
