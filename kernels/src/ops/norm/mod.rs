@@ -15,7 +15,7 @@ use crate::core::device::Real;
 use crate::core::sizes::elements;
 use crate::core::table::{Accum, Operand, Row, Signature, TRANSCENDENTAL, Table};
 use crate::core::threads::par_work2;
-use crate::simd::elementwise::{CentredProduct, Function, Rows, blocks, lanes, sum_block};
+use crate::simd::elementwise::{CentredProduct, Elementwise, Rows, blocks, elementwise_fn, sum_block};
 use crate::simd::rows::{each_isa, naive, names};
 use crate::simd::{self, Kernel, Vector};
 use std::fmt;
@@ -100,9 +100,9 @@ fn param_grads<T: Real>(s: &NormSpec, inputs: &[&Buffer], outputs: &mut [&mut Bu
 }
 
 /// What reaches the batch-norm of the gradient of the output: with `xs = [x, dout, ..]`.
-trait Gate<const N: usize>: Function<N> {}
+trait Gate<const N: usize>: Elementwise<N> {}
 
-lanes!(
+elementwise_fn!(
     /// All of it.
     Open {} V [_x, dout] => dout
 );
@@ -112,7 +112,7 @@ impl Gate<2> for Open {}
 #[derive(Clone, Copy)]
 struct Gated<F, G>(F, G);
 
-impl<F: Function<2>, G: Gate<N>, const N: usize> Function<N> for Gated<F, G> {
+impl<F: Elementwise<2>, G: Gate<N>, const N: usize> Elementwise<N> for Gated<F, G> {
     #[inline(always)]
     unsafe fn of<V: Vector>(self, xs: [V; N]) -> V {
         // SAFETY: the caller's.

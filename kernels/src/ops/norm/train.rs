@@ -11,7 +11,7 @@ use crate::core::device::Real;
 use crate::core::table::{Accum, Operand, Row, Signature, TRANSCENDENTAL, Table};
 use crate::core::threads::{Shared, par_work2};
 use crate::ops::pointwise::{Relu, ReluGate};
-use crate::simd::elementwise::{Affine, Function, Plus, Rows, Same, Square, Then, blocks, lanes, map, sum_block};
+use crate::simd::elementwise::{Affine, Elementwise, Plus, Rows, Same, Square, Then, blocks, elementwise_fn, map, sum_block};
 use crate::simd::rows::{each_isa, naive, names};
 use crate::simd::{self, Kernel, Vector};
 use std::fmt;
@@ -103,7 +103,7 @@ fn forward(s: &NormSpec, gamma: f32, beta: f32, mean: f32, var: f32) -> Affine {
 /// # Safety
 /// As [`Vector`]; `out` is as long as each of `xs`, and nothing else uses its planes of this channel.
 #[inline(always)]
-unsafe fn map_channel<V: Vector, const N: usize>(s: &NormSpec, c: usize, f: impl Function<N>, xs: [&[f32]; N], out: &Shared) {
+unsafe fn map_channel<V: Vector, const N: usize>(s: &NormSpec, c: usize, f: impl Elementwise<N>, xs: [&[f32]; N], out: &Shared) {
     for n in 0..s.n {
         let start = (n * s.c + c) * s.plane;
         let xs = xs.map(|x| &x[start..start + s.plane]);
@@ -164,7 +164,7 @@ impl Kernel for TrainFwd<'_> {
 }
 
 // dx = gamma/std * (dout - dbeta/N - xhat * dgamma/N), because mean and variance depend on x too.
-lanes!(Dgrad { mean, mean_d, slope, scale } V [x, dout] => scale.mul(dout.sub(mean_d).sub(x.sub(mean).mul(slope))));
+elementwise_fn!(Dgrad { mean, mean_d, slope, scale } V [x, dout] => scale.mul(dout.sub(mean_d).sub(x.sub(mean).mul(slope))));
 
 /// The parameters of [`Dgrad`].
 fn dgrad_of<T: Real>(s: &NormSpec, gamma: T, mean: T, var: T, dgamma: T, dbeta: T) -> [T; 4] {
@@ -208,7 +208,7 @@ fn train_bwd<T: Real>(s: &TrainSpec, inputs: &[&Buffer], outputs: &mut [&mut Buf
 #[derive(Clone, Copy)]
 struct OpenByX(Affine);
 
-impl Function<2> for OpenByX {
+impl Elementwise<2> for OpenByX {
     #[inline(always)]
     unsafe fn of<V: Vector>(self, [x, dout]: [V; 2]) -> V {
         // SAFETY: the caller's.
@@ -217,7 +217,7 @@ impl Function<2> for OpenByX {
 }
 impl Gate<2> for OpenByX {}
 
-lanes!(
+elementwise_fn!(
     /// The gate of a ReLU whose value is known.
     OpenByOut {} V [_x, dout, out] => ReluGate {}.of([out, dout])
 );

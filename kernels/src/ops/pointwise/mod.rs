@@ -11,7 +11,7 @@ use crate::core::random;
 use crate::core::sizes::elements;
 use crate::core::table::{Accum, Operand, ROUNDING, Row, Signature, TRANSCENDENTAL, Table};
 use crate::core::threads::par_items;
-use crate::simd::elementwise::{lanes, par_map};
+use crate::simd::elementwise::{elementwise_fn, par_map};
 use crate::simd::rows::{each_isa, naive, names, threaded};
 use crate::simd::{self, Vector};
 use std::fmt;
@@ -63,30 +63,30 @@ fn unary_bwd<T: Real, const THREADS: bool>(s: &UnarySpec, inputs: &[&Buffer], ou
     each::<T, THREADS>(outputs[0].as_mut_slice(), accum, |i| s.op.gradient(s.rule, read[i], dout[i]));
 }
 
-lanes!(Relu {} V [x] => V::splat(0.0).max(x));
-lanes!(Clip { low, high } V [x] => {
+elementwise_fn!(Relu {} V [x] => V::splat(0.0).max(x));
+elementwise_fn!(Clip { low, high } V [x] => {
     let y = low.max(x);
     V::select(y.gt(high), high, y)
 });
-lanes!(LeakyRelu { slope } V [x] => V::select(V::splat(0.0).gt(x), slope.mul(x), x));
-lanes!(Affine { factor, shift } V [x] => factor.mul(x).add(shift));
-lanes!(Scale { factor } V [x] => factor.mul(x));
+elementwise_fn!(LeakyRelu { slope } V [x] => V::select(V::splat(0.0).gt(x), slope.mul(x), x));
+elementwise_fn!(Affine { factor, shift } V [x] => factor.mul(x).add(shift));
+elementwise_fn!(Scale { factor } V [x] => factor.mul(x));
 
 // Gradients at value `y`.
-lanes!(ReluGate {} V [y, dout] => V::select(y.gt(V::splat(0.0)), dout, V::splat(0.0)));
-lanes!(Relu6Gate {} V [y, dout] => V::select(V::splat(6.0).gt(y), ReluGate {}.of([y, dout]), V::splat(0.0)));
-lanes!(ClipGate { low, high } V [y, dout] => {
+elementwise_fn!(ReluGate {} V [y, dout] => V::select(y.gt(V::splat(0.0)), dout, V::splat(0.0)));
+elementwise_fn!(Relu6Gate {} V [y, dout] => V::select(V::splat(6.0).gt(y), ReluGate {}.of([y, dout]), V::splat(0.0)));
+elementwise_fn!(ClipGate { low, high } V [y, dout] => {
     let open = V::select(y.gt(low), dout, V::splat(0.0));
     V::select(high.gt(y), open, V::splat(0.0))
 });
-lanes!(LeakyReluGate { slope } V [y, dout] => V::select(y.gt(V::splat(0.0)), dout, slope.mul(dout)));
+elementwise_fn!(LeakyReluGate { slope } V [y, dout] => V::select(y.gt(V::splat(0.0)), dout, slope.mul(dout)));
 // Gradients of which only the positive pass.
-lanes!(Positive {} V [dout] => V::select(dout.gt(V::splat(0.0)), dout, V::splat(0.0)));
-lanes!(GuidedRelu {} V [y, dout] => ReluGate {}.of([y, Positive {}.of([dout])]));
-lanes!(GuidedRelu6 {} V [y, dout] => Relu6Gate {}.of([y, Positive {}.of([dout])]));
+elementwise_fn!(Positive {} V [dout] => V::select(dout.gt(V::splat(0.0)), dout, V::splat(0.0)));
+elementwise_fn!(GuidedRelu {} V [y, dout] => ReluGate {}.of([y, Positive {}.of([dout])]));
+elementwise_fn!(GuidedRelu6 {} V [y, dout] => Relu6Gate {}.of([y, Positive {}.of([dout])]));
 
-lanes!(Sum {} V [x, y] => x.add(y));
-lanes!(Product {} V [x, y] => x.mul(y));
+elementwise_fn!(Sum {} V [x, y] => x.add(y));
+elementwise_fn!(Product {} V [x, y] => x.mul(y));
 
 fn vector_fits(s: &UnarySpec) -> Result<(), &'static str> {
     match s.op {
