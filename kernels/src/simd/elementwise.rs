@@ -15,7 +15,7 @@ pub(crate) trait Elementwise<const N: usize>: Copy + Send + Sync {
     unsafe fn of<V: Vector>(self, x: [V; N]) -> V;
 }
 
-/// A [`Elementwise`]: its name and parameters, the name of the vector type and of its arguments, its value.
+/// An [`Elementwise`]: its name and parameters, the name of the vector type and of its arguments, its value.
 macro_rules! elementwise_fn {
     ($(#[$doc:meta])* $name:ident { $($parameter:ident),* } $v:ident [$($x:ident),*] => $value:expr) => {
         $(#[$doc])*

@@ -15,7 +15,7 @@ impl Kernel for Moves {
         unsafe {
             for (j, v) in V::deinterleave(from.as_ptr()).into_iter().enumerate() {
                 v.store(lanes.as_mut_ptr());
-                (0..l).for_each(|i| assert_eq!(lanes[i], (2 * i + j) as f32, "{} split2", V::ISA));
+                (0..l).for_each(|i| assert_eq!(lanes[i], (2 * i + j) as f32, "{} deinterleave", V::ISA));
             }
             back.fill(-1.0);
             V::interleave(V::deinterleave(from.as_ptr()), back.as_mut_ptr());
@@ -40,15 +40,15 @@ impl Kernel for Moves {
                 (0..l).for_each(|i| assert_eq!(whole[i], if i < n { i as u32 } else { 77 }));
             }
             assert_eq!(V::load(from.as_ptr()).sum(), (l * (l - 1) / 2) as f32);
-            // Comparisons in the first lane; NaN is above nothing and beats everything.
-            for (x, y, above, beats) in
+            // Comparisons in the first lane; NaN is greater than nothing, and counts as the largest in the second.
+            for (x, y, greater, or_nan) in
                 [(1.0, 0.0, 1.0, 1.0), (0.0, 0.0, 0.0, 0.0), (f32::NAN, 0.0, 0.0, 1.0), (0.0, f32::NAN, 0.0, 0.0)]
             {
                 let (x, y, yes, no) = (V::splat(x), V::splat(y), V::splat(1.0), V::splat(0.0));
                 V::select(x.gt(y), yes, no).store(lanes.as_mut_ptr());
-                assert_eq!(lanes[0], above, "{} above", V::ISA);
+                assert_eq!(lanes[0], greater, "{} gt", V::ISA);
                 V::select(x.gt_or_nan(y), yes, no).store(lanes.as_mut_ptr());
-                assert_eq!(lanes[0], beats, "{} beats", V::ISA);
+                assert_eq!(lanes[0], or_nan, "{} gt_or_nan", V::ISA);
             }
         }
     }

@@ -99,20 +99,20 @@ fn param_grads<T: Real>(s: &NormSpec, inputs: &[&Buffer], outputs: &mut [&mut Bu
     }
 }
 
-/// What reaches the batch-norm of the gradient of the output: with `xs = [x, dout, ..]`.
-trait Gate<const N: usize>: Elementwise<N> {}
+/// Gradient at the output of the batch norm, from `xs = [x, dout, ..]`: `dout` is the gradient behind a fused activation.
+trait ActivationGrad<const N: usize>: Elementwise<N> {}
 
 elementwise_fn!(
-    /// All of it.
-    Open {} V [_x, dout] => dout
+    /// No activation: `dout` passes unchanged.
+    Identity {} V [_x, dout] => dout
 );
-impl Gate<2> for Open {}
+impl ActivationGrad<2> for Identity {}
 
-/// `f(x, gate(x, dout, ..))`
+/// `f(x, activation(x, dout, ..))`
 #[derive(Clone, Copy)]
-struct Gated<F, G>(F, G);
+struct OfGradient<F, G>(F, G);
 
-impl<F: Elementwise<2>, G: Gate<N>, const N: usize> Elementwise<N> for Gated<F, G> {
+impl<F: Elementwise<2>, G: ActivationGrad<N>, const N: usize> Elementwise<N> for OfGradient<F, G> {
     #[inline(always)]
     unsafe fn of<V: Vector>(self, xs: [V; N]) -> V {
         // SAFETY: the caller's.
@@ -120,14 +120,14 @@ impl<F: Elementwise<2>, G: Gate<N>, const N: usize> Elementwise<N> for Gated<F, 
     }
 }
 
-/// The sums of [`param_sums`], of what passes the gate: both of a block while it is in L1.
+/// The sums of [`param_sums`], of the gradient behind the activation: both of a block while it is in L1.
 ///
 /// # Safety
 /// As [`Vector`].
 #[inline(always)]
 unsafe fn param_sums_vector<V: Vector, const N: usize>(
     s: &NormSpec,
-    gate: impl Gate<N>,
+    activation: impl ActivationGrad<N>,
     xs: [&[f32]; N],
     c: usize,
     mean: f32,
@@ -137,8 +137,8 @@ unsafe fn param_sums_vector<V: Vector, const N: usize>(
     for block in blocks(s.rows(c)) {
         // SAFETY: the caller's.
         unsafe {
-            products += f64::from(sum_block::<V, N>(Gated(CentredProduct { centre: mean }, gate), xs, block));
-            sum += f64::from(sum_block::<V, N>(gate, xs, block));
+            products += f64::from(sum_block::<V, N>(OfGradient(CentredProduct { centre: mean }, activation), xs, block));
+            sum += f64::from(sum_block::<V, N>(activation, xs, block));
         }
     }
     (products as f32 * s.inverse_std(var), sum as f32)
@@ -175,7 +175,7 @@ impl Kernel for ParamGrads<'_> {
         let Self { s, dout, x, mean, var, first, dgamma, dbeta, accum } = self;
         for (c, (dgamma, dbeta)) in (first..).zip(dgamma.iter_mut().zip(dbeta)) {
             // SAFETY: the caller's.
-            let (products, sum) = unsafe { param_sums_vector::<V, 2>(s, Open {}, [x, dout], c, mean[c], var[c]) };
+            let (products, sum) = unsafe { param_sums_vector::<V, 2>(s, Identity {}, [x, dout], c, mean[c], var[c]) };
             accum.put(dgamma, products);
             accum.put(dbeta, sum);
         }

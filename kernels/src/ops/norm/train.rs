@@ -5,12 +5,12 @@
 //! the residual) and writes `out`, once each, and backward reads `dout` and `x` (and `out`) and writes `dx` (and the residual's
 //! gradient). One by one, the three operations and their gradients move two to three times as much, and keep what lies between.
 
-use super::{Gate, Gated, NormSpec, Open, affine_of, cases as norm_cases, param_sums, param_sums_vector};
+use super::{ActivationGrad, Identity, NormSpec, OfGradient, affine_of, cases as norm_cases, param_sums, param_sums_vector};
 use crate::core::buffer::Buffer;
 use crate::core::device::Real;
 use crate::core::table::{Accum, Operand, Row, Signature, TRANSCENDENTAL, Table};
 use crate::core::threads::{Shared, par_work2};
-use crate::ops::pointwise::{Relu, ReluGate};
+use crate::ops::pointwise::{Relu, ReluGrad};
 use crate::simd::elementwise::{Affine, Elementwise, Plus, Rows, Same, Square, Then, blocks, elementwise_fn, map, sum_block};
 use crate::simd::rows::{each_isa, naive, names};
 use crate::simd::{self, Kernel, Vector};
@@ -204,24 +204,24 @@ fn train_bwd<T: Real>(s: &TrainSpec, inputs: &[&Buffer], outputs: &mut [&mut Buf
     }
 }
 
-/// The gate of a ReLU after the batch-norm alone, whose value is computed again: cheaper than reading it.
+/// A ReLU after the batch norm alone. Its value is computed again, which is cheaper than reading it.
 #[derive(Clone, Copy)]
-struct OpenByX(Affine);
+struct ReluByInput(Affine);
 
-impl Elementwise<2> for OpenByX {
+impl Elementwise<2> for ReluByInput {
     #[inline(always)]
     unsafe fn of<V: Vector>(self, [x, dout]: [V; 2]) -> V {
         // SAFETY: the caller's.
-        unsafe { ReluGate {}.of([self.0.of([x]), dout]) }
+        unsafe { ReluGrad {}.of([self.0.of([x]), dout]) }
     }
 }
-impl Gate<2> for OpenByX {}
+impl ActivationGrad<2> for ReluByInput {}
 
 elementwise_fn!(
-    /// The gate of a ReLU whose value is known.
-    OpenByOut {} V [_x, dout, out] => ReluGate {}.of([out, dout])
+    /// A ReLU whose value is an input.
+    ReluByOutput {} V [_x, dout, out] => ReluGrad {}.of([out, dout])
 );
-impl Gate<3> for OpenByOut {}
+impl ActivationGrad<3> for ReluByOutput {}
 
 /// `dx` of a channel follows its sums while it is in the cache.
 fn train_bwd_vector<V: Vector>(s: &TrainSpec, inputs: &[&Buffer], outputs: &mut [&mut Buffer], _: Accum) {
@@ -262,14 +262,14 @@ impl Kernel for TrainBwd<'_> {
                 match dresidual {
                     Some(dresidual) => {
                         let xs = [x, dout, inputs[6].as_slice::<f32>()];
-                        channel.bwd::<V, 3>(OpenByOut {}, xs, grads);
-                        map_channel::<V, 3>(&s.norm, c, OpenByOut {}, xs, dresidual);
+                        channel.bwd::<V, 3>(ReluByOutput {}, xs, grads);
+                        map_channel::<V, 3>(&s.norm, c, ReluByOutput {}, xs, dresidual);
                     }
                     None if s.relu => {
                         let f = forward(&s.norm, gamma[c], beta[c], mean[c], var[c]);
-                        channel.bwd::<V, 2>(OpenByX(f), [x, dout], grads);
+                        channel.bwd::<V, 2>(ReluByInput(f), [x, dout], grads);
                     }
-                    None => channel.bwd::<V, 2>(Open {}, [x, dout], grads),
+                    None => channel.bwd::<V, 2>(Identity {}, [x, dout], grads),
                 }
             }
         }
@@ -290,13 +290,18 @@ impl Channel<'_> {
     /// # Safety
     /// As [`map_channel`] into `dx`.
     #[inline(always)]
-    unsafe fn bwd<V: Vector, const N: usize>(&self, gate: impl Gate<N>, xs: [&[f32]; N], (dgamma, dbeta): (&mut f32, &mut f32)) {
+    unsafe fn bwd<V: Vector, const N: usize>(
+        &self,
+        activation: impl ActivationGrad<N>,
+        xs: [&[f32]; N],
+        (dgamma, dbeta): (&mut f32, &mut f32),
+    ) {
         let Self { s, c, gamma, mean, var, dx } = *self;
         // SAFETY: the caller's.
         unsafe {
-            (*dgamma, *dbeta) = param_sums_vector::<V, N>(s, gate, xs, c, mean, var);
+            (*dgamma, *dbeta) = param_sums_vector::<V, N>(s, activation, xs, c, mean, var);
             let [mean, mean_d, slope, scale] = dgrad_of(s, gamma, mean, var, *dgamma, *dbeta);
-            map_channel::<V, N>(s, c, Gated(Dgrad { mean, mean_d, slope, scale }, gate), xs, dx);
+            map_channel::<V, N>(s, c, OfGradient(Dgrad { mean, mean_d, slope, scale }, activation), xs, dx);
         }
     }
 }

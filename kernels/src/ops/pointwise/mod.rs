@@ -73,17 +73,17 @@ elementwise_fn!(Affine { factor, shift } V [x] => factor.mul(x).add(shift));
 elementwise_fn!(Scale { factor } V [x] => factor.mul(x));
 
 // Gradients at value `y`.
-elementwise_fn!(ReluGate {} V [y, dout] => V::select(y.gt(V::splat(0.0)), dout, V::splat(0.0)));
-elementwise_fn!(Relu6Gate {} V [y, dout] => V::select(V::splat(6.0).gt(y), ReluGate {}.of([y, dout]), V::splat(0.0)));
-elementwise_fn!(ClipGate { low, high } V [y, dout] => {
+elementwise_fn!(ReluGrad {} V [y, dout] => V::select(y.gt(V::splat(0.0)), dout, V::splat(0.0)));
+elementwise_fn!(Relu6Grad {} V [y, dout] => V::select(V::splat(6.0).gt(y), ReluGrad {}.of([y, dout]), V::splat(0.0)));
+elementwise_fn!(ClipGrad { low, high } V [y, dout] => {
     let open = V::select(y.gt(low), dout, V::splat(0.0));
     V::select(high.gt(y), open, V::splat(0.0))
 });
-elementwise_fn!(LeakyReluGate { slope } V [y, dout] => V::select(y.gt(V::splat(0.0)), dout, slope.mul(dout)));
+elementwise_fn!(LeakyReluGrad { slope } V [y, dout] => V::select(y.gt(V::splat(0.0)), dout, slope.mul(dout)));
 // Gradients of which only the positive pass.
 elementwise_fn!(Positive {} V [dout] => V::select(dout.gt(V::splat(0.0)), dout, V::splat(0.0)));
-elementwise_fn!(GuidedRelu {} V [y, dout] => ReluGate {}.of([y, Positive {}.of([dout])]));
-elementwise_fn!(GuidedRelu6 {} V [y, dout] => Relu6Gate {}.of([y, Positive {}.of([dout])]));
+elementwise_fn!(GuidedRelu {} V [y, dout] => ReluGrad {}.of([y, Positive {}.of([dout])]));
+elementwise_fn!(GuidedRelu6 {} V [y, dout] => Relu6Grad {}.of([y, Positive {}.of([dout])]));
 
 elementwise_fn!(Sum {} V [x, y] => x.add(y));
 elementwise_fn!(Product {} V [x, y] => x.mul(y));
@@ -120,14 +120,14 @@ fn unary_bwd_vector<V: Vector>(s: &UnarySpec, inputs: &[&Buffer], outputs: &mut 
     // SAFETY: the instructions are here (required).
     unsafe {
         match (s.op, s.rule) {
-            (Unary::Relu, ReluRule::Plain) => par_map::<V, 2>(ReluGate {}, [y, dout], dx, accum),
-            (Unary::Relu6, ReluRule::Plain) => par_map::<V, 2>(Relu6Gate {}, [y, dout], dx, accum),
+            (Unary::Relu, ReluRule::Plain) => par_map::<V, 2>(ReluGrad {}, [y, dout], dx, accum),
+            (Unary::Relu6, ReluRule::Plain) => par_map::<V, 2>(Relu6Grad {}, [y, dout], dx, accum),
             (Unary::Relu, ReluRule::Guided) => par_map::<V, 2>(GuidedRelu {}, [y, dout], dx, accum),
             (Unary::Relu6, ReluRule::Guided) => par_map::<V, 2>(GuidedRelu6 {}, [y, dout], dx, accum),
             (Unary::Relu | Unary::Relu6, ReluRule::Deconv) => par_map::<V, 1>(Positive {}, [dout], dx, accum),
-            (Unary::LeakyRelu(slope), _) => par_map::<V, 2>(LeakyReluGate { slope: slope as f32 }, [y, dout], dx, accum),
+            (Unary::LeakyRelu(slope), _) => par_map::<V, 2>(LeakyReluGrad { slope: slope as f32 }, [y, dout], dx, accum),
             (Unary::Clip(low, high), _) => {
-                par_map::<V, 2>(ClipGate { low: low as f32, high: high as f32 }, [y, dout], dx, accum);
+                par_map::<V, 2>(ClipGrad { low: low as f32, high: high as f32 }, [y, dout], dx, accum);
             }
             (Unary::Affine(factor, _), _) => par_map::<V, 1>(Scale { factor: factor as f32 }, [dout], dx, accum),
             _ => unreachable!("the row takes no others"),
