@@ -10,10 +10,10 @@ use std::ops::Range;
 /// Steps of a panel at most: 48 columns of `KC` numbers are 36 KiB, the part of L1 that a panel of `b` may take.
 pub(super) const KC: usize = 192;
 
-/// An operand seen as `lanes` (rows of `a`, columns of `b`) of `k` numbers each.
+/// A matrix operand that can pack itself: `lanes` rows of A, or columns of B, each of length `k`.
 ///
-/// This is all that a product needs to know of its operands: convolutions implement it over images.
-pub(crate) trait Lanes: Sync {
+/// Convolution implements it over images, so that the im2col matrix is never stored.
+pub(crate) trait PackSource: Sync {
     /// Fills `panel[k * width + lane]` for `lanes` x `ks`. Lanes beyond `lanes.len()` up to `width` are left alone.
     fn pack(&self, lanes: Range<usize>, ks: Range<usize>, width: usize, panel: &mut [f32]);
 }
@@ -27,7 +27,7 @@ pub(crate) struct Matrix<'a> {
     pub k_stride: usize,
 }
 
-impl Lanes for Matrix<'_> {
+impl PackSource for Matrix<'_> {
     fn pack(&self, lanes: Range<usize>, ks: Range<usize>, width: usize, panel: &mut [f32]) {
         if self.lane_stride == 1 {
             for (k, row) in ks.zip(panel.chunks_exact_mut(width)) {
@@ -57,19 +57,19 @@ pub(crate) fn packed_len<V: Vector>(m: usize, k: usize) -> usize {
 }
 
 /// All of `a` in panels: `[k block][m panel][k][ROWS]`.
-pub(crate) fn pack_a<V: Vector>(a: &dyn Lanes, m: usize, k: usize) -> Buffer {
+pub(crate) fn pack_a<V: Vector>(a: &dyn PackSource, m: usize, k: usize) -> Buffer {
     let mut out = Buffer::new(DType::F32, packed_len::<V>(m, k));
     pack_a_into::<V>(a, m, k, out.as_mut_slice());
     out
 }
 
 /// As [`pack_a`], into `packed_len` numbers.
-pub(crate) fn pack_a_into<V: Vector>(a: &dyn Lanes, m: usize, k: usize, out: &mut [f32]) {
+pub(crate) fn pack_a_into<V: Vector>(a: &dyn PackSource, m: usize, k: usize, out: &mut [f32]) {
     pack_panels(a, m, V::ROWS, k, out);
 }
 
 /// All of an operand in panels of `width` lanes: `[k block][panel][k][width]`.
-pub(super) fn pack_panels(operand: &dyn Lanes, lanes: usize, width: usize, k: usize, out: &mut [f32]) {
+pub(super) fn pack_panels(operand: &dyn PackSource, lanes: usize, width: usize, k: usize, out: &mut [f32]) {
     let panels = lanes.div_ceil(width);
     let mut rest = out;
     let mut chunks = Vec::new();
@@ -83,7 +83,7 @@ pub(super) fn pack_panels(operand: &dyn Lanes, lanes: usize, width: usize, k: us
     chunks.into_par_iter().for_each(|(lanes, ks, panel)| pack_panel(operand, lanes, ks, width, panel));
 }
 
-pub(crate) fn pack_panel(operand: &dyn Lanes, lanes: Range<usize>, ks: Range<usize>, width: usize, panel: &mut [f32]) {
+pub(crate) fn pack_panel(operand: &dyn PackSource, lanes: Range<usize>, ks: Range<usize>, width: usize, panel: &mut [f32]) {
     // Lanes that do not exist are multiplied too, up to a whole vector, though nobody looks at the sums.
     let vector = lanes.len().next_multiple_of(16).min(width);
     if lanes.len() < vector {

@@ -11,7 +11,7 @@
 //! Run:           CONVSCOPE_KERNEL=gemm=packed_avx2
 
 use super::microkernel::{Finish, MAX_TILE, Tile, WIDTH};
-use super::pack::{KC, Lanes, Matrix, k_blocks, pack_a, pack_panel, pack_panels, packed_len};
+use super::pack::{KC, Matrix, PackSource, k_blocks, pack_a, pack_panel, pack_panels, packed_len};
 use super::{Bias, GemmSpec};
 use crate::core::buffer::Buffer;
 use crate::core::device::DType;
@@ -70,7 +70,7 @@ pub(crate) struct Product<'a> {
     pub k: usize,
     /// From [`pack_a`].
     pub a: &'a [f32],
-    pub b: &'a dyn Lanes,
+    pub b: &'a dyn PackSource,
     pub columns: Columns,
     /// Distance of the rows of `c`.
     pub ldc: usize,
@@ -86,7 +86,7 @@ pub(crate) struct Product<'a> {
 
 impl<'a> Product<'a> {
     /// A product of sizes `[m, n, k]` that is stored as it is.
-    pub fn plain([m, n, k]: [usize; 3], a: &'a [f32], b: &'a dyn Lanes, columns: Columns, ldc: usize) -> Self {
+    pub fn plain([m, n, k]: [usize; 3], a: &'a [f32], b: &'a dyn PackSource, columns: Columns, ldc: usize) -> Self {
         Product { m, n, k, a, b, columns, ldc, row_bias: None, column_bias: None, residual: None, relu: false }
     }
 }
@@ -203,7 +203,13 @@ pub(crate) fn run_alone<V: Vector>(p: &Product, out: &mut [f32], accum: Accum) {
 ///
 /// Where the results fit L2, each task takes some of the steps, packs its part of both operands for itself, and makes a result of
 /// its own; these are added in order.
-pub(crate) fn run_reduction<V: Vector>([m, n, k]: [usize; 3], a: &dyn Lanes, b: &dyn Lanes, out: &mut [f32], accum: Accum) {
+pub(crate) fn run_reduction<V: Vector>(
+    [m, n, k]: [usize; 3],
+    a: &dyn PackSource,
+    b: &dyn PackSource,
+    out: &mut [f32],
+    accum: Accum,
+) {
     let columns = Columns::planes(0, n, 0);
     let blocks: Vec<Range<usize>> = k_blocks(k).collect();
     if m * n > RESULTS || blocks.len() < 2 * MIN_TASKS {

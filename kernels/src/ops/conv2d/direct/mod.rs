@@ -22,7 +22,7 @@ use crate::core::buffer::Buffer;
 use crate::core::device::DType;
 use crate::core::table::Accum;
 use crate::core::threads::{Shared, par_items};
-use crate::ops::gemm::pack::{Lanes, Matrix, pack_panel};
+use crate::ops::gemm::pack::{Matrix, PackSource, pack_panel};
 use crate::simd::{self, Vector};
 use frame::{Copy, Frame, Problem};
 use plan::{Band, plan};
@@ -286,7 +286,7 @@ fn packed_len<V: Vector>(m: usize, steps: usize) -> usize {
     m.next_multiple_of(panel_width::<V>()) * steps
 }
 
-fn pack<V: Vector>(lanes: &dyn Lanes, m: usize, steps: usize, out: &mut [f32]) {
+fn pack<V: Vector>(lanes: &dyn PackSource, m: usize, steps: usize, out: &mut [f32]) {
     let width = panel_width::<V>();
     let panels = out.par_chunks_exact_mut((width * steps).max(1)).enumerate();
     panels.for_each(|(i, panel)| pack_panel(lanes, i * width..m.min((i + 1) * width), 0..steps, width, panel));

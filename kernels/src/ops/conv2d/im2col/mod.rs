@@ -15,7 +15,7 @@ use super::geometry::{StridePhase, forward_taps, gather, stride_phases, zero};
 use crate::core::buffer::Buffer;
 use crate::core::device::DType;
 use crate::core::table::Accum;
-use crate::ops::gemm::pack::{Lanes, Matrix, pack_a_into, packed_len};
+use crate::ops::gemm::pack::{Matrix, PackSource, pack_a_into, packed_len};
 use crate::ops::gemm::packed::{Columns, Product, run_product, run_reduction};
 use crate::simd::{self, Kernel, Vector};
 use rayon::prelude::*;
@@ -136,7 +136,7 @@ impl<'a> Patches<'a> {
 /// Channels by which the pixels of a 1x1 convolution are fetched in advance.
 const FAR: usize = 8;
 
-impl Lanes for Patches<'_> {
+impl PackSource for Patches<'_> {
     /// Lanes are the pixels of all images, steps are (c, kh, kw).
     fn pack(&self, lanes: Range<usize>, ks: Range<usize>, width: usize, panel: &mut [f32]) {
         struct Pack<'a>(&'a Patches<'a>, Vec<Run>, Range<usize>, usize, &'a mut [f32]);
@@ -161,7 +161,7 @@ impl Lanes for Patches<'_> {
 /// The same matrix turned, for the weight gradient: lanes are (c, kh, kw), steps are the pixels of all images.
 struct Turned<'a>(Patches<'a>);
 
-impl Lanes for Turned<'_> {
+impl PackSource for Turned<'_> {
     fn pack(&self, lanes: Range<usize>, ks: Range<usize>, width: usize, panel: &mut [f32]) {
         struct Pack<'a>(&'a Patches<'a>, Range<usize>, Range<usize>, usize, &'a mut [f32]);
         impl Kernel for Pack<'_> {
@@ -202,7 +202,7 @@ struct GradientChannels<'a> {
     group: usize,
 }
 
-impl Lanes for GradientChannels<'_> {
+impl PackSource for GradientChannels<'_> {
     fn pack(&self, lanes: Range<usize>, ks: Range<usize>, width: usize, panel: &mut [f32]) {
         let (plane, og) = (self.s.out_plane(), self.s.oc / self.s.groups);
         rows_of(ks, [1, plane], |image, _, pixel, k, len| {
@@ -221,7 +221,7 @@ pub(super) struct TransposedWeight<'a> {
     pub phase: &'a StridePhase,
 }
 
-impl Lanes for TransposedWeight<'_> {
+impl PackSource for TransposedWeight<'_> {
     fn pack(&self, lanes: Range<usize>, ks: Range<usize>, width: usize, panel: &mut [f32]) {
         let (taps, area) = (&self.phase.taps, self.s.kernel[0] * self.s.kernel[1]);
         for (k, dst) in ks.zip(panel.chunks_exact_mut(width)) {
