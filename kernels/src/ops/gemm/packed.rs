@@ -10,7 +10,7 @@
 //! Loses when:    one side has a few rows only (see `rows`): packing then costs more than multiplying.
 //! Run:           CONVSCOPE_KERNEL=gemm=packed_avx2
 
-use super::microkernel::{Finish, MAX_TILE, Tile, WIDTH};
+use super::microkernel::{Epilogue, MAX_TILE, Tile, WIDTH};
 use super::pack::{KC, Matrix, PackSource, k_blocks, pack_a, pack_panel, pack_panels, packed_len};
 use super::{Bias, GemmSpec};
 use crate::core::buffer::Buffer;
@@ -338,22 +338,22 @@ fn multiply<V: Vector>(
                 c: sums.as_mut_ptr(),
                 ldc: nr,
                 add: false,
-                finish: Finish::NOTHING,
+                epilogue: Epilogue::NONE,
             };
             if together {
                 assert!(c + (rows.len() - 1) * p.ldc + columns.len() <= out.len);
-                let finish = match last {
-                    true => Finish {
+                let epilogue = match last {
+                    true => Epilogue {
                         row_bias: at(p.row_bias, m0),
                         column_bias: at(p.column_bias, n0),
                         residual: at(p.residual, c),
                         relu: p.relu,
                     },
-                    false => Finish::NOTHING,
+                    false => Epilogue::NONE,
                 };
                 // SAFETY: the panels hold ks.len() steps of whole tiles (just sliced); the output holds these rows and columns
                 // (asserted), which are this task's alone; biases and residual are as long as the product (run_product).
-                unsafe { V::run(Tile { c: out.ptr.add(c), ldc: p.ldc, add, finish, ..tile }) }
+                unsafe { V::run(Tile { c: out.ptr.add(c), ldc: p.ldc, add, epilogue, ..tile }) }
             } else {
                 // SAFETY: as above, into a whole tile of our own.
                 unsafe { V::run(tile) }

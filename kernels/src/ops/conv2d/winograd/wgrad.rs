@@ -15,7 +15,7 @@ use crate::core::device::DType;
 use crate::core::table::Accum;
 use crate::core::threads::{Shared, pieces};
 use crate::ops::conv2d::Conv2dSpec;
-use crate::ops::gemm::microkernel::{Finish, Tile, WIDTH};
+use crate::ops::gemm::microkernel::{Epilogue, Tile, WIDTH};
 use crate::simd::{self, Kernel, Vector};
 use rayon::prelude::*;
 use std::marker::PhantomData;
@@ -209,7 +209,7 @@ fn multiply<V: Vector>(points: usize, [a, b]: [&Panels; 2], [ocs, cs]: [Range<us
                         c: sums[at..].as_mut_ptr(),
                         ldc: cs.len(),
                         add: add || k0 > 0,
-                        finish: Finish::NOTHING,
+                        epilogue: Epilogue::NONE,
                     };
                     // SAFETY: the instructions are here; the panels hold these steps of whole tiles, and the sums these channels
                     // (asserted).
