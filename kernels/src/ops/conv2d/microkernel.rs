@@ -53,9 +53,9 @@ pub(super) struct Group {
     pub end: usize,
 }
 
-/// Cache lines that are fetched while a tile computes, one a step, from a place on that may be any.
+/// Cache lines that are prefetched while a tile computes, one a step, from a place on that may be any.
 #[derive(Clone, Copy)]
-pub(super) enum Fetch {
+pub(super) enum Prefetch {
     /// Lines that follow each other, such as a weight's.
     Run(*const f32),
     /// One of each channel, for a kernel of one element.
@@ -79,18 +79,18 @@ pub(super) struct Pass<'a> {
     pub w: *const f32,
     /// Vectors of the panel that hold output channels.
     pub vectors: usize,
-    /// What whole tile `i` of the band fetches meanwhile for later passes: what comes from memory or another core, in runs too
+    /// What whole tile `i` of the band prefetches meanwhile for later passes: what comes from memory or another core, in runs too
     /// short for the processor to foresee them.
-    pub fetch: &'a dyn Fn(usize) -> Fetch,
+    pub prefetch: &'a dyn Fn(usize) -> Prefetch,
     /// `[slot, panel]`
     pub sums: *mut f32,
     /// What the sums start from, `[panel]`; null where `sums` holds those of earlier steps.
     pub start: *const f32,
     /// Whether negative sums become zero: only with the last steps.
     pub relu: bool,
-    /// What will be needed when the sums are complete, fetched meanwhile: planes `apart` from each other, their pixels as the slots.
-    pub soon: [Option<*const f32>; 2],
-    pub apart: usize,
+    /// What will be needed when the sums are complete, prefetched meanwhile: planes `plane_stride` from each other, their pixels as the slots.
+    pub prefetch_planes: [Option<*const f32>; 2],
+    pub plane_stride: usize,
 }
 
 /// # Safety
@@ -102,7 +102,7 @@ pub(super) struct Pass<'a> {
 /// - `start` is null, or valid for reads of `vectors` vectors;
 /// - nobody else uses `sums` meanwhile.
 ///
-/// What is fetched ahead may lie anywhere.
+/// What is prefetched ahead may lie anywhere.
 impl Kernel for Pass<'_> {
     type Out = ();
     #[inline(always)]
@@ -165,14 +165,14 @@ impl Pass<'_> {
             let (tiles, rest) = self.groups.as_chunks::<G>();
             for (i, tile) in tiles.iter().enumerate() {
                 // The distance to the next line is a constant where it can be: the tile has no register to spare.
-                match (self.fetch)(i) {
-                    Fetch::Run(from) => self.tile::<V, P, W, S, G, true>(*tile, from),
-                    Fetch::Channels(from) => self.tile::<V, P, W, S, G, false>(*tile, from),
+                match (self.prefetch)(i) {
+                    Prefetch::Run(from) => self.tile::<V, P, W, S, G, true>(*tile, from),
+                    Prefetch::Channels(from) => self.tile::<V, P, W, S, G, false>(*tile, from),
                 }
             }
             for last in rest {
                 // As a run, whatever it is: groups that no tile holds are few, and not worth a second loop.
-                let (Fetch::Run(from) | Fetch::Channels(from)) = (self.fetch)(tiles.len());
+                let (Prefetch::Run(from) | Prefetch::Channels(from)) = (self.prefetch)(tiles.len());
                 self.tile::<V, P, W, S, 1, true>([*last], from);
             }
         }
@@ -185,7 +185,7 @@ impl Pass<'_> {
     unsafe fn tile<V: Vector, const P: usize, const W: usize, const S: usize, const G: usize, const RUN: bool>(
         &self,
         groups: [Group; G],
-        fetch: *const f32,
+        prefetch: *const f32,
     ) {
         // SAFETY: the caller's.
         unsafe {
@@ -210,9 +210,9 @@ impl Pass<'_> {
                     }
                 }
             }
-            for planes in self.soon.into_iter().flatten() {
+            for planes in self.prefetch_planes.into_iter().flatten() {
                 for c in 0..W * V::LANES {
-                    V::prefetch(planes.wrapping_add(c * self.apart + groups[G - 1].slot));
+                    V::prefetch(planes.wrapping_add(c * self.plane_stride + groups[G - 1].slot));
                 }
             }
             let mut x = groups.map(|g| self.x.add(g.x));
@@ -221,7 +221,7 @@ impl Pass<'_> {
                 PITCH_DYNAMIC => self.pitch,
                 _ => S,
             };
-            let (mut w, mut next) = (self.w, fetch);
+            let (mut w, mut next) = (self.w, prefetch);
             for _ in 0..self.channels {
                 for tap in self.taps {
                     let mut weights = [V::splat(0.0); W];

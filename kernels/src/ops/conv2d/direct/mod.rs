@@ -17,7 +17,7 @@ use super::Conv2dSpec;
 use super::epilogue::{Output, Store};
 use super::geometry::{Interleave, StridePhase, stride_phases};
 use super::im2col::TransposedWeight;
-use super::microkernel::{Fetch, GROUPS, Pass, panel_width, whole_tiles};
+use super::microkernel::{GROUPS, Pass, Prefetch, panel_width, whole_tiles};
 use crate::core::buffer::Buffer;
 use crate::core::device::DType;
 use crate::core::table::Accum;
@@ -138,11 +138,11 @@ impl Work<'_> {
         // The first tiles prefetch the weights, a line a step and as many tiles as there are vectors; the others, over all panels, the
         // input of one tile each.
         let tiles = whole_tiles::<V>(band.pixels, band.groups.len());
-        let fetch = |tile: usize| {
+        let prefetch = |tile: usize| {
             let seen = tile.checked_sub(vectors).map(|t| t + index * tiles.saturating_sub(vectors)).filter(|t| *t < tiles);
             match (next, seen) {
-                (Some(x), Some(t)) => Fetch::Channels(x.wrapping_add(band.groups[t * GROUPS].x)),
-                _ => Fetch::Run(next_weight.wrapping_add(tile * channels.len() * taps * V::LANES)),
+                (Some(x), Some(t)) => Prefetch::Channels(x.wrapping_add(band.groups[t * GROUPS].x)),
+                _ => Prefetch::Run(next_weight.wrapping_add(tile * channels.len() * taps * V::LANES)),
             }
         };
         let mut start = [0.0; MAX_PANEL];
@@ -160,15 +160,15 @@ impl Work<'_> {
             taps: &frame.taps,
             w: weight(panel, channels.start),
             vectors,
-            fetch: &fetch,
-            soon: match last {
+            prefetch: &prefetch,
+            prefetch_planes: match last {
                 true => [
                     Some(output.out.get().wrapping_add(at).cast_const()).filter(|_| !output.streams::<V>(plane)),
                     output.residual.map(|r| r[at..].as_ptr()),
                 ],
                 false => [None; 2],
             },
-            apart: plane,
+            plane_stride: plane,
             sums: sums.as_mut_ptr(),
             start: if channels.start == 0 { start.as_ptr() } else { std::ptr::null() },
             relu: output.relu && output.residual.is_none() && last,
@@ -243,7 +243,7 @@ pub(super) fn fits(s: &Conv2dSpec) -> Result<(), &'static str> {
 
 /// Whether a product of two matrices, straight into planes, takes less than turning the sums of a convolution of so many channels:
 /// sums are many for their steps, its tiles waste little of a plane, and the output (bytes) stays in cache. Otherwise the direct
-/// rung, which fetches the lines of the output ahead, is faster.
+/// rung, which prefetches the lines of the output ahead, is faster.
 fn product_wins(s: &Conv2dSpec, [from, to]: [usize; 2], plane: usize) -> bool {
     let plain = s.kernel == [1, 1] && s.stride == [1, 1] && s.padding == [0; 4] && s.groups == 1;
     plain && from < to && from <= 256 && plane >= 512 && 4 * s.n * to * plane <= 4 << 20

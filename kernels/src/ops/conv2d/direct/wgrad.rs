@@ -16,7 +16,7 @@ use crate::core::table::Accum;
 use crate::core::threads::{Shared, pieces};
 use crate::ops::conv2d::Conv2dSpec;
 use crate::ops::conv2d::epilogue::{Output, Store};
-use crate::ops::conv2d::microkernel::{Fetch, Group, LONGEST, Pass, SHORTEST, group, has_32_registers, panel_width};
+use crate::ops::conv2d::microkernel::{Group, LONGEST, Pass, Prefetch, SHORTEST, group, has_32_registers, panel_width};
 use crate::simd::{self, Vector};
 use rayon::prelude::*;
 use std::ops::Range;
@@ -165,12 +165,12 @@ impl Work<'_> {
                     taps: &taps,
                     w: turned.as_ptr(),
                     vectors: outputs.div_ceil(V::LANES),
-                    fetch: &|tile| Fetch::Run(turned.as_ptr().wrapping_add(tile * count * V::LANES)),
+                    prefetch: &|tile| Prefetch::Run(turned.as_ptr().wrapping_add(tile * count * V::LANES)),
                     sums: sums.as_mut_ptr(),
                     start: if i == 0 { zeros.as_ptr() } else { std::ptr::null() },
                     relu: false,
-                    soon: [None; 2],
-                    apart: 0,
+                    prefetch_planes: [None; 2],
+                    plane_stride: 0,
                 };
                 // SAFETY: the instructions are here (run). What the pixels of a chunk see through the kernel lies inside each channel of
                 // the frame; `turned` holds a step for each pixel, and a panel of sums has a slot for each group's members.

@@ -7,7 +7,7 @@ use super::weight::apart;
 use crate::core::buffer::Buffer;
 use crate::core::device::DType;
 use crate::ops::conv2d::epilogue::{Output, Store};
-use crate::ops::conv2d::microkernel::{Fetch, Group, LONGEST, Pass, SHORTEST, group, panel_width};
+use crate::ops::conv2d::microkernel::{Group, LONGEST, Pass, Prefetch, SHORTEST, group, panel_width};
 use crate::simd::{Kernel, Vector};
 use std::marker::PhantomData;
 use std::ops::Range;
@@ -89,7 +89,7 @@ impl<T: Transform<M, A>, const M: usize, const A: usize> Multiply<'_, T, M, A> {
                 let k = channels.len();
                 let at = start + channels.start * wide;
                 let next = self.u.as_ptr().wrapping_add(if channels.end < p.c { at + k * wide } else { start + per_point });
-                let fetch = |tile: usize| Fetch::Run(next.wrapping_add(tile * k * V::LANES));
+                let prefetch = |tile: usize| Prefetch::Run(next.wrapping_add(tile * k * V::LANES));
                 let taps = &lanes[..k.min(V::LANES)];
                 let pass = Pass {
                     pixels,
@@ -101,12 +101,12 @@ impl<T: Transform<M, A>, const M: usize, const A: usize> Multiply<'_, T, M, A> {
                     taps,
                     w: self.u[at..].as_ptr(),
                     vectors: (p.oc - self.panel * wide).min(wide).div_ceil(V::LANES),
-                    fetch: &fetch,
+                    prefetch: &prefetch,
                     sums: to[e * point..].as_mut_ptr(),
                     start: if channels.start == 0 { zeros.as_ptr() } else { std::ptr::null() },
                     relu: false,
-                    soon: [None; 2],
-                    apart: 0,
+                    prefetch_planes: [None; 2],
+                    plane_stride: 0,
                 };
                 // SAFETY: the panel, its steps and the tiles lie inside the three operands, whose sizes were asserted; the
                 // instructions are here (`run` of the rung).
