@@ -170,7 +170,7 @@ pub(crate) trait Vector: Copy + Send + Sync + 'static {
         // SAFETY: as the caller's.
         unsafe { Self::unzip(Self::load(p), Self::load(p.add(Self::LANES))) }
     }
-    /// Turns a block of `LANES x LANES` numbers: `to[j * to_stride + i] = from[i * from_stride + j]`.
+    /// Transposes a block of `LANES x LANES` numbers: `to[j * to_stride + i] = from[i * from_stride + j]`.
     unsafe fn transpose(from: *const f32, from_stride: usize, to: *mut f32, to_stride: usize);
     /// The inverse of [`Vector::deinterleave`].
     unsafe fn interleave(v: [Self; 2], p: *mut f32);
@@ -201,7 +201,7 @@ pub(crate) trait Vector: Copy + Send + Sync + 'static {
     }
 }
 
-/// Turns a matrix: `to[j * to_stride + i] = from[i * from_stride + j]` for `rows` x `columns` of `from`.
+/// Transposes a matrix: `to[j * to_stride + i] = from[i * from_stride + j]` for `rows` x `columns` of `from`.
 ///
 /// # Panics
 /// If either slice is too short.
@@ -217,12 +217,12 @@ pub(crate) fn transpose(from: &[f32], from_stride: usize, sizes: [usize; 2], to:
 /// # Safety
 /// `to` must be valid for the places that are written, and no other thread may touch them.
 pub(crate) unsafe fn transpose_to(from: &[f32], from_stride: usize, [rows, columns]: [usize; 2], to: *mut f32, to_stride: usize) {
-    struct Turn<'a>(&'a [f32], usize, [usize; 2], *mut f32, usize);
-    impl Kernel for Turn<'_> {
+    struct Transpose<'a>(&'a [f32], usize, [usize; 2], *mut f32, usize);
+    impl Kernel for Transpose<'_> {
         type Out = ();
         #[inline(always)]
         unsafe fn run<V: Vector>(self) {
-            let Turn(from, from_stride, [rows, columns], to, to_stride) = self;
+            let Transpose(from, from_stride, [rows, columns], to, to_stride) = self;
             let whole = |n: usize| n / V::LANES * V::LANES;
             // SAFETY: all places lie inside both (asserted below for `from`, the caller's word for `to`).
             unsafe {
@@ -250,11 +250,11 @@ pub(crate) unsafe fn transpose_to(from: &[f32], from_stride: usize, [rows, colum
         #[cfg(target_arch = "x86_64")]
         if best() == Isa::Avx512 && rows % 16 >= 8 {
             let wide = rows / 16 * 16;
-            Avx512::run(Turn(from, from_stride, [wide, columns], to, to_stride));
+            Avx512::run(Transpose(from, from_stride, [wide, columns], to, to_stride));
             let rest = &from[wide * from_stride..];
-            return Avx2::run(Turn(rest, from_stride, [rows - wide, columns], to.add(wide), to_stride));
+            return Avx2::run(Transpose(rest, from_stride, [rows - wide, columns], to.add(wide), to_stride));
         }
-        dispatch(Turn(from, from_stride, [rows, columns], to, to_stride))
+        dispatch(Transpose(from, from_stride, [rows, columns], to, to_stride))
     }
 }
 

@@ -20,11 +20,11 @@ impl Kernel for Moves {
             back.fill(-1.0);
             V::interleave(V::deinterleave(from.as_ptr()), back.as_mut_ptr());
             assert_eq!(from[..2 * l], back[..2 * l]);
-            let mut turned = [0.0f32; 256];
+            let mut transposed = [0.0f32; 256];
             let square: Vec<f32> = (0..256).map(|i| i as f32).collect();
-            V::transpose(square.as_ptr(), l, turned.as_mut_ptr(), l);
+            V::transpose(square.as_ptr(), l, transposed.as_mut_ptr(), l);
             for i in 0..l * l {
-                assert_eq!(turned[i % l * l + i / l], square[i], "{} transpose", V::ISA);
+                assert_eq!(transposed[i % l * l + i / l], square[i], "{} transpose", V::ISA);
             }
             for n in 0..=l {
                 back.fill(-1.0);

@@ -1,4 +1,4 @@
-//! Winograd on CUDA devices: forward; the input gradient, which is the forward convolution of `dout` by the weight turned around; and the
+//! Winograd on CUDA devices: forward; the input gradient, which is the forward convolution of `dout` by the weight rotated by 180 degrees; and the
 //! weight gradient, the transpose of what forward does with the weight.
 
 use super::{DEVICE, bias_and_residual};
@@ -115,11 +115,11 @@ fn wins<const M: usize>(s: &Conv2dSpec) -> Result<(), &'static str> {
 }
 
 /// The weight, transformed: `[(m+2)^2, written channels, read channels]`.
-fn weight<const M: usize, const TURNED: bool>(s: &Conv2dSpec, w: &Buffer) -> Buffer {
-    let [oc, c] = if TURNED { [s.c, s.oc] } else { [s.oc, s.c] };
+fn weight<const M: usize, const ROTATED: bool>(s: &Conv2dSpec, w: &Buffer) -> Buffer {
+    let [oc, c] = if ROTATED { [s.c, s.oc] } else { [s.oc, s.c] };
     let mut u = w.like(DType::F32, (M + 2) * (M + 2) * oc * c);
     let kernel = if M == 2 { "winograd_weight_2" } else { "winograd_weight_4" };
-    launch_each(w, kernel, oc * c, args![w, &mut u, oc, c, TURNED]);
+    launch_each(w, kernel, oc * c, args![w, &mut u, oc, c, ROTATED]);
     u
 }
 

@@ -5,8 +5,8 @@
 //!                that they do not fill: 49 pixels of a 7x7 map take four vectors of sixteen.
 //! This rung:     puts output channels into the lanes. A pixel is then one number, broadcast from where it lies in the image: a 1x1
 //!                convolution copies nothing, others a band of rows with its border of zeros, once for all output channels. The
-//!                sums lie pixel by pixel, and are turned into planes when they are complete.
-//! Loses when:    input channels are few (turning the sums costs as much as some forty steps), or Winograd saves more.
+//!                sums lie pixel by pixel, and are transposed into planes when they are complete.
+//! Loses when:    input channels are few (transposing the sums costs as much as some forty steps), or Winograd saves more.
 //! Run:           CONVSCOPE_KERNEL=conv2d.fwd=direct_avx2
 
 mod frame;
@@ -241,7 +241,7 @@ pub(super) fn fits(s: &Conv2dSpec) -> Result<(), &'static str> {
     if s.stride[1] <= 2 { Ok(()) } else { Err("wants a horizontal stride of 1 or 2") }
 }
 
-/// Whether a product of two matrices, straight into planes, takes less than turning the sums of a convolution of so many channels:
+/// Whether a product of two matrices, straight into planes, takes less than transposing the sums of a convolution of so many channels:
 /// sums are many for their steps, its tiles waste little of a plane, and the output (bytes) stays in cache. Otherwise the direct
 /// rung, which prefetches the lines of the output ahead, is faster.
 fn product_wins(s: &Conv2dSpec, [from, to]: [usize; 2], plane: usize) -> bool {
@@ -249,7 +249,7 @@ fn product_wins(s: &Conv2dSpec, [from, to]: [usize; 2], plane: usize) -> bool {
     plain && from < to && from <= 256 && plane >= 512 && 4 * s.n * to * plane <= 4 << 20
 }
 
-/// Whether there are steps enough for what turning the sums costs. A product of two matrices has less to gain than a kernel of
+/// Whether there are steps enough for what transposing the sums costs. A product of two matrices has less to gain than a kernel of
 /// several elements, whose inputs would be copied many times.
 fn enough(s: &Conv2dSpec, channels: [usize; 2], plane: usize) -> Result<(), &'static str> {
     let taps = s.kernel[0] * s.kernel[1];

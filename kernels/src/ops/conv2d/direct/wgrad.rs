@@ -1,8 +1,8 @@
 //! conv2d.wgrad rung 3: the direct weight gradient, inputs broadcast against vectors of output channels.
 //!
 //! Computes  dw[oc, (c, kh, kw)] (+)= sum over pixels of dout[oc, pixel] * x[c, pixel + tap]
-//! Rung 1 wasted: it copied and turned each input once per kernel element to make panels of it.
-//! This rung:     turns `dout` alone, some pixels of some output channels at a time. A step is a pixel, whose inputs are broadcast
+//! Rung 1 wasted: it copied and transposed each input once per kernel element to make panels of it.
+//! This rung:     transposes `dout` alone, some pixels of some output channels at a time. A step is a pixel, whose inputs are broadcast
 //!                from where they lie in the image: neighbouring kernel elements of a row, or neighbouring channels.
 //! Loses when:    Winograd saves more; output channels are too few for a vector.
 //! Run:           CONVSCOPE_KERNEL=conv2d.wgrad=direct_avx2
@@ -135,8 +135,8 @@ impl Work<'_> {
         let [oh, ow] = p.size;
         let (pixels, pitch, groups) = self.groups::<V>(&block.cs);
         let room = sums.len() / block.ocs.len().div_ceil(width);
-        let mut turned = Buffer::new(DType::F32, STEPS.max(ow) * width); // [pixel][lane]
-        let turned = turned.as_mut_slice::<f32>();
+        let mut transposed = Buffer::new(DType::F32, STEPS.max(ow) * width); // [pixel][lane]
+        let transposed = transposed.as_mut_slice::<f32>();
         let zeros = [0.0f32; MAX_PANEL];
         for (i, Chunk { images, rows, columns }) in chunks.iter().enumerate() {
             let across = || columns.clone().map(|x| (x - columns.start) * p.step[1]);
@@ -151,9 +151,9 @@ impl Work<'_> {
             let x = &self.x[images.start * p.c * frame.channel + rows.start * row + columns.start * p.step[1]..];
             for (oc, sums) in block.ocs.clone().step_by(width).zip(sums.chunks_exact_mut(room)) {
                 let outputs = width.min(block.ocs.end - oc);
-                for (image, turned) in images.clone().zip(turned.chunks_exact_mut(count * width)) {
+                for (image, transposed) in images.clone().zip(transposed.chunks_exact_mut(count * width)) {
                     let from = &self.dout[(image * p.oc + oc) * oh * ow + rows.start * ow + columns.start..];
-                    simd::transpose(from, oh * ow, [outputs, count], turned, width);
+                    simd::transpose(from, oh * ow, [outputs, count], transposed, width);
                 }
                 let pass = Pass {
                     pixels,
@@ -163,9 +163,9 @@ impl Work<'_> {
                     x: x.as_ptr(),
                     channel_stride,
                     taps: &taps,
-                    w: turned.as_ptr(),
+                    w: transposed.as_ptr(),
                     vectors: outputs.div_ceil(V::LANES),
-                    prefetch: &|tile| Prefetch::Run(turned.as_ptr().wrapping_add(tile * count * V::LANES)),
+                    prefetch: &|tile| Prefetch::Run(transposed.as_ptr().wrapping_add(tile * count * V::LANES)),
                     sums: sums.as_mut_ptr(),
                     start: if i == 0 { zeros.as_ptr() } else { std::ptr::null() },
                     relu: false,
@@ -173,7 +173,7 @@ impl Work<'_> {
                     plane_stride: 0,
                 };
                 // SAFETY: the instructions are here (run). What the pixels of a chunk see through the kernel lies inside each channel of
-                // the frame; `turned` holds a step for each pixel, and a panel of sums has a slot for each group's members.
+                // the frame; `transposed` holds a step for each pixel, and a panel of sums has a slot for each group's members.
                 unsafe { V::run(pass) }
             }
         }

@@ -37,8 +37,8 @@ pub(in crate::ops::conv2d) fn scratch(s: &Conv2dSpec) -> usize {
 /// The product, by rows (c, kh, kw) of `w^T`.
 pub(in crate::ops::conv2d) fn pack<V: Vector>(s: &Conv2dSpec, w: &Buffer) -> Buffer {
     // Lanes are neighbours in each row of the weight [oc, (c, kh, kw)].
-    let turned = Matrix { data: w.as_slice(), lane_stride: 1, k_stride: s.patch() };
-    pack_a::<V>(&turned, s.patch(), s.oc)
+    let transposed = Matrix { data: w.as_slice(), lane_stride: 1, k_stride: s.patch() };
+    pack_a::<V>(&transposed, s.patch(), s.oc)
 }
 
 pub(in crate::ops::conv2d) fn dgrad<V: Vector>(s: &Conv2dSpec, inputs: &[&Buffer], outputs: &mut [&mut Buffer], accum: Accum) {

@@ -158,17 +158,17 @@ impl PackSource for Patches<'_> {
     }
 }
 
-/// The same matrix turned, for the weight gradient: lanes are (c, kh, kw), steps are the pixels of all images.
-struct Turned<'a>(Patches<'a>);
+/// The same matrix transposed, for the weight gradient: lanes are (c, kh, kw), steps are the pixels of all images.
+struct TransposedPatches<'a>(Patches<'a>);
 
-impl PackSource for Turned<'_> {
+impl PackSource for TransposedPatches<'_> {
     fn pack(&self, lanes: Range<usize>, ks: Range<usize>, width: usize, panel: &mut [f32]) {
         struct Pack<'a>(&'a Patches<'a>, Range<usize>, Range<usize>, usize, &'a mut [f32]);
         impl Kernel for Pack<'_> {
             type Out = ();
             #[inline(always)]
             unsafe fn run<V: Vector>(self) {
-                // A few patches at a time as they lie in the image, then turned into the panel.
+                // A few patches at a time as they lie in the image, then transposed into the panel.
                 const FEW: usize = 16;
                 const LONG: usize = 256;
                 let Pack(patches, lanes, ks, width, panel) = self;
@@ -313,7 +313,7 @@ pub(super) fn wgrad<V: Vector>(s: &Conv2dSpec, inputs: &[&Buffer], outputs: &mut
     let (dout, x) = (inputs[0].as_slice::<f32>(), inputs[1].as_slice::<f32>());
     let (m, n, k) = (s.oc / s.groups, s.patch(), s.n * s.out_plane());
     for (group, dw) in outputs[0].as_mut_slice::<f32>().chunks_exact_mut((m * n).max(1)).enumerate() {
-        let b = Turned(Patches::forward(s, x, group));
+        let b = TransposedPatches(Patches::forward(s, x, group));
         run_reduction::<V>([m, n, k], &GradientChannels { s, dout, group }, &b, dw, accum);
     }
 }

@@ -1,10 +1,10 @@
 //! conv2d rung 2: Winograd's minimal filtering, F(2x2,3x3) and F(4x4,3x3) (Lavin & Gray 2015, arXiv:1509.09308).
 //!
 //! Computes  out = A^T [ sum_c (G w G^T) * (B^T x B) ] A   for each tile of m x m outputs, which sees (m+2) x (m+2) inputs;
-//!           dx the same from `dout` and the weight turned by 180 degrees with its channels exchanged.
+//!           dx the same from `dout` and the weight rotated by 180 degrees with its channels exchanged.
 //! Rung 1 wasted: nine multiplications an output and channel. A tile of 4x4 outputs needs 36 instead of 144, one of 2x2 16 instead of 36.
 //! This rung:     the weight is transformed once and kept with the weight. A block of tiles is transformed one channel a lane (the
-//!                pixels are turned first), multiplied as (m+2)^2 matrix products on the register tile of
+//!                pixels are transposed first), multiplied as (m+2)^2 matrix products on the register tile of
 //!                the direct convolution, and transformed back one output channel a lane, without leaving L2. Tiles are then
 //!                numbers that are broadcast, and 49 of them (a map of 28x28) cost no more than 49.
 //! Loses when:    channels are few (the transforms cost as much as they save), or the image is so small that reading the

@@ -3,7 +3,7 @@
 use super::Problem;
 use super::tiles::Block;
 use super::transform::{Transform, two_axes};
-use super::weight::apart;
+use super::weight::point_stride;
 use crate::core::buffer::Buffer;
 use crate::core::device::DType;
 use crate::ops::conv2d::epilogue::{Output, Store};
@@ -74,7 +74,7 @@ impl<T: Transform<M, A>, const M: usize, const A: usize> Multiply<'_, T, M, A> {
     fn products<V: Vector>(&self, to: &mut [f32]) {
         let (p, wide) = (self.p, panel_width::<V>());
         let (input, point) = (Lanes::new::<V>(self.block, p.c), self.point::<V>());
-        let per_point = apart::<V>(p);
+        let per_point = point_stride::<V>(p);
         let (pixels, groups) = groups::<V>(self.block.tiles);
         assert!(self.u.len() >= A * A * per_point && self.v.len() >= A * A * input.point && to.len() >= A * A * point);
         let zeros = [0.0f32; MAX_PANEL];
