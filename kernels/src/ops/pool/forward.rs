@@ -191,21 +191,21 @@ unsafe fn max_block<V: Vector, const STEP: usize>(
 /// Maxima of one row of `n` windows from `p` on, and their columns.
 ///
 /// # Safety
-/// As [`Vector`]; there are `room` numbers at `p`, and the windows lie inside.
+/// As [`Vector`]; there are `remaining` numbers at `p`, and the windows lie inside.
 #[inline(always)]
-unsafe fn max_row<V: Vector, const STEP: usize>(p: *const f32, room: usize, kw: usize, n: usize) -> Best<V> {
-    // SAFETY: the caller's; masked loads stay within `room`.
+unsafe fn max_row<V: Vector, const STEP: usize>(p: *const f32, remaining: usize, kw: usize, n: usize) -> Best<V> {
+    // SAFETY: the caller's; masked loads stay within `remaining`.
     unsafe {
         let mut best = Best { value: V::splat(f32::NEG_INFINITY), at: V::splat(0.0) };
         for kx in (0..kw).step_by(STEP) {
-            let (p, room) = (p.add(kx), room - kx);
+            let (p, remaining) = (p.add(kx), remaining - kx);
             let [v, next] = if STEP == 1 {
                 [if n == V::LANES { V::load(p) } else { V::load_first(p, n) }; 2]
-            } else if room >= 2 * V::LANES {
+            } else if remaining >= 2 * V::LANES {
                 V::deinterleave(p)
             } else {
-                let beyond = V::load_first(p.wrapping_add(V::LANES), room.saturating_sub(V::LANES));
-                V::unzip(V::load_first(p, room.min(V::LANES)), beyond)
+                let beyond = V::load_first(p.wrapping_add(V::LANES), remaining.saturating_sub(V::LANES));
+                V::unzip(V::load_first(p, remaining.min(V::LANES)), beyond)
             };
             let v = Best { value: v, at: V::splat(kx as f32) };
             best = if kx == 0 { v } else { best.or(v) };

@@ -86,17 +86,17 @@ impl Tiles {
     }
 
     /// Numbers of the transformed input and of the products.
-    fn rooms(&self, m: usize) -> [usize; 2] {
+    fn capacities(&self, m: usize) -> [usize; 2] {
         [self.read[0], self.written[0]].map(|channels| (m + 2) * (m + 2) * channels * self.count())
     }
 
     pub fn scratch(&self, m: usize) -> usize {
-        4 * self.rooms(m).iter().sum::<usize>()
+        4 * self.capacities(m).iter().sum::<usize>()
     }
 }
 
 fn fits<const M: usize>(s: &Conv2dSpec) -> Result<(), &'static str> {
-    let large = |t: Tiles| t.rooms(M).iter().any(|len| *len >= MOST);
+    let large = |t: Tiles| t.capacities(M).iter().any(|len| *len >= MOST);
     match s {
         _ if s.kernel != [3, 3] || s.stride != [1, 1] || s.dilation != [1, 1] => Err("wants a 3x3 kernel of stride 1"),
         _ if s.groups != 1 => Err("wants one group"),
@@ -139,7 +139,7 @@ fn run<const M: usize>(t: &Tiles, inputs: &[&Buffer], end: [Option<&Buffer>; 2],
     };
     let (x, u) = (inputs[0], inputs[1]);
     let ([c, ..], [oc, ..], tiles) = (t.read, t.written, t.count());
-    let [mut v, mut m] = t.rooms(M).map(|len| x.like(DType::F32, len)); // v [places, c, tiles], m [places, oc, tiles]
+    let [mut v, mut m] = t.capacities(M).map(|len| x.like(DType::F32, len)); // v [places, c, tiles], m [places, oc, tiles]
     launch_each(x, data, c * tiles, args![t.problem(), x, &mut v]);
     let grid = [tiles.div_ceil(64), oc.div_ceil(64), (M + 2) * (M + 2)];
     launch(x, "winograd_product", grid, [256, 1, 1], args![u, &v, &mut m, oc, c, tiles]);
@@ -171,7 +171,7 @@ fn wgrad<const M: usize>(s: &Conv2dSpec, inputs: &[&Buffer], outputs: &mut [&mut
     };
     let (t, dout, x, parts) = (Tiles::fwd(s, M), inputs[0], inputs[1], parts::<M>(s));
     let tiles = t.count();
-    let [mut v, mut g] = t.rooms(M).map(|len| x.like(DType::F32, len)); // v [places, c, tiles], g [places, oc, tiles]
+    let [mut v, mut g] = t.capacities(M).map(|len| x.like(DType::F32, len)); // v [places, c, tiles], g [places, oc, tiles]
     let mut u = x.like(DType::F32, products::<M>(s)); // [parts, places, oc, c]
     launch_each(x, data, s.c * tiles, args![t.problem(), x, &mut v]);
     launch_each(x, gradient, s.oc * tiles, args![t.problem(), dout, &mut g]);

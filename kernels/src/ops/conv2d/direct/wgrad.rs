@@ -134,7 +134,7 @@ impl Work<'_> {
         let width = panel_width::<V>();
         let [oh, ow] = p.size;
         let (pixels, pitch, groups) = self.groups::<V>(&block.cs);
-        let room = sums.len() / block.ocs.len().div_ceil(width);
+        let capacity = sums.len() / block.ocs.len().div_ceil(width);
         let mut transposed = Buffer::new(DType::F32, STEPS.max(ow) * width); // [pixel][lane]
         let transposed = transposed.as_mut_slice::<f32>();
         let zeros = [0.0f32; MAX_PANEL];
@@ -149,7 +149,7 @@ impl Work<'_> {
             };
             let count = rows.len() * columns.len();
             let x = &self.x[images.start * p.c * frame.channel + rows.start * row + columns.start * p.step[1]..];
-            for (oc, sums) in block.ocs.clone().step_by(width).zip(sums.chunks_exact_mut(room)) {
+            for (oc, sums) in block.ocs.clone().step_by(width).zip(sums.chunks_exact_mut(capacity)) {
                 let outputs = width.min(block.ocs.end - oc);
                 for (image, transposed) in images.clone().zip(transposed.chunks_exact_mut(count * width)) {
                     let from = &self.dout[(image * p.oc + oc) * oh * ow + rows.start * ow + columns.start..];
@@ -204,15 +204,15 @@ pub(in crate::ops::conv2d) fn run<V: Vector>(s: &Conv2dSpec, inputs: &[&Buffer],
         pieces(0..p.oc, ocs).flat_map(|o| (0..split).map(move |i| Block { ocs: o.clone(), cs: cs(i) })).collect();
     // Where blocks are few, each is summed in parts, which are added in order.
     let parts = MIN_TASKS.div_ceil(blocks.len()).min(chunks.len());
-    let room = |block: &Block| block.ocs.len().next_multiple_of(width) * block.cs.len() * taps;
+    let capacity = |block: &Block| block.ocs.len().next_multiple_of(width) * block.cs.len() * taps;
     let tasks: Vec<(&Block, usize)> = blocks.iter().flat_map(|block| (0..parts).map(move |i| (block, i))).collect();
     let sums: Vec<Buffer> = tasks
         .par_iter()
         .with_max_len(1)
         .map(|(block, i)| {
-            let mut sums = Buffer::new(DType::F32, room(block).next_multiple_of(16 * width) + 16 * width);
+            let mut sums = Buffer::new(DType::F32, capacity(block).next_multiple_of(16 * width) + 16 * width);
             let some = &chunks[chunks.len() * i / parts..chunks.len() * (i + 1) / parts];
-            work.sum::<V>(block, some, &mut sums.as_mut_slice::<f32>()[..room(block)]);
+            work.sum::<V>(block, some, &mut sums.as_mut_slice::<f32>()[..capacity(block)]);
             sums
         })
         .collect();

@@ -131,14 +131,14 @@ unsafe fn split<V: Vector>(from: &[f32], to: &mut [f32], ends: [(usize, usize); 
         assert!(at + count <= to.len());
     }
     for x in (0..from.len()).step_by(2 * V::LANES) {
-        let (p, room) = (from.as_ptr().wrapping_add(x), from.len() - x);
+        let (p, remaining) = (from.as_ptr().wrapping_add(x), from.len() - x);
         // SAFETY: the caller's; loads end with `from`, stores with each count.
         unsafe {
-            let parts = if room >= 2 * V::LANES {
+            let parts = if remaining >= 2 * V::LANES {
                 V::deinterleave(p)
             } else {
-                let beyond = V::load_first(p.wrapping_add(V::LANES), room.saturating_sub(V::LANES));
-                V::unzip(V::load_first(p, room.min(V::LANES)), beyond)
+                let beyond = V::load_first(p.wrapping_add(V::LANES), remaining.saturating_sub(V::LANES));
+                V::unzip(V::load_first(p, remaining.min(V::LANES)), beyond)
             };
             for i in 0..2 {
                 let (at, count) = ends[i];

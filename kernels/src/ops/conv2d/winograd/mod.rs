@@ -179,11 +179,11 @@ fn run_cut<V: Vector, T: Transform<M, A>, const M: usize, const A: usize>(
     let panels = p.oc.div_ceil(panel_width::<V>());
     let vectors = p.c.div_ceil(V::LANES);
     let transform = |block: &Block, vector: usize, to: *mut f32| {
-        let Lanes { vector: room, point } = Lanes::new::<V>(block, p.c);
+        let Lanes { vector: capacity, point } = Lanes::new::<V>(block, p.c);
         let first = vector * V::LANES;
         let channels = first..p.c.min(first + V::LANES);
-        // SAFETY: each vector of channels has its room.
-        let to = unsafe { to.add(vector * room) };
+        // SAFETY: each vector of channels has its part of the capacity.
+        let to = unsafe { to.add(vector * capacity) };
         let kernel =
             Transformed::<Input<T, M>, M, A, A> { p, x, block, channels, to, point, tile: V::LANES, transform: PhantomData };
         // SAFETY: the instructions are here; `to` holds the points of the block (below).
@@ -192,25 +192,25 @@ fn run_cut<V: Vector, T: Transform<M, A>, const M: usize, const A: usize>(
     let multiply = |block: &Block, panel: usize, v: &[f32]| {
         Multiply::<T, M, A> { p, block, u, v, panel, output, transform: PhantomData }.run::<V>();
     };
-    let room = |block: &Block| A * A * Lanes::new::<V>(block, p.c).point;
+    let capacity = |block: &Block| A * A * Lanes::new::<V>(block, p.c).point;
 
     if let Some(shares) = shares {
         let share = panels.div_ceil(shares);
         let tasks: Vec<_> = blocks.iter().flat_map(|block| pieces(0..panels, share).map(move |some| (block, some))).collect();
         tasks.into_par_iter().with_max_len(1).for_each(|(block, some)| {
-            let mut v = Buffer::new(DType::F32, room(block));
+            let mut v = Buffer::new(DType::F32, capacity(block));
             let to = v.as_mut_slice::<f32>().as_mut_ptr();
             (0..vectors).for_each(|vector| transform(block, vector, to));
             some.for_each(|panel| multiply(block, panel, v.as_slice()));
         });
         return;
     }
-    let mut v = Buffer::new(DType::F32, blocks.iter().map(room).sum());
-    let starts: Vec<usize> = blocks.iter().scan(0, |at, b| Some(std::mem::replace(at, *at + room(b)))).collect();
+    let mut v = Buffer::new(DType::F32, blocks.iter().map(capacity).sum());
+    let starts: Vec<usize> = blocks.iter().scan(0, |at, b| Some(std::mem::replace(at, *at + capacity(b)))).collect();
     let base = Shared(v.as_mut_slice::<f32>().as_mut_ptr());
     let tasks: Vec<(usize, usize)> = (0..blocks.len()).flat_map(|b| (0..vectors).map(move |vector| (b, vector))).collect();
     tasks.into_par_iter().for_each(|(b, vector)| {
-        // SAFETY: each block has its room in v, and each task its channels of it.
+        // SAFETY: each block has its part of v, and each task its channels of it.
         transform(&blocks[b], vector, unsafe { base.get().add(starts[b]) })
     });
     let v = v.as_slice::<f32>();

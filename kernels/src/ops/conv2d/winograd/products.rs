@@ -25,7 +25,7 @@ const MAX_M: usize = 4;
 
 /// How the transformed input of a block lies: `[point][vector of channels][tile][lane]`.
 pub(super) struct Lanes {
-    /// Numbers from one vector of channels to the next: room for a group of tiles that overhangs.
+    /// Numbers from one vector of channels to the next: the capacity includes a group of tiles that overhangs.
     pub vector: usize,
     /// Numbers from one point to the next: an odd number of cache lines, for a power of two would put all points into the same few
     /// places of L1.
@@ -56,7 +56,7 @@ pub(super) struct Multiply<'a, T, const M: usize, const A: usize> {
 fn groups<V: Vector>(tiles: usize) -> (usize, Vec<Group>) {
     let pixels = group::<V>(tiles);
     let from = |at: usize| {
-        // A last group that would overhang starts earlier; of too few tiles for one, it overhangs into the room of the block.
+        // A last group that would overhang starts earlier; of too few tiles for one, it overhangs into the capacity of the block.
         let start = at.min(tiles.saturating_sub(pixels));
         Group { x: start * V::LANES, slot: start, first: at - start, end: pixels.min(tiles - start) }
     };
