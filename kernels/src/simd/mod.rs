@@ -170,6 +170,18 @@ pub(crate) trait Vector: Copy + Send + Sync + 'static {
         // SAFETY: as the caller's.
         unsafe { Self::unzip(Self::load(p), Self::load(p.add(Self::LANES))) }
     }
+    /// The same of the first `n` numbers; the others are zero.
+    #[inline(always)]
+    unsafe fn deinterleave_first(p: *const f32, n: usize) -> [Self; 2] {
+        // SAFETY: as the caller's; masked loads end with the `n` numbers.
+        unsafe {
+            if n >= 2 * Self::LANES {
+                return Self::deinterleave(p);
+            }
+            let beyond = Self::load_first(p.wrapping_add(Self::LANES), n.saturating_sub(Self::LANES));
+            Self::unzip(Self::load_first(p, n.min(Self::LANES)), beyond)
+        }
+    }
     /// Transposes a block of `LANES x LANES` numbers: `to[j * to_stride + i] = from[i * from_stride + j]`.
     unsafe fn transpose(from: *const f32, from_stride: usize, to: *mut f32, to_stride: usize);
     /// The inverse of [`Vector::deinterleave`].

@@ -201,11 +201,8 @@ unsafe fn max_row<V: Vector, const STEP: usize>(p: *const f32, remaining: usize,
             let (p, remaining) = (p.add(kx), remaining - kx);
             let [v, next] = if STEP == 1 {
                 [if n == V::LANES { V::load(p) } else { V::load_first(p, n) }; 2]
-            } else if remaining >= 2 * V::LANES {
-                V::deinterleave(p)
             } else {
-                let beyond = V::load_first(p.wrapping_add(V::LANES), remaining.saturating_sub(V::LANES));
-                V::unzip(V::load_first(p, remaining.min(V::LANES)), beyond)
+                V::deinterleave_first(p, remaining)
             };
             let v = Best { value: v, at: V::splat(kx as f32) };
             best = if kx == 0 { v } else { best.or(v) };

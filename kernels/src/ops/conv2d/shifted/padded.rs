@@ -134,12 +134,7 @@ unsafe fn split<V: Vector>(from: &[f32], to: &mut [f32], ends: [(usize, usize); 
         let (p, remaining) = (from.as_ptr().wrapping_add(x), from.len() - x);
         // SAFETY: the caller's; loads end with `from`, stores with each count.
         unsafe {
-            let parts = if remaining >= 2 * V::LANES {
-                V::deinterleave(p)
-            } else {
-                let beyond = V::load_first(p.wrapping_add(V::LANES), remaining.saturating_sub(V::LANES));
-                V::unzip(V::load_first(p, remaining.min(V::LANES)), beyond)
-            };
+            let parts = V::deinterleave_first(p, remaining);
             for i in 0..2 {
                 let (at, count) = ends[i];
                 let n = count.saturating_sub(x / 2).min(V::LANES);
