@@ -28,7 +28,7 @@ use crate::core::device::DType;
 use crate::core::table::Accum;
 use crate::core::threads::{Shared, pieces};
 use crate::simd::{self, Vector};
-use products::{Lanes, Multiply};
+use products::{Multiply, Strides};
 use rayon::prelude::*;
 use std::marker::PhantomData;
 use std::ops::Range;
@@ -179,7 +179,7 @@ fn run_cut<V: Vector, T: Transform<M, A>, const M: usize, const A: usize>(
     let panels = p.oc.div_ceil(panel_width::<V>());
     let vectors = p.c.div_ceil(V::LANES);
     let transform = |block: &Block, vector: usize, to: *mut f32| {
-        let Lanes { vector: capacity, point } = Lanes::new::<V>(block, p.c);
+        let Strides { vector: capacity, point } = Strides::new::<V>(block, p.c);
         let first = vector * V::LANES;
         let channels = first..p.c.min(first + V::LANES);
         // SAFETY: each vector of channels has its part of the capacity.
@@ -192,7 +192,7 @@ fn run_cut<V: Vector, T: Transform<M, A>, const M: usize, const A: usize>(
     let multiply = |block: &Block, panel: usize, v: &[f32]| {
         Multiply::<T, M, A> { p, block, u, v, panel, output, transform: PhantomData }.run::<V>();
     };
-    let capacity = |block: &Block| A * A * Lanes::new::<V>(block, p.c).point;
+    let capacity = |block: &Block| A * A * Strides::new::<V>(block, p.c).point;
 
     if let Some(shares) = shares {
         let share = panels.div_ceil(shares);

@@ -24,7 +24,7 @@ const LINE: usize = 16;
 const MAX_M: usize = 4;
 
 /// How the transformed input of a block lies: `[point][vector of channels][tile][lane]`.
-pub(super) struct Lanes {
+pub(super) struct Strides {
     /// Numbers from one vector of channels to the next: the capacity includes a group of tiles that overhangs.
     pub vector: usize,
     /// Numbers from one point to the next: an odd number of cache lines, for a power of two would put all points into the same few
@@ -32,10 +32,10 @@ pub(super) struct Lanes {
     pub point: usize,
 }
 
-impl Lanes {
+impl Strides {
     pub fn new<V: Vector>(block: &Block, channels: usize) -> Self {
         let vector = block.tiles.max(SHORTEST) * V::LANES;
-        Lanes { vector, point: (channels.div_ceil(V::LANES) * vector).next_multiple_of(32) + 16 }
+        Strides { vector, point: (channels.div_ceil(V::LANES) * vector).next_multiple_of(32) + 16 }
     }
 }
 
@@ -64,7 +64,7 @@ fn groups<V: Vector>(tiles: usize) -> (usize, Vec<Group>) {
 }
 
 impl<T: Transform<M, A>, const M: usize, const A: usize> Multiply<'_, T, M, A> {
-    /// Numbers from one point of the products of a panel to the next: as for [`Lanes::point`], an odd number of cache lines;
+    /// Numbers from one point of the products of a panel to the next: as for [`Strides::point`], an odd number of cache lines;
     /// room for a group that overhangs.
     fn point<V: Vector>(&self) -> usize {
         (self.block.tiles.max(LONGEST) * panel_width::<V>()).next_multiple_of(32) + 16
@@ -73,7 +73,7 @@ impl<T: Transform<M, A>, const M: usize, const A: usize> Multiply<'_, T, M, A> {
     /// `[point][tile][channel]`
     fn products<V: Vector>(&self, to: &mut [f32]) {
         let (p, wide) = (self.p, panel_width::<V>());
-        let (input, point) = (Lanes::new::<V>(self.block, p.c), self.point::<V>());
+        let (input, point) = (Strides::new::<V>(self.block, p.c), self.point::<V>());
         let per_point = point_stride::<V>(p);
         let (pixels, groups) = groups::<V>(self.block.tiles);
         assert!(self.u.len() >= A * A * per_point && self.v.len() >= A * A * input.point && to.len() >= A * A * point);

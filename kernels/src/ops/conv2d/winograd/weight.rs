@@ -11,7 +11,7 @@ use crate::simd::{self, Kernel, Vector};
 use rayon::prelude::*;
 use std::marker::PhantomData;
 
-/// Numbers from one point of the transformed weight to the next: an odd number of cache lines, as for [`super::products::Lanes::point`].
+/// Numbers from one point of the transformed weight to the next: an odd number of cache lines, as for [`super::products::Strides::point`].
 pub(super) fn point_stride<V: Vector>(p: &Problem) -> usize {
     (p.oc.next_multiple_of(microkernel::panel_width::<V>()) * p.c).next_multiple_of(32) + 16
 }
