@@ -81,7 +81,7 @@ fn large(s: &GemmSpec) -> Result<(), &'static str> {
     if s.m.div_ceil(128) * s.n.div_ceil(128) >= 128 { Ok(()) } else { Err("too few outputs for large tiles") }
 }
 
-/// Rows of `a` that a block of the `rows` rung takes.
+/// Rows of `a` that a block of the `rows` variant takes.
 const FEW: usize = 8;
 
 fn rows_fit(s: &GemmSpec) -> Result<(), &'static str> {
@@ -96,7 +96,7 @@ fn bias<'a>(s: &GemmSpec, inputs: &[&'a Buffer]) -> Option<&'a Buffer> {
     (s.bias == Bias::Columns).then(|| inputs[2])
 }
 
-/// The arguments that all rungs take.
+/// The arguments that all variants take.
 fn arguments(s: &GemmSpec, inputs: &[&Buffer], outputs: &mut [&mut Buffer], accum: Accum) -> Vec<Arg> {
     args![inputs[0], inputs[1], bias(s, inputs), &mut *outputs[0], s.m, s.n, s.k, s.ta, s.tb, accum]
 }
@@ -131,7 +131,7 @@ fn rows(s: &GemmSpec, inputs: &[&Buffer], outputs: &mut [&mut Buffer], accum: Ac
     }
 }
 
-/// Rows of a tile of each operand in the `hopper` rung, and of 16 bytes those along k.
+/// Rows of a tile of each operand in the `hopper` variant, and of 16 bytes those along k.
 const TILES: [usize; 2] = [128, 256];
 const UNITS: usize = 8;
 /// `HOPPER_SHARED` of `hopper.cu`: four places of a tile of each operand with two barriers.

@@ -1,8 +1,8 @@
-//! gemm rung 1: packed panels, register tiles, threads.
+//! gemm variant: packed panels, register tiles, threads.
 //!
 //! Computes  c (+)= op(a) · op(b) (+ bias), and every convolution (see [`crate::ops::conv2d`]), which only pack differently.
-//! Rung 0 wasted: it read `b` from memory once per row of `a`, one number at a time.
-//! This rung:     copies (packs) both operands into panels that lie in the order the register tile reads them. `a` is packed
+//! naive wastes:  it reads `b` from memory once per row of `a`, one number at a time.
+//! This variant:  copies (packs) both operands into panels that lie in the order the register tile reads them. `a` is packed
 //!                once. Where there are many columns, each thread packs a block of `b` for itself, which stays in its L2, one
 //!                panel of it in L1; where there are few, `b` is packed once for all threads, which share out the rows. Where
 //!                both are few and the sums long, the sums are cut, and the parts added in order. The cut depends on the

@@ -1,9 +1,9 @@
-//! conv2d rung 3: direct convolution, pixels broadcast against vectors of output channels.
+//! conv2d variant: direct convolution, pixels broadcast against vectors of output channels.
 //!
 //! Computes  out[oc, pixel] = sum over (c, tap) of w[oc, c, tap] * x[c, pixel + tap] (+ bias, residual),   dx the same from `dout`
-//! Rung 1 wasted: it copied each input once per kernel element into panels, and cut the pixels of small maps into vectors
+//! im2col wastes: it copies each input once per kernel element into panels, and cuts the pixels of small maps into vectors
 //!                that they do not fill: 49 pixels of a 7x7 map take four vectors of sixteen.
-//! This rung:     puts output channels into the lanes. A pixel is then one number, broadcast from where it lies in the image: a 1x1
+//! This variant:  puts output channels into the lanes. A pixel is then one number, broadcast from where it lies in the image: a 1x1
 //!                convolution copies nothing, others a band of rows with its border of zeros, once for all output channels. The
 //!                sums lie pixel by pixel, and are transposed into planes when they are complete.
 //! Loses when:    input channels are few (transposing the sums costs as much as some forty steps), or Winograd saves more.
@@ -243,7 +243,7 @@ pub(super) fn fits(s: &Conv2dSpec) -> Result<(), &'static str> {
 
 /// Whether a product of two matrices, straight into planes, takes less than transposing the sums of a convolution of so many channels:
 /// sums are many for their steps, its tiles waste little of a plane, and the output (bytes) stays in cache. Otherwise the direct
-/// rung, which prefetches the lines of the output ahead, is faster.
+/// variant, which prefetches the lines of the output ahead, is faster.
 fn product_wins(s: &Conv2dSpec, [from, to]: [usize; 2], plane: usize) -> bool {
     let plain = s.kernel == [1, 1] && s.stride == [1, 1] && s.padding == [0; 4] && s.groups == 1;
     plain && from < to && from <= 256 && plane >= 512 && 4 * s.n * to * plane <= 4 << 20

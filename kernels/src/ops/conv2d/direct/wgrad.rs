@@ -1,8 +1,8 @@
-//! conv2d.wgrad rung 3: the direct weight gradient, inputs broadcast against vectors of output channels.
+//! conv2d.wgrad variant: the direct weight gradient, inputs broadcast against vectors of output channels.
 //!
 //! Computes  dw[oc, (c, kh, kw)] (+)= sum over pixels of dout[oc, pixel] * x[c, pixel + tap]
-//! Rung 1 wasted: it copied and transposed each input once per kernel element to make panels of it.
-//! This rung:     transposes `dout` alone, some pixels of some output channels at a time. A step is a pixel, whose inputs are broadcast
+//! im2col wastes: it copies and transposes each input once per kernel element to make panels of it.
+//! This variant:  transposes `dout` alone, some pixels of some output channels at a time. A step is a pixel, whose inputs are broadcast
 //!                from where they lie in the image: neighbouring kernel elements of a row, or neighbouring channels.
 //! Loses when:    Winograd saves more; output channels are too few for a vector.
 //! Run:           CONVSCOPE_KERNEL=conv2d.wgrad=direct_avx2
@@ -45,7 +45,7 @@ pub(in crate::ops::conv2d) fn wins(s: &Conv2dSpec) -> Result<(), &'static str> {
     if s.kernel == [1, 1] && least >= 256 {
         return Err("a large product of two matrices: packing both costs less than sums in L2");
     }
-    // A kernel of several elements is worth more: its rung would copy the input as many times.
+    // A kernel of several elements is worth more: its variant would copy the input as many times.
     let few = if s.kernel == [1, 1] { least } else { least / 2 };
     if s.n * oh * ow < few { Err("few pixels: the sums go to memory too often") } else { Ok(()) }
 }

@@ -1,8 +1,8 @@
-//! conv2d.dgrad rung 2 for few input channels: the product first, then its columns added up where they came from (col2im).
+//! conv2d.dgrad variant for few input channels: the product first, then its columns added up where they came from (col2im).
 //!
 //! Computes  col[(c, kh, kw), pixel] = w^T · dout,   dx[c, y, x] (+)= sum of the col that saw (y, x)
-//! Rung 1 wasted: it packed kh * kw copies of all of `dout` for a product of three rows, the channels of a photo.
-//! This rung:     packs `dout` once and multiplies it by all rows (c, kh, kw) while it is near. Each task owns some rows of `dx`, and
+//! im2col wastes: it packs kh * kw copies of all of `dout` for a product of three rows, the channels of a photo.
+//! This variant:  packs `dout` once and multiplies it by all rows (c, kh, kw) while it is near. Each task owns some rows of `dx`, and
 //!                sums the columns that reach them, apart by column modulo the stride so that they lie side by side.
 //! Loses when:    input channels are many: the sums in `col` are then written and read more often than they are worth.
 //! Run:           CONVSCOPE_KERNEL=conv2d.dgrad=col2im_avx2

@@ -1,8 +1,8 @@
-//! conv2d rung 1: implicit im2col, the packed product of [`crate::ops::gemm`] over patches that are never stored.
+//! conv2d variant: implicit im2col, the packed product of [`crate::ops::gemm`] over patches that are never stored.
 //!
 //! Computes  out[oc, pixel] = w[oc, patch] · col[patch, pixel] (+ bias),   dx[c, pixel] (+)= w^T · col'(dout),   dw (+)= dout · col^T
-//! Rung 0 wasted: it tested the borders at every product and used no number twice while it was in a register.
-//! This rung:     packs patches of the images straight into the panels that the register tile reads; the weight is packed once and
+//! naive wastes:  it tests the borders at every product and uses no number twice while it is in a register.
+//! This variant:  packs patches of the images straight into the panels that the register tile reads; the weight is packed once and
 //!                kept with the weight. `dx` of a strided convolution is one product for each stride phase of its pixels,
 //!                over the kernel elements that such pixels meet: nothing is multiplied by a zero between pixels.
 //! Loses when:    3x3 layers with many channels (Winograd multiplies 2 to 4 times less), depthwise (one channel makes no panel).

@@ -1,9 +1,9 @@
-//! conv2d rung 2: Winograd's minimal filtering, F(2x2,3x3) and F(4x4,3x3) (Lavin & Gray 2015, arXiv:1509.09308).
+//! conv2d variant: Winograd's minimal filtering, F(2x2,3x3) and F(4x4,3x3) (Lavin & Gray 2015, arXiv:1509.09308).
 //!
 //! Computes  out = A^T [ sum_c (G w G^T) * (B^T x B) ] A   for each tile of m x m outputs, which sees (m+2) x (m+2) inputs;
 //!           dx the same from `dout` and the weight rotated by 180 degrees with its channels exchanged.
-//! Rung 1 wasted: nine multiplications an output and channel. A tile of 4x4 outputs needs 36 instead of 144, one of 2x2 16 instead of 36.
-//! This rung:     the weight is transformed once and kept with the weight. A block of tiles is transformed one channel a lane (the
+//! im2col wastes: nine multiplications an output and channel. A tile of 4x4 outputs needs 36 instead of 144, one of 2x2 16 instead of 36.
+//! This variant:  the weight is transformed once and kept with the weight. A block of tiles is transformed one channel a lane (the
 //!                pixels are transposed first), multiplied as (m+2)^2 matrix products on the register tile of
 //!                the direct convolution, and transformed back one output channel a lane, without leaving L2. Tiles are then
 //!                numbers that are broadcast, and 49 of them (a map of 28x28) cost no more than 49.
@@ -83,7 +83,7 @@ impl Problem {
 
     /// What tiles of `m x m` cost, in multiply-adds that a machine does in the time: products, or reading the transformed weight
     /// where that takes longer, and the transforms. A core multiplies some twenty numbers in the time in which it reads one from
-    /// memory; tiles of 1x1 are the other rungs.
+    /// memory; tiles of 1x1 are the other variants.
     fn cost(&self, m: usize) -> usize {
         const READ: usize = 20;
         const TRANSFORM: usize = 10;
@@ -127,7 +127,7 @@ fn cut<V: Vector>(p: &Problem, [m, a]: [usize; 2]) -> Cut {
     Cut { blocks, shares }
 }
 
-/// Whether this rung takes the problem.
+/// Whether this variant takes the problem.
 pub(super) fn fits(s: &Conv2dSpec) -> Result<(), &'static str> {
     if s.kernel != [3, 3] || s.stride != [1, 1] || s.dilation != [1, 1] {
         return Err("wants a 3x3 kernel without stride or dilation");
@@ -141,10 +141,10 @@ pub(super) fn fits(s: &Conv2dSpec) -> Result<(), &'static str> {
     Ok(())
 }
 
-/// Whether tiles of `m x m` cost less than those of other sizes and than the rungs that multiply everything.
+/// Whether tiles of `m x m` cost less than those of other sizes and than the variants that multiply everything.
 fn wins(p: &Problem, m: usize) -> Result<(), &'static str> {
     let mine = p.cost(m);
-    if [1, 2, 4].iter().any(|other| p.cost(*other) < mine) { Err("another rung costs less here") } else { Ok(()) }
+    if [1, 2, 4].iter().any(|other| p.cost(*other) < mine) { Err("another variant costs less here") } else { Ok(()) }
 }
 
 pub(super) fn wins_fwd<const M: usize>(s: &Conv2dSpec) -> Result<(), &'static str> {

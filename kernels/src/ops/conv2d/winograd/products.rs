@@ -109,7 +109,7 @@ impl<T: Transform<M, A>, const M: usize, const A: usize> Multiply<'_, T, M, A> {
                     plane_stride: 0,
                 };
                 // SAFETY: the panel, its steps and the tiles lie inside the three operands, whose sizes were asserted; the
-                // instructions are here (`run` of the rung).
+                // instructions are here (`run` of the variant).
                 unsafe { V::run(pass) }
             }
         }

@@ -1,8 +1,8 @@
-//! conv2d.wgrad rung 2: the weight gradient by Winograd's transforms (see [`super`]).
+//! conv2d.wgrad variant: the weight gradient by Winograd's transforms (see [`super`]).
 //!
 //! Computes  dw = G^T [ sum_tiles (A dout A^T) * (B^T x B) ] G, the transpose of what forward does with a weight
-//! Rung 1 wasted: nine multiplications a pixel and pair of channels, where tiles of 4x4 need 36 for 16 pixels.
-//! This rung:     transforms tiles of `dout` and `x` once, one channel a lane, into panels that the register tile reads, multiplies
+//! im2col wastes: nine multiplications a pixel and pair of channels, where tiles of 4x4 need 36 for 16 pixels.
+//! This variant:  transforms tiles of `dout` and `x` once, one channel a lane, into panels that the register tile reads, multiplies
 //!                them at each of the (m+2)^2 points over all tiles, and transforms 3x3 results back.
 //! Loses when:    channels are few (the transforms then cost more than they save), or tiles are few for so large a weight.
 //! Run:           CONVSCOPE_KERNEL=conv2d.wgrad=winograd_f4_avx2
