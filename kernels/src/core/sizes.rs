@@ -45,7 +45,7 @@ mod tests {
     use crate::core::error::Error;
     use crate::core::table::{Accum, Table};
     use crate::ops::conv2d::{self, Conv2dSpec};
-    use crate::ops::copy::{self, PlaceSpec};
+    use crate::ops::copy::{self, CopySpec};
     use crate::ops::gemm::{self, Bias, GemmSpec};
     use crate::ops::norm::{self, NormSpec, TrainSpec};
     use crate::ops::optim::{self, Rule, StepSpec};
@@ -203,7 +203,7 @@ mod tests {
         never_panics(&pointwise::DROPOUT, |h| DropoutSpec { p: 0.5, seed: 3, len: h.size() });
         let rule = Rule::Sgd { lr: 0.1, momentum: 0.9, weight_decay: 0.0, nesterov: false };
         never_panics(&optim::STEP, |h| StepSpec { rule, len: h.size() });
-        let block = |h: &mut Hostile| PlaceSpec {
+        let block = |h: &mut Hostile| CopySpec {
             n: h.size(),
             from_shape: h.sizes(),
             to_shape: h.sizes(),

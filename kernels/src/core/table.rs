@@ -522,6 +522,12 @@ pub fn parse_choices(text: &str) -> Result<Vec<Choice>> {
                 Some(n) => (n, true),
                 None => (name, false),
             };
+            // Names of earlier versions.
+            let op = match op {
+                "place.fwd" => "copy.fwd",
+                "place.bwd" => "copy.bwd",
+                _ => op,
+            };
             let table = tables.iter().find(|t| t.op() == op).ok_or_else(|| Error::UnknownKernel {
                 op: "kernel tables".to_string(),
                 name: op.to_string(),
@@ -588,6 +594,7 @@ mod tests {
         assert_ne!(pick(), Ok("naive"), "the choice ends with its scope");
         let message = parse_choices("conv2d.fwd=fastest").unwrap_err().to_string();
         assert!(message.contains("naive"), "{message}");
+        assert_eq!(parse_choices("place.fwd=naive").unwrap()[0].op, "copy.fwd", "an earlier name");
         assert!(parse_choices("nothing").is_err() && parse_choices("nope.fwd=naive").is_err());
     }
 
