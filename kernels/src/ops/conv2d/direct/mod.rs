@@ -9,8 +9,8 @@
 //! Loses when:    input channels are few (transposing the sums costs as much as some forty steps), or Winograd saves more.
 //! Run:           CONVSCOPE_KERNEL=conv2d.fwd=direct_avx2
 
-mod frame;
 mod plan;
+mod view;
 pub(super) mod wgrad;
 
 use super::Conv2dSpec;
@@ -24,10 +24,10 @@ use crate::core::table::Accum;
 use crate::core::threads::{Shared, par_items};
 use crate::ops::gemm::pack::{Matrix, PackSource, pack_panel};
 use crate::simd::{self, Vector};
-use frame::{Copy, Frame, Problem};
 use plan::{Band, plan};
 use rayon::prelude::*;
 use std::ops::Range;
+use view::{Copy, PaddedView, Problem};
 
 /// Steps of a pass at most: the weights of 32 output channels are 24 KiB, which stay in L1 while the pixels of a band pass.
 const STEPS: usize = 192;
@@ -43,17 +43,17 @@ type Task<'a> = (&'a Band, usize, Range<usize>);
 /// What all tasks of a problem share.
 struct Work<'a> {
     p: &'a Problem,
-    /// The images, or copies of them in the frame.
+    /// The images, or copies of them in the view.
     x: &'a [f32],
-    frame: &'a Frame,
+    view: &'a PaddedView,
     w: &'a [f32],
     output: &'a Output<'a>,
 }
 
 impl Work<'_> {
     /// Where tasks of this band read the input.
-    fn frame<'a>(&'a self, band: &'a Band) -> &'a Frame {
-        band.own.as_ref().unwrap_or(self.frame)
+    fn view<'a>(&'a self, band: &'a Band) -> &'a PaddedView {
+        band.own.as_ref().unwrap_or(self.view)
     }
 
     /// The weight of channel `c` on, for a panel of output channels of an image.
@@ -77,23 +77,23 @@ impl Work<'_> {
     /// Computes a task. `follower` is the one that this thread is likely to do next.
     fn task<V: Vector>(&self, task: &Task, follower: Option<&Task>) {
         let (p, (band, image, channels)) = (self.p, task.clone());
-        let (frame, width) = (self.frame(band), panel_width::<V>());
+        let (view, width) = (self.view(band), panel_width::<V>());
         let blocks = p.c.div_ceil((STEPS / p.taps.len()).max(1)).max(1);
         let each = p.c.div_ceil(blocks).max(1);
         let panels = channels.start / width..channels.end.div_ceil(width);
         // Whole blocks of pixels are transposed, and each group reads the sums of all of its pixels.
         let capacity = band.slots().next_multiple_of(V::LANES) * width;
         let mut sums = Buffer::new(DType::F32, panels.len() * capacity);
-        let mut copy = Buffer::new(DType::F32, if band.own.is_some() { each * frame.channel } else { 0 });
+        let mut copy = Buffer::new(DType::F32, if band.own.is_some() { each * view.channel } else { 0 });
         for c0 in (0..p.c).step_by(each) {
             let channels = c0..p.c.min(c0 + each);
             let x = match band.own {
-                None => &self.x[(image * p.c + c0) * frame.channel..][..channels.len() * frame.channel],
+                None => &self.x[(image * p.c + c0) * view.channel..][..channels.len() * view.channel],
                 Some(_) => {
                     let x = &self.x[(image * p.c + c0) * p.h * p.w..];
-                    let to = &mut copy.as_mut_slice::<f32>()[..channels.len() * frame.channel];
+                    let to = &mut copy.as_mut_slice::<f32>()[..channels.len() * view.channel];
                     // SAFETY: the instructions are here (run).
-                    unsafe { V::run(Copy { p, frame, x, to: &mut *to }) }
+                    unsafe { V::run(Copy { p, view, x, to: &mut *to }) }
                     &*to
                 }
             };
@@ -116,7 +116,7 @@ impl Work<'_> {
             _ if self.p.taps.len() > 1 || band.own.is_some() => None,
             _ if !last => Some(x.as_ptr().wrapping_add(x.len())),
             Some((next, image, _)) => {
-                let x = self.x.as_ptr().wrapping_add(image * self.p.c * self.frame.channel + seen(next));
+                let x = self.x.as_ptr().wrapping_add(image * self.p.c * self.view.channel + seen(next));
                 Some(x.wrapping_sub(seen(band)))
             }
             None => None,
@@ -126,7 +126,7 @@ impl Work<'_> {
     /// Adds the products of a block of input channels to the sums `[slot, panel]` of a panel, and prefetches meanwhile.
     fn accumulate<V: Vector>(&self, task: &Task, block: &InputBlock, panel: usize, sums: &mut [f32]) {
         let (p, output, (band, image, _)) = (self.p, self.output, task.clone());
-        let (frame, taps, InputBlock { channels, x, next, panels }) = (self.frame(band), p.taps.len(), block);
+        let (view, taps, InputBlock { channels, x, next, panels }) = (self.view(band), p.taps.len(), block);
         let (index, outputs) = (panel - panels.start, self.channels::<V>(panel));
         let (vectors, last) = (outputs.len().div_ceil(V::LANES), channels.end == p.c);
         let weight = |panel: usize, c: usize| self.weight::<V>(image, panel, c).as_ptr();
@@ -156,8 +156,8 @@ impl Work<'_> {
             groups: &band.groups,
             channels: channels.len(),
             x: x.as_ptr(),
-            channel_stride: frame.channel,
-            taps: &frame.taps,
+            channel_stride: view.channel,
+            taps: &view.taps,
             w: weight(panel, channels.start),
             vectors,
             prefetch: &prefetch,
@@ -173,7 +173,7 @@ impl Work<'_> {
             start: if channels.start == 0 { start.as_ptr() } else { std::ptr::null() },
             relu: output.relu && output.residual.is_none() && last,
         };
-        // SAFETY: the instructions are here (run); groups stay inside a channel of the frame, and the block has `channels` of these; the
+        // SAFETY: the instructions are here (run); groups stay inside a channel of the view, and the block has `channels` of these; the
         // weight holds all steps of this panel (run), and the sums have room for the slots of all groups.
         unsafe { V::run(pass) }
     }
@@ -190,7 +190,7 @@ impl Work<'_> {
 /// Input channels of a task that are summed at a time.
 struct InputBlock<'a> {
     channels: Range<usize>,
-    /// Their pixels, as the frame has them.
+    /// Their pixels, as the view has them.
     x: &'a [f32],
     /// The input that follows, if it is to be prefetched.
     next: Option<*const f32>,
@@ -208,18 +208,18 @@ fn run<V: Vector>(p: &Problem, x: &[f32], w: &[f32], output: &Output) {
     assert!(x.len() >= p.n * p.c * p.h * p.w && w.len() >= p.groups * packed_len::<V>(p.oc, p.steps()));
     let plan = plan::<V>(p);
     // Where each band has one task, tasks copy for themselves what they see: it stays in their L2. Otherwise it is copied once.
-    let image = Frame::image(p);
+    let image = PaddedView::image(p);
     let (copies, own) = (image.is_none(), image.is_none() && plan.channels >= p.oc);
-    let frame = image.unwrap_or_else(|| Frame::copy(p, &(0..oh)));
-    let copied = (copies && !own).then(|| Copy::all::<V>(p, &frame, x));
+    let view = image.unwrap_or_else(|| PaddedView::copy(p, &(0..oh)));
+    let copied = (copies && !own).then(|| Copy::all::<V>(p, &view, x));
     let bands = plan.bands.iter().map(|r| {
         let (rows, columns) = if oh == 1 { (0..1, r.clone()) } else { (r.clone(), 0..ow) };
         if !own {
-            return Band::new::<V>(p, &frame, 0, rows, columns);
+            return Band::new::<V>(p, &view, 0, rows, columns);
         }
-        let frame = Frame::copy(p, &rows);
-        let band = Band::new::<V>(p, &frame, rows.start, rows, columns);
-        Band { own: Some(frame), ..band }
+        let view = PaddedView::copy(p, &rows);
+        let band = Band::new::<V>(p, &view, rows.start, rows, columns);
+        Band { own: Some(view), ..band }
     });
     let bands: Vec<Band> = bands.collect();
     let channels = || (0..p.oc).step_by(plan.channels).map(|c0| c0..p.oc.min(c0 + plan.channels));
@@ -233,7 +233,7 @@ fn run<V: Vector>(p: &Problem, x: &[f32], w: &[f32], output: &Output) {
         }
     }
     let x = copied.as_ref().map_or(x, |all| all.as_slice());
-    let work = Work { p, x, frame: &frame, w, output };
+    let work = Work { p, x, view: &view, w, output };
     tasks.par_iter().enumerate().with_max_len(1).for_each(|(i, task)| work.task::<V>(task, tasks.get(i + 1)));
 }
 

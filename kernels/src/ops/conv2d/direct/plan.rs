@@ -1,6 +1,6 @@
 //! How a direct convolution is cut into tasks.
 
-use super::frame::{Frame, Problem};
+use super::view::{PaddedView, Problem};
 use crate::ops::conv2d::microkernel::{GROUPS, Group, LONGEST, group, panel_width};
 use crate::simd::Vector;
 use std::ops::Range;
@@ -62,17 +62,17 @@ pub(super) struct Band {
     pub pixels: usize,
     pub groups: Vec<Group>,
     /// Set where a task copies what the band sees for itself.
-    pub own: Option<Frame>,
+    pub own: Option<PaddedView>,
 }
 
 impl Band {
-    /// A part of the output, as seen in a frame that starts with output row `origin`.
-    pub fn new<V: Vector>(p: &Problem, frame: &Frame, origin: usize, rows: Range<usize>, columns: Range<usize>) -> Self {
+    /// A part of the output, as seen in a view that starts with output row `origin`.
+    pub fn new<V: Vector>(p: &Problem, view: &PaddedView, origin: usize, rows: Range<usize>, columns: Range<usize>) -> Self {
         let length = columns.len();
         let pixels = group::<V>(length);
         let mut groups = Vec::new();
         for y in rows.clone() {
-            let (slot, x) = ((y - rows.start) * length, (y - origin) * p.step[0] * frame.row + columns.start * p.step[1]);
+            let (slot, x) = ((y - rows.start) * length, (y - origin) * p.step[0] * view.row + columns.start * p.step[1]);
             for at in (0..length).step_by(pixels) {
                 // A last group that would overhang starts earlier; in a row that is too short for one, it overhangs.
                 let start = at.min(length.saturating_sub(pixels));

@@ -8,8 +8,8 @@
 //! Run:           CONVSCOPE_KERNEL=conv2d.wgrad=direct_avx2
 
 use super::MAX_PANEL;
-use super::frame::{Copy, Frame, Problem};
 use super::plan::{MIN_TASKS, SUMS};
+use super::view::{Copy, PaddedView, Problem};
 use crate::core::buffer::Buffer;
 use crate::core::device::DType;
 use crate::core::table::Accum;
@@ -96,9 +96,9 @@ struct Block {
 struct Work<'a> {
     p: &'a Problem,
     kernel: [usize; 2],
-    /// Rows of the frame from one kernel row to the next.
+    /// Rows of the view from one kernel row to the next.
     dilation: usize,
-    frame: &'a Frame,
+    view: &'a PaddedView,
     x: &'a [f32],
     /// `[n, oc, oh, ow]`
     dout: &'a [f32],
@@ -112,7 +112,7 @@ impl Work<'_> {
             let of = |c: usize| (0..kh).map(move |ky| (c, ky));
             let rows = (0..cs.len()).flat_map(of).enumerate();
             let group = |(i, (c, ky)): (usize, (usize, usize))| Group {
-                x: (cs.start + c) * self.frame.channel + ky * self.dilation * self.frame.row,
+                x: (cs.start + c) * self.view.channel + ky * self.dilation * self.view.row,
                 slot: i * kw,
                 first: 0,
                 end: kw,
@@ -123,14 +123,14 @@ impl Work<'_> {
         assert!(length <= cs.len(), "a group of channels would overhang");
         let groups = (0..cs.len()).step_by(length).map(|c| {
             let start = c.min(cs.len() - length);
-            Group { x: (cs.start + start) * self.frame.channel, slot: start, first: c - start, end: length }
+            Group { x: (cs.start + start) * self.view.channel, slot: start, first: c - start, end: length }
         });
-        (length, self.frame.channel, groups.collect())
+        (length, self.view.channel, groups.collect())
     }
 
     /// The sums of a block over some chunks, `[panel of output channels][slot][lane]`.
     fn sum<V: Vector>(&self, block: &Block, chunks: &[Chunk], sums: &mut [f32]) {
-        let Work { p, frame, .. } = *self;
+        let Work { p, view, .. } = *self;
         let width = panel_width::<V>();
         let [oh, ow] = p.size;
         let (pixels, pitch, groups) = self.groups::<V>(&block.cs);
@@ -140,15 +140,15 @@ impl Work<'_> {
         let zeros = [0.0f32; MAX_PANEL];
         for (i, Chunk { images, rows, columns }) in chunks.iter().enumerate() {
             let across = || columns.clone().map(|x| (x - columns.start) * p.step[1]);
-            let row = p.step[0] * frame.row;
+            let row = p.step[0] * view.row;
             // Steps in the order of the pixels, as a pass counts them: so many times a distance, and places from there.
             let (channels, channel_stride, taps): (usize, usize, Vec<usize>) = match (images.len(), rows.len()) {
                 (1, 1) => (columns.len(), p.step[1], vec![0]),
                 (1, _) => (rows.len(), row, across().collect()),
-                (n, _) => (n, p.c * frame.channel, (0..rows.len()).flat_map(|y| across().map(move |x| y * row + x)).collect()),
+                (n, _) => (n, p.c * view.channel, (0..rows.len()).flat_map(|y| across().map(move |x| y * row + x)).collect()),
             };
             let count = rows.len() * columns.len();
-            let x = &self.x[images.start * p.c * frame.channel + rows.start * row + columns.start * p.step[1]..];
+            let x = &self.x[images.start * p.c * view.channel + rows.start * row + columns.start * p.step[1]..];
             for (oc, sums) in block.ocs.clone().step_by(width).zip(sums.chunks_exact_mut(capacity)) {
                 let outputs = width.min(block.ocs.end - oc);
                 for (image, transposed) in images.clone().zip(transposed.chunks_exact_mut(count * width)) {
@@ -173,7 +173,7 @@ impl Work<'_> {
                     plane_stride: 0,
                 };
                 // SAFETY: the instructions are here (run). What the pixels of a chunk see through the kernel lies inside each channel of
-                // the frame; `transposed` holds a step for each pixel, and a panel of sums has a slot for each group's members.
+                // the view; `transposed` holds a step for each pixel, and a panel of sums has a slot for each group's members.
                 unsafe { V::run(pass) }
             }
         }
@@ -187,12 +187,12 @@ pub(in crate::ops::conv2d) fn run<V: Vector>(s: &Conv2dSpec, inputs: &[&Buffer],
     let (width, taps) = (panel_width::<V>(), s.kernel[0] * s.kernel[1]);
     simd::require::<V>();
     assert!(dout.len() >= s.out_len() && x.len() >= s.in_len());
-    let image = Frame::image(&p);
+    let image = PaddedView::image(&p);
     let copies = image.is_none();
-    let frame = image.unwrap_or_else(|| Frame::copy(&p, &(0..p.size[0])));
-    let copied = copies.then(|| Copy::all::<V>(&p, &frame, x));
+    let view = image.unwrap_or_else(|| PaddedView::copy(&p, &(0..p.size[0])));
+    let copied = copies.then(|| Copy::all::<V>(&p, &view, x));
     let x = copied.as_ref().map_or(x, |all| all.as_slice());
-    let work = Work { p: &p, kernel: s.kernel, dilation: s.dilation[0], frame: &frame, x, dout };
+    let work = Work { p: &p, kernel: s.kernel, dilation: s.dilation[0], view: &view, x, dout };
 
     let chunks = chunks(&p);
     // Sums of a task that stay in L2.
