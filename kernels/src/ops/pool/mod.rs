@@ -298,7 +298,7 @@ mod tests {
 
     /// Few values make many ties; then some numbers that compare to nothing.
     #[test]
-    fn every_rung_takes_the_first_maximum_and_the_last_nan() {
+    fn every_row_takes_the_first_maximum_and_the_last_nan() {
         for (case, s) in cases().into_iter().enumerate() {
             for special in [0.0, f32::NEG_INFINITY, f32::NAN] {
                 let value = |i| match random::philox(case as u64, i)[0] % 5 {

@@ -35,15 +35,16 @@ use std::ops::Range;
 use tiles::{Block, Transformed};
 use transform::Input;
 
-/// Groups of tiles in a block, where there are many tiles: the longest groups, whose number is even, for two make a register tile.
-/// A block's transformed input of 128 channels, and the weights that pass it by, stay in L2.
+/// Groups per block. Even, because a register tile takes two groups. The transformed input of a block, for 128 channels, and the
+/// weights that it is multiplied with stay in L2.
 const BLOCK: usize = 4;
-/// Blocks a thread from which on they are shared out as threads are free.
+/// With at least this many blocks a thread, blocks go to whichever thread is free.
 const MIN_BLOCKS: usize = 4;
-/// Tiles a thread from which on it may as well take fewer blocks, all of one part of the image,
+/// With fewer blocks, each thread has one contiguous run of blocks if it has at least this many tiles and the transformed weight,
+/// which each thread reads whole, is at most [`SMALL_WEIGHT`] bytes.
 const MIN_TILES: usize = 12;
-/// where the transformed weight has at most so many bytes: each thread reads all of it.
-const LARGE_WEIGHT: usize = 4 << 20;
+/// See [`MIN_TILES`].
+const SMALL_WEIGHT: usize = 4 << 20;
 
 /// A 3x3 convolution of stride 1, forward or as the gradient of one.
 #[derive(Clone, Copy)]
@@ -112,7 +113,7 @@ fn cut<V: Vector>(p: &Problem, [m, a]: [usize; 2]) -> Cut {
     let (tiles, threads, most) = (p.count(m), rayon::current_num_threads(), longest_block::<V>());
     // A last block of less than a group joins the one before, for it would read the whole weight for little.
     let count = ((tiles + most - group::<V>(LONGEST)) / most).max(1);
-    if count < MIN_BLOCKS * threads && tiles >= MIN_TILES * threads && 4 * a * a * p.c * p.oc <= LARGE_WEIGHT {
+    if count < MIN_BLOCKS * threads && tiles >= MIN_TILES * threads && 4 * a * a * p.c * p.oc <= SMALL_WEIGHT {
         // Each thread has its part of the image, as in the layer before: what a core reads, it wrote.
         let share = tiles.div_ceil(threads);
         let size = share.div_ceil(share.div_ceil(most)).next_multiple_of(group::<V>(LONGEST));
