@@ -79,13 +79,16 @@ impl Tile for Depthwise {
         unsafe {
             let mut sums = [V::splat(0.0); TAPS];
             for y in 0..rows {
-                for x in (0..columns).step_by(V::LANES) {
+                let (d, from) = (gradient.as_ptr().add(y * columns), field.as_ptr().add(y * pitch));
+                let mut x = 0;
+                while x < columns {
+                    let (d, n) = (d.add(x), columns - x);
                     // Beyond the row there are zeros, by which the numbers of the field are multiplied.
-                    let d = V::load_first(gradient.as_ptr().add(y * columns + x), V::LANES.min(columns - x));
-                    let from = field.as_ptr().add(y * pitch + x);
+                    let d = if n >= V::LANES { V::load(d) } else { V::load_first(d, n) };
                     for i in 0..TAPS {
-                        sums[i] = V::load(from.add(taps[i])).mul_add(d, sums[i]);
+                        sums[i] = V::load(from.add(x + taps[i])).mul_add(d, sums[i]);
                     }
+                    x += V::LANES;
                 }
             }
             let mut all = [0.0; 16];
@@ -161,12 +164,15 @@ impl Rows<'_> {
         let columns = self.size[1];
         // SAFETY: the caller's.
         unsafe {
-            let from = self.field.as_ptr().wrapping_add(y * self.pitch + x);
+            let mut rows = [self.field.as_ptr(); N];
+            for i in 0..N {
+                rows[i] = rows[i].wrapping_add((y + i) * self.pitch + x);
+            }
             let mut sums = [V::splat(self.start); N];
             for (offset, weight) in taps.as_ref() {
-                let (from, weight) = (from.add(*offset), V::splat(*weight));
+                let weight = V::splat(*weight);
                 for i in 0..N {
-                    sums[i] = V::load(from.add(i * self.pitch)).mul_add(weight, sums[i]);
+                    sums[i] = V::load(rows[i].wrapping_add(*offset)).mul_add(weight, sums[i]);
                 }
             }
             for i in 0..N {
