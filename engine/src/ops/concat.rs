@@ -6,7 +6,7 @@ use crate::shape::Shape;
 use crate::tape::{Tape, Var};
 use crate::tensor::Tensor;
 use convscope_kernels::Accum;
-use convscope_kernels::copy::{BWD, FWD, PlaceSpec};
+use convscope_kernels::copy::{BWD, CopySpec, FWD};
 
 /// `[n,c1,h,w], [n,c2,h,w], ...` -> `[n,c1+c2+...,h,w]`; vectors `[n,f1], [n,f2], ...` -> `[n,f1+f2+...]` alike.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -22,13 +22,13 @@ fn stack(x: &Shape) -> Result<[usize; 4], String> {
 
 impl Operation for Concat {
     /// For each input, its copy to the output.
-    type Spec = Vec<PlaceSpec>;
+    type Spec = Vec<CopySpec>;
 
     fn name(&self) -> &'static str {
         "Concat"
     }
 
-    fn infer(&self, xs: &[&Shape]) -> Result<(Shape, Vec<PlaceSpec>), String> {
+    fn infer(&self, xs: &[&Shape]) -> Result<(Shape, Vec<CopySpec>), String> {
         let shape = *xs.first().ok_or("expects at least one input")?;
         let first = stack(shape)?;
         let mut channels = 0;
@@ -39,7 +39,7 @@ impl Operation for Concat {
                 return Err("inputs may differ in channels only".to_string());
             }
             let (from_shape, to_shape) = ([c, h, w], [0, h, w]);
-            specs.push(PlaceSpec { n, from_shape, to_shape, from: 0, to: channels, count: c, origin: [0, 0], stride: [1, 1] });
+            specs.push(CopySpec { n, from_shape, to_shape, from: 0, to: channels, count: c, origin: [0, 0], stride: [1, 1] });
             channels += c;
         }
         specs.iter_mut().for_each(|spec| spec.to_shape[0] = channels);
@@ -48,7 +48,7 @@ impl Operation for Concat {
         Ok((joined.into(), specs))
     }
 
-    fn forward(&self, spec: &Vec<PlaceSpec>, f: &mut Forward) -> Result<Output> {
+    fn forward(&self, spec: &Vec<CopySpec>, f: &mut Forward) -> Result<Output> {
         let mut out = f.xs[0].room(f.shape.len());
         for (i, spec) in spec.iter().enumerate() {
             // The first copy writes zeros elsewhere; the others add to it.
@@ -58,7 +58,7 @@ impl Operation for Concat {
         Ok(Tensor::new(f.shape.clone(), out)?.into())
     }
 
-    fn backward(&self, spec: &Vec<PlaceSpec>, b: &mut Backward) -> Result<()> {
+    fn backward(&self, spec: &Vec<CopySpec>, b: &mut Backward) -> Result<()> {
         spec.iter().enumerate().try_for_each(|(i, spec)| b.add_kernel(i, &BWD, spec, &[b.dout]))
     }
 

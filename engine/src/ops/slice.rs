@@ -4,7 +4,7 @@ use crate::error::Result;
 use crate::operation::{Backward, Case, Forward, Operation, Output, arity, images};
 use crate::shape::Shape;
 use crate::tape::{Tape, Var};
-use convscope_kernels::copy::{BWD, FWD, PlaceSpec};
+use convscope_kernels::copy::{BWD, CopySpec, FWD};
 
 /// `x [n,c,h,w]` -> `[n, before + count + after, oh, ow]`: channels `from..from+count`, pixels from `origin` by `stride`.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -24,7 +24,7 @@ pub struct Slice {
 }
 
 impl Operation for Slice {
-    type Spec = PlaceSpec;
+    type Spec = CopySpec;
 
     fn name(&self) -> &'static str {
         "Slice"
@@ -34,7 +34,7 @@ impl Operation for Slice {
         format!("{}+{} pad{:?} s{}", self.from, self.count, self.pad, self.stride[0]).replace(", ", ",")
     }
 
-    fn infer(&self, xs: &[&Shape]) -> Result<(Shape, PlaceSpec), String> {
+    fn infer(&self, xs: &[&Shape]) -> Result<(Shape, CopySpec), String> {
         let [x] = arity(xs)?;
         let [n, c, h, w] = images(x)?;
         if self.stride.contains(&0) {
@@ -43,7 +43,7 @@ impl Operation for Slice {
         let rest = |axis: usize, len: usize| len.saturating_sub(self.origin[axis]).div_ceil(self.stride[axis]);
         let [oh, ow] = self.size.unwrap_or([rest(0, h), rest(1, w)]);
         let to_shape = [self.pad[0] + self.count + self.pad[1], oh, ow];
-        let spec = PlaceSpec {
+        let spec = CopySpec {
             n,
             from_shape: [c, h, w],
             to_shape,
@@ -59,11 +59,11 @@ impl Operation for Slice {
         Ok(([n, to_shape[0], oh, ow].into(), spec))
     }
 
-    fn forward(&self, spec: &PlaceSpec, f: &mut Forward) -> Result<Output> {
+    fn forward(&self, spec: &CopySpec, f: &mut Forward) -> Result<Output> {
         Ok(f.exec.make(&FWD, spec, f.xs, f.shape)?.into())
     }
 
-    fn backward(&self, spec: &PlaceSpec, b: &mut Backward) -> Result<()> {
+    fn backward(&self, spec: &CopySpec, b: &mut Backward) -> Result<()> {
         b.add_kernel(0, &BWD, spec, &[b.dout])
     }
 

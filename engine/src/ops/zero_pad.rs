@@ -4,7 +4,7 @@ use crate::error::Result;
 use crate::operation::{Backward, Case, Forward, Operation, Output, arity, images};
 use crate::shape::Shape;
 use crate::tape::{Tape, Var};
-use convscope_kernels::copy::{BWD, FWD, PlaceSpec};
+use convscope_kernels::copy::{BWD, CopySpec, FWD};
 
 /// `x [n,c,h,w]` -> `[n, c, top + h + bottom, left + w + right]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,7 +14,7 @@ pub struct ZeroPad {
 }
 
 impl Operation for ZeroPad {
-    type Spec = PlaceSpec;
+    type Spec = CopySpec;
 
     fn name(&self) -> &'static str {
         "ZeroPad"
@@ -24,22 +24,22 @@ impl Operation for ZeroPad {
         format!("{:?}", self.sides).replace(", ", ",")
     }
 
-    fn infer(&self, xs: &[&Shape]) -> Result<(Shape, PlaceSpec), String> {
+    fn infer(&self, xs: &[&Shape]) -> Result<(Shape, CopySpec), String> {
         let [x] = arity(xs)?;
         let [n, c, h, w] = images(x)?;
         let [top, bottom, left, right] = self.sides;
         let [ph, pw] = [top + h + bottom, left + w + right];
         let (from_shape, to_shape, origin) = ([c, ph, pw], [c, h, w], [top, left]);
         // The padding is the gradient of taking `x` out of the padded stack.
-        let spec = PlaceSpec { n, from_shape, to_shape, from: 0, to: 0, count: c, origin, stride: [1, 1] };
+        let spec = CopySpec { n, from_shape, to_shape, from: 0, to: 0, count: c, origin, stride: [1, 1] };
         Ok(([n, c, ph, pw].into(), spec))
     }
 
-    fn forward(&self, spec: &PlaceSpec, f: &mut Forward) -> Result<Output> {
+    fn forward(&self, spec: &CopySpec, f: &mut Forward) -> Result<Output> {
         Ok(f.exec.make(&BWD, spec, f.xs, f.shape)?.into())
     }
 
-    fn backward(&self, spec: &PlaceSpec, b: &mut Backward) -> Result<()> {
+    fn backward(&self, spec: &CopySpec, b: &mut Backward) -> Result<()> {
         b.add_kernel(0, &FWD, spec, &[b.dout])
     }
 

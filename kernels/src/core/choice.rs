@@ -123,6 +123,12 @@ pub fn parse_choices(text: &str) -> Result<Vec<Choice>> {
                 Some(n) => (n, true),
                 None => (name, false),
             };
+            // Names of earlier versions.
+            let op = match op {
+                "place.fwd" => "copy.fwd",
+                "place.bwd" => "copy.bwd",
+                _ => op,
+            };
             let table = tables.iter().find(|t| t.op() == op).ok_or_else(|| Error::UnknownKernel {
                 op: "kernel tables".to_string(),
                 name: op.to_string(),

@@ -45,7 +45,7 @@ mod tests {
     use crate::core::error::Error;
     use crate::core::table::{Accum, Table};
     use crate::ops::conv2d::{self, Conv2dSpec};
-    use crate::ops::copy::{self, PlaceSpec};
+    use crate::ops::copy::{self, CopySpec};
     use crate::ops::gemm::{self, Bias, GemmSpec};
     use crate::ops::norm::{self, NormSpec, RunningSpec, TrainSpec};
     use crate::ops::optim::{self, EmaSpec, Rule, StepSpec};
@@ -210,7 +210,7 @@ mod tests {
         never_panics(&optim::EMA, |h| EmaSpec { len: h.size(), rate: 0.5 });
         never_panics(&norm::RUNNING, |h| RunningSpec { len: h.size(), momentum: 0.1, correction: 1.0 });
         never_panics(&reduce::SUM_SQUARES, |h| SquaresSpec { len: h.size() });
-        let block = |h: &mut Hostile| PlaceSpec {
+        let block = |h: &mut Hostile| CopySpec {
             n: h.size(),
             from_shape: h.sizes(),
             to_shape: h.sizes(),

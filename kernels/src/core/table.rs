@@ -12,7 +12,6 @@ pub use crate::core::accum::Accum;
 pub use crate::core::choice::Choice;
 pub use crate::core::operand::{Fill, Operand, Signature};
 pub use crate::core::row::{Prepare, ROUNDING, Row, Run, TRANSCENDENTAL, Tolerance};
-pub(crate) use crate::core::row::{threaded_rows, vector_rows};
 
 /// What is wrong with a problem's sizes, whoever computes it: one that is zero, a window that does not fit, a product that overflows.
 pub type Valid<S> = fn(&S) -> Result<(), String>;
@@ -37,8 +36,8 @@ pub struct Table<S: 'static> {
     pub(crate) indices: Option<fn(&S, usize, usize) -> usize>,
     /// Rows that joined later, the last first.
     pub(crate) joined: Vec<Row<S>>,
-    /// The kernels of the CPU, best first; the last ones are the naive rungs.
-    pub(crate) rows: &'static [Row<S>],
+    /// The kernels of the CPU in sets, one for each instruction set, best first; the last set is the naive kernels.
+    pub(crate) rows: &'static [&'static [Row<S>]],
     /// The kernels of CUDA devices, best first.
     pub(crate) cuda: &'static [Row<S>],
 }
@@ -115,12 +114,12 @@ impl<S> Table<S> {
 
     /// The kernels of all devices, in the order in which they are asked.
     pub fn all_rows(&self) -> impl Iterator<Item = &Row<S>> {
-        self.joined.iter().chain(self.rows).chain(self.cuda)
+        self.joined.iter().chain(self.rows.iter().copied().flatten()).chain(self.cuda)
     }
 
     /// The naive row in f64, by which all others are judged.
     pub(crate) fn oracle(&self) -> Option<&Row<S>> {
-        self.rows.iter().chain(&self.joined).find(|r| r.dtype == DType::F64 && r.name == "naive")
+        self.rows.iter().copied().flatten().chain(&self.joined).find(|r| r.dtype == DType::F64 && r.name == "naive")
     }
 }
 

@@ -63,7 +63,7 @@ impl Vector for Neon {
     #[inline(always)]
     unsafe fn prefetch(_: *const f32) {}
     #[inline(always)]
-    unsafe fn split2(p: *const f32) -> [Self; 2] {
+    unsafe fn deinterleave(p: *const f32) -> [Self; 2] {
         let v = vld2q_f32(p);
         [Neon(v.0), Neon(v.1)]
     }
@@ -78,7 +78,7 @@ impl Vector for Neon {
         }
     }
     #[inline(always)]
-    unsafe fn join2([a, b]: [Self; 2], p: *mut f32) {
+    unsafe fn interleave([a, b]: [Self; 2], p: *mut f32) {
         vst2q_f32(p, float32x4x2_t(a.0, b.0))
     }
     #[inline(always)]
@@ -86,15 +86,15 @@ impl Vector for Neon {
         [Neon(vuzp1q_f32(a.0, b.0)), Neon(vuzp2q_f32(a.0, b.0))]
     }
     #[inline(always)]
-    unsafe fn first(n: usize) -> uint32x4_t {
+    unsafe fn mask_first(n: usize) -> uint32x4_t {
         vcltq_u32(vld1q_u32([0, 1, 2, 3].as_ptr()), vdupq_n_u32(n as u32))
     }
     #[inline(always)]
-    unsafe fn above(self, o: Self) -> uint32x4_t {
+    unsafe fn gt(self, o: Self) -> uint32x4_t {
         vcgtq_f32(self.0, o.0)
     }
     #[inline(always)]
-    unsafe fn beats(self, o: Self) -> uint32x4_t {
+    unsafe fn gt_or_nan(self, o: Self) -> uint32x4_t {
         // NaN is what does not equal itself.
         vorrq_u32(vcgtq_f32(self.0, o.0), vmvnq_u32(vceqq_f32(self.0, self.0)))
     }

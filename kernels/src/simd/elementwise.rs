@@ -9,21 +9,21 @@ use crate::core::threads::par_items;
 use crate::simd::{Kernel, Vector};
 
 /// A function of `N` numbers, for all lanes of vectors at once.
-pub(crate) trait Function<const N: usize>: Copy + Send + Sync {
+pub(crate) trait Elementwise<const N: usize>: Copy + Send + Sync {
     /// # Safety
     /// As [`Vector`].
     unsafe fn of<V: Vector>(self, x: [V; N]) -> V;
 }
 
-/// A [`Function`]: its name and parameters, the name of the vector type and of its arguments, its value.
-macro_rules! lanes {
+/// An [`Elementwise`]: its name and parameters, the name of the vector type and of its arguments, its value.
+macro_rules! elementwise_fn {
     ($(#[$doc:meta])* $name:ident { $($parameter:ident),* } $v:ident [$($x:ident),*] => $value:expr) => {
         $(#[$doc])*
         #[derive(Clone, Copy)]
         pub(crate) struct $name {
             $(pub $parameter: f32),*
         }
-        impl $crate::simd::elementwise::Function<{ <[&str]>::len(&[$(stringify!($x)),*]) }> for $name {
+        impl $crate::simd::elementwise::Elementwise<{ <[&str]>::len(&[$(stringify!($x)),*]) }> for $name {
             #[inline(always)]
             #[allow(unused_unsafe)] // Some values need no instructions.
             unsafe fn of<$v: $crate::simd::Vector>(self, [$($x),*]: [$v; <[&str]>::len(&[$(stringify!($x)),*])]) -> $v {
@@ -36,25 +36,25 @@ macro_rules! lanes {
         }
     };
 }
-pub(crate) use lanes;
+pub(crate) use elementwise_fn;
 
-lanes!(
+elementwise_fn!(
     /// The same number everywhere.
     Constant { value } V [] => value
 );
-lanes!(
+elementwise_fn!(
     /// The number itself.
     Same {} V [x] => x
 );
-lanes!(
+elementwise_fn!(
     /// `(x - centre)^2`
     Square { centre } V [x] => x.sub(centre).mul(x.sub(centre))
 );
-lanes!(
+elementwise_fn!(
     /// `(x - centre) * y`
     CentredProduct { centre } V [x, y] => x.sub(centre).mul(y)
 );
-lanes!(
+elementwise_fn!(
     /// `(x - centre) * scale + shift`
     Affine { centre, scale, shift } V [x] => x.sub(centre).mul_add(scale, shift)
 );
@@ -63,7 +63,7 @@ lanes!(
 #[derive(Clone, Copy)]
 pub(crate) struct Plus<F>(pub F);
 
-impl<F: Function<1>> Function<2> for Plus<F> {
+impl<F: Elementwise<1>> Elementwise<2> for Plus<F> {
     #[inline(always)]
     unsafe fn of<V: Vector>(self, [x, y]: [V; 2]) -> V {
         // SAFETY: the caller's.
@@ -75,7 +75,7 @@ impl<F: Function<1>> Function<2> for Plus<F> {
 #[derive(Clone, Copy)]
 pub(crate) struct Then<F, G>(pub F, pub G);
 
-impl<F: Function<N>, G: Function<1>, const N: usize> Function<N> for Then<F, G> {
+impl<F: Elementwise<N>, G: Elementwise<1>, const N: usize> Elementwise<N> for Then<F, G> {
     #[inline(always)]
     unsafe fn of<V: Vector>(self, xs: [V; N]) -> V {
         // SAFETY: the caller's.
@@ -88,7 +88,7 @@ impl<F: Function<N>, G: Function<1>, const N: usize> Function<N> for Then<F, G> 
 /// # Safety
 /// As [`Vector`].
 #[inline(always)]
-pub(crate) unsafe fn map<V: Vector, const N: usize>(f: impl Function<N>, xs: [&[f32]; N], out: &mut [f32], accum: Accum) {
+pub(crate) unsafe fn map<V: Vector, const N: usize>(f: impl Elementwise<N>, xs: [&[f32]; N], out: &mut [f32], accum: Accum) {
     for x in xs {
         assert_eq!(x.len(), out.len());
     }
@@ -104,7 +104,7 @@ pub(crate) unsafe fn map<V: Vector, const N: usize>(f: impl Function<N>, xs: [&[
 /// # Safety
 /// As [`Vector`]; all slices are of one length.
 #[inline(always)]
-unsafe fn map_all<V: Vector, const N: usize, const ADD: bool>(f: impl Function<N>, xs: [&[f32]; N], out: &mut [f32]) {
+unsafe fn map_all<V: Vector, const N: usize, const ADD: bool>(f: impl Elementwise<N>, xs: [&[f32]; N], out: &mut [f32]) {
     let (len, out) = (out.len(), out.as_mut_ptr());
     let mut i = 0;
     // SAFETY: the caller's.
@@ -162,7 +162,7 @@ struct Map<'a, F, const N: usize> {
     accum: Accum,
 }
 
-impl<F: Function<N>, const N: usize> Kernel for Map<'_, F, N> {
+impl<F: Elementwise<N>, const N: usize> Kernel for Map<'_, F, N> {
     type Out = ();
     #[inline(always)]
     unsafe fn run<V: Vector>(self) {
@@ -175,7 +175,7 @@ impl<F: Function<N>, const N: usize> Kernel for Map<'_, F, N> {
 ///
 /// # Safety
 /// As [`Vector`].
-pub(crate) unsafe fn par_map<V: Vector, const N: usize>(f: impl Function<N>, xs: [&[f32]; N], out: &mut [f32], accum: Accum) {
+pub(crate) unsafe fn par_map<V: Vector, const N: usize>(f: impl Elementwise<N>, xs: [&[f32]; N], out: &mut [f32], accum: Accum) {
     par_items(out, 1, |first, out| {
         let xs = xs.map(|x| &x[first..first + out.len()]);
         // SAFETY: the caller's.
@@ -192,7 +192,7 @@ struct MapPlanes<'a, F, const N: usize> {
     accum: Accum,
 }
 
-impl<L: Function<N>, F: Fn(usize) -> L, const N: usize> Kernel for MapPlanes<'_, F, N> {
+impl<L: Elementwise<N>, F: Fn(usize) -> L, const N: usize> Kernel for MapPlanes<'_, F, N> {
     type Out = ();
     #[inline(always)]
     unsafe fn run<V: Vector>(self) {
@@ -211,7 +211,7 @@ impl<L: Function<N>, F: Fn(usize) -> L, const N: usize> Kernel for MapPlanes<'_,
 ///
 /// # Safety
 /// As [`Vector`].
-pub(crate) unsafe fn par_map_planes<V: Vector, L: Function<N>, const N: usize>(
+pub(crate) unsafe fn par_map_planes<V: Vector, L: Elementwise<N>, const N: usize>(
     f: impl Fn(usize) -> L + Sync,
     plane: usize,
     xs: [&[f32]; N],
@@ -261,7 +261,7 @@ pub(crate) fn blocks(all: Rows) -> impl Iterator<Item = Rows> {
 /// # Safety
 /// As [`Vector`].
 #[inline(always)]
-pub(crate) unsafe fn sum_block<V: Vector, const N: usize>(f: impl Function<N>, xs: [&[f32]; N], block: Rows) -> f32 {
+pub(crate) unsafe fn sum_block<V: Vector, const N: usize>(f: impl Elementwise<N>, xs: [&[f32]; N], block: Rows) -> f32 {
     let Rows { start, rows, stride, len } = block;
     for x in xs {
         assert!(rows == 0 || start + (rows - 1) * stride + len <= x.len());
@@ -285,7 +285,7 @@ pub(crate) unsafe fn sum_block<V: Vector, const N: usize>(f: impl Function<N>, x
             }
             if i < end {
                 let value = f.of(load_first::<V, N>(xs, i, end - i));
-                sums[1] = sums[1].add(V::select(V::first(end - i), value, V::splat(0.0)));
+                sums[1] = sums[1].add(V::select(V::mask_first(end - i), value, V::splat(0.0)));
             }
         }
         sums[0].add(sums[1]).add(sums[2].add(sums[3])).sum()

@@ -32,6 +32,7 @@ mod arm;
 pub(crate) mod elementwise;
 pub mod finite;
 mod portable;
+pub(crate) mod rows;
 #[cfg(test)]
 mod tests;
 #[cfg(target_arch = "x86_64")]
@@ -136,20 +137,32 @@ pub trait Vector: sealed::Sealed + Copy + Send + Sync + 'static {
     unsafe fn unzip(a: Self, b: Self) -> [Self; 2];
     /// The same of `2 * LANES` numbers at `p`.
     #[inline(always)]
-    unsafe fn split2(p: *const f32) -> [Self; 2] {
+    unsafe fn deinterleave(p: *const f32) -> [Self; 2] {
         // SAFETY: as the caller's.
         unsafe { Self::unzip(Self::load(p), Self::load(p.add(Self::LANES))) }
     }
-    /// Turns a block of `LANES x LANES` numbers: `to[j * to_stride + i] = from[i * from_stride + j]`.
+    /// The same of the first `n` numbers; the others are zero.
+    #[inline(always)]
+    unsafe fn deinterleave_first(p: *const f32, n: usize) -> [Self; 2] {
+        // SAFETY: as the caller's; masked loads end with the `n` numbers.
+        unsafe {
+            if n >= 2 * Self::LANES {
+                return Self::deinterleave(p);
+            }
+            let beyond = Self::load_first(p.wrapping_add(Self::LANES), n.saturating_sub(Self::LANES));
+            Self::unzip(Self::load_first(p, n.min(Self::LANES)), beyond)
+        }
+    }
+    /// Transposes a block of `LANES x LANES` numbers: `to[j * to_stride + i] = from[i * from_stride + j]`.
     unsafe fn transpose(from: *const f32, from_stride: usize, to: *mut f32, to_stride: usize);
-    /// The inverse of [`Vector::split2`].
-    unsafe fn join2(v: [Self; 2], p: *mut f32);
+    /// The inverse of [`Vector::deinterleave`].
+    unsafe fn interleave(v: [Self; 2], p: *mut f32);
     /// The first `n <= LANES` lanes.
-    unsafe fn first(n: usize) -> Self::Mask;
+    unsafe fn mask_first(n: usize) -> Self::Mask;
     /// Where `self > o`.
-    unsafe fn above(self, o: Self) -> Self::Mask;
+    unsafe fn gt(self, o: Self) -> Self::Mask;
     /// Where `self > o`, or `self` is NaN.
-    unsafe fn beats(self, o: Self) -> Self::Mask;
+    unsafe fn gt_or_nan(self, o: Self) -> Self::Mask;
     /// `yes` in the lanes of the mask, `no` in the others.
     unsafe fn select(mask: Self::Mask, yes: Self, no: Self) -> Self;
     /// Stores the first `n` numbers, which are whole and not negative, as integers.
@@ -171,7 +184,7 @@ pub trait Vector: sealed::Sealed + Copy + Send + Sync + 'static {
     }
 }
 
-/// Turns a matrix: `to[j * to_stride + i] = from[i * from_stride + j]` for `rows` x `columns` of `from`.
+/// Transposes a matrix: `to[j * to_stride + i] = from[i * from_stride + j]` for `rows` x `columns` of `from`.
 ///
 /// # Panics
 /// If either slice is too short.
@@ -187,12 +200,12 @@ pub(crate) fn transpose(from: &[f32], from_stride: usize, sizes: [usize; 2], to:
 /// # Safety
 /// `to` must be valid for the places that are written, and no other thread may touch them.
 pub(crate) unsafe fn transpose_to(from: &[f32], from_stride: usize, [rows, columns]: [usize; 2], to: *mut f32, to_stride: usize) {
-    struct Turn<'a>(&'a [f32], usize, [usize; 2], *mut f32, usize);
-    impl Kernel for Turn<'_> {
+    struct Transpose<'a>(&'a [f32], usize, [usize; 2], *mut f32, usize);
+    impl Kernel for Transpose<'_> {
         type Out = ();
         #[inline(always)]
         unsafe fn run<V: Vector>(self) {
-            let Turn(from, from_stride, [rows, columns], to, to_stride) = self;
+            let Transpose(from, from_stride, [rows, columns], to, to_stride) = self;
             let whole = |n: usize| n / V::LANES * V::LANES;
             // SAFETY: all places lie inside both (asserted below for `from`, the caller's word for `to`).
             unsafe {
@@ -220,11 +233,11 @@ pub(crate) unsafe fn transpose_to(from: &[f32], from_stride: usize, [rows, colum
         #[cfg(target_arch = "x86_64")]
         if Isa::best() == Isa::Avx512 && rows % 16 >= 8 {
             let wide = rows / 16 * 16;
-            Avx512::run(Turn(from, from_stride, [wide, columns], to, to_stride));
+            Avx512::run(Transpose(from, from_stride, [wide, columns], to, to_stride));
             let rest = &from[wide * from_stride..];
-            return Avx2::run(Turn(rest, from_stride, [rows - wide, columns], to.add(wide), to_stride));
+            return Avx2::run(Transpose(rest, from_stride, [rows - wide, columns], to.add(wide), to_stride));
         }
-        dispatch(Turn(from, from_stride, [rows, columns], to, to_stride))
+        dispatch(Transpose(from, from_stride, [rows, columns], to, to_stride))
     }
 }
 

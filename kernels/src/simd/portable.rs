@@ -76,19 +76,19 @@ impl Vector for Portable {
         }
     }
     #[inline(always)]
-    unsafe fn join2([a, b]: [Self; 2], p: *mut f32) {
+    unsafe fn interleave([a, b]: [Self; 2], p: *mut f32) {
         (0..4).for_each(|i| (*p.add(2 * i), *p.add(2 * i + 1)) = (a.0[i], b.0[i]))
     }
     #[inline(always)]
-    unsafe fn first(n: usize) -> [bool; 4] {
+    unsafe fn mask_first(n: usize) -> [bool; 4] {
         [0, 1, 2, 3].map(|i| i < n)
     }
     #[inline(always)]
-    unsafe fn above(self, o: Self) -> [bool; 4] {
+    unsafe fn gt(self, o: Self) -> [bool; 4] {
         [0, 1, 2, 3].map(|i| self.0[i] > o.0[i])
     }
     #[inline(always)]
-    unsafe fn beats(self, o: Self) -> [bool; 4] {
+    unsafe fn gt_or_nan(self, o: Self) -> [bool; 4] {
         [0, 1, 2, 3].map(|i| self.0[i] > o.0[i] || self.0[i].is_nan())
     }
     #[inline(always)]

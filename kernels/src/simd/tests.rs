@@ -13,18 +13,18 @@ impl Kernel for Moves {
         let l = V::LANES;
         // SAFETY: 64 numbers hold the widest vectors.
         unsafe {
-            for (j, v) in V::split2(from.as_ptr()).into_iter().enumerate() {
+            for (j, v) in V::deinterleave(from.as_ptr()).into_iter().enumerate() {
                 v.store(lanes.as_mut_ptr());
-                (0..l).for_each(|i| assert_eq!(lanes[i], (2 * i + j) as f32, "{} split2", V::ISA));
+                (0..l).for_each(|i| assert_eq!(lanes[i], (2 * i + j) as f32, "{} deinterleave", V::ISA));
             }
             back.fill(-1.0);
-            V::join2(V::split2(from.as_ptr()), back.as_mut_ptr());
+            V::interleave(V::deinterleave(from.as_ptr()), back.as_mut_ptr());
             assert_eq!(from[..2 * l], back[..2 * l]);
-            let mut turned = [0.0f32; 256];
+            let mut transposed = [0.0f32; 256];
             let square: Vec<f32> = (0..256).map(|i| i as f32).collect();
-            V::transpose(square.as_ptr(), l, turned.as_mut_ptr(), l);
+            V::transpose(square.as_ptr(), l, transposed.as_mut_ptr(), l);
             for i in 0..l * l {
-                assert_eq!(turned[i % l * l + i / l], square[i], "{} transpose", V::ISA);
+                assert_eq!(transposed[i % l * l + i / l], square[i], "{} transpose", V::ISA);
             }
             for n in 0..=l {
                 back.fill(-1.0);
@@ -33,22 +33,22 @@ impl Kernel for Moves {
                 back.fill(-1.0);
                 V::load(from.as_ptr()).store_first(back.as_mut_ptr(), n);
                 (0..l).for_each(|i| assert_eq!(back[i], if i < n { i as f32 } else { -1.0 }));
-                V::select(V::first(n), V::splat(1.0), V::splat(0.0)).store(back.as_mut_ptr());
+                V::select(V::mask_first(n), V::splat(1.0), V::splat(0.0)).store(back.as_mut_ptr());
                 (0..l).for_each(|i| assert_eq!(back[i], if i < n { 1.0 } else { 0.0 }));
                 let mut whole = [77; 16];
                 V::load(from.as_ptr()).store_first_whole(whole.as_mut_ptr(), n);
                 (0..l).for_each(|i| assert_eq!(whole[i], if i < n { i as u32 } else { 77 }));
             }
             assert_eq!(V::load(from.as_ptr()).sum(), (l * (l - 1) / 2) as f32);
-            // Comparisons in the first lane; NaN is above nothing and beats everything.
-            for (x, y, above, beats) in
+            // Comparisons in the first lane; NaN is greater than nothing, and counts as the largest in the second.
+            for (x, y, greater, or_nan) in
                 [(1.0, 0.0, 1.0, 1.0), (0.0, 0.0, 0.0, 0.0), (f32::NAN, 0.0, 0.0, 1.0), (0.0, f32::NAN, 0.0, 0.0)]
             {
                 let (x, y, yes, no) = (V::splat(x), V::splat(y), V::splat(1.0), V::splat(0.0));
-                V::select(x.above(y), yes, no).store(lanes.as_mut_ptr());
-                assert_eq!(lanes[0], above, "{} above", V::ISA);
-                V::select(x.beats(y), yes, no).store(lanes.as_mut_ptr());
-                assert_eq!(lanes[0], beats, "{} beats", V::ISA);
+                V::select(x.gt(y), yes, no).store(lanes.as_mut_ptr());
+                assert_eq!(lanes[0], greater, "{} gt", V::ISA);
+                V::select(x.gt_or_nan(y), yes, no).store(lanes.as_mut_ptr());
+                assert_eq!(lanes[0], or_nan, "{} gt_or_nan", V::ISA);
             }
         }
     }

@@ -107,21 +107,21 @@ impl Vector for Avx2 {
         }
     }
     #[inline(always)]
-    unsafe fn join2([a, b]: [Self; 2], p: *mut f32) {
+    unsafe fn interleave([a, b]: [Self; 2], p: *mut f32) {
         let (low, high) = (_mm256_unpacklo_ps(a.0, b.0), _mm256_unpackhi_ps(a.0, b.0));
         _mm256_storeu_ps(p, _mm256_permute2f128_ps::<0x20>(low, high));
         _mm256_storeu_ps(p.add(8), _mm256_permute2f128_ps::<0x31>(low, high));
     }
     #[inline(always)]
-    unsafe fn first(n: usize) -> __m256 {
+    unsafe fn mask_first(n: usize) -> __m256 {
         _mm256_castsi256_ps(first8(n))
     }
     #[inline(always)]
-    unsafe fn above(self, o: Self) -> __m256 {
+    unsafe fn gt(self, o: Self) -> __m256 {
         _mm256_cmp_ps::<_CMP_GT_OQ>(self.0, o.0)
     }
     #[inline(always)]
-    unsafe fn beats(self, o: Self) -> __m256 {
+    unsafe fn gt_or_nan(self, o: Self) -> __m256 {
         _mm256_or_ps(_mm256_cmp_ps::<_CMP_GT_OQ>(self.0, o.0), _mm256_cmp_ps::<_CMP_UNORD_Q>(self.0, self.0))
     }
     #[inline(always)]
@@ -272,20 +272,20 @@ impl Vector for Avx512 {
         }
     }
     #[inline(always)]
-    unsafe fn join2([a, b]: [Self; 2], p: *mut f32) {
+    unsafe fn interleave([a, b]: [Self; 2], p: *mut f32) {
         _mm512_storeu_ps(p, Self::by_turns(a.0, b.0, 0));
         _mm512_storeu_ps(p.add(16), Self::by_turns(a.0, b.0, 8));
     }
     #[inline(always)]
-    unsafe fn first(n: usize) -> __mmask16 {
+    unsafe fn mask_first(n: usize) -> __mmask16 {
         ((1u32 << n) - 1) as __mmask16
     }
     #[inline(always)]
-    unsafe fn above(self, o: Self) -> __mmask16 {
+    unsafe fn gt(self, o: Self) -> __mmask16 {
         _mm512_cmp_ps_mask::<_CMP_GT_OQ>(self.0, o.0)
     }
     #[inline(always)]
-    unsafe fn beats(self, o: Self) -> __mmask16 {
+    unsafe fn gt_or_nan(self, o: Self) -> __mmask16 {
         _mm512_cmp_ps_mask::<_CMP_GT_OQ>(self.0, o.0) | _mm512_cmp_ps_mask::<_CMP_UNORD_Q>(self.0, self.0)
     }
     #[inline(always)]

@@ -1,6 +1,6 @@
 //! How sums that lie pixel by pixel become planes.
 
-use super::microkernel::panel;
+use super::microkernel::panel_width;
 use crate::core::table::Accum;
 use crate::core::threads::Shared;
 use crate::simd::{Kernel, Vector};
@@ -49,7 +49,7 @@ impl Kernel for Store<'_> {
     #[inline(always)]
     unsafe fn run<V: Vector>(self) {
         let Store { output, sums, pixels, channels, start, plane } = self;
-        let width = panel::<V>();
+        let width = panel_width::<V>();
         assert!(sums.len() >= pixels.next_multiple_of(V::LANES) * width && channels <= width);
         assert!(channels == 0 || start + (channels - 1) * plane + pixels <= output.len);
         let plain = output.residual.is_none() && output.accum == Accum::Write;
@@ -116,15 +116,15 @@ mod tests {
         #[inline(always)]
         unsafe fn run<V: Vector>(self) -> [bool; 2] {
             let Panel(output, start, plane) = self;
-            let mut sums = Buffer::new(DType::F32, PIXELS.next_multiple_of(V::LANES) * panel::<V>());
+            let mut sums = Buffer::new(DType::F32, PIXELS.next_multiple_of(V::LANES) * panel_width::<V>());
             sums.as_mut_slice::<f32>().iter_mut().enumerate().for_each(|(i, v)| *v = i as f32);
-            let store = Store { output, sums: sums.as_slice(), pixels: PIXELS, channels: panel::<V>() - 1, start, plane };
+            let store = Store { output, sums: sums.as_slice(), pixels: PIXELS, channels: panel_width::<V>() - 1, start, plane };
             // SAFETY: the instructions are here, and nobody else writes.
             unsafe { V::run(store) }
-            for c in 0..panel::<V>() - 1 {
+            for c in 0..panel_width::<V>() - 1 {
                 for i in 0..PIXELS {
                     let at = start + c * plane + i;
-                    let sum = (i * panel::<V>() + c) as f32;
+                    let sum = (i * panel_width::<V>() + c) as f32;
                     let expected = output.residual.map_or(sum, |r| (sum + r[at]).max(0.0));
                     // SAFETY: inside the output.
                     assert_eq!(unsafe { *output.out.get().add(at) }, expected, "channel {c}, pixel {i}");

@@ -15,29 +15,29 @@ pub(super) const LONGEST: usize = 7;
 pub(super) const SHORTEST: usize = 4;
 /// Vectors of output channels in a panel of the weight.
 const WIDE: usize = 2;
-/// Instead of a pitch: that of pixels whose channels fill a vector each.
-const LANED: usize = usize::MAX;
-/// Instead of a pitch: any.
-const ANY: usize = 0;
+/// Value of const parameter `S`: the pitch is `V::LANES`.
+const PITCH_LANES: usize = usize::MAX;
+/// Value of const parameter `S`: the pitch is only known at run time.
+const PITCH_DYNAMIC: usize = 0;
 
 /// Whether there are 32 registers; else there are 16.
-pub(super) const fn many<V: Vector>() -> bool {
+pub(super) const fn has_32_registers<V: Vector>() -> bool {
     V::ROWS == 8
 }
 
 /// The length of groups that takes least time for rows of `length` pixels: beside its pixels, a group costs half of one.
 pub(super) fn group<V: Vector>(length: usize) -> usize {
-    let lengths = if many::<V>() { SHORTEST..=LONGEST } else { 3..=3 };
+    let lengths = if has_32_registers::<V>() { SHORTEST..=LONGEST } else { 3..=3 };
     lengths.min_by_key(|pixels| length.div_ceil(*pixels) * (2 * pixels + 1)).unwrap_or(LONGEST)
 }
 
 /// Whole tiles of so many groups.
 pub(super) fn whole_tiles<V: Vector>(pixels: usize, groups: usize) -> usize {
-    groups / if many::<V>() && pixels == 3 { 2 * GROUPS } else { GROUPS }
+    groups / if has_32_registers::<V>() && pixels == 3 { 2 * GROUPS } else { GROUPS }
 }
 
 /// Output channels in a panel of the weight.
-pub(super) const fn panel<V: Vector>() -> usize {
+pub(super) const fn panel_width<V: Vector>() -> usize {
     WIDE * V::LANES
 }
 
@@ -53,9 +53,9 @@ pub(super) struct Group {
     pub end: usize,
 }
 
-/// Cache lines that are fetched while a tile computes, one a step, from a place on that may be any.
+/// Cache lines that are prefetched while a tile computes, one a step, from a place on that may be any.
 #[derive(Clone, Copy)]
-pub(super) enum Fetch {
+pub(super) enum Prefetch {
     /// Lines that follow each other, such as a weight's.
     Run(*const f32),
     /// One of each channel, for a kernel of one element.
@@ -79,18 +79,18 @@ pub(super) struct Pass<'a> {
     pub w: *const f32,
     /// Vectors of the panel that hold output channels.
     pub vectors: usize,
-    /// What whole tile `i` of the band fetches meanwhile for later passes: what comes from memory or another core, in runs too
+    /// What whole tile `i` of the band prefetches meanwhile for later passes: what comes from memory or another core, in runs too
     /// short for the processor to foresee them.
-    pub fetch: &'a dyn Fn(usize) -> Fetch,
+    pub prefetch: &'a dyn Fn(usize) -> Prefetch,
     /// `[slot, panel]`
     pub sums: *mut f32,
     /// What the sums start from, `[panel]`; null where `sums` holds those of earlier steps.
     pub start: *const f32,
     /// Whether negative sums become zero: only with the last steps.
     pub relu: bool,
-    /// What will be needed when the sums are complete, fetched meanwhile: planes `apart` from each other, their pixels as the slots.
-    pub soon: [Option<*const f32>; 2],
-    pub apart: usize,
+    /// What will be needed when the sums are complete, prefetched meanwhile: planes `plane_stride` from each other, their pixels as the slots.
+    pub prefetch_planes: [Option<*const f32>; 2],
+    pub plane_stride: usize,
 }
 
 /// # Safety
@@ -102,71 +102,59 @@ pub(super) struct Pass<'a> {
 /// - `start` is null, or valid for reads of `vectors` vectors;
 /// - nobody else uses `sums` meanwhile.
 ///
-/// What is fetched ahead may lie anywhere.
+/// What is prefetched ahead may lie anywhere.
 impl Kernel for Pass<'_> {
     type Out = ();
     #[inline(always)]
     unsafe fn run<V: Vector>(self) {
         // SAFETY: the caller's.
-        unsafe {
-            match (many::<V>(), self.vectors) {
-                (true, 2) => self.of_width::<V, 2>(),
-                (true, _) => self.of_width::<V, 1>(),
-                (false, 2) => self.of_three::<V, 2>(),
-                (false, _) => self.of_three::<V, 1>(),
-            }
-        }
+        unsafe { if self.vectors == 2 { self.dispatch::<V, 2>() } else { self.dispatch::<V, 1>() } }
     }
 }
 
 impl Pass<'_> {
+    /// The tiles of this number of registers, pixels of a group, and pitch.
+    ///
     /// # Safety
     /// As the kernel's; `W` is `vectors`.
     #[inline(always)]
-    unsafe fn of_width<V: Vector, const W: usize>(&self) {
+    unsafe fn dispatch<V: Vector, const W: usize>(&self) {
+        const LANES: usize = PITCH_LANES;
+        const ANY: usize = PITCH_DYNAMIC;
+        let pitch = match self.pitch {
+            pitch @ (1 | 2) => pitch,
+            pitch if pitch == V::LANES => LANES,
+            _ => ANY,
+        };
         // SAFETY: the caller's.
         unsafe {
-            match self.pitch {
-                _ if self.pixels == 3 => self.all::<V, 3, W, 1, 4>(),
-                1 => self.of_pitch::<V, W, 1>(),
-                2 => self.of_pitch::<V, W, 2>(),
-                pitch if pitch == V::LANES => self.of_pitch::<V, W, LANED>(),
-                _ => self.of_pitch::<V, W, ANY>(),
+            match (has_32_registers::<V>(), self.pixels, pitch) {
+                (true, 3, _) => self.all::<V, 3, W, 1, 4>(),
+                (true, 7, 1) => self.all::<V, 7, W, 1, 2>(),
+                (true, 6, 1) => self.all::<V, 6, W, 1, 2>(),
+                (true, 5, 1) => self.all::<V, 5, W, 1, 2>(),
+                (true, _, 1) => self.all::<V, 4, W, 1, 2>(),
+                (true, 7, 2) => self.all::<V, 7, W, 2, 2>(),
+                (true, 6, 2) => self.all::<V, 6, W, 2, 2>(),
+                (true, 5, 2) => self.all::<V, 5, W, 2, 2>(),
+                (true, _, 2) => self.all::<V, 4, W, 2, 2>(),
+                (true, 7, LANES) => self.all::<V, 7, W, LANES, 2>(),
+                (true, 6, LANES) => self.all::<V, 6, W, LANES, 2>(),
+                (true, 5, LANES) => self.all::<V, 5, W, LANES, 2>(),
+                (true, _, LANES) => self.all::<V, 4, W, LANES, 2>(),
+                (true, 7, _) => self.all::<V, 7, W, ANY, 2>(),
+                (true, 6, _) => self.all::<V, 6, W, ANY, 2>(),
+                (true, 5, _) => self.all::<V, 5, W, ANY, 2>(),
+                (true, _, _) => self.all::<V, 4, W, ANY, 2>(),
+                (false, _, 1) => self.all::<V, 3, W, 1, 2>(),
+                (false, _, 2) => self.all::<V, 3, W, 2, 2>(),
+                (false, _, LANES) => self.all::<V, 3, W, LANES, 2>(),
+                (false, _, _) => self.all::<V, 3, W, ANY, 2>(),
             }
         }
     }
 
-    /// # Safety
-    /// As the kernel's; `W` is `vectors`, and `S` stands for `pitch`.
-    #[inline(always)]
-    unsafe fn of_pitch<V: Vector, const W: usize, const S: usize>(&self) {
-        // SAFETY: the caller's.
-        unsafe {
-            match self.pixels {
-                7 => self.all::<V, 7, W, S, 2>(),
-                6 => self.all::<V, 6, W, S, 2>(),
-                5 => self.all::<V, 5, W, S, 2>(),
-                _ => self.all::<V, 4, W, S, 2>(),
-            }
-        }
-    }
-
-    /// # Safety
-    /// As the kernel's; `W` is `vectors`, and `pixels` is 3.
-    #[inline(always)]
-    unsafe fn of_three<V: Vector, const W: usize>(&self) {
-        // SAFETY: the caller's.
-        unsafe {
-            match self.pitch {
-                1 => self.all::<V, 3, W, 1, 2>(),
-                2 => self.all::<V, 3, W, 2, 2>(),
-                pitch if pitch == V::LANES => self.all::<V, 3, W, LANED, 2>(),
-                _ => self.all::<V, 3, W, ANY, 2>(),
-            }
-        }
-    }
-
-    /// For a pitch of `S`, where that is none of [`LANED`] and [`ANY`].
+    /// All groups, `G` at a time, with a pitch of `S`, [`PITCH_LANES`] or [`PITCH_DYNAMIC`].
     ///
     /// # Safety
     /// As the kernel's; `P` is `pixels`, `W` is `vectors`, and `S` stands for `pitch`.
@@ -177,14 +165,14 @@ impl Pass<'_> {
             let (tiles, rest) = self.groups.as_chunks::<G>();
             for (i, tile) in tiles.iter().enumerate() {
                 // The distance to the next line is a constant where it can be: the tile has no register to spare.
-                match (self.fetch)(i) {
-                    Fetch::Run(from) => self.tile::<V, P, W, S, G, true>(*tile, from),
-                    Fetch::Channels(from) => self.tile::<V, P, W, S, G, false>(*tile, from),
+                match (self.prefetch)(i) {
+                    Prefetch::Run(from) => self.tile::<V, P, W, S, G, true>(*tile, from),
+                    Prefetch::Channels(from) => self.tile::<V, P, W, S, G, false>(*tile, from),
                 }
             }
             for last in rest {
                 // As a run, whatever it is: groups that no tile holds are few, and not worth a second loop.
-                let (Fetch::Run(from) | Fetch::Channels(from)) = (self.fetch)(tiles.len());
+                let (Prefetch::Run(from) | Prefetch::Channels(from)) = (self.prefetch)(tiles.len());
                 self.tile::<V, P, W, S, 1, true>([*last], from);
             }
         }
@@ -197,11 +185,11 @@ impl Pass<'_> {
     unsafe fn tile<V: Vector, const P: usize, const W: usize, const S: usize, const G: usize, const RUN: bool>(
         &self,
         groups: [Group; G],
-        fetch: *const f32,
+        prefetch: *const f32,
     ) {
         // SAFETY: the caller's.
         unsafe {
-            let step = panel::<V>();
+            let step = panel_width::<V>();
             let mut sums = [[[V::splat(0.0); W]; P]; G];
             let at = |g: usize, i: usize, j: usize| self.sums.add((groups[g].slot + i) * step + j * V::LANES);
             if self.start.is_null() {
@@ -222,18 +210,18 @@ impl Pass<'_> {
                     }
                 }
             }
-            for planes in self.soon.into_iter().flatten() {
+            for planes in self.prefetch_planes.into_iter().flatten() {
                 for c in 0..W * V::LANES {
-                    V::prefetch(planes.wrapping_add(c * self.apart + groups[G - 1].slot));
+                    V::prefetch(planes.wrapping_add(c * self.plane_stride + groups[G - 1].slot));
                 }
             }
             let mut x = groups.map(|g| self.x.add(g.x));
             let pitch = match S {
-                LANED => V::LANES,
-                ANY => self.pitch,
+                PITCH_LANES => V::LANES,
+                PITCH_DYNAMIC => self.pitch,
                 _ => S,
             };
-            let (mut w, mut next) = (self.w, fetch);
+            let (mut w, mut next) = (self.w, prefetch);
             for _ in 0..self.channels {
                 for tap in self.taps {
                     let mut weights = [V::splat(0.0); W];

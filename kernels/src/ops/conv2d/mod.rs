@@ -17,10 +17,10 @@
 //! # Ok::<_, convscope_kernels::Error>(())
 //! ```
 
-mod col2im;
 pub(crate) mod cuda;
 mod direct;
 mod epilogue;
+mod geometry;
 mod im2col;
 mod microkernel;
 mod naive;

@@ -1,4 +1,4 @@
-//! conv2d rung 0: seven loops with the bounds test inside, the oracle. One `visit` serves all three directions.
+//! conv2d variant: seven loops with the bounds test inside, the oracle. One `visit` serves all three directions.
 //!
 //! Computes  out (+)= conv(x, w) + bias,  dx (+)= conv^T(dout, w),  dw (+)= sum over images and pixels of dout * x
 //! Loses when: always. It is here to be read and to be right.

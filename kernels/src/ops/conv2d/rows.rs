@@ -1,11 +1,13 @@
-//! The tables of the convolution: its rungs in the order in which they are taken.
+//! The tables of the convolution: the rows in the order in which they are taken.
 
-use super::shifted::{depthwise, depthwise_grad, grouped, grouped_grad};
-use super::{Conv2dSpec, col2im, direct, im2col, naive, winograd};
+use super::im2col::col2im;
+use super::shifted::{self, Depthwise, Grouped};
+use super::{Conv2dSpec, direct, im2col, naive, winograd};
 use crate::core::buffer::Buffer;
-use crate::core::device::DType;
-use crate::core::table::{Operand, Prepare, ROUNDING, Row, Signature, Table, Tolerance};
-use crate::simd;
+use crate::core::table::{Operand, Prepare, ROUNDING, Row, Run, Signature, Table, Tolerance};
+use crate::simd::rows::{Names, each_isa, names};
+use crate::simd::{self, Vector};
+use winograd::{F2, F4, Transform};
 
 fn cases() -> Vec<Conv2dSpec> {
     let base = Conv2dSpec::simple;
@@ -83,7 +85,7 @@ fn weight_key(s: &Conv2dSpec) -> String {
     format!("oc{} patch{} g{}", s.oc, s.patch(), s.groups)
 }
 
-/// Beside the shape, the residues of the stride; an image narrower than the stride has fewer of them.
+/// Beside the shape, the stride phases; an image narrower than the stride has fewer of them.
 fn dgrad_key(s: &Conv2dSpec) -> String {
     let seen = [s.h.min(s.stride[0]), s.w.min(s.stride[1])];
     format!("oc{} c{} k{:?} g{} s{:?} p{:?} d{:?} {seen:?}", s.oc, s.c, s.kernel, s.groups, s.stride, s.padding, s.dilation)
@@ -97,186 +99,91 @@ const fn weight(key: fn(&Conv2dSpec) -> String, make: fn(&Conv2dSpec, &Buffer) -
 /// A tile of 4x4 outputs multiplies numbers 4 to 10 times as large as the result, and so does its rounding.
 const WINOGRAD: Tolerance = Tolerance { ulps: 64.0, reason: "transforms whose factors reach 10" };
 
-/// One rung for the instructions of a vector: a row whose name ends in `$isa`, with the columns in which it differs from `Row::cpu`.
-macro_rules! rung {
-    ($name:literal, $isa:literal, $v:ty, $tolerance:expr, $run:expr, { $($column:ident: $value:expr,)* }) => {
-        Row::cpu(concat!($name, $isa), DType::F32, $tolerance, $run).isa(<$v as simd::Vector>::ISA)$(.$column($value))*
-    };
+/// `conv2d.fwd` on one instruction set, best first.
+const fn fwd_rows<V: Vector>() -> [Row<Conv2dSpec>; 6] {
+    [
+        depthwise_row::<V>(shifted::fwd::<V, Depthwise>),
+        grouped_row::<V>(shifted::fwd::<V, Grouped>).preferred(Grouped::wins),
+        winograd_fwd::<V, F4, 4, 6>(names!("winograd_f4")),
+        winograd_fwd::<V, F2, 2, 4>(names!("winograd_f2")),
+        Row::on::<V>(names!("direct"), ROUNDING, direct::fwd::<V>)
+            .supports(direct::fits)
+            .preferred(direct::wins)
+            .scratch(direct::scratch::<V>)
+            .prepare(weight(weight_key, direct::pack_fwd::<V>)),
+        Row::on::<V>(names!("im2col"), ROUNDING, im2col::fwd::<V>)
+            .scratch(im2col::weight_scratch)
+            .prepare(weight(weight_key, im2col::pack_fwd::<V>)),
+    ]
 }
 
-/// For groups of one channel: first wherever it fits.
-macro_rules! depthwise {
-    ($isa:literal, $v:ty, $room:ident::$run:ident) => {
-        rung!("depthwise", $isa, $v, ROUNDING, $room::$run::<$v>, { supports: depthwise::fits, scratch: depthwise::scratch, })
-    };
+/// `conv2d.dgrad` on one instruction set, best first.
+const fn dgrad_rows<V: Vector>() -> [Row<Conv2dSpec>; 7] {
+    [
+        depthwise_row::<V>(shifted::dgrad::<V, Depthwise>),
+        grouped_row::<V>(shifted::dgrad::<V, Grouped>).preferred(Grouped::wins_dgrad),
+        // For few input channels.
+        Row::on::<V>(names!("col2im"), ROUNDING, col2im::dgrad::<V>)
+            .supports(col2im::fits)
+            .preferred(col2im::wins)
+            .scratch(col2im::scratch)
+            .prepare(weight(weight_key, col2im::pack::<V>)),
+        winograd_dgrad::<V, F4, 4, 6>(names!("winograd_f4")),
+        winograd_dgrad::<V, F2, 2, 4>(names!("winograd_f2")),
+        Row::on::<V>(names!("direct"), ROUNDING, direct::dgrad::<V>)
+            .supports(Conv2dSpec::compact)
+            .preferred(direct::wins_dgrad)
+            .scratch(direct::scratch_dgrad::<V>)
+            .prepare(weight(dgrad_key, direct::pack_dgrad::<V>)),
+        Row::on::<V>(names!("im2col"), ROUNDING, im2col::dgrad::<V>)
+            .scratch(im2col::weight_scratch)
+            .prepare(weight(dgrad_key, im2col::pack_dgrad::<V>)),
+    ]
 }
-macro_rules! fwd_depthwise {
-    ($isa:literal, $v:ty) => {
-        depthwise!($isa, $v, depthwise::fwd)
-    };
+
+/// `conv2d.wgrad` on one instruction set, best first.
+const fn wgrad_rows<V: Vector>() -> [Row<Conv2dSpec>; 5] {
+    [
+        depthwise_row::<V>(shifted::wgrad::<V, Depthwise>),
+        grouped_row::<V>(shifted::wgrad::<V, Grouped>).preferred(Grouped::wins),
+        Row::on::<V>(names!("winograd_f4"), WINOGRAD, winograd::wgrad::run::<V, F4, 4, 6>)
+            .supports(winograd::fits)
+            .preferred(winograd::wgrad::wins::<4>)
+            .scratch(winograd::wgrad::scratch::<4, 6>),
+        Row::on::<V>(names!("direct"), ROUNDING, direct::wgrad::run::<V>)
+            .supports(direct::wgrad::fits::<V>)
+            .preferred(direct::wgrad::wins)
+            .scratch(direct::wgrad::scratch),
+        Row::on::<V>(names!("im2col"), ROUNDING, im2col::wgrad::<V>).scratch(im2col::gradient_scratch),
+    ]
 }
-macro_rules! dgrad_depthwise {
-    ($isa:literal, $v:ty) => {
-        depthwise!($isa, $v, depthwise_grad::dgrad)
-    };
-}
-macro_rules! wgrad_depthwise {
-    ($isa:literal, $v:ty) => {
-        depthwise!($isa, $v, depthwise_grad::wgrad)
-    };
+
+/// For groups of one input channel: first wherever it fits.
+const fn depthwise_row<V: Vector>(run: Run<Conv2dSpec>) -> Row<Conv2dSpec> {
+    Row::on::<V>(names!("depthwise"), ROUNDING, run).supports(Depthwise::fits).scratch(Depthwise::scratch)
 }
 
 /// For groups of a few channels.
-macro_rules! grouped {
-    ($isa:literal, $v:ty, $room:ident::$run:ident, $wins:ident) => {
-        rung!("grouped", $isa, $v, ROUNDING, $room::$run::<$v>, {
-            supports: grouped::fits,
-            preferred: grouped::$wins,
-            scratch: grouped::scratch,
-        })
-    };
-}
-macro_rules! fwd_grouped {
-    ($isa:literal, $v:ty) => {
-        grouped!($isa, $v, grouped::fwd, wins)
-    };
-}
-macro_rules! dgrad_grouped {
-    ($isa:literal, $v:ty) => {
-        grouped!($isa, $v, grouped_grad::dgrad, wins_dgrad)
-    };
-}
-macro_rules! wgrad_grouped {
-    ($isa:literal, $v:ty) => {
-        grouped!($isa, $v, grouped_grad::wgrad, wins)
-    };
+const fn grouped_row<V: Vector>(run: Run<Conv2dSpec>) -> Row<Conv2dSpec> {
+    Row::on::<V>(names!("grouped"), ROUNDING, run).supports(Grouped::fits).scratch(Grouped::scratch)
 }
 
-macro_rules! fwd_winograd {
-    ($name:literal, $isa:literal, $v:ty, $t:ident, $m:literal, $a:literal) => {
-        rung!($name, $isa, $v, WINOGRAD, winograd::fwd::<$v, winograd::$t, $m, $a>, {
-            supports: winograd::fits,
-            preferred: winograd::wins_fwd::<$m>,
-            scratch: winograd::scratch::<$m, $a>,
-            prepare: weight(weight_key, winograd::pack_fwd::<$v, winograd::$t, $m, $a>),
-        })
-    };
-}
-macro_rules! fwd_f4 {
-    ($isa:literal, $v:ty) => {
-        fwd_winograd!("winograd_f4", $isa, $v, F4, 4, 6)
-    };
-}
-macro_rules! fwd_f2 {
-    ($isa:literal, $v:ty) => {
-        fwd_winograd!("winograd_f2", $isa, $v, F2, 2, 4)
-    };
-}
-macro_rules! fwd_direct {
-    ($isa:literal, $v:ty) => {
-        rung!("direct", $isa, $v, ROUNDING, direct::fwd::<$v>, {
-            supports: direct::fits,
-            preferred: direct::wins,
-            scratch: direct::scratch::<$v>,
-            prepare: weight(weight_key, direct::pack_fwd::<$v>),
-        })
-    };
-}
-macro_rules! fwd_im2col {
-    ($isa:literal, $v:ty) => {
-        rung!("im2col", $isa, $v, ROUNDING, im2col::fwd::<$v>, {
-            scratch: im2col::weight_scratch,
-            prepare: weight(weight_key, im2col::pack_fwd::<$v>),
-        })
-    };
+/// Winograd's algorithm, forward.
+const fn winograd_fwd<V: Vector, T: Transform<M, A>, const M: usize, const A: usize>(names: Names) -> Row<Conv2dSpec> {
+    Row::on::<V>(names, WINOGRAD, winograd::fwd::<V, T, M, A>)
+        .supports(winograd::fits)
+        .preferred(winograd::wins_fwd::<M>)
+        .scratch(winograd::scratch::<M, A>)
+        .prepare(weight(weight_key, winograd::pack_fwd::<V, T, M, A>))
 }
 
-macro_rules! dgrad_winograd {
-    ($name:literal, $isa:literal, $v:ty, $t:ident, $m:literal, $a:literal) => {
-        rung!($name, $isa, $v, WINOGRAD, winograd::dgrad::<$v, winograd::$t, $m, $a>, {
-            supports: winograd::fits,
-            preferred: winograd::wins_dgrad::<$m>,
-            scratch: winograd::scratch::<$m, $a>,
-            prepare: weight(dgrad_key, winograd::pack_dgrad::<$v, winograd::$t, $m, $a>),
-        })
-    };
-}
-/// For few input channels.
-macro_rules! dgrad_col2im {
-    ($isa:literal, $v:ty) => {
-        rung!("col2im", $isa, $v, ROUNDING, col2im::dgrad::<$v>, {
-            supports: col2im::fits,
-            preferred: col2im::wins,
-            scratch: col2im::scratch,
-            prepare: weight(weight_key, col2im::pack::<$v>),
-        })
-    };
-}
-macro_rules! dgrad_f4 {
-    ($isa:literal, $v:ty) => {
-        dgrad_winograd!("winograd_f4", $isa, $v, F4, 4, 6)
-    };
-}
-macro_rules! dgrad_f2 {
-    ($isa:literal, $v:ty) => {
-        dgrad_winograd!("winograd_f2", $isa, $v, F2, 2, 4)
-    };
-}
-macro_rules! dgrad_direct {
-    ($isa:literal, $v:ty) => {
-        rung!("direct", $isa, $v, ROUNDING, direct::dgrad::<$v>, {
-            supports: Conv2dSpec::compact,
-            preferred: direct::wins_dgrad,
-            scratch: direct::scratch_dgrad::<$v>,
-            prepare: weight(dgrad_key, direct::pack_dgrad::<$v>),
-        })
-    };
-}
-macro_rules! dgrad_im2col {
-    ($isa:literal, $v:ty) => {
-        rung!("im2col", $isa, $v, ROUNDING, im2col::dgrad::<$v>, {
-            scratch: im2col::weight_scratch,
-            prepare: weight(dgrad_key, im2col::pack_dgrad::<$v>),
-        })
-    };
-}
-
-macro_rules! wgrad_f4 {
-    ($isa:literal, $v:ty) => {
-        rung!("winograd_f4", $isa, $v, WINOGRAD, winograd::wgrad::run::<$v, winograd::F4, 4, 6>, {
-            supports: winograd::fits,
-            preferred: winograd::wgrad::wins::<4>,
-            scratch: winograd::wgrad::scratch::<4, 6>,
-        })
-    };
-}
-macro_rules! wgrad_direct {
-    ($isa:literal, $v:ty) => {
-        rung!("direct", $isa, $v, ROUNDING, direct::wgrad::run::<$v>, {
-            supports: direct::wgrad::fits::<$v>,
-            preferred: direct::wgrad::wins,
-            scratch: direct::wgrad::scratch,
-        })
-    };
-}
-macro_rules! wgrad_im2col {
-    ($isa:literal, $v:ty) => {
-        rung!("im2col", $isa, $v, ROUNDING, im2col::wgrad::<$v>, { scratch: im2col::gradient_scratch, })
-    };
-}
-
-/// A ladder: the named rungs for each instruction set, the best set first, and the naive loops.
-macro_rules! ladder {
-    ($naive:ident: $($rung:ident)*) => {
-        &[
-            $(#[cfg(target_arch = "x86_64")] $rung!("_avx512", simd::Avx512),)*
-            $(#[cfg(target_arch = "x86_64")] $rung!("_avx2", simd::Avx2),)*
-            $(#[cfg(target_arch = "aarch64")] $rung!("_neon", simd::Neon),)*
-            $($rung!("", simd::Portable),)*
-            Row::cpu("naive", DType::F32, ROUNDING, naive::$naive::<f32>),
-            Row::cpu("naive", DType::F64, ROUNDING, naive::$naive::<f64>),
-        ]
-    };
+/// Winograd's algorithm for the gradient of the input.
+const fn winograd_dgrad<V: Vector, T: Transform<M, A>, const M: usize, const A: usize>(names: Names) -> Row<Conv2dSpec> {
+    Row::on::<V>(names, WINOGRAD, winograd::dgrad::<V, T, M, A>)
+        .supports(winograd::fits)
+        .preferred(winograd::wins_dgrad::<M>)
+        .scratch(winograd::scratch::<M, A>)
+        .prepare(weight(dgrad_key, winograd::pack_dgrad::<V, T, M, A>))
 }
 
 /// `conv2d.fwd`: inputs `x`, `w`, optionally `bias`, optionally `residual`; output `out`.
@@ -291,7 +198,7 @@ pub static FWD: Table<Conv2dSpec> = Table {
     indices: None,
     joined: Vec::new(),
     cuda: crate::ops::conv2d::cuda::FWD,
-    rows: ladder!(fwd: fwd_depthwise fwd_grouped fwd_f4 fwd_f2 fwd_direct fwd_im2col),
+    rows: each_isa!(fwd_rows, simd::rows::naive(ROUNDING, naive::fwd::<f32>, naive::fwd::<f64>)),
 };
 
 /// `conv2d.dgrad`: inputs `dout`, `w`; output `dx`.
@@ -309,7 +216,7 @@ pub static DGRAD: Table<Conv2dSpec> = Table {
     indices: None,
     joined: Vec::new(),
     cuda: crate::ops::conv2d::cuda::DGRAD,
-    rows: ladder!(dgrad: dgrad_depthwise dgrad_grouped dgrad_col2im dgrad_f4 dgrad_f2 dgrad_direct dgrad_im2col),
+    rows: each_isa!(dgrad_rows, simd::rows::naive(ROUNDING, naive::dgrad::<f32>, naive::dgrad::<f64>)),
 };
 
 /// `conv2d.wgrad`: inputs `dout`, `x`; output `dw`.
@@ -327,5 +234,5 @@ pub static WGRAD: Table<Conv2dSpec> = Table {
     indices: None,
     joined: Vec::new(),
     cuda: crate::ops::conv2d::cuda::WGRAD,
-    rows: ladder!(wgrad: wgrad_depthwise wgrad_grouped wgrad_f4 wgrad_direct wgrad_im2col),
+    rows: each_isa!(wgrad_rows, simd::rows::naive(ROUNDING, naive::wgrad::<f32>, naive::wgrad::<f64>)),
 };

@@ -4,21 +4,21 @@ use crate::core::buffer::Buffer;
 use crate::core::table::{Accum, ROUNDING, Row};
 use crate::cuda::driver::Arg;
 use crate::cuda::{args, launch_each};
-use crate::ops::copy::{PlaceSpec, fits};
+use crate::ops::copy::{CopySpec, fits};
 
-pub(crate) const FWD: &[Row<PlaceSpec>] = &[Row { supports: fits, ..Row::cuda("elements_cuda", ROUNDING, fwd) }];
-pub(crate) const BWD: &[Row<PlaceSpec>] = &[Row { supports: fits, ..Row::cuda("elements_cuda", ROUNDING, bwd) }];
+pub(crate) const FWD: &[Row<CopySpec>] = &[Row { supports: fits, ..Row::cuda("elements_cuda", ROUNDING, fwd) }];
+pub(crate) const BWD: &[Row<CopySpec>] = &[Row { supports: fits, ..Row::cuda("elements_cuda", ROUNDING, bwd) }];
 
 /// `struct Place`
-fn problem(s: &PlaceSpec) -> Arg {
+fn problem(s: &CopySpec) -> Arg {
     let ([c, h, w], [oc, oh, ow], [y0, x0], [sh, sw]) = (s.from_shape, s.to_shape, s.origin, s.stride);
     Arg::Ints([s.n, c, h, w, oc, oh, ow, s.from, s.to, s.count, y0, x0, sh, sw].map(|v| v as i32).to_vec())
 }
 
-fn fwd(s: &PlaceSpec, inputs: &[&Buffer], outputs: &mut [&mut Buffer], accum: Accum) {
+fn fwd(s: &CopySpec, inputs: &[&Buffer], outputs: &mut [&mut Buffer], accum: Accum) {
     launch_each(inputs[0], "place_fwd", outputs[0].len(), args![problem(s), inputs[0], &mut *outputs[0], accum]);
 }
 
-fn bwd(s: &PlaceSpec, inputs: &[&Buffer], outputs: &mut [&mut Buffer], accum: Accum) {
+fn bwd(s: &CopySpec, inputs: &[&Buffer], outputs: &mut [&mut Buffer], accum: Accum) {
     launch_each(inputs[0], "place_bwd", outputs[0].len(), args![problem(s), inputs[0], &mut *outputs[0], accum]);
 }

@@ -1,4 +1,4 @@
-//! Takes a block out of one image stack and places it in another that is zero elsewhere.
+//! Strided copy of a block of one image stack into another that is zero elsewhere.
 //!
 //! `out[n, to+i, y, x] = x[n, from+i, y0 + y*sh, x0 + x*sw]` for `i < count`. One primitive, four uses: a slice of channels or
 //! pixels; concatenation (one call per input); the channel-pad-and-subsample shortcut of the CIFAR ResNets; and their gradients.
@@ -21,13 +21,14 @@ pub(crate) mod cuda;
 use crate::core::buffer::Buffer;
 use crate::core::device::Real;
 use crate::core::sizes::{bounded, elements, positive};
-use crate::core::table::{Accum, Operand, ROUNDING, Signature, Table, threaded_rows};
+use crate::core::table::{Accum, Operand, ROUNDING, Row, Run, Signature, Table};
 use crate::core::threads::par_items;
+use crate::simd::rows::{naive, threaded};
 use std::fmt;
 
-/// A block placement from `x [n, c, h, w]` into `out [n, oc, oh, ow]`.
+/// A strided copy of a block from `x [n, c, h, w]` into `out [n, oc, oh, ow]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct PlaceSpec {
+pub struct CopySpec {
     /// Images.
     pub n: usize,
     /// Channels, height, width of `x`.
@@ -46,11 +47,11 @@ pub struct PlaceSpec {
     pub stride: [usize; 2],
 }
 
-impl PlaceSpec {
+impl CopySpec {
     /// What is wrong with the sizes.
     fn valid(&self) -> Result<(), String> {
         positive("stride", &self.stride)?;
-        let PlaceSpec { n, from_shape, to_shape, from, to, count, origin, .. } = *self;
+        let CopySpec { n, from_shape, to_shape, from, to, count, origin, .. } = *self;
         bounded("the shapes", &[from_shape, to_shape].concat())?;
         bounded("the block", &[n, from, to, count, origin[0], origin[1]])?;
         elements("x", &[&[n], &from_shape[..]].concat())?;
@@ -71,14 +72,14 @@ impl PlaceSpec {
     }
 }
 
-impl fmt::Display for PlaceSpec {
+impl fmt::Display for CopySpec {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        let PlaceSpec { n, from_shape, to_shape, from, to, count, origin, stride } = self;
+        let CopySpec { n, from_shape, to_shape, from, to, count, origin, stride } = self;
         write!(f, "n{n} {from_shape:?} -> {to_shape:?} channels {from}+{count} -> {to} at {origin:?} s{stride:?}")
     }
 }
 
-fn fwd<T: Real, const THREADS: bool>(s: &PlaceSpec, inputs: &[&Buffer], outputs: &mut [&mut Buffer], accum: Accum) {
+fn fwd<T: Real, const THREADS: bool>(s: &CopySpec, inputs: &[&Buffer], outputs: &mut [&mut Buffer], accum: Accum) {
     let x = inputs[0].as_slice::<T>(); // x [n,c,h,w]
     let ([c, h, w], [oc, oh, ow]) = (s.from_shape, s.to_shape);
     let item = (oh * ow).max(1);
@@ -102,7 +103,7 @@ fn fwd<T: Real, const THREADS: bool>(s: &PlaceSpec, inputs: &[&Buffer], outputs:
     if THREADS { par_items(out, item, part) } else { part(0, out) }
 }
 
-fn bwd<T: Real, const THREADS: bool>(s: &PlaceSpec, inputs: &[&Buffer], outputs: &mut [&mut Buffer], accum: Accum) {
+fn bwd<T: Real, const THREADS: bool>(s: &CopySpec, inputs: &[&Buffer], outputs: &mut [&mut Buffer], accum: Accum) {
     let dout = inputs[0].as_slice::<T>(); // dout [n,oc,oh,ow]
     let ([c, h, w], [oc, oh, ow]) = (s.from_shape, s.to_shape);
     let item = (h * w).max(1);
@@ -126,12 +127,12 @@ fn bwd<T: Real, const THREADS: bool>(s: &PlaceSpec, inputs: &[&Buffer], outputs:
     if THREADS { par_items(dx, item, part) } else { part(0, dx) }
 }
 
-pub(crate) fn fits(s: &PlaceSpec) -> Result<(), &'static str> {
+pub(crate) fn fits(s: &CopySpec) -> Result<(), &'static str> {
     if s.is_inside() { Ok(()) } else { Err("the block must lie inside both shapes") }
 }
 
-fn cases() -> Vec<PlaceSpec> {
-    let all = |n, c, h, w| PlaceSpec {
+fn cases() -> Vec<CopySpec> {
+    let all = |n, c, h, w| CopySpec {
         n,
         from_shape: [c, h, w],
         to_shape: [c, h, w],
@@ -143,20 +144,26 @@ fn cases() -> Vec<PlaceSpec> {
     };
     vec![
         all(2, 3, 4, 5),
-        PlaceSpec { to_shape: [8, 4, 5], to: 3, ..all(2, 3, 4, 5) },
-        PlaceSpec { to_shape: [2, 4, 5], from: 1, count: 2, ..all(2, 4, 4, 5) },
+        CopySpec { to_shape: [8, 4, 5], to: 3, ..all(2, 3, 4, 5) },
+        CopySpec { to_shape: [2, 4, 5], from: 1, count: 2, ..all(2, 4, 4, 5) },
         // Option A of the CIFAR ResNets, at an odd size.
-        PlaceSpec { to_shape: [32, 4, 5], to: 8, stride: [2, 2], ..all(2, 16, 7, 9) },
+        CopySpec { to_shape: [32, 4, 5], to: 8, stride: [2, 2], ..all(2, 16, 7, 9) },
         // One neuron.
-        PlaceSpec { to_shape: [1, 1, 1], from: 2, count: 1, origin: [3, 4], ..all(1, 5, 6, 7) },
-        PlaceSpec { to_shape: [70, 16, 31], to: 1, stride: [2, 1], ..all(2, 64, 32, 31) },
+        CopySpec { to_shape: [1, 1, 1], from: 2, count: 1, origin: [3, 4], ..all(1, 5, 6, 7) },
+        CopySpec { to_shape: [70, 16, 31], to: 1, stride: [2, 1], ..all(2, 64, 32, 31) },
     ]
 }
 
-/// `place.fwd`: input `x`; output `out`.
-pub static FWD: Table<PlaceSpec> = Table {
-    op: "place.fwd",
-    valid: PlaceSpec::valid,
+/// The same loops on all threads, on one, and in f64.
+const fn rows(threads: Run<CopySpec>, f32: Run<CopySpec>, f64: Run<CopySpec>) -> [Row<CopySpec>; 3] {
+    let ([threads], [f32, f64]) = (threaded(ROUNDING, threads), naive(ROUNDING, f32, f64));
+    [threads.supports(fits), f32.supports(fits), f64.supports(fits)]
+}
+
+/// `copy.fwd`: input `x`; output `out`.
+pub static FWD: Table<CopySpec> = Table {
+    op: "copy.fwd",
+    valid: CopySpec::valid,
     signature: |s| Signature {
         inputs: vec![Operand::any("x", s.input_len())],
         outputs: vec![Operand::any("out", s.output_len())],
@@ -168,13 +175,13 @@ pub static FWD: Table<PlaceSpec> = Table {
     indices: None,
     joined: Vec::new(),
     cuda: crate::ops::copy::cuda::FWD,
-    rows: threaded_rows!(fwd, ROUNDING, fits),
+    rows: &[&rows(fwd::<f32, true>, fwd::<f32, false>, fwd::<f64, false>)],
 };
 
-/// `place.bwd`: input `dout`; output `dx`.
-pub static BWD: Table<PlaceSpec> = Table {
-    op: "place.bwd",
-    valid: PlaceSpec::valid,
+/// `copy.bwd`: input `dout`; output `dx`.
+pub static BWD: Table<CopySpec> = Table {
+    op: "copy.bwd",
+    valid: CopySpec::valid,
     signature: |s| Signature {
         inputs: vec![Operand::any("dout", s.output_len())],
         outputs: vec![Operand::any("dx", s.input_len())],
@@ -186,5 +193,5 @@ pub static BWD: Table<PlaceSpec> = Table {
     indices: None,
     joined: Vec::new(),
     cuda: crate::ops::copy::cuda::BWD,
-    rows: threaded_rows!(bwd, ROUNDING, fits),
+    rows: &[&rows(bwd::<f32, true>, bwd::<f32, false>, bwd::<f64, false>)],
 };

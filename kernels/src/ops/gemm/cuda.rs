@@ -3,53 +3,80 @@
 use crate::core::buffer::Buffer;
 use crate::core::device::DType;
 use crate::core::precision::Precision;
-use crate::core::table::{Accum, ROUNDING, Row};
+use crate::core::table::{Accum, ROUNDING, Row, Tolerance};
 use crate::cuda::driver::Arg;
 use crate::cuda::{BF16_ROUNDING, F16_ROUNDING, TF32_ROUNDING, args, hopper, launch, launch_each, launch_with};
 use crate::ops::gemm::{Bias, GemmSpec};
 
-/// A row on tensor cores: taken where that rounding is asked for.
-macro_rules! tensor {
-    ($name:literal, $precision:ident, $tolerance:ident, $kernel:literal) => {
-        Row {
-            precision: Some(Precision::$precision),
-            ..Row::cuda($name, $tolerance, |s, i, o, a| product(s, i, o, a, $kernel, [128, 64]))
-        }
-    };
+/// A kernel on tensor cores: taken where its rounding is asked for.
+struct Variant {
+    row: &'static str,
+    precision: Precision,
+    tolerance: Tolerance,
+    kernel: &'static str,
+    /// With Hopper's instructions: the kernel that packs an operand, and how many numbers are 16 bytes.
+    packed: Option<(&'static str, usize)>,
 }
 
-/// The same with Hopper's instructions; `$each` numbers are 16 bytes.
-macro_rules! hopper {
-    ($name:literal, $precision:ident, $tolerance:ident, $pack:literal, $kernel:literal, $each:literal) => {
-        Row {
-            here: hopper,
-            precision: Some(Precision::$precision),
-            preferred: many_tiles,
-            scratch: |s| 4 * Tiled::both(s, $each).map(|t| t.words()).iter().sum::<usize>(),
-            ..Row::cuda($name, $tolerance, |s, i, o, a| tiled(s, i, o, a, [$pack, $kernel], $each))
-        }
-    };
+impl Variant {
+    const fn new(row: &'static str, precision: Precision, tolerance: Tolerance, kernel: &'static str) -> Self {
+        Variant { row, precision, tolerance, kernel, packed: None }
+    }
+
+    const fn packed(mut self, kernel: &'static str, each: usize) -> Self {
+        self.packed = Some((kernel, each));
+        self
+    }
+}
+
+/// The kernels on tensor cores.
+const TENSOR: [Variant; 6] = [
+    Variant::new("hopper_tf32_cuda", Precision::Tf32, TF32_ROUNDING, "gemm_hopper_tf32").packed("gemm_pack_tf32", 4),
+    Variant::new("hopper_f16_cuda", Precision::F16, F16_ROUNDING, "gemm_hopper_f16").packed("gemm_pack_f16", 8),
+    Variant::new("hopper_bf16_cuda", Precision::Bf16, BF16_ROUNDING, "gemm_hopper_bf16").packed("gemm_pack_bf16", 8),
+    Variant::new("tf32_cuda", Precision::Tf32, TF32_ROUNDING, "gemm_tf32"),
+    Variant::new("f16_cuda", Precision::F16, F16_ROUNDING, "gemm_f16"),
+    Variant::new("bf16_cuda", Precision::Bf16, BF16_ROUNDING, "gemm_bf16"),
+];
+
+/// The row of kernel `K` of [`TENSOR`].
+const fn tensor_row<const K: usize>() -> Row<GemmSpec> {
+    let row = Row::cuda(TENSOR[K].row, TENSOR[K].tolerance, tensor::<K>).precision(TENSOR[K].precision);
+    if TENSOR[K].packed.is_some() { row.here(hopper).preferred(many_tiles).scratch(tensor_scratch::<K>) } else { row }
+}
+
+fn tensor_scratch<const K: usize>(s: &GemmSpec) -> usize {
+    TENSOR[K].packed.map_or(0, |(_, each)| 4 * Tiled::both(s, each).map(|t| t.words()).iter().sum::<usize>())
+}
+
+fn tensor<const K: usize>(s: &GemmSpec, inputs: &[&Buffer], outputs: &mut [&mut Buffer], accum: Accum) {
+    match TENSOR[K].packed {
+        Some((pack, each)) => tiled(s, inputs, outputs, accum, [pack, TENSOR[K].kernel], each),
+        None => product(s, inputs, outputs, accum, TENSOR[K].kernel, [128, 64]),
+    }
 }
 
 /// Rows of `gemm`, best first.
 pub(crate) const GEMM: &[Row<GemmSpec>] = &[
-    Row { supports: rows_fit, ..Row::cuda("rows_cuda", ROUNDING, rows) },
-    hopper!("hopper_tf32_cuda", Tf32, TF32_ROUNDING, "gemm_pack_tf32", "gemm_hopper_tf32", 4),
-    hopper!("hopper_f16_cuda", F16, F16_ROUNDING, "gemm_pack_f16", "gemm_hopper_f16", 8),
-    hopper!("hopper_bf16_cuda", Bf16, BF16_ROUNDING, "gemm_pack_bf16", "gemm_hopper_bf16", 8),
-    tensor!("tf32_cuda", Tf32, TF32_ROUNDING, "gemm_tf32"),
-    tensor!("f16_cuda", F16, F16_ROUNDING, "gemm_f16"),
-    tensor!("bf16_cuda", Bf16, BF16_ROUNDING, "gemm_bf16"),
-    Row {
-        preferred: |s| if s.m.div_ceil(128) * s.n.div_ceil(128) >= 128 { Ok(()) } else { Err("too few outputs for large tiles") },
-        ..Row::cuda("register_128_cuda", ROUNDING, |s, i, o, a| product(s, i, o, a, "gemm_register_128", [128, 128]))
-    },
+    Row::cuda("rows_cuda", ROUNDING, rows).supports(rows_fit),
+    tensor_row::<0>(),
+    tensor_row::<1>(),
+    tensor_row::<2>(),
+    tensor_row::<3>(),
+    tensor_row::<4>(),
+    tensor_row::<5>(),
+    Row::cuda("register_128_cuda", ROUNDING, |s, i, o, a| product(s, i, o, a, "gemm_register_128", [128, 128])).preferred(large),
     Row::cuda("register_64_cuda", ROUNDING, |s, i, o, a| product(s, i, o, a, "gemm_register_64", [64, 64])),
     Row::cuda("tile_cuda", ROUNDING, tile),
     Row::cuda("naive_cuda", ROUNDING, naive),
 ];
 
-/// Rows of `a` that a block of the `rows` rung takes.
+/// Whether tiles of 128 by 128 fill a device.
+fn large(s: &GemmSpec) -> Result<(), &'static str> {
+    if s.m.div_ceil(128) * s.n.div_ceil(128) >= 128 { Ok(()) } else { Err("too few outputs for large tiles") }
+}
+
+/// Rows of `a` that a block of the `rows` variant takes.
 const FEW: usize = 8;
 
 fn rows_fit(s: &GemmSpec) -> Result<(), &'static str> {
@@ -64,7 +91,7 @@ fn bias<'a>(s: &GemmSpec, inputs: &[&'a Buffer]) -> Option<&'a Buffer> {
     (s.bias == Bias::Columns).then(|| inputs[2])
 }
 
-/// The arguments that all rungs take.
+/// The arguments that all variants take.
 fn arguments(s: &GemmSpec, inputs: &[&Buffer], outputs: &mut [&mut Buffer], accum: Accum) -> Vec<Arg> {
     args![inputs[0], inputs[1], bias(s, inputs), &mut *outputs[0], s.m, s.n, s.k, s.ta, s.tb, accum]
 }
@@ -99,7 +126,7 @@ fn rows(s: &GemmSpec, inputs: &[&Buffer], outputs: &mut [&mut Buffer], accum: Ac
     }
 }
 
-/// Rows of a tile of each operand in the `hopper` rung, and of 16 bytes those along k.
+/// Rows of a tile of each operand in the `hopper` variant, and of 16 bytes those along k.
 const TILES: [usize; 2] = [128, 256];
 const UNITS: usize = 8;
 /// `HOPPER_SHARED` of `hopper.cu`: four places of a tile of each operand with two barriers.

@@ -41,12 +41,12 @@ pub(crate) struct Tile {
     /// Whether `c` holds sums to be added to.
     pub add: bool,
     /// What happens to the sums before they are stored.
-    pub finish: Finish,
+    pub epilogue: Epilogue,
 }
 
 /// The end of a product: `max(sums + row bias + column bias + residual, 0)`, each where it is given.
 #[derive(Clone, Copy)]
-pub(crate) struct Finish {
+pub(crate) struct Epilogue {
     /// `[rows]` or null.
     pub row_bias: *const f32,
     /// `[columns]` or null.
@@ -56,9 +56,9 @@ pub(crate) struct Finish {
     pub relu: bool,
 }
 
-impl Finish {
-    pub const NOTHING: Finish =
-        Finish { row_bias: std::ptr::null(), column_bias: std::ptr::null(), residual: std::ptr::null(), relu: false };
+impl Epilogue {
+    pub const NONE: Epilogue =
+        Epilogue { row_bias: std::ptr::null(), column_bias: std::ptr::null(), residual: std::ptr::null(), relu: false };
 }
 
 /// # Safety
@@ -147,7 +147,7 @@ impl Tile {
     #[inline(always)]
     #[allow(clippy::needless_range_loop)] // Indices are what unrolls.
     unsafe fn put_whole<V: Vector, const R: usize, const W: usize>(&self, mut sums: [[V; W]; R]) {
-        let Finish { row_bias, column_bias, residual, relu } = self.finish;
+        let Epilogue { row_bias, column_bias, residual, relu } = self.epilogue;
         // SAFETY: the caller's.
         unsafe {
             let at = |i: usize, j: usize| i * self.ldc + j * V::LANES;
@@ -203,7 +203,7 @@ impl Tile {
     /// As the kernel's; `W` vectors hold `columns`.
     #[inline(always)]
     unsafe fn put_part<V: Vector, const R: usize, const W: usize>(&self, sums: [[V; W]; R]) {
-        let Finish { row_bias, column_bias, residual, relu } = self.finish;
+        let Epilogue { row_bias, column_bias, residual, relu } = self.epilogue;
         // SAFETY: the caller's.
         unsafe {
             for (i, row) in sums.iter().enumerate().take(self.rows) {

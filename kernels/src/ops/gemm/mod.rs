@@ -18,12 +18,13 @@ pub(crate) mod cuda;
 
 pub(crate) mod microkernel;
 mod naive;
+pub(crate) mod pack;
 pub(crate) mod packed;
 mod rows;
 
-use crate::core::device::DType;
 use crate::core::sizes::elements;
 use crate::core::table::{Operand, ROUNDING, Row, Signature, Table};
+use crate::simd::rows::{each_isa, names};
 use crate::simd::{self, Vector};
 use std::fmt;
 
@@ -107,13 +108,11 @@ fn cases() -> Vec<GemmSpec> {
     v
 }
 
-const fn rows_row<V: Vector>(name: &'static str) -> Row<GemmSpec> {
-    let row = Row::cpu(name, DType::F32, ROUNDING, rows::run::<V>).isa(V::ISA);
-    row.supports(rows::fits).scratch(|s| 4 * s.m * s.n)
-}
-
-const fn packed_row<V: Vector>(name: &'static str) -> Row<GemmSpec> {
-    Row::cpu(name, DType::F32, ROUNDING, packed::run::<V>).isa(V::ISA).scratch(packed::scratch)
+const fn vector_rows<V: Vector>() -> [Row<GemmSpec>; 2] {
+    [
+        Row::on::<V>(names!("rows"), ROUNDING, rows::run::<V>).supports(rows::fits).scratch(|s| 4 * s.m * s.n),
+        Row::on::<V>(names!("packed"), ROUNDING, packed::run::<V>).scratch(packed::scratch),
+    ]
 }
 
 /// `gemm`: inputs `a`, `b`, optionally `bias`; output `c`.
@@ -128,22 +127,5 @@ pub static GEMM: Table<GemmSpec> = Table {
     indices: None,
     joined: Vec::new(),
     cuda: crate::ops::gemm::cuda::GEMM,
-    rows: &[
-        #[cfg(target_arch = "x86_64")]
-        rows_row::<simd::Avx512>("rows_avx512"),
-        #[cfg(target_arch = "x86_64")]
-        packed_row::<simd::Avx512>("packed_avx512"),
-        #[cfg(target_arch = "x86_64")]
-        rows_row::<simd::Avx2>("rows_avx2"),
-        #[cfg(target_arch = "x86_64")]
-        packed_row::<simd::Avx2>("packed_avx2"),
-        #[cfg(target_arch = "aarch64")]
-        rows_row::<simd::Neon>("rows_neon"),
-        #[cfg(target_arch = "aarch64")]
-        packed_row::<simd::Neon>("packed_neon"),
-        rows_row::<simd::Portable>("rows"),
-        packed_row::<simd::Portable>("packed"),
-        Row::cpu("naive", DType::F32, ROUNDING, naive::run::<f32>),
-        Row::cpu("naive", DType::F64, ROUNDING, naive::run::<f64>),
-    ],
+    rows: each_isa!(vector_rows, simd::rows::naive(ROUNDING, naive::run::<f32>, naive::run::<f64>)),
 };

@@ -1,4 +1,4 @@
-//! gemm rung 0: three loops, the oracle.
+//! gemm variant: three loops, the oracle.
 //!
 //! Computes  c[i,j] (+)= sum_k a[i,k] * b[k,j] (+ bias[j])
 //! Loses when: always; every element of `b` is read from memory `m` times. It is here to be read and to be right.

@@ -1,8 +1,8 @@
-//! gemm rung 1: packed panels, register tiles, threads.
+//! gemm variant: packed panels, register tiles, threads.
 //!
 //! Computes  c (+)= op(a) · op(b) (+ bias), and every convolution (see [`crate::ops::conv2d`]), which only pack differently.
-//! Rung 0 wasted: it read `b` from memory once per row of `a`, one number at a time.
-//! This rung:     copies (packs) both operands into panels that lie in the order the register tile reads them. `a` is packed
+//! naive wastes:  it reads `b` from memory once per row of `a`, one number at a time.
+//! This variant:  copies (packs) both operands into panels that lie in the order the register tile reads them. `a` is packed
 //!                once. Where there are many columns, each thread packs a block of `b` for itself, which stays in its L2, one
 //!                panel of it in L1; where there are few, `b` is packed once for all threads, which share out the rows. Where
 //!                both are few and the sums long, the sums are cut, and the parts added in order. The cut depends on the
@@ -10,18 +10,16 @@
 //! Loses when:    one side has a few rows only (see `rows`): packing then costs more than multiplying.
 //! Run:           CONVSCOPE_KERNEL=gemm=packed_avx2
 
-use super::microkernel::{Finish, MAX_TILE, Tile, WIDTH};
+use super::microkernel::{Epilogue, MAX_TILE, Tile, WIDTH};
+use super::pack::{KC, Matrix, PackSource, k_blocks, pack_a, pack_panel, pack_panels, packed_len};
 use super::{Bias, GemmSpec};
 use crate::core::buffer::Buffer;
 use crate::core::device::DType;
 use crate::core::table::Accum;
-use crate::core::threads::pieces;
 use crate::simd::{self, Vector};
 use rayon::prelude::*;
 use std::ops::Range;
 
-/// Steps of a panel at most: 48 columns of `KC` numbers are 36 KiB, the part of L1 that a panel of `b` may take.
-const KC: usize = 192;
 /// Panels in a block of `b` at most.
 const PANELS: usize = 4;
 /// Tiles of work that a problem is cut into at least, where it is large enough.
@@ -30,88 +28,6 @@ const MIN_TASKS: usize = 16;
 const RESULTS: usize = 1 << 18;
 /// Numbers of `b` that are packed for all threads at most.
 const SHARED_LIMIT: usize = 6 << 20;
-
-/// An operand seen as `lanes` (rows of `a`, columns of `b`) of `k` numbers each.
-///
-/// This is all that a product needs to know of its operands: convolutions implement it over images.
-pub(crate) trait Lanes: Sync {
-    /// Fills `panel[k * width + lane]` for `lanes` x `ks`. Lanes beyond `lanes.len()` up to `width` are left alone.
-    fn pack(&self, lanes: Range<usize>, ks: Range<usize>, width: usize, panel: &mut [f32]);
-}
-
-/// A matrix in memory.
-pub(crate) struct Matrix<'a> {
-    pub data: &'a [f32],
-    /// Distance between neighbouring lanes.
-    pub lane_stride: usize,
-    /// Distance between neighbouring steps.
-    pub k_stride: usize,
-}
-
-impl Lanes for Matrix<'_> {
-    fn pack(&self, lanes: Range<usize>, ks: Range<usize>, width: usize, panel: &mut [f32]) {
-        if self.lane_stride == 1 {
-            for (k, row) in ks.zip(panel.chunks_exact_mut(width)) {
-                row[..lanes.len()].copy_from_slice(&self.data[k * self.k_stride + lanes.start..][..lanes.len()]);
-            }
-        } else if self.k_stride == 1 {
-            let from = &self.data[lanes.start * self.lane_stride + ks.start..];
-            simd::transpose(from, self.lane_stride, [lanes.len(), ks.len()], panel, width);
-        } else {
-            for (k, row) in ks.zip(panel.chunks_exact_mut(width)) {
-                lanes.clone().zip(row).for_each(|(lane, d)| *d = self.data[lane * self.lane_stride + k * self.k_stride]);
-            }
-        }
-    }
-}
-
-/// The steps of a product in blocks of nearly equal length, at least one (a product of no steps still has biases).
-fn k_blocks(k: usize) -> impl Iterator<Item = Range<usize>> + Clone {
-    let kc = k.div_ceil(k.div_ceil(KC).max(1)).max(1);
-    // Without steps there is one block, and nothing in it.
-    pieces(0..k.max(1), kc).map(move |ks| ks.start..ks.end.min(k))
-}
-
-/// Numbers in `a` once packed.
-pub(crate) fn packed_len<V: Vector>(m: usize, k: usize) -> usize {
-    m.next_multiple_of(V::ROWS) * k
-}
-
-/// All of `a` in panels: `[k block][m panel][k][ROWS]`.
-pub(crate) fn pack_a<V: Vector>(a: &dyn Lanes, m: usize, k: usize) -> Buffer {
-    let mut out = Buffer::new(DType::F32, packed_len::<V>(m, k));
-    pack_a_into::<V>(a, m, k, out.as_mut_slice());
-    out
-}
-
-/// As [`pack_a`], into `packed_len` numbers.
-pub(crate) fn pack_a_into<V: Vector>(a: &dyn Lanes, m: usize, k: usize, out: &mut [f32]) {
-    pack_panels(a, m, V::ROWS, k, out);
-}
-
-/// All of an operand in panels of `width` lanes: `[k block][panel][k][width]`.
-fn pack_panels(operand: &dyn Lanes, lanes: usize, width: usize, k: usize, out: &mut [f32]) {
-    let panels = lanes.div_ceil(width);
-    let mut rest = out;
-    let mut chunks = Vec::new();
-    for ks in k_blocks(k) {
-        for p in 0..panels {
-            let (panel, tail) = std::mem::take(&mut rest).split_at_mut(width * ks.len());
-            rest = tail;
-            chunks.push((p * width..lanes.min((p + 1) * width), ks.clone(), panel));
-        }
-    }
-    chunks.into_par_iter().for_each(|(lanes, ks, panel)| pack_panel(operand, lanes, ks, width, panel));
-}
-
-pub(crate) fn pack_panel(operand: &dyn Lanes, lanes: Range<usize>, ks: Range<usize>, width: usize, panel: &mut [f32]) {
-    // Lanes that do not exist are multiplied too, up to a whole vector, though nobody looks at the sums.
-    let vector = lanes.len().next_multiple_of(16).min(width);
-    if lanes.len() < vector {
-        panel.chunks_exact_mut(width).for_each(|line| line[lanes.len()..vector].fill(0.0));
-    }
-    operand.pack(lanes, ks, width, panel);
-}
 
 /// Where the columns of a product lie in the output: images of `height` rows of `width` columns, `step` apart.
 #[derive(Clone, Copy)]
@@ -154,7 +70,7 @@ pub(crate) struct Product<'a> {
     pub k: usize,
     /// From [`pack_a`].
     pub a: &'a [f32],
-    pub b: &'a dyn Lanes,
+    pub b: &'a dyn PackSource,
     pub columns: Columns,
     /// Distance of the rows of `c`.
     pub ldc: usize,
@@ -170,7 +86,7 @@ pub(crate) struct Product<'a> {
 
 impl<'a> Product<'a> {
     /// A product of sizes `[m, n, k]` that is stored as it is.
-    pub fn plain([m, n, k]: [usize; 3], a: &'a [f32], b: &'a dyn Lanes, columns: Columns, ldc: usize) -> Self {
+    pub fn plain([m, n, k]: [usize; 3], a: &'a [f32], b: &'a dyn PackSource, columns: Columns, ldc: usize) -> Self {
         Product { m, n, k, a, b, columns, ldc, row_bias: None, column_bias: None, residual: None, relu: false }
     }
 }
@@ -287,7 +203,13 @@ pub(crate) fn run_alone<V: Vector>(p: &Product, out: &mut [f32], accum: Accum) {
 ///
 /// Where the results fit L2, each task takes some of the steps, packs its part of both operands for itself, and makes a result of
 /// its own; these are added in order.
-pub(crate) fn run_reduction<V: Vector>([m, n, k]: [usize; 3], a: &dyn Lanes, b: &dyn Lanes, out: &mut [f32], accum: Accum) {
+pub(crate) fn run_reduction<V: Vector>(
+    [m, n, k]: [usize; 3],
+    a: &dyn PackSource,
+    b: &dyn PackSource,
+    out: &mut [f32],
+    accum: Accum,
+) {
     let columns = Columns::planes(0, n, 0);
     let blocks: Vec<Range<usize>> = k_blocks(k).collect();
     if m * n > RESULTS || blocks.len() < 2 * MIN_TASKS {
@@ -416,22 +338,22 @@ fn multiply<V: Vector>(
                 c: sums.as_mut_ptr(),
                 ldc: nr,
                 add: false,
-                finish: Finish::NOTHING,
+                epilogue: Epilogue::NONE,
             };
             if together {
                 assert!(c + (rows.len() - 1) * p.ldc + columns.len() <= out.len);
-                let finish = match last {
-                    true => Finish {
+                let epilogue = match last {
+                    true => Epilogue {
                         row_bias: at(p.row_bias, m0),
                         column_bias: at(p.column_bias, n0),
                         residual: at(p.residual, c),
                         relu: p.relu,
                     },
-                    false => Finish::NOTHING,
+                    false => Epilogue::NONE,
                 };
                 // SAFETY: the panels hold ks.len() steps of whole tiles (just sliced); the output holds these rows and columns
                 // (asserted), which are this task's alone; biases and residual are as long as the product (run_product).
-                unsafe { V::run(Tile { c: out.ptr.add(c), ldc: p.ldc, add, finish, ..tile }) }
+                unsafe { V::run(Tile { c: out.ptr.add(c), ldc: p.ldc, add, epilogue, ..tile }) }
             } else {
                 // SAFETY: as above, into a whole tile of our own.
                 unsafe { V::run(tile) }

@@ -1,8 +1,8 @@
-//! gemm rung for a few rows: a dense layer on a few images, forward and its input gradient.
+//! gemm variant for a few rows: a dense layer on a few images, forward and its input gradient.
 //!
 //! Computes  c[i,j] (+)= dot(a[i,:], b[j,:]) (+ bias[j])   where `b` is transposed,   c[i,:] (+)= sum_k a[i,k] b[k,:]   where it is not
-//! The packed rung wasted: it copied all of `b` (VGG's first dense layer: 411 MB) to use each number a few times.
-//! This rung:     streams `b` once as it lies, columns shared out over the threads; it is bound by memory, not arithmetic. All rows
+//! packed wastes: it copies all of `b` (VGG's first dense layer: 411 MB) to use each number a few times.
+//! This variant:  streams `b` once as it lies, columns shared out over the threads; it is bound by memory, not arithmetic. All rows
 //!                of `a` meet a piece of `b` while it is near.
 //! Loses when:    `a` has more rows than a register tile.
 

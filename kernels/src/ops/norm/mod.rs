@@ -16,18 +16,21 @@
 //! ```
 
 pub(crate) mod cuda;
+mod infer;
 mod running;
 mod train;
 
+pub use infer::{INFER_DGRAD, INFER_FWD};
 pub use running::{RUNNING, RunningSpec};
 pub use train::{TRAIN_BWD, TRAIN_FWD, TrainSpec};
 
 use crate::core::buffer::Buffer;
 use crate::core::device::Real;
 use crate::core::sizes::elements;
-use crate::core::table::{Accum, Operand, Signature, TRANSCENDENTAL, Table, vector_rows};
+use crate::core::table::{Accum, Operand, Row, Signature, TRANSCENDENTAL, Table};
 use crate::core::threads::par_work2;
-use crate::simd::elementwise::{Affine, CentredProduct, Function, Rows, blocks, lanes, par_map_planes, sum_block};
+use crate::simd::elementwise::{CentredProduct, Elementwise, Rows, blocks, elementwise_fn, sum_block};
+use crate::simd::rows::{each_isa, naive, names};
 use crate::simd::{self, Kernel, Vector};
 use std::fmt;
 
@@ -92,22 +95,6 @@ fn affine_of<T: Real>(s: &NormSpec, c: usize, gamma: &[T], beta: &[T], mean: &[T
     (scale, beta[c] - mean[c] * scale)
 }
 
-fn infer_fwd<T: Real>(s: &NormSpec, inputs: &[&Buffer], outputs: &mut [&mut Buffer], accum: Accum) {
-    let [x, gamma, beta, mean, var] = [0, 1, 2, 3, 4].map(|i| inputs[i].as_slice::<T>());
-    affine(s, x, outputs[0].as_mut_slice(), accum, |c| affine_of(s, c, gamma, beta, mean, var));
-}
-
-fn infer_fwd_vector<V: Vector>(s: &NormSpec, inputs: &[&Buffer], outputs: &mut [&mut Buffer], accum: Accum) {
-    simd::require::<V>();
-    let [x, gamma, beta, mean, var] = [0, 1, 2, 3, 4].map(|i| inputs[i].as_slice::<f32>());
-    let of = |i: usize| {
-        let c = i % s.c;
-        Affine { centre: mean[c], scale: gamma[c] * s.inverse_std(var[c]), shift: beta[c] }
-    };
-    // SAFETY: the instructions are here (required).
-    unsafe { par_map_planes::<V, _, 1>(of, s.plane, [x], outputs[0].as_mut_slice(), accum) }
-}
-
 /// `dgamma` and `dbeta` of a channel.
 fn param_sums<T: Real>(s: &NormSpec, x: &[T], dout: &[T], c: usize, mean: T, var: T) -> (T, T) {
     let product = |(x, d): (&[T], &[T])| x.iter().zip(d).map(|(x, d)| (*x - mean) * *d).sum::<T>();
@@ -126,20 +113,20 @@ fn param_grads<T: Real>(s: &NormSpec, inputs: &[&Buffer], outputs: &mut [&mut Bu
     }
 }
 
-/// What reaches the batch-norm of the gradient of the output: with `xs = [x, dout, ..]`.
-trait Gate<const N: usize>: Function<N> {}
+/// Gradient at the output of the batch norm, from `xs = [x, dout, ..]`: `dout` is the gradient behind a fused activation.
+trait ActivationGrad<const N: usize>: Elementwise<N> {}
 
-lanes!(
-    /// All of it.
-    Open {} V [_x, dout] => dout
+elementwise_fn!(
+    /// No activation: `dout` passes unchanged.
+    Identity {} V [_x, dout] => dout
 );
-impl Gate<2> for Open {}
+impl ActivationGrad<2> for Identity {}
 
-/// `f(x, gate(x, dout, ..))`
+/// `f(x, activation(x, dout, ..))`
 #[derive(Clone, Copy)]
-struct Gated<F, G>(F, G);
+struct OfGradient<F, G>(F, G);
 
-impl<F: Function<2>, G: Gate<N>, const N: usize> Function<N> for Gated<F, G> {
+impl<F: Elementwise<2>, G: ActivationGrad<N>, const N: usize> Elementwise<N> for OfGradient<F, G> {
     #[inline(always)]
     unsafe fn of<V: Vector>(self, xs: [V; N]) -> V {
         // SAFETY: the caller's.
@@ -147,14 +134,14 @@ impl<F: Function<2>, G: Gate<N>, const N: usize> Function<N> for Gated<F, G> {
     }
 }
 
-/// The sums of [`param_sums`], of what passes the gate: both of a block while it is in L1.
+/// The sums of [`param_sums`], of the gradient behind the activation: both of a block while it is in L1.
 ///
 /// # Safety
 /// As [`Vector`].
 #[inline(always)]
 unsafe fn param_sums_vector<V: Vector, const N: usize>(
     s: &NormSpec,
-    gate: impl Gate<N>,
+    activation: impl ActivationGrad<N>,
     xs: [&[f32]; N],
     c: usize,
     mean: f32,
@@ -164,8 +151,8 @@ unsafe fn param_sums_vector<V: Vector, const N: usize>(
     for block in blocks(s.rows(c)) {
         // SAFETY: the caller's.
         unsafe {
-            products += f64::from(sum_block::<V, N>(Gated(CentredProduct { centre: mean }, gate), xs, block));
-            sum += f64::from(sum_block::<V, N>(gate, xs, block));
+            products += f64::from(sum_block::<V, N>(OfGradient(CentredProduct { centre: mean }, activation), xs, block));
+            sum += f64::from(sum_block::<V, N>(activation, xs, block));
         }
     }
     (products as f32 * s.inverse_std(var), sum as f32)
@@ -202,24 +189,11 @@ impl Kernel for ParamGrads<'_> {
         let Self { s, dout, x, mean, var, first, dgamma, dbeta, accum } = self;
         for (c, (dgamma, dbeta)) in (first..).zip(dgamma.iter_mut().zip(dbeta)) {
             // SAFETY: the caller's.
-            let (products, sum) = unsafe { param_sums_vector::<V, 2>(s, Open {}, [x, dout], c, mean[c], var[c]) };
+            let (products, sum) = unsafe { param_sums_vector::<V, 2>(s, Identity {}, [x, dout], c, mean[c], var[c]) };
             accum.put(dgamma, products);
             accum.put(dbeta, sum);
         }
     }
-}
-
-fn infer_dgrad<T: Real>(s: &NormSpec, inputs: &[&Buffer], outputs: &mut [&mut Buffer], accum: Accum) {
-    let [dout, gamma, var] = [0, 1, 2].map(|i| inputs[i].as_slice::<T>());
-    affine(s, dout, outputs[0].as_mut_slice(), accum, |c| (gamma[c] * s.inverse_std(var[c]), T::ZERO));
-}
-
-fn infer_dgrad_vector<V: Vector>(s: &NormSpec, inputs: &[&Buffer], outputs: &mut [&mut Buffer], accum: Accum) {
-    simd::require::<V>();
-    let [dout, gamma, var] = [0, 1, 2].map(|i| inputs[i].as_slice::<f32>());
-    let of = |i: usize| Affine { centre: 0.0, scale: gamma[i % s.c] * s.inverse_std(var[i % s.c]), shift: 0.0 };
-    // SAFETY: the instructions are here (required).
-    unsafe { par_map_planes::<V, _, 1>(of, s.plane, [dout], outputs[0].as_mut_slice(), accum) }
 }
 
 fn cases() -> Vec<NormSpec> {
@@ -232,29 +206,9 @@ const fn flops(s: &NormSpec) -> u64 {
     2 * (s.n * s.c * s.plane) as u64
 }
 
-/// `norm.infer`: inputs `x`, `gamma`, `beta`, `mean`, `var`; output `out`.
-pub static INFER_FWD: Table<NormSpec> = Table {
-    op: "norm.infer",
-    valid: NormSpec::valid,
-    signature: |s| Signature {
-        inputs: vec![
-            Operand::any("x", s.len()),
-            Operand::any("gamma", s.c),
-            Operand::any("beta", s.c),
-            Operand::any("mean", s.c),
-            Operand::positive("var", s.c),
-        ],
-        outputs: vec![Operand::any("out", s.len())],
-    },
-    flops,
-    terms: |_| 1,
-    accumulates: true,
-    cases,
-    indices: None,
-    joined: Vec::new(),
-    cuda: crate::ops::norm::cuda::INFER_FWD,
-    rows: vector_rows!(infer_fwd_vector, infer_fwd, TRANSCENDENTAL),
-};
+const fn param_grads_rows<V: Vector>() -> [Row<NormSpec>; 1] {
+    [Row::on::<V>(names!("vector"), TRANSCENDENTAL, param_grads_vector::<V>)]
+}
 
 /// `norm.params`: inputs `dout`, `x`, `mean`, `var`; outputs `dgamma`, `dbeta`. In training they come with `dx`: [`TRAIN_BWD`].
 pub static PARAM_GRADS: Table<NormSpec> = Table {
@@ -276,23 +230,5 @@ pub static PARAM_GRADS: Table<NormSpec> = Table {
     indices: None,
     joined: Vec::new(),
     cuda: crate::ops::norm::cuda::PARAM_GRADS,
-    rows: vector_rows!(param_grads_vector, param_grads, TRANSCENDENTAL),
-};
-
-/// `norm.infer_dgrad`: inputs `dout`, `gamma`, `var`; output `dx`.
-pub static INFER_DGRAD: Table<NormSpec> = Table {
-    op: "norm.infer_dgrad",
-    valid: NormSpec::valid,
-    signature: |s| Signature {
-        inputs: vec![Operand::any("dout", s.len()), Operand::any("gamma", s.c), Operand::positive("var", s.c)],
-        outputs: vec![Operand::any("dx", s.len())],
-    },
-    flops,
-    terms: |_| 1,
-    accumulates: true,
-    cases,
-    indices: None,
-    joined: Vec::new(),
-    cuda: crate::ops::norm::cuda::INFER_DGRAD,
-    rows: vector_rows!(infer_dgrad_vector, infer_dgrad, TRANSCENDENTAL),
+    rows: each_isa!(param_grads_rows, naive(TRANSCENDENTAL, param_grads::<f32>, param_grads::<f64>)),
 };

@@ -3,8 +3,9 @@
 use crate::core::buffer::Buffer;
 use crate::core::device::Real;
 use crate::core::sizes::elements;
-use crate::core::table::{Accum, Operand, ROUNDING, Signature, Table, vector_rows};
+use crate::core::table::{Accum, Operand, ROUNDING, Row, Signature, Table};
 use crate::core::threads::par_items;
+use crate::simd::rows::{self, each_isa, names};
 use crate::simd::{self, Kernel, Vector};
 use std::fmt;
 
@@ -79,6 +80,10 @@ fn cases() -> Vec<RunningSpec> {
         .to_vec()
 }
 
+const fn vector_rows<V: Vector>() -> [Row<RunningSpec>; 1] {
+    [Row::on::<V>(names!("vector"), ROUNDING, vector::<V>)]
+}
+
 /// `norm.running`: inputs the running statistic `old` and the `batch`'s; output the new running statistic.
 pub static RUNNING: Table<RunningSpec> = Table {
     op: "norm.running",
@@ -94,5 +99,5 @@ pub static RUNNING: Table<RunningSpec> = Table {
     indices: None,
     joined: Vec::new(),
     cuda: crate::ops::norm::cuda::RUNNING,
-    rows: vector_rows!(vector, naive, ROUNDING),
+    rows: each_isa!(vector_rows, rows::naive(ROUNDING, naive::<f32>, naive::<f64>)),
 };

@@ -5,13 +5,14 @@
 //! the residual) and writes `out`, once each, and backward reads `dout` and `x` (and `out`) and writes `dx` (and the residual's
 //! gradient). One by one, the three operations and their gradients move two to three times as much, and keep what lies between.
 
-use super::{Gate, Gated, NormSpec, Open, affine_of, cases as norm_cases, param_sums, param_sums_vector};
+use super::{ActivationGrad, Identity, NormSpec, OfGradient, affine_of, cases as norm_cases, param_sums, param_sums_vector};
 use crate::core::buffer::Buffer;
 use crate::core::device::Real;
-use crate::core::table::{Accum, Operand, Signature, TRANSCENDENTAL, Table, vector_rows};
+use crate::core::table::{Accum, Operand, Row, Signature, TRANSCENDENTAL, Table};
 use crate::core::threads::{Shared, par_work2};
-use crate::ops::pointwise::{Relu, ReluGate};
-use crate::simd::elementwise::{Affine, Function, Plus, Rows, Same, Square, Then, blocks, lanes, map, sum_block};
+use crate::ops::pointwise::{Relu, ReluGrad};
+use crate::simd::elementwise::{Affine, Elementwise, Plus, Rows, Same, Square, Then, blocks, elementwise_fn, map, sum_block};
+use crate::simd::rows::{each_isa, naive, names};
 use crate::simd::{self, Kernel, Vector};
 use std::fmt;
 
@@ -102,7 +103,7 @@ fn forward(s: &NormSpec, gamma: f32, beta: f32, mean: f32, var: f32) -> Affine {
 /// # Safety
 /// As [`Vector`]; `out` is as long as each of `xs`, and nothing else uses its planes of this channel.
 #[inline(always)]
-unsafe fn map_channel<V: Vector, const N: usize>(s: &NormSpec, c: usize, f: impl Function<N>, xs: [&[f32]; N], out: &Shared) {
+unsafe fn map_channel<V: Vector, const N: usize>(s: &NormSpec, c: usize, f: impl Elementwise<N>, xs: [&[f32]; N], out: &Shared) {
     for n in 0..s.n {
         let start = (n * s.c + c) * s.plane;
         let xs = xs.map(|x| &x[start..start + s.plane]);
@@ -163,7 +164,7 @@ impl Kernel for TrainFwd<'_> {
 }
 
 // dx = gamma/std * (dout - dbeta/N - xhat * dgamma/N), because mean and variance depend on x too.
-lanes!(Dgrad { mean, mean_d, slope, scale } V [x, dout] => scale.mul(dout.sub(mean_d).sub(x.sub(mean).mul(slope))));
+elementwise_fn!(Dgrad { mean, mean_d, slope, scale } V [x, dout] => scale.mul(dout.sub(mean_d).sub(x.sub(mean).mul(slope))));
 
 /// The parameters of [`Dgrad`].
 fn dgrad_of<T: Real>(s: &NormSpec, gamma: T, mean: T, var: T, dgamma: T, dbeta: T) -> [T; 4] {
@@ -203,24 +204,24 @@ fn train_bwd<T: Real>(s: &TrainSpec, inputs: &[&Buffer], outputs: &mut [&mut Buf
     }
 }
 
-/// The gate of a ReLU after the batch-norm alone, whose value is computed again: cheaper than reading it.
+/// A ReLU after the batch norm alone. Its value is computed again, which is cheaper than reading it.
 #[derive(Clone, Copy)]
-struct OpenByX(Affine);
+struct ReluByInput(Affine);
 
-impl Function<2> for OpenByX {
+impl Elementwise<2> for ReluByInput {
     #[inline(always)]
     unsafe fn of<V: Vector>(self, [x, dout]: [V; 2]) -> V {
         // SAFETY: the caller's.
-        unsafe { ReluGate {}.of([self.0.of([x]), dout]) }
+        unsafe { ReluGrad {}.of([self.0.of([x]), dout]) }
     }
 }
-impl Gate<2> for OpenByX {}
+impl ActivationGrad<2> for ReluByInput {}
 
-lanes!(
-    /// The gate of a ReLU whose value is known.
-    OpenByOut {} V [_x, dout, out] => ReluGate {}.of([out, dout])
+elementwise_fn!(
+    /// A ReLU whose value is an input.
+    ReluByOutput {} V [_x, dout, out] => ReluGrad {}.of([out, dout])
 );
-impl Gate<3> for OpenByOut {}
+impl ActivationGrad<3> for ReluByOutput {}
 
 /// `dx` of a channel follows its sums while it is in the cache.
 fn train_bwd_vector<V: Vector>(s: &TrainSpec, inputs: &[&Buffer], outputs: &mut [&mut Buffer], _: Accum) {
@@ -261,14 +262,14 @@ impl Kernel for TrainBwd<'_> {
                 match dresidual {
                     Some(dresidual) => {
                         let xs = [x, dout, inputs[6].as_slice::<f32>()];
-                        channel.bwd::<V, 3>(OpenByOut {}, xs, grads);
-                        map_channel::<V, 3>(&s.norm, c, OpenByOut {}, xs, dresidual);
+                        channel.bwd::<V, 3>(ReluByOutput {}, xs, grads);
+                        map_channel::<V, 3>(&s.norm, c, ReluByOutput {}, xs, dresidual);
                     }
                     None if s.relu => {
                         let f = forward(&s.norm, gamma[c], beta[c], mean[c], var[c]);
-                        channel.bwd::<V, 2>(OpenByX(f), [x, dout], grads);
+                        channel.bwd::<V, 2>(ReluByInput(f), [x, dout], grads);
                     }
-                    None => channel.bwd::<V, 2>(Open {}, [x, dout], grads),
+                    None => channel.bwd::<V, 2>(Identity {}, [x, dout], grads),
                 }
             }
         }
@@ -289,13 +290,18 @@ impl Channel<'_> {
     /// # Safety
     /// As [`map_channel`] into `dx`.
     #[inline(always)]
-    unsafe fn bwd<V: Vector, const N: usize>(&self, gate: impl Gate<N>, xs: [&[f32]; N], (dgamma, dbeta): (&mut f32, &mut f32)) {
+    unsafe fn bwd<V: Vector, const N: usize>(
+        &self,
+        activation: impl ActivationGrad<N>,
+        xs: [&[f32]; N],
+        (dgamma, dbeta): (&mut f32, &mut f32),
+    ) {
         let Self { s, c, gamma, mean, var, dx } = *self;
         // SAFETY: the caller's.
         unsafe {
-            (*dgamma, *dbeta) = param_sums_vector::<V, N>(s, gate, xs, c, mean, var);
+            (*dgamma, *dbeta) = param_sums_vector::<V, N>(s, activation, xs, c, mean, var);
             let [mean, mean_d, slope, scale] = dgrad_of(s, gamma, mean, var, *dgamma, *dbeta);
-            map_channel::<V, N>(s, c, Gated(Dgrad { mean, mean_d, slope, scale }, gate), xs, dx);
+            map_channel::<V, N>(s, c, OfGradient(Dgrad { mean, mean_d, slope, scale }, activation), xs, dx);
         }
     }
 }
@@ -304,6 +310,10 @@ fn cases() -> Vec<TrainSpec> {
     let endings = [(false, false), (false, true), (true, false), (true, true)];
     let with = |(residual, relu)| norm_cases().into_iter().map(move |norm| TrainSpec { norm, residual, relu });
     endings.into_iter().flat_map(with).collect()
+}
+
+const fn train_fwd_rows<V: Vector>() -> [Row<TrainSpec>; 1] {
+    [Row::on::<V>(names!("vector"), TRANSCENDENTAL, train_fwd_vector::<V>)]
 }
 
 /// `norm.train`: inputs `x`, `gamma`, `beta`, and `residual` if there is one; outputs `out`, and the batch's `mean` and biased `var`.
@@ -323,8 +333,12 @@ pub static TRAIN_FWD: Table<TrainSpec> = Table {
     indices: None,
     joined: Vec::new(),
     cuda: crate::ops::norm::cuda::TRAIN_FWD,
-    rows: vector_rows!(train_fwd_vector, train_fwd, TRANSCENDENTAL),
+    rows: each_isa!(train_fwd_rows, naive(TRANSCENDENTAL, train_fwd::<f32>, train_fwd::<f64>)),
 };
+
+const fn train_bwd_rows<V: Vector>() -> [Row<TrainSpec>; 1] {
+    [Row::on::<V>(names!("vector"), TRANSCENDENTAL, train_bwd_vector::<V>)]
+}
 
 /// `norm.train_bwd`: inputs `dout`, `x`, `gamma`, `beta`, `mean`, `var`; outputs `dx`, `dgamma`, `dbeta`.
 ///
@@ -352,5 +366,5 @@ pub static TRAIN_BWD: Table<TrainSpec> = Table {
     indices: None,
     joined: Vec::new(),
     cuda: crate::ops::norm::cuda::TRAIN_BWD,
-    rows: vector_rows!(train_bwd_vector, train_bwd, TRANSCENDENTAL),
+    rows: each_isa!(train_bwd_rows, naive(TRANSCENDENTAL, train_bwd::<f32>, train_bwd::<f64>)),
 };

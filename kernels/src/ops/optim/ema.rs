@@ -3,8 +3,9 @@
 use crate::core::buffer::Buffer;
 use crate::core::device::Real;
 use crate::core::sizes::elements;
-use crate::core::table::{Accum, Operand, ROUNDING, Signature, Table, vector_rows};
-use crate::simd::elementwise::{lanes, par_map};
+use crate::core::table::{Accum, Operand, ROUNDING, Row, Signature, Table};
+use crate::simd::elementwise::{elementwise_fn, par_map};
+use crate::simd::rows::{self, each_isa, names};
 use crate::simd::{self, Vector};
 use std::fmt;
 
@@ -30,7 +31,7 @@ impl fmt::Display for EmaSpec {
     }
 }
 
-lanes!(
+elementwise_fn!(
     /// `average + rate * (w - average)`
     Blend { rate } V [average, w] => average.add(rate.mul(w.sub(average)))
 );
@@ -52,6 +53,10 @@ fn cases() -> Vec<EmaSpec> {
     [(1, 0.9), (77, 0.001), (70_001, 0.1)].map(|(len, rate)| EmaSpec { len, rate }).to_vec()
 }
 
+const fn vector_rows<V: Vector>() -> [Row<EmaSpec>; 1] {
+    [Row::on::<V>(names!("vector"), ROUNDING, vector::<V>)]
+}
+
 /// `optim.ema`: inputs `average` and the parameter `w`; output the new average.
 pub static EMA: Table<EmaSpec> = Table {
     op: "optim.ema",
@@ -67,5 +72,5 @@ pub static EMA: Table<EmaSpec> = Table {
     indices: None,
     joined: Vec::new(),
     cuda: crate::ops::optim::cuda::EMA,
-    rows: vector_rows!(vector, naive, ROUNDING),
+    rows: each_isa!(vector_rows, rows::naive(ROUNDING, naive::<f32>, naive::<f64>)),
 };

@@ -20,9 +20,10 @@ mod ema;
 pub use ema::{EMA, EmaSpec};
 
 use crate::core::buffer::Buffer;
-use crate::core::device::{DType, Real};
+use crate::core::device::Real;
 use crate::core::sizes::elements;
-use crate::core::table::{Accum, Operand, Row, Signature, TRANSCENDENTAL, Table};
+use crate::core::table::{Accum, Operand, Signature, TRANSCENDENTAL, Table};
+use crate::simd::rows::naive;
 use std::fmt;
 
 /// Which step.
@@ -191,8 +192,5 @@ pub static STEP: Table<StepSpec> = Table {
     indices: None,
     joined: Vec::new(),
     cuda: crate::ops::optim::cuda::STEP,
-    rows: &[
-        Row::cpu("naive", DType::F32, TRANSCENDENTAL, step::<f32>),
-        Row::cpu("naive", DType::F64, TRANSCENDENTAL, step::<f64>),
-    ],
+    rows: &[&naive(TRANSCENDENTAL, step::<f32>, step::<f64>)],
 };

@@ -16,15 +16,17 @@
 //! # Ok::<_, convscope_kernels::Error>(())
 //! ```
 
+mod backward;
 pub(crate) mod cuda;
+mod forward;
 
-use crate::core::buffer::Buffer;
-use crate::core::device::Real;
 use crate::core::sizes::{bounded, elements, places, positive};
-use crate::core::table::{Accum, Operand, ROUNDING, Signature, Table, threaded_rows, vector_rows};
-use crate::core::threads::{par_items, par_work, par_work2};
-use crate::simd::elementwise::{Constant, Rows, par_map_planes, sum};
-use crate::simd::{self, Kernel, Vector};
+use crate::core::table::{Operand, ROUNDING, Row, Signature, Table};
+use crate::core::threads::par_items;
+use crate::simd::Vector;
+use crate::simd::rows::{each_isa, naive, names, threaded};
+use backward::{avg_bwd, avg_bwd_vector, max_bwd};
+use forward::{avg_fwd, avg_fwd_vector, is_global, max_fwd, max_fwd_vector, max_vector_fits};
 use std::fmt;
 use std::ops::Range;
 
@@ -164,309 +166,11 @@ impl fmt::Display for PoolSpec {
     }
 }
 
-/// Maximum of a window and its index in the plane; NaN wins, as in PyTorch.
-#[inline(always)]
-fn max_of<T: Real>(w: usize, x: &[T], ys: Range<usize>, xs: Range<usize>) -> (T, u32) {
-    let (mut best, mut at) = (T::NEG_INF, ys.start * w + xs.start);
-    for y in ys {
-        let start = y * w + xs.start;
-        for (i, &v) in (start..).zip(&x[start..y * w + xs.end]) {
-            // The second test is true for NaN only.
-            if v > best || v.partial_cmp(&v).is_none() {
-                (best, at) = (v, i);
-            }
-        }
-    }
-    (best, at as u32)
-}
-
-fn max_planes<T: Real>(s: &PoolSpec, first: usize, x: &[T], out: &mut [T], arg: &mut [u32]) {
-    let ([oh, ow], ip) = (s.out_hw(), s.in_plane());
-    let planes = out.chunks_exact_mut(oh * ow).zip(arg.chunks_exact_mut(oh * ow));
-    for (x, (out, arg)) in x[first * ip..].chunks_exact(ip).zip(planes) {
-        for oy in 0..oh {
-            for ox in 0..ow {
-                let i = oy * ow + ox;
-                (out[i], arg[i]) = max_of(s.w, x, s.window(0, oy).0, s.window(1, ox).0);
-            }
-        }
-    }
-}
-
-fn max_fwd<T: Real, const THREADS: bool>(s: &PoolSpec, inputs: &[&Buffer], outputs: &mut [&mut Buffer], _: Accum) {
-    let x = inputs[0].as_slice::<T>(); // x [planes,h,w]
-    let [out, arg] = outputs else { unreachable!("the table checked the number of outputs") };
-    let (out, arg) = (out.as_mut_slice::<T>(), arg.as_mut_slice::<u32>()); // [planes,oh,ow]
-    if THREADS {
-        par_work2(out, arg, s.out_plane().max(1), s.in_plane(), |first, out, arg| max_planes(s, first, x, out, arg));
-    } else {
-        max_planes(s, 0, x, out, arg);
-    }
-}
-
-fn max_vector_fits(s: &PoolSpec) -> Result<(), &'static str> {
-    match s.windows {
-        Windows::Sliding { stride: [_, 1 | 2], .. } if s.in_plane() <= 1 << 24 => Ok(()),
-        Windows::Sliding { stride: [_, 1 | 2], .. } => Err("indices must be exact in f32"),
-        _ => Err("wants windows that move by one or two columns"),
-    }
-}
-
-/// Max pooling, a vector of outputs at a time: the windows' first columns, then their second ones and so on, row after row.
-///
-/// With stride 2 the columns lie at every second place, so one split of a row serves two of them. Indices are `f32` numbers
-/// until they are stored: they go where the maxima go. What hangs over the left or right edge is left to [`max_of`].
-fn max_fwd_vector<V: Vector>(s: &PoolSpec, inputs: &[&Buffer], outputs: &mut [&mut Buffer], _: Accum) {
-    simd::require::<V>();
-    let x = inputs[0].as_slice::<f32>(); // x [planes,h,w]
-    let [out, arg] = outputs else { unreachable!("the table checked the number of outputs") };
-    let (out, arg) = (out.as_mut_slice::<f32>(), arg.as_mut_slice::<u32>()); // [planes,oh,ow]
-    par_work2(out, arg, s.out_plane().max(1), s.in_plane(), |first, out, arg| {
-        let x = &x[first * s.in_plane()..];
-        // SAFETY: the instructions are here (required).
-        unsafe { V::run(MaxPlanes { s, x, out, arg }) }
-    });
-}
-
-struct MaxPlanes<'a> {
-    s: &'a PoolSpec,
-    x: &'a [f32],
-    out: &'a mut [f32],
-    arg: &'a mut [u32],
-}
-
-impl Kernel for MaxPlanes<'_> {
-    type Out = ();
-    #[inline(always)]
-    unsafe fn run<V: Vector>(self) {
-        let Windows::Sliding { kernel: [_, kw], stride: [_, step], padding: [_, _, left, _], .. } = self.s.windows else {
-            unreachable!("the row takes sliding windows only")
-        };
-        // SAFETY: the caller's.
-        unsafe {
-            match (step, kw) {
-                (2, 2) => self.planes::<V, 2>(left, 2),
-                (2, 3) => self.planes::<V, 2>(left, 3),
-                (2, _) => self.planes::<V, 2>(left, kw),
-                (_, 3) => self.planes::<V, 1>(left, 3),
-                (_, _) => self.planes::<V, 1>(left, kw),
-            }
-        }
-    }
-}
-
-impl MaxPlanes<'_> {
-    /// # Safety
-    /// As [`Vector`]; `STEP` is the horizontal stride and `kw` the width of the windows, whose left padding is `left`.
-    #[inline(always)]
-    unsafe fn planes<V: Vector, const STEP: usize>(self, left: usize, kw: usize) {
-        let Self { s, x, out, arg } = self;
-        let ([oh, ow], (h, w)) = (s.out_hw(), (s.h, s.w));
-        // Outputs of a row whose windows lie between its ends.
-        let end = ((w + left + STEP).saturating_sub(kw) / STEP).min(ow);
-        let inner = left.div_ceil(STEP).min(end)..end;
-        let planes = out.chunks_exact_mut(oh * ow).zip(arg.chunks_exact_mut(oh * ow));
-        for (x, (out, arg)) in x.chunks_exact(h * w).zip(planes) {
-            for oy in 0..oh {
-                let (ys, row) = (s.window(0, oy).0, oy * ow);
-                for ox in (0..inner.start).chain(inner.end..ow) {
-                    (out[row + ox], arg[row + ox]) = max_of(w, x, ys.clone(), s.window(1, ox).0);
-                }
-                for ox in inner.clone().step_by(V::LANES) {
-                    let n = (inner.end - ox).min(V::LANES);
-                    let column = ox * STEP - left;
-                    // SAFETY: the windows of n outputs from ox lie inside the plane.
-                    unsafe {
-                        let Best { value, at } = max_block::<V, STEP>(x, w, ys.clone(), column, kw, n);
-                        let (out, arg) = (&mut out[row + ox..][..n], &mut arg[row + ox..][..n]);
-                        if n == V::LANES {
-                            value.store(out.as_mut_ptr());
-                        } else {
-                            value.store_first(out.as_mut_ptr(), n);
-                        }
-                        at.store_first_whole(arg.as_mut_ptr(), n);
-                    }
-                }
-            }
-        }
-    }
-}
-
-/// The largest number so far of each window, and where the vector's first window would have it.
-#[derive(Clone, Copy)]
-struct Best<V> {
-    value: V,
-    at: V,
-}
-
-impl<V: Vector> Best<V> {
-    /// Of these and of later ones.
-    ///
-    /// # Safety
-    /// As [`Vector`].
-    #[inline(always)]
-    unsafe fn or(self, later: Self) -> Self {
-        // SAFETY: the caller's, as [`Vector`] says.
-        unsafe {
-            let better = later.value.beats(self.value);
-            Best { value: V::select(better, later.value, self.value), at: V::select(better, later.at, self.at) }
-        }
-    }
-}
-
-/// Maxima and indices of `n` windows of `ys` (at least one) x `kw` from `column` on.
-///
-/// # Safety
-/// As [`Vector`]; the windows lie inside `x`, whose rows have `w` numbers.
-#[inline(always)]
-unsafe fn max_block<V: Vector, const STEP: usize>(
-    x: &[f32],
-    w: usize,
-    ys: Range<usize>,
-    column: usize,
-    kw: usize,
-    n: usize,
-) -> Best<V> {
-    const PLACES: [f32; 16] = [0., 1., 2., 3., 4., 5., 6., 7., 8., 9., 10., 11., 12., 13., 14., 15.];
-    // SAFETY: the caller's.
-    unsafe {
-        let first = ys.start * w + column;
-        let mut best = max_row::<V, STEP>(x.as_ptr().add(first), w - column, kw, n);
-        best.at = V::load(PLACES.as_ptr()).mul_add(V::splat(STEP as f32), best.at.add(V::splat(first as f32)));
-        for y in ys.skip(1) {
-            let first = y * w + column;
-            let row = max_row::<V, STEP>(x.as_ptr().add(first), w - column, kw, n);
-            let places = V::load(PLACES.as_ptr()).mul_add(V::splat(STEP as f32), V::splat(first as f32));
-            best = best.or(Best { at: row.at.add(places), ..row });
-        }
-        best
-    }
-}
-
-/// Maxima of one row of `n` windows from `p` on, and their columns.
-///
-/// # Safety
-/// As [`Vector`]; there are `room` numbers at `p`, and the windows lie inside.
-#[inline(always)]
-unsafe fn max_row<V: Vector, const STEP: usize>(p: *const f32, room: usize, kw: usize, n: usize) -> Best<V> {
-    // SAFETY: the caller's; masked loads stay within `room`.
-    unsafe {
-        let mut best = Best { value: V::splat(f32::NEG_INFINITY), at: V::splat(0.0) };
-        for kx in (0..kw).step_by(STEP) {
-            let (p, room) = (p.add(kx), room - kx);
-            let [v, next] = if STEP == 1 {
-                [if n == V::LANES { V::load(p) } else { V::load_first(p, n) }; 2]
-            } else if room >= 2 * V::LANES {
-                V::split2(p)
-            } else {
-                let beyond = V::load_first(p.wrapping_add(V::LANES), room.saturating_sub(V::LANES));
-                V::unzip(V::load_first(p, room.min(V::LANES)), beyond)
-            };
-            let v = Best { value: v, at: V::splat(kx as f32) };
-            best = if kx == 0 { v } else { best.or(v) };
-            if STEP == 2 && kx + 1 < kw {
-                best = best.or(Best { value: next, at: V::splat((kx + 1) as f32) });
-            }
-        }
-        best
-    }
-}
-
 /// Runs `plane(index, part)` for each item of `item` elements, on threads or not.
 fn each_plane<T: Send, const THREADS: bool>(out: &mut [T], item: usize, plane: impl Fn(usize, &mut [T]) + Sync) {
     let item = item.max(1);
     let part = |first: usize, part: &mut [T]| (first..).zip(part.chunks_exact_mut(item)).for_each(|(i, p)| plane(i, p));
     if THREADS { par_items(out, item, part) } else { part(0, out) }
-}
-
-fn max_bwd<T: Real, const THREADS: bool>(s: &PoolSpec, inputs: &[&Buffer], outputs: &mut [&mut Buffer], accum: Accum) {
-    let (dout, arg) = (inputs[0].as_slice::<T>(), inputs[1].as_slice::<u32>());
-    let op = s.out_plane();
-    each_plane::<T, THREADS>(outputs[0].as_mut_slice(), s.in_plane(), |i, dx| {
-        if accum == Accum::Write {
-            dx.fill(T::ZERO);
-        }
-        for (d, &a) in dout[i * op..][..op].iter().zip(&arg[i * op..][..op]) {
-            dx[a as usize] += *d;
-        }
-    });
-}
-
-fn avg_fwd<T: Real, const THREADS: bool>(s: &PoolSpec, inputs: &[&Buffer], outputs: &mut [&mut Buffer], accum: Accum) {
-    let x = inputs[0].as_slice::<T>(); // x [planes,h,w]
-    let ([oh, ow], ip) = (s.out_hw(), s.in_plane());
-    each_plane::<T, THREADS>(outputs[0].as_mut_slice(), oh * ow, |i, out| {
-        let x = &x[i * ip..][..ip];
-        for oy in 0..oh {
-            let (ys, ny) = s.window(0, oy);
-            for ox in 0..ow {
-                let (xs, nx) = s.window(1, ox);
-                let sum: T = ys.clone().map(|y| x[y * s.w..][xs.clone()].iter().copied().sum::<T>()).sum();
-                accum.put(&mut out[oy * ow + ox], sum / T::of((ny * nx) as f64));
-            }
-        }
-    });
-}
-
-fn is_global(s: &PoolSpec) -> Result<(), &'static str> {
-    if s.windows == (Windows::Adaptive { out: [1, 1] }) { Ok(()) } else { Err("wants one window over the whole plane") }
-}
-
-fn avg_fwd_vector<V: Vector>(s: &PoolSpec, inputs: &[&Buffer], outputs: &mut [&mut Buffer], accum: Accum) {
-    simd::require::<V>();
-    let (x, plane) = (inputs[0].as_slice::<f32>(), s.in_plane()); // x [planes,h,w]
-    par_work(outputs[0].as_mut_slice::<f32>(), 1, plane, |first, out| {
-        // SAFETY: the instructions are here (required).
-        unsafe { V::run(Means { x: &x[first * plane..], plane, out, accum }) }
-    });
-}
-
-struct Means<'a> {
-    x: &'a [f32],
-    plane: usize,
-    out: &'a mut [f32],
-    accum: Accum,
-}
-
-impl Kernel for Means<'_> {
-    type Out = ();
-    #[inline(always)]
-    unsafe fn run<V: Vector>(self) {
-        for (i, out) in self.out.iter_mut().enumerate() {
-            let all = Rows { start: i * self.plane, rows: 1, stride: 0, len: self.plane };
-            // SAFETY: the caller's.
-            self.accum.put(out, (unsafe { sum::<V>(self.x, all) } / self.plane as f64) as f32);
-        }
-    }
-}
-
-fn avg_bwd_vector<V: Vector>(s: &PoolSpec, inputs: &[&Buffer], outputs: &mut [&mut Buffer], accum: Accum) {
-    simd::require::<V>();
-    let (dout, plane) = (inputs[0].as_slice::<f32>(), s.in_plane()); // dout [planes,1,1]
-    let share = |i: usize| Constant { value: dout[i] / plane as f32 };
-    // SAFETY: the instructions are here (required).
-    unsafe { par_map_planes::<V, _, 0>(share, plane, [], outputs[0].as_mut_slice(), accum) }
-}
-
-fn avg_bwd<T: Real, const THREADS: bool>(s: &PoolSpec, inputs: &[&Buffer], outputs: &mut [&mut Buffer], accum: Accum) {
-    let dout = inputs[0].as_slice::<T>(); // dout [planes,oh,ow]
-    let [oh, ow] = s.out_hw();
-    each_plane::<T, THREADS>(outputs[0].as_mut_slice(), s.in_plane(), |i, dx| {
-        if accum == Accum::Write {
-            dx.fill(T::ZERO);
-        }
-        let dout = &dout[i * oh * ow..][..oh * ow];
-        for oy in 0..oh {
-            let (ys, ny) = s.window(0, oy);
-            for ox in 0..ow {
-                let (xs, nx) = s.window(1, ox);
-                let share = dout[oy * ow + ox] / T::of((ny * nx) as f64);
-                for y in ys.clone() {
-                    dx[y * s.w..][xs.clone()].iter_mut().for_each(|v| *v += share);
-                }
-            }
-        }
-    });
 }
 
 fn sliding(planes: usize, h: usize, w: usize, kernel: [usize; 2], stride: [usize; 2], padding: [usize; 4]) -> PoolSpec {
@@ -502,6 +206,10 @@ const fn rows_flops(s: &PoolSpec) -> u64 {
     (s.planes * s.h * s.w) as u64
 }
 
+const fn max_fwd_rows<V: Vector>() -> [Row<PoolSpec>; 1] {
+    [Row::on::<V>(names!("vector"), ROUNDING, max_fwd_vector::<V>).supports(max_vector_fits)]
+}
+
 /// `maxpool.fwd`: input `x`; outputs `out` and `arg`, the index of the first maximum in its plane.
 pub static MAX_FWD: Table<PoolSpec> = Table {
     op: "maxpool.fwd",
@@ -520,7 +228,11 @@ pub static MAX_FWD: Table<PoolSpec> = Table {
     indices: None,
     joined: Vec::new(),
     cuda: crate::ops::pool::cuda::MAX_FWD,
-    rows: vector_rows!(max_fwd_vector if max_vector_fits, max_fwd, ROUNDING),
+    rows: each_isa!(
+        max_fwd_rows,
+        threaded(ROUNDING, max_fwd::<f32, true>),
+        naive(ROUNDING, max_fwd::<f32, false>, max_fwd::<f64, false>)
+    ),
 };
 
 /// `maxpool.bwd`: inputs `dout`, `arg` (each a pixel of its window); output `dx`.
@@ -541,8 +253,12 @@ pub static MAX_BWD: Table<PoolSpec> = Table {
     indices: Some(PoolSpec::pixel_seen),
     joined: Vec::new(),
     cuda: crate::ops::pool::cuda::MAX_BWD,
-    rows: threaded_rows!(max_bwd, ROUNDING),
+    rows: &[&threaded(ROUNDING, max_bwd::<f32, true>), &naive(ROUNDING, max_bwd::<f32, false>, max_bwd::<f64, false>)],
 };
+
+const fn avg_fwd_rows<V: Vector>() -> [Row<PoolSpec>; 1] {
+    [Row::on::<V>(names!("vector"), ROUNDING, avg_fwd_vector::<V>).supports(is_global)]
+}
 
 /// `avgpool.fwd`: input `x`; output `out`.
 pub static AVG_FWD: Table<PoolSpec> = Table {
@@ -559,8 +275,16 @@ pub static AVG_FWD: Table<PoolSpec> = Table {
     indices: None,
     joined: Vec::new(),
     cuda: crate::ops::pool::cuda::AVG_FWD,
-    rows: vector_rows!(avg_fwd_vector if is_global, avg_fwd, ROUNDING),
+    rows: each_isa!(
+        avg_fwd_rows,
+        threaded(ROUNDING, avg_fwd::<f32, true>),
+        naive(ROUNDING, avg_fwd::<f32, false>, avg_fwd::<f64, false>)
+    ),
 };
+
+const fn avg_bwd_rows<V: Vector>() -> [Row<PoolSpec>; 1] {
+    [Row::on::<V>(names!("vector"), ROUNDING, avg_bwd_vector::<V>).supports(is_global)]
+}
 
 /// `avgpool.bwd`: input `dout`; output `dx`.
 pub static AVG_BWD: Table<PoolSpec> = Table {
@@ -577,19 +301,24 @@ pub static AVG_BWD: Table<PoolSpec> = Table {
     indices: None,
     joined: Vec::new(),
     cuda: crate::ops::pool::cuda::AVG_BWD,
-    rows: vector_rows!(avg_bwd_vector if is_global, avg_bwd, ROUNDING),
+    rows: each_isa!(
+        avg_bwd_rows,
+        threaded(ROUNDING, avg_bwd::<f32, true>),
+        naive(ROUNDING, avg_bwd::<f32, false>, avg_bwd::<f64, false>)
+    ),
 };
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::core::buffer::Buffer;
     use crate::core::device::{DType, Device};
     use crate::core::random;
-    use crate::core::table::Row;
+    use crate::core::table::Accum;
 
     /// Few values make many ties; then some numbers that compare to nothing.
     #[test]
-    fn every_rung_takes_the_first_maximum_and_the_last_nan() {
+    fn every_row_takes_the_first_maximum_and_the_last_nan() {
         for (case, s) in cases().into_iter().enumerate() {
             for special in [0.0, f32::NEG_INFINITY, f32::NAN] {
                 let value = |i| match random::philox(case as u64, i)[0] % 5 {
@@ -605,7 +334,7 @@ mod tests {
                     let bits: Vec<u32> = out.as_slice::<f32>().iter().map(|v| v.to_bits()).collect();
                     (bits, arg.as_slice::<u32>().to_vec())
                 };
-                let f32_rows = || MAX_FWD.rows.iter().filter(|r| r.dtype == DType::F32);
+                let f32_rows = || MAX_FWD.all_rows().filter(|r| r.dtype == DType::F32);
                 let want = run(f32_rows().find(|r| r.name == "naive").unwrap());
                 for row in f32_rows().filter(|r| r.is_here(&crate::Context::default(), Device::Cpu) && (r.supports)(&s).is_ok()) {
                     assert_eq!(run(row), want, "{} {s} {special}", row.name);

@@ -22,9 +22,10 @@ pub use squares::{SUM_SQUARES, SquaresSpec};
 use crate::core::buffer::Buffer;
 use crate::core::device::Real;
 use crate::core::sizes::elements;
-use crate::core::table::{Accum, Operand, ROUNDING, Signature, Table, vector_rows};
+use crate::core::table::{Accum, Operand, ROUNDING, Row, Signature, Table};
 use crate::core::threads::par_work;
 use crate::simd::elementwise::{Constant, Rows, par_map_planes, sum};
+use crate::simd::rows::{each_isa, naive, names};
 use crate::simd::{self, Kernel, Vector};
 use std::fmt;
 
@@ -173,6 +174,10 @@ fn cases() -> Vec<ReduceSpec> {
     .to_vec()
 }
 
+const fn fwd_rows<V: Vector>() -> [Row<ReduceSpec>; 1] {
+    [Row::on::<V>(names!("vector"), ROUNDING, fwd_vector::<V>)]
+}
+
 /// `reduce.fwd`: input `x`; output `out`.
 pub static FWD: Table<ReduceSpec> = Table {
     op: "reduce.fwd",
@@ -185,8 +190,12 @@ pub static FWD: Table<ReduceSpec> = Table {
     indices: None,
     joined: Vec::new(),
     cuda: crate::ops::reduce::cuda::FWD,
-    rows: vector_rows!(fwd_vector, fwd, ROUNDING),
+    rows: each_isa!(fwd_rows, naive(ROUNDING, fwd::<f32>, fwd::<f64>)),
 };
+
+const fn bwd_rows<V: Vector>() -> [Row<ReduceSpec>; 1] {
+    [Row::on::<V>(names!("vector"), ROUNDING, bwd_vector::<V>)]
+}
 
 /// `reduce.bwd`: input `dout`; output `dx`.
 pub static BWD: Table<ReduceSpec> = Table {
@@ -200,5 +209,5 @@ pub static BWD: Table<ReduceSpec> = Table {
     indices: None,
     joined: Vec::new(),
     cuda: crate::ops::reduce::cuda::BWD,
-    rows: vector_rows!(bwd_vector, bwd, ROUNDING),
+    rows: each_isa!(bwd_rows, naive(ROUNDING, bwd::<f32>, bwd::<f64>)),
 };

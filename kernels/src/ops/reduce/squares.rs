@@ -6,8 +6,9 @@
 use crate::core::buffer::Buffer;
 use crate::core::device::Real;
 use crate::core::sizes::elements;
-use crate::core::table::{Accum, Operand, ROUNDING, Signature, Table, vector_rows};
+use crate::core::table::{Accum, Operand, ROUNDING, Row, Signature, Table};
 use crate::core::threads::par_work;
+use crate::simd::rows::{self, each_isa, names};
 use crate::simd::{self, Kernel, Vector};
 use std::fmt;
 
@@ -82,6 +83,10 @@ fn cases() -> Vec<SquaresSpec> {
     [1, 31, 77, 1000, PART + 3, 5 * PART + 17].map(|len| SquaresSpec { len }).to_vec()
 }
 
+const fn vector_rows<V: Vector>() -> [Row<SquaresSpec>; 1] {
+    [Row::on::<V>(names!("vector"), ROUNDING, vector::<V>)]
+}
+
 /// `reduce.sum_squares`: input `x`; output the sum of its squares and that sum's rounding error.
 pub static SUM_SQUARES: Table<SquaresSpec> = Table {
     op: "reduce.sum_squares",
@@ -94,5 +99,5 @@ pub static SUM_SQUARES: Table<SquaresSpec> = Table {
     indices: None,
     joined: Vec::new(),
     cuda: crate::ops::reduce::cuda::SUM_SQUARES,
-    rows: vector_rows!(vector, naive, ROUNDING),
+    rows: each_isa!(vector_rows, rows::naive(ROUNDING, naive::<f32>, naive::<f64>)),
 };

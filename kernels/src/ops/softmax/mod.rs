@@ -14,9 +14,10 @@
 pub(crate) mod cuda;
 
 use crate::core::buffer::Buffer;
-use crate::core::device::{DType, Real};
+use crate::core::device::Real;
 use crate::core::sizes::elements;
-use crate::core::table::{Accum, Operand, Row, Signature, TRANSCENDENTAL, Table};
+use crate::core::table::{Accum, Operand, Signature, TRANSCENDENTAL, Table};
+use crate::simd::rows::naive;
 use std::fmt;
 
 /// A softmax problem: `rows * inner` independent ones of `cols` numbers each, which lie `inner` apart.
@@ -105,7 +106,7 @@ pub static FWD: Table<SoftmaxSpec> = Table {
     indices: None,
     joined: Vec::new(),
     cuda: crate::ops::softmax::cuda::FWD,
-    rows: &[Row::cpu("naive", DType::F32, TRANSCENDENTAL, fwd::<f32>), Row::cpu("naive", DType::F64, TRANSCENDENTAL, fwd::<f64>)],
+    rows: &[&naive(TRANSCENDENTAL, fwd::<f32>, fwd::<f64>)],
 };
 
 /// `softmax.bwd`: inputs `out`, `dout`; output `dx`.
@@ -123,5 +124,5 @@ pub static BWD: Table<SoftmaxSpec> = Table {
     indices: None,
     joined: Vec::new(),
     cuda: crate::ops::softmax::cuda::BWD,
-    rows: &[Row::cpu("naive", DType::F32, TRANSCENDENTAL, bwd::<f32>), Row::cpu("naive", DType::F64, TRANSCENDENTAL, bwd::<f64>)],
+    rows: &[&naive(TRANSCENDENTAL, bwd::<f32>, bwd::<f64>)],
 };

@@ -5,212 +5,207 @@ mod winograd;
 use crate::core::buffer::Buffer;
 use crate::core::device::DType;
 use crate::core::precision::Precision;
-use crate::core::table::{Accum, Prepare, ROUNDING, Row, Tolerance};
+use crate::core::table::{Accum, ROUNDING, Row, Tolerance};
 use crate::cuda::driver::Arg;
 use crate::cuda::{BF16_ROUNDING, F16_ROUNDING, TF32_ROUNDING, hopper, launch, launch_each, launch_with};
 use crate::ops::conv2d::Conv2dSpec;
-use winograd::Tiles;
 
-/// A row of a product on tensor cores: taken where that rounding is asked for.
-macro_rules! tensor {
-    ($name:literal, $precision:ident, $tolerance:ident, $run:expr, { $($column:tt)* }) => {
-        Row {
-            precision: Some(Precision::$precision),
-            preferred: shared,
-            $($column)*
-            ..Row::cuda($name, $tolerance, $run)
-        }
-    };
-}
-/// The same with Hopper's instructions, where their tiles are full and fill the device.
-macro_rules! hopper {
-    ($name:literal, $precision:ident, $tolerance:ident, $run:expr, $outputs:expr, { $($column:tt)* }) => {
-        Row {
-            here: hopper,
-            precision: Some(Precision::$precision),
-            preferred: |s| shared(s).and_then(|()| many($outputs(s), s.groups, 256)),
-            $($column)*
-            ..Row::cuda($name, $tolerance, $run)
-        }
-    };
-}
-/// A row of a product in f32: with tiles of 128 by 128 outputs where there are enough of them.
-macro_rules! implicit {
-    ("128", $run:expr, $outputs:expr, { $($column:tt)* }) => {
-        Row {
-            preferred: |s| shared(s).and_then(|()| many($outputs(s), s.groups, 128)),
-            $($column)*
-            ..Row::cuda("implicit_128_cuda", ROUNDING, $run)
-        }
-    };
-    ("64", $run:expr, { $($column:tt)* }) => {
-        Row { preferred: shared, $($column)* ..Row::cuda("implicit_64_cuda", ROUNDING, $run) }
-    };
-}
-/// A row for groups of one input channel.
-macro_rules! depthwise {
-    ($run:expr, { $($column:tt)* }) => {
-        Row {
-            supports: |s| if s.c == s.groups { Ok(()) } else { Err("wants groups of one input channel") },
-            $($column)*
-            ..Row::cuda("depthwise_cuda", ROUNDING, $run)
-        }
-    };
-}
-/// A row for narrow groups of `$channels` in all, of which a thread has as many as the name says in registers; it wins from `$least` of a
-/// group on.
-macro_rules! grouped {
-    ($name:literal, $least:literal, |$s:ident| $channels:expr, $run:expr, { $($column:tt)* }) => {
-        Row {
-            supports: |s| if s.groups > 1 { Ok(()) } else { Err("wants several groups") },
-            preferred: |$s| narrow($least, $channels / $s.groups),
-            $($column)*
-            ..Row::cuda($name, ROUNDING, $run)
-        }
-    };
-}
-/// A row of Winograd's algorithm, with tiles of `$m` by `$m` outputs: forward.
-macro_rules! winograd_fwd {
-    ($name:literal, $m:literal) => {
-        Row {
-            supports: winograd::fits::<$m>,
-            preferred: winograd::wins::<$m>,
-            scratch: |s| Tiles::fwd(s, $m).scratch($m),
-            prepare: Some(Prepare { input: 1, when: |_| true, key: weight_key, make: winograd::weight::<$m, false> }),
-            ..Row::cuda($name, WINOGRAD, |s, i, o, a| {
-                winograd::run::<$m>(&Tiles::fwd(s, $m), i, bias_and_residual(s, i), o[0], s.relu, a)
-            })
-        }
-    };
-}
-/// The input gradient.
-macro_rules! winograd_dgrad {
-    ($name:literal, $m:literal) => {
-        Row {
-            supports: winograd::fits::<$m>,
-            preferred: winograd::wins::<$m>,
-            scratch: |s| Tiles::dgrad(s, $m).scratch($m),
-            prepare: Some(Prepare { input: 1, when: |_| true, key: weight_key, make: winograd::weight::<$m, true> }),
-            ..Row::cuda($name, WINOGRAD, |s, i, o, a| winograd::run::<$m>(&Tiles::dgrad(s, $m), i, [None, None], o[0], false, a))
-        }
-    };
+/// A pass of the convolution: `Fwd`, `Dgrad` or `Wgrad`.
+trait Pass {
+    /// Number of the pass, in the order above.
+    const INDEX: usize;
+    /// Rows and columns of the equivalent matrix product; rows count the channels of all groups.
+    fn outputs(s: &Conv2dSpec) -> [usize; 2];
+    /// Bytes beside the operands.
+    fn scratch(_: &Conv2dSpec) -> usize {
+        0
+    }
+    /// Runs an implicit product.
+    fn launch(s: &Conv2dSpec, inputs: &[&Buffer], outputs: &mut [&mut Buffer], accum: Accum, tiles: &Tiling);
 }
 
-/// The weight gradient.
-macro_rules! winograd_wgrad {
-    ($name:literal, $m:literal) => {
-        Row {
-            supports: winograd::fits::<$m>,
-            preferred: winograd::wins::<$m>,
-            scratch: winograd::wgrad_scratch::<$m>,
-            ..Row::cuda($name, WINOGRAD, |s, i, o, a| winograd::wgrad::<$m>(s, i, o[0], a))
-        }
-    };
+/// How a kernel cuts the equivalent matrix product.
+struct Tiling {
+    kernel: &'static str,
+    /// Rows and columns of a block's tile.
+    tile: [usize; 2],
+    /// Bytes of dynamic shared memory.
+    shared: usize,
 }
 
-/// As on the CPU.
-const WINOGRAD: Tolerance = Tolerance { ulps: 64.0, reason: "transforms whose factors reach 8" };
-
-/// The transformed weight depends on its own shape only.
-fn weight_key(s: &Conv2dSpec) -> String {
-    format!("oc{} c{}", s.oc, s.c)
+/// An implicit product in one kind of tile.
+struct Product {
+    row: &'static str,
+    tolerance: Tolerance,
+    /// The rounding of its operands: taken where that is asked for.
+    precision: Option<Precision>,
+    /// Columns of tiles that should fill the device, or none.
+    fills: Option<usize>,
+    /// Whether it needs Hopper's instructions.
+    hopper: bool,
+    /// The kernels of fwd, dgrad and wgrad.
+    kernels: [&'static str; 3],
+    tile: [usize; 2],
+    shared: usize,
 }
 
-/// The rungs of a direction: `$run` with the kernels of place `$d`, `$outputs` rows and columns of its product.
-macro_rules! ladder {
-    ($run:ident, $d:literal, $outputs:expr, $naive:ident, { $($column:tt)* }, [$($grouped:expr),*], [$($winograd:expr),*]) => {
-        &[
-            depthwise!(|s, i, o, a| $run(s, i, o, a, &DEPTHWISE[$d]), { $($column)* }),
-            $($grouped,)*
-            hopper!("hopper_tf32_cuda", Tf32, TF32_ROUNDING, |s, i, o, a| $run(s, i, o, a, &HOPPER_TF32[$d]), $outputs, { $($column)* }),
-            hopper!("hopper_f16_cuda", F16, F16_ROUNDING, |s, i, o, a| $run(s, i, o, a, &HOPPER_F16[$d]), $outputs, { $($column)* }),
-            hopper!("hopper_bf16_cuda", Bf16, BF16_ROUNDING, |s, i, o, a| $run(s, i, o, a, &HOPPER_BF16[$d]), $outputs, { $($column)* }),
-            tensor!("tf32_cuda", Tf32, TF32_ROUNDING, |s, i, o, a| $run(s, i, o, a, &TF32[$d]), { $($column)* }),
-            tensor!("f16_cuda", F16, F16_ROUNDING, |s, i, o, a| $run(s, i, o, a, &F16[$d]), { $($column)* }),
-            tensor!("bf16_cuda", Bf16, BF16_ROUNDING, |s, i, o, a| $run(s, i, o, a, &BF16[$d]), { $($column)* }),
-            $($winograd,)*
-            implicit!("128", |s, i, o, a| $run(s, i, o, a, &LARGE[$d]), $outputs, { $($column)* }),
-            implicit!("64", |s, i, o, a| $run(s, i, o, a, &SMALL[$d]), { $($column)* }),
-            Row::cuda("naive_cuda", ROUNDING, $naive),
-        ]
-    };
+impl Product {
+    const fn new(row: &'static str, kernels: [&'static str; 3], tile: [usize; 2]) -> Self {
+        Product { row, tolerance: ROUNDING, precision: None, fills: None, hopper: false, kernels, tile, shared: 0 }
+    }
+
+    /// On tensor cores.
+    const fn rounded(mut self, precision: Precision, tolerance: Tolerance) -> Self {
+        (self.precision, self.tolerance) = (Some(precision), tolerance);
+        self
+    }
+
+    /// Only where tiles of so many columns fill the device.
+    const fn fills(mut self, columns: usize) -> Self {
+        self.fills = Some(columns);
+        self
+    }
+
+    /// With Hopper's instructions, in tiles of 128 by 256.
+    const fn hopper(mut self) -> Self {
+        (self.hopper, self.shared) = (true, GATHERED);
+        self.fills(256)
+    }
+}
+
+const HOPPER_TF32: usize = 0;
+const HOPPER_F16: usize = 1;
+const HOPPER_BF16: usize = 2;
+const TF32: usize = 3;
+const F16: usize = 4;
+const BF16: usize = 5;
+const IMPLICIT_128: usize = 6;
+const IMPLICIT_64: usize = 7;
+
+/// The products, in the order of their numbers.
+const PRODUCTS: [Product; 8] = [
+    Product::new("hopper_tf32_cuda", ["conv_fwd_hopper_tf32", "conv_dgrad_hopper_tf32", "conv_wgrad_hopper_tf32"], [128, 256])
+        .rounded(Precision::Tf32, TF32_ROUNDING)
+        .hopper(),
+    Product::new("hopper_f16_cuda", ["conv_fwd_hopper_f16", "conv_dgrad_hopper_f16", "conv_wgrad_hopper_f16"], [128, 256])
+        .rounded(Precision::F16, F16_ROUNDING)
+        .hopper(),
+    Product::new("hopper_bf16_cuda", ["conv_fwd_hopper_bf16", "conv_dgrad_hopper_bf16", "conv_wgrad_hopper_bf16"], [128, 256])
+        .rounded(Precision::Bf16, BF16_ROUNDING)
+        .hopper(),
+    Product::new("tf32_cuda", ["conv_fwd_tf32", "conv_dgrad_tf32", "conv_wgrad_tf32"], [128, 64])
+        .rounded(Precision::Tf32, TF32_ROUNDING),
+    Product::new("f16_cuda", ["conv_fwd_f16", "conv_dgrad_f16", "conv_wgrad_f16"], [128, 64])
+        .rounded(Precision::F16, F16_ROUNDING),
+    Product::new("bf16_cuda", ["conv_fwd_bf16", "conv_dgrad_bf16", "conv_wgrad_bf16"], [128, 64])
+        .rounded(Precision::Bf16, BF16_ROUNDING),
+    Product::new("implicit_128_cuda", ["conv_fwd_128", "conv_dgrad_128", "conv_wgrad_128"], [128, 128]).fills(128),
+    Product::new("implicit_64_cuda", ["conv_fwd_64", "conv_dgrad_64", "conv_wgrad_64"], [64, 64]),
+];
+
+/// The row of product `K` of [`PRODUCTS`].
+const fn product_row<P: Pass, const K: usize>() -> Row<Conv2dSpec> {
+    let row = Row::cuda(PRODUCTS[K].row, PRODUCTS[K].tolerance, product::<P, K>);
+    let row = row.preferred(product_wins::<P, K>).scratch(P::scratch);
+    let row = if PRODUCTS[K].hopper { row.here(hopper) } else { row };
+    match PRODUCTS[K].precision {
+        Some(precision) => row.precision(precision),
+        None => row,
+    }
+}
+
+fn product<P: Pass, const K: usize>(s: &Conv2dSpec, inputs: &[&Buffer], outputs: &mut [&mut Buffer], accum: Accum) {
+    let Product { kernels, tile, shared, .. } = PRODUCTS[K];
+    P::launch(s, inputs, outputs, accum, &Tiling { kernel: kernels[P::INDEX], tile, shared });
+}
+
+fn product_wins<P: Pass, const K: usize>(s: &Conv2dSpec) -> Result<(), &'static str> {
+    shared(s)?;
+    PRODUCTS[K].fills.map_or(Ok(()), |columns| many(P::outputs(s), s.groups, columns))
+}
+
+/// The row for groups of one input channel.
+const fn depthwise_row<P: Pass>() -> Row<Conv2dSpec> {
+    let supports = |s: &Conv2dSpec| if s.c == s.groups { Ok(()) } else { Err("wants groups of one input channel") };
+    Row::cuda("depthwise_cuda", ROUNDING, per_thread::<P, 1>).supports(supports).scratch(P::scratch)
+}
+
+/// The row for narrow groups, of which a thread has `N` channels in registers.
+const fn grouped_row<P: Pass, const N: usize>(name: &'static str) -> Row<Conv2dSpec> {
+    let supports = |s: &Conv2dSpec| if s.groups > 1 { Ok(()) } else { Err("wants several groups") };
+    let row = Row::cuda(name, ROUNDING, per_thread::<P, N>).supports(supports);
+    row.preferred(grouped_wins::<P, N>).scratch(P::scratch)
+}
+
+/// A thread sums `N` channels of a group: 1, 4 or 8.
+fn per_thread<P: Pass, const N: usize>(s: &Conv2dSpec, inputs: &[&Buffer], outputs: &mut [&mut Buffer], accum: Accum) {
+    let kernel = match N {
+        1 => ["conv_fwd_depthwise", "conv_dgrad_depthwise", "conv_wgrad_depthwise"],
+        4 => ["conv_fwd_grouped_4", "conv_dgrad_grouped_4", "conv_wgrad_grouped_4"],
+        _ => ["conv_fwd_grouped_8", "conv_dgrad_grouped_8", "conv_wgrad_grouped_8"],
+    }[P::INDEX];
+    // A block of the gradient of the weight takes the elements of a 3x3 kernel, the others one pixel a thread.
+    let columns = if P::INDEX == Wgrad::INDEX { 9 } else { 256 };
+    P::launch(s, inputs, outputs, accum, &Tiling { kernel, tile: [N, columns], shared: 0 });
+}
+
+fn grouped_wins<P: Pass, const N: usize>(s: &Conv2dSpec) -> Result<(), &'static str> {
+    // With fewer than five channels in a group, half of eight sums would be idle.
+    narrow(if N == 8 { 5 } else { 1 }, P::outputs(s)[0] / s.groups)
 }
 
 /// Rows of `conv2d.fwd`, best first.
-pub(crate) const FWD: &[Row<Conv2dSpec>] = ladder!(
-    fwd,
-    0,
-    |s: &Conv2dSpec| [s.oc, pixels(s)],
-    naive_fwd,
-    {},
-    [
-        grouped!("grouped_8_cuda", 5, |s| s.oc, |s, i, o, a| fwd(s, i, o, a, &GROUPED_8[0]), {}),
-        grouped!("grouped_4_cuda", 1, |s| s.oc, |s, i, o, a| fwd(s, i, o, a, &GROUPED_4[0]), {})
-    ],
-    [winograd_fwd!("winograd_f4_cuda", 4), winograd_fwd!("winograd_f2_cuda", 2)]
-);
-/// Rows of `conv2d.dgrad`.
-pub(crate) const DGRAD: &[Row<Conv2dSpec>] = ladder!(
-    dgrad,
-    1,
-    |s: &Conv2dSpec| [s.c, s.n * s.h * s.w],
-    naive_dgrad,
-    {},
-    [
-        grouped!("grouped_8_cuda", 5, |s| s.c, |s, i, o, a| dgrad(s, i, o, a, &GROUPED_8[1]), {}),
-        grouped!("grouped_4_cuda", 1, |s| s.c, |s, i, o, a| dgrad(s, i, o, a, &GROUPED_4[1]), {})
-    ],
-    [winograd_dgrad!("winograd_f4_cuda", 4), winograd_dgrad!("winograd_f2_cuda", 2)]
-);
-/// Rows of `conv2d.wgrad`.
-pub(crate) const WGRAD: &[Row<Conv2dSpec>] = ladder!(
-    wgrad,
-    2,
-    |s: &Conv2dSpec| [s.oc, s.patch() * parts(s)],
-    naive_wgrad,
-    { scratch: parts_bytes, },
-    [grouped!("grouped_4_cuda", 1, |s| s.oc, |s, i, o, a| wgrad(s, i, o, a, &GROUPED_4[2]), { scratch: parts_bytes, })],
-    [winograd_wgrad!("winograd_f4_cuda", 4), winograd_wgrad!("winograd_f2_cuda", 2)]
-);
-
-/// A kernel of a product: its name, the tile of a block along rows i and j, and its bytes of dynamic shared memory.
-struct Product(&'static str, usize, usize, usize);
-
-/// The kernels of fwd, dgrad and wgrad.
-macro_rules! products {
-    ($($set:ident: $suffix:literal, $m:literal x $n:literal, $shared:expr;)*) => {
-        $(const $set: [Product; 3] = [
-            Product(concat!("conv_fwd_", $suffix), $m, $n, $shared),
-            Product(concat!("conv_dgrad_", $suffix), $m, $n, $shared),
-            Product(concat!("conv_wgrad_", $suffix), $m, $n, $shared),
-        ];)*
-    };
-}
-products! {
-    LARGE: "128", 128 x 128, 0;
-    SMALL: "64", 64 x 64, 0;
-    TF32: "tf32", 128 x 64, 0;
-    F16: "f16", 128 x 64, 0;
-    BF16: "bf16", 128 x 64, 0;
-    HOPPER_TF32: "hopper_tf32", 128 x 256, GATHERED;
-    HOPPER_F16: "hopper_f16", 128 x 256, GATHERED;
-    HOPPER_BF16: "hopper_bf16", 128 x 256, GATHERED;
-}
-
-/// The kernels of fwd, dgrad and wgrad for groups of one channel.
-const DEPTHWISE: [Product; 3] = [
-    Product("conv_fwd_depthwise", 1, 256, 0),
-    Product("conv_dgrad_depthwise", 1, 256, 0),
-    Product("conv_wgrad_depthwise", 1, 9, 0),
+pub(crate) const FWD: &[Row<Conv2dSpec>] = &[
+    depthwise_row::<Fwd>(),
+    grouped_row::<Fwd, 8>("grouped_8_cuda"),
+    grouped_row::<Fwd, 4>("grouped_4_cuda"),
+    product_row::<Fwd, HOPPER_TF32>(),
+    product_row::<Fwd, HOPPER_F16>(),
+    product_row::<Fwd, HOPPER_BF16>(),
+    product_row::<Fwd, TF32>(),
+    product_row::<Fwd, F16>(),
+    product_row::<Fwd, BF16>(),
+    winograd::fwd_row::<4>("winograd_f4_cuda"),
+    winograd::fwd_row::<2>("winograd_f2_cuda"),
+    product_row::<Fwd, IMPLICIT_128>(),
+    product_row::<Fwd, IMPLICIT_64>(),
+    Row::cuda("naive_cuda", ROUNDING, naive_fwd),
 ];
-/// Those for narrow groups.
-const GROUPED_4: [Product; 3] = [
-    Product("conv_fwd_grouped_4", 4, 256, 0),
-    Product("conv_dgrad_grouped_4", 4, 256, 0),
-    Product("conv_wgrad_grouped_4", 4, 9, 0),
+
+/// Rows of `conv2d.dgrad`, best first.
+pub(crate) const DGRAD: &[Row<Conv2dSpec>] = &[
+    depthwise_row::<Dgrad>(),
+    grouped_row::<Dgrad, 8>("grouped_8_cuda"),
+    grouped_row::<Dgrad, 4>("grouped_4_cuda"),
+    product_row::<Dgrad, HOPPER_TF32>(),
+    product_row::<Dgrad, HOPPER_F16>(),
+    product_row::<Dgrad, HOPPER_BF16>(),
+    product_row::<Dgrad, TF32>(),
+    product_row::<Dgrad, F16>(),
+    product_row::<Dgrad, BF16>(),
+    winograd::dgrad_row::<4>("winograd_f4_cuda"),
+    winograd::dgrad_row::<2>("winograd_f2_cuda"),
+    product_row::<Dgrad, IMPLICIT_128>(),
+    product_row::<Dgrad, IMPLICIT_64>(),
+    Row::cuda("naive_cuda", ROUNDING, naive_dgrad),
 ];
-/// Those of fwd and dgrad for more channels.
-const GROUPED_8: [Product; 2] = [Product("conv_fwd_grouped_8", 8, 256, 0), Product("conv_dgrad_grouped_8", 8, 256, 0)];
+
+/// Rows of `conv2d.wgrad`, best first.
+pub(crate) const WGRAD: &[Row<Conv2dSpec>] = &[
+    depthwise_row::<Wgrad>(),
+    grouped_row::<Wgrad, 4>("grouped_4_cuda"),
+    product_row::<Wgrad, HOPPER_TF32>(),
+    product_row::<Wgrad, HOPPER_F16>(),
+    product_row::<Wgrad, HOPPER_BF16>(),
+    product_row::<Wgrad, TF32>(),
+    product_row::<Wgrad, F16>(),
+    product_row::<Wgrad, BF16>(),
+    winograd::wgrad_row::<4>("winograd_f4_cuda"),
+    winograd::wgrad_row::<2>("winograd_f2_cuda"),
+    product_row::<Wgrad, IMPLICIT_128>(),
+    product_row::<Wgrad, IMPLICIT_64>(),
+    Row::cuda("naive_cuda", ROUNDING, naive_wgrad),
+];
 
 /// `GATHERED_SHARED` of `gathered.cuh`: three tiles of 128 bytes along k of each operand, and two times the steps of each.
 const GATHERED: usize = 3 * 128 * (128 + 256) + 2 * 2 * 64 * 12;
@@ -276,17 +271,41 @@ fn naive_wgrad(s: &Conv2dSpec, inputs: &[&Buffer], outputs: &mut [&mut Buffer], 
     launch(inputs[0], "conv_wgrad_naive", [s.weight_len(), 1, 1], [64, 1, 1], args);
 }
 
-fn fwd(s: &Conv2dSpec, inputs: &[&Buffer], outputs: &mut [&mut Buffer], _: Accum, Product(kernel, m, n, shared): &Product) {
-    let grid = [pixels(s).div_ceil(*n), (s.oc / s.groups).div_ceil(*m), s.groups];
-    launch_with(inputs[0], kernel, grid, [256, 1, 1], *shared, fwd_args(s, inputs, outputs));
+/// The output.
+struct Fwd;
+
+impl Pass for Fwd {
+    const INDEX: usize = 0;
+
+    fn outputs(s: &Conv2dSpec) -> [usize; 2] {
+        [s.oc, pixels(s)]
+    }
+
+    fn launch(s: &Conv2dSpec, inputs: &[&Buffer], outputs: &mut [&mut Buffer], _: Accum, tiles: &Tiling) {
+        let [m, n] = tiles.tile;
+        let grid = [pixels(s).div_ceil(n), (s.oc / s.groups).div_ceil(m), s.groups];
+        launch_with(inputs[0], tiles.kernel, grid, [256, 1, 1], tiles.shared, fwd_args(s, inputs, outputs));
+    }
 }
 
-fn dgrad(s: &Conv2dSpec, inputs: &[&Buffer], outputs: &mut [&mut Buffer], accum: Accum, Product(kernel, m, n, shared): &Product) {
-    // Pixels of the largest residue, and residues.
-    let [h, w] = [s.h.div_ceil(s.stride[0]), s.w.div_ceil(s.stride[1])];
-    let grid = [(s.n * h * w).div_ceil(*n), (s.c / s.groups).div_ceil(*m), s.groups * s.stride[0] * s.stride[1]];
-    let args = vec![problem(s), inputs[0].into(), inputs[1].into(), (&mut *outputs[0]).into(), accum.into()];
-    launch_with(inputs[0], kernel, grid, [256, 1, 1], *shared, args);
+/// The gradient of the input.
+struct Dgrad;
+
+impl Pass for Dgrad {
+    const INDEX: usize = 1;
+
+    fn outputs(s: &Conv2dSpec) -> [usize; 2] {
+        [s.c, s.n * s.h * s.w]
+    }
+
+    fn launch(s: &Conv2dSpec, inputs: &[&Buffer], outputs: &mut [&mut Buffer], accum: Accum, tiles: &Tiling) {
+        let [m, n] = tiles.tile;
+        // Pixels of the largest stride phase, and phases.
+        let [h, w] = [s.h.div_ceil(s.stride[0]), s.w.div_ceil(s.stride[1])];
+        let grid = [(s.n * h * w).div_ceil(n), (s.c / s.groups).div_ceil(m), s.groups * s.stride[0] * s.stride[1]];
+        let args = vec![problem(s), inputs[0].into(), inputs[1].into(), (&mut *outputs[0]).into(), accum.into()];
+        launch_with(inputs[0], tiles.kernel, grid, [256, 1, 1], tiles.shared, args);
+    }
 }
 
 /// Into how many parts the sum over pixels is cut: so many that small weights fill the device, and each is long enough.
@@ -295,23 +314,44 @@ fn parts(s: &Conv2dSpec) -> usize {
     (2 * DEVICE).div_ceil(tiles.max(1)).min(pixels(s).div_ceil(256)).max(1)
 }
 
-/// Bytes of all parts' gradients.
-fn parts_bytes(s: &Conv2dSpec) -> usize {
-    if parts(s) == 1 { 0 } else { 4 * parts(s) * s.weight_len() }
-}
+/// The gradient of the weight.
+struct Wgrad;
 
-fn wgrad(s: &Conv2dSpec, inputs: &[&Buffer], outputs: &mut [&mut Buffer], accum: Accum, Product(kernel, m, n, shared): &Product) {
-    let parts = parts(s);
-    // Whole tiles of 16 steps.
-    let piece = pixels(s).div_ceil(parts).next_multiple_of(16);
-    let grid = [s.patch().div_ceil(*n), (s.oc / s.groups).div_ceil(*m), s.groups * parts];
-    let args = |dw: Arg, accum: Accum| {
-        vec![problem(s), inputs[0].into(), inputs[1].into(), dw, parts.into(), piece.into(), s.weight_len().into(), accum.into()]
-    };
-    if parts == 1 {
-        return launch_with(inputs[0], kernel, grid, [256, 1, 1], *shared, args((&mut *outputs[0]).into(), accum));
+impl Pass for Wgrad {
+    const INDEX: usize = 2;
+
+    fn outputs(s: &Conv2dSpec) -> [usize; 2] {
+        [s.oc, s.patch() * parts(s)]
     }
-    let mut all = inputs[0].like(DType::F32, parts * s.weight_len()); // [parts, weight]
-    launch_with(inputs[0], kernel, grid, [256, 1, 1], *shared, args((&mut all).into(), Accum::Write));
-    crate::ops::reduce::cuda::columns(&all, outputs[0], [parts, s.weight_len()], 1.0, accum);
+
+    /// Bytes of all parts' gradients.
+    fn scratch(s: &Conv2dSpec) -> usize {
+        if parts(s) == 1 { 0 } else { 4 * parts(s) * s.weight_len() }
+    }
+
+    fn launch(s: &Conv2dSpec, inputs: &[&Buffer], outputs: &mut [&mut Buffer], accum: Accum, tiles: &Tiling) {
+        let ([m, n], parts) = (tiles.tile, parts(s));
+        // Whole tiles of 16 steps.
+        let piece = pixels(s).div_ceil(parts).next_multiple_of(16);
+        let grid = [s.patch().div_ceil(n), (s.oc / s.groups).div_ceil(m), s.groups * parts];
+        let launch = |dw: Arg, accum: Accum| {
+            let args = vec![
+                problem(s),
+                inputs[0].into(),
+                inputs[1].into(),
+                dw,
+                parts.into(),
+                piece.into(),
+                s.weight_len().into(),
+                accum.into(),
+            ];
+            launch_with(inputs[0], tiles.kernel, grid, [256, 1, 1], tiles.shared, args);
+        };
+        if parts == 1 {
+            return launch((&mut *outputs[0]).into(), accum);
+        }
+        let mut all = inputs[0].like(DType::F32, parts * s.weight_len()); // [parts, weight]
+        launch((&mut all).into(), Accum::Write);
+        crate::ops::reduce::cuda::columns(&all, outputs[0], [parts, s.weight_len()], 1.0, accum);
+    }
 }

@@ -1,123 +1,41 @@
-//! conv2d rung 3: direct convolution, pixels broadcast against vectors of output channels.
+//! conv2d variant: direct convolution, pixels broadcast against vectors of output channels.
 //!
 //! Computes  out[oc, pixel] = sum over (c, tap) of w[oc, c, tap] * x[c, pixel + tap] (+ bias, residual),   dx the same from `dout`
-//! Rung 1 wasted: it copied each input once per kernel element into panels, and cut the pixels of small maps into vectors
+//! im2col wastes: it copies each input once per kernel element into panels, and cuts the pixels of small maps into vectors
 //!                that they do not fill: 49 pixels of a 7x7 map take four vectors of sixteen.
-//! This rung:     puts output channels into the lanes. A pixel is then one number, broadcast from where it lies in the image: a 1x1
+//! This variant:  puts output channels into the lanes. A pixel is then one number, broadcast from where it lies in the image: a 1x1
 //!                convolution copies nothing, others a band of rows with its border of zeros, once for all output channels. The
-//!                sums lie pixel by pixel, and are turned into planes when they are complete.
-//! Loses when:    input channels are few (turning the sums costs as much as some forty steps), or Winograd saves more.
+//!                sums lie pixel by pixel, and are transposed into planes when they are complete.
+//! Loses when:    input channels are few (transposing the sums costs as much as some forty steps), or Winograd saves more.
 //! Run:           CONVSCOPE_KERNEL=conv2d.fwd=direct_avx2
 
-mod frame;
-pub(super) mod mosaic;
+mod plan;
+mod view;
 pub(super) mod wgrad;
 
 use super::Conv2dSpec;
 use super::epilogue::{Output, Store};
-use super::im2col::{Residue, TransposedWeight, residues};
-use super::microkernel::{Fetch, GROUPS, Group, LONGEST, Pass, group, panel, whole_tiles};
+use super::geometry::{Interleave, StridePhase, stride_phases};
+use super::im2col::TransposedWeight;
+use super::microkernel::{GROUPS, Pass, Prefetch, panel_width, whole_tiles};
 use crate::core::buffer::Buffer;
 use crate::core::device::DType;
 use crate::core::table::Accum;
 use crate::core::threads::{Shared, par_items};
-use crate::ops::gemm::packed::{Lanes, Matrix, pack_panel};
+use crate::ops::gemm::pack::{Matrix, PackSource, pack_panel};
 use crate::simd::{self, Vector};
-use frame::{Copy, Frame, Problem};
-use mosaic::Mosaic;
+use plan::{Band, plan};
 use rayon::prelude::*;
 use std::ops::Range;
+use view::{Copy, PaddedView, Problem};
 
 /// Steps of a pass at most: the weights of 32 output channels are 24 KiB, which stay in L1 while the pixels of a band pass.
 const STEPS: usize = 192;
-/// Pixels of a band at most, where rows are not longer.
-const BAND: usize = 224;
-/// Sums of a task at most: 256 KiB.
-const SUMS: usize = 1 << 16;
-/// Pixels of a band below which it is not cut for the sake of more tasks.
-const FEW_PIXELS: usize = 56;
 /// Output channels of a panel at most.
 const MAX_PANEL: usize = 32;
-/// Tasks that a problem is cut into at least, where it is large enough.
-const MIN_TASKS: usize = 16;
 
 /// Bytes of a weight that stays in L2 while band after band passes.
 const SMALL_WEIGHT: usize = 640 << 10;
-
-/// How a problem is cut: bands of each image's output by ranges of output channels.
-struct Plan {
-    /// Rows of each band, or pixels where the output is one row.
-    bands: Vec<Range<usize>>,
-    /// Output channels of a task: whole panels.
-    channels: usize,
-}
-
-fn plan<V: Vector>(p: &Problem) -> Plan {
-    let [oh, ow] = p.size;
-    let width = panel::<V>();
-    // A band is a number of units: rows, or tiles of pixels of a single row, of which the last may be longer.
-    let tile = GROUPS * LONGEST;
-    let (unit, units) = if oh == 1 { (tile, (ow / tile).max(1)) } else { (ow, oh) };
-    let each = |parts: usize| units.div_ceil(parts);
-    let mut parts = units.div_ceil((BAND / unit).max(1));
-    let all = p.oc.div_ceil(width);
-    let mut panels = all.min((SUMS / (each(parts) * unit * width)).max(1));
-    while p.n * units.div_ceil(each(parts)) * all.div_ceil(panels) < MIN_TASKS {
-        // Input is read again for each range of channels, weights for each band.
-        let pixels = each(parts) * unit;
-        if panels > 1 && (panels * width > pixels || pixels <= FEW_PIXELS) {
-            panels = panels.div_ceil(2);
-        } else if pixels > FEW_PIXELS && each(parts) > 1 {
-            parts *= 2;
-        } else {
-            break;
-        }
-    }
-    let size = each(parts) * if oh == 1 { unit } else { 1 };
-    let count = units.div_ceil(each(parts));
-    let end = |i: usize| match i + 1 == count {
-        true if oh == 1 => ow,
-        true => oh,
-        false => (i + 1) * size,
-    };
-    Plan { bands: (0..count).map(|i| i * size..end(i)).collect(), channels: panels * width }
-}
-
-/// A part of each image's output: some rows, or some pixels where the output is one row.
-struct Band {
-    /// Place of the first pixel in an output plane, and how many there are.
-    start: usize,
-    count: usize,
-    /// Pixels of a group.
-    pixels: usize,
-    groups: Vec<Group>,
-    /// Set where a task copies what the band sees for itself.
-    own: Option<Frame>,
-}
-
-impl Band {
-    /// A part of the output, as seen in a frame that starts with output row `origin`.
-    fn new<V: Vector>(p: &Problem, frame: &Frame, origin: usize, rows: Range<usize>, columns: Range<usize>) -> Self {
-        let length = columns.len();
-        let pixels = group::<V>(length);
-        let mut groups = Vec::new();
-        for y in rows.clone() {
-            let (slot, x) = ((y - rows.start) * length, (y - origin) * p.step[0] * frame.row + columns.start * p.step[1]);
-            for at in (0..length).step_by(pixels) {
-                // A last group that would overhang starts earlier; in a row that is too short for one, it overhangs.
-                let start = at.min(length.saturating_sub(pixels));
-                let end = pixels.min(length - start);
-                groups.push(Group { x: x + start * p.step[1], slot: slot + start, first: at - start, end });
-            }
-        }
-        Band { start: rows.start * p.size[1] + columns.start, count: rows.len() * length, pixels, groups, own: None }
-    }
-
-    /// Slots of the pixels, and of what the groups of the last row overhang.
-    fn slots(&self) -> usize {
-        self.groups.iter().map(|group| group.slot + self.pixels).fold(self.count, usize::max)
-    }
-}
 
 /// A band of an image by some output channels.
 type Task<'a> = (&'a Band, usize, Range<usize>);
@@ -125,110 +43,159 @@ type Task<'a> = (&'a Band, usize, Range<usize>);
 /// What all tasks of a problem share.
 struct Work<'a> {
     p: &'a Problem,
-    /// The images, or copies of them in the frame.
+    /// The images, or copies of them in the view.
     x: &'a [f32],
-    frame: &'a Frame,
+    view: &'a PaddedView,
     w: &'a [f32],
     output: &'a Output<'a>,
 }
 
 impl Work<'_> {
-    /// Where the first pixel of a band sees an image; any address, for fetching ahead.
-    fn first_seen(&self, (band, image, _): &Task) -> *const f32 {
-        self.x.as_ptr().wrapping_add(image * self.p.c * self.frame.channel + band.groups.first().map_or(0, |g| g.x))
+    /// Where tasks of this band read the input.
+    fn view<'a>(&'a self, band: &'a Band) -> &'a PaddedView {
+        band.own.as_ref().unwrap_or(self.view)
     }
 
-    /// `follower` is what this thread is likely to do next.
-    fn task<V: Vector>(&self, this: &Task, follower: Option<&Task>) {
-        let (band, image, channels) = this.clone();
-        let Work { p, w, output, .. } = *self;
-        let frame = band.own.as_ref().unwrap_or(self.frame);
-        let (width, taps, steps, group) = (panel::<V>(), p.taps.len(), p.steps(), image % p.groups);
-        let w = &w[group * packed_len::<V>(p.oc, steps)..];
-        let blocks = p.c.div_ceil((STEPS / taps).max(1)).max(1);
+    /// The weight of channel `c` on, for a panel of output channels of an image.
+    fn weight<V: Vector>(&self, image: usize, panel: usize, c: usize) -> &[f32] {
+        let (p, steps) = (self.p, self.p.steps());
+        let group = &self.w[image % p.groups * packed_len::<V>(p.oc, steps)..];
+        &group[(panel * steps + c * p.taps.len()) * panel_width::<V>()..]
+    }
+
+    /// Output channels of a panel.
+    fn channels<V: Vector>(&self, panel: usize) -> Range<usize> {
+        let width = panel_width::<V>();
+        panel * width..self.p.oc.min((panel + 1) * width)
+    }
+
+    /// Offset in the output of a band's first pixel, in the first channel of a panel.
+    fn output_start<V: Vector>(&self, (band, image, _): &Task, panel: usize) -> usize {
+        (image * self.p.oc + self.channels::<V>(panel).start) * self.p.plane() + band.start
+    }
+
+    /// Computes a task. `follower` is the one that this thread is likely to do next.
+    fn task<V: Vector>(&self, task: &Task, follower: Option<&Task>) {
+        let (p, (band, image, channels)) = (self.p, task.clone());
+        let (view, width) = (self.view(band), panel_width::<V>());
+        let blocks = p.c.div_ceil((STEPS / p.taps.len()).max(1)).max(1);
         let each = p.c.div_ceil(blocks).max(1);
-        let panels: Vec<usize> = (channels.start / width..channels.end.div_ceil(width)).collect();
-        // Whole blocks of pixels are turned, and each group reads all of its slots.
-        let room = band.slots().next_multiple_of(V::LANES) * width;
-        let mut sums = Buffer::new(DType::F32, panels.len() * room);
-        let sums = sums.as_mut_slice::<f32>();
-        let mut copy = Buffer::new(DType::F32, if band.own.is_some() { each * frame.channel } else { 0 });
-        let plane = p.size[0] * p.size[1];
+        let panels = channels.start / width..channels.end.div_ceil(width);
+        // Whole blocks of pixels are transposed, and each group reads the sums of all of its pixels.
+        let capacity = band.slots().next_multiple_of(V::LANES) * width;
+        let mut sums = Buffer::new(DType::F32, panels.len() * capacity);
+        let mut copy = Buffer::new(DType::F32, if band.own.is_some() { each * view.channel } else { 0 });
         for c0 in (0..p.c).step_by(each) {
-            let some = each.min(p.c - c0);
+            let channels = c0..p.c.min(c0 + each);
             let x = match band.own {
-                None => &self.x[(image * p.c + c0) * frame.channel..][..some * frame.channel],
+                None => &self.x[(image * p.c + c0) * view.channel..][..channels.len() * view.channel],
                 Some(_) => {
                     let x = &self.x[(image * p.c + c0) * p.h * p.w..];
-                    let to = &mut copy.as_mut_slice::<f32>()[..some * frame.channel];
+                    let to = &mut copy.as_mut_slice::<f32>()[..channels.len() * view.channel];
                     // SAFETY: the instructions are here (run).
-                    unsafe { V::run(Copy { p, frame, x, to: &mut *to }) }
+                    unsafe { V::run(Copy { p, view, x, to: &mut *to }) }
                     &*to
                 }
             };
-            for ((i, panel), sums) in panels.iter().enumerate().zip(sums.chunks_exact_mut(room)) {
-                let at = |panel: usize, c: usize| w[(panel * steps + c * taps) * width..].as_ptr();
-                // What follows: the next panel, or the first one's next steps.
-                let next = if i + 1 < panels.len() { at(panel + 1, c0) } else { at(panels[0], (c0 + some).min(p.c - 1)) };
-                let channels = panel * width..p.oc.min((panel + 1) * width);
-                let (last, at_out) = (c0 + some == p.c, (image * p.oc + channels.start) * plane + band.start);
-                let mut start = [0.0; MAX_PANEL];
-                if let Some(bias) = output.bias {
-                    start[..channels.len()].copy_from_slice(&bias[group * p.oc..][channels.clone()]);
-                }
-                let vectors = channels.len().div_ceil(V::LANES);
-                // Input is fetched only where the image is read in place: copies are made from whole rows, and lie in L2.
-                let ahead = match follower {
-                    _ if taps > 1 || band.own.is_some() => None,
-                    _ if !last => Some(x.as_ptr().wrapping_add(some * frame.channel)),
-                    Some(task) => Some(self.first_seen(task).wrapping_sub(band.groups.first().map_or(0, |g| g.x))),
-                    None => None,
-                };
-                // The first tiles fetch the weights, a line a step and as many as there are vectors; the others, over all panels, the
-                // input of one tile each.
-                let tiles = whole_tiles::<V>(band.pixels, band.groups.len());
-                let fetch = |tile: usize| {
-                    let seen = tile.checked_sub(vectors).map(|t| t + i * tiles.saturating_sub(vectors)).filter(|t| *t < tiles);
-                    match (ahead, seen) {
-                        (Some(x), Some(t)) => Fetch::Channels(x.wrapping_add(band.groups[t * GROUPS].x)),
-                        _ => Fetch::Run(next.wrapping_add(tile * some * taps * V::LANES)),
-                    }
-                };
-                let pass = Pass {
-                    pixels: band.pixels,
-                    pitch: p.step[1],
-                    groups: &band.groups,
-                    channels: some,
-                    x: x.as_ptr(),
-                    channel_stride: frame.channel,
-                    taps: &frame.taps,
-                    w: at(*panel, c0),
-                    vectors,
-                    fetch: &fetch,
-                    soon: if last {
-                        [
-                            Some(output.out.get().wrapping_add(at_out).cast_const()).filter(|_| !output.streams::<V>(plane)),
-                            output.residual.map(|r| r[at_out..].as_ptr()),
-                        ]
-                    } else {
-                        [None; 2]
-                    },
-                    apart: plane,
-                    sums: sums.as_mut_ptr(),
-                    start: if c0 == 0 { start.as_ptr() } else { std::ptr::null() },
-                    relu: output.relu && output.residual.is_none() && last,
-                };
-                // SAFETY: the instructions are here (run); groups stay inside a channel of the frame, `some` of which are there; the
-                // weight holds all steps of this panel (run), and the sums have room for the slots of all groups.
-                unsafe { V::run(pass) }
+            let last = channels.end == p.c;
+            let block = InputBlock { channels, x, next: self.next_input(task, x, last, follower), panels: panels.clone() };
+            for (panel, sums) in panels.clone().zip(sums.as_mut_slice::<f32>().chunks_exact_mut(capacity)) {
+                self.accumulate::<V>(task, &block, panel, sums);
                 if last {
-                    let store = Store { output, sums, pixels: band.count, channels: channels.len(), start: at_out, plane };
-                    // SAFETY: the instructions are here; sums and places are checked there, and are this task's alone.
-                    unsafe { V::run(store) }
+                    self.finish::<V>(task, panel, sums);
                 }
             }
         }
     }
+
+    /// Start of the input that follows that of a block, for prefetching: of the next block, or of the next task. Only where the image is
+    /// read in place: copies are made from whole rows, and lie in L2.
+    fn next_input(&self, (band, ..): &Task, x: &[f32], last: bool, follower: Option<&Task>) -> Option<*const f32> {
+        let seen = |band: &Band| band.groups.first().map_or(0, |g| g.x);
+        match follower {
+            _ if self.p.taps.len() > 1 || band.own.is_some() => None,
+            _ if !last => Some(x.as_ptr().wrapping_add(x.len())),
+            Some((next, image, _)) => {
+                let x = self.x.as_ptr().wrapping_add(image * self.p.c * self.view.channel + seen(next));
+                Some(x.wrapping_sub(seen(band)))
+            }
+            None => None,
+        }
+    }
+
+    /// Adds the products of a block of input channels to the sums `[slot, panel]` of a panel, and prefetches meanwhile.
+    fn accumulate<V: Vector>(&self, task: &Task, block: &InputBlock, panel: usize, sums: &mut [f32]) {
+        let (p, output, (band, image, _)) = (self.p, self.output, task.clone());
+        let (view, taps, InputBlock { channels, x, next, panels }) = (self.view(band), p.taps.len(), block);
+        let (index, outputs) = (panel - panels.start, self.channels::<V>(panel));
+        let (vectors, last) = (outputs.len().div_ceil(V::LANES), channels.end == p.c);
+        let weight = |panel: usize, c: usize| self.weight::<V>(image, panel, c).as_ptr();
+        // The weights that follow: the next panel's, or the first one's of the next input channels.
+        let next_weight = match panel + 1 < panels.end {
+            true => weight(panel + 1, channels.start),
+            false => weight(panels.start, channels.end.min(p.c - 1)),
+        };
+        // The first tiles prefetch the weights, a line a step and as many tiles as there are vectors; the others, over all panels, the
+        // input of one tile each.
+        let tiles = whole_tiles::<V>(band.pixels, band.groups.len());
+        let prefetch = |tile: usize| {
+            let seen = tile.checked_sub(vectors).map(|t| t + index * tiles.saturating_sub(vectors)).filter(|t| *t < tiles);
+            match (next, seen) {
+                (Some(x), Some(t)) => Prefetch::Channels(x.wrapping_add(band.groups[t * GROUPS].x)),
+                _ => Prefetch::Run(next_weight.wrapping_add(tile * channels.len() * taps * V::LANES)),
+            }
+        };
+        let mut start = [0.0; MAX_PANEL];
+        if let Some(bias) = output.bias {
+            start[..outputs.len()].copy_from_slice(&bias[image % p.groups * p.oc..][outputs]);
+        }
+        let (plane, at) = (p.plane(), self.output_start::<V>(task, panel));
+        let pass = Pass {
+            pixels: band.pixels,
+            pitch: p.step[1],
+            groups: &band.groups,
+            channels: channels.len(),
+            x: x.as_ptr(),
+            channel_stride: view.channel,
+            taps: &view.taps,
+            w: weight(panel, channels.start),
+            vectors,
+            prefetch: &prefetch,
+            prefetch_planes: match last {
+                true => [
+                    Some(output.out.get().wrapping_add(at).cast_const()).filter(|_| !output.streams::<V>(plane)),
+                    output.residual.map(|r| r[at..].as_ptr()),
+                ],
+                false => [None; 2],
+            },
+            plane_stride: plane,
+            sums: sums.as_mut_ptr(),
+            start: if channels.start == 0 { start.as_ptr() } else { std::ptr::null() },
+            relu: output.relu && output.residual.is_none() && last,
+        };
+        // SAFETY: the instructions are here (run); groups stay inside a channel of the view, and the block has `channels` of these; the
+        // weight holds all steps of this panel (run), and the sums have room for the slots of all groups.
+        unsafe { V::run(pass) }
+    }
+
+    /// Stores the complete sums of a panel in their planes.
+    fn finish<V: Vector>(&self, task: &Task, panel: usize, sums: &[f32]) {
+        let (channels, start, plane) = (self.channels::<V>(panel).len(), self.output_start::<V>(task, panel), self.p.plane());
+        let store = Store { output: self.output, sums, pixels: task.0.count, channels, start, plane };
+        // SAFETY: the instructions are here; lengths and offsets are checked there, and the pixels are this task's alone.
+        unsafe { V::run(store) }
+    }
+}
+
+/// Input channels of a task that are summed at a time.
+struct InputBlock<'a> {
+    channels: Range<usize>,
+    /// Their pixels, as the view has them.
+    x: &'a [f32],
+    /// The input that follows, if it is to be prefetched.
+    next: Option<*const f32>,
+    /// All panels of the task.
+    panels: Range<usize>,
 }
 
 fn run<V: Vector>(p: &Problem, x: &[f32], w: &[f32], output: &Output) {
@@ -241,18 +208,18 @@ fn run<V: Vector>(p: &Problem, x: &[f32], w: &[f32], output: &Output) {
     assert!(x.len() >= p.n * p.c * p.h * p.w && w.len() >= p.groups * packed_len::<V>(p.oc, p.steps()));
     let plan = plan::<V>(p);
     // Where each band has one task, tasks copy for themselves what they see: it stays in their L2. Otherwise it is copied once.
-    let image = Frame::image(p);
+    let image = PaddedView::image(p);
     let (copies, own) = (image.is_none(), image.is_none() && plan.channels >= p.oc);
-    let frame = image.unwrap_or_else(|| Frame::copy(p, &(0..oh)));
-    let copied = (copies && !own).then(|| Copy::all::<V>(p, &frame, x));
+    let view = image.unwrap_or_else(|| PaddedView::copy(p, &(0..oh)));
+    let copied = (copies && !own).then(|| Copy::all::<V>(p, &view, x));
     let bands = plan.bands.iter().map(|r| {
         let (rows, columns) = if oh == 1 { (0..1, r.clone()) } else { (r.clone(), 0..ow) };
         if !own {
-            return Band::new::<V>(p, &frame, 0, rows, columns);
+            return Band::new::<V>(p, &view, 0, rows, columns);
         }
-        let frame = Frame::copy(p, &rows);
-        let band = Band::new::<V>(p, &frame, rows.start, rows, columns);
-        Band { own: Some(frame), ..band }
+        let view = PaddedView::copy(p, &rows);
+        let band = Band::new::<V>(p, &view, rows.start, rows, columns);
+        Band { own: Some(view), ..band }
     });
     let bands: Vec<Band> = bands.collect();
     let channels = || (0..p.oc).step_by(plan.channels).map(|c0| c0..p.oc.min(c0 + plan.channels));
@@ -266,7 +233,7 @@ fn run<V: Vector>(p: &Problem, x: &[f32], w: &[f32], output: &Output) {
         }
     }
     let x = copied.as_ref().map_or(x, |all| all.as_slice());
-    let work = Work { p, x, frame: &frame, w, output };
+    let work = Work { p, x, view: &view, w, output };
     tasks.par_iter().enumerate().with_max_len(1).for_each(|(i, task)| work.task::<V>(task, tasks.get(i + 1)));
 }
 
@@ -274,15 +241,15 @@ pub(super) fn fits(s: &Conv2dSpec) -> Result<(), &'static str> {
     if s.stride[1] <= 2 { s.compact() } else { Err("wants a horizontal stride of 1 or 2") }
 }
 
-/// Whether a product of two matrices, straight into planes, takes less than turning the sums of a convolution of so many channels:
+/// Whether a product of two matrices, straight into planes, takes less than transposing the sums of a convolution of so many channels:
 /// sums are many for their steps, its tiles waste little of a plane, and the output (bytes) stays in cache. Otherwise the direct
-/// rung, which fetches the lines of the output ahead, is faster.
+/// variant, which prefetches the lines of the output ahead, is faster.
 fn product_wins(s: &Conv2dSpec, [from, to]: [usize; 2], plane: usize) -> bool {
     let plain = s.kernel == [1, 1] && s.stride == [1, 1] && s.padding == [0; 4] && s.groups == 1;
     plain && from < to && from <= 256 && plane >= 512 && 4 * s.n * to * plane <= 4 << 20
 }
 
-/// Whether there are steps enough for what turning the sums costs. A product of two matrices has less to gain than a kernel of
+/// Whether there are steps enough for what transposing the sums costs. A product of two matrices has less to gain than a kernel of
 /// several elements, whose inputs would be copied many times.
 fn enough(s: &Conv2dSpec, channels: [usize; 2], plane: usize) -> Result<(), &'static str> {
     let taps = s.kernel[0] * s.kernel[1];
@@ -308,7 +275,7 @@ pub(super) fn scratch<V: Vector>(s: &Conv2dSpec) -> usize {
     4 * s.groups * packed_len::<V>(s.oc / s.groups, s.patch())
 }
 
-/// Bytes of the packed weight, and of the residues of a stride.
+/// Bytes of the packed weight, and of the stride phases.
 pub(super) fn scratch_dgrad<V: Vector>(s: &Conv2dSpec) -> usize {
     let parts = if s.stride == [1, 1] { 0 } else { s.in_len() };
     4 * (s.groups * packed_len::<V>(s.c / s.groups, s.oc / s.groups * s.kernel[0] * s.kernel[1]) + parts)
@@ -316,11 +283,11 @@ pub(super) fn scratch_dgrad<V: Vector>(s: &Conv2dSpec) -> usize {
 
 /// Numbers of a weight of `m` output channels in panels.
 fn packed_len<V: Vector>(m: usize, steps: usize) -> usize {
-    m.next_multiple_of(panel::<V>()) * steps
+    m.next_multiple_of(panel_width::<V>()) * steps
 }
 
-fn pack<V: Vector>(lanes: &dyn Lanes, m: usize, steps: usize, out: &mut [f32]) {
-    let width = panel::<V>();
+fn pack<V: Vector>(lanes: &dyn PackSource, m: usize, steps: usize, out: &mut [f32]) {
+    let width = panel_width::<V>();
     let panels = out.par_chunks_exact_mut((width * steps).max(1)).enumerate();
     panels.for_each(|(i, panel)| pack_panel(lanes, i * width..m.min((i + 1) * width), 0..steps, width, panel));
 }
@@ -337,18 +304,18 @@ pub(super) fn pack_fwd<V: Vector>(s: &Conv2dSpec, w: &Buffer) -> Buffer {
     all
 }
 
-/// The transposed weight in panels of a group's input channels, `[group][panel][oc][tap][lane]`, of each residue one after the other.
+/// The transposed weight in panels of a group's input channels, `[group][panel][oc][tap][lane]`, of each phase one after the other.
 pub(super) fn pack_dgrad<V: Vector>(s: &Conv2dSpec, w: &Buffer) -> Buffer {
-    let (residues, [cg, og]) = (residues(s), [s.c, s.oc].map(|channels| channels / s.groups));
-    let len = |residue: &Residue| packed_len::<V>(cg, og * residue.taps.len());
-    let mut all = Buffer::new(DType::F32, s.groups * residues.iter().map(len).sum::<usize>());
+    let (phases, [cg, og]) = (stride_phases(s), [s.c, s.oc].map(|channels| channels / s.groups));
+    let len = |phase: &StridePhase| packed_len::<V>(cg, og * phase.taps.len());
+    let mut all = Buffer::new(DType::F32, s.groups * phases.iter().map(len).sum::<usize>());
     let mut rest = all.as_mut_slice::<f32>();
-    for residue in &residues {
+    for phase in &phases {
         for g in 0..s.groups {
-            let (part, tail) = rest.split_at_mut(len(residue));
+            let (part, tail) = rest.split_at_mut(len(phase));
             rest = tail;
             let w = &w.as_slice()[g * og * s.patch()..];
-            pack::<V>(&TransposedWeight { s, w, residue }, cg, og * residue.taps.len(), part);
+            pack::<V>(&TransposedWeight { s, w, phase }, cg, og * phase.taps.len(), part);
         }
     }
     all
@@ -364,41 +331,41 @@ pub(super) fn fwd<V: Vector>(s: &Conv2dSpec, inputs: &[&Buffer], outputs: &mut [
 pub(super) fn dgrad<V: Vector>(s: &Conv2dSpec, inputs: &[&Buffer], outputs: &mut [&mut Buffer], accum: Accum) {
     let (dout, mut w) = (inputs[0].as_slice::<f32>(), inputs[1].as_slice::<f32>()); // dout [n,oc,oh,ow]; w from pack_dgrad
     let out = outputs[0].as_mut_slice::<f32>();
-    let residues = residues(s);
-    let mut each = |residue: &Residue, out: &mut [f32], accum: Accum| {
-        let p = Problem::backward(s, residue);
+    let phases = stride_phases(s);
+    let mut each = |phase: &StridePhase, out: &mut [f32], accum: Accum| {
+        let p = Problem::backward(s, phase);
         let output = Output { out: Shared(out.as_mut_ptr()), len: out.len(), bias: None, residual: None, relu: false, accum };
         let (mine, rest) = w.split_at(p.groups * packed_len::<V>(p.oc, p.steps()));
         w = rest;
         run::<V>(&p, dout, mine, &output);
     };
     if s.stride == [1, 1] {
-        return residues.iter().for_each(|residue| each(residue, out, accum));
+        return phases.iter().for_each(|phase| each(phase, out, accum));
     }
-    // With a stride, each residue is a small image of its own, and `dx` their mosaic.
-    let parts: Vec<Option<Buffer>> = residues
+    // With a stride, each phase is a small image of its own, and `dx` interleaves them.
+    let parts: Vec<Option<Buffer>> = phases
         .iter()
-        .map(|residue| {
-            let mut part = Buffer::new(DType::F32, s.n * s.c * residue.size[0] * residue.size[1]);
-            (!residue.taps.is_empty()).then(|| {
-                each(residue, part.as_mut_slice(), Accum::Write);
+        .map(|phase| {
+            let mut part = Buffer::new(DType::F32, s.n * s.c * phase.size[0] * phase.size[1]);
+            (!phase.taps.is_empty()).then(|| {
+                each(phase, part.as_mut_slice(), Accum::Write);
                 part
             })
         })
         .collect();
     par_items(out, s.h * s.w, |first, planes| {
         for (i, plane) in planes.chunks_exact_mut(s.h * s.w).enumerate() {
-            let small = |(residue, part): (&Residue, &Option<Buffer>)| {
-                let [h, w] = residue.size;
+            let small = |(phase, part): (&StridePhase, &Option<Buffer>)| {
+                let [h, w] = phase.size;
                 (
                     part.as_ref()
                         .map_or(std::ptr::null(), |part| part.as_slice::<f32>()[(first + i) * h * w..][..h * w].as_ptr()),
                     w,
                 )
             };
-            let parts: Vec<(*const f32, usize)> = residues.iter().zip(&parts).map(small).collect();
-            // SAFETY: the instructions are here; each part is a plane of its residue's size.
-            unsafe { V::run(Mosaic { s, parts: &parts, plane, accum }) }
+            let parts: Vec<(*const f32, usize)> = phases.iter().zip(&parts).map(small).collect();
+            // SAFETY: the instructions are here; each part is a plane of its phase's size.
+            unsafe { V::run(Interleave { s, parts: &parts, plane, accum }) }
         }
     });
 }

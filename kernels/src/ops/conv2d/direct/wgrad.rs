@@ -1,21 +1,22 @@
-//! conv2d.wgrad rung 3: the direct weight gradient, inputs broadcast against vectors of output channels.
+//! conv2d.wgrad variant: the direct weight gradient, inputs broadcast against vectors of output channels.
 //!
 //! Computes  dw[oc, (c, kh, kw)] (+)= sum over pixels of dout[oc, pixel] * x[c, pixel + tap]
-//! Rung 1 wasted: it copied and turned each input once per kernel element to make panels of it.
-//! This rung:     turns `dout` alone, some pixels of some output channels at a time. A step is a pixel, whose inputs are broadcast
+//! im2col wastes: it copies and transposes each input once per kernel element to make panels of it.
+//! This variant:  transposes `dout` alone, some pixels of some output channels at a time. A step is a pixel, whose inputs are broadcast
 //!                from where they lie in the image: neighbouring kernel elements of a row, or neighbouring channels.
 //! Loses when:    Winograd saves more; output channels are too few for a vector.
 //! Run:           CONVSCOPE_KERNEL=conv2d.wgrad=direct_avx2
 
-use super::frame::{Copy, Frame, Problem};
-use super::{MAX_PANEL, MIN_TASKS, SUMS};
+use super::MAX_PANEL;
+use super::plan::{MIN_TASKS, SUMS};
+use super::view::{Copy, PaddedView, Problem};
 use crate::core::buffer::Buffer;
 use crate::core::device::DType;
 use crate::core::table::Accum;
 use crate::core::threads::{Shared, pieces};
 use crate::ops::conv2d::Conv2dSpec;
 use crate::ops::conv2d::epilogue::{Output, Store};
-use crate::ops::conv2d::microkernel::{Fetch, Group, LONGEST, Pass, SHORTEST, group, many, panel};
+use crate::ops::conv2d::microkernel::{Group, LONGEST, Pass, Prefetch, SHORTEST, group, has_32_registers, panel_width};
 use crate::simd::{self, Vector};
 use rayon::prelude::*;
 use std::ops::Range;
@@ -25,7 +26,7 @@ pub(in crate::ops::conv2d) fn fits<V: Vector>(s: &Conv2dSpec) -> Result<(), &'st
     if s.groups != 1 {
         return Err("wants one group");
     }
-    let rows = kw == 3 || many::<V>() && (SHORTEST..=LONGEST).contains(&kw);
+    let rows = kw == 3 || has_32_registers::<V>() && (SHORTEST..=LONGEST).contains(&kw);
     if !(rows || [kh, kw] == [1, 1] && s.c >= SHORTEST) {
         return Err("wants rows of 3 (with 32 registers, to 7) kernel elements, or one element and some channels");
     }
@@ -44,7 +45,7 @@ pub(in crate::ops::conv2d) fn wins(s: &Conv2dSpec) -> Result<(), &'static str> {
     if s.kernel == [1, 1] && least >= 256 {
         return Err("a large product of two matrices: packing both costs less than sums in L2");
     }
-    // A kernel of several elements is worth more: its rung would copy the input as many times.
+    // A kernel of several elements is worth more: its variant would copy the input as many times.
     let few = if s.kernel == [1, 1] { least } else { least / 2 };
     if s.n * oh * ow < few { Err("few pixels: the sums go to memory too often") } else { Ok(()) }
 }
@@ -95,9 +96,9 @@ struct Block {
 struct Work<'a> {
     p: &'a Problem,
     kernel: [usize; 2],
-    /// Rows of the frame from one kernel row to the next.
+    /// Rows of the view from one kernel row to the next.
     dilation: usize,
-    frame: &'a Frame,
+    view: &'a PaddedView,
     x: &'a [f32],
     /// `[n, oc, oh, ow]`
     dout: &'a [f32],
@@ -111,7 +112,7 @@ impl Work<'_> {
             let of = |c: usize| (0..kh).map(move |ky| (c, ky));
             let rows = (0..cs.len()).flat_map(of).enumerate();
             let group = |(i, (c, ky)): (usize, (usize, usize))| Group {
-                x: (cs.start + c) * self.frame.channel + ky * self.dilation * self.frame.row,
+                x: (cs.start + c) * self.view.channel + ky * self.dilation * self.view.row,
                 slot: i * kw,
                 first: 0,
                 end: kw,
@@ -122,37 +123,37 @@ impl Work<'_> {
         assert!(length <= cs.len(), "a group of channels would overhang");
         let groups = (0..cs.len()).step_by(length).map(|c| {
             let start = c.min(cs.len() - length);
-            Group { x: (cs.start + start) * self.frame.channel, slot: start, first: c - start, end: length }
+            Group { x: (cs.start + start) * self.view.channel, slot: start, first: c - start, end: length }
         });
-        (length, self.frame.channel, groups.collect())
+        (length, self.view.channel, groups.collect())
     }
 
     /// The sums of a block over some chunks, `[panel of output channels][slot][lane]`.
     fn sum<V: Vector>(&self, block: &Block, chunks: &[Chunk], sums: &mut [f32]) {
-        let Work { p, frame, .. } = *self;
-        let width = panel::<V>();
+        let Work { p, view, .. } = *self;
+        let width = panel_width::<V>();
         let [oh, ow] = p.size;
         let (pixels, pitch, groups) = self.groups::<V>(&block.cs);
-        let room = sums.len() / block.ocs.len().div_ceil(width);
-        let mut turned = Buffer::new(DType::F32, STEPS.max(ow) * width); // [pixel][lane]
-        let turned = turned.as_mut_slice::<f32>();
+        let capacity = sums.len() / block.ocs.len().div_ceil(width);
+        let mut transposed = Buffer::new(DType::F32, STEPS.max(ow) * width); // [pixel][lane]
+        let transposed = transposed.as_mut_slice::<f32>();
         let zeros = [0.0f32; MAX_PANEL];
         for (i, Chunk { images, rows, columns }) in chunks.iter().enumerate() {
             let across = || columns.clone().map(|x| (x - columns.start) * p.step[1]);
-            let row = p.step[0] * frame.row;
+            let row = p.step[0] * view.row;
             // Steps in the order of the pixels, as a pass counts them: so many times a distance, and places from there.
             let (channels, channel_stride, taps): (usize, usize, Vec<usize>) = match (images.len(), rows.len()) {
                 (1, 1) => (columns.len(), p.step[1], vec![0]),
                 (1, _) => (rows.len(), row, across().collect()),
-                (n, _) => (n, p.c * frame.channel, (0..rows.len()).flat_map(|y| across().map(move |x| y * row + x)).collect()),
+                (n, _) => (n, p.c * view.channel, (0..rows.len()).flat_map(|y| across().map(move |x| y * row + x)).collect()),
             };
             let count = rows.len() * columns.len();
-            let x = &self.x[images.start * p.c * frame.channel + rows.start * row + columns.start * p.step[1]..];
-            for (oc, sums) in block.ocs.clone().step_by(width).zip(sums.chunks_exact_mut(room)) {
+            let x = &self.x[images.start * p.c * view.channel + rows.start * row + columns.start * p.step[1]..];
+            for (oc, sums) in block.ocs.clone().step_by(width).zip(sums.chunks_exact_mut(capacity)) {
                 let outputs = width.min(block.ocs.end - oc);
-                for (image, turned) in images.clone().zip(turned.chunks_exact_mut(count * width)) {
+                for (image, transposed) in images.clone().zip(transposed.chunks_exact_mut(count * width)) {
                     let from = &self.dout[(image * p.oc + oc) * oh * ow + rows.start * ow + columns.start..];
-                    simd::transpose(from, oh * ow, [outputs, count], turned, width);
+                    simd::transpose(from, oh * ow, [outputs, count], transposed, width);
                 }
                 let pass = Pass {
                     pixels,
@@ -162,17 +163,17 @@ impl Work<'_> {
                     x: x.as_ptr(),
                     channel_stride,
                     taps: &taps,
-                    w: turned.as_ptr(),
+                    w: transposed.as_ptr(),
                     vectors: outputs.div_ceil(V::LANES),
-                    fetch: &|tile| Fetch::Run(turned.as_ptr().wrapping_add(tile * count * V::LANES)),
+                    prefetch: &|tile| Prefetch::Run(transposed.as_ptr().wrapping_add(tile * count * V::LANES)),
                     sums: sums.as_mut_ptr(),
                     start: if i == 0 { zeros.as_ptr() } else { std::ptr::null() },
                     relu: false,
-                    soon: [None; 2],
-                    apart: 0,
+                    prefetch_planes: [None; 2],
+                    plane_stride: 0,
                 };
                 // SAFETY: the instructions are here (run). What the pixels of a chunk see through the kernel lies inside each channel of
-                // the frame; `turned` holds a step for each pixel, and a panel of sums has a slot for each group's members.
+                // the view; `transposed` holds a step for each pixel, and a panel of sums has a slot for each group's members.
                 unsafe { V::run(pass) }
             }
         }
@@ -183,15 +184,15 @@ pub(in crate::ops::conv2d) fn run<V: Vector>(s: &Conv2dSpec, inputs: &[&Buffer],
     let (dout, x) = (inputs[0].as_slice::<f32>(), inputs[1].as_slice::<f32>()); // dout [n,oc,oh,ow], x [n,c,h,w]
     let dw = outputs[0].as_mut_slice::<f32>(); // dw [oc,c,kh,kw]
     let p = Problem::forward(s);
-    let (width, taps) = (panel::<V>(), s.kernel[0] * s.kernel[1]);
+    let (width, taps) = (panel_width::<V>(), s.kernel[0] * s.kernel[1]);
     simd::require::<V>();
     assert!(dout.len() >= s.out_len() && x.len() >= s.in_len());
-    let image = Frame::image(&p);
+    let image = PaddedView::image(&p);
     let copies = image.is_none();
-    let frame = image.unwrap_or_else(|| Frame::copy(&p, &(0..p.size[0])));
-    let copied = copies.then(|| Copy::all::<V>(&p, &frame, x));
+    let view = image.unwrap_or_else(|| PaddedView::copy(&p, &(0..p.size[0])));
+    let copied = copies.then(|| Copy::all::<V>(&p, &view, x));
     let x = copied.as_ref().map_or(x, |all| all.as_slice());
-    let work = Work { p: &p, kernel: s.kernel, dilation: s.dilation[0], frame: &frame, x, dout };
+    let work = Work { p: &p, kernel: s.kernel, dilation: s.dilation[0], view: &view, x, dout };
 
     let chunks = chunks(&p);
     // Sums of a task that stay in L2.
@@ -203,15 +204,15 @@ pub(in crate::ops::conv2d) fn run<V: Vector>(s: &Conv2dSpec, inputs: &[&Buffer],
         pieces(0..p.oc, ocs).flat_map(|o| (0..split).map(move |i| Block { ocs: o.clone(), cs: cs(i) })).collect();
     // Where blocks are few, each is summed in parts, which are added in order.
     let parts = MIN_TASKS.div_ceil(blocks.len()).min(chunks.len());
-    let room = |block: &Block| block.ocs.len().next_multiple_of(width) * block.cs.len() * taps;
+    let capacity = |block: &Block| block.ocs.len().next_multiple_of(width) * block.cs.len() * taps;
     let tasks: Vec<(&Block, usize)> = blocks.iter().flat_map(|block| (0..parts).map(move |i| (block, i))).collect();
     let sums: Vec<Buffer> = tasks
         .par_iter()
         .with_max_len(1)
         .map(|(block, i)| {
-            let mut sums = Buffer::new(DType::F32, room(block).next_multiple_of(16 * width) + 16 * width);
+            let mut sums = Buffer::new(DType::F32, capacity(block).next_multiple_of(16 * width) + 16 * width);
             let some = &chunks[chunks.len() * i / parts..chunks.len() * (i + 1) / parts];
-            work.sum::<V>(block, some, &mut sums.as_mut_slice::<f32>()[..room(block)]);
+            work.sum::<V>(block, some, &mut sums.as_mut_slice::<f32>()[..capacity(block)]);
             sums
         })
         .collect();

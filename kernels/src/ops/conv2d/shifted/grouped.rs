@@ -1,96 +1,148 @@
-//! conv2d rung 2 for groups of a few channels: the shifted planes of [`super::depthwise`], several output channels at a time.
-//!
-//! Computes  out[oc] = sum over the group's c and taps of w[oc, c, tap] * x[c] shifted by the tap (+ bias + residual, relu), and both
-//!           gradients
-//! Rung 1 wasted: it made a matrix product of each group, whose panels of weights hold as few rows as a group has channels: most
-//!                lanes of its tile are empty, and each input is copied once per kernel element for so few uses.
-//! This rung:     lays zeros around the planes of a group, which stay in cache for all its outputs, and takes pixels into the lanes.
-//!                Rows follow each other with their zeros between them, so that only the end of a plane leaves lanes empty, however
-//!                short rows are. A vector of pixels is loaded once for four output channels, a weight once for several vectors.
-//!                `dx` is the same of `dout`, for each residue of its pixels; `dw` has four by three dot products at a time.
-//! Loses when:    groups fill the lanes of the direct rung, and their planes no longer stay in cache.
-//! Run:           CONVSCOPE_KERNEL=conv2d.fwd=grouped_avx2
+//! The tile for groups of a few channels: four output channels of several vectors of pixels.
 
-use super::depthwise::{Padded, SLACK, least, offsets};
-use crate::core::buffer::Buffer;
-use crate::core::device::DType;
-use crate::core::table::Accum;
+use super::Tile;
+use super::convolve::{Epilogue, Group, Plan, Step, scratch, span};
+use super::padded::SLACK;
+use super::wgrad::Dots;
 use crate::ops::conv2d::Conv2dSpec;
-use crate::ops::conv2d::im2col::residues;
-use crate::ops::conv2d::microkernel::many;
-use crate::simd::{self, Kernel, Vector};
-use rayon::prelude::*;
+use crate::ops::conv2d::microkernel::has_32_registers;
+use crate::simd::Vector;
 
 /// Output channels that are summed at a time.
-pub(in crate::ops::conv2d) const CHANNELS: usize = 4;
-
-pub(in crate::ops::conv2d) fn fits(s: &Conv2dSpec) -> Result<(), &'static str> {
-    if s.groups > 1 { s.compact() } else { Err("wants several groups") }
-}
-
+const CHANNELS: usize = 4;
+/// Kernel elements whose dot products with [`CHANNELS`] output channels are summed at a time.
+const TAPS: usize = 3;
+/// Numbers of some images' planes of a group that stay in L2.
+const CACHED: usize = 1 << 16;
 /// Output channels of a group that fill the lanes of products.
 const FULL: usize = 32;
+
+/// The tile for groups of a few channels.
+pub(in crate::ops::conv2d) struct Grouped;
+
+impl Grouped {
+    pub fn fits(s: &Conv2dSpec) -> Result<(), &'static str> {
+        if s.groups > 1 { s.compact() } else { Err("wants several groups") }
+    }
+
+    pub fn wins(s: &Conv2dSpec) -> Result<(), &'static str> {
+        narrow(s.oc / s.groups)
+    }
+
+    pub fn wins_dgrad(s: &Conv2dSpec) -> Result<(), &'static str> {
+        narrow(s.c / s.groups)
+    }
+
+    pub fn scratch(s: &Conv2dSpec) -> usize {
+        scratch::<Self>(s)
+    }
+}
 
 fn narrow(channels: usize) -> Result<(), &'static str> {
     if channels < FULL { Ok(()) } else { Err("groups that fill the lanes of products") }
 }
 
-pub(in crate::ops::conv2d) fn wins(s: &Conv2dSpec) -> Result<(), &'static str> {
-    narrow(s.oc / s.groups)
+/// Numbers of the sums of a channel: whole vectors, wherever one begins.
+fn capacity(plan: &Plan) -> usize {
+    let longest = plan.phases.iter().map(|p| span(p.size, plan.padded.pitch)).max().unwrap_or(0);
+    longest.next_multiple_of(16) + SLACK
 }
 
-pub(in crate::ops::conv2d) fn wins_dgrad(s: &Conv2dSpec) -> Result<(), &'static str> {
-    narrow(s.c / s.groups)
+impl Tile for Grouped {
+    const CHANNELS: usize = CHANNELS;
+    const TAPS: usize = TAPS;
+    const COPIES: bool = true;
+    type Sum = f32;
+
+    /// `[phase][channel]`
+    fn sums(plan: &Plan) -> usize {
+        plan.phases.len() * CHANNELS * capacity(plan)
+    }
+
+    /// Short planes make short sums, whose lanes are soon to be added.
+    fn images(s: &Conv2dSpec, numbers: usize) -> usize {
+        (CACHED / numbers).clamp(1, s.n.max(1))
+    }
+
+    #[inline(always)]
+    unsafe fn convolve<V: Vector>(group: &mut Group, first: usize, channels: usize) {
+        let (plan, capacity, pitch) = (group.plan, capacity(group.plan), group.plan.padded.pitch);
+        let mut start = [0.0; CHANNELS];
+        start.iter_mut().take(channels).enumerate().for_each(|(j, start)| *start = group.start(first + j));
+        let (w, stride) = (group.weight(first), plan.weight_stride);
+        for (phase, sums) in plan.phases.iter().zip(group.sums.chunks_exact_mut(CHANNELS * capacity)) {
+            let (field, steps, len) = (&*group.field, &phase.steps[..], span(phase.size, pitch));
+            // SAFETY: the caller's.
+            unsafe { Sums { field, steps, w, stride, channels, len, start, sums, capacity }.run::<V>() }
+        }
+        for j in 0..channels {
+            // SAFETY: the caller's; a single phase is the plane.
+            unsafe {
+                match &plan.phases[..] {
+                    [phase] => {
+                        let end = group.epilogue(first + j);
+                        store_rows::<V>(&group.sums[j * capacity..][..capacity], pitch, phase.size, &end);
+                    }
+                    _ => group.interleave::<V>(first + j, |i| ((i * CHANNELS + j) * capacity, pitch)),
+                }
+            }
+        }
+    }
+
+    /// The gradients of some channels, whose rows are as far apart as those of the padded input, with what they see of it.
+    #[inline(always)]
+    unsafe fn dots<V: Vector>(dots: &Dots, channels: usize) -> [f32; 16] {
+        // SAFETY: the caller's.
+        unsafe {
+            match channels {
+                1 => dot_products::<V, 1>(dots),
+                2 => dot_products::<V, 2>(dots),
+                3 => dot_products::<V, 3>(dots),
+                _ => dot_products::<V, CHANNELS>(dots),
+            }
+        }
+    }
 }
 
-/// Bytes of the planes of a group with their zeros and of the sums, for one thread.
-pub(in crate::ops::conv2d) fn scratch(s: &Conv2dSpec) -> usize {
-    let (input, gradient) = (Padded::input(s), Padded::gradient(s, &residues(s)));
-    let [cg, og] = [s.c / s.groups, s.oc / s.groups];
-    let sums = CHANNELS * (input.len() + gradient.len() * s.stride[0] * s.stride[1]);
-    4 * ((cg * input.len()).max(og * gradient.len()) + sums)
+/// Takes the rows of a plane from between their zeros.
+///
+/// # Safety
+/// As [`Vector`]; the epilogue must be valid for rows and columns of this number.
+#[inline(always)]
+unsafe fn store_rows<V: Vector>(sums: &[f32], pitch: usize, [rows, columns]: [usize; 2], end: &Epilogue) {
+    assert!(rows == 0 || (rows - 1) * pitch + columns.next_multiple_of(V::LANES) <= sums.len());
+    for y in 0..rows {
+        for x in (0..columns).step_by(V::LANES) {
+            // SAFETY: the caller's; whole vectors of the last row lie in the sums (asserted).
+            unsafe { end.store(V::load(sums.as_ptr().add(y * pitch + x)), y * columns + x, V::LANES.min(columns - x)) }
+        }
+    }
 }
 
-/// From the first pixel to the last of a plane whose rows are `pitch` apart.
-pub(in crate::ops::conv2d) fn flat([rows, columns]: [usize; 2], pitch: usize) -> usize {
-    rows.saturating_sub(1) * pitch + columns
-}
-
-/// Room for so many sums: whole vectors, wherever one begins.
-pub(in crate::ops::conv2d) fn room(len: usize) -> usize {
-    len.next_multiple_of(16) + SLACK
-}
-
-/// A product of each sum: where pixel 0 finds its number, and where the first output channel finds its weight.
-pub(in crate::ops::conv2d) struct Step {
-    pub seen: usize,
-    pub weight: usize,
-}
-
-/// `sums[i][p] = start[i] + sum over steps of w[weight + i * apart] * field[seen + p]` for `len` pixels of some output channels.
-pub(in crate::ops::conv2d) struct Sums<'a> {
-    pub field: &'a [f32],
-    pub steps: &'a [Step],
-    pub w: &'a [f32],
+/// `sums[i][p] = start[i] + sum over steps of w[weight + i * stride] * field[offset + p]` for `len` pixels of some output channels.
+struct Sums<'a> {
+    field: &'a [f32],
+    steps: &'a [Step],
+    w: &'a [f32],
     /// Numbers from the weight of one output channel to that of the next.
-    pub apart: usize,
-    pub channels: usize,
-    pub len: usize,
-    pub start: [f32; CHANNELS],
-    pub sums: &'a mut [f32],
+    stride: usize,
+    channels: usize,
+    len: usize,
+    start: [f32; CHANNELS],
+    sums: &'a mut [f32],
     /// Numbers from the sums of one output channel to those of the next.
-    pub room: usize,
+    capacity: usize,
 }
 
 impl Sums<'_> {
     /// # Safety
     /// As [`Vector`].
     #[inline(always)]
-    pub unsafe fn run<V: Vector>(mut self) {
+    unsafe fn run<V: Vector>(mut self) {
         let whole = self.len.next_multiple_of(V::LANES);
         let last = self.channels - 1;
-        assert!(self.channels <= CHANNELS && whole <= self.room && last * self.room + whole <= self.sums.len());
-        assert!(self.steps.iter().all(|s| s.seen + whole <= self.field.len() && s.weight + last * self.apart < self.w.len()));
+        assert!(self.channels <= CHANNELS && whole <= self.capacity && last * self.capacity + whole <= self.sums.len());
+        assert!(self.steps.iter().all(|s| s.offset + whole <= self.field.len() && s.weight + last * self.stride < self.w.len()));
         // SAFETY: the caller's; all that is read and written lies inside (asserted).
         unsafe {
             match self.channels {
@@ -108,7 +160,7 @@ impl Sums<'_> {
     unsafe fn all<V: Vector, const M: usize>(&mut self) {
         // As many vectors as registers hold the sums of, in blocks of nearly the same size.
         let vectors = self.len.div_ceil(V::LANES);
-        let most = if many::<V>() { 4 } else { 3 };
+        let most = if has_32_registers::<V>() { 4 } else { 3 };
         let each = vectors.div_ceil(vectors.div_ceil(most).max(1));
         for v in (0..vectors).step_by(each.max(1)) {
             // SAFETY: the caller's.
@@ -140,10 +192,10 @@ impl Sums<'_> {
             for step in self.steps {
                 let mut seen = [V::splat(0.0); N];
                 for i in 0..N {
-                    seen[i] = V::load(from.add(step.seen + i * V::LANES));
+                    seen[i] = V::load(from.add(step.offset + i * V::LANES));
                 }
                 for m in 0..M {
-                    let weight = V::splat(*w.add(step.weight + m * self.apart));
+                    let weight = V::splat(*w.add(step.weight + m * self.stride));
                     for i in 0..N {
                         sums[m][i] = seen[i].mul_add(weight, sums[m][i]);
                     }
@@ -151,121 +203,57 @@ impl Sums<'_> {
             }
             for m in 0..M {
                 for i in 0..N {
-                    sums[m][i].store(self.sums.as_mut_ptr().add(m * self.room + at + i * V::LANES));
+                    sums[m][i].store(self.sums.as_mut_ptr().add(m * self.capacity + at + i * V::LANES));
                 }
             }
         }
     }
 }
 
-/// Takes the rows of a plane from between its zeros: `to[y, x] = from[y * pitch + x] + plus[y, x]`.
-pub(in crate::ops::conv2d) struct Rows<'a> {
-    pub from: &'a [f32],
-    pub pitch: usize,
-    /// Rows and columns.
-    pub size: [usize; 2],
-    /// May be `to` itself.
-    pub plus: Option<*const f32>,
-    pub relu: bool,
-    pub to: *mut f32,
-}
-
-impl Rows<'_> {
-    /// # Safety
-    /// As [`Vector`]; `to` and `plus` must be valid for `size` numbers.
-    #[inline(always)]
-    pub unsafe fn store<V: Vector>(self) {
-        let [rows, columns] = self.size;
-        assert!(rows == 0 || (rows - 1) * self.pitch + columns.next_multiple_of(V::LANES) <= self.from.len());
-        for y in 0..rows {
-            for x in (0..columns).step_by(V::LANES) {
-                let (at, n) = (y * columns + x, V::LANES.min(columns - x));
-                // SAFETY: the caller's; whole vectors of the last row lie in `from` (asserted).
-                unsafe {
-                    let mut v = V::load(self.from.as_ptr().add(y * self.pitch + x));
-                    if let Some(plus) = self.plus {
-                        v = v.add(V::load_first(plus.add(at), n));
-                    }
-                    if self.relu {
-                        v = V::splat(0.0).max(v);
-                    }
-                    if n == V::LANES {
-                        v.store(self.to.add(at));
-                    } else {
-                        v.store_first(self.to.add(at), n);
+/// `[channel][tap]`
+///
+/// # Safety
+/// As [`Vector`].
+#[inline(always)]
+#[allow(clippy::needless_range_loop)] // Indices are what unrolls.
+unsafe fn dot_products<V: Vector, const M: usize>(dots: &Dots) -> [f32; 16] {
+    let Dots { gradient, field, planes: [capacity, plane], images, stride, taps, .. } = *dots;
+    let furthest = taps.into_iter().max().unwrap_or(0);
+    assert!(images > 0 && (M - 1) * stride + images * capacity <= gradient.len());
+    assert!(furthest + (images - 1) * plane + capacity <= field.len());
+    // SAFETY: the caller's; all that is read lies inside (asserted).
+    unsafe {
+        let mut sums = [[V::splat(0.0); TAPS]; M];
+        for image in 0..images {
+            let (d, x) = (gradient.as_ptr().add(image * capacity), field.as_ptr().add(image * plane));
+            for p in (0..capacity).step_by(V::LANES) {
+                let mut seen = [V::splat(0.0); TAPS];
+                for t in 0..TAPS {
+                    seen[t] = V::load(x.add(taps[t] + p));
+                }
+                for m in 0..M {
+                    let d = V::load(d.add(m * stride + p));
+                    for t in 0..TAPS {
+                        sums[m][t] = seen[t].mul_add(d, sums[m][t]);
                     }
                 }
             }
         }
-    }
-}
-
-pub(in crate::ops::conv2d) fn fwd<V: Vector>(s: &Conv2dSpec, inputs: &[&Buffer], outputs: &mut [&mut Buffer], _: Accum) {
-    simd::require::<V>();
-    let (x, w) = (inputs[0].as_slice(), inputs[1].as_slice()); // x [n,c,h,w], w [oc,c/g,kh,kw]
-    let (bias, residual) = s.bias_and_residual(inputs); // bias [oc], residual [n,oc,oh,ow]
-    let (padded, offsets) = (Padded::input(s), offsets(s));
-    let [cg, og] = [s.c / s.groups, s.oc / s.groups];
-    let steps = (0..s.patch()).map(|i| {
-        let (c, tap) = (i / offsets.len(), i % offsets.len());
-        Step { seen: c * padded.len() + offsets[tap], weight: i }
-    });
-    let steps: Vec<Step> = steps.collect();
-    let (outs, room) = (og * s.out_plane(), room(flat(s.out_hw(), padded.pitch)));
-    let groups = outputs[0].as_mut_slice::<f32>().par_chunks_exact_mut(outs.max(1)).enumerate();
-    groups.with_min_len(least(s, outs * cg)).for_each_init(
-        || (Buffer::zeros(DType::F32, cg * padded.len()), Buffer::new(DType::F32, CHANNELS * room)),
-        |(field, sums), (group, out)| {
-            let (field, sums) = (field.as_mut_slice(), sums.as_mut_slice());
-            // SAFETY: the instructions are here (required).
-            unsafe { V::run(Forward { s, padded: &padded, steps: &steps, x, w, bias, residual, group, field, sums, room, out }) }
-        },
-    );
-}
-
-/// The outputs of group number `group`, counted through all images.
-struct Forward<'a> {
-    s: &'a Conv2dSpec,
-    padded: &'a Padded,
-    steps: &'a [Step],
-    x: &'a [f32],
-    w: &'a [f32],
-    bias: Option<&'a [f32]>,
-    residual: Option<&'a [f32]>,
-    group: usize,
-    field: &'a mut [f32],
-    sums: &'a mut [f32],
-    room: usize,
-    out: &'a mut [f32],
-}
-
-impl Kernel for Forward<'_> {
-    type Out = ();
-    #[inline(always)]
-    unsafe fn run<V: Vector>(self) {
-        let Self { s, padded, steps, x, w, bias, residual, group, field, sums, room, out } = self;
-        let ([cg, og], pixels, plane) = ([s.c / s.groups, s.oc / s.groups], s.h * s.w, s.out_plane());
-        for (c, field) in field.chunks_exact_mut(padded.len()).enumerate() {
-            // SAFETY: the caller's.
-            unsafe { padded.fill::<V>(&x[(group * cg + c) * pixels..][..pixels], field) }
-        }
-        let first = group % s.groups * og;
-        for (i, out) in out.chunks_mut(CHANNELS * plane).enumerate() {
-            let (oc, channels) = (first + i * CHANNELS, out.len() / plane);
-            let mut start = [0.0; CHANNELS];
-            if let Some(bias) = bias {
-                start[..channels].copy_from_slice(&bias[oc..][..channels]);
-            }
-            let (w, apart, len, size) = (&w[oc * s.patch()..], s.patch(), flat(s.out_hw(), padded.pitch), s.out_hw());
-            // SAFETY: the caller's.
-            unsafe { Sums { field, steps, w, apart, channels, len, start, sums, room }.run::<V>() }
-            for (j, out) in out.chunks_exact_mut(plane).enumerate() {
-                let at = (group * og + i * CHANNELS + j) * plane;
-                let plus = residual.map(|r| r[at..][..plane].as_ptr());
-                let (from, pitch, to) = (&sums[j * room..][..room], padded.pitch, out.as_mut_ptr());
-                // SAFETY: the caller's; the planes have the size of the output.
-                unsafe { Rows { from, pitch, size, plus, relu: s.relu, to }.store::<V>() }
+        // The lanes of all sums are added at once, by transposing them.
+        let (mut lanes, mut transposed, mut all) = ([0.0f32; 256], [0.0f32; 256], [0.0f32; 16]);
+        for m in 0..M {
+            for t in 0..TAPS {
+                sums[m][t].store(lanes.as_mut_ptr().add((m * TAPS + t) * V::LANES));
             }
         }
+        for i in (0..M * TAPS).step_by(V::LANES) {
+            V::transpose(lanes.as_ptr().add(i * V::LANES), V::LANES, transposed.as_mut_ptr(), V::LANES);
+            let mut sum = V::splat(0.0);
+            for lane in 0..V::LANES {
+                sum = sum.add(V::load(transposed.as_ptr().add(lane * V::LANES)));
+            }
+            sum.store(all.as_mut_ptr().add(i));
+        }
+        all
     }
 }

@@ -1,10 +1,10 @@
-//! conv2d rung 2: Winograd's minimal filtering, F(2x2,3x3) and F(4x4,3x3) (Lavin & Gray 2015, arXiv:1509.09308).
+//! conv2d variant: Winograd's minimal filtering, F(2x2,3x3) and F(4x4,3x3) (Lavin & Gray 2015, arXiv:1509.09308).
 //!
 //! Computes  out = A^T [ sum_c (G w G^T) * (B^T x B) ] A   for each tile of m x m outputs, which sees (m+2) x (m+2) inputs;
-//!           dx the same from `dout` and the weight turned by 180 degrees with its channels exchanged.
-//! Rung 1 wasted: nine multiplications an output and channel. A tile of 4x4 outputs needs 36 instead of 144, one of 2x2 16 instead of 36.
-//! This rung:     the weight is transformed once and kept with the weight. A block of tiles is transformed one channel a lane (the
-//!                pixels are turned first), multiplied as (m+2)^2 matrix products on the register tile of
+//!           dx the same from `dout` and the weight rotated by 180 degrees with its channels exchanged.
+//! im2col wastes: nine multiplications an output and channel. A tile of 4x4 outputs needs 36 instead of 144, one of 2x2 16 instead of 36.
+//! This variant:  the weight is transformed once and kept with the weight. A block of tiles is transformed one channel a lane (the
+//!                pixels are transposed first), multiplied as (m+2)^2 matrix products on the register tile of
 //!                the direct convolution, and transformed back one output channel a lane, without leaving L2. Tiles are then
 //!                numbers that are broadcast, and 49 of them (a map of 28x28) cost no more than 49.
 //! Loses when:    channels are few (the transforms cost as much as they save), or the image is so small that reading the
@@ -17,33 +17,34 @@ mod transform;
 mod weight;
 pub(super) mod wgrad;
 
-pub(super) use transform::{F2, F4};
+pub(super) use transform::{F2, F4, Transform};
 pub(super) use weight::{pack_dgrad, pack_fwd};
 
 use super::Conv2dSpec;
 use super::epilogue::Output;
-use super::microkernel::{LONGEST, group, panel};
+use super::microkernel::{LONGEST, group, panel_width};
 use crate::core::buffer::Buffer;
 use crate::core::device::DType;
 use crate::core::table::Accum;
 use crate::core::threads::{Shared, pieces};
 use crate::simd::{self, Vector};
-use products::{Lanes, Multiply};
+use products::{Multiply, Strides};
 use rayon::prelude::*;
 use std::marker::PhantomData;
 use std::ops::Range;
 use tiles::{Block, Transformed};
-use transform::{Input, Transform};
+use transform::Input;
 
-/// Groups of tiles in a block, where there are many tiles: the longest groups, whose number is even, for two make a register tile.
-/// A block's transformed input of 128 channels, and the weights that pass it by, stay in L2.
+/// Groups per block. Even, because a register tile takes two groups. The transformed input of a block, for 128 channels, and the
+/// weights that it is multiplied with stay in L2.
 const BLOCK: usize = 4;
-/// Blocks a thread from which on they are shared out as threads are free.
+/// With at least this many blocks a thread, blocks go to whichever thread is free.
 const MIN_BLOCKS: usize = 4;
-/// Tiles a thread from which on it may as well take fewer blocks, all of one part of the image,
+/// With fewer blocks, each thread has one contiguous run of blocks if it has at least this many tiles and the transformed weight,
+/// which each thread reads whole, is at most [`SMALL_WEIGHT`] bytes.
 const MIN_TILES: usize = 12;
-/// where the transformed weight has at most so many bytes: each thread reads all of it.
-const LARGE_WEIGHT: usize = 4 << 20;
+/// See [`MIN_TILES`].
+const SMALL_WEIGHT: usize = 4 << 20;
 
 /// A 3x3 convolution of stride 1, forward or as the gradient of one.
 #[derive(Clone, Copy)]
@@ -83,7 +84,7 @@ impl Problem {
 
     /// What tiles of `m x m` cost, in multiply-adds that a machine does in the time: products, or reading the transformed weight
     /// where that takes longer, and the transforms. A core multiplies some twenty numbers in the time in which it reads one from
-    /// memory; tiles of 1x1 are the other rungs.
+    /// memory; tiles of 1x1 are the other variants.
     fn cost(&self, m: usize) -> usize {
         const READ: usize = 20;
         const TRANSFORM: usize = 10;
@@ -112,7 +113,7 @@ fn cut<V: Vector>(p: &Problem, [m, a]: [usize; 2]) -> Cut {
     let (tiles, threads, most) = (p.count(m), rayon::current_num_threads(), longest_block::<V>());
     // A last block of less than a group joins the one before, for it would read the whole weight for little.
     let count = ((tiles + most - group::<V>(LONGEST)) / most).max(1);
-    if count < MIN_BLOCKS * threads && tiles >= MIN_TILES * threads && 4 * a * a * p.c * p.oc <= LARGE_WEIGHT {
+    if count < MIN_BLOCKS * threads && tiles >= MIN_TILES * threads && 4 * a * a * p.c * p.oc <= SMALL_WEIGHT {
         // Each thread has its part of the image, as in the layer before: what a core reads, it wrote.
         let share = tiles.div_ceil(threads);
         let size = share.div_ceil(share.div_ceil(most)).next_multiple_of(group::<V>(LONGEST));
@@ -127,7 +128,7 @@ fn cut<V: Vector>(p: &Problem, [m, a]: [usize; 2]) -> Cut {
     Cut { blocks, shares }
 }
 
-/// Whether this rung takes the problem.
+/// Whether this variant takes the problem.
 pub(super) fn fits(s: &Conv2dSpec) -> Result<(), &'static str> {
     if s.kernel != [3, 3] || s.stride != [1, 1] || s.dilation != [1, 1] {
         return Err("wants a 3x3 kernel without stride or dilation");
@@ -141,10 +142,10 @@ pub(super) fn fits(s: &Conv2dSpec) -> Result<(), &'static str> {
     Ok(())
 }
 
-/// Whether tiles of `m x m` cost less than those of other sizes and than the rungs that multiply everything.
+/// Whether tiles of `m x m` cost less than those of other sizes and than the variants that multiply everything.
 fn wins(p: &Problem, m: usize) -> Result<(), &'static str> {
     let mine = p.cost(m);
-    if [1, 2, 4].iter().any(|other| p.cost(*other) < mine) { Err("another rung costs less here") } else { Ok(()) }
+    if [1, 2, 4].iter().any(|other| p.cost(*other) < mine) { Err("another variant costs less here") } else { Ok(()) }
 }
 
 pub(super) fn wins_fwd<const M: usize>(s: &Conv2dSpec) -> Result<(), &'static str> {
@@ -176,14 +177,14 @@ fn run_cut<V: Vector, T: Transform<M, A>, const M: usize, const A: usize>(
     simd::require::<V>();
     assert!(x.len() >= p.n * p.c * p.h * p.w && output.residual.is_none_or(|r| r.len() == output.len));
     let blocks: Vec<Block> = blocks.into_iter().map(|tiles| Block::new(tiles, p.tiles(M))).collect();
-    let panels = p.oc.div_ceil(panel::<V>());
+    let panels = p.oc.div_ceil(panel_width::<V>());
     let vectors = p.c.div_ceil(V::LANES);
     let transform = |block: &Block, vector: usize, to: *mut f32| {
-        let Lanes { vector: room, point } = Lanes::new::<V>(block, p.c);
+        let Strides { vector: capacity, point } = Strides::new::<V>(block, p.c);
         let first = vector * V::LANES;
         let channels = first..p.c.min(first + V::LANES);
-        // SAFETY: each vector of channels has its room.
-        let to = unsafe { to.add(vector * room) };
+        // SAFETY: each vector of channels has its part of the capacity.
+        let to = unsafe { to.add(vector * capacity) };
         let kernel =
             Transformed::<Input<T, M>, M, A, A> { p, x, block, channels, to, point, tile: V::LANES, transform: PhantomData };
         // SAFETY: the instructions are here; `to` holds the points of the block (below).
@@ -192,25 +193,25 @@ fn run_cut<V: Vector, T: Transform<M, A>, const M: usize, const A: usize>(
     let multiply = |block: &Block, panel: usize, v: &[f32]| {
         Multiply::<T, M, A> { p, block, u, v, panel, output, transform: PhantomData }.run::<V>();
     };
-    let room = |block: &Block| A * A * Lanes::new::<V>(block, p.c).point;
+    let capacity = |block: &Block| A * A * Strides::new::<V>(block, p.c).point;
 
     if let Some(shares) = shares {
         let share = panels.div_ceil(shares);
         let tasks: Vec<_> = blocks.iter().flat_map(|block| pieces(0..panels, share).map(move |some| (block, some))).collect();
         tasks.into_par_iter().with_max_len(1).for_each(|(block, some)| {
-            let mut v = Buffer::new(DType::F32, room(block));
+            let mut v = Buffer::new(DType::F32, capacity(block));
             let to = v.as_mut_slice::<f32>().as_mut_ptr();
             (0..vectors).for_each(|vector| transform(block, vector, to));
             some.for_each(|panel| multiply(block, panel, v.as_slice()));
         });
         return;
     }
-    let mut v = Buffer::new(DType::F32, blocks.iter().map(room).sum());
-    let starts: Vec<usize> = blocks.iter().scan(0, |at, b| Some(std::mem::replace(at, *at + room(b)))).collect();
+    let mut v = Buffer::new(DType::F32, blocks.iter().map(capacity).sum());
+    let starts: Vec<usize> = blocks.iter().scan(0, |at, b| Some(std::mem::replace(at, *at + capacity(b)))).collect();
     let base = Shared(v.as_mut_slice::<f32>().as_mut_ptr());
     let tasks: Vec<(usize, usize)> = (0..blocks.len()).flat_map(|b| (0..vectors).map(move |vector| (b, vector))).collect();
     tasks.into_par_iter().for_each(|(b, vector)| {
-        // SAFETY: each block has its room in v, and each task its channels of it.
+        // SAFETY: each block has its part of v, and each task its channels of it.
         transform(&blocks[b], vector, unsafe { base.get().add(starts[b]) })
     });
     let v = v.as_slice::<f32>();

@@ -3,11 +3,11 @@
 use super::Problem;
 use super::tiles::Block;
 use super::transform::{Transform, two_axes};
-use super::weight::apart;
+use super::weight::point_stride;
 use crate::core::buffer::Buffer;
 use crate::core::device::DType;
 use crate::ops::conv2d::epilogue::{Output, Store};
-use crate::ops::conv2d::microkernel::{Fetch, Group, LONGEST, Pass, SHORTEST, group, panel};
+use crate::ops::conv2d::microkernel::{Group, LONGEST, Pass, Prefetch, SHORTEST, group, panel_width};
 use crate::simd::{Kernel, Vector};
 use std::marker::PhantomData;
 use std::ops::Range;
@@ -24,18 +24,18 @@ const LINE: usize = 16;
 const MAX_M: usize = 4;
 
 /// How the transformed input of a block lies: `[point][vector of channels][tile][lane]`.
-pub(super) struct Lanes {
-    /// Numbers from one vector of channels to the next: room for a group of tiles that overhangs.
+pub(super) struct Strides {
+    /// Numbers from one vector of channels to the next: the capacity includes a group of tiles that overhangs.
     pub vector: usize,
     /// Numbers from one point to the next: an odd number of cache lines, for a power of two would put all points into the same few
     /// places of L1.
     pub point: usize,
 }
 
-impl Lanes {
+impl Strides {
     pub fn new<V: Vector>(block: &Block, channels: usize) -> Self {
         let vector = block.tiles.max(SHORTEST) * V::LANES;
-        Lanes { vector, point: (channels.div_ceil(V::LANES) * vector).next_multiple_of(32) + 16 }
+        Strides { vector, point: (channels.div_ceil(V::LANES) * vector).next_multiple_of(32) + 16 }
     }
 }
 
@@ -56,7 +56,7 @@ pub(super) struct Multiply<'a, T, const M: usize, const A: usize> {
 fn groups<V: Vector>(tiles: usize) -> (usize, Vec<Group>) {
     let pixels = group::<V>(tiles);
     let from = |at: usize| {
-        // A last group that would overhang starts earlier; of too few tiles for one, it overhangs into the room of the block.
+        // A last group that would overhang starts earlier; of too few tiles for one, it overhangs into the capacity of the block.
         let start = at.min(tiles.saturating_sub(pixels));
         Group { x: start * V::LANES, slot: start, first: at - start, end: pixels.min(tiles - start) }
     };
@@ -64,17 +64,17 @@ fn groups<V: Vector>(tiles: usize) -> (usize, Vec<Group>) {
 }
 
 impl<T: Transform<M, A>, const M: usize, const A: usize> Multiply<'_, T, M, A> {
-    /// Numbers from one point of the products of a panel to the next: as for [`Lanes::point`], an odd number of cache lines;
+    /// Numbers from one point of the products of a panel to the next: as for [`Strides::point`], an odd number of cache lines;
     /// room for a group that overhangs.
     fn point<V: Vector>(&self) -> usize {
-        (self.block.tiles.max(LONGEST) * panel::<V>()).next_multiple_of(32) + 16
+        (self.block.tiles.max(LONGEST) * panel_width::<V>()).next_multiple_of(32) + 16
     }
 
     /// `[point][tile][channel]`
     fn products<V: Vector>(&self, to: &mut [f32]) {
-        let (p, wide) = (self.p, panel::<V>());
-        let (input, point) = (Lanes::new::<V>(self.block, p.c), self.point::<V>());
-        let per_point = apart::<V>(p);
+        let (p, wide) = (self.p, panel_width::<V>());
+        let (input, point) = (Strides::new::<V>(self.block, p.c), self.point::<V>());
+        let per_point = point_stride::<V>(p);
         let (pixels, groups) = groups::<V>(self.block.tiles);
         assert!(self.u.len() >= A * A * per_point && self.v.len() >= A * A * input.point && to.len() >= A * A * point);
         let zeros = [0.0f32; MAX_PANEL];
@@ -89,7 +89,7 @@ impl<T: Transform<M, A>, const M: usize, const A: usize> Multiply<'_, T, M, A> {
                 let k = channels.len();
                 let at = start + channels.start * wide;
                 let next = self.u.as_ptr().wrapping_add(if channels.end < p.c { at + k * wide } else { start + per_point });
-                let fetch = |tile: usize| Fetch::Run(next.wrapping_add(tile * k * V::LANES));
+                let prefetch = |tile: usize| Prefetch::Run(next.wrapping_add(tile * k * V::LANES));
                 let taps = &lanes[..k.min(V::LANES)];
                 let pass = Pass {
                     pixels,
@@ -101,15 +101,15 @@ impl<T: Transform<M, A>, const M: usize, const A: usize> Multiply<'_, T, M, A> {
                     taps,
                     w: self.u[at..].as_ptr(),
                     vectors: (p.oc - self.panel * wide).min(wide).div_ceil(V::LANES),
-                    fetch: &fetch,
+                    prefetch: &prefetch,
                     sums: to[e * point..].as_mut_ptr(),
                     start: if channels.start == 0 { zeros.as_ptr() } else { std::ptr::null() },
                     relu: false,
-                    soon: [None; 2],
-                    apart: 0,
+                    prefetch_planes: [None; 2],
+                    plane_stride: 0,
                 };
                 // SAFETY: the panel, its steps and the tiles lie inside the three operands, whose sizes were asserted; the
-                // instructions are here (`run` of the rung).
+                // instructions are here (`run` of the variant).
                 unsafe { V::run(pass) }
             }
         }
@@ -120,8 +120,8 @@ impl<T: Transform<M, A>, const M: usize, const A: usize> Multiply<'_, T, M, A> {
         let point = self.point::<V>();
         let mut products = Buffer::new(DType::F32, A * A * point);
         self.products::<V>(products.as_mut_slice());
-        let first = self.panel * panel::<V>();
-        let (channels, products) = (first..p.oc.min(first + panel::<V>()), products.as_slice());
+        let first = self.panel * panel_width::<V>();
+        let (channels, products) = (first..p.oc.min(first + panel_width::<V>()), products.as_slice());
         // SAFETY: the instructions are here; no other task has these channels of this block.
         unsafe { V::run(Back::<T, M, A> { p, block, products, point, channels, output, transform: PhantomData }) }
     }
@@ -144,7 +144,7 @@ impl<T: Transform<M, A>, const M: usize, const A: usize> Kernel for Back<'_, T, 
     #[inline(always)]
     unsafe fn run<V: Vector>(self) {
         let Self { p, products, point, output, .. } = self;
-        let wide = panel::<V>();
+        let wide = panel_width::<V>();
         let mut bias = [0.0f32; MAX_PANEL];
         if let Some(all) = output.bias {
             bias[..self.channels.len()].copy_from_slice(&all[self.channels.clone()]);

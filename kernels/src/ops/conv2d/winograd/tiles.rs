@@ -38,7 +38,7 @@ impl Block {
     }
 }
 
-/// Pixels that are turned at a time, where a row of tiles does not need more: with their sixteen channels they stay in L1.
+/// Pixels that are transposed at a time, where a row of tiles does not need more: with their sixteen channels they stay in L1.
 const TURNED: usize = 512;
 
 /// The transformed patches of a vector of channels of a block, one channel a lane: patches of `P x P` whose corners lie `M` apart.
@@ -64,18 +64,18 @@ impl<X: Patch<P, A>, const M: usize, const P: usize, const A: usize> Kernel for 
         let most = (TURNED / (M * p.w)).max(1);
         // The pixels that so many rows of tiles see, and one more.
         let rows = p.h.min((most - 1) * M + P);
-        let mut turned = Buffer::new(DType::F32, (rows * p.w + 1) * V::LANES);
-        let turned = turned.as_mut_slice::<f32>();
+        let mut transposed = Buffer::new(DType::F32, (rows * p.w + 1) * V::LANES);
+        let transposed = transposed.as_mut_slice::<f32>();
         for band in block.segments.chunk_by(|a, b| a.image == b.image).flat_map(|image| image.chunks(most)) {
             let area = Area::seen::<V>(p, band, M, P);
             let pixels = area.rows.len() * area.columns.len();
             let planes = &x[(band[0].image * p.c + channels.start) * p.h * p.w..][..channels.len() * p.h * p.w];
             // Behind the pixels lies one that is zero, for those beyond the edges.
             let nothing = pixels * V::LANES;
-            turned[nothing..][..V::LANES].fill(0.0);
+            transposed[nothing..][..V::LANES].fill(0.0);
             // SAFETY: there is room for all pixels of the area (just sliced behind them).
-            unsafe { area.turn::<V>(p, planes, turned.as_mut_ptr()) }
-            let from = turned.as_ptr();
+            unsafe { area.transpose::<V>(p, planes, transposed.as_mut_ptr()) }
+            let from = transposed.as_ptr();
             for s in band {
                 let rows = places::<P>(s.ty * M, p.pad[0], &area.rows, area.columns.len() * V::LANES, nothing);
                 for t in 0..s.len {
@@ -134,7 +134,7 @@ impl Area {
     /// # Safety
     /// As [`Vector`]; `planes` are at most a vector of them.
     #[inline(always)]
-    unsafe fn turn<V: Vector>(&self, p: &Problem, planes: &[f32], to: *mut f32) {
+    unsafe fn transpose<V: Vector>(&self, p: &Problem, planes: &[f32], to: *mut f32) {
         let (plane, width) = (p.h * p.w, self.columns.len());
         // Whole rows follow each other.
         let (runs, pixels) = if width == p.w { (1, self.rows.len() * width) } else { (self.rows.len(), width) };

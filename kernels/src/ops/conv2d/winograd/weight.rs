@@ -11,9 +11,9 @@ use crate::simd::{self, Kernel, Vector};
 use rayon::prelude::*;
 use std::marker::PhantomData;
 
-/// Numbers from one point of the transformed weight to the next: an odd number of cache lines, as for [`super::products::Lanes::point`].
-pub(super) fn apart<V: Vector>(p: &Problem) -> usize {
-    (p.oc.next_multiple_of(microkernel::panel::<V>()) * p.c).next_multiple_of(32) + 16
+/// Numbers from one point of the transformed weight to the next: an odd number of cache lines, as for [`super::products::Strides::point`].
+pub(super) fn point_stride<V: Vector>(p: &Problem) -> usize {
+    (p.oc.next_multiple_of(microkernel::panel_width::<V>()) * p.c).next_multiple_of(32) + 16
 }
 
 /// Where the 3x3 weights of an output and an input channel lie, and whether they are read from their end.
@@ -21,7 +21,7 @@ struct Weights<'a> {
     w: &'a [f32],
     oc_stride: usize,
     c_stride: usize,
-    turned: bool,
+    rotated: bool,
 }
 
 /// `G w G^T` of a panel of output channels, for `[point][panel of oc][c][panel]`.
@@ -38,10 +38,10 @@ impl<T: Transform<M, A>, const M: usize, const A: usize> Kernel for TransformWei
     type Out = ();
     #[inline(always)]
     unsafe fn run<V: Vector>(self) {
-        let Self { p, weights: &Weights { w, oc_stride, c_stride, turned }, panel, to, .. } = self;
-        let wide = microkernel::panel::<V>();
-        let apart = apart::<V>(p);
-        // The nine weights of as many output channels as there are lanes, turned: one output channel a lane.
+        let Self { p, weights: &Weights { w, oc_stride, c_stride, rotated }, panel, to, .. } = self;
+        let wide = microkernel::panel_width::<V>();
+        let point_stride = point_stride::<V>(p);
+        // The nine weights of as many output channels as there are lanes, transposed: one output channel a lane.
         let columns = 9usize.next_multiple_of(V::LANES);
         let mut taps = [0.0f32; 16 * 16];
         for c in 0..p.c {
@@ -62,10 +62,10 @@ impl<T: Transform<M, A>, const M: usize, const A: usize> Kernel for TransformWei
                             w[first + i * oc_stride..][..9].iter().enumerate().for_each(|(tap, v)| taps[tap * V::LANES + i] = *v);
                         }
                     }
-                    let tap = |i: usize| taps.as_ptr().wrapping_add(if turned { 8 - i } else { i } * V::LANES);
+                    let tap = |i: usize| taps.as_ptr().wrapping_add(if rotated { 8 - i } else { i } * V::LANES);
                     let to = to.add((panel * p.c + c) * wide + lane);
                     two_axes!(V, T::weight, [3, A], |i, j| V::load(tap(i * 3 + j)), |i, j, v| v
-                        .store(to.add((i * A + j) * apart)));
+                        .store(to.add((i * A + j) * point_stride)));
                 }
             }
         }
@@ -74,9 +74,9 @@ impl<T: Transform<M, A>, const M: usize, const A: usize> Kernel for TransformWei
 
 fn transform_weight<V: Vector, T: Transform<M, A>, const M: usize, const A: usize>(p: &Problem, weights: &Weights) -> Buffer {
     simd::require::<V>();
-    let mut out = Buffer::new(DType::F32, A * A * apart::<V>(p));
+    let mut out = Buffer::new(DType::F32, A * A * point_stride::<V>(p));
     let to = Shared(out.as_mut_slice::<f32>().as_mut_ptr());
-    (0..p.oc.div_ceil(microkernel::panel::<V>())).into_par_iter().for_each(|panel| {
+    (0..p.oc.div_ceil(microkernel::panel_width::<V>())).into_par_iter().for_each(|panel| {
         let kernel = TransformWeight::<T, M, A> { p, weights, panel, to: to.get(), transform: PhantomData };
         // SAFETY: the instructions are here, the result has room for all points and panels, and each task has its panel.
         unsafe { V::run(kernel) }
@@ -88,7 +88,7 @@ pub(in crate::ops::conv2d) fn pack_fwd<V: Vector, T: Transform<M, A>, const M: u
     s: &Conv2dSpec,
     w: &Buffer,
 ) -> Buffer {
-    let weights = Weights { w: w.as_slice(), oc_stride: 9 * s.c, c_stride: 9, turned: false };
+    let weights = Weights { w: w.as_slice(), oc_stride: 9 * s.c, c_stride: 9, rotated: false };
     transform_weight::<V, T, M, A>(&Problem::forward(s), &weights)
 }
 
@@ -96,6 +96,6 @@ pub(in crate::ops::conv2d) fn pack_dgrad<V: Vector, T: Transform<M, A>, const M:
     s: &Conv2dSpec,
     w: &Buffer,
 ) -> Buffer {
-    let weights = Weights { w: w.as_slice(), oc_stride: 9, c_stride: 9 * s.c, turned: true };
+    let weights = Weights { w: w.as_slice(), oc_stride: 9, c_stride: 9 * s.c, rotated: true };
     transform_weight::<V, T, M, A>(&Problem::backward(s), &weights)
 }

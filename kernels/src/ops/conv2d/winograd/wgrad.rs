@@ -1,8 +1,8 @@
-//! conv2d.wgrad rung 2: the weight gradient by Winograd's transforms (see [`super`]).
+//! conv2d.wgrad variant: the weight gradient by Winograd's transforms (see [`super`]).
 //!
 //! Computes  dw = G^T [ sum_tiles (A dout A^T) * (B^T x B) ] G, the transpose of what forward does with a weight
-//! Rung 1 wasted: nine multiplications a pixel and pair of channels, where tiles of 4x4 need 36 for 16 pixels.
-//! This rung:     transforms tiles of `dout` and `x` once, one channel a lane, into panels that the register tile reads, multiplies
+//! im2col wastes: nine multiplications a pixel and pair of channels, where tiles of 4x4 need 36 for 16 pixels.
+//! This variant:  transforms tiles of `dout` and `x` once, one channel a lane, into panels that the register tile reads, multiplies
 //!                them at each of the (m+2)^2 points over all tiles, and transforms 3x3 results back.
 //! Loses when:    channels are few (the transforms then cost more than they save), or tiles are few for so large a weight.
 //! Run:           CONVSCOPE_KERNEL=conv2d.wgrad=winograd_f4_avx2
@@ -15,28 +15,27 @@ use crate::core::device::DType;
 use crate::core::table::Accum;
 use crate::core::threads::{Shared, pieces};
 use crate::ops::conv2d::Conv2dSpec;
-use crate::ops::gemm::microkernel::{Finish, Tile, WIDTH};
+use crate::ops::gemm::microkernel::{Epilogue, Tile, WIDTH};
 use crate::simd::{self, Kernel, Vector};
 use rayon::prelude::*;
 use std::marker::PhantomData;
 use std::ops::Range;
 
-/// Tiles that are transformed by one task, and steps of a product, at most: 48 columns of them are 24 KiB.
+/// Tiles that one task transforms, and steps of a product, at most: 48 columns of them are 24 KiB.
 const BLOCK: usize = 128;
-/// Numbers of both transformed operands at most: more tiles than fit are multiplied in turns.
-const ROOM: usize = 2 << 20;
-/// Numbers of them that stay in L2, where a thread has them for itself.
+/// Numbers of both transformed operands at most. More tiles than fit are multiplied in turns.
+const CAPACITY: usize = 2 << 20;
+/// Numbers of the transformed operands that stay in L2, where a thread has them for itself.
 const OWN: usize = 192 << 10;
 /// Numbers of the products that a thread may have for itself.
 const SMALL: usize = 256 << 10;
-/// Parts of the tiles, each with products of its own: as many as there are threads to take them, for the sums must not depend on
-/// how many there are,
+/// Tiles are split into at most this many partial products. Fixed, so that results do not depend on the thread count.
 const MAX_PARTS: usize = 32;
-/// and so few that they all are read in a quarter of the time that the operands take;
+/// Reading the partial products back may cost at most `1 / LIGHT` of reading the operands.
 const LIGHT: usize = 4;
-/// but if they are fewer than this, threads share the output channels of one instead:
+/// With fewer parts, all threads share one partial product and split its output channels.
 const MIN_PARTS: usize = 4;
-/// so many a task, with [`WIDTH`] vectors of input channels.
+/// Output channels a task in that case, with [`WIDTH`] vectors of input channels.
 const CHANNELS: usize = 64;
 
 /// How the rows of tiles of all images are shared out.
@@ -53,7 +52,7 @@ fn cut<const M: usize, const A: usize>(s: &Conv2dSpec) -> Cut {
     let parts = (tiles * both / (LIGHT * weight)).min(MAX_PARTS);
     let (parts, size) = match A * A * weight <= SMALL && parts >= MIN_PARTS {
         true => (parts, (OWN / (A * A * both)).clamp(16, BLOCK)),
-        false => (1, (ROOM / (A * A * both)).max(BLOCK)),
+        false => (1, (CAPACITY / (A * A * both)).max(BLOCK)),
     };
     Cut { parts, rows: (size / row).max(1) }
 }
@@ -209,7 +208,7 @@ fn multiply<V: Vector>(points: usize, [a, b]: [&Panels; 2], [ocs, cs]: [Range<us
                         c: sums[at..].as_mut_ptr(),
                         ldc: cs.len(),
                         add: add || k0 > 0,
-                        finish: Finish::NOTHING,
+                        epilogue: Epilogue::NONE,
                     };
                     // SAFETY: the instructions are here; the panels hold these steps of whole tiles, and the sums these channels
                     // (asserted).

@@ -1,18 +1,22 @@
-//! conv2d rung 1: implicit im2col, the packed product of [`crate::ops::gemm`] over patches that are never stored.
+//! conv2d variant: implicit im2col, the packed product of [`crate::ops::gemm`] over patches that are never stored.
 //!
 //! Computes  out[oc, pixel] = w[oc, patch] · col[patch, pixel] (+ bias),   dx[c, pixel] (+)= w^T · col'(dout),   dw (+)= dout · col^T
-//! Rung 0 wasted: it tested the borders at every product and used no number twice while it was in a register.
-//! This rung:     packs patches of the images straight into the panels that the register tile reads; the weight is packed once and
-//!                kept with the weight. `dx` of a strided convolution is one product for each residue of its pixels modulo the
-//!                stride, over the kernel elements that such pixels meet: nothing is multiplied by a zero between pixels.
+//! naive wastes:  it tests the borders at every product and uses no number twice while it is in a register.
+//! This variant:  packs patches of the images straight into the panels that the register tile reads; the weight is packed once and
+//!                kept with the weight. `dx` of a strided convolution is one product for each stride phase of its pixels,
+//!                over the kernel elements that such pixels meet: nothing is multiplied by a zero between pixels.
 //! Loses when:    3x3 layers with many channels (Winograd multiplies 2 to 4 times less), depthwise (one channel makes no panel).
 //! Run:           CONVSCOPE_KERNEL=conv2d.fwd=im2col_avx2
 
+pub(super) mod col2im;
+
 use super::Conv2dSpec;
+use super::geometry::{StridePhase, forward_taps, gather, stride_phases, zero};
 use crate::core::buffer::Buffer;
 use crate::core::device::DType;
 use crate::core::table::Accum;
-use crate::ops::gemm::packed::{Columns, Lanes, Matrix, Product, pack_a_into, packed_len, run_product, run_reduction};
+use crate::ops::gemm::pack::{Matrix, PackSource, pack_a_into, packed_len};
+use crate::ops::gemm::packed::{Columns, Product, run_product, run_reduction};
 use crate::simd::{self, Kernel, Vector};
 use rayon::prelude::*;
 use std::ops::Range;
@@ -36,69 +40,6 @@ fn rows_of(pixels: Range<usize>, [height, width]: [usize; 2], mut f: impl FnMut(
         f(row / height, row % height, x, p - pixels.start, len);
         p += len;
     }
-}
-
-/// Fills `to[..len]` with `from[first + i * step]`, zero where that is outside `from`.
-///
-/// # Safety
-/// As [`Vector`]; `to` must be valid for `len` numbers.
-#[inline(always)]
-pub(super) unsafe fn gather<V: Vector>(to: *mut f32, len: usize, from: &[f32], first: isize, step: usize) {
-    // The run of i whose source is inside: first + i*step in 0..from.len().
-    let divide_up = |v: isize| if step == 1 { v } else { (v + step as isize - 1).div_euclid(step as isize) };
-    let lo = divide_up(-first).clamp(0, len as isize) as usize;
-    let hi = divide_up(from.len() as isize - first).clamp(lo as isize, len as isize) as usize;
-    // SAFETY: `lo <= hi <= len`, and sources of lo..hi are inside `from`.
-    unsafe {
-        zero::<V>(to, lo);
-        zero::<V>(to.add(hi), len - hi);
-        let (to, n) = (to.add(lo), hi - lo);
-        if n == 0 {
-            return;
-        }
-        let from = &from[(first + (lo * step) as isize) as usize..];
-        let mut i = 0;
-        if step == 1 {
-            while i + V::LANES <= n {
-                V::load(from.as_ptr().add(i)).store(to.add(i));
-                i += V::LANES;
-            }
-            V::load_first(from.as_ptr().add(i), n - i).store_first(to.add(i), n - i);
-            return;
-        }
-        if step == 2 {
-            while i + V::LANES <= n && 2 * (i + V::LANES) <= from.len() {
-                V::split2(from.as_ptr().add(2 * i))[0].store(to.add(i));
-                i += V::LANES;
-            }
-        }
-        for i in i..n {
-            *to.add(i) = from[i * step];
-        }
-    }
-}
-
-/// # Safety
-/// As [`Vector`]; `to` must be valid for `len` numbers.
-#[inline(always)]
-unsafe fn zero<V: Vector>(to: *mut f32, len: usize) {
-    // SAFETY: the caller's.
-    unsafe {
-        let mut i = 0;
-        while i + V::LANES <= len {
-            V::splat(0.0).store(to.add(i));
-            i += V::LANES;
-        }
-        V::splat(0.0).store_first(to.add(i), len - i);
-    }
-}
-
-/// Where each kernel element sees the input, `[dy, dx]` from `(y * stride, x * stride)` of an output pixel.
-pub(super) fn forward_taps(s: &Conv2dSpec) -> Vec<[isize; 2]> {
-    let [kh, kw] = s.kernel;
-    let at = |k: usize, d: usize, pad: usize| (k * d) as isize - pad as isize;
-    let along = |ky: usize| (0..kw).map(move |kx| [at(ky, s.dilation[0], s.padding[0]), at(kx, s.dilation[1], s.padding[2])]);
-    (0..kh).flat_map(along).collect()
 }
 
 /// The im2col matrix of a group of channels of all images: pixel `(y, x)` of an output of `size` sees, through tap `(dy, dx)`,
@@ -132,12 +73,12 @@ impl<'a> Patches<'a> {
         Patches { x, image_stride, h: s.h, w: s.w, size: s.out_hw(), step: s.stride, taps: forward_taps(s) }.flat()
     }
 
-    /// What the input pixels of a residue see of `dout`.
-    fn backward(s: &Conv2dSpec, dout: &'a [f32], group: usize, residue: &Residue) -> Self {
+    /// What the input pixels of a phase see of `dout`.
+    fn backward(s: &Conv2dSpec, dout: &'a [f32], group: usize, phase: &StridePhase) -> Self {
         let [h, w] = s.out_hw();
         let x = &dout[(group * s.oc / s.groups * h * w).min(dout.len())..];
-        let taps = residue.taps.iter().map(|t| t.1).collect();
-        Patches { x, image_stride: s.oc * h * w, h, w, size: residue.size, step: [1, 1], taps }.flat()
+        let taps = phase.taps.iter().map(|t| t.1).collect();
+        Patches { x, image_stride: s.oc * h * w, h, w, size: phase.size, step: [1, 1], taps }.flat()
     }
 
     /// A 1x1 convolution without stride is a matrix product: its images are one row.
@@ -195,7 +136,7 @@ impl<'a> Patches<'a> {
 /// Channels by which the pixels of a 1x1 convolution are fetched in advance.
 const FAR: usize = 8;
 
-impl Lanes for Patches<'_> {
+impl PackSource for Patches<'_> {
     /// Lanes are the pixels of all images, steps are (c, kh, kw).
     fn pack(&self, lanes: Range<usize>, ks: Range<usize>, width: usize, panel: &mut [f32]) {
         struct Pack<'a>(&'a Patches<'a>, Vec<Run>, Range<usize>, usize, &'a mut [f32]);
@@ -217,17 +158,17 @@ impl Lanes for Patches<'_> {
     }
 }
 
-/// The same matrix turned, for the weight gradient: lanes are (c, kh, kw), steps are the pixels of all images.
-struct Turned<'a>(Patches<'a>);
+/// The same matrix transposed, for the weight gradient: lanes are (c, kh, kw), steps are the pixels of all images.
+struct TransposedPatches<'a>(Patches<'a>);
 
-impl Lanes for Turned<'_> {
+impl PackSource for TransposedPatches<'_> {
     fn pack(&self, lanes: Range<usize>, ks: Range<usize>, width: usize, panel: &mut [f32]) {
         struct Pack<'a>(&'a Patches<'a>, Range<usize>, Range<usize>, usize, &'a mut [f32]);
         impl Kernel for Pack<'_> {
             type Out = ();
             #[inline(always)]
             unsafe fn run<V: Vector>(self) {
-                // A few patches at a time as they lie in the image, then turned into the panel.
+                // A few patches at a time as they lie in the image, then transposed into the panel.
                 const FEW: usize = 16;
                 const LONG: usize = 256;
                 let Pack(patches, lanes, ks, width, panel) = self;
@@ -261,7 +202,7 @@ struct GradientChannels<'a> {
     group: usize,
 }
 
-impl Lanes for GradientChannels<'_> {
+impl PackSource for GradientChannels<'_> {
     fn pack(&self, lanes: Range<usize>, ks: Range<usize>, width: usize, panel: &mut [f32]) {
         let (plane, og) = (self.s.out_plane(), self.s.oc / self.s.groups);
         rows_of(ks, [1, plane], |image, _, pixel, k, len| {
@@ -272,48 +213,17 @@ impl Lanes for GradientChannels<'_> {
     }
 }
 
-/// The input pixels whose row and column leave given remainders modulo the stride.
-pub(super) struct Residue {
-    /// First such row and column.
-    pub origin: [usize; 2],
-    /// How many rows and columns.
-    pub size: [usize; 2],
-    /// Kernel elements `ky * kw + kx` that meet such a pixel, and where the output that they belong to lies from it.
-    pub taps: Vec<(usize, [isize; 2])>,
-}
-
-/// All residues of a problem that have pixels. Input row `y` was read through `ky` by output row `(y + pt - ky*dh) / sh`, if that
-/// divides.
-pub(super) fn residues(s: &Conv2dSpec) -> Vec<Residue> {
-    let axis = |r: usize, a: usize, pad: usize| -> Vec<(usize, isize)> {
-        let (stride, size) = (s.stride[a] as isize, s.kernel[a]);
-        let from = |k: usize| (r + pad) as isize - (k * s.dilation[a]) as isize;
-        (0..size).filter(|k| from(*k).rem_euclid(stride) == 0).map(|k| (k, from(k).div_euclid(stride))).collect()
-    };
-    let mut all = Vec::new();
-    for ry in 0..s.stride[0].min(s.h) {
-        for rx in 0..s.stride[1].min(s.w) {
-            let (ys, xs) = (axis(ry, 0, s.padding[0]), axis(rx, 1, s.padding[2]));
-            let kw = s.kernel[1];
-            let taps = ys.iter().flat_map(|y| xs.iter().map(move |x| (y.0 * kw + x.0, [y.1, x.1]))).collect();
-            let size = [(s.h - ry).div_ceil(s.stride[0]), (s.w - rx).div_ceil(s.stride[1])];
-            all.push(Residue { origin: [ry, rx], size, taps });
-        }
-    }
-    all
-}
-
-/// `w^T` of a residue: lanes are input channels of a group, steps are (oc, tap).
+/// `w^T` of a phase: lanes are input channels of a group, steps are (oc, tap).
 pub(super) struct TransposedWeight<'a> {
     pub s: &'a Conv2dSpec,
     /// `[oc / groups, c / groups, kh, kw]`
     pub w: &'a [f32],
-    pub residue: &'a Residue,
+    pub phase: &'a StridePhase,
 }
 
-impl Lanes for TransposedWeight<'_> {
+impl PackSource for TransposedWeight<'_> {
     fn pack(&self, lanes: Range<usize>, ks: Range<usize>, width: usize, panel: &mut [f32]) {
-        let (taps, area) = (&self.residue.taps, self.s.kernel[0] * self.s.kernel[1]);
+        let (taps, area) = (&self.phase.taps, self.s.kernel[0] * self.s.kernel[1]);
         for (k, dst) in ks.zip(panel.chunks_exact_mut(width)) {
             let (oc, tap) = (k / taps.len(), taps[k % taps.len()].0);
             if area == 1 {
@@ -337,20 +247,20 @@ pub(super) fn pack_fwd<V: Vector>(s: &Conv2dSpec, w: &Buffer) -> Buffer {
     all
 }
 
-/// The transposed weight, `[c / groups, (oc / groups, taps)]` per residue and group, packed one after the other.
+/// The transposed weight, `[c / groups, (oc / groups, taps)]` per phase and group, packed one after the other.
 pub(super) fn pack_dgrad<V: Vector>(s: &Conv2dSpec, w: &Buffer) -> Buffer {
     let (m, og) = (s.c / s.groups, s.oc / s.groups);
-    let residues = residues(s);
-    let total: usize = residues.iter().map(|r| packed_len::<V>(m, og * r.taps.len())).sum();
+    let phases = stride_phases(s);
+    let total: usize = phases.iter().map(|r| packed_len::<V>(m, og * r.taps.len())).sum();
     let mut all = Buffer::new(DType::F32, total * s.groups);
     let mut rest = all.as_mut_slice::<f32>();
-    for residue in &residues {
-        let k = og * residue.taps.len();
+    for phase in &phases {
+        let k = og * phase.taps.len();
         for g in 0..s.groups {
             let (part, tail) = rest.split_at_mut(packed_len::<V>(m, k));
             rest = tail;
             let w = &w.as_slice::<f32>()[g * og * s.patch()..];
-            pack_a_into::<V>(&TransposedWeight { s, w, residue }, m, k, part);
+            pack_a_into::<V>(&TransposedWeight { s, w, phase }, m, k, part);
         }
     }
     all
@@ -372,17 +282,17 @@ pub(super) fn fwd<V: Vector>(s: &Conv2dSpec, inputs: &[&Buffer], outputs: &mut [
 pub(super) fn dgrad<V: Vector>(s: &Conv2dSpec, inputs: &[&Buffer], outputs: &mut [&mut Buffer], accum: Accum) {
     let (dout, mut a) = (inputs[0].as_slice::<f32>(), inputs[1].as_slice::<f32>()); // dout [n,oc,oh,ow]; a from pack_dgrad
     let (m, og, plane) = (s.c / s.groups, s.oc / s.groups, s.h * s.w);
-    let residues = residues(s);
+    let phases = stride_phases(s);
     // Pixels that no output saw have no product.
-    if accum == Accum::Write && residues.iter().any(|r| r.taps.is_empty()) {
+    if accum == Accum::Write && phases.iter().any(|r| r.taps.is_empty()) {
         outputs[0].as_mut_slice::<f32>().par_chunks_mut(1 << 16).for_each(|part| part.fill(0.0));
     }
-    for residue in residues.iter().filter(|r| !r.taps.is_empty()) {
-        let k = og * residue.taps.len();
+    for phase in phases.iter().filter(|r| !r.taps.is_empty()) {
+        let k = og * phase.taps.len();
         for g in 0..s.groups {
-            let [height, width] = residue.size;
+            let [height, width] = phase.size;
             let columns = Columns {
-                start: g * m * plane + residue.origin[0] * s.w + residue.origin[1],
+                start: g * m * plane + phase.origin[0] * s.w + phase.origin[1],
                 width,
                 step: s.stride[1],
                 height,
@@ -391,7 +301,7 @@ pub(super) fn dgrad<V: Vector>(s: &Conv2dSpec, inputs: &[&Buffer], outputs: &mut
             };
             // Without stride, rows follow each other.
             let columns = if s.stride == [1, 1] { Columns::planes(columns.start, plane, s.c * plane) } else { columns };
-            let b = Patches::backward(s, dout, g, residue);
+            let b = Patches::backward(s, dout, g, phase);
             let product = Product::plain([m, s.n * height * width, k], a, &b, columns, plane);
             run_product::<V>(&product, outputs[0].as_mut_slice(), accum);
             a = &a[packed_len::<V>(m, k)..];
@@ -403,7 +313,7 @@ pub(super) fn wgrad<V: Vector>(s: &Conv2dSpec, inputs: &[&Buffer], outputs: &mut
     let (dout, x) = (inputs[0].as_slice::<f32>(), inputs[1].as_slice::<f32>());
     let (m, n, k) = (s.oc / s.groups, s.patch(), s.n * s.out_plane());
     for (group, dw) in outputs[0].as_mut_slice::<f32>().chunks_exact_mut((m * n).max(1)).enumerate() {
-        let b = Turned(Patches::forward(s, x, group));
+        let b = TransposedPatches(Patches::forward(s, x, group));
         run_reduction::<V>([m, n, k], &GradientChannels { s, dout, group }, &b, dw, accum);
     }
 }

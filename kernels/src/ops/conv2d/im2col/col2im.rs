@@ -1,17 +1,18 @@
-//! conv2d.dgrad rung 2 for few input channels: the product first, then its columns added up where they came from (col2im).
+//! conv2d.dgrad variant for few input channels: the product first, then its columns added up where they came from (col2im).
 //!
 //! Computes  col[(c, kh, kw), pixel] = w^T · dout,   dx[c, y, x] (+)= sum of the col that saw (y, x)
-//! Rung 1 wasted: it packed kh * kw copies of all of `dout` for a product of three rows, the channels of a photo.
-//! This rung:     packs `dout` once and multiplies it by all rows (c, kh, kw) while it is near. Each task owns some rows of `dx`, and
+//! im2col wastes: it packs kh * kw copies of all of `dout` for a product of three rows, the channels of a photo.
+//! This variant:  packs `dout` once and multiplies it by all rows (c, kh, kw) while it is near. Each task owns some rows of `dx`, and
 //!                sums the columns that reach them, apart by column modulo the stride so that they lie side by side.
 //! Loses when:    input channels are many: the sums in `col` are then written and read more often than they are worth.
 //! Run:           CONVSCOPE_KERNEL=conv2d.dgrad=col2im_avx2
 
-use super::Conv2dSpec;
 use crate::core::buffer::Buffer;
 use crate::core::device::DType;
 use crate::core::table::Accum;
-use crate::ops::gemm::packed::{Columns, Matrix, Product, pack_a, run_alone};
+use crate::ops::conv2d::Conv2dSpec;
+use crate::ops::gemm::pack::{Matrix, pack_a};
+use crate::ops::gemm::packed::{Columns, Product, run_alone};
 use crate::simd::{self, Kernel, Vector};
 use rayon::prelude::*;
 use std::ops::Range;
@@ -21,26 +22,26 @@ const COLUMNS: usize = 1 << 17;
 /// Parts of an image that tasks own.
 const PARTS: usize = 16;
 
-pub(super) fn fits(s: &Conv2dSpec) -> Result<(), &'static str> {
+pub(in crate::ops::conv2d) fn fits(s: &Conv2dSpec) -> Result<(), &'static str> {
     if s.groups == 1 { s.compact() } else { Err("wants one group") }
 }
 
-pub(super) fn wins(s: &Conv2dSpec) -> Result<(), &'static str> {
+pub(in crate::ops::conv2d) fn wins(s: &Conv2dSpec) -> Result<(), &'static str> {
     if s.c <= 4 && s.kernel[0] * s.kernel[1] > 1 { Ok(()) } else { Err("many channels, or one tap: the columns cost more") }
 }
 
-pub(super) fn scratch(s: &Conv2dSpec) -> usize {
+pub(in crate::ops::conv2d) fn scratch(s: &Conv2dSpec) -> usize {
     4 * (s.weight_len() + COLUMNS.max(s.patch() * s.out_hw()[1]))
 }
 
 /// The product, by rows (c, kh, kw) of `w^T`.
-pub(super) fn pack<V: Vector>(s: &Conv2dSpec, w: &Buffer) -> Buffer {
+pub(in crate::ops::conv2d) fn pack<V: Vector>(s: &Conv2dSpec, w: &Buffer) -> Buffer {
     // Lanes are neighbours in each row of the weight [oc, (c, kh, kw)].
-    let turned = Matrix { data: w.as_slice(), lane_stride: 1, k_stride: s.patch() };
-    pack_a::<V>(&turned, s.patch(), s.oc)
+    let transposed = Matrix { data: w.as_slice(), lane_stride: 1, k_stride: s.patch() };
+    pack_a::<V>(&transposed, s.patch(), s.oc)
 }
 
-pub(super) fn dgrad<V: Vector>(s: &Conv2dSpec, inputs: &[&Buffer], outputs: &mut [&mut Buffer], accum: Accum) {
+pub(in crate::ops::conv2d) fn dgrad<V: Vector>(s: &Conv2dSpec, inputs: &[&Buffer], outputs: &mut [&mut Buffer], accum: Accum) {
     let (dout, a) = (inputs[0].as_slice::<f32>(), inputs[1].as_slice::<f32>()); // dout [n,oc,oh,ow]; a from pack
     simd::require::<V>();
     let dx = outputs[0].as_mut_slice::<f32>(); // dx [n,c,h,w]

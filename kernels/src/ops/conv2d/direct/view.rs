@@ -3,7 +3,7 @@
 use crate::core::buffer::Buffer;
 use crate::core::device::DType;
 use crate::ops::conv2d::Conv2dSpec;
-use crate::ops::conv2d::im2col::{Residue, forward_taps, gather};
+use crate::ops::conv2d::geometry::{StridePhase, forward_taps, gather};
 use crate::ops::conv2d::microkernel::{LONGEST, SHORTEST};
 use crate::simd::{self, Kernel, Vector};
 use rayon::prelude::*;
@@ -36,12 +36,12 @@ impl Problem {
         Problem { n, groups, c, h: s.h, w: s.w, oc, size, step: s.stride, taps }.flat()
     }
 
-    /// The part of `dx` that a residue of the stride is, from `dout`.
-    pub fn backward(s: &Conv2dSpec, residue: &Residue) -> Self {
+    /// The part of `dx` that a stride phase is, from `dout`.
+    pub fn backward(s: &Conv2dSpec, phase: &StridePhase) -> Self {
         let [h, w] = s.out_hw();
         let (groups, [c, oc]) = (s.groups, [s.oc, s.c].map(|channels| channels / s.groups));
-        let taps = residue.taps.iter().map(|t| t.1).collect();
-        Problem { n: s.n * groups, groups, c, h, w, oc, size: residue.size, step: [1, 1], taps }.flat()
+        let taps = phase.taps.iter().map(|t| t.1).collect();
+        Problem { n: s.n * groups, groups, c, h, w, oc, size: phase.size, step: [1, 1], taps }.flat()
     }
 
     /// A 1x1 convolution without stride is a matrix product: its images are one row.
@@ -56,10 +56,15 @@ impl Problem {
     pub fn steps(&self) -> usize {
         self.c * self.taps.len()
     }
+
+    /// Pixels of an output channel.
+    pub fn plane(&self) -> usize {
+        self.size[0] * self.size[1]
+    }
 }
 
 /// Where tiles read the input of a channel: the image itself, or a copy of rows with a border of zeros.
-pub(super) struct Frame {
+pub(super) struct PaddedView {
     /// Numbers from one channel to the next.
     pub channel: usize,
     /// Numbers from one row to the next.
@@ -70,20 +75,20 @@ pub(super) struct Frame {
     pub taps: Vec<usize>,
 }
 
-impl Frame {
+impl PaddedView {
     /// The image, if no pixel sees anything outside of it and rows are long enough for a group.
-    pub fn image(p: &Problem) -> Option<Frame> {
+    pub fn image(p: &Problem) -> Option<PaddedView> {
         let inside = |axis: usize, len: usize| {
             let last = ((p.size[axis] - 1) * p.step[axis]) as isize;
             p.taps.iter().all(|t| t[axis] >= 0 && t[axis] + last < len as isize)
         };
         let fits = inside(0, p.h) && inside(1, p.w) && p.size[1] >= SHORTEST;
         let taps = || p.taps.iter().map(|t| t[0] as usize * p.w + t[1] as usize).collect();
-        fits.then(|| Frame { channel: p.h * p.w, row: p.w, first: [0, 0], taps: taps() })
+        fits.then(|| PaddedView { channel: p.h * p.w, row: p.w, first: [0, 0], taps: taps() })
     }
 
     /// Copies of what some output rows see.
-    pub fn copy(p: &Problem, rows: &Range<usize>) -> Frame {
+    pub fn copy(p: &Problem, rows: &Range<usize>) -> PaddedView {
         let ends = |axis: usize| {
             let along = || p.taps.iter().map(|t| t[axis]);
             [along().min().unwrap_or(0), along().max().unwrap_or(0)]
@@ -94,28 +99,28 @@ impl Frame {
         let count = (rows.len() - 1) * p.step[0] + (bottom - top) as usize + 1;
         let first = [(rows.start * p.step[0]) as isize + top, left];
         let taps = p.taps.iter().map(|t| (t[0] - top) as usize * row + (t[1] - left) as usize).collect();
-        Frame { channel: count * row, row, first, taps }
+        PaddedView { channel: count * row, row, first, taps }
     }
 }
 
-/// Copies what a frame holds of some channels of an image.
+/// Copies what a view holds of some channels of an image.
 pub(super) struct Copy<'a> {
     pub p: &'a Problem,
-    pub frame: &'a Frame,
+    pub view: &'a PaddedView,
     /// The first of the channels.
     pub x: &'a [f32],
-    /// Whole channels of the frame.
+    /// Whole channels of the view.
     pub to: &'a mut [f32],
 }
 
 impl Copy<'_> {
-    /// All channels of all images, in a frame of the whole output.
-    pub fn all<V: Vector>(p: &Problem, frame: &Frame, x: &[f32]) -> Buffer {
+    /// All channels of all images, in a view of the whole output.
+    pub fn all<V: Vector>(p: &Problem, view: &PaddedView, x: &[f32]) -> Buffer {
         simd::require::<V>();
-        let mut all = Buffer::new(DType::F32, p.n * p.c * frame.channel);
-        let channels = all.as_mut_slice::<f32>().par_chunks_exact_mut(frame.channel).zip(x.par_chunks_exact(p.h * p.w));
+        let mut all = Buffer::new(DType::F32, p.n * p.c * view.channel);
+        let channels = all.as_mut_slice::<f32>().par_chunks_exact_mut(view.channel).zip(x.par_chunks_exact(p.h * p.w));
         // SAFETY: the instructions are here.
-        channels.for_each(|(to, x)| unsafe { V::run(Copy { p, frame, x, to }) });
+        channels.for_each(|(to, x)| unsafe { V::run(Copy { p, view, x, to }) });
         all
     }
 }
@@ -124,17 +129,17 @@ impl Kernel for Copy<'_> {
     type Out = ();
     #[inline(always)]
     unsafe fn run<V: Vector>(self) {
-        let Copy { p, frame, x, to } = self;
-        for (x, to) in x.chunks_exact(p.h * p.w).zip(to.chunks_exact_mut(frame.channel)) {
-            for (y, to) in to.chunks_exact_mut(frame.row).enumerate() {
-                let y = frame.first[0] + y as isize;
+        let Copy { p, view, x, to } = self;
+        for (x, to) in x.chunks_exact(p.h * p.w).zip(to.chunks_exact_mut(view.channel)) {
+            for (y, to) in to.chunks_exact_mut(view.row).enumerate() {
+                let y = view.first[0] + y as isize;
                 if y < 0 || y >= p.h as isize {
                     to.fill(0.0);
                     continue;
                 }
                 let row = &x[y as usize * p.w..][..p.w];
                 // SAFETY: the row of the copy is as long.
-                unsafe { gather::<V>(to.as_mut_ptr(), to.len(), row, frame.first[1], 1) }
+                unsafe { gather::<V>(to.as_mut_ptr(), to.len(), row, view.first[1], 1) }
             }
         }
     }
