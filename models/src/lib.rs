@@ -33,9 +33,9 @@
 //! | [`formats`] | weight files; importers of Keras and ONNX models |
 //! | [`hub`] | files of the Hugging Face hub, through its cache |
 //! | [`weights`] | matching of named tensors to a network's parameters, and conversion to safetensors |
-//! | [`load`] | a model from a file, a hub address or a deterministic initialisation |
+//! | [`load()`] | a model from a file, a hub address or a deterministic initialisation |
 //! | [`inspect`], [`labels`] | analysis of weight files; class names |
-//! | [`mod@train`] | image folders, augmentation, the training loop, checkpoints |
+//! | [`train`] | image folders, augmentation, the training loop, checkpoints |
 
 pub mod builtin;
 pub mod families;
