@@ -25,7 +25,7 @@
 //!
 //! | module | holds |
 //! |---|---|
-//! | [`core`](crate::core): [`buffer`], [`device`], [`context`], [`table`], [`choice`], [`error`], [`random`] | memory with a type; tables, rows, the choice among them; threads |
+//! | [`mod@core`]: [`buffer`], [`device`], [`context`], [`table`], [`choice`], [`error`], [`random`] | memory with a type; tables, rows, the choice among them; threads |
 //! | [`simd`], [`finite`] | the trait `Vector` over AVX-512, AVX2, NEON and plain code |
 //! | [`cuda`] | the GPU: driver, queue, graphs; no operation |
 //! | [`ops`]: [`gemm`], [`conv2d`], [`pool`], [`pointwise`], [`softmax`], [`norm`], [`reduce`], [`mod@copy`], [`optim`] | specs, tables, CPU and CUDA rows of one operation side by side |

@@ -43,7 +43,7 @@ pub type Run<S> = fn(&S, &[&Buffer], &mut [&mut Buffer], Accum);
 
 /// One kernel.
 ///
-/// A row from outside is an ordinary safe function. It joins a table by [`Table::with_row`], and from there it can be run, checked
+/// A row from outside is an ordinary safe function. It joins a table by [`Table::with_row`](crate::core::table::Table::with_row), and from there it can be run, checked
 /// against the oracle and timed like any other. Nobody but its table runs a row: many rows rely on the lengths that the table
 /// verifies, and on instructions that not every machine has.
 ///

@@ -27,7 +27,7 @@ use crate::core::device::Device;
 pub use devices::{attach, first, queue};
 pub(crate) use launch::{BF16_ROUNDING, F16_ROUNDING, TF32_ROUNDING, args, hopper, launch, launch_each, launch_with};
 
-/// Runs `f`, whose work on `device` repeats: see [`Queue::capture`].
+/// Runs `f`, whose work on `device` repeats: see [`Queue::capture`](queue::Queue::capture).
 pub fn capture<T>(device: Device, f: impl FnOnce() -> T) -> T {
     match queue(device) {
         Ok(queue) => queue.capture(f),

@@ -87,7 +87,7 @@ impl Model {
     /// A model from tensors in the order of [`Network::params`].
     ///
     /// # Errors
-    /// [`Error`](convscope_engine::Error) if a tensor is missing or has another shape than the network's parameter.
+    /// [`Error`] if a tensor is missing or has another shape than the network's parameter.
     pub fn new(network: Network, params: Vec<Tensor>) -> Result<Self> {
         let wanted = network.params();
         if params.len() != wanted.len() {
@@ -143,7 +143,7 @@ impl Model {
     /// between; the node has the label of the last of them.
     ///
     /// # Errors
-    /// [`Error`](convscope_engine::Error) if `until` depends on the input by another path than through `from`, if a layer does
+    /// [`Error`] if `until` depends on the input by another path than through `from`, if a layer does
     /// not accept its input's shape, or if a fused model runs in training mode.
     pub fn run(&self, tape: &mut Tape, from: LayerId, x: Var, until: LayerId, mode: Mode) -> Result<Run> {
         let chains: Vec<Option<&Chain>> = self.fused.iter().map(|f| f.as_ref().map(|f| &f.chain)).collect();
@@ -254,7 +254,7 @@ impl Model {
     /// The running variance takes the unbiased variance of the batch, as in PyTorch. Statistics stay on the device of the run.
     ///
     /// # Errors
-    /// [`Error`](convscope_engine::Error) if the tape no longer holds the batch's statistics.
+    /// [`Error`] if the tape no longer holds the batch's statistics.
     pub fn update_statistics(&mut self, tape: &Tape, run: &Run) -> Result<()> {
         for (id, var) in &run.norms {
             let LayerKind::BatchNorm2d { momentum, .. } = self.network[*id].kind else { continue };
