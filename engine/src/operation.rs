@@ -73,13 +73,13 @@ pub trait Operation: Debug + Send + Sync + Sized + 'static {
     /// Computes the value.
     ///
     /// # Errors
-    /// [`Error`](crate::Error) if a kernel table refuses, or memory is exhausted.
+    /// [`Error`] if a kernel table refuses, or memory is exhausted.
     fn forward(&self, spec: &Self::Spec, f: &mut Forward) -> Result<Output>;
 
     /// Adds the gradients of the wanted inputs.
     ///
     /// # Errors
-    /// [`Error`](crate::Error) if a kernel table refuses, or memory is exhausted.
+    /// [`Error`] if a kernel table refuses, or memory is exhausted.
     fn backward(&self, spec: &Self::Spec, b: &mut Backward) -> Result<()>;
 
     /// Cases of the gradient check.
@@ -139,7 +139,7 @@ impl Backward<'_> {
     /// Adds `grad` to the gradient of input `i`, if it is wanted. The first addition copies nothing.
     ///
     /// # Errors
-    /// [`Error`](crate::Error) if `grad` has another length or type than the input.
+    /// [`Error`] if `grad` has another length or type than the input.
     pub fn add(&mut self, i: usize, grad: &Tensor) -> Result<()> {
         let Some(&Some(target)) = self.targets.get(i) else { return Ok(()) };
         let x = self.xs[i];
@@ -162,7 +162,7 @@ impl Backward<'_> {
     /// Adds the output of a kernel to the gradient of input `i`, if it is wanted.
     ///
     /// # Errors
-    /// [`Error`](crate::Error) if the kernel table refuses.
+    /// [`Error`] if the kernel table refuses.
     pub fn add_kernel<S: Display>(&mut self, i: usize, table: &'static Table<S>, spec: &S, inputs: &[&Tensor]) -> Result<()> {
         let Some(&Some(target)) = self.targets.get(i) else { return Ok(()) };
         match &mut self.grads[target] {
@@ -191,7 +191,7 @@ impl Exec {
     /// Runs a table's kernel on whole tensors.
     ///
     /// # Errors
-    /// [`Error`](crate::Error) if the kernel table refuses: a wrong length or type, or no kernel for the device.
+    /// [`Error`] if the kernel table refuses: a wrong length or type, or no kernel for the device.
     pub fn run<S: Display>(
         &mut self,
         table: &'static Table<S>,

@@ -213,7 +213,7 @@ impl Tape {
     /// Computes and records an operation. The methods of each file in `ops/` are shorthands for this.
     ///
     /// # Errors
-    /// [`Error`](crate::Error) if the inputs do not fit each other, a value was released, a kernel refuses, or an input is of
+    /// [`Error`] if the inputs do not fit each other, a value was released, a kernel refuses, or an input is of
     /// another tape.
     ///
     /// ```
@@ -257,7 +257,7 @@ impl Tape {
     /// Sets the label of a node.
     ///
     /// # Errors
-    /// [`Error`](crate::Error) if it is of another tape.
+    /// [`Error`] if it is of another tape.
     pub fn label(&mut self, var: Var, label: impl Into<String>) -> Result<()> {
         let index = self.index(var)?;
         self.nodes[index].label = label.into();
@@ -267,7 +267,7 @@ impl Tape {
     /// The node with this label, the last one of several.
     ///
     /// # Errors
-    /// [`Error`](crate::Error) if there is none.
+    /// [`Error`] if there is none.
     pub fn find(&self, label: &str) -> Result<Var> {
         let at = self.nodes.iter().rposition(|n| n.label == label);
         at.map(|i| self.var(i)).ok_or_else(|| Error::UnknownLabel(label.to_string()))
@@ -276,7 +276,7 @@ impl Tape {
     /// The value of a node.
     ///
     /// # Errors
-    /// [`Error`](crate::Error) if it was released, or the node is of another tape.
+    /// [`Error`] if it was released, or the node is of another tape.
     pub fn value(&self, var: Var) -> Result<&Tensor> {
         let node = &self.nodes[self.index(var)?];
         node.value.as_ref().ok_or_else(|| Error::Released(node.label.clone()))
@@ -285,7 +285,7 @@ impl Tape {
     /// The value of the node with this label.
     ///
     /// # Errors
-    /// [`Error`](crate::Error) if there is none, or its value was released.
+    /// [`Error`] if there is none, or its value was released.
     pub fn get(&self, label: &str) -> Result<&Tensor> {
         self.value(self.find(label)?)
     }
@@ -293,7 +293,7 @@ impl Tape {
     /// Saved tensors of an operation. Batch-norm in training mode saves the batch's mean and variance, `[c]` each.
     ///
     /// # Errors
-    /// [`Error`](crate::Error) if the node is of another tape.
+    /// [`Error`] if the node is of another tape.
     pub fn saved(&self, var: Var) -> Result<&[Tensor]> {
         Ok(&self.nodes[self.index(var)?].saved)
     }
@@ -301,7 +301,7 @@ impl Tape {
     /// Releases a value on an inference tape; on others it has no effect.
     ///
     /// # Errors
-    /// [`Error`](crate::Error) if the node is of another tape.
+    /// [`Error`] if the node is of another tape.
     pub fn release(&mut self, var: Var) -> Result<()> {
         let index = self.index(var)?;
         if self.releasing {
@@ -317,7 +317,7 @@ impl Tape {
     /// `upstream` is the gradient of `from`, by default ones. Nodes without influence on wanted gradients are skipped.
     ///
     /// # Errors
-    /// [`Error`](crate::Error) if `upstream` has another shape than `from`, a needed value was released, a kernel refuses, or a
+    /// [`Error`] if `upstream` has another shape than `from`, a needed value was released, a kernel refuses, or a
     /// node is of another tape.
     ///
     /// ```
