@@ -79,16 +79,13 @@ impl Tile for Depthwise {
         unsafe {
             let mut sums = [V::splat(0.0); TAPS];
             for y in 0..rows {
-                let (d, from) = (gradient.as_ptr().add(y * columns), field.as_ptr().add(y * pitch));
-                let mut x = 0;
-                while x < columns {
-                    let (d, n) = (d.add(x), columns - x);
+                for x in (0..columns).step_by(V::LANES) {
                     // Beyond the row there are zeros, by which the numbers of the field are multiplied.
-                    let d = if n >= V::LANES { V::load(d) } else { V::load_first(d, n) };
+                    let d = V::load_first(gradient.as_ptr().add(y * columns + x), V::LANES.min(columns - x));
+                    let from = field.as_ptr().add(y * pitch + x);
                     for i in 0..TAPS {
-                        sums[i] = V::load(from.add(x + taps[i])).mul_add(d, sums[i]);
+                        sums[i] = V::load(from.add(taps[i])).mul_add(d, sums[i]);
                     }
-                    x += V::LANES;
                 }
             }
             let mut all = [0.0; 16];
@@ -164,15 +161,12 @@ impl Rows<'_> {
         let columns = self.size[1];
         // SAFETY: the caller's.
         unsafe {
-            let mut rows = [self.field.as_ptr(); N];
-            for i in 0..N {
-                rows[i] = rows[i].wrapping_add((y + i) * self.pitch + x);
-            }
+            let from = self.field.as_ptr().wrapping_add(y * self.pitch + x);
             let mut sums = [V::splat(self.start); N];
             for (offset, weight) in taps.as_ref() {
-                let weight = V::splat(*weight);
+                let (from, weight) = (from.add(*offset), V::splat(*weight));
                 for i in 0..N {
-                    sums[i] = V::load(rows[i].wrapping_add(*offset)).mul_add(weight, sums[i]);
+                    sums[i] = V::load(from.add(i * self.pitch)).mul_add(weight, sums[i]);
                 }
             }
             for i in 0..N {
