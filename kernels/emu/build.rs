@@ -20,7 +20,7 @@ fn main() {
     println!("cargo:rustc-check-cfg=cfg(emulated)");
     println!("cargo:rerun-if-changed=src/emu.h");
     println!("cargo:rerun-if-changed=src/libcuda.c");
-    println!("cargo:rerun-if-changed=../src/cuda");
+    println!("cargo:rerun-if-changed=../src");
     let kernels = fs::canonicalize("../src").unwrap();
     let out = PathBuf::from(std::env::var("OUT_DIR").unwrap());
     let mut found = Vec::new();
@@ -97,8 +97,11 @@ fn main() {
     fs::write(out.join("lists.rs"), code).unwrap();
     println!("cargo:rustc-cfg=emulated");
 
-    // A library that takes the place of NVIDIA's driver in a test, loaded at run time under its name.
-    let library = out.join("libcuda.so");
+    // A library that takes the place of NVIDIA's driver in one test. It has a folder of its own: Cargo puts the output folder on the
+    // library path of every test, where others would find it as the driver.
+    let folder = out.join("driver");
+    fs::create_dir_all(&folder).unwrap();
+    let library = folder.join("libcuda.so");
     let mut command = cc::Build::new().warnings(false).get_compiler().to_command();
     command.args(["-shared", "-fPIC", "-fno-strict-aliasing", "-Wl,-soname,libcuda.so", "-o"]).arg(&library).arg("src/libcuda.c");
     if command.status().is_ok_and(|status| status.success()) {

@@ -15,8 +15,8 @@ use std::path::Path;
 /// use convscope_viz::Photo;
 /// let model = Model::builtin()?;
 /// let photo = Photo::open("sample:cat", &model.network)?;
-/// assert_eq!(photo.input.shape()[..], [1, 3, 160, 160]);
-/// assert_eq!(photo.shown.dimensions(), (160, 160));
+/// assert_eq!(photo.input.shape()[..], [1, 3, 176, 176]);
+/// assert_eq!(photo.shown.dimensions(), (176, 176));
 /// # Ok::<_, Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug, Clone)]

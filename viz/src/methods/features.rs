@@ -45,7 +45,7 @@ impl Features {
 /// let photo = convscope_viz::Photo::open("sample:cat", &model.network)?;
 /// let layer = model.network.select("layer2")?.layer;
 /// let (found, prediction) = features(&model, &photo.input, &[layer])?;
-/// assert_eq!(found[0].size(), [64, 20, 20]);
+/// assert_eq!(found[0].size(), [64, 22, 22]);
 /// assert_eq!(found[0].channels().len(), 64);
 /// assert!(prediction.is_none(), "the pass ended at the layer");
 /// # Ok::<_, Box<dyn std::error::Error>>(())

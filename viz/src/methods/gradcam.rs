@@ -41,7 +41,7 @@ pub enum Targets<'a> {
 /// let layer = model.network.cam_layer().unwrap();
 /// let (prediction, maps) = grad_cam(&model, &photo.input, layer, Targets::Best(2))?;
 /// assert_eq!(maps[0].class, prediction.best());
-/// assert_eq!((maps[0].map.size(), maps[0].heatmap.size()), ([5, 5], [160, 160]));
+/// assert_eq!((maps[0].map.size(), maps[0].heatmap.size()), ([6, 6], [176, 176]));
 /// # Ok::<_, Box<dyn std::error::Error>>(())
 /// ```
 ///

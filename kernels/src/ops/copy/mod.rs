@@ -4,12 +4,12 @@
 //! pixels; concatenation (one call per input); the channel-pad-and-subsample shortcut of the CIFAR ResNets; and their gradients.
 //!
 //! ```
-//! use convscope_kernels::copy::{FWD, PlaceSpec};
+//! use convscope_kernels::copy::{FWD, CopySpec};
 //! use convscope_kernels::{Accum, Buffer, Context, DType};
 //!
 //! // Channel 1 of x [1,2,1,2] becomes channel 0 of out [1,1,1,2].
 //! let (from_shape, to_shape) = ([2, 1, 2], [1, 1, 2]);
-//! let spec = PlaceSpec { n: 1, from_shape, to_shape, from: 1, to: 0, count: 1, origin: [0, 0], stride: [1, 1] };
+//! let spec = CopySpec { n: 1, from_shape, to_shape, from: 1, to: 0, count: 1, origin: [0, 0], stride: [1, 1] };
 //! let mut out = Buffer::new(DType::F32, 2);
 //! FWD.run(&Context::default(), &spec, &[&Buffer::from_slice(&[1.0f32, 2.0, 3.0, 4.0])], &mut [&mut out], Accum::Write)?;
 //! assert_eq!(out.as_slice::<f32>(), [3.0, 4.0]);

@@ -9,7 +9,7 @@
 //! let rule = Rule::Sgd { lr: 0.5, momentum: 0.5, weight_decay: 0.0, nesterov: false };
 //! let [w, g, v] = [1.0f32, 0.25, 0.5].map(|v| Buffer::from_slice(&[v])); // weight, gradient, velocity
 //! let (mut new_w, mut new_v) = (Buffer::new(DType::F32, 1), Buffer::new(DType::F32, 1));
-//! STEP.run(&Context::default(), &StepSpec { rule, len: 1 }, &[&w, &g, &v], &mut [&mut new_w, &mut new_v], Accum::Write)?;
+//! STEP.run(&Context::default(), &StepSpec { rule, len: 1, clip: None }, &[&w, &g, &v], &mut [&mut new_w, &mut new_v], Accum::Write)?;
 //! assert_eq!((new_w.as_slice::<f32>(), new_v.as_slice::<f32>()), (&[0.75f32][..], &[0.5f32][..]));
 //! # Ok::<_, convscope_kernels::Error>(())
 //! ```
