@@ -121,6 +121,12 @@ impl<S> Row<S> {
         self
     }
 
+    /// Makes it a row of f64 numbers.
+    pub(crate) const fn in_f64(mut self) -> Self {
+        self.dtype = DType::F64;
+        self
+    }
+
     /// Sets the instruction set of the CPU that it needs.
     pub const fn isa(mut self, isa: Isa) -> Self {
         self.isa = Some(isa);

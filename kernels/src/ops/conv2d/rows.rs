@@ -1,6 +1,6 @@
 //! The tables of the convolution: the rows in the order in which they are taken.
 
-use super::im2col::col2im;
+use super::im2col::{col2im, double};
 use super::shifted::{self, Depthwise, Grouped};
 use super::{Conv2dSpec, direct, im2col, naive, winograd};
 use crate::core::buffer::Buffer;
@@ -100,7 +100,7 @@ const fn weight(key: fn(&Conv2dSpec) -> String, make: fn(&Conv2dSpec, &Buffer) -
 const WINOGRAD: Tolerance = Tolerance { ulps: 64.0, reason: "transforms whose factors reach 10" };
 
 /// `conv2d.fwd` on one instruction set, best first.
-const fn fwd_rows<V: Vector>() -> [Row<Conv2dSpec>; 6] {
+const fn fwd_rows<V: Vector>() -> [Row<Conv2dSpec>; 7] {
     [
         depthwise_row::<V>(shifted::fwd::<V, Depthwise>),
         grouped_row::<V>(shifted::fwd::<V, Grouped>).preferred(Grouped::wins),
@@ -114,11 +114,12 @@ const fn fwd_rows<V: Vector>() -> [Row<Conv2dSpec>; 6] {
         Row::on::<V>(names!("im2col"), ROUNDING, im2col::fwd::<V>)
             .scratch(im2col::weight_scratch)
             .prepare(weight(weight_key, im2col::pack_fwd::<V>)),
+        double_row::<V>(double::fwd::<V>),
     ]
 }
 
 /// `conv2d.dgrad` on one instruction set, best first.
-const fn dgrad_rows<V: Vector>() -> [Row<Conv2dSpec>; 7] {
+const fn dgrad_rows<V: Vector>() -> [Row<Conv2dSpec>; 8] {
     [
         depthwise_row::<V>(shifted::dgrad::<V, Depthwise>),
         grouped_row::<V>(shifted::dgrad::<V, Grouped>).preferred(Grouped::wins_dgrad),
@@ -138,11 +139,12 @@ const fn dgrad_rows<V: Vector>() -> [Row<Conv2dSpec>; 7] {
         Row::on::<V>(names!("im2col"), ROUNDING, im2col::dgrad::<V>)
             .scratch(im2col::weight_scratch)
             .prepare(weight(dgrad_key, im2col::pack_dgrad::<V>)),
+        double_row::<V>(double::dgrad::<V>),
     ]
 }
 
 /// `conv2d.wgrad` on one instruction set, best first.
-const fn wgrad_rows<V: Vector>() -> [Row<Conv2dSpec>; 5] {
+const fn wgrad_rows<V: Vector>() -> [Row<Conv2dSpec>; 6] {
     [
         depthwise_row::<V>(shifted::wgrad::<V, Depthwise>),
         grouped_row::<V>(shifted::wgrad::<V, Grouped>).preferred(Grouped::wins),
@@ -155,7 +157,13 @@ const fn wgrad_rows<V: Vector>() -> [Row<Conv2dSpec>; 5] {
             .preferred(direct::wgrad::wins)
             .scratch(direct::wgrad::scratch),
         Row::on::<V>(names!("im2col"), ROUNDING, im2col::wgrad::<V>).scratch(im2col::gradient_scratch),
+        double_row::<V>(double::wgrad::<V>),
     ]
+}
+
+/// In f64, for gradient checks and goldens.
+const fn double_row<V: Vector>(run: Run<Conv2dSpec>) -> Row<Conv2dSpec> {
+    Row::on::<V>(names!("im2col"), ROUNDING, run).in_f64().preferred(double::preferred).scratch(double::scratch)
 }
 
 /// For groups of one input channel: first wherever it fits.

@@ -9,6 +9,7 @@
 //! Run:           CONVSCOPE_KERNEL=conv2d.fwd=im2col_avx2
 
 pub(super) mod col2im;
+pub(super) mod double;
 
 use super::Conv2dSpec;
 use super::geometry::{StridePhase, forward_taps, gather, stride_phases, zero};
