@@ -59,7 +59,7 @@ fn main() {
     }
 
     let mut build = cc::Build::new();
-    build.cpp(true).std("c++17").opt_level(2).flag("-x").flag("c++").define("CUDA_EMU", None).warnings(false);
+    build.cpp(true).std("c++17").opt_level(3).flag("-x").flag("c++").define("CUDA_EMU", None).warnings(false);
     // The host's own instructions: without a fused multiply-add among them, fmaf is a function.
     build
         .flag_if_supported("-march=native")

@@ -26,6 +26,7 @@ struct emu_state {
   emu_uint3 thread, block, block_size, grid_size;
   unsigned exchanges;
   unsigned shared;  // bytes of dynamic shared memory
+  size_t index;     // of the thread in its block, x fastest
 };
 emu_state* emu_current(void);             // of the running thread
 void emu_sync(int kind);                  // waits: 0 at the block's barrier, 1 at the warp's, 2 for another thread; 3 is the end: too little shared memory
@@ -38,10 +39,7 @@ uint32_t* emu_lanes(void);                // 32 words for each lane of the runni
 
 static inline void __syncthreads() { emu_sync(0); }
 static inline void __syncwarp(unsigned = ~0u) { emu_sync(1); }
-static inline unsigned emu_thread() {
-  auto s = emu_current();
-  return s->thread.x + s->block_size.x * (s->thread.y + s->block_size.y * s->thread.z);
-}
+static inline unsigned emu_thread() { return emu_current()->index; }
 static inline unsigned emu_lane() { return emu_thread() % 32; }
 
 // Every lane shows words to its warp, then reads those of the others. Two halves take turns: who shows words again has seen, at the

@@ -105,6 +105,8 @@ struct State {
     exchanges: u32,
     /// Bytes of dynamic shared memory.
     shared: u32,
+    /// Position in its block, x fastest.
+    index: usize,
 }
 
 #[derive(Clone, Copy, PartialEq, Debug)]
@@ -119,7 +121,8 @@ enum Wait {
     Done,
 }
 
-type Thread = Coroutine<(), Wait, (), DefaultStack>;
+/// A thread that waits, and the way back to whoever resumed it.
+type Thread = (Coroutine<(), Wait, (), DefaultStack>, *const Yielder<(), Wait>);
 
 thread_local! {
     static CURRENT: Cell<*mut State> = const { Cell::new(std::ptr::null_mut()) };
@@ -184,12 +187,10 @@ impl Launches {
         self.count += 1;
         let order = order(threads, self.count);
         let sizes = |[x, y, z]: [usize; 3]| Index { x: x as u32, y: y as u32, z: z as u32 };
-        while self.stacks.len() < threads {
-            self.stacks.push(DefaultStack::new(STACK).map_err(|e| format!("no stack: {e}"))?);
-        }
         // The pointers of the whole arrays, taken once: a kernel indexes the words of its warp, and keeps its pointers while others run.
         let mut lanes = vec![POISON; threads.next_multiple_of(WARP) * WARP];
         let lanes = lanes.as_mut_ptr();
+        let (call, args) = (kernel.call, args.as_ptr());
         for block in 0..blocks {
             poison(kernel.shared);
             let mut states: Vec<State> = (0..threads)
@@ -200,78 +201,110 @@ impl Launches {
                     grid_size: sizes(launch.grid),
                     exchanges: 0,
                     shared: launch.shared as u32,
+                    index: t,
                 })
                 .collect();
             let states = states.as_mut_ptr();
-            let (call, args) = (kernel.call, args.as_ptr());
-            let mut running: Vec<(Thread, *const Yielder<(), Wait>)> = self
-                .stacks
-                .drain(..threads)
-                .map(|stack| {
-                    let body = move |yielder: &Yielder<(), Wait>, ()| {
-                        YIELDER.set(yielder);
+            // SAFETY: `t` is less than `threads`, which is the length of `states` and at most that of `lanes` over WARP.
+            let enter = move |t: usize, yielder: *const Yielder<(), Wait>| unsafe {
+                CURRENT.set(states.add(t));
+                LANES.set(lanes.add(t / WARP * WARP * WARP));
+                YIELDER.set(yielder);
+            };
+            let started = Cell::new(0);
+            let mut waiting: Vec<Option<Thread>> = (0..threads).map(|_| None).collect();
+            let mut waits = vec![Wait::Done; threads];
+            // A thread that never waits leaves its coroutine to the next one: only threads that wait have one of their own.
+            while started.get() < threads {
+                let (started, order) = (&started, &order);
+                let body = move |yielder: &Yielder<(), Wait>, ()| {
+                    while let Some(t) = order.get(started.get()) {
+                        started.set(started.get() + 1);
+                        enter(*t, yielder);
                         // SAFETY: the caller's.
                         unsafe { call(args) }
-                    };
-                    (Coroutine::with_stack(stack, body), std::ptr::null())
-                })
-                .collect();
-            let mut waits = vec![Wait::Ready; threads];
-            let mut idle = 0;
-            let result = loop {
-                let mut moved = false;
-                for &t in &order {
-                    if waits[t] != Wait::Ready {
-                        continue;
                     }
-                    let (thread, yielder) = &mut running[t];
-                    // SAFETY: `t` is less than `threads`, which is the length of `states` and at most that of `lanes` over WARP.
-                    let (state, words) = unsafe { (states.add(t), lanes.add(t / WARP * WARP * WARP)) };
-                    CURRENT.set(state);
-                    LANES.set(words);
-                    if !yielder.is_null() {
-                        YIELDER.set(*yielder);
+                };
+                // SAFETY: what the body borrows lives until the end of this block, where every coroutine has ended or was reset.
+                let mut thread = unsafe { Coroutine::with_stack_unchecked(self.stack()?, body) };
+                match thread.resume(()) {
+                    CoroutineResult::Yield(wait) => {
+                        // SAFETY: the state of the thread that ran last.
+                        let t = unsafe { (*CURRENT.get()).index };
+                        waits[t] = wait;
+                        waiting[t] = Some((thread, YIELDER.get()));
                     }
-                    waits[t] = match thread.resume(()) {
-                        CoroutineResult::Yield(wait) => {
-                            *yielder = YIELDER.get();
-                            wait
-                        }
-                        CoroutineResult::Return(()) => Wait::Done,
-                    };
-                    moved |= waits[t] != Wait::Other;
+                    CoroutineResult::Return(()) => self.stacks.push(thread.into_stack()),
                 }
-                if waits.contains(&Wait::Refused) {
-                    break Err(format!("{} bytes of shared memory are not what the kernel wants", launch.shared));
-                }
-                if waits.iter().all(|w| *w == Wait::Done) {
-                    break Ok(());
-                }
-                moved |= release(&mut waits);
-                // What another thread waited for may have happened.
-                waits.iter_mut().filter(|w| **w == Wait::Other).for_each(|w| *w = Wait::Ready);
-                idle = if moved { 0 } else { idle + 1 };
-                if idle == PATIENCE || !waits.contains(&Wait::Ready) {
-                    let count = |kind| waits.iter().filter(|w| **w == kind).count();
-                    break Err(format!(
-                        "a barrier that not all threads reach: {} wait for their block, {} for their warp, {} for others, {} are done",
-                        count(Wait::Block),
-                        count(Wait::Warp),
-                        count(Wait::Ready),
-                        count(Wait::Done)
-                    ));
-                }
-            };
-            for (mut thread, _) in running {
-                if result.is_err() {
-                    // SAFETY: frames of C++ without destructors that matter.
-                    unsafe { thread.force_reset() }
-                }
+            }
+            let result = self.finish(launch, &order, &mut waiting, &mut waits, enter);
+            for (mut thread, _) in waiting.into_iter().flatten() {
+                // SAFETY: frames of C++ without destructors that matter.
+                unsafe { thread.force_reset() }
                 self.stacks.push(thread.into_stack());
             }
             result?;
         }
         Ok(())
+    }
+
+    /// A stack of a coroutine that has ended, or a new one.
+    fn stack(&mut self) -> Result<DefaultStack, String> {
+        self.stacks.pop().map_or_else(|| DefaultStack::new(STACK).map_err(|e| format!("no stack: {e}")), Ok)
+    }
+
+    /// Runs the threads of a block that wait to their ends; an error if barriers diverge.
+    fn finish(
+        &mut self,
+        launch: &Launch,
+        order: &[usize],
+        waiting: &mut [Option<Thread>],
+        waits: &mut [Wait],
+        enter: impl Fn(usize, *const Yielder<(), Wait>),
+    ) -> Result<(), String> {
+        let mut idle = 0;
+        // The threads were just started.
+        let mut moved = true;
+        loop {
+            if waits.contains(&Wait::Refused) {
+                return Err(format!("{} bytes of shared memory are not what the kernel wants", launch.shared));
+            }
+            if waits.iter().all(|w| *w == Wait::Done) {
+                return Ok(());
+            }
+            moved |= release(waits);
+            // What another thread waited for may have happened.
+            waits.iter_mut().filter(|w| **w == Wait::Other).for_each(|w| *w = Wait::Ready);
+            idle = if moved { 0 } else { idle + 1 };
+            if idle == PATIENCE || !waits.contains(&Wait::Ready) {
+                let count = |kind| waits.iter().filter(|w| **w == kind).count();
+                return Err(format!(
+                    "a barrier that not all threads reach: {} wait for their block, {} for their warp, {} for others, {} are done",
+                    count(Wait::Block),
+                    count(Wait::Warp),
+                    count(Wait::Ready),
+                    count(Wait::Done)
+                ));
+            }
+            moved = false;
+            for &t in order {
+                if waits[t] != Wait::Ready {
+                    continue;
+                }
+                let Some((thread, yielder)) = &mut waiting[t] else { continue };
+                enter(t, *yielder);
+                waits[t] = match thread.resume(()) {
+                    CoroutineResult::Yield(wait) => wait,
+                    CoroutineResult::Return(()) => Wait::Done,
+                };
+                moved |= waits[t] != Wait::Other;
+                if waits[t] == Wait::Done
+                    && let Some((thread, _)) = waiting[t].take()
+                {
+                    self.stacks.push(thread.into_stack());
+                }
+            }
+        }
     }
 }
 

@@ -87,30 +87,37 @@ static inline void units_are_put() {
 static const unsigned emu_shared_begin = 1024 + 128;
 static inline unsigned shared_address(const void* p) { return (unsigned)((const unsigned char*)p - emu_dynamic) + emu_shared_begin; }
 
-// The byte that a descriptor means: `byte` along k of a row, of an operand that is K-major. Swizzling exchanges units of 16 bytes: the bits of
-// the address from 4 on with those from 7 on, as many as the width has. Null for what the hardware does not define.
-static inline const unsigned char* emu_operand(unsigned long long descriptor, int row, int byte) {
+// The 16 bytes from byte `16 unit` along k of a row, of a K-major operand that a descriptor describes. Swizzling exchanges units of 16
+// bytes: the bits of the address from 4 on with those from 7 on, as many as the width has. Null where the hardware defines nothing.
+static inline const unsigned char* emu_operand(unsigned long long descriptor, int row, int unit) {
   auto field = [&](int first, int bits) { return (unsigned)(descriptor >> first & ((1u << bits) - 1)); };
   unsigned start = field(0, 14) << 4, leading = field(16, 14) << 4, stride = field(32, 14) << 4, mode = field(62, 2);
   unsigned unused = field(14, 2) | field(30, 2) | field(46, 3) | field(52, 10), base = field(49, 3);
   unsigned width = mode ? 256 >> mode : 16, address;
   // A pattern repeats after eight rows; one that begins elsewhere would want a base offset, which none of ours has.
   if (unused || base || (mode && start / 128 % 8 * 128 % (8 * width))) return nullptr;
-  if (mode == 0) address = start + row / 8 * stride + byte / 16 * leading + row % 8 * 16 + byte % 16;
+  if (mode == 0) address = start + row / 8 * stride + unit * leading + row % 8 * 16;
   else {
-    address = start + row / 8 * stride + row % 8 * width + byte;
+    address = start + row / 8 * stride + row % 8 * width + unit * 16;
     address ^= (address >> 7 & (width / 16 - 1)) << 4;
   }
-  if (address < emu_shared_begin || address - emu_shared_begin >= emu_current()->shared) return nullptr;
+  if (address < emu_shared_begin || address + 16 - emu_shared_begin > emu_current()->shared) return nullptr;
   return emu_dynamic + (address - emu_shared_begin);
 }
-template <Rounding R> static inline float emu_element(unsigned long long descriptor, int row, int i) {
-  const unsigned char* p = emu_operand(descriptor, row, i * (R == TF32 ? 4 : 2));
-  if (!p) return NAN;
-  // TF32 is what is left of f32 without its last 13 bits.
-  if (R == TF32) return __uint_as_float(*(const unsigned*)p & ~0x1fffu);
-  unsigned half = *(const unsigned short*)p;
-  return R == F16 ? emu_from_half(half) : __uint_as_float(half << 16);
+// The numbers of a row, GROUP_K bytes of it.
+template <Rounding R, class Put> static inline void emu_row(unsigned long long descriptor, int row, const Put& put) {
+  const int each = 16 / (R == TF32 ? 4 : 2);
+  for (int unit = 0; unit < GROUP_K / 16; unit++) {
+    const unsigned char* p = emu_operand(descriptor, row, unit);
+    for (int i = 0; i < each; i++) {
+      float v = NAN;
+      // TF32 is what is left of f32 without its last 13 bits.
+      if (p && R == TF32) v = __uint_as_float(((const unsigned*)p)[i] & ~0x1fffu);
+      if (p && R == F16) v = emu_from_half(((const unsigned short*)p)[i]);
+      if (p && R == BF16) v = __uint_as_float(((const unsigned short*)p)[i] << 16);
+      put(unit * each + i, v);
+    }
+  }
 }
 
 // Products are done when they are waited for.
@@ -132,14 +139,17 @@ template <Rounding R, int PENDING> static inline void group_wait(float (&)[GROUP
   const int count = GROUP_K / (R == TF32 ? 4 : 2);
   while ((int)groups.size() > PENDING + 1) {
     for (auto& p : groups.front()) {
-      float a[2][count];
+      // Columns of the thread follow each other, so that the compiler makes vectors of them.
+      float a[2][count], b[count][GROUP_N / 4], d[2][GROUP_N / 4];
+      for (int half = 0; half < 2; half++) emu_row<R>(p.a, 16 * warp + g + 8 * half, [&](int i, float v) { a[half][i] = v; });
+      for (int c = 0; c < GROUP_N / 4; c++) emu_row<R>(p.b, c / 2 * 8 + 2 * t + c % 2, [&](int i, float v) { b[i][c] = v; });
       for (int half = 0; half < 2; half++)
-        for (int i = 0; i < count; i++) a[half][i] = emu_element<R>(p.a, 16 * warp + g + 8 * half, i);
-      for (int o = 0; o < GROUP_SUMS; o += o % 2 ? 3 : 1)
-        for (int i = 0; i < count; i++) {
-          float b = emu_element<R>(p.b, o / 4 * 8 + 2 * t + o % 2, i);
-          for (int half = 0; half < 2; half++) p.d[o + 2 * half] = fmaf(a[half][i], b, p.d[o + 2 * half]);
-        }
+        for (int c = 0; c < GROUP_N / 4; c++) d[half][c] = p.d[c / 2 * 4 + c % 2 + 2 * half];
+      for (int i = 0; i < count; i++)
+        for (int half = 0; half < 2; half++)
+          for (int c = 0; c < GROUP_N / 4; c++) d[half][c] = fmaf(a[half][i], b[i][c], d[half][c]);
+      for (int half = 0; half < 2; half++)
+        for (int c = 0; c < GROUP_N / 4; c++) p.d[c / 2 * 4 + c % 2 + 2 * half] = d[half][c];
     }
     groups.erase(groups.begin());
   }
