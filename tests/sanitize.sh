@@ -20,8 +20,8 @@ skipped=()
 
 # The test of the rows, optimised a little and in few parts: compiling takes longer than running. $1 is a folder below target/.
 rows() {
-    CARGO_PROFILE_DEV_OPT_LEVEL=1 CARGO_PROFILE_DEV_OVERFLOW_CHECKS=false CARGO_PROFILE_DEV_CODEGEN_UNITS=4 CARGO_INCREMENTAL=0 \
-        cargo test --quiet --target "$host" --target-dir "target/sanitize/$1" \
+    CARGO_PROFILE_DEV_OVERFLOW_CHECKS=false cargo test --quiet --target "$host" --target-dir "target/sanitize/$1" \
+        --config 'profile.dev.package.convscope-kernels={opt-level=1, codegen-units=4}' \
         -p convscope-kernels --features exact-alloc --test rows -- --nocapture
 }
 # Sanitizers come with the stable toolchain, but their option is not stable yet.
