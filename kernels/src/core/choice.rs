@@ -44,7 +44,7 @@ impl<S: Display> Table<S> {
                 (row.supports)(spec).err()
             }
         };
-        // The f64 tables exist for oracle and gradient check only, so a forced f32 rung does not concern them.
+        // The f64 tables exist for oracle and gradient check only, so a forced f32 row does not apply to them.
         if let Some(choice) = context.choice(self.op).filter(|_| dtype == DType::F32) {
             let mut named = self.all_rows().filter(|r| r.name == choice.name).peekable();
             if named.peek().is_none() {
@@ -206,8 +206,8 @@ mod tests {
         let message = table.check(&context, 0).unwrap_err();
         assert!(message.contains("not on this machine"), "{message}");
         // Timed.
-        let rungs = Problem { table: &table, spec, sample: None }.measure(&context).unwrap();
-        let nowhere = rungs.iter().find(|r| r.kernel == "nowhere").unwrap();
+        let rows = Problem { table: &table, spec, sample: None }.measure(&context).unwrap();
+        let nowhere = rows.iter().find(|r| r.kernel == "nowhere").unwrap();
         assert_eq!(nowhere.outcome, Outcome::NotRun("not on this machine".to_string()));
     }
 }

@@ -19,9 +19,9 @@ use std::time::{Duration, Instant};
 const WHOLE: u64 = 200_000_000;
 /// Elements that are computed beyond that.
 const SAMPLES: u64 = 512;
-/// Operations a second of a naive rung, roughly and anywhere; it only decides what is not worth waiting for.
+/// Operations per second of a naive row, a rough lower bound. Decides which runs take too long.
 const NAIVE_RATE: f64 = 1e9;
-/// Seconds that one run of a naive rung may take.
+/// Seconds that one run of a naive row may take.
 const PATIENCE: f64 = 2.0;
 
 /// One output element of a problem in f64: spec, inputs, index.
@@ -66,12 +66,12 @@ pub trait AnyProblem {
     ///
     /// # Errors
     /// If no row takes the problem, one that does not is forced, or the device cannot be used.
-    fn measure(&self, context: &Context) -> Result<Vec<Rung>>;
+    fn measure(&self, context: &Context) -> Result<Vec<MeasuredRow>>;
 }
 
 /// A row on a problem.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Rung {
+pub struct MeasuredRow {
     /// Name of the row.
     pub kernel: &'static str,
     /// Whether the dispatcher takes it.
@@ -145,7 +145,7 @@ impl<S: Display> AnyProblem for Problem<'_, S> {
         sig.inputs.iter().chain(&sig.outputs).map(|o| (o.len * o.dtype(DType::F32).size()) as u64).sum()
     }
 
-    fn measure(&self, context: &Context) -> Result<Vec<Rung>> {
+    fn measure(&self, context: &Context) -> Result<Vec<MeasuredRow>> {
         let (picked, device) = (self.table.pick(context, DType::F32, &self.spec)?, context.device());
         let sig = (self.table.signature)(&self.spec);
         let inputs: Vec<Buffer> =
@@ -160,14 +160,14 @@ impl<S: Display> AnyProblem for Problem<'_, S> {
                 inputs.iter().map(|b| b.up(queue)).collect::<Result<_>>()?
             }
         };
-        let rung = |row: &Row<S>| {
+        let measure = |row: &Row<S>| {
             let outcome = match self.refusal(row, context) {
                 Some(why) => Outcome::NotRun(why),
                 None => self.run(row, &sig, &there, &want, device)?,
             };
-            Ok(Rung { kernel: row.name, picked: std::ptr::eq(row, picked), outcome })
+            Ok(MeasuredRow { kernel: row.name, picked: std::ptr::eq(row, picked), outcome })
         };
-        rows.map(rung).collect()
+        rows.map(measure).collect()
     }
 }
 
@@ -333,9 +333,9 @@ mod tests {
             Box::new(Problem { table: &pool::MAX_FWD, spec: PoolSpec { planes: 3, h: 8, w: 6, windows }, sample: None }),
         ];
         for p in problems {
-            let rungs = p.measure(&Context::default()).unwrap();
-            assert_eq!(rungs.iter().filter(|r| r.picked).count(), 1, "{}", p.op());
-            for r in rungs.iter().filter(|r| !matches!(r.outcome, Outcome::NotRun(_))) {
+            let rows = p.measure(&Context::default()).unwrap();
+            assert_eq!(rows.iter().filter(|r| r.picked).count(), 1, "{}", p.op());
+            for r in rows.iter().filter(|r| !matches!(r.outcome, Outcome::NotRun(_))) {
                 assert!(matches!(r.outcome, Outcome::Timed { error, bound, .. } if error <= bound), "{r:?}");
             }
         }

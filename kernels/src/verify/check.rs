@@ -328,7 +328,7 @@ mod tests {
             .accumulates()
             .cases(|| vec![BinarySpec { op: Binary::Add, len: 70 }])
             .with_row(Row::cpu("naive", DType::F64, ROUNDING, naive))
-            .with_row(Row::cpu("rung", DType::F32, ROUNDING, run))
+            .with_row(Row::cpu("row", DType::F32, ROUNDING, run))
     }
 
     /// The harness itself must catch the mistakes it exists for.

@@ -1,12 +1,12 @@
-// gemm on CUDA, rung 4: Hopper's products of four warps, fed by bulk copies. For sm_90a alone.
+// gemm variant on CUDA: Hopper's products of four warps, fed by bulk copies. For sm_90a alone.
 //
-// Computes     c[i,j] (+)= sum_k op(a)[i,k] op(b)[k,j] (+ bias[j]), operands rounded to TF32, f16 or bf16, sums in f32
-// The tensor rung wasted: registers and instructions on carrying operands from global through registers into shared memory and on to the
-//              tensor cores, in tiles too small for them.
-// This rung:   first writes both operands down rounded, in tiles as wgmma reads them, with zeros where they end (gemm_pack). Then a tile is
-//              one bulk copy, which one thread asks for, in a ring of four; two groups of four warps multiply 64 x 256 each, straight from
-//              shared memory. Barriers say when a tile is here and when its place is free.
-// Loses when:  there are fewer tiles of 128 x 256 than multiprocessors, or k is short: writing operands down then costs more than it saves.
+// Computes        c[i,j] (+)= sum_k op(a)[i,k] op(b)[k,j] (+ bias[j]), operands rounded to TF32, f16 or bf16, sums in f32
+// tensor wastes:  registers and instructions on carrying operands from global through registers into shared memory and on to the
+//                 tensor cores, in tiles too small for them.
+// This variant:   first writes both operands down rounded, in tiles as wgmma reads them, with zeros where they end (gemm_pack). Then a tile is
+//                 one bulk copy, which one thread asks for, in a ring of four; two groups of four warps multiply 64 x 256 each, straight from
+//                 shared memory. Barriers say when a tile is here and when its place is free.
+// Loses when:     there are fewer tiles of 128 x 256 than multiprocessors, or k is short: writing operands down then costs more than it saves.
 #include "gemm/store.cuh"
 #include "hopper.cuh"
 

@@ -1,12 +1,12 @@
-// conv2d on CUDA, rung for 3x3 kernels of stride 1: Winograd's minimal filtering, F(2x2, 3x3) and F(4x4, 3x3).
+// conv2d variant on CUDA for 3x3 kernels of stride 1: Winograd's minimal filtering, F(2x2, 3x3) and F(4x4, 3x3).
 //
-// Computes     what the naive rung does; see Lavin & Gray, "Fast algorithms for convolutional neural networks", CVPR 2016
-// The implicit rung wasted: 36 (144) multiplications for 2x2 (4x4) outputs of a channel where 16 (36) do.
-// This rung:   inputs are cut into overlapping tiles, transformed, multiplied by the transformed weight (a product of matrices for each of
-//              the 16 or 36 places in a tile), and transformed back. The weight gradient is the transpose of this: tiles of the input and of
-//              the output's gradient are multiplied over all tiles, in parts that are added in a fixed order.
-// Loses when:  there are few channels (the transforms cost as much as they save), or the image is smaller than a few tiles.
-//              It rounds more: the factors of F(4x4) reach 8.
+// Computes        the same as naive; see Lavin & Gray, "Fast algorithms for convolutional neural networks", CVPR 2016
+// implicit wastes: 36 (144) multiplications for 2x2 (4x4) outputs of a channel where 16 (36) do.
+// This variant:   inputs are cut into overlapping tiles, transformed, multiplied by the transformed weight (a product of matrices for each of
+//                 the 16 or 36 places in a tile), and transformed back. The weight gradient is the transpose of this: tiles of the input and of
+//                 the output's gradient are multiplied over all tiles, in parts that are added in a fixed order.
+// Loses when:     there are few channels (the transforms cost as much as they save), or the image is smaller than a few tiles.
+//                 It rounds more: the factors of F(4x4) reach 8.
 #include "conv2d/cuda/problem.cuh"
 #include "product.cuh"
 
