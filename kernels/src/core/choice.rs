@@ -1,9 +1,9 @@
 //! The choice of a row, and forcing one by name.
 //!
-//! The order of a table's rows is the policy: the first that is here, fits and expects to win is taken. A row can be forced by name through
-//! [`Context::with_rows`], or through the environment: `CONVSCOPE_KERNEL="conv2d.fwd=naive,gemm=packed?"`. A question mark makes it a
-//! preference that yields where it does not fit; without one, a row that does not fit is an error. No fallback is silent:
-//! the [`crate::Call`] that comes back names the row that ran.
+//! The order of a table's rows is the policy: the first row is taken that runs on this machine, supports the problem and is preferred
+//! for it. A row can be forced by name through [`Context::with_rows`], or through the environment:
+//! `CONVSCOPE_KERNEL="conv2d.fwd=naive,gemm=packed?"`. A question mark lets another row run where this one does not support the
+//! problem; without one, that is an error. No fallback is silent: the [`crate::Call`] that comes back names the row that ran.
 
 use crate::core::context::Context;
 use crate::core::device::{DType, Device};
@@ -95,7 +95,7 @@ pub struct Choice {
     pub op: String,
     /// Row.
     pub name: String,
-    /// Whether another row may run where this one does not fit.
+    /// Whether another row may run where this one does not support the problem.
     pub yields: bool,
 }
 
@@ -194,7 +194,7 @@ mod tests {
         assert_ne!(table.pick(&context, DType::F32, &spec).unwrap().name, "nowhere");
         let call = table.run(&context, &spec, &[&x, &x], &mut [&mut out], Accum::Write).unwrap();
         assert_ne!(call.kernel, "nowhere");
-        // Forced, and preferred where it fits.
+        // Forced, with and without a fallback.
         let choice = |yields| Choice { op: "binary".to_string(), name: "nowhere".to_string(), yields };
         let forced = |yields| context.clone().with_choice(choice(yields));
         let mut run = |yields| table.run(&forced(yields), &spec, &[&x, &x], &mut [&mut out], Accum::Write);

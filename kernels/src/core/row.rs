@@ -83,9 +83,9 @@ pub struct Row<S: 'static> {
     pub(crate) isa: Option<Isa>,
     /// The rounding of operands that it applies, and for which it is taken; `None` where it applies none, which suits any.
     pub(crate) precision: Option<Precision>,
-    /// Whether it takes a problem, or why not.
+    /// Whether it supports a problem, or why not.
     pub(crate) supports: fn(&S) -> Result<(), &'static str>,
-    /// Whether the dispatcher takes it where it fits, or why another row is better there. A forced row need not ask.
+    /// Whether the dispatcher takes it for a problem that it supports, or why another row is better. A forced row is not asked.
     pub(crate) preferred: fn(&S) -> Result<(), &'static str>,
     /// Bytes it needs beside its operands.
     pub(crate) scratch: fn(&S) -> usize,
@@ -139,7 +139,7 @@ impl<S> Row<S> {
         self
     }
 
-    /// Sets which problems it takes, or why not.
+    /// Sets which problems it supports, or why not.
     pub const fn supports(mut self, supports: fn(&S) -> Result<(), &'static str>) -> Self {
         self.supports = supports;
         self

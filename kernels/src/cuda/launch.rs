@@ -33,7 +33,7 @@ pub(crate) fn hopper(device: Device) -> bool {
 }
 
 impl<S> Row<S> {
-    /// A CUDA row that fits every problem and needs no scratch.
+    /// A CUDA row that supports every problem and needs no scratch.
     pub(crate) const fn cuda(name: &'static str, tolerance: Tolerance, run: Run<S>) -> Self {
         Row { device: Device::Cuda(0), here, ..Row::cpu(name, DType::F32, tolerance, run) }
     }

@@ -4,10 +4,10 @@ use crate::core::buffer::Buffer;
 use crate::core::table::{Accum, ROUNDING, Row};
 use crate::cuda::driver::Arg;
 use crate::cuda::{args, launch_each};
-use crate::ops::copy::{CopySpec, fits};
+use crate::ops::copy::{CopySpec, supported};
 
-pub(crate) const FWD: &[Row<CopySpec>] = &[Row { supports: fits, ..Row::cuda("elements_cuda", ROUNDING, fwd) }];
-pub(crate) const BWD: &[Row<CopySpec>] = &[Row { supports: fits, ..Row::cuda("elements_cuda", ROUNDING, bwd) }];
+pub(crate) const FWD: &[Row<CopySpec>] = &[Row { supports: supported, ..Row::cuda("elements_cuda", ROUNDING, fwd) }];
+pub(crate) const BWD: &[Row<CopySpec>] = &[Row { supports: supported, ..Row::cuda("elements_cuda", ROUNDING, bwd) }];
 
 /// `struct Place`
 fn problem(s: &CopySpec) -> Arg {

@@ -127,7 +127,7 @@ fn bwd<T: Real, const THREADS: bool>(s: &CopySpec, inputs: &[&Buffer], outputs: 
     if THREADS { par_items(dx, item, part) } else { part(0, dx) }
 }
 
-pub(crate) fn fits(s: &CopySpec) -> Result<(), &'static str> {
+pub(crate) fn supported(s: &CopySpec) -> Result<(), &'static str> {
     if s.is_inside() { Ok(()) } else { Err("the block must lie inside both shapes") }
 }
 
@@ -157,7 +157,7 @@ fn cases() -> Vec<CopySpec> {
 /// The same loops on all threads, on one, and in f64.
 const fn rows(threads: Run<CopySpec>, f32: Run<CopySpec>, f64: Run<CopySpec>) -> [Row<CopySpec>; 3] {
     let ([threads], [f32, f64]) = (threaded(ROUNDING, threads), naive(ROUNDING, f32, f64));
-    [threads.supports(fits), f32.supports(fits), f64.supports(fits)]
+    [threads.supports(supported), f32.supports(supported), f64.supports(supported)]
 }
 
 /// `copy.fwd`: input `x`; output `out`.

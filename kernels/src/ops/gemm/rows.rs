@@ -24,7 +24,7 @@ const SUMS: usize = 16 << 10;
 /// Multiply-adds below which starting threads costs more than it saves.
 const SMALL: usize = 1 << 16;
 
-pub(super) fn fits(s: &GemmSpec) -> Result<(), &'static str> {
+pub(super) fn supported(s: &GemmSpec) -> Result<(), &'static str> {
     match s {
         _ if s.m > ROWS => Err("wants at most 8 rows"),
         _ if s.ta && s.m > 1 => Err("wants rows of a that are not transposed"),

@@ -25,8 +25,8 @@ const fn transformed(make: fn(&Conv2dSpec, &Buffer) -> Buffer) -> Prepare<Conv2d
 /// Forward in tiles of `M` by `M` outputs.
 pub(super) const fn fwd_row<const M: usize>(name: &'static str) -> Row<Conv2dSpec> {
     Row::cuda(name, WINOGRAD, fwd::<M>)
-        .supports(fits::<M>)
-        .preferred(wins::<M>)
+        .supports(supported::<M>)
+        .preferred(preferred::<M>)
         .scratch(|s| Tiles::fwd(s, M).scratch(M))
         .prepare(transformed(weight::<M, false>))
 }
@@ -34,15 +34,15 @@ pub(super) const fn fwd_row<const M: usize>(name: &'static str) -> Row<Conv2dSpe
 /// The gradient of the input in tiles of `M` by `M` pixels.
 pub(super) const fn dgrad_row<const M: usize>(name: &'static str) -> Row<Conv2dSpec> {
     Row::cuda(name, WINOGRAD, dgrad::<M>)
-        .supports(fits::<M>)
-        .preferred(wins::<M>)
+        .supports(supported::<M>)
+        .preferred(preferred::<M>)
         .scratch(|s| Tiles::dgrad(s, M).scratch(M))
         .prepare(transformed(weight::<M, true>))
 }
 
 /// The gradient of the weight from tiles of `M` by `M` outputs.
 pub(super) const fn wgrad_row<const M: usize>(name: &'static str) -> Row<Conv2dSpec> {
-    Row::cuda(name, WINOGRAD, wgrad::<M>).supports(fits::<M>).preferred(wins::<M>).scratch(wgrad_scratch::<M>)
+    Row::cuda(name, WINOGRAD, wgrad::<M>).supports(supported::<M>).preferred(preferred::<M>).scratch(wgrad_scratch::<M>)
 }
 
 /// Elements at most: the transformed images of 36 places are counted in `int`s.
@@ -95,7 +95,7 @@ impl Tiles {
     }
 }
 
-fn fits<const M: usize>(s: &Conv2dSpec) -> Result<(), &'static str> {
+fn supported<const M: usize>(s: &Conv2dSpec) -> Result<(), &'static str> {
     let large = |t: Tiles| t.capacities(M).iter().any(|len| *len >= MOST);
     match s {
         _ if s.kernel != [3, 3] || s.stride != [1, 1] || s.dilation != [1, 1] => Err("wants a 3x3 kernel of stride 1"),
@@ -106,7 +106,7 @@ fn fits<const M: usize>(s: &Conv2dSpec) -> Result<(), &'static str> {
 }
 
 /// Enough channels for the transforms to pay, and images of several tiles.
-fn wins<const M: usize>(s: &Conv2dSpec) -> Result<(), &'static str> {
+fn preferred<const M: usize>(s: &Conv2dSpec) -> Result<(), &'static str> {
     match s {
         _ if s.c < 32 || s.oc < 32 => Err("few channels"),
         _ if s.h.min(s.w) < 2 * M => Err("a small image"),

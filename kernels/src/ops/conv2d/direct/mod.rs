@@ -237,7 +237,7 @@ fn run<V: Vector>(p: &Problem, x: &[f32], w: &[f32], output: &Output) {
     tasks.par_iter().enumerate().with_max_len(1).for_each(|(i, task)| work.task::<V>(task, tasks.get(i + 1)));
 }
 
-pub(super) fn fits(s: &Conv2dSpec) -> Result<(), &'static str> {
+pub(super) fn supported(s: &Conv2dSpec) -> Result<(), &'static str> {
     if s.stride[1] <= 2 { s.compact() } else { Err("wants a horizontal stride of 1 or 2") }
 }
 
@@ -261,12 +261,12 @@ fn enough(s: &Conv2dSpec, channels: [usize; 2], plane: usize) -> Result<(), &'st
     Ok(())
 }
 
-pub(super) fn wins(s: &Conv2dSpec) -> Result<(), &'static str> {
+pub(super) fn preferred(s: &Conv2dSpec) -> Result<(), &'static str> {
     let [oh, ow] = s.out_hw();
     enough(s, [s.c, s.oc], oh * ow)
 }
 
-pub(super) fn wins_dgrad(s: &Conv2dSpec) -> Result<(), &'static str> {
+pub(super) fn preferred_dgrad(s: &Conv2dSpec) -> Result<(), &'static str> {
     enough(s, [s.oc, s.c], s.h * s.w)
 }
 

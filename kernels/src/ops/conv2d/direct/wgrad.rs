@@ -21,7 +21,7 @@ use crate::simd::{self, Vector};
 use rayon::prelude::*;
 use std::ops::Range;
 
-pub(in crate::ops::conv2d) fn fits<V: Vector>(s: &Conv2dSpec) -> Result<(), &'static str> {
+pub(in crate::ops::conv2d) fn supported<V: Vector>(s: &Conv2dSpec) -> Result<(), &'static str> {
     let [kh, kw] = s.kernel;
     if s.groups != 1 {
         return Err("wants one group");
@@ -36,7 +36,7 @@ pub(in crate::ops::conv2d) fn fits<V: Vector>(s: &Conv2dSpec) -> Result<(), &'st
     s.compact()
 }
 
-pub(in crate::ops::conv2d) fn wins(s: &Conv2dSpec) -> Result<(), &'static str> {
+pub(in crate::ops::conv2d) fn preferred(s: &Conv2dSpec) -> Result<(), &'static str> {
     let [oh, ow] = s.out_hw();
     if s.oc < 16 {
         return Err("few output channels");

@@ -22,11 +22,11 @@ const COLUMNS: usize = 1 << 17;
 /// Parts of an image that tasks own.
 const PARTS: usize = 16;
 
-pub(in crate::ops::conv2d) fn fits(s: &Conv2dSpec) -> Result<(), &'static str> {
+pub(in crate::ops::conv2d) fn supported(s: &Conv2dSpec) -> Result<(), &'static str> {
     if s.groups == 1 { s.compact() } else { Err("wants one group") }
 }
 
-pub(in crate::ops::conv2d) fn wins(s: &Conv2dSpec) -> Result<(), &'static str> {
+pub(in crate::ops::conv2d) fn preferred(s: &Conv2dSpec) -> Result<(), &'static str> {
     if s.c <= 4 && s.kernel[0] * s.kernel[1] > 1 { Ok(()) } else { Err("many channels, or one tap: the columns cost more") }
 }
 

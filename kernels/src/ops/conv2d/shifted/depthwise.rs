@@ -16,7 +16,7 @@ const TAPS: usize = MAX_TAPS;
 pub(in crate::ops::conv2d) struct Depthwise;
 
 impl Depthwise {
-    pub fn fits(s: &Conv2dSpec) -> Result<(), &'static str> {
+    pub fn supported(s: &Conv2dSpec) -> Result<(), &'static str> {
         if s.c == s.groups { s.compact() } else { Err("wants groups of one input channel") }
     }
 

@@ -21,15 +21,15 @@ const FULL: usize = 32;
 pub(in crate::ops::conv2d) struct Grouped;
 
 impl Grouped {
-    pub fn fits(s: &Conv2dSpec) -> Result<(), &'static str> {
+    pub fn supported(s: &Conv2dSpec) -> Result<(), &'static str> {
         if s.groups > 1 { s.compact() } else { Err("wants several groups") }
     }
 
-    pub fn wins(s: &Conv2dSpec) -> Result<(), &'static str> {
+    pub fn preferred(s: &Conv2dSpec) -> Result<(), &'static str> {
         narrow(s.oc / s.groups)
     }
 
-    pub fn wins_dgrad(s: &Conv2dSpec) -> Result<(), &'static str> {
+    pub fn preferred_dgrad(s: &Conv2dSpec) -> Result<(), &'static str> {
         narrow(s.c / s.groups)
     }
 

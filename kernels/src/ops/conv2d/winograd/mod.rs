@@ -129,7 +129,7 @@ fn cut<V: Vector>(p: &Problem, [m, a]: [usize; 2]) -> Cut {
 }
 
 /// Whether this variant takes the problem.
-pub(super) fn fits(s: &Conv2dSpec) -> Result<(), &'static str> {
+pub(super) fn supported(s: &Conv2dSpec) -> Result<(), &'static str> {
     if s.kernel != [3, 3] || s.stride != [1, 1] || s.dilation != [1, 1] {
         return Err("wants a 3x3 kernel without stride or dilation");
     }
@@ -143,16 +143,16 @@ pub(super) fn fits(s: &Conv2dSpec) -> Result<(), &'static str> {
 }
 
 /// Whether tiles of `m x m` cost less than those of other sizes and than the variants that multiply everything.
-fn wins(p: &Problem, m: usize) -> Result<(), &'static str> {
+fn preferred(p: &Problem, m: usize) -> Result<(), &'static str> {
     let mine = p.cost(m);
     if [1, 2, 4].iter().any(|other| p.cost(*other) < mine) { Err("another variant costs less here") } else { Ok(()) }
 }
 
-pub(super) fn wins_fwd<const M: usize>(s: &Conv2dSpec) -> Result<(), &'static str> {
-    wins(&Problem::forward(s), M)
+pub(super) fn preferred_fwd<const M: usize>(s: &Conv2dSpec) -> Result<(), &'static str> {
+    preferred(&Problem::forward(s), M)
 }
-pub(super) fn wins_dgrad<const M: usize>(s: &Conv2dSpec) -> Result<(), &'static str> {
-    wins(&Problem::backward(s), M)
+pub(super) fn preferred_dgrad<const M: usize>(s: &Conv2dSpec) -> Result<(), &'static str> {
+    preferred(&Problem::backward(s), M)
 }
 
 /// Bytes of the transformed weight, and of the transformed input that is there at a time (on as many threads as here).

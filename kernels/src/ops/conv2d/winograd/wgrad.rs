@@ -58,7 +58,7 @@ fn cut<const M: usize, const A: usize>(s: &Conv2dSpec) -> Cut {
 }
 
 /// Whether channels and tiles are many enough.
-pub(in crate::ops::conv2d) fn wins<const M: usize>(s: &Conv2dSpec) -> Result<(), &'static str> {
+pub(in crate::ops::conv2d) fn preferred<const M: usize>(s: &Conv2dSpec) -> Result<(), &'static str> {
     let least = s.c.min(s.oc);
     if least < 16 {
         return Err("few channels: the transforms cost more than they save");
