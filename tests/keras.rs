@@ -359,8 +359,8 @@ fn truncated_and_damaged(bytes: &[u8]) {
         let mut damaged = bytes.to_vec();
         for _ in 0..8 {
             state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-            let place = (state >> 33) as usize % damaged.len();
-            damaged[place] = (state >> 24) as u8;
+            let index = (state >> 33) as usize % damaged.len();
+            damaged[index] = (state >> 24) as u8;
         }
         refusal(&damaged);
     }

@@ -301,8 +301,8 @@ fn truncated_and_damaged_files_are_refused() {
         for _ in 0..400 {
             let mut damaged = bytes.clone();
             for _ in 0..=next(4) {
-                let place = next(bytes.len());
-                damaged[place] = next(256) as u8;
+                let index = next(bytes.len());
+                damaged[index] = next(256) as u8;
             }
             refusal(&damaged);
         }

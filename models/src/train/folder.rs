@@ -129,8 +129,8 @@ impl ImageFolder {
     pub fn among(self, classes: &[usize]) -> Self {
         let kept: Vec<usize> = (0..self.classes.len()).filter(|c| classes.contains(c)).collect();
         let only = |images: Vec<(PathBuf, usize)>| {
-            let place = |(path, class)| Some((path, kept.iter().position(|c| *c == class)?));
-            images.into_iter().filter_map(place).collect()
+            let labelled = |(path, class)| Some((path, kept.iter().position(|c| *c == class)?));
+            images.into_iter().filter_map(labelled).collect()
         };
         let names = kept.iter().map(|c| self.classes[*c].clone()).collect();
         ImageFolder { classes: names, train: only(self.train), val: only(self.val) }

@@ -51,7 +51,7 @@ pub fn check_memory(choice: &mut Choice, shaped: &ShapedNetwork, images: usize, 
     let [h, w] = shaped.size;
     loop {
         let device = choice.device;
-        let (free, place) = match device {
+        let (free, location) = match device {
             Device::Cpu => (system_bytes("/proc/meminfo", "MemAvailable"), String::new()),
             Device::Cuda(_) => (Some(cuda::queue(device)?.free_bytes()?), format!(" on {device}")),
         };
@@ -59,7 +59,7 @@ pub fn check_memory(choice: &mut Choice, shaped: &ShapedNetwork, images: usize, 
         let Some(free) = free.filter(|free| need > *free) else { return Ok(()) };
         let giga = |bytes: usize| bytes as f64 / 1e9;
         let why = format!(
-            "{images} image(s) of {w}x{h} need about {:.1} GB in {}, and {:.1} GB are free{place}",
+            "{images} image(s) of {w}x{h} need about {:.1} GB in {}, and {:.1} GB are free{location}",
             giga(need),
             shaped.network.name,
             giga(free)

@@ -280,7 +280,7 @@ impl Block for GridPage {
         let (width, height) = self.size;
         let figures = theme.figures();
         for (i, cell) in self.cells.iter().enumerate() {
-            let (row, column) = self.order.place(i, self.rows(), self.columns);
+            let (row, column) = self.order.position(i, self.rows(), self.columns);
             let (cx, cy) = (x + (column as u32 * across) as i32, y + (row as u32 * down) as i32);
             if self.framed {
                 canvas.frame(cx - 1, cy - 1, width + 2, height + 2, 1, theme.rule);

@@ -149,10 +149,10 @@ fn sequential(config: &Value, mut layers: Vec<Spec>) -> (Vec<LayerCall>, usize) 
 fn functional(config: &Value, list: &[Value], layers: Vec<Spec>) -> Result<(Vec<LayerCall>, usize), String> {
     let nodes_of = |json: &'_ Value| json.get("inbound_nodes").and_then(Value::as_array).cloned().unwrap_or_default();
     // The first call of each layer in the list of calls, and its number of calls. An input has one call.
-    let (mut places, mut total) = (HashMap::new(), 0usize);
+    let (mut ranges, mut total) = (HashMap::new(), 0usize);
     for (layer, json) in layers.iter().zip(list) {
         let count = nodes_of(json).len().max(1);
-        if places.insert(layer.name.clone(), (total, count)).is_some() {
+        if ranges.insert(layer.name.clone(), (total, count)).is_some() {
             return Err(format!("is damaged: two layers are called {:?}", layer.name));
         }
         total = total.saturating_add(count);
@@ -160,9 +160,9 @@ fn functional(config: &Value, list: &[Value], layers: Vec<Spec>) -> Result<(Vec<
             return Err(format!("has more than {MOST_LAYERS} layers"));
         }
     }
-    let place = |read: &Read| -> Result<usize, String> {
+    let index_of = |read: &Read| -> Result<usize, String> {
         let name = crate::text::one_line(read.name);
-        let (first, count) = places.get(&name).ok_or_else(|| format!("is damaged: it has no layer {name:?}, which is read"))?;
+        let (first, count) = ranges.get(&name).ok_or_else(|| format!("is damaged: it has no layer {name:?}, which is read"))?;
         if read.output > 0 {
             return Err(format!("reads output {} of layer {name:?}; layers with one output are read", read.output));
         }
@@ -183,14 +183,14 @@ fn functional(config: &Value, list: &[Value], layers: Vec<Spec>) -> Result<(Vec<
         for node in &nodes {
             let mut reads = Vec::new();
             find_reads(node, &mut reads);
-            calls.push(LayerCall { spec: Rc::clone(&spec), inputs: reads.iter().map(place).collect::<Result<_, _>>()? });
+            calls.push(LayerCall { spec: Rc::clone(&spec), inputs: reads.iter().map(index_of).collect::<Result<_, _>>()? });
         }
     }
     let end = |key: &str| {
         let mut reads = Vec::new();
         find_reads(config.get(key).unwrap_or(&Value::Null), &mut reads);
         match &reads[..] {
-            [read] => place(read),
+            [read] => index_of(read),
             _ => Err(format!("has {} in its {key}; networks here have one", reads.len())),
         }
     };

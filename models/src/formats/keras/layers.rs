@@ -85,7 +85,7 @@ impl Translator {
 
     /// Whether an activation after `x` is the output activation. A model whose output is a map has none.
     fn leaves_to_head(&mut self, x: LayerId, kind: &LayerKind) -> bool {
-        let ends = self.state.place.ends && self.net.spatial(x).is_none();
+        let ends = self.state.position.ends && self.net.spatial(x).is_none();
         self.is_output_activation(kind, ends)
     }
 
@@ -100,13 +100,13 @@ impl Translator {
         let activation = self.own_activation(spec, x)?;
         let name = activation.as_ref().map(|kind| kind.type_name().to_ascii_lowercase());
         kinds.extend(activation.map(|kind| (name.as_deref().unwrap_or_default(), kind)));
-        let places = self.chain(spec, x, kinds);
-        let output = *places.last().unwrap_or(&x);
+        let ids = self.chain(spec, x, kinds);
+        let output = *ids.last().unwrap_or(&x);
         let value = match self.net.spatial(output) {
             Some(_) => Value::map(output),
             None => Value::vector(output, self.net.channels(output)),
         };
-        Ok((places, value))
+        Ok((ids, value))
     }
 
     /// A convolution with the settings that all kinds share, still without filters.
@@ -133,10 +133,10 @@ impl Translator {
         let (out_channels, groups) = (spec.count("filters")?, spec.count_or("groups", 1)?);
         let conv = Conv2d { out_channels, groups, ..self.geometry(spec, x)? };
         let bias = conv.bias;
-        let (places, value) = self.with_activation(spec, x.id, vec![("conv", LayerKind::Conv2d(conv))])?;
-        self.weight(call, places[0], "weight", (KERNEL, 0), Layout::Hwio);
+        let (ids, value) = self.with_activation(spec, x.id, vec![("conv", LayerKind::Conv2d(conv))])?;
+        self.weight(call, ids[0], "weight", (KERNEL, 0), Layout::Hwio);
         if bias {
-            self.weight(call, places[0], "bias", (BIAS, 1), Layout::Same);
+            self.weight(call, ids[0], "bias", (BIAS, 1), Layout::Same);
         }
         Ok(value)
     }
@@ -152,10 +152,10 @@ impl Translator {
         let spec: &Spec = &call.spec;
         let conv = self.channelwise(spec, x)?;
         let bias = conv.bias;
-        let (places, value) = self.with_activation(spec, x.id, vec![("conv", LayerKind::Conv2d(conv))])?;
-        self.weight(call, places[0], "weight", (DEPTHWISE, 0), Layout::Hwcm);
+        let (ids, value) = self.with_activation(spec, x.id, vec![("conv", LayerKind::Conv2d(conv))])?;
+        self.weight(call, ids[0], "weight", (DEPTHWISE, 0), Layout::Hwcm);
         if bias {
-            self.weight(call, places[0], "bias", (BIAS, 1), Layout::Same);
+            self.weight(call, ids[0], "bias", (BIAS, 1), Layout::Same);
         }
         Ok(value)
     }
@@ -166,11 +166,11 @@ impl Translator {
         let (filters, bias) = (spec.count("filters")?, spec.flag_or("use_bias", true)?);
         let pointwise = Conv2d { in_channels: depthwise.out_channels, bias, ..Conv2d::new(filters, 1) };
         let kinds = vec![("depthwise", LayerKind::Conv2d(depthwise)), ("pointwise", LayerKind::Conv2d(pointwise))];
-        let (places, value) = self.with_activation(spec, x.id, kinds)?;
-        self.weight(call, places[0], "weight", (DEPTHWISE, 0), Layout::Hwcm);
-        self.weight(call, places[1], "weight", (POINTWISE, 1), Layout::Hwio);
+        let (ids, value) = self.with_activation(spec, x.id, kinds)?;
+        self.weight(call, ids[0], "weight", (DEPTHWISE, 0), Layout::Hwcm);
+        self.weight(call, ids[1], "weight", (POINTWISE, 1), Layout::Hwio);
         if bias {
-            self.weight(call, places[1], "bias", (BIAS, 2), Layout::Same);
+            self.weight(call, ids[1], "bias", (BIAS, 2), Layout::Same);
         }
         Ok(value)
     }
@@ -190,10 +190,10 @@ impl Translator {
                 (LayerKind::Conv2d(conv), vec![[in_features, 1, 1]])
             }
         };
-        let (places, value) = self.with_activation(spec, x.id, vec![("dense", kind)])?;
-        self.weight(call, places[0], "weight", (KERNEL, 0), Layout::Dense(maps));
+        let (ids, value) = self.with_activation(spec, x.id, vec![("dense", kind)])?;
+        self.weight(call, ids[0], "weight", (KERNEL, 0), Layout::Dense(maps));
         if bias {
-            self.weight(call, places[0], "bias", (BIAS, 1), Layout::Same);
+            self.weight(call, ids[0], "bias", (BIAS, 1), Layout::Same);
         }
         Ok(value)
     }
@@ -288,8 +288,8 @@ impl Translator {
         if !keeps_map {
             kinds.push(("flatten", LayerKind::Flatten));
         }
-        let places = self.chain(spec, x.id, kinds);
-        let id = *places.last().unwrap_or(&x.id);
+        let ids = self.chain(spec, x.id, kinds);
+        let id = *ids.last().unwrap_or(&x.id);
         Ok(if keeps_map { Value::map(id) } else { Value::vector(id, channels) })
     }
 
@@ -313,7 +313,7 @@ impl Translator {
         if self.state.channels_first && !is_uniform {
             return Err(spec.error("has numbers along the rows of a map whose channels come first"));
         }
-        if self.state.place.leads && x.id == LayerId::INPUT && self.normalization.is_none() && is_uniform && scale[0] != 0.0 {
+        if self.state.position.leads && x.id == LayerId::INPUT && self.normalization.is_none() && is_uniform && scale[0] != 0.0 {
             let (scale, mean) = ((1.0 / scale[0]) as f32, [-offset[0] as f32; 3]);
             self.normalization = Some(Normalization { scale, mean, ..Normalization::UNIT });
             return Ok(x.clone());

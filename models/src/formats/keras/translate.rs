@@ -33,7 +33,7 @@ impl Value {
 
 /// The layer under translation, and its position.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Place {
+pub(super) struct Position {
     /// Whether it is the first layer, and the only reader of the input.
     pub leads: bool,
     /// Whether its output is the model's output.
@@ -47,7 +47,7 @@ pub(super) type Translator = Import<State, Stored>;
 #[derive(Debug, Default)]
 pub(super) struct State {
     /// Position of the current layer.
-    pub place: Place,
+    pub position: Position,
     /// Whether the file is of Keras 3.
     pub keras_3: bool,
     /// Whether feature maps have their channels first in the file, as in the network.
@@ -75,19 +75,19 @@ impl Translator {
         if let [(_, kind)] = &kinds[..] {
             return vec![self.net.layer(&spec.name, kind.clone(), &[x])];
         }
-        let mut places = Vec::new();
+        let mut ids = Vec::new();
         self.net.scope(ScopeKind::Sequence, &spec.name, x, |net, mut x| {
             for (name, kind) in kinds {
                 x = net.layer(name, kind, &[x]);
-                places.push(x);
+                ids.push(x);
             }
             x
         });
-        places
+        ids
     }
 
     /// The model's output for `input`; `None` if it depends on an unknown layer.
-    fn walk(&mut self, graph: &KerasGraph, input: Value, place: Place) -> Result<Option<Value>, String> {
+    fn walk(&mut self, graph: &KerasGraph, input: Value, position: Position) -> Result<Option<Value>, String> {
         let mut values = vec![Some(input)];
         for (index, call) in graph.calls.iter().enumerate().skip(1) {
             self.state.calls += 1;
@@ -102,17 +102,17 @@ impl Translator {
             let (before, after) = graph.calls.split_at(index + 1);
             let chained = before.iter().enumerate().skip(1).all(|(i, call)| call.inputs == [i - 1]);
             let apart = after.iter().all(|call| call.inputs.iter().all(|&read| read >= index));
-            let place = Place { leads: place.leads && chained && apart, ends: place.ends && index == graph.output };
+            let position = Position { leads: position.leads && chained && apart, ends: position.ends && index == graph.output };
             let value = match (&call.spec.model, &inputs[..]) {
                 (Some(model), [x]) => {
                     let scope = self.net.open(ScopeKind::Sequence, &call.spec.name, x.id);
-                    let value = self.walk(model, (*x).clone(), place)?;
+                    let value = self.walk(model, (*x).clone(), position)?;
                     let output = value.as_ref().map_or(x.id, |value| value.id);
                     self.net.close(scope, output);
                     value
                 }
                 _ => {
-                    self.state.place = place;
+                    self.state.position = position;
                     let value = self.layer(call, &inputs);
                     let count = graph.calls.len() - 1;
                     value
@@ -171,7 +171,7 @@ pub(super) fn translate(graph: &KerasGraph) -> Result<Imported<Stored>, String> 
     })?;
     let state = State { keras_3: input.get("batch_shape").is_some(), channels_first, ..State::default() };
     let mut translator = Translator::new(&graph.name, channels, sides, state)?;
-    let output = translator.walk(graph, Value::map(LayerId::INPUT), Place { leads: true, ends: true })?;
+    let output = translator.walk(graph, Value::map(LayerId::INPUT), Position { leads: true, ends: true })?;
     translator.weights = share(&mut translator.net, std::mem::take(&mut translator.weights));
     let output = match output.map(|value| (value.id, translator.net.spatial(value.id))) {
         None => GraphOutput::Unknown,

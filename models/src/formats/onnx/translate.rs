@@ -93,30 +93,30 @@ impl Translator<'_> {
     ///
     /// # Errors
     /// A message if it depends on the image.
-    pub fn constant(&self, node: &OnnxNode, place: usize) -> Result<Option<&Constant>, String> {
-        match node.input(place).map(|name| self.state.named.get(name)) {
+    pub fn constant(&self, node: &OnnxNode, index: usize) -> Result<Option<&Constant>, String> {
+        match node.input(index).map(|name| self.state.named.get(name)) {
             None => Ok(None),
             Some(Some(Named::Constant(constant))) => Ok(Some(constant)),
-            Some(_) => Err(node.error(format!("has an input {place} that depends on the image; a constant is read"))),
+            Some(_) => Err(node.error(format!("has an input {index} that depends on the image; a constant is read"))),
         }
     }
 
     /// A constant input that must be present.
-    pub fn needed(&self, node: &OnnxNode, place: usize) -> Result<&Constant, String> {
-        self.constant(node, place)?.ok_or_else(|| node.error(format!("has no input {place}")))
+    pub fn needed(&self, node: &OnnxNode, index: usize) -> Result<&Constant, String> {
+        self.constant(node, index)?.ok_or_else(|| node.error(format!("has no input {index}")))
     }
 
     /// An input that depends on the image.
-    pub fn value(&self, node: &OnnxNode, place: usize) -> Result<Value, String> {
-        match node.input(place).and_then(|name| self.state.named.get(name)) {
+    pub fn value(&self, node: &OnnxNode, index: usize) -> Result<Value, String> {
+        match node.input(index).and_then(|name| self.state.named.get(name)) {
             Some(Named::Value(value)) => Ok(value.clone()),
-            _ => Err(node.error(format!("has an input {place} that does not depend on the image"))),
+            _ => Err(node.error(format!("has an input {index} that does not depend on the image"))),
         }
     }
 
     /// A map with channels first, as ONNX's operators read it.
-    pub fn map(&self, node: &OnnxNode, place: usize) -> Result<(Value, [usize; 3]), String> {
-        let x = self.value(node, place)?;
+    pub fn map(&self, node: &OnnxNode, index: usize) -> Result<(Value, [usize; 3]), String> {
+        let x = self.value(node, index)?;
         match x.extents() {
             Some(extents) if !x.last => Ok((x, extents)),
             _ => Err(node.error(format!("reads the shape {:?}, expects a map with its channels first", x.dims))),
@@ -128,9 +128,9 @@ impl Translator<'_> {
         &self.state.path
     }
 
-    /// The layer name of node `place`.
-    pub fn name(&mut self, place: usize) -> String {
-        self.state.names.take(place)
+    /// The layer name of node `index`.
+    pub fn name(&mut self, index: usize) -> String {
+        self.state.names.take(index)
     }
 
     /// Records a constant of the file as a parameter of `shape`.
@@ -172,15 +172,15 @@ impl Translator<'_> {
         }
         // Only the channel axis, counted from the end, may be longer than 1.
         let from_end = x.dims.len() + 1 - x.channel_axis();
-        let place = constant.shape().len().checked_sub(from_end)?;
-        (values.len() == channels && constant.shape().get(place) == Some(&channels)).then_some(values)
+        let index = constant.shape().len().checked_sub(from_end)?;
+        (values.len() == channels && constant.shape().get(index) == Some(&channels)).then_some(values)
     }
 
-    /// The constant that the next node adds to the output of `place`, as one value per channel, if nothing else reads that
+    /// The constant that the next node adds to the output of `index`, as one value per channel, if nothing else reads that
     /// output.
-    pub fn bias_after(&mut self, place: usize, output: &Value) -> Option<Vec<f32>> {
+    pub fn bias_after(&mut self, index: usize, output: &Value) -> Option<Vec<f32>> {
         let graph = self.state.graph;
-        let name = graph.nodes[place].outputs.first()?;
+        let name = graph.nodes[index].outputs.first()?;
         let &[next] = graph.readers.get(name)?.as_slice() else { return None };
         let after = &graph.nodes[next];
         if after.op != "Add" || *name == graph.output {
@@ -193,9 +193,9 @@ impl Translator<'_> {
         Some(bias)
     }
 
-    fn node(&mut self, place: usize) -> Result<Named, String> {
+    fn node(&mut self, index: usize) -> Result<Named, String> {
         let graph = self.state.graph;
-        let node = &graph.nodes[place];
+        let node = &graph.nodes[index];
         if let "Constant" = node.op.as_str()
             && let Some(Named::Constant(constant)) = node.outputs.first().and_then(|name| self.state.named.get(name))
         {
@@ -218,7 +218,7 @@ impl Translator<'_> {
             }
             return Ok(Named::Constant(constant));
         }
-        if self.state.merged.contains(&place) {
+        if self.state.merged.contains(&index) {
             let value = node.inputs.iter().find_map(|name| match self.state.named.get(name) {
                 Some(Named::Value(value)) => Some(value.clone()),
                 _ => None,
@@ -231,7 +231,7 @@ impl Translator<'_> {
             let shape: Vec<usize> = std::iter::once(1).chain(x.dims).collect();
             return Ok(Named::Constant(shape_of(node, &shape)));
         }
-        Ok(Named::Value(self.layer(place, node)?))
+        Ok(Named::Value(self.layer(index, node)?))
     }
 }
 
@@ -252,12 +252,12 @@ pub(super) fn translate(graph: &OnnxGraph, name: &str, checkpoint: &Checkpoint) 
     let mut translator = Translator::new(name, channels, sides, state)?;
     let input = translator.seen(LayerId::INPUT, channels_last);
     translator.state.named.insert(graph.input.clone(), Named::Value(input));
-    for (place, node) in graph.nodes.iter().enumerate() {
+    for (index, node) in graph.nodes.iter().enumerate() {
         let unknown = |name: &String| matches!(translator.state.named.get(name), Some(Named::Unknown));
         let made = match node.inputs.iter().any(unknown) {
             true => Named::Unknown,
-            false => translator.node(place).unwrap_or_else(|reason| {
-                translator.stop(&reason, format_args!("it is node {} of {}", place + 1, graph.nodes.len()));
+            false => translator.node(index).unwrap_or_else(|reason| {
+                translator.stop(&reason, format_args!("it is node {} of {}", index + 1, graph.nodes.len()));
                 Named::Unknown
             }),
         };
@@ -289,7 +289,7 @@ impl Translator<'_> {
 
 /// Whether the image has its channels last: the first node transposes them to the front, or only the last extent can be channels.
 fn reads_channels_last(graph: &OnnxGraph) -> bool {
-    let mut readers = graph.readers.get(&graph.input).into_iter().flatten().map(|&place| &graph.nodes[place]);
+    let mut readers = graph.readers.get(&graph.input).into_iter().flatten().map(|&index| &graph.nodes[index]);
     if let (Some(only), None) = (readers.next(), readers.next())
         && only.op == "Transpose"
     {

@@ -9,7 +9,7 @@ use convscope_engine::Unary;
 
 impl Translator<'_> {
     /// `Add`, `Sum`, `Sub`, `Mul` and `Div`.
-    pub(super) fn combine(&mut self, place: usize, node: &OnnxNode) -> Result<Value, String> {
+    pub(super) fn combine(&mut self, index: usize, node: &OnnxNode) -> Result<Value, String> {
         if node.inputs.len() == 1 {
             return self.value(node, 0);
         }
@@ -35,7 +35,7 @@ impl Translator<'_> {
                 _ => return Err(node.error("divides a constant by a value of the image, which no layer here does")),
             };
             let [scale, shift] = [scale, shift].map(|list| list.into_iter().map(f64::from).collect());
-            let name = self.name(place);
+            let name = self.name(index);
             let id = self.scale_and_shift(&name, x.id, scale, shift);
             return Ok(Value { id, pixel: None, ..x });
         }
@@ -47,7 +47,7 @@ impl Translator<'_> {
         // gate, over the others; a product broadcasts by itself.
         let length = |v: &&Value| v.dims.iter().product::<usize>();
         let Some(first) = values.iter().rev().max_by_key(length).cloned() else { return Err(node.error("joins nothing")) };
-        let name = self.name(place);
+        let name = self.name(index);
         for value in &mut values {
             if let (Some([c, h, w]), Some([channels, 1, 1])) = (first.extents(), value.extents())
                 && (c == channels && first.dims != value.dims)
@@ -78,7 +78,7 @@ impl Translator<'_> {
         Ok(Value { id, pixel: None, ..first })
     }
 
-    pub(super) fn batch_norm(&mut self, place: usize, node: &OnnxNode) -> Result<Value, String> {
+    pub(super) fn batch_norm(&mut self, index: usize, node: &OnnxNode) -> Result<Value, String> {
         let x = self.value(node, 0)?;
         if x.last || node.int_or("training_mode", 0) != 0 || node.int_or("spatial", 1) == 0 {
             return Err(node.error("is read as in use, along the channels of a map; export the model in evaluation mode"));
@@ -94,14 +94,14 @@ impl Translator<'_> {
             }
             constants.push((param, constant));
         }
-        let value = self.elementwise(place, &x, LayerKind::BatchNorm2d { channels, eps, momentum, scale: true, shift: true });
+        let value = self.elementwise(index, &x, LayerKind::BatchNorm2d { channels, eps, momentum, scale: true, shift: true });
         for (param, constant) in constants {
             self.stored(value.id, param, &constant, vec![channels]);
         }
         Ok(value)
     }
 
-    pub(super) fn concat(&mut self, place: usize, node: &OnnxNode) -> Result<Value, String> {
+    pub(super) fn concat(&mut self, index: usize, node: &OnnxNode) -> Result<Value, String> {
         let mut values = Vec::new();
         for i in 0..node.inputs.len() {
             values.push(self.value(node, i)?);
@@ -113,7 +113,7 @@ impl Translator<'_> {
             return Err(node.error(format!("joins along axis {along} of the shape {:?}; channels are read", first.dims)));
         }
         let ids: Vec<LayerId> = values.iter().map(|v| v.id).collect();
-        let name = self.name(place);
+        let name = self.name(index);
         let id = self.net.concat(&name, &ids);
         self.check()?;
         Ok(match first.extents() {

@@ -8,14 +8,14 @@ use crate::formats::{Layout, StoredTensor};
 use crate::network::{LayerId, LayerKind};
 
 impl Translator<'_> {
-    pub(super) fn gemm(&mut self, place: usize, node: &OnnxNode) -> Result<Value, String> {
+    pub(super) fn gemm(&mut self, index: usize, node: &OnnxNode) -> Result<Value, String> {
         if node.int_or("transA", 0) != 0 {
             return Err(node.error("turns the image's values (transA)"));
         }
         let (alpha, beta) = (node.float_or("alpha", 1.0)? as f32, node.float_or("beta", 1.0)? as f32);
         let bias = self.constant(node, 2)?.cloned();
         let turned = node.int_or("transB", 0) != 0;
-        let (id, output) = self.linear(place, node, turned, alpha, bias.is_some())?;
+        let (id, output) = self.linear(index, node, turned, alpha, bias.is_some())?;
         if let Some(bias) = bias {
             match bias.shape() == [output.channels()] && beta == 1.0 {
                 true => self.stored(id, "bias", &bias, bias.shape().to_vec()),
@@ -31,13 +31,13 @@ impl Translator<'_> {
         Ok(output)
     }
 
-    pub(super) fn mat_mul(&mut self, place: usize, node: &OnnxNode) -> Result<Value, String> {
+    pub(super) fn mat_mul(&mut self, index: usize, node: &OnnxNode) -> Result<Value, String> {
         let &[_, features] = self.needed(node, 1)?.shape() else {
             let shape = short(self.needed(node, 1)?.shape());
             return Err(node.error(format!("multiplies by the shape {shape}; matrices are read")));
         };
-        let bias = self.bias_after(place, &Value::vector(LayerId::INPUT, features));
-        let (id, output) = self.linear(place, node, false, 1.0, bias.is_some())?;
+        let bias = self.bias_after(index, &Value::vector(LayerId::INPUT, features));
+        let (id, output) = self.linear(index, node, false, 1.0, bias.is_some())?;
         if let Some(bias) = bias {
             self.computed(id, "bias", &bias);
         }
@@ -47,7 +47,7 @@ impl Translator<'_> {
     /// A dense layer without its bias. The constant is `[in, out]`, or `[out, in]` if transposed.
     fn linear(
         &mut self,
-        place: usize,
+        index: usize,
         node: &OnnxNode,
         turned: bool,
         alpha: f32,
@@ -80,7 +80,7 @@ impl Translator<'_> {
             tensor = StoredTensor::of_values(String::new(), &scaled, self.path());
             tensor.shape = vec![out_features, in_features];
         }
-        let name = self.name(place);
+        let name = self.name(index);
         let id = self.net.layer(&name, LayerKind::Linear { in_features, out_features, bias }, &[x.id]);
         self.fill(id, "weight", Values::Stored(tensor));
         Ok((id, Value::vector(id, out_features)))

@@ -7,7 +7,7 @@ use crate::network::{LayerId, LayerKind};
 
 impl Translator<'_> {
     /// `Flatten`, `Reshape`, `Squeeze` and `Unsqueeze`.
-    pub(super) fn reshape(&mut self, place: usize, node: &OnnxNode) -> Result<Value, String> {
+    pub(super) fn reshape(&mut self, index: usize, node: &OnnxNode) -> Result<Value, String> {
         let x = self.value(node, 0)?;
         let shape: Vec<usize> = std::iter::once(1).chain(x.dims.iter().copied()).collect();
         let given = match (node.ints("axes"), self.constant(node, 1)?) {
@@ -27,19 +27,19 @@ impl Translator<'_> {
         };
         let made = made.map_err(|reason| node.error(reason))?;
         match made.split_first() {
-            Some((1, dims)) => self.view(place, node, x, dims),
+            Some((1, dims)) => self.view(index, node, x, dims),
             _ => Err(node.error(format!("makes {} of one image; its batch must stay the first extent", short(&made)))),
         }
     }
 
     /// `x` as one image of extents `dims` with equally many values.
-    fn view(&mut self, place: usize, node: &OnnxNode, x: Value, dims: &[usize]) -> Result<Value, String> {
+    fn view(&mut self, index: usize, node: &OnnxNode, x: Value, dims: &[usize]) -> Result<Value, String> {
         if x.dims == dims {
             return Ok(x);
         }
         match (x.extents(), dims) {
             (Some([c, h, w]), [_]) => {
-                let name = self.name(place);
+                let name = self.name(index);
                 let id = self.net.flatten(&name, x.id);
                 let maps = if x.last { vec![[c, h, w]] } else { vec![[c * h * w, 1, 1]] };
                 let pixel = (h * w == 1).then_some(x.id);
@@ -51,20 +51,20 @@ impl Translator<'_> {
             (None, &[c, 1, 1] | &[1, 1, c]) if c == x.channels() => {
                 let id = match x.pixel {
                     Some(pixel) => pixel,
-                    None => self.unflatten(place, &x, [c, 1, 1]),
+                    None => self.unflatten(index, &x, [c, 1, 1]),
                 };
                 Ok(Value::map(id, [c, 1, 1], dims[0] == 1 && c != 1))
             }
             // A flattened channels-last map has another order here.
             (None, &[c, h, w]) if x.maps.iter().all(|&[_, h, w]| h * w == 1) => {
-                Ok(Value::map(self.unflatten(place, &x, [c, h, w]), [c, h, w], false))
+                Ok(Value::map(self.unflatten(index, &x, [c, h, w]), [c, h, w], false))
             }
             _ => Err(node.error(format!("makes the shape {} of {:?}, which no layer here does", short(dims), x.dims))),
         }
     }
 
-    fn unflatten(&mut self, place: usize, x: &Value, shape: [usize; 3]) -> LayerId {
-        let name = self.name(place);
+    fn unflatten(&mut self, index: usize, x: &Value, shape: [usize; 3]) -> LayerId {
+        let name = self.name(index);
         self.net.layer(&name, LayerKind::Unflatten { shape }, &[x.id])
     }
 
