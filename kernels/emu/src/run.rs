@@ -87,7 +87,7 @@ struct Index {
 }
 
 impl Index {
-    /// Place `i` of a box of this size, x fastest.
+    /// Index `i` in a box of this size, x fastest.
     fn of(i: usize, [x, y, _]: [usize; 3]) -> Self {
         Index { x: (i % x) as u32, y: (i / x % y) as u32, z: (i / x / y) as u32 }
     }

@@ -35,7 +35,7 @@ fn load() -> Option<Vec<libloading::Library>> {
 
 fn version() -> (i32, i32) {
     let (mut major, mut minor) = (0, 0);
-    // SAFETY: two places to write to.
+    // SAFETY: two integers to write to.
     unsafe { sys::nvrtcVersion(&mut major, &mut minor) }.result().unwrap();
     (major, minor)
 }

@@ -305,7 +305,7 @@ impl Buffer {
     }
 }
 
-/// The value of this key, or the place for it.
+/// The value of this key, or the cell for it.
 fn find<'a>(mut cell: &'a OnceLock<Box<Prepared>>, key: &str) -> Result<&'a Arc<Buffer>, &'a OnceLock<Box<Prepared>>> {
     while let Some(node) = cell.get() {
         if node.key == key {

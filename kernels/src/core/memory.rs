@@ -73,7 +73,7 @@ pub(crate) fn size_class(size: usize) -> usize {
     size.div_ceil(quarter) * quarter
 }
 
-/// Zeros on huge pages, if the system has any: the first one starts at the returned place.
+/// Zeros on huge pages, if the system has any: the first one starts at the returned offset.
 fn map(size: usize) -> Option<(MmapMut, usize)> {
     // Room to start at a huge page: what is not touched takes no memory.
     let map = MmapMut::map_anon(size + HUGE).ok()?;

@@ -57,7 +57,7 @@ pub(crate) fn pieces(range: Range<usize>, size: usize) -> impl Iterator<Item = R
 #[derive(Clone, Copy)]
 pub(crate) struct Shared(pub *mut f32);
 
-// SAFETY: whoever writes through the pointer answers for it that no two threads touch one place.
+// SAFETY: each write through the pointer promises that no two threads touch one element.
 unsafe impl Sync for Shared {}
 
 impl Shared {

@@ -183,7 +183,7 @@ pub unsafe trait Driver: Send + Sync {
     /// Copies within the device.
     ///
     /// # Safety
-    /// As many bytes at both places are allocated.
+    /// `bytes` bytes are allocated at both addresses.
     unsafe fn copy(&self, to: u64, from: u64, bytes: usize) -> Result<(), String>;
 
     /// Starts a kernel.

@@ -1,6 +1,6 @@
 //! A device's queue: its driver, its memory for reuse, and the first thing that went wrong.
 //!
-//! Work on a GPU is asked for now and done later, so a failure has no single place. It is remembered; what is asked for afterwards is
+//! Work on a GPU is enqueued now and done later, so a failure belongs to no single call. It is remembered; what is enqueued afterwards is
 //! not done; and [`crate::core::table::Table::run`], which every operation goes through, reports it.
 //!
 //! Within [`Queue::capture`] work is pending until a result is wanted, see `graphs`.

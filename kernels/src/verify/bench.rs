@@ -294,9 +294,9 @@ fn quartiles(mut seconds: Vec<f64>) -> Time {
     seconds.sort_by(f64::total_cmp);
     // Between two runs where the quartile falls between them.
     let at = |part: f64| {
-        let place = part * (seconds.len() - 1) as f64;
-        let (low, high) = (seconds[place.floor() as usize], seconds[place.ceil() as usize]);
-        low + (high - low) * place.fract()
+        let rank = part * (seconds.len() - 1) as f64;
+        let (low, high) = (seconds[rank.floor() as usize], seconds[rank.ceil() as usize]);
+        low + (high - low) * rank.fract()
     };
     Time { median: at(0.5), low: at(0.25), high: at(0.75), runs: seconds.len() }
 }

@@ -82,7 +82,7 @@ fn operands<'a>(inputs: &[&'a Buffer]) -> (&'a [f32], &'a [f32]) {
     (inputs[0].as_slice(), inputs[1].as_slice())
 }
 
-/// Place along an axis (0 height, 1 width) that output `o` sees through tap `k`; `None` in the padding.
+/// Index along an axis (0 height, 1 width) that output `o` sees through tap `k`; `None` in the padding.
 fn seen(s: &Conv2dSpec, axis: usize, o: usize, k: usize) -> Option<usize> {
     let at = (o * s.stride[axis] + k * s.dilation[axis]).checked_sub(s.padding[2 * axis])?;
     (at < [s.h, s.w][axis]).then_some(at)

@@ -44,7 +44,7 @@ __device__ __forceinline__ void narrow_product(NarrowMemory<M, A, B>& memory, co
     if (i0 + i < m && j < n) c.put(i0 + i, j, sums[i]);
 }
 
-// Shared memory of a block of dot products: a place for each warp.
+// Shared memory of a block of dot products: a number for each warp.
 template <class A, class B> struct DotsMemory {
   float part[NARROW_THREADS / 32];
 };

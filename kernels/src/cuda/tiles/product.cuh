@@ -3,8 +3,8 @@
 //   c(i, j) = sum over k of a(i, k) * b(j, k)
 //
 // An operand is a struct with
-//   Row, row(i)              what is known of a row before the sum begins (an output pixel's place in the input, say)
-//   Step, step(k, end)       what is known of a step of the sum before it is met with a row (a channel and a place in the kernel)
+//   Row, row(i)              what is known of a row before the sum begins (where an output pixel sees the input, say)
+//   Step, step(k, end)       what is known of a step of the sum before it is met with a row (a channel and a tap)
 //   at(row, step)            where that number lies, or null for a zero
 //   along_k()                whether neighbours along k are neighbours in memory, rather than neighbours along rows
 //

@@ -82,7 +82,7 @@ __device__ __forceinline__ void tensor_product(TensorMemory<A, B>& memory, const
   const int tiles = (end - begin + TENSOR_K - 1) / TENSOR_K;
   for (int tile = 0; tile < tiles; tile++) {
     copy_wait<1>();
-    __syncthreads();  // This tile is here for all, and all are done with the one before, whose place is taken next.
+    __syncthreads();  // This tile is here for all, and all are done with the one before, whose stage is filled next.
     steps(tile + 3);
     send(tile + 2);
     auto& ta = memory.a[tile % TENSOR_STAGES];

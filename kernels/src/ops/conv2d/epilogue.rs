@@ -39,7 +39,7 @@ pub(super) struct Store<'a> {
     pub sums: &'a [f32],
     pub pixels: usize,
     pub channels: usize,
-    /// Place of the first pixel of the first channel, and from one channel to the next.
+    /// Offset of the first pixel of the first channel, and stride of a channel.
     pub start: usize,
     pub plane: usize,
 }
@@ -59,8 +59,8 @@ impl Kernel for Store<'_> {
             for p0 in (0..pixels).step_by(V::LANES) {
                 let (n, rows) = (V::LANES.min(pixels - p0), V::LANES.min(channels - c0));
                 let at = start + c0 * plane + p0;
-                // SAFETY: whole blocks of sums are there; the places lie inside the output, as long as which the residual is
-                // (asserted), and are this task's alone.
+                // SAFETY: whole blocks of sums are there; the written range lies inside the output, and the residual is
+                // as long (asserted); it is this task's alone.
                 unsafe {
                     let (from, out) = (sums.as_ptr().add(p0 * width + c0), output.out.get().add(at));
                     if plain && !streams && n == V::LANES && rows == V::LANES {

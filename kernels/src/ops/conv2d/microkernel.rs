@@ -46,14 +46,14 @@ pub(super) const fn panel_width<V: Vector>() -> usize {
 pub(super) struct Group {
     /// Where the first one sees the input, from the start of a channel of the band.
     pub x: usize,
-    /// Place of the first one in the band.
+    /// Offset of the first one's sums in the band.
     pub slot: usize,
     /// Those that are this group's own: others are computed too, but not stored.
     pub first: usize,
     pub end: usize,
 }
 
-/// Cache lines that are prefetched while a tile computes, one a step, from a place on that may be any.
+/// Cache lines that are prefetched while a tile computes, one a step, from an address that may be any.
 #[derive(Clone, Copy)]
 pub(super) enum Prefetch {
     /// Lines that follow each other, such as a weight's.
@@ -73,7 +73,7 @@ pub(super) struct Pass<'a> {
     /// Input channels of the band, the first one of these steps.
     pub x: *const f32,
     pub channel_stride: usize,
-    /// Where each kernel element sees the input, from a pixel's own place.
+    /// Offset of the input that each kernel element sees, from that of the pixel.
     pub taps: &'a [usize],
     /// `[channels, taps, panel]`
     pub w: *const f32,

@@ -31,7 +31,7 @@ mod winograd;
 pub use rows::{DGRAD, FWD, WGRAD};
 
 use crate::core::buffer::Buffer;
-use crate::core::sizes::{bounded, elements, places, positive};
+use crate::core::sizes::{bounded, elements, positive, window_positions};
 use std::fmt;
 
 /// A convolution problem.
@@ -78,8 +78,8 @@ impl Conv2dSpec {
     pub fn out_size(&self) -> Option<[usize; 2]> {
         let [t, b, l, r] = self.padding;
         Some([
-            places(self.h, [t, b], self.kernel[0], self.stride[0], self.dilation[0])?,
-            places(self.w, [l, r], self.kernel[1], self.stride[1], self.dilation[1])?,
+            window_positions(self.h, [t, b], self.kernel[0], self.stride[0], self.dilation[0])?,
+            window_positions(self.w, [l, r], self.kernel[1], self.stride[1], self.dilation[1])?,
         ])
     }
 

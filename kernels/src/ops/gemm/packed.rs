@@ -46,13 +46,13 @@ impl Columns {
         Columns { start, width: plane, step: 1, height: 1, row_stride: plane, image_stride }
     }
 
-    /// Place of column `j` in row 0.
+    /// Offset of column `j` in row 0.
     fn at(&self, j: usize) -> usize {
         let (row, x) = (j / self.width, j % self.width);
         self.start + row / self.height * self.image_stride + row % self.height * self.row_stride + x * self.step
     }
 
-    /// Calls `f(place, first of columns, length)` for runs of columns that are `step` apart.
+    /// Calls `f(offset, first column, length)` for runs of columns with stride `step`.
     fn runs(&self, columns: Range<usize>, mut f: impl FnMut(usize, usize, usize)) {
         let mut j = columns.start;
         while j < columns.end {
@@ -135,7 +135,7 @@ fn plan<V: Vector>(m: usize, n: usize, k: usize) -> Plan {
     Plan { mc: m.max(1), nc, splits, shared: false }
 }
 
-/// That a product writes inside its output, and to no place twice; that its operands are long enough.
+/// Checks that a product writes inside its output, and to no element twice, and that its operands are long enough.
 fn check<V: Vector>(p: &Product, out: &[f32], accum: Accum) {
     simd::require::<V>();
     assert!(!(p.relu && accum == Accum::Add));
@@ -143,11 +143,11 @@ fn check<V: Vector>(p: &Product, out: &[f32], accum: Accum) {
     let row_length = (c.width - 1) * c.step + 1;
     let image_length = (c.height - 1) * c.row_stride + row_length;
     let many_images = p.n > c.width * c.height;
-    let apart = c.step > 0
+    let disjoint = c.step > 0
         && (c.height == 1 || c.row_stride >= row_length)
         && p.ldc >= image_length
         && (!many_images || c.image_stride >= (p.m - 1) * p.ldc + image_length);
-    assert!(apart, "a product would write to one place twice");
+    assert!(disjoint, "a product would write to one element twice");
     let end = c.at(p.n - 1) + (p.m - 1) * p.ldc;
     assert!(end < out.len() && p.residual.is_none_or(|r| r.len() == out.len()), "a product would write outside its output");
     assert!(p.a.len() >= packed_len::<V>(p.m, p.k) && p.row_bias.is_none_or(|b| b.len() >= p.m));
@@ -157,7 +157,7 @@ fn check<V: Vector>(p: &Product, out: &[f32], accum: Accum) {
 /// Computes a product.
 ///
 /// # Panics
-/// If it would write outside `out`, or to one place twice.
+/// If it would write outside `out`, or to one element twice.
 pub(crate) fn run_product<V: Vector>(p: &Product, out: &mut [f32], accum: Accum) {
     if p.m == 0 || p.n == 0 {
         return;
@@ -303,7 +303,7 @@ fn run_task<V: Vector>(
 }
 
 /// Rows `ms` and columns `ns` of one block of steps, with their panels of `b`.
-#[allow(clippy::too_many_arguments)] // The three ranges are one place in a three-dimensional problem.
+#[allow(clippy::too_many_arguments)] // The three ranges are one block of a three-dimensional problem.
 fn multiply<V: Vector>(
     p: &Product,
     ms: Range<usize>,

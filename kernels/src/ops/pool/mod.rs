@@ -20,7 +20,7 @@ mod backward;
 pub(crate) mod cuda;
 mod forward;
 
-use crate::core::sizes::{bounded, elements, places, positive};
+use crate::core::sizes::{bounded, elements, positive, window_positions};
 use crate::core::table::{Operand, ROUNDING, Row, Signature, Table};
 use crate::core::threads::par_items;
 use crate::simd::Vector;
@@ -78,7 +78,7 @@ impl PoolSpec {
                     }
                     // The window that hangs over may be the only one.
                     let over = if ceil { s.checked_sub(1)? } else { 0 };
-                    let out = places(i, [lo, hi.checked_add(over)?], k, s, 1)?;
+                    let out = window_positions(i, [lo, hi.checked_add(over)?], k, s, 1)?;
                     // PyTorch: the last window must start inside the input or its leading padding.
                     Some(if ceil && (out - 1) * s >= i + lo { out - 1 } else { out })
                 };

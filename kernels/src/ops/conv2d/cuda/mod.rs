@@ -222,7 +222,7 @@ fn shared(s: &Conv2dSpec) -> Result<(), &'static str> {
     if s.c == s.groups || s.oc == s.groups { Err("groups of one channel") } else { Ok(()) }
 }
 
-/// Whether a thread's registers have few empty places, and tiles of 64 channels many.
+/// Whether channels fill most of a thread's registers, and few of a tile of 64 channels.
 fn narrow(least: usize, channels: usize) -> Result<(), &'static str> {
     match channels {
         32.. => Err("groups that fill tiles"),

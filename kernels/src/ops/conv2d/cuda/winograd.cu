@@ -3,14 +3,14 @@
 // Computes        the same as naive; see Lavin & Gray, "Fast algorithms for convolutional neural networks", CVPR 2016
 // implicit wastes: 36 (144) multiplications for 2x2 (4x4) outputs of a channel where 16 (36) do.
 // This variant:   inputs are cut into overlapping tiles, transformed, multiplied by the transformed weight (a product of matrices for each of
-//                 the 16 or 36 places in a tile), and transformed back. The weight gradient is the transpose of this: tiles of the input and of
+//                 the 16 or 36 points in a tile), and transformed back. The weight gradient is the transpose of this: tiles of the input and of
 //                 the output's gradient are multiplied over all tiles, in parts that are added in a fixed order.
 // Loses when:     there are few channels (the transforms cost as much as they save), or the image is smaller than a few tiles.
 //                 It rounds more: the factors of F(4x4) reach 8.
 #include "conv2d/cuda/problem.cuh"
 #include "product.cuh"
 
-// What is convolved: fwd reads x, dgrad reads dout, with the weight turned around.
+// What is convolved: fwd reads x, dgrad reads dout, with the weight rotated by 180 degrees.
 struct Tiles {
   int n, c, h, w;     // read
   int oc, oh, ow;     // written
@@ -106,14 +106,14 @@ template <> __device__ __forceinline__ void gather<4>(const float* u, int from, 
   w[2 * to] = (r - p) / 6.f + u[5 * from];
 }
 
-// u [(M+2)^2][oc][c] from w [oc][c][3][3], or with `turned` from w [c][oc][3][3] rotated by half a turn. A thread for each oc and c.
-template <int M> __device__ __forceinline__ void weight_transform(const float* w, float* u, int oc, int c, int turned) {
+// u [(M+2)^2][oc][c] from w [oc][c][3][3], or with `rotated` from w [c][oc][3][3] rotated by 180 degrees. A thread for each oc and c.
+template <int M> __device__ __forceinline__ void weight_transform(const float* w, float* u, int oc, int c, int rotated) {
   const int A = M + 2;
   int i = thread();
   if (i >= oc * c) return;
   float g[9], rows[3 * A], all[A * A];
 #pragma unroll
-  for (int k = 0; k < 9; k++) g[k] = turned ? w[(i % c * oc + i / c) * 9 + 8 - k] : w[i * 9 + k];
+  for (int k = 0; k < 9; k++) g[k] = rotated ? w[(i % c * oc + i / c) * 9 + 8 - k] : w[i * 9 + k];
 #pragma unroll
   for (int x = 0; x < 3; x++) filter<M>(g + x, 3, rows + x, 3);
 #pragma unroll
@@ -213,8 +213,8 @@ template <int M> __device__ __forceinline__ void kernel_transform(const float* u
 #define WINOGRAD_DATA Tiles s, const float *x, float *v
 #define WINOGRAD_RESULT Tiles s, const float *m, const float *bias, const float *residual, float *out, int relu, int add
 
-KERNEL winograd_weight_2(const float* w, float* u, int oc, int c, int turned) { weight_transform<2>(w, u, oc, c, turned); }
-KERNEL winograd_weight_4(const float* w, float* u, int oc, int c, int turned) { weight_transform<4>(w, u, oc, c, turned); }
+KERNEL winograd_weight_2(const float* w, float* u, int oc, int c, int rotated) { weight_transform<2>(w, u, oc, c, rotated); }
+KERNEL winograd_weight_4(const float* w, float* u, int oc, int c, int rotated) { weight_transform<4>(w, u, oc, c, rotated); }
 KERNEL winograd_data_2(WINOGRAD_DATA) { data_transform<2>(s, x, v); }
 KERNEL winograd_data_4(WINOGRAD_DATA) { data_transform<4>(s, x, v); }
 KERNEL winograd_result_2(WINOGRAD_RESULT) { result_transform<2>(s, m, bias, residual, out, relu, add); }
@@ -225,7 +225,7 @@ KERNEL winograd_gradient_4(Tiles s, const float* dout, float* g) { gradient_tran
 KERNEL winograd_kernel_2(const float* u, float* dw, int oc, int c, int parts, int add) { kernel_transform<2>(u, dw, oc, c, parts, add); }
 KERNEL winograd_kernel_4(const float* u, float* dw, int oc, int c, int parts, int add) { kernel_transform<4>(u, dw, oc, c, parts, add); }
 
-// m[z] = u[z] v[z], [oc, tiles] from [oc, c] and [c, tiles]: a product of matrices for each place in a tile.
+// m[z] = u[z] v[z], [oc, tiles] from [oc, c] and [c, tiles]: a product of matrices for each point in a tile.
 struct StoreProduct {
   float* p;
   int n;
@@ -241,9 +241,9 @@ KERNEL winograd_product(const float* u, const float* v, float* m, int oc, int c,
 // u[part][z] = g[z] v[z]^T, [oc, c] from [oc, tiles] and [c, tiles], over the tiles of a part.
 KERNEL winograd_sum(const float* g, const float* v, float* u, int oc, int c, int tiles, int parts, int piece) {
   __shared__ ProductMemory<64, 64, 16, Matrix, Matrix> memory;
-  int z = blockIdx.z / parts, part = blockIdx.z % parts, places = gridDim.z / parts;
+  int z = blockIdx.z / parts, part = blockIdx.z % parts, points = gridDim.z / parts;
   Matrix a = {g + z * oc * tiles, oc, tiles, 1}, b = {v + z * c * tiles, c, tiles, 1};
-  StoreProduct to = {u + (part * places + z) * oc * c, c};
+  StoreProduct to = {u + (part * points + z) * oc * c, c};
   int begin = part * piece;
   product<64, 64, 16, 4, 4>(memory, a, b, to, blockIdx.y * 64, blockIdx.x * 64, oc, c, begin, min(begin + piece, tiles));
 }

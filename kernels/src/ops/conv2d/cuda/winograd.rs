@@ -45,7 +45,7 @@ pub(super) const fn wgrad_row<const M: usize>(name: &'static str) -> Row<Conv2dS
     Row::cuda(name, WINOGRAD, wgrad::<M>).supports(supported::<M>).preferred(preferred::<M>).scratch(wgrad_scratch::<M>)
 }
 
-/// Elements at most: the transformed images of 36 places are counted in `int`s.
+/// Elements at most: the transformed images of 36 points are counted in `int`s.
 const MOST: usize = 1 << 31;
 
 /// A direction as a convolution of an image stack.
@@ -139,7 +139,7 @@ fn run<const M: usize>(t: &Tiles, inputs: &[&Buffer], end: [Option<&Buffer>; 2],
     };
     let (x, u) = (inputs[0], inputs[1]);
     let ([c, ..], [oc, ..], tiles) = (t.read, t.written, t.count());
-    let [mut v, mut m] = t.capacities(M).map(|len| x.like(DType::F32, len)); // v [places, c, tiles], m [places, oc, tiles]
+    let [mut v, mut m] = t.capacities(M).map(|len| x.like(DType::F32, len)); // v [points, c, tiles], m [points, oc, tiles]
     launch_each(x, data, c * tiles, args![t.problem(), x, &mut v]);
     let grid = [tiles.div_ceil(64), oc.div_ceil(64), (M + 2) * (M + 2)];
     launch(x, "winograd_product", grid, [256, 1, 1], args![u, &v, &mut m, oc, c, tiles]);
@@ -171,8 +171,8 @@ fn wgrad<const M: usize>(s: &Conv2dSpec, inputs: &[&Buffer], outputs: &mut [&mut
     };
     let (t, dout, x, parts) = (Tiles::fwd(s, M), inputs[0], inputs[1], parts::<M>(s));
     let tiles = t.count();
-    let [mut v, mut g] = t.capacities(M).map(|len| x.like(DType::F32, len)); // v [places, c, tiles], g [places, oc, tiles]
-    let mut u = x.like(DType::F32, products::<M>(s)); // [parts, places, oc, c]
+    let [mut v, mut g] = t.capacities(M).map(|len| x.like(DType::F32, len)); // v [points, c, tiles], g [points, oc, tiles]
+    let mut u = x.like(DType::F32, products::<M>(s)); // [parts, points, oc, c]
     launch_each(x, data, s.c * tiles, args![t.problem(), x, &mut v]);
     launch_each(x, gradient, s.oc * tiles, args![t.problem(), dout, &mut g]);
     // Whole tiles of 16 steps.

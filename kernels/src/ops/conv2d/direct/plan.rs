@@ -55,7 +55,7 @@ pub(super) fn plan<V: Vector>(p: &Problem) -> Plan {
 
 /// A part of each image's output: some rows, or some pixels where the output is one row.
 pub(super) struct Band {
-    /// Place of the first pixel in an output plane, and how many there are.
+    /// Offset of the first pixel in an output plane, and number of pixels.
     pub start: usize,
     pub count: usize,
     /// Pixels of a group.

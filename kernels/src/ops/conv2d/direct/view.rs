@@ -71,7 +71,7 @@ pub(super) struct PaddedView {
     pub row: usize,
     /// Input row and column of the first number.
     pub first: [isize; 2],
-    /// Where the taps lie from the place of a pixel.
+    /// Offsets of the taps from a pixel.
     pub taps: Vec<usize>,
 }
 

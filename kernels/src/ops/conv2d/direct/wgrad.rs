@@ -141,7 +141,7 @@ impl Work<'_> {
         for (i, Chunk { images, rows, columns }) in chunks.iter().enumerate() {
             let across = || columns.clone().map(|x| (x - columns.start) * p.step[1]);
             let row = p.step[0] * view.row;
-            // Steps in the order of the pixels, as a pass counts them: so many times a distance, and places from there.
+            // Steps in the order of the pixels, as a pass counts them: a count, a stride, and offsets from there.
             let (channels, channel_stride, taps): (usize, usize, Vec<usize>) = match (images.len(), rows.len()) {
                 (1, 1) => (columns.len(), p.step[1], vec![0]),
                 (1, _) => (rows.len(), row, across().collect()),
@@ -235,7 +235,7 @@ pub(in crate::ops::conv2d) fn run<V: Vector>(s: &Conv2dSpec, inputs: &[&Buffer],
                 start: (oc * p.c + block.cs.start) * taps,
                 plane: p.c * taps,
             };
-            // SAFETY: the instructions are here; the panel of each block has its own places in dw.
+            // SAFETY: the instructions are here; the panels of blocks are disjoint in dw.
             unsafe { V::run(store) }
         }
     });

@@ -46,7 +46,7 @@ pub(in crate::ops::conv2d) fn dgrad<V: Vector>(s: &Conv2dSpec, inputs: &[&Buffer
     simd::require::<V>();
     let dx = outputs[0].as_mut_slice::<f32>(); // dx [n,c,h,w]
     let rows = s.h.div_ceil(PARTS.div_ceil(s.n.max(1))).max(s.kernel[0]);
-    // The rows of all channels of a part are not one slice: each task makes its own, and they are put in place afterwards.
+    // The rows of all channels of a part are not one slice: each task makes its own, and they are copied into `dx` afterwards.
     let tasks: Vec<(usize, Range<usize>)> =
         (0..s.n).flat_map(|n| (0..s.h).step_by(rows).map(move |y| (n, y..s.h.min(y + rows)))).collect();
     let parts: Vec<Buffer> = tasks.par_iter().with_max_len(1).map(|(n, ys)| part::<V>(s, dout, a, *n, ys.clone())).collect();

@@ -77,7 +77,7 @@ impl Padded {
     #[inline(always)]
     pub unsafe fn fill<V: Vector>(&self, plane: &[f32], to: &mut [f32]) {
         let [sh, sw] = self.stride;
-        // The phase of a row and its place among those, counted along: a division takes longer than a short row.
+        // The phase of a row and its index within the phase, counted along: a division takes longer than a short row.
         let first = self.before[0].max(0) as usize;
         let (mut phase, mut row) = (first % sh, first / sh);
         for from in plane.chunks_exact(self.w).skip((-self.before[0]).max(0) as usize) {
@@ -121,7 +121,7 @@ unsafe fn copy<V: Vector>(from: &[f32], to: &mut [f32]) {
     }
 }
 
-/// The numbers of `from` at even and at odd places, each to a place in `to`, and so many of them.
+/// Copies the numbers of `from` at even and at odd indices to `to`; `ends` are an offset and a count for each.
 ///
 /// # Safety
 /// As [`Vector`].

@@ -28,7 +28,7 @@ pub(super) struct Strides {
     /// Numbers from one vector of channels to the next: the capacity includes a group of tiles that overhangs.
     pub vector: usize,
     /// Numbers from one point to the next: an odd number of cache lines, for a power of two would put all points into the same few
-    /// places of L1.
+    /// sets of L1.
     pub point: usize,
 }
 

@@ -13,7 +13,7 @@ pub(in crate::ops::conv2d) struct Segment {
     pub image: usize,
     pub ty: usize,
     pub tx: usize,
-    /// Place of the first one in the block, and how many.
+    /// Index of the first one in the block, and number of tiles.
     pub offset: usize,
     pub len: usize,
 }
@@ -77,10 +77,10 @@ impl<X: Patch<P, A>, const M: usize, const P: usize, const A: usize> Kernel for 
             unsafe { area.transpose::<V>(p, planes, transposed.as_mut_ptr()) }
             let from = transposed.as_ptr();
             for s in band {
-                let rows = places::<P>(s.ty * M, p.pad[0], &area.rows, area.columns.len() * V::LANES, nothing);
+                let rows = offsets::<P>(s.ty * M, p.pad[0], &area.rows, area.columns.len() * V::LANES, nothing);
                 for t in 0..s.len {
-                    let columns = places::<P>((s.tx + t) * M, p.pad[1], &area.columns, V::LANES, nothing);
-                    // SAFETY: the places lie in the area or behind it; this tile exists at every point.
+                    let columns = offsets::<P>((s.tx + t) * M, p.pad[1], &area.columns, V::LANES, nothing);
+                    // SAFETY: the offsets lie in the area or behind it; this tile exists at every point.
                     unsafe {
                         let to = to.add((s.offset + t) * tile);
                         two_axes!(
@@ -97,9 +97,9 @@ impl<X: Patch<P, A>, const M: usize, const P: usize, const A: usize> Kernel for 
     }
 }
 
-/// Where the rows or columns of a patch lie, `step` apart; `nothing`, where they lie outside of the image.
+/// Offsets of the rows or columns of a patch, with stride `step`; `nothing` for those outside of the image.
 #[inline(always)]
-fn places<const P: usize>(corner: usize, pad: usize, area: &Range<usize>, step: usize, nothing: usize) -> [usize; P] {
+fn offsets<const P: usize>(corner: usize, pad: usize, area: &Range<usize>, step: usize, nothing: usize) -> [usize; P] {
     std::array::from_fn(|i| match (corner + i).checked_sub(pad) {
         Some(at) if area.contains(&at) => (at - area.start) * step,
         _ => nothing,

@@ -48,7 +48,7 @@ impl<T: Transform<M, A>, const M: usize, const A: usize> Kernel for TransformWei
             for lane in (0..wide).step_by(V::LANES) {
                 let oc = panel * wide + lane;
                 let first = oc * oc_stride + c * c_stride;
-                // SAFETY: only places inside of the weight are read; the scratch holds all lanes of all columns, and the panel of each
+                // SAFETY: only numbers inside of the weight are read; the scratch holds all lanes of all columns, and the panel of each
                 // point a vector for each channel and lane.
                 unsafe {
                     if oc + V::LANES <= p.oc && first + (V::LANES - 1) * oc_stride + columns <= w.len() {

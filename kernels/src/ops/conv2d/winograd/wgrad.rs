@@ -97,7 +97,7 @@ impl Panels {
         Panels { data, channels, width, tiles }
     }
 
-    /// Place of a tile of a channel.
+    /// Offset of a tile of a channel.
     fn at(&self, point: usize, channel: usize, tile: usize) -> usize {
         let panels = self.channels.div_ceil(self.width);
         ((point * panels + channel / self.width) * self.tiles + tile) * self.width + channel % self.width
@@ -124,7 +124,7 @@ impl Panels {
                 x,
                 block: &Block::new(some.clone(), grid),
                 channels,
-                // SAFETY: a place inside of the panels.
+                // SAFETY: an offset inside of the panels.
                 to: unsafe { base.get().add(to) },
                 point: me.at(1, 0, 0),
                 tile: me.width,
@@ -318,7 +318,7 @@ mod tests {
             });
             for (other, cut) in others.iter().zip(&cuts[1..]) {
                 for (i, (a, b)) in first.iter().zip(other).enumerate() {
-                    assert!((a - b).abs() < 1e-4, "{cut:?}, place {i}: {a} and {b}");
+                    assert!((a - b).abs() < 1e-4, "{cut:?}, element {i}: {a} and {b}");
                 }
             }
         }
