@@ -100,7 +100,7 @@ impl Crate {
                     (None, Some(exported)) => exported.clone(),
                     _ => read,
                 };
-                if let Some((from, to)) = self.room(&read).and_then(|to| apart(&module.room, to)) {
+                if let Some((from, to)) = self.room(&read).and_then(|to| differing(&module.room, to)) {
                     arrows.entry(to).or_default();
                     arrows.entry(from).or_default().entry(to).or_insert_with(|| path.join("::"));
                 }
@@ -143,7 +143,7 @@ impl Crate {
 }
 
 /// The outermost rooms around two that are not the same; `None` if one lies within the other.
-fn apart<'a>(a: &'a str, b: &'a str) -> Option<(&'a str, &'a str)> {
+fn differing<'a>(a: &'a str, b: &'a str) -> Option<(&'a str, &'a str)> {
     let ends = |room: &'a str| room.match_indices('/').map(|(at, _)| at).chain([room.len()]).map(|end| &room[..end]);
     ends(a).zip(ends(b)).find(|(a, b)| a != b)
 }

@@ -175,9 +175,9 @@ mod tests {
                 all.extend(leaves.map(|v| grads.of(v).unwrap().clone()));
                 all
             };
-            for (joined, apart) in pass(true).iter().zip(&pass(false)) {
+            for (joined, separate) in pass(true).iter().zip(&pass(false)) {
                 assert_eq!(joined.dtype(), DType::F64);
-                for (a, b) in joined.f64().iter().zip(apart.f64()) {
+                for (a, b) in joined.f64().iter().zip(separate.f64()) {
                     assert!((a - b).abs() < 1e-12, "{relu:?}: {a} instead of {b}");
                 }
             }

@@ -31,7 +31,7 @@ impl Arg {
     }
 }
 
-/// Whether a kernel could not tell them apart: bit by bit.
+/// Whether they are the same to a kernel: bit by bit.
 impl PartialEq for Arg {
     fn eq(&self, other: &Self) -> bool {
         match (self, other) {

@@ -225,7 +225,7 @@ pub(crate) unsafe fn par_map_planes<V: Vector, L: Elementwise<N>, const N: usize
     });
 }
 
-/// Rows of `len` numbers, `stride` apart.
+/// Rows of `len` numbers, with row stride `stride`.
 #[derive(Clone, Copy)]
 pub(crate) struct Rows {
     pub start: usize,

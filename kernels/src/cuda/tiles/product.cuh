@@ -95,7 +95,7 @@ __device__ __forceinline__ void product(ProductMemory<BM, BN, BK, A, B>& memory,
 #pragma unroll
     for (int k = 0; k < BK; k++) {
       float x[TM], y[TN];
-      // Four neighbours at a time; the groups of four lie so far apart that a warp reads from all banks.
+      // Four neighbours at a time; the groups of four have a stride at which a warp reads from all banks.
 #pragma unroll
       for (int i = 0; i < TM; i += 4) *(float4*)&x[i] = *(const float4*)&memory.a[k][ty * 4 + i * (BM / TM)];
 #pragma unroll

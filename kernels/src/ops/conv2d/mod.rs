@@ -102,7 +102,7 @@ impl Conv2dSpec {
         elements("products", &[n, oc, oh, ow, c / groups, kernel[0], kernel[1]]).map(|_| ())
     }
 
-    /// Whether planes with their padding, apart by the stride, take little more room than the planes that are read and written.
+    /// Whether padded planes, separated by stride phase, take little more memory than the planes that are read and written.
     /// Variants that lay them out so would otherwise need memory out of proportion.
     pub(crate) fn compact(&self) -> Result<(), &'static str> {
         const TIMES: usize = 64;

@@ -35,7 +35,7 @@ pub(crate) struct Tile {
     pub rows: usize,
     /// At most `WIDTH * LANES`.
     pub columns: usize,
-    /// Rows of the output lie `ldc` apart.
+    /// Stride of the output's rows.
     pub c: *mut f32,
     pub ldc: usize,
     /// Whether `c` holds sums to be added to.

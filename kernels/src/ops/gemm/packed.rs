@@ -29,7 +29,7 @@ const RESULTS: usize = 1 << 18;
 /// Numbers of `b` that are packed for all threads at most.
 const SHARED_LIMIT: usize = 6 << 20;
 
-/// Where the columns of a product lie in the output: images of `height` rows of `width` columns, `step` apart.
+/// Where the columns of a product lie in the output: images of `height` rows of `width` columns with stride `step`.
 #[derive(Clone, Copy)]
 pub(crate) struct Columns {
     pub start: usize,

@@ -113,7 +113,7 @@ impl Kernel for Dots<'_> {
     }
 }
 
-/// Adds the dot products of `R` rows of `a` and `C` of `b`, whose rows lie `stride` apart, to `sums[R, C]`.
+/// Adds the dot products of `R` rows of `a` and `C` of `b`, with row stride `stride`, to `sums[R, C]`.
 ///
 /// # Safety
 /// As [`Vector`]; `k` numbers of each of the `R` rows from `a` on and the `C` rows from `b` on must be valid.

@@ -20,7 +20,7 @@ use crate::core::table::{Accum, Operand, Signature, TRANSCENDENTAL, Table};
 use crate::simd::rows::naive;
 use std::fmt;
 
-/// A softmax problem: `rows * inner` independent ones of `cols` numbers each, which lie `inner` apart.
+/// A softmax problem: `rows * inner` independent ones of `cols` numbers each, with stride `inner`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SoftmaxSpec {
     /// Images.

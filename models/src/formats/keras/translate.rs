@@ -101,8 +101,9 @@ impl Translator {
             };
             let (before, after) = graph.calls.split_at(index + 1);
             let chained = before.iter().enumerate().skip(1).all(|(i, call)| call.inputs == [i - 1]);
-            let apart = after.iter().all(|call| call.inputs.iter().all(|&read| read >= index));
-            let position = Position { leads: position.leads && chained && apart, ends: position.ends && index == graph.output };
+            let separate = after.iter().all(|call| call.inputs.iter().all(|&read| read >= index));
+            let position =
+                Position { leads: position.leads && chained && separate, ends: position.ends && index == graph.output };
             let value = match (&call.spec.model, &inputs[..]) {
                 (Some(model), [x]) => {
                     let scope = self.net.open(ScopeKind::Sequence, &call.spec.name, x.id);

@@ -19,7 +19,7 @@ struct Tiles {
   __device__ __forceinline__ int count() const { return n * down * across; }
 };
 
-// out = B^T in: the data transform of M + 2 numbers, `step` apart.
+// out = B^T in: the data transform of M + 2 numbers with stride `step`.
 template <int M> __device__ __forceinline__ void data(float* v, int step);
 template <> __device__ __forceinline__ void data<2>(float* v, int step) {
   float a = v[0], b = v[step], c = v[2 * step], d = v[3 * step];

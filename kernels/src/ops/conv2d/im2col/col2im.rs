@@ -3,7 +3,7 @@
 //! Computes  col[(c, kh, kw), pixel] = w^T · dout,   dx[c, y, x] (+)= sum of the col that saw (y, x)
 //! im2col wastes: it packs kh * kw copies of all of `dout` for a product of three rows, the channels of a photo.
 //! This variant:  packs `dout` once and multiplies it by all rows (c, kh, kw) while it is near. Each task owns some rows of `dx`, and
-//!                sums the columns that reach them, apart by column modulo the stride so that they lie side by side.
+//!                sums the columns that reach them, separated by stride phase so that they are contiguous.
 //! Loses when:    input channels are many: the sums in `col` are then written and read more often than they are worth.
 //! Run:           CONVSCOPE_KERNEL=conv2d.dgrad=col2im_avx2
 

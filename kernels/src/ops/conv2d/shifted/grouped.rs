@@ -59,7 +59,7 @@ impl Tile for Grouped {
         plan.phases.len() * CHANNELS * capacity(plan)
     }
 
-    /// Short planes make short sums, whose lanes are soon to be added.
+    /// Short planes make short sums, so that adding their lanes takes much of the time.
     fn images(s: &Conv2dSpec, numbers: usize) -> usize {
         (CACHED / numbers).clamp(1, s.n.max(1))
     }
@@ -89,7 +89,7 @@ impl Tile for Grouped {
         }
     }
 
-    /// The gradients of some channels, whose rows are as far apart as those of the padded input, with what they see of it.
+    /// The gradients of some channels, with the row stride of the padded input, and the input that they see.
     #[inline(always)]
     unsafe fn dots<V: Vector>(dots: &Dots, channels: usize) -> [f32; 16] {
         // SAFETY: the caller's.

@@ -41,7 +41,7 @@ impl Block {
 /// Pixels that are transposed at a time, where a row of tiles does not need more: with their sixteen channels they stay in L1.
 const TURNED: usize = 512;
 
-/// The transformed patches of a vector of channels of a block, one channel a lane: patches of `P x P` whose corners lie `M` apart.
+/// The transformed patches of a vector of channels of a block, one channel a lane: patches of `P x P` with a stride of `M` pixels.
 pub(in crate::ops::conv2d) struct Transformed<'a, X, const M: usize, const P: usize, const A: usize> {
     pub p: &'a Problem,
     pub x: &'a [f32],
