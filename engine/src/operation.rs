@@ -148,8 +148,8 @@ impl Backward<'_> {
         }
         let grad = grad.on(self.exec.context.device())?;
         match &mut self.grads[target] {
-            slot @ None => {
-                *slot = Some(grad.shared());
+            entry @ None => {
+                *entry = Some(grad.shared());
                 Ok(())
             }
             Some(sum) => {
@@ -167,10 +167,10 @@ impl Backward<'_> {
         let Some(&Some(target)) = self.targets.get(i) else { return Ok(()) };
         match &mut self.grads[target] {
             Some(grad) => self.exec.run(table, spec, inputs, &mut [Arc::make_mut(grad)], Accum::Add),
-            slot @ None => {
+            entry @ None => {
                 let mut grad = self.xs[i].room(self.xs[i].len());
                 self.exec.run(table, spec, inputs, &mut [&mut grad], Accum::Write)?;
-                *slot = Some(Arc::new(grad));
+                *entry = Some(Arc::new(grad));
                 Ok(())
             }
         }

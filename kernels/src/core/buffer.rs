@@ -80,8 +80,8 @@ impl Buffer {
 
     /// A buffer over bytes that live elsewhere, without a copy; `None` when they are too short or not aligned for `dtype`.
     pub fn from_shared(dtype: DType, len: usize, bytes: SharedBytes, offset: usize) -> Option<Self> {
-        let part = (*bytes).as_ref().get(offset..)?.get(..len.checked_mul(dtype.size())?)?;
-        if !(part.as_ptr() as usize).is_multiple_of(dtype.size()) {
+        let range = (*bytes).as_ref().get(offset..)?.get(..len.checked_mul(dtype.size())?)?;
+        if !(range.as_ptr() as usize).is_multiple_of(dtype.size()) {
             return None;
         }
         Some(Buffer { dtype, len, offset, bytes: Bytes::Shared(bytes), prepared: OnceLock::new() })

@@ -241,7 +241,7 @@ impl Rows {
     }
 }
 
-/// The numbers of some rows in blocks, of which two fit into L1: parts of a row, or several rows. Sums are cut by the sizes alone,
+/// The numbers of some rows in blocks, of which two fit into L1: ranges of a row, or several rows. Sums are cut by the sizes alone,
 /// so they are the same on any number of threads.
 pub(crate) fn blocks(all: Rows) -> impl Iterator<Item = Rows> {
     const BLOCK: usize = 1 << 11;

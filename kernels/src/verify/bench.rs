@@ -293,8 +293,8 @@ fn time(mut run: impl FnMut() -> Result<f64>) -> Result<Time> {
 fn quartiles(mut seconds: Vec<f64>) -> Time {
     seconds.sort_by(f64::total_cmp);
     // Between two runs where the quartile falls between them.
-    let at = |part: f64| {
-        let rank = part * (seconds.len() - 1) as f64;
+    let at = |fraction: f64| {
+        let rank = fraction * (seconds.len() - 1) as f64;
         let (low, high) = (seconds[rank.floor() as usize], seconds[rank.ceil() as usize]);
         low + (high - low) * rank.fract()
     };

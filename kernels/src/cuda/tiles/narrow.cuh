@@ -49,7 +49,7 @@ template <class A, class B> struct DotsMemory {
   float part[NARROW_THREADS / 32];
 };
 
-// Computes M x N outputs whose sums are long: the threads share out the steps, and add their sums in one order.
+// Computes M x N outputs whose sums are long: the threads divide the steps, and add their sums in one order.
 template <int M, int N, class A, class B, class C>
 __device__ __forceinline__ void dots(DotsMemory<A, B>& memory, const A& a, const B& b, const C& c, int i0, int j0, int m, int n, int begin,
                                      int end) {

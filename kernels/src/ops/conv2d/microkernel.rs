@@ -46,8 +46,8 @@ pub(super) const fn panel_width<V: Vector>() -> usize {
 pub(super) struct Group {
     /// Where the first one sees the input, from the start of a channel of the band.
     pub x: usize,
-    /// Offset of the first one's sums in the band.
-    pub slot: usize,
+    /// Index of the first one's accumulators in a panel.
+    pub accumulator: usize,
     /// Those that are this group's own: others are computed too, but not stored.
     pub first: usize,
     pub end: usize,
@@ -82,13 +82,13 @@ pub(super) struct Pass<'a> {
     /// What whole tile `i` of the band prefetches meanwhile for later passes: what comes from memory or another core, in runs too
     /// short for the processor to foresee them.
     pub prefetch: &'a dyn Fn(usize) -> Prefetch,
-    /// `[slot, panel]`
+    /// `[accumulator, panel]`
     pub sums: *mut f32,
     /// What the sums start from, `[panel]`; null where `sums` holds those of earlier steps.
     pub start: *const f32,
     /// Whether negative sums become zero: only with the last steps.
     pub relu: bool,
-    /// What will be needed when the sums are complete, prefetched meanwhile: planes `plane_stride` from each other, their pixels as the slots.
+    /// Planes that the epilogue needs, prefetched meanwhile: with stride `plane_stride`, and a pixel for each accumulator.
     pub prefetch_planes: [Option<*const f32>; 2],
     pub plane_stride: usize,
 }
@@ -97,8 +97,8 @@ pub(super) struct Pass<'a> {
 /// Beside what [`Vector`] asks for, with pixels `i` in `0..pixels`, own or not, of each group:
 /// - `x` is valid for reads at `group.x + c * channel_stride + tap + i * pitch` for every channel `c` in `0..channels` and every tap;
 /// - `w` is valid for reads of `vectors` vectors at the start of each of `channels * taps` lines of `panel` numbers;
-/// - `sums` is valid for reads (where `start` is null) and writes of `vectors` vectors at `(group.slot + i) * panel`: groups overhang,
-///   so there is room for more slots than there are pixels;
+/// - `sums` is valid for reads (where `start` is null) and writes of `vectors` vectors at `(group.accumulator + i) * panel`: groups overhang,
+///   so there are more accumulators than pixels;
 /// - `start` is null, or valid for reads of `vectors` vectors;
 /// - nobody else uses `sums` meanwhile.
 ///
@@ -191,7 +191,7 @@ impl Pass<'_> {
         unsafe {
             let step = panel_width::<V>();
             let mut sums = [[[V::splat(0.0); W]; P]; G];
-            let at = |g: usize, i: usize, j: usize| self.sums.add((groups[g].slot + i) * step + j * V::LANES);
+            let at = |g: usize, i: usize, j: usize| self.sums.add((groups[g].accumulator + i) * step + j * V::LANES);
             if self.start.is_null() {
                 for g in 0..G {
                     for i in 0..P {
@@ -212,7 +212,7 @@ impl Pass<'_> {
             }
             for planes in self.prefetch_planes.into_iter().flatten() {
                 for c in 0..W * V::LANES {
-                    V::prefetch(planes.wrapping_add(c * self.plane_stride + groups[G - 1].slot));
+                    V::prefetch(planes.wrapping_add(c * self.plane_stride + groups[G - 1].accumulator));
                 }
             }
             let mut x = groups.map(|g| self.x.add(g.x));

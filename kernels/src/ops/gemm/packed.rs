@@ -4,8 +4,8 @@
 //! naive wastes:  it reads `b` from memory once per row of `a`, one number at a time.
 //! This variant:  copies (packs) both operands into panels that lie in the order the register tile reads them. `a` is packed
 //!                once. Where there are many columns, each thread packs a block of `b` for itself, which stays in its L2, one
-//!                panel of it in L1; where there are few, `b` is packed once for all threads, which share out the rows. Where
-//!                both are few and the sums long, the sums are cut, and the parts added in order. The cut depends on the
+//!                panel of it in L1; where there are few, `b` is packed once for all threads, which divide the rows. Where
+//!                both are few and the sums long, the sums are cut, and the partial products added in order. The cut depends on the
 //!                sizes only, never on the threads: same bits on any machine load.
 //! Loses when:    one side has a few rows only (see `rows`): packing then costs more than multiplying.
 //! Run:           CONVSCOPE_KERNEL=gemm=packed_avx2
@@ -91,7 +91,7 @@ impl<'a> Product<'a> {
     }
 }
 
-/// The output, shared by threads that write disjoint parts of it.
+/// The output, shared by threads that write disjoint ranges of it.
 struct Output {
     ptr: *mut f32,
     len: usize,
@@ -165,21 +165,21 @@ pub(crate) fn run_product<V: Vector>(p: &Product, out: &mut [f32], accum: Accum)
     check::<V>(p, out, accum);
     let plan = plan::<V>(p.m, p.n, p.k);
     if let [_] = &plan.splits[..] {
-        run_part::<V>(p, &plan, 0, &Output { ptr: out.as_mut_ptr(), len: out.len() }, accum);
+        run_split::<V>(p, &plan, 0, &Output { ptr: out.as_mut_ptr(), len: out.len() }, accum);
         return;
     }
-    // Each part of the sums makes its own product, and they are added in order.
+    // Each split of the sums makes its own product, and they are added in order.
     let each = p.m * p.n;
-    let mut parts = Buffer::new(DType::F32, plan.splits.len() * each);
-    parts.as_mut_slice::<f32>().par_chunks_mut(each).enumerate().for_each(|(i, part)| {
+    let mut partials = Buffer::new(DType::F32, plan.splits.len() * each);
+    partials.as_mut_slice::<f32>().par_chunks_mut(each).enumerate().for_each(|(i, partial)| {
         let plain = Product::plain([p.m, p.n, p.k], p.a, p.b, Columns::planes(0, p.n, 0), p.n);
-        run_part::<V>(&plain, &plan, i, &Output { ptr: part.as_mut_ptr(), len: part.len() }, Accum::Write);
+        run_split::<V>(&plain, &plan, i, &Output { ptr: partial.as_mut_ptr(), len: partial.len() }, Accum::Write);
     });
-    let (parts, output) = (parts.as_slice::<f32>(), Output { ptr: out.as_mut_ptr(), len: out.len() });
+    let (partials, output) = (partials.as_slice::<f32>(), Output { ptr: out.as_mut_ptr(), len: out.len() });
     (0..p.m).into_par_iter().for_each(|m| {
-        let mut row = parts[m * p.n..][..p.n].to_vec();
-        for part in parts.chunks_exact(each).skip(1) {
-            row.iter_mut().zip(&part[m * p.n..]).for_each(|(sum, v)| *sum += v);
+        let mut row = partials[m * p.n..][..p.n].to_vec();
+        for partial in partials.chunks_exact(each).skip(1) {
+            row.iter_mut().zip(&partial[m * p.n..]).for_each(|(sum, v)| *sum += v);
         }
         scatter(p, m, 0..p.n, &row, &output, accum == Accum::Add, true);
     });
@@ -201,7 +201,7 @@ pub(crate) fn run_alone<V: Vector>(p: &Product, out: &mut [f32], accum: Accum) {
 
 /// A product of long sums and few results, `out[m, n]`: the gradient of a weight.
 ///
-/// Where the results fit L2, each task takes some of the steps, packs its part of both operands for itself, and makes a result of
+/// Where the results fit L2, each task takes some of the steps, packs its range of both operands for itself, and makes a result of
 /// its own; these are added in order.
 pub(crate) fn run_reduction<V: Vector>(
     [m, n, k]: [usize; 3],
@@ -219,10 +219,10 @@ pub(crate) fn run_reduction<V: Vector>(
     simd::require::<V>();
     assert!(out.len() == m * n);
     let nr = WIDTH * V::LANES;
-    let mut parts = Buffer::new(DType::F32, MIN_TASKS * m * n);
-    parts.as_mut_slice::<f32>().par_chunks_mut(m * n).enumerate().for_each(|(i, part)| {
+    let mut partials = Buffer::new(DType::F32, MIN_TASKS * m * n);
+    partials.as_mut_slice::<f32>().par_chunks_mut(m * n).enumerate().for_each(|(i, partial)| {
         let mut panels = [m.next_multiple_of(V::ROWS), n.next_multiple_of(nr)].map(|lanes| Buffer::new(DType::F32, lanes * KC));
-        let output = Output { ptr: part.as_mut_ptr(), len: part.len() };
+        let output = Output { ptr: partial.as_mut_ptr(), len: partial.len() };
         let mine = &blocks[blocks.len() * i / MIN_TASKS..blocks.len() * (i + 1) / MIN_TASKS];
         for (step, ks) in mine.iter().enumerate() {
             let [pa, pb] = &mut panels;
@@ -238,10 +238,10 @@ pub(crate) fn run_reduction<V: Vector>(
             multiply::<V>(&p, 0..m, 0..n, 0..ks.len(), panels[1].as_slice(), &output, step > 0, true);
         }
     });
-    let parts = parts.as_slice::<f32>();
+    let partials = partials.as_slice::<f32>();
     out.par_chunks_mut(n).enumerate().for_each(|(row, out)| {
-        for (i, part) in parts.chunks_exact(m * n).enumerate() {
-            let from = &part[row * n..][..n];
+        for (i, partial) in partials.chunks_exact(m * n).enumerate() {
+            let from = &partial[row * n..][..n];
             match if i > 0 { Accum::Add } else { accum } {
                 Accum::Write => out.copy_from_slice(from),
                 Accum::Add => out.iter_mut().zip(from).for_each(|(sum, v)| *sum += v),
@@ -250,8 +250,8 @@ pub(crate) fn run_reduction<V: Vector>(
     });
 }
 
-/// The product over one part of the sums.
-fn run_part<V: Vector>(p: &Product, plan: &Plan, split: usize, out: &Output, accum: Accum) {
+/// The product over one split of the sums.
+fn run_split<V: Vector>(p: &Product, plan: &Plan, split: usize, out: &Output, accum: Accum) {
     let nr = WIDTH * V::LANES;
     let mut all_b = None;
     if plan.shared {
@@ -271,7 +271,7 @@ fn run_part<V: Vector>(p: &Product, plan: &Plan, split: usize, out: &Output, acc
     tasks.into_par_iter().with_max_len(1).for_each(|(ms, ns)| run_task::<V>(p, ms, ns, blocks, all_b, out, accum));
 }
 
-/// Rows `ms` and columns `ns` over some blocks of steps, with all of `b` packed for everyone or a part packed here.
+/// Rows `ms` and columns `ns` over some blocks of steps, with all of `b` packed for all threads or a block packed here.
 fn run_task<V: Vector>(
     p: &Product,
     ms: Range<usize>,

@@ -27,7 +27,7 @@ KERNEL gemm_rows_dot(const float* a, const float* b, const float* bias, float* c
   }
 }
 
-// A block for 32 columns: eight warps share out the sum.
+// A block for 32 columns: eight warps divide the sum.
 KERNEL gemm_rows_update(const float* a, const float* b, const float* bias, float* c, int m, int n, int k, int add) {
   __shared__ float part[8][ROWS][32];
   int lane = threadIdx.x % 32, warp = threadIdx.x / 32, j = blockIdx.x * 32 + lane;

@@ -166,11 +166,11 @@ impl fmt::Display for PoolSpec {
     }
 }
 
-/// Runs `plane(index, part)` for each item of `item` elements, on threads or not.
+/// Runs `plane(index, item)` for each item of `item` elements, on threads or not.
 fn each_plane<T: Send, const THREADS: bool>(out: &mut [T], item: usize, plane: impl Fn(usize, &mut [T]) + Sync) {
     let item = item.max(1);
-    let part = |first: usize, part: &mut [T]| (first..).zip(part.chunks_exact_mut(item)).for_each(|(i, p)| plane(i, p));
-    if THREADS { par_items(out, item, part) } else { part(0, out) }
+    let run = |first: usize, chunk: &mut [T]| (first..).zip(chunk.chunks_exact_mut(item)).for_each(|(i, p)| plane(i, p));
+    if THREADS { par_items(out, item, run) } else { run(0, out) }
 }
 
 fn sliding(planes: usize, h: usize, w: usize, kernel: [usize; 2], stride: [usize; 2], padding: [usize; 4]) -> PoolSpec {

@@ -4,7 +4,7 @@
 // naive wastes:   each input pixel is read from global memory by each output channel.
 // This variant:   the convolution is a product of the weight and of a matrix of patches, whose tiles are gathered from the image when they
 //                 are needed; im2col would write it down, nine times the image for a kernel of 3x3. See operands.cuh and product.cuh.
-//                 The weight gradient sums over all pixels: it is cut into parts, which are added in a fixed order.
+//                 The weight gradient sums over all pixels: it is cut into splits, which are added in a fixed order.
 //                 The input gradient of a strided convolution is a product for each stride phase, and multiplies no zeros.
 // Loses when:     groups are narrow: a tile is mostly empty.
 #include "conv2d/cuda/operands.cuh"

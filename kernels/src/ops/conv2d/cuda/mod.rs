@@ -308,8 +308,8 @@ impl Pass for Dgrad {
     }
 }
 
-/// Into how many parts the sum over pixels is cut: so many that small weights fill the device, and each is long enough.
-fn parts(s: &Conv2dSpec) -> usize {
+/// Number of splits of the sum over pixels: small weights fill the device, and each split is long enough.
+fn splits(s: &Conv2dSpec) -> usize {
     let tiles = (s.oc / s.groups).div_ceil(64) * s.patch().div_ceil(64) * s.groups;
     (2 * DEVICE).div_ceil(tiles.max(1)).min(pixels(s).div_ceil(256)).max(1)
 }
@@ -321,37 +321,37 @@ impl Pass for Wgrad {
     const INDEX: usize = 2;
 
     fn outputs(s: &Conv2dSpec) -> [usize; 2] {
-        [s.oc, s.patch() * parts(s)]
+        [s.oc, s.patch() * splits(s)]
     }
 
-    /// Bytes of all parts' gradients.
+    /// Bytes of the gradients of all splits.
     fn scratch(s: &Conv2dSpec) -> usize {
-        if parts(s) == 1 { 0 } else { 4 * parts(s) * s.weight_len() }
+        if splits(s) == 1 { 0 } else { 4 * splits(s) * s.weight_len() }
     }
 
     fn launch(s: &Conv2dSpec, inputs: &[&Buffer], outputs: &mut [&mut Buffer], accum: Accum, tiles: &Tiling) {
-        let ([m, n], parts) = (tiles.tile, parts(s));
+        let ([m, n], splits) = (tiles.tile, splits(s));
         // Whole tiles of 16 steps.
-        let piece = pixels(s).div_ceil(parts).next_multiple_of(16);
-        let grid = [s.patch().div_ceil(n), (s.oc / s.groups).div_ceil(m), s.groups * parts];
+        let chunk = pixels(s).div_ceil(splits).next_multiple_of(16);
+        let grid = [s.patch().div_ceil(n), (s.oc / s.groups).div_ceil(m), s.groups * splits];
         let launch = |dw: Arg, accum: Accum| {
             let args = vec![
                 problem(s),
                 inputs[0].into(),
                 inputs[1].into(),
                 dw,
-                parts.into(),
-                piece.into(),
+                splits.into(),
+                chunk.into(),
                 s.weight_len().into(),
                 accum.into(),
             ];
             launch_with(inputs[0], tiles.kernel, grid, [256, 1, 1], tiles.shared, args);
         };
-        if parts == 1 {
+        if splits == 1 {
             return launch((&mut *outputs[0]).into(), accum);
         }
-        let mut all = inputs[0].like(DType::F32, parts * s.weight_len()); // [parts, weight]
+        let mut all = inputs[0].like(DType::F32, splits * s.weight_len()); // [splits, weight]
         launch((&mut all).into(), Accum::Write);
-        crate::ops::reduce::cuda::columns(&all, outputs[0], [parts, s.weight_len()], 1.0, accum);
+        crate::ops::reduce::cuda::columns(&all, outputs[0], [splits, s.weight_len()], 1.0, accum);
     }
 }

@@ -52,7 +52,7 @@ KERNEL conv_dgrad_naive(Conv s, const float* dout, const float* w, float* dx, in
   put(&dx[i], sum, add);
 }
 
-// A block for each weight: its threads share out images and pixels and add their sums in one order.
+// A block for each weight: its threads divide images and pixels and add their sums in one order.
 KERNEL conv_wgrad_naive(Conv s, const float* dout, const float* x, float* dw, int add) {
   __shared__ float part[8];
   int i = blockIdx.x;

@@ -181,13 +181,13 @@ struct StoreWeight {
   StoreImage c = {s, dx, group * s.cg(), add, y, x};                                                                 \
   PRODUCT(memory, a, b, c, blockIdx.y * M, blockIdx.x * N, s.cg(), pixels, 0, s.og() * y.taps * x.taps)
 
-// The pixels are cut into `parts` pieces of `piece`; piece p of a group writes its own dw, `stride` elements after that of p - 1.
-#define CONV_WGRAD_ARGS Conv s, const float *dout, const float *x, float *dw, int parts, int piece, int stride, int add
+// The pixels are cut into `splits` ranges of `chunk` pixels; split p of a group writes its own dw, `stride` elements after that of split p - 1.
+#define CONV_WGRAD_ARGS Conv s, const float *dout, const float *x, float *dw, int splits, int chunk, int stride, int add
 #define CONV_WGRAD(MEMORY, PRODUCT, M, N)                                                                            \
   MEMORY(Channels, TurnedPatches);                                                                                   \
-  int group = blockIdx.z / parts, part = blockIdx.z % parts;                                                         \
+  int group = blockIdx.z / splits, split = blockIdx.z % splits;                                                      \
   Channels a = {s, dout + group * s.og() * s.plane()};                                                               \
   TurnedPatches b = {Patches{s, x + group * s.cg() * s.h * s.w}};                                                    \
-  StoreWeight c = {dw + part * stride + group * s.og() * s.patch(), s.patch(), add};                                 \
-  int begin = part * piece, all = s.n * s.plane();                                                                   \
-  PRODUCT(memory, a, b, c, blockIdx.y * M, blockIdx.x * N, s.og(), s.patch(), begin, min(begin + piece, all))
+  StoreWeight c = {dw + split * stride + group * s.og() * s.patch(), s.patch(), add};                                \
+  int begin = split * chunk, all = s.n * s.plane();                                                                  \
+  PRODUCT(memory, a, b, c, blockIdx.y * M, blockIdx.x * N, s.og(), s.patch(), begin, min(begin + chunk, all))

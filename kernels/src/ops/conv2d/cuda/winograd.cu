@@ -4,7 +4,7 @@
 // implicit wastes: 36 (144) multiplications for 2x2 (4x4) outputs of a channel where 16 (36) do.
 // This variant:   inputs are cut into overlapping tiles, transformed, multiplied by the transformed weight (a product of matrices for each of
 //                 the 16 or 36 points in a tile), and transformed back. The weight gradient is the transpose of this: tiles of the input and of
-//                 the output's gradient are multiplied over all tiles, in parts that are added in a fixed order.
+//                 the output's gradient are multiplied over all tiles, in splits that are added in a fixed order.
 // Loses when:     there are few channels (the transforms cost as much as they save), or the image is smaller than a few tiles.
 //                 It rounds more: the factors of F(4x4) reach 8.
 #include "conv2d/cuda/problem.cuh"
@@ -193,15 +193,15 @@ template <int M> __device__ __forceinline__ void gradient_transform(const Tiles&
   for (int k = 0; k < A * A; k++) g[k * s.oc * tiles + i] = all[k];
 }
 
-// dw [oc][c][3][3] from u [parts][(M+2)^2][oc][c]. A thread for each oc and c.
-template <int M> __device__ __forceinline__ void kernel_transform(const float* u, float* dw, int oc, int c, int parts, int add) {
+// dw [oc][c][3][3] from u [splits][(M+2)^2][oc][c]. A thread for each oc and c.
+template <int M> __device__ __forceinline__ void kernel_transform(const float* u, float* dw, int oc, int c, int splits, int add) {
   const int A = M + 2;
   int i = thread();
   if (i >= oc * c) return;
   float all[A * A] = {}, rows[3 * A], w[9];
-  for (int part = 0; part < parts; part++)
+  for (int split = 0; split < splits; split++)
 #pragma unroll
-    for (int k = 0; k < A * A; k++) all[k] += u[(part * A * A + k) * oc * c + i];
+    for (int k = 0; k < A * A; k++) all[k] += u[(split * A * A + k) * oc * c + i];
 #pragma unroll
   for (int x = 0; x < A; x++) gather<M>(all + x, A, rows + x, A);
 #pragma unroll
@@ -222,8 +222,8 @@ KERNEL winograd_result_4(WINOGRAD_RESULT) { result_transform<4>(s, m, bias, resi
 
 KERNEL winograd_gradient_2(Tiles s, const float* dout, float* g) { gradient_transform<2>(s, dout, g); }
 KERNEL winograd_gradient_4(Tiles s, const float* dout, float* g) { gradient_transform<4>(s, dout, g); }
-KERNEL winograd_kernel_2(const float* u, float* dw, int oc, int c, int parts, int add) { kernel_transform<2>(u, dw, oc, c, parts, add); }
-KERNEL winograd_kernel_4(const float* u, float* dw, int oc, int c, int parts, int add) { kernel_transform<4>(u, dw, oc, c, parts, add); }
+KERNEL winograd_kernel_2(const float* u, float* dw, int oc, int c, int splits, int add) { kernel_transform<2>(u, dw, oc, c, splits, add); }
+KERNEL winograd_kernel_4(const float* u, float* dw, int oc, int c, int splits, int add) { kernel_transform<4>(u, dw, oc, c, splits, add); }
 
 // m[z] = u[z] v[z], [oc, tiles] from [oc, c] and [c, tiles]: a product of matrices for each point in a tile.
 struct StoreProduct {
@@ -238,12 +238,12 @@ KERNEL winograd_product(const float* u, const float* v, float* m, int oc, int c,
   product<64, 64, 16, 4, 4>(memory, a, b, StoreProduct{m + z * oc * tiles, tiles}, blockIdx.y * 64, blockIdx.x * 64, oc, tiles, 0, c);
 }
 
-// u[part][z] = g[z] v[z]^T, [oc, c] from [oc, tiles] and [c, tiles], over the tiles of a part.
-KERNEL winograd_sum(const float* g, const float* v, float* u, int oc, int c, int tiles, int parts, int piece) {
+// u[split][z] = g[z] v[z]^T, [oc, c] from [oc, tiles] and [c, tiles], over the tiles of a split.
+KERNEL winograd_sum(const float* g, const float* v, float* u, int oc, int c, int tiles, int splits, int chunk) {
   __shared__ ProductMemory<64, 64, 16, Matrix, Matrix> memory;
-  int z = blockIdx.z / parts, part = blockIdx.z % parts, points = gridDim.z / parts;
+  int z = blockIdx.z / splits, split = blockIdx.z % splits, points = gridDim.z / splits;
   Matrix a = {g + z * oc * tiles, oc, tiles, 1}, b = {v + z * c * tiles, c, tiles, 1};
-  StoreProduct to = {u + (part * points + z) * oc * c, c};
-  int begin = part * piece;
-  product<64, 64, 16, 4, 4>(memory, a, b, to, blockIdx.y * 64, blockIdx.x * 64, oc, c, begin, min(begin + piece, tiles));
+  StoreProduct to = {u + (split * points + z) * oc * c, c};
+  int begin = split * chunk;
+  product<64, 64, 16, 4, 4>(memory, a, b, to, blockIdx.y * 64, blockIdx.x * 64, oc, c, begin, min(begin + chunk, tiles));
 }

@@ -147,15 +147,15 @@ fn run<const M: usize>(t: &Tiles, inputs: &[&Buffer], end: [Option<&Buffer>; 2],
     launch_each(x, result, oc * tiles, args![t.problem(), &m, bias, residual, out, relu, accum]);
 }
 
-/// Into how many parts the sum over tiles is cut, so that few channels fill the device.
-fn parts<const M: usize>(s: &Conv2dSpec) -> usize {
+/// Number of splits of the sum over tiles, so that few channels fill the device.
+fn splits<const M: usize>(s: &Conv2dSpec) -> usize {
     let blocks = s.oc.div_ceil(64) * s.c.div_ceil(64) * (M + 2) * (M + 2);
     (2 * DEVICE).div_ceil(blocks).min(Tiles::fwd(s, M).count().div_ceil(256)).max(1)
 }
 
-/// Numbers of the products of all parts.
+/// Numbers of the products of all splits.
 fn products<const M: usize>(s: &Conv2dSpec) -> usize {
-    parts::<M>(s) * (M + 2) * (M + 2) * s.oc * s.c
+    splits::<M>(s) * (M + 2) * (M + 2) * s.oc * s.c
 }
 
 /// Bytes of both transformed operands and of the products.
@@ -169,15 +169,15 @@ fn wgrad<const M: usize>(s: &Conv2dSpec, inputs: &[&Buffer], outputs: &mut [&mut
         2 => ["winograd_data_2", "winograd_gradient_2", "winograd_kernel_2"],
         _ => ["winograd_data_4", "winograd_gradient_4", "winograd_kernel_4"],
     };
-    let (t, dout, x, parts) = (Tiles::fwd(s, M), inputs[0], inputs[1], parts::<M>(s));
+    let (t, dout, x, splits) = (Tiles::fwd(s, M), inputs[0], inputs[1], splits::<M>(s));
     let tiles = t.count();
     let [mut v, mut g] = t.capacities(M).map(|len| x.like(DType::F32, len)); // v [points, c, tiles], g [points, oc, tiles]
-    let mut u = x.like(DType::F32, products::<M>(s)); // [parts, points, oc, c]
+    let mut u = x.like(DType::F32, products::<M>(s)); // [splits, points, oc, c]
     launch_each(x, data, s.c * tiles, args![t.problem(), x, &mut v]);
     launch_each(x, gradient, s.oc * tiles, args![t.problem(), dout, &mut g]);
     // Whole tiles of 16 steps.
-    let piece = tiles.div_ceil(parts).next_multiple_of(16);
-    let grid = [s.c.div_ceil(64), s.oc.div_ceil(64), (M + 2) * (M + 2) * parts];
-    launch(x, "winograd_sum", grid, [256, 1, 1], args![&g, &v, &mut u, s.oc, s.c, tiles, parts, piece]);
-    launch_each(x, kernel, s.oc * s.c, args![&u, &mut *outputs[0], s.oc, s.c, parts, accum]);
+    let chunk = tiles.div_ceil(splits).next_multiple_of(16);
+    let grid = [s.c.div_ceil(64), s.oc.div_ceil(64), (M + 2) * (M + 2) * splits];
+    launch(x, "winograd_sum", grid, [256, 1, 1], args![&g, &v, &mut u, s.oc, s.c, tiles, splits, chunk]);
+    launch_each(x, kernel, s.oc * s.c, args![&u, &mut *outputs[0], s.oc, s.c, splits, accum]);
 }

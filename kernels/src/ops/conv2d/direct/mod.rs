@@ -82,7 +82,7 @@ impl Work<'_> {
         let each = p.c.div_ceil(blocks).max(1);
         let panels = channels.start / width..channels.end.div_ceil(width);
         // Whole blocks of pixels are transposed, and each group reads the sums of all of its pixels.
-        let capacity = band.slots().next_multiple_of(V::LANES) * width;
+        let capacity = band.accumulators().next_multiple_of(V::LANES) * width;
         let mut sums = Buffer::new(DType::F32, panels.len() * capacity);
         let mut copy = Buffer::new(DType::F32, if band.own.is_some() { each * view.channel } else { 0 });
         for c0 in (0..p.c).step_by(each) {
@@ -123,7 +123,7 @@ impl Work<'_> {
         }
     }
 
-    /// Adds the products of a block of input channels to the sums `[slot, panel]` of a panel, and prefetches meanwhile.
+    /// Adds the products of a block of input channels to the sums `[accumulator, panel]` of a panel, and prefetches meanwhile.
     fn accumulate<V: Vector>(&self, task: &Task, block: &InputBlock, panel: usize, sums: &mut [f32]) {
         let (p, output, (band, image, _)) = (self.p, self.output, task.clone());
         let (view, taps, InputBlock { channels, x, next, panels }) = (self.view(band), p.taps.len(), block);
@@ -174,7 +174,7 @@ impl Work<'_> {
             relu: output.relu && output.residual.is_none() && last,
         };
         // SAFETY: the instructions are here (run); groups stay inside a channel of the view, and the block has `channels` of these; the
-        // weight holds all steps of this panel (run), and the sums have room for the slots of all groups.
+        // weight holds all steps of this panel (run), and `sums` holds the accumulators of all groups.
         unsafe { V::run(pass) }
     }
 
@@ -277,8 +277,8 @@ pub(super) fn scratch<V: Vector>(s: &Conv2dSpec) -> usize {
 
 /// Bytes of the packed weight, and of the stride phases.
 pub(super) fn scratch_dgrad<V: Vector>(s: &Conv2dSpec) -> usize {
-    let parts = if s.stride == [1, 1] { 0 } else { s.in_len() };
-    4 * (s.groups * packed_len::<V>(s.c / s.groups, s.oc / s.groups * s.kernel[0] * s.kernel[1]) + parts)
+    let phases = if s.stride == [1, 1] { 0 } else { s.in_len() };
+    4 * (s.groups * packed_len::<V>(s.c / s.groups, s.oc / s.groups * s.kernel[0] * s.kernel[1]) + phases)
 }
 
 /// Numbers of a weight of `m` output channels in panels.
@@ -297,9 +297,9 @@ pub(super) fn pack_fwd<V: Vector>(s: &Conv2dSpec, w: &Buffer) -> Buffer {
     let (og, patch) = (s.oc / s.groups, s.patch());
     let len = packed_len::<V>(og, patch);
     let mut all = Buffer::new(DType::F32, s.groups * len);
-    for (g, part) in all.as_mut_slice::<f32>().chunks_exact_mut(len.max(1)).enumerate() {
+    for (g, panels) in all.as_mut_slice::<f32>().chunks_exact_mut(len.max(1)).enumerate() {
         let weight = Matrix { data: &w.as_slice()[g * og * patch..], lane_stride: patch, k_stride: 1 };
-        pack::<V>(&weight, og, patch, part);
+        pack::<V>(&weight, og, patch, panels);
     }
     all
 }
@@ -312,10 +312,10 @@ pub(super) fn pack_dgrad<V: Vector>(s: &Conv2dSpec, w: &Buffer) -> Buffer {
     let mut rest = all.as_mut_slice::<f32>();
     for phase in &phases {
         for g in 0..s.groups {
-            let (part, tail) = rest.split_at_mut(len(phase));
+            let (panels, tail) = rest.split_at_mut(len(phase));
             rest = tail;
             let w = &w.as_slice()[g * og * s.patch()..];
-            pack::<V>(&TransposedWeight { s, w, phase }, cg, og * phase.taps.len(), part);
+            pack::<V>(&TransposedWeight { s, w, phase }, cg, og * phase.taps.len(), panels);
         }
     }
     all
@@ -343,29 +343,30 @@ pub(super) fn dgrad<V: Vector>(s: &Conv2dSpec, inputs: &[&Buffer], outputs: &mut
         return phases.iter().for_each(|phase| each(phase, out, accum));
     }
     // With a stride, each phase is a small image of its own, and `dx` interleaves them.
-    let parts: Vec<Option<Buffer>> = phases
+    let images: Vec<Option<Buffer>> = phases
         .iter()
         .map(|phase| {
-            let mut part = Buffer::new(DType::F32, s.n * s.c * phase.size[0] * phase.size[1]);
+            let mut image = Buffer::new(DType::F32, s.n * s.c * phase.size[0] * phase.size[1]);
             (!phase.taps.is_empty()).then(|| {
-                each(phase, part.as_mut_slice(), Accum::Write);
-                part
+                each(phase, image.as_mut_slice(), Accum::Write);
+                image
             })
         })
         .collect();
     par_items(out, s.h * s.w, |first, planes| {
         for (i, plane) in planes.chunks_exact_mut(s.h * s.w).enumerate() {
-            let small = |(phase, part): (&StridePhase, &Option<Buffer>)| {
+            let small = |(phase, image): (&StridePhase, &Option<Buffer>)| {
                 let [h, w] = phase.size;
                 (
-                    part.as_ref()
-                        .map_or(std::ptr::null(), |part| part.as_slice::<f32>()[(first + i) * h * w..][..h * w].as_ptr()),
+                    image
+                        .as_ref()
+                        .map_or(std::ptr::null(), |image| image.as_slice::<f32>()[(first + i) * h * w..][..h * w].as_ptr()),
                     w,
                 )
             };
-            let parts: Vec<(*const f32, usize)> = phases.iter().zip(&parts).map(small).collect();
-            // SAFETY: the instructions are here; each part is a plane of its phase's size.
-            unsafe { V::run(Interleave { s, parts: &parts, plane, accum }) }
+            let small: Vec<(*const f32, usize)> = phases.iter().zip(&images).map(small).collect();
+            // SAFETY: the instructions are here; each plane has the size of its phase.
+            unsafe { V::run(Interleave { s, phases: &small, plane, accum }) }
         }
     });
 }

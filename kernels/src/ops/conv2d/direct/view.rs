@@ -36,7 +36,7 @@ impl Problem {
         Problem { n, groups, c, h: s.h, w: s.w, oc, size, step: s.stride, taps }.flat()
     }
 
-    /// The part of `dx` that a stride phase is, from `dout`.
+    /// A stride phase of `dx`, from `dout`.
     pub fn backward(s: &Conv2dSpec, phase: &StridePhase) -> Self {
         let [h, w] = s.out_hw();
         let (groups, [c, oc]) = (s.groups, [s.oc, s.c].map(|channels| channels / s.groups));

@@ -179,21 +179,21 @@ impl<'a> Group<'a> {
         Epilogue { plus, relu, to }
     }
 
-    /// Puts the plane of channel `c` together from its phases: `phase(i)` is where the sums of each begin, and the length of its rows.
+    /// Interleaves the phases of the plane of channel `c`: `phase(i)` is the offset of the sums of each, and the length of its rows.
     ///
     /// # Safety
     /// As [`Vector`].
     #[inline(always)]
     pub unsafe fn interleave<V: Vector>(&mut self, c: usize, phase: impl Fn(usize) -> (usize, usize)) {
-        let part = |(i, p): (usize, &Phase)| {
+        let plane_of = |(i, p): (usize, &Phase)| {
             let (start, pitch) = phase(i);
             (self.sums[start..][..span(p.size, pitch)].as_ptr(), pitch)
         };
-        let parts: Vec<(*const f32, usize)> = self.plan.phases.iter().enumerate().map(part).collect();
+        let phases: Vec<(*const f32, usize)> = self.plan.phases.iter().enumerate().map(plane_of).collect();
         let pixels = self.plan.written[1];
         let (s, plane, accum) = (self.work.s, &mut self.out[c * pixels..][..pixels], self.work.accum);
-        // SAFETY: the caller's; each part is a plane of its phase's size (sliced).
-        unsafe { Interleave { s, parts: &parts, plane, accum }.run::<V>() }
+        // SAFETY: the caller's; each plane has the size of its phase (sliced).
+        unsafe { Interleave { s, phases: &phases, plane, accum }.run::<V>() }
     }
 }
 

@@ -26,7 +26,7 @@ use super::microkernel::{LONGEST, group, panel_width};
 use crate::core::buffer::Buffer;
 use crate::core::device::DType;
 use crate::core::table::Accum;
-use crate::core::threads::{Shared, pieces};
+use crate::core::threads::{Shared, split_range};
 use crate::simd::{self, Vector};
 use products::{Multiply, Strides};
 use rayon::prelude::*;
@@ -96,12 +96,12 @@ impl Problem {
     }
 }
 
-/// How the tiles of a problem are shared out.
-struct Cut {
+/// Partition of the tiles of a problem into blocks, and of their output channels.
+struct TilePartition {
     blocks: Vec<Range<usize>>,
-    /// Parts of a block's output channels: whoever multiplies one transforms the block's input for itself. Without a number all input is
-    /// transformed first, by all threads, and then each panel of output channels is a part.
-    shares: Option<usize>,
+    /// Tasks per block, each of which transforms the block's input and multiplies its range of output channels. `None`: all input is
+    /// transformed first, by all threads, and then each panel of output channels is a task.
+    channel_splits: Option<usize>,
 }
 
 /// Blocks of at most so many tiles: groups of the longest.
@@ -109,23 +109,26 @@ fn longest_block<V: Vector>() -> usize {
     group::<V>(LONGEST) * BLOCK
 }
 
-fn cut<V: Vector>(p: &Problem, [m, a]: [usize; 2]) -> Cut {
+fn partition<V: Vector>(p: &Problem, [m, a]: [usize; 2]) -> TilePartition {
     let (tiles, threads, most) = (p.count(m), rayon::current_num_threads(), longest_block::<V>());
     // A last block of less than a group joins the one before, for it would read the whole weight for little.
     let count = ((tiles + most - group::<V>(LONGEST)) / most).max(1);
     if count < MIN_BLOCKS * threads && tiles >= MIN_TILES * threads && 4 * a * a * p.c * p.oc <= SMALL_WEIGHT {
-        // Each thread has its part of the image, as in the layer before: what a core reads, it wrote.
-        let share = tiles.div_ceil(threads);
-        let size = share.div_ceil(share.div_ceil(most)).next_multiple_of(group::<V>(LONGEST));
-        return Cut { blocks: pieces(0..tiles, share).flat_map(|share| pieces(share, size)).collect(), shares: Some(1) };
+        // Each thread takes the range of the image that it wrote in the layer before, and finds it in its cache.
+        let per_thread = tiles.div_ceil(threads);
+        let size = per_thread.div_ceil(per_thread.div_ceil(most)).next_multiple_of(group::<V>(LONGEST));
+        return TilePartition {
+            blocks: split_range(0..tiles, per_thread).flat_map(|tiles| split_range(tiles, size)).collect(),
+            channel_splits: Some(1),
+        };
     }
     let blocks = (0..count).map(|i| i * most..if i + 1 < count { (i + 1) * most } else { tiles }).collect();
-    let shares = match count {
-        // So few tiles are transformed in less time than it takes to fetch what another core has transformed of them.
+    let channel_splits = match count {
+        // Transforming so few tiles again takes less time than reading them from another core's cache.
         1 => Some(threads),
         _ => (count >= MIN_BLOCKS * threads).then_some(1),
     };
-    Cut { blocks, shares }
+    TilePartition { blocks, channel_splits }
 }
 
 /// Whether this variant takes the problem.
@@ -163,13 +166,13 @@ pub(super) fn scratch<const M: usize, const A: usize>(s: &Conv2dSpec) -> usize {
 }
 
 fn run<V: Vector, T: Transform<M, A>, const M: usize, const A: usize>(p: &Problem, x: &[f32], u: &[f32], output: &Output) {
-    run_cut::<V, T, M, A>(p, cut::<V>(p, [M, A]), x, u, output);
+    run_partition::<V, T, M, A>(p, partition::<V>(p, [M, A]), x, u, output);
 }
 
-/// How the work is shared out changes no sum.
-fn run_cut<V: Vector, T: Transform<M, A>, const M: usize, const A: usize>(
+/// The partition changes no sum.
+fn run_partition<V: Vector, T: Transform<M, A>, const M: usize, const A: usize>(
     p: &Problem,
-    Cut { blocks, shares }: Cut,
+    TilePartition { blocks, channel_splits }: TilePartition,
     x: &[f32],
     u: &[f32],
     output: &Output,
@@ -183,7 +186,7 @@ fn run_cut<V: Vector, T: Transform<M, A>, const M: usize, const A: usize>(
         let Strides { vector: capacity, point } = Strides::new::<V>(block, p.c);
         let first = vector * V::LANES;
         let channels = first..p.c.min(first + V::LANES);
-        // SAFETY: each vector of channels has its part of the capacity.
+        // SAFETY: each vector of channels has its own range of the capacity.
         let to = unsafe { to.add(vector * capacity) };
         let kernel =
             Transformed::<Input<T, M>, M, A, A> { p, x, block, channels, to, point, tile: V::LANES, transform: PhantomData };
@@ -195,9 +198,10 @@ fn run_cut<V: Vector, T: Transform<M, A>, const M: usize, const A: usize>(
     };
     let capacity = |block: &Block| A * A * Strides::new::<V>(block, p.c).point;
 
-    if let Some(shares) = shares {
-        let share = panels.div_ceil(shares);
-        let tasks: Vec<_> = blocks.iter().flat_map(|block| pieces(0..panels, share).map(move |some| (block, some))).collect();
+    if let Some(channel_splits) = channel_splits {
+        let per_task = panels.div_ceil(channel_splits);
+        let tasks: Vec<_> =
+            blocks.iter().flat_map(|block| split_range(0..panels, per_task).map(move |some| (block, some))).collect();
         tasks.into_par_iter().with_max_len(1).for_each(|(block, some)| {
             let mut v = Buffer::new(DType::F32, capacity(block));
             let to = v.as_mut_slice::<f32>().as_mut_ptr();
@@ -211,7 +215,7 @@ fn run_cut<V: Vector, T: Transform<M, A>, const M: usize, const A: usize>(
     let base = Shared(v.as_mut_slice::<f32>().as_mut_ptr());
     let tasks: Vec<(usize, usize)> = (0..blocks.len()).flat_map(|b| (0..vectors).map(move |vector| (b, vector))).collect();
     tasks.into_par_iter().for_each(|(b, vector)| {
-        // SAFETY: each block has its part of v, and each task its channels of it.
+        // SAFETY: each block has its own range of v, and each task its own channels.
         transform(&blocks[b], vector, unsafe { base.get().add(starts[b]) })
     });
     let v = v.as_slice::<f32>();
@@ -257,16 +261,22 @@ mod tests {
             let numbers = |len: usize| (0..len).map(|i| ((i * 7919) % 1013) as f32 / 1013.0 - 0.5).collect::<Vec<_>>();
             let (p, x, w) = (Problem::forward(&s), numbers(s.in_len()), Buffer::from_slice(&numbers(s.weight_len())));
             let u = pack_fwd::<V, F4, 4, 6>(&s, &w);
-            let out = |size: usize, shares: Option<usize>| {
+            let out = |size: usize, channel_splits: Option<usize>| {
                 let mut out = vec![f32::NAN; s.out_len()];
-                let cut = Cut { blocks: pieces(0..p.count(4), size).collect(), shares };
-                run_cut::<V, F4, 4, 6>(&p, cut, &x, u.as_slice(), &Output::new(&mut out, None, None, false, Accum::Write));
+                let partition = TilePartition { blocks: split_range(0..p.count(4), size).collect(), channel_splits };
+                run_partition::<V, F4, 4, 6>(
+                    &p,
+                    partition,
+                    &x,
+                    u.as_slice(),
+                    &Output::new(&mut out, None, None, false, Accum::Write),
+                );
                 out
             };
             let one = out(p.count(4), Some(1));
             assert!(one.iter().all(|v| v.is_finite()));
-            for (size, shares) in [(7, Some(1)), (11, None), (100, None), (100, Some(3)), (9, Some(2)), (1, None)] {
-                assert_eq!(one, out(size, shares), "blocks of {size}, {shares:?}");
+            for (size, channel_splits) in [(7, Some(1)), (11, None), (100, None), (100, Some(3)), (9, Some(2)), (1, None)] {
+                assert_eq!(one, out(size, channel_splits), "blocks of {size}, {channel_splits:?}");
             }
         }
     }

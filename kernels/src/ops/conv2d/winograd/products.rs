@@ -58,7 +58,7 @@ fn groups<V: Vector>(tiles: usize) -> (usize, Vec<Group>) {
     let from = |at: usize| {
         // A last group that would overhang starts earlier; of too few tiles for one, it overhangs into the capacity of the block.
         let start = at.min(tiles.saturating_sub(pixels));
-        Group { x: start * V::LANES, slot: start, first: at - start, end: pixels.min(tiles - start) }
+        Group { x: start * V::LANES, accumulator: start, first: at - start, end: pixels.min(tiles - start) }
     };
     (pixels, (0..tiles).step_by(pixels).map(from).collect())
 }
