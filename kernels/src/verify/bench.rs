@@ -25,7 +25,7 @@ const NAIVE_RATE: f64 = 1e9;
 const PATIENCE: f64 = 2.0;
 
 /// One output element of a problem in f64: spec, inputs, index.
-pub type Sample<S> = fn(&S, &[&Buffer], usize) -> f64;
+pub type SampleFn<S> = fn(&S, &[&Buffer], usize) -> f64;
 
 /// A problem of a table.
 ///
@@ -48,7 +48,7 @@ pub struct Problem<'a, S: 'static> {
     /// The problem.
     pub spec: S,
     /// Elements of the first output, where the naive row would take too long.
-    pub sample: Option<Sample<S>>,
+    pub sample: Option<SampleFn<S>>,
 }
 
 /// A problem without its spec type.

@@ -1,12 +1,12 @@
 //! Single output elements in f64, straight from the definition: the oracle of problems that are too large for the naive row.
 
-use super::bench::Sample;
+use super::bench::SampleFn;
 use crate::core::buffer::Buffer;
 use crate::ops::conv2d::Conv2dSpec;
 use crate::ops::gemm::{Bias, GemmSpec};
 
 /// Elements of `gemm`.
-pub const GEMM: Sample<GemmSpec> = |s, inputs, i| {
+pub const GEMM: SampleFn<GemmSpec> = |s, inputs, i| {
     let (a, b) = (inputs[0].as_slice::<f32>(), inputs[1].as_slice::<f32>()); // a [m,k], b [k,n]
     let (row, col) = (i / s.n, i % s.n);
     let product = |k: usize| {
@@ -19,7 +19,7 @@ pub const GEMM: Sample<GemmSpec> = |s, inputs, i| {
 };
 
 /// Elements of `conv2d.fwd`.
-pub const CONV2D_FWD: Sample<Conv2dSpec> = |s, inputs, i| {
+pub const CONV2D_FWD: SampleFn<Conv2dSpec> = |s, inputs, i| {
     let (x, w) = operands(inputs); // x [n,c,h,w], w [oc,c/g,kh,kw]
     let (cg, [oh, ow]) = (s.c / s.groups, s.out_hw());
     let [n, oc, oy, ox] = split(i, [s.oc, oh, ow]);
@@ -38,7 +38,7 @@ pub const CONV2D_FWD: Sample<Conv2dSpec> = |s, inputs, i| {
 };
 
 /// Elements of `conv2d.dgrad`.
-pub const CONV2D_DGRAD: Sample<Conv2dSpec> = |s, inputs, i| {
+pub const CONV2D_DGRAD: SampleFn<Conv2dSpec> = |s, inputs, i| {
     let (dout, w) = operands(inputs); // dout [n,oc,oh,ow], w [oc,c/g,kh,kw]
     let (cg, og, out) = (s.c / s.groups, s.oc / s.groups, s.out_hw());
     let [n, channel, y, x] = split(i, [s.c, s.h, s.w]);
@@ -61,7 +61,7 @@ pub const CONV2D_DGRAD: Sample<Conv2dSpec> = |s, inputs, i| {
 };
 
 /// Elements of `conv2d.wgrad`.
-pub const CONV2D_WGRAD: Sample<Conv2dSpec> = |s, inputs, i| {
+pub const CONV2D_WGRAD: SampleFn<Conv2dSpec> = |s, inputs, i| {
     let (dout, x) = operands(inputs); // dout [n,oc,oh,ow], x [n,c,h,w]
     let (cg, out) = (s.c / s.groups, s.out_hw());
     let [oc, c, ky, kx] = split(i, [cg, s.kernel[0], s.kernel[1]]);
@@ -110,7 +110,7 @@ mod tests {
     use crate::{conv2d, gemm};
 
     /// Every element of every test problem of the table is what the naive row says.
-    fn agrees<S>(table: &Table<S>, sample: Sample<S>) {
+    fn agrees<S>(table: &Table<S>, sample: SampleFn<S>) {
         let naive = table.oracle().unwrap();
         for spec in (table.cases)() {
             let sig = (table.signature)(&spec);

@@ -43,7 +43,7 @@ pub(super) const fn panel_width<V: Vector>() -> usize {
 
 /// Neighbouring output pixels of one row.
 #[derive(Clone, Copy)]
-pub(super) struct Group {
+pub(super) struct PixelGroup {
     /// Where the first one sees the input, from the start of a channel of the band.
     pub x: usize,
     /// Index of the first one's accumulators in a panel.
@@ -63,12 +63,12 @@ pub(super) enum Prefetch {
 }
 
 /// Some steps of the sums of one panel of output channels, over all pixels of a band.
-pub(super) struct Pass<'a> {
+pub(super) struct TilePass<'a> {
     /// Pixels of a group: those of [`group`], or 3 with a pitch of 1; only the latter in 16 registers.
     pub pixels: usize,
     /// Numbers between neighbouring pixels of a group.
     pub pitch: usize,
-    pub groups: &'a [Group],
+    pub groups: &'a [PixelGroup],
     pub channels: usize,
     /// Input channels of the band, the first one of these steps.
     pub x: *const f32,
@@ -103,7 +103,7 @@ pub(super) struct Pass<'a> {
 /// - nobody else uses `sums` meanwhile.
 ///
 /// What is prefetched ahead may lie anywhere.
-impl Kernel for Pass<'_> {
+impl Kernel for TilePass<'_> {
     type Out = ();
     #[inline(always)]
     unsafe fn run<V: Vector>(self) {
@@ -112,7 +112,7 @@ impl Kernel for Pass<'_> {
     }
 }
 
-impl Pass<'_> {
+impl TilePass<'_> {
     /// The tiles of this number of registers, pixels of a group, and pitch.
     ///
     /// # Safety
@@ -184,7 +184,7 @@ impl Pass<'_> {
     #[allow(clippy::needless_range_loop)] // Indices are what unrolls.
     unsafe fn tile<V: Vector, const P: usize, const W: usize, const S: usize, const G: usize, const RUN: bool>(
         &self,
-        groups: [Group; G],
+        groups: [PixelGroup; G],
         prefetch: *const f32,
     ) {
         // SAFETY: the caller's.
@@ -256,7 +256,7 @@ impl Pass<'_> {
                 }
             }
             for g in 0..G {
-                let Group { first, end, .. } = groups[g];
+                let PixelGroup { first, end, .. } = groups[g];
                 for i in 0..P {
                     if i >= first && i < end {
                         for j in 0..W {

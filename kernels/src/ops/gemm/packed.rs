@@ -92,15 +92,15 @@ impl<'a> Product<'a> {
 }
 
 /// The output, shared by threads that write disjoint ranges of it.
-struct Output {
+struct ProductOutput {
     ptr: *mut f32,
     len: usize,
 }
 // SAFETY: every element is written by exactly one task (see run_product).
-unsafe impl Sync for Output {}
+unsafe impl Sync for ProductOutput {}
 
 /// How a product is cut.
-struct Plan {
+struct GemmPlan {
     /// Rows of a task.
     mc: usize,
     /// Columns of a task.
@@ -111,13 +111,13 @@ struct Plan {
     shared: bool,
 }
 
-fn plan<V: Vector>(m: usize, n: usize, k: usize) -> Plan {
+fn plan<V: Vector>(m: usize, n: usize, k: usize) -> GemmPlan {
     let nr = WIDTH * V::LANES;
     let blocks = k_blocks(k).count();
     let whole = || std::iter::once(0..blocks).collect();
     for panels in (2..=PANELS).rev() {
         if n.div_ceil(panels * nr) >= MIN_TASKS {
-            return Plan { mc: m.max(1), nc: panels * nr, splits: whole(), shared: false };
+            return GemmPlan { mc: m.max(1), nc: panels * nr, splits: whole(), shared: false };
         }
     }
     let nc = 2 * nr;
@@ -126,13 +126,13 @@ fn plan<V: Vector>(m: usize, n: usize, k: usize) -> Plan {
         // Four panels of rows at least, for they all use the panel of `b` that is in L1.
         let mc = m.div_ceil(MIN_TASKS.div_ceil(wide)).max(4 * V::ROWS).next_multiple_of(V::ROWS);
         if m.div_ceil(mc) * wide * 2 >= MIN_TASKS || blocks < 8 {
-            return Plan { mc, nc, splits: whole(), shared: true };
+            return GemmPlan { mc, nc, splits: whole(), shared: true };
         }
     }
     let count = MIN_TASKS.div_ceil(wide).min(blocks.div_ceil(4)).max(1);
     let each = blocks.div_ceil(count);
     let splits = (0..blocks).step_by(each).map(|b| b..blocks.min(b + each)).collect();
-    Plan { mc: m.max(1), nc, splits, shared: false }
+    GemmPlan { mc: m.max(1), nc, splits, shared: false }
 }
 
 /// Checks that a product writes inside its output, and to no element twice, and that its operands are long enough.
@@ -165,7 +165,7 @@ pub(crate) fn run_product<V: Vector>(p: &Product, out: &mut [f32], accum: Accum)
     check::<V>(p, out, accum);
     let plan = plan::<V>(p.m, p.n, p.k);
     if let [_] = &plan.splits[..] {
-        run_split::<V>(p, &plan, 0, &Output { ptr: out.as_mut_ptr(), len: out.len() }, accum);
+        run_split::<V>(p, &plan, 0, &ProductOutput { ptr: out.as_mut_ptr(), len: out.len() }, accum);
         return;
     }
     // Each split of the sums makes its own product, and they are added in order.
@@ -173,9 +173,9 @@ pub(crate) fn run_product<V: Vector>(p: &Product, out: &mut [f32], accum: Accum)
     let mut partials = Buffer::new(DType::F32, plan.splits.len() * each);
     partials.as_mut_slice::<f32>().par_chunks_mut(each).enumerate().for_each(|(i, partial)| {
         let plain = Product::plain([p.m, p.n, p.k], p.a, p.b, Columns::planes(0, p.n, 0), p.n);
-        run_split::<V>(&plain, &plan, i, &Output { ptr: partial.as_mut_ptr(), len: partial.len() }, Accum::Write);
+        run_split::<V>(&plain, &plan, i, &ProductOutput { ptr: partial.as_mut_ptr(), len: partial.len() }, Accum::Write);
     });
-    let (partials, output) = (partials.as_slice::<f32>(), Output { ptr: out.as_mut_ptr(), len: out.len() });
+    let (partials, output) = (partials.as_slice::<f32>(), ProductOutput { ptr: out.as_mut_ptr(), len: out.len() });
     (0..p.m).into_par_iter().for_each(|m| {
         let mut row = partials[m * p.n..][..p.n].to_vec();
         for partial in partials.chunks_exact(each).skip(1) {
@@ -192,7 +192,7 @@ pub(crate) fn run_alone<V: Vector>(p: &Product, out: &mut [f32], accum: Accum) {
     }
     check::<V>(p, out, accum);
     let blocks: Vec<Range<usize>> = k_blocks(p.k).collect();
-    let output = Output { ptr: out.as_mut_ptr(), len: out.len() };
+    let output = ProductOutput { ptr: out.as_mut_ptr(), len: out.len() };
     let nc = PANELS * WIDTH * V::LANES;
     for n0 in (0..p.n).step_by(nc) {
         run_task::<V>(p, 0..p.m, n0..p.n.min(n0 + nc), &blocks, None, &output, accum);
@@ -222,7 +222,7 @@ pub(crate) fn run_reduction<V: Vector>(
     let mut partials = Buffer::new(DType::F32, MIN_TASKS * m * n);
     partials.as_mut_slice::<f32>().par_chunks_mut(m * n).enumerate().for_each(|(i, partial)| {
         let mut panels = [m.next_multiple_of(V::ROWS), n.next_multiple_of(nr)].map(|lanes| Buffer::new(DType::F32, lanes * KC));
-        let output = Output { ptr: partial.as_mut_ptr(), len: partial.len() };
+        let output = ProductOutput { ptr: partial.as_mut_ptr(), len: partial.len() };
         let mine = &blocks[blocks.len() * i / MIN_TASKS..blocks.len() * (i + 1) / MIN_TASKS];
         for (step, ks) in mine.iter().enumerate() {
             let [pa, pb] = &mut panels;
@@ -251,7 +251,7 @@ pub(crate) fn run_reduction<V: Vector>(
 }
 
 /// The product over one split of the sums.
-fn run_split<V: Vector>(p: &Product, plan: &Plan, split: usize, out: &Output, accum: Accum) {
+fn run_split<V: Vector>(p: &Product, plan: &GemmPlan, split: usize, out: &ProductOutput, accum: Accum) {
     let nr = WIDTH * V::LANES;
     let mut all_b = None;
     if plan.shared {
@@ -278,7 +278,7 @@ fn run_task<V: Vector>(
     ns: Range<usize>,
     blocks: &[Range<usize>],
     all_b: Option<&[f32]>,
-    out: &Output,
+    out: &ProductOutput,
     accum: Accum,
 ) {
     let nr = WIDTH * V::LANES;
@@ -310,7 +310,7 @@ fn multiply<V: Vector>(
     ns: Range<usize>,
     ks: Range<usize>,
     b: &[f32],
-    out: &Output,
+    out: &ProductOutput,
     add: bool,
     last: bool,
 ) {
@@ -366,7 +366,7 @@ fn multiply<V: Vector>(
 }
 
 /// Stores the sums of some columns of row `m` where they belong.
-fn scatter(p: &Product, m: usize, columns: Range<usize>, sums: &[f32], out: &Output, add: bool, last: bool) {
+fn scatter(p: &Product, m: usize, columns: Range<usize>, sums: &[f32], out: &ProductOutput, add: bool, last: bool) {
     let first = columns.start;
     let plain = p.row_bias.is_none() && p.column_bias.is_none() && p.residual.is_none() && !p.relu;
     p.columns.runs(columns, |at, j, len| {

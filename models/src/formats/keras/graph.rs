@@ -1,6 +1,6 @@
 //! The JSON of a model as a list of layers, each with the layers it reads.
 
-use super::fields::Spec;
+use super::fields::KerasSpec;
 use super::legacy;
 use crate::formats::import::plain_name;
 use serde_json::{Map, Value};
@@ -27,7 +27,7 @@ pub(super) struct KerasGraph {
 #[derive(Debug, Clone)]
 pub(super) struct LayerCall {
     /// The layer. Several calls may share it.
-    pub spec: Rc<Spec>,
+    pub spec: Rc<KerasSpec>,
     /// Indices of the calls that it reads.
     pub inputs: Vec<usize>,
 }
@@ -87,7 +87,7 @@ impl KerasGraph {
 }
 
 /// One entry of the layer list. `used` counts the layers of each class so far.
-fn spec(index: usize, json: &Value, home: &Home, used: &mut HashMap<String, usize>) -> Result<Spec, String> {
+fn spec(index: usize, json: &Value, home: &Home, used: &mut HashMap<String, usize>) -> Result<KerasSpec, String> {
     let class = json.get("class_name").and_then(Value::as_str);
     let config = json.get("config");
     let (Some(class), Some(config)) = (class, config) else {
@@ -111,7 +111,7 @@ fn spec(index: usize, json: &Value, home: &Home, used: &mut HashMap<String, usiz
     };
     let settings = config.as_object().cloned().unwrap_or_default();
     let (class, config) = legacy::modern(&class, settings);
-    Ok(Spec { class, name, config, path, group: home.group.clone(), model })
+    Ok(KerasSpec { class, name, config, path, group: home.group.clone(), model })
 }
 
 /// `max_pooling2d` of `MaxPooling2D`: Keras 3's name for a class in weights files.
@@ -129,13 +129,13 @@ fn snake_case(class: &str) -> String {
     snake
 }
 
-fn sequential(config: &Value, mut layers: Vec<Spec>) -> (Vec<LayerCall>, usize) {
+fn sequential(config: &Value, mut layers: Vec<KerasSpec>) -> (Vec<LayerCall>, usize) {
     if layers[0].class != "InputLayer" {
         // Without an input layer, the first layer holds the input's shape.
         let mut settings: Map<String, Value> = layers[0].config.clone();
         // Keras 3 stores the shape of the first call.
         settings.extend(config.get("build_input_shape").map(|shape| ("build_input_shape".to_string(), shape.clone())));
-        layers.insert(0, Spec::input(settings));
+        layers.insert(0, KerasSpec::input(settings));
     }
     let calls: Vec<LayerCall> = layers
         .into_iter()
@@ -146,7 +146,7 @@ fn sequential(config: &Value, mut layers: Vec<Spec>) -> (Vec<LayerCall>, usize) 
     (calls, output)
 }
 
-fn functional(config: &Value, list: &[Value], layers: Vec<Spec>) -> Result<(Vec<LayerCall>, usize), String> {
+fn functional(config: &Value, list: &[Value], layers: Vec<KerasSpec>) -> Result<(Vec<LayerCall>, usize), String> {
     let nodes_of = |json: &'_ Value| json.get("inbound_nodes").and_then(Value::as_array).cloned().unwrap_or_default();
     // The first call of each layer in the list of calls, and its number of calls. An input has one call.
     let (mut ranges, mut total) = (HashMap::new(), 0usize);

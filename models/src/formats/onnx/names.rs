@@ -25,7 +25,7 @@ struct Origin {
 /// 2. the module that newer PyTorch exporters store with the node;
 /// 3. the node's name, a path (`/layer1/layer1.0/relu/Relu`, `model/block1_conv1/Conv2D`).
 #[derive(Debug)]
-pub(super) struct Names {
+pub(super) struct LayerNames {
     origins: Vec<Origin>,
     /// Modules that contain others.
     containers: HashSet<String>,
@@ -33,7 +33,7 @@ pub(super) struct Names {
     uses: HashMap<String, usize>,
 }
 
-impl Names {
+impl LayerNames {
     pub fn new(nodes: &[OnnxNode]) -> Self {
         let mut origins: Vec<Origin> = nodes.iter().map(origin).collect();
         drop_common(&mut origins);
@@ -223,7 +223,7 @@ mod tests {
     }
 
     fn names(nodes: &[OnnxNode]) -> Vec<String> {
-        let mut names = Names::new(nodes);
+        let mut names = LayerNames::new(nodes);
         (0..nodes.len()).map(|node| names.take(node)).collect()
     }
 

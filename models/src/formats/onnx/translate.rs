@@ -2,7 +2,7 @@
 
 use super::constant::{Constant, fold, shape_of};
 use super::graph::OnnxGraph;
-use super::names::{Names, scopes};
+use super::names::{LayerNames, scopes};
 use super::node::{OnnxNode, short};
 use crate::formats::import::{GraphOutput, Import, Imported, Values};
 use crate::formats::{Checkpoint, StoredTensor};
@@ -19,7 +19,7 @@ const MOST_COMPUTED: usize = 1 << 21;
 
 /// A node output that depends on the image.
 #[derive(Debug, Clone)]
-pub(super) struct Value {
+pub(super) struct OnnxValue {
     /// The layer that computes it.
     pub id: LayerId,
     /// Extents in the file, without the batch: three for a map, one for a vector.
@@ -32,7 +32,7 @@ pub(super) struct Value {
     pub pixel: Option<LayerId>,
 }
 
-impl Value {
+impl OnnxValue {
     /// A map in the order of `like`, with another shape.
     pub fn map(id: LayerId, [channels, height, width]: [usize; 3], last: bool) -> Self {
         let dims = if last { vec![height, width, channels] } else { vec![channels, height, width] };
@@ -68,27 +68,27 @@ impl Value {
 #[derive(Debug, Clone)]
 enum Named {
     Constant(Constant),
-    Value(Value),
+    Value(OnnxValue),
     /// A value that depends on an unknown node.
     Unknown,
 }
 
 /// The importer of ONNX models.
-pub(super) type Translator<'a> = Import<State<'a>, StoredTensor>;
+pub(super) type OnnxTranslator<'a> = Import<OnnxState<'a>, StoredTensor>;
 
 /// State of the walk over an ONNX graph.
-pub(super) struct State<'a> {
+pub(super) struct OnnxState<'a> {
     pub graph: &'a OnnxGraph,
     path: Arc<Path>,
     named: HashMap<String, Named>,
-    names: Names,
+    names: LayerNames,
     /// Number of folded values so far.
     numbers: usize,
     /// Nodes that were translated together with the one before.
     merged: HashSet<usize>,
 }
 
-impl Translator<'_> {
+impl OnnxTranslator<'_> {
     /// A constant input of a node.
     ///
     /// # Errors
@@ -107,7 +107,7 @@ impl Translator<'_> {
     }
 
     /// An input that depends on the image.
-    pub fn value(&self, node: &OnnxNode, index: usize) -> Result<Value, String> {
+    pub fn value(&self, node: &OnnxNode, index: usize) -> Result<OnnxValue, String> {
         match node.input(index).and_then(|name| self.state.named.get(name)) {
             Some(Named::Value(value)) => Ok(value.clone()),
             _ => Err(node.error(format!("has an input {index} that does not depend on the image"))),
@@ -115,7 +115,7 @@ impl Translator<'_> {
     }
 
     /// A map with channels first, as ONNX's operators read it.
-    pub fn map(&self, node: &OnnxNode, index: usize) -> Result<(Value, [usize; 3]), String> {
+    pub fn map(&self, node: &OnnxNode, index: usize) -> Result<(OnnxValue, [usize; 3]), String> {
         let x = self.value(node, index)?;
         match x.extents() {
             Some(extents) if !x.last => Ok((x, extents)),
@@ -157,7 +157,7 @@ impl Translator<'_> {
     }
 
     /// A constant operand of `x` as one value per channel; `None` if it varies within a channel.
-    pub fn per_channel(&self, constant: &Constant, x: &Value) -> Option<Vec<f32>> {
+    pub fn per_channel(&self, constant: &Constant, x: &OnnxValue) -> Option<Vec<f32>> {
         let channels = x.channels();
         if channels > MOST_CHANNELS {
             return None;
@@ -178,7 +178,7 @@ impl Translator<'_> {
 
     /// The constant that the next node adds to the output of `index`, as one value per channel, if nothing else reads that
     /// output.
-    pub fn bias_after(&mut self, index: usize, output: &Value) -> Option<Vec<f32>> {
+    pub fn bias_after(&mut self, index: usize, output: &OnnxValue) -> Option<Vec<f32>> {
         let graph = self.state.graph;
         let name = graph.nodes[index].outputs.first()?;
         let &[next] = graph.readers.get(name)?.as_slice() else { return None };
@@ -247,9 +247,9 @@ pub(super) fn translate(graph: &OnnxGraph, name: &str, checkpoint: &Checkpoint) 
         }
     };
     let stored = checkpoint.tensors().iter().map(|t| (t.name.clone(), Named::Constant(Constant::Stored(t.clone()))));
-    let (path, names) = (checkpoint.path().into(), Names::new(&graph.nodes));
-    let state = State { graph, path, named: stored.collect(), names, numbers: 0, merged: HashSet::new() };
-    let mut translator = Translator::new(name, channels, sides, state)?;
+    let (path, names) = (checkpoint.path().into(), LayerNames::new(&graph.nodes));
+    let state = OnnxState { graph, path, named: stored.collect(), names, numbers: 0, merged: HashSet::new() };
+    let mut translator = OnnxTranslator::new(name, channels, sides, state)?;
     let input = translator.seen(LayerId::INPUT, channels_last);
     translator.state.named.insert(graph.input.clone(), Named::Value(input));
     for (index, node) in graph.nodes.iter().enumerate() {
@@ -272,7 +272,7 @@ pub(super) fn translate(graph: &OnnxGraph, name: &str, checkpoint: &Checkpoint) 
     Ok(imported)
 }
 
-impl Translator<'_> {
+impl OnnxTranslator<'_> {
     /// The graph's output, as a vector if it is a one-pixel map.
     fn output(&mut self) -> Result<GraphOutput, String> {
         match self.state.named.get(&self.state.graph.output) {

@@ -1,9 +1,9 @@
 //! `convscope inspect`: content of a weights file.
 
 use crate::cli::args::{Common, InspectArgs};
-use crate::cli::commands::Run;
-use crate::cli::context::Context;
+use crate::cli::commands::RunCommand;
 use crate::cli::error::CliError;
+use crate::cli::invocation::Invocation;
 use crate::cli::output::print;
 use crate::cli::session::weights;
 use convscope_models::inspect::{Guess, Inspected, guess, inspect};
@@ -13,12 +13,12 @@ use serde_json::{Value, json};
 /// Maximum filter indices in a line of text.
 const LISTED: usize = 8;
 
-impl Run for InspectArgs {
+impl RunCommand for InspectArgs {
     const NAME: &'static str = "inspect";
     const NUMBERS: bool = false;
 
-    fn run(&self, context: &Context) -> Result<(), CliError> {
-        let (common, file) = (context.common, self.file.as_deref());
+    fn run(&self, invocation: &Invocation) -> Result<(), CliError> {
+        let (common, file) = (invocation.common, self.file.as_deref());
         if file.is_some() && common.weights.is_some() {
             return Err(CliError::usage("inspect reads one file: give it with -w or without"));
         }

@@ -14,10 +14,10 @@ mod view;
 pub(super) mod wgrad;
 
 use super::Conv2dSpec;
-use super::epilogue::{Output, Store};
+use super::epilogue::{ConvOutput, Epilogue};
 use super::geometry::{Interleave, StridePhase, stride_phases};
 use super::im2col::TransposedWeight;
-use super::microkernel::{GROUPS, Pass, Prefetch, panel_width, whole_tiles};
+use super::microkernel::{GROUPS, Prefetch, TilePass, panel_width, whole_tiles};
 use crate::core::buffer::Buffer;
 use crate::core::device::DType;
 use crate::core::table::Accum;
@@ -27,7 +27,7 @@ use crate::simd::{self, Vector};
 use plan::{Band, plan};
 use rayon::prelude::*;
 use std::ops::Range;
-use view::{Copy, PaddedView, Problem};
+use view::{Copy, DirectProblem, PaddedView};
 
 /// Steps of a pass at most: the weights of 32 output channels are 24 KiB, which stay in L1 while the pixels of a band pass.
 const STEPS: usize = 192;
@@ -41,16 +41,16 @@ const SMALL_WEIGHT: usize = 640 << 10;
 type Task<'a> = (&'a Band, usize, Range<usize>);
 
 /// What all tasks of a problem share.
-struct Work<'a> {
-    p: &'a Problem,
+struct DirectConv<'a> {
+    p: &'a DirectProblem,
     /// The images, or copies of them in the view.
     x: &'a [f32],
     view: &'a PaddedView,
     w: &'a [f32],
-    output: &'a Output<'a>,
+    output: &'a ConvOutput<'a>,
 }
 
-impl Work<'_> {
+impl DirectConv<'_> {
     /// Where tasks of this band read the input.
     fn view<'a>(&'a self, band: &'a Band) -> &'a PaddedView {
         band.own.as_ref().unwrap_or(self.view)
@@ -150,7 +150,7 @@ impl Work<'_> {
             start[..outputs.len()].copy_from_slice(&bias[image % p.groups * p.oc..][outputs]);
         }
         let (plane, at) = (p.plane(), self.output_start::<V>(task, panel));
-        let pass = Pass {
+        let pass = TilePass {
             pixels: band.pixels,
             pitch: p.step[1],
             groups: &band.groups,
@@ -181,7 +181,7 @@ impl Work<'_> {
     /// Stores the complete sums of a panel in their planes.
     fn finish<V: Vector>(&self, task: &Task, panel: usize, sums: &[f32]) {
         let (channels, start, plane) = (self.channels::<V>(panel).len(), self.output_start::<V>(task, panel), self.p.plane());
-        let store = Store { output: self.output, sums, pixels: task.0.count, channels, start, plane };
+        let store = Epilogue { output: self.output, sums, pixels: task.0.count, channels, start, plane };
         // SAFETY: the instructions are here; lengths and offsets are checked there, and the pixels are this task's alone.
         unsafe { V::run(store) }
     }
@@ -198,7 +198,7 @@ struct InputBlock<'a> {
     panels: Range<usize>,
 }
 
-fn run<V: Vector>(p: &Problem, x: &[f32], w: &[f32], output: &Output) {
+fn run<V: Vector>(p: &DirectProblem, x: &[f32], w: &[f32], output: &ConvOutput) {
     let [oh, ow] = p.size;
     if p.n * p.oc * oh * ow == 0 {
         return;
@@ -233,7 +233,7 @@ fn run<V: Vector>(p: &Problem, x: &[f32], w: &[f32], output: &Output) {
         }
     }
     let x = copied.as_ref().map_or(x, |all| all.as_slice());
-    let work = Work { p, x, view: &view, w, output };
+    let work = DirectConv { p, x, view: &view, w, output };
     tasks.par_iter().enumerate().with_max_len(1).for_each(|(i, task)| work.task::<V>(task, tasks.get(i + 1)));
 }
 
@@ -324,8 +324,8 @@ pub(super) fn pack_dgrad<V: Vector>(s: &Conv2dSpec, w: &Buffer) -> Buffer {
 pub(super) fn fwd<V: Vector>(s: &Conv2dSpec, inputs: &[&Buffer], outputs: &mut [&mut Buffer], accum: Accum) {
     let (bias, residual) = s.bias_and_residual::<f32>(inputs);
     let out = outputs[0].as_mut_slice::<f32>();
-    let output = Output { out: Shared(out.as_mut_ptr()), len: out.len(), bias, residual, relu: s.relu, accum };
-    run::<V>(&Problem::forward(s), inputs[0].as_slice(), inputs[1].as_slice(), &output);
+    let output = ConvOutput { out: Shared(out.as_mut_ptr()), len: out.len(), bias, residual, relu: s.relu, accum };
+    run::<V>(&DirectProblem::forward(s), inputs[0].as_slice(), inputs[1].as_slice(), &output);
 }
 
 pub(super) fn dgrad<V: Vector>(s: &Conv2dSpec, inputs: &[&Buffer], outputs: &mut [&mut Buffer], accum: Accum) {
@@ -333,8 +333,8 @@ pub(super) fn dgrad<V: Vector>(s: &Conv2dSpec, inputs: &[&Buffer], outputs: &mut
     let out = outputs[0].as_mut_slice::<f32>();
     let phases = stride_phases(s);
     let mut each = |phase: &StridePhase, out: &mut [f32], accum: Accum| {
-        let p = Problem::backward(s, phase);
-        let output = Output { out: Shared(out.as_mut_ptr()), len: out.len(), bias: None, residual: None, relu: false, accum };
+        let p = DirectProblem::backward(s, phase);
+        let output = ConvOutput { out: Shared(out.as_mut_ptr()), len: out.len(), bias: None, residual: None, relu: false, accum };
         let (mine, rest) = w.split_at(p.groups * packed_len::<V>(p.oc, p.steps()));
         w = rest;
         run::<V>(&p, dout, mine, &output);

@@ -1,7 +1,7 @@
 //! Partition of a direct convolution into tasks.
 
-use super::view::{PaddedView, Problem};
-use crate::ops::conv2d::microkernel::{GROUPS, Group, LONGEST, group, panel_width};
+use super::view::{DirectProblem, PaddedView};
+use crate::ops::conv2d::microkernel::{GROUPS, LONGEST, PixelGroup, group, panel_width};
 use crate::simd::Vector;
 use std::ops::Range;
 
@@ -15,14 +15,14 @@ const FEW_PIXELS: usize = 56;
 pub(super) const MIN_TASKS: usize = 16;
 
 /// How a problem is cut: bands of each image's output by ranges of output channels.
-pub(super) struct Plan {
+pub(super) struct DirectPlan {
     /// Rows of each band, or pixels where the output is one row.
     pub bands: Vec<Range<usize>>,
     /// Output channels of a task: whole panels.
     pub channels: usize,
 }
 
-pub(super) fn plan<V: Vector>(p: &Problem) -> Plan {
+pub(super) fn plan<V: Vector>(p: &DirectProblem) -> DirectPlan {
     let [oh, ow] = p.size;
     let width = panel_width::<V>();
     // A band is a number of units: rows, or tiles of pixels of a single row, of which the last may be longer.
@@ -50,7 +50,7 @@ pub(super) fn plan<V: Vector>(p: &Problem) -> Plan {
         true => oh,
         false => (i + 1) * size,
     };
-    Plan { bands: (0..count).map(|i| i * size..end(i)).collect(), channels: panels * width }
+    DirectPlan { bands: (0..count).map(|i| i * size..end(i)).collect(), channels: panels * width }
 }
 
 /// A band of each image's output: some rows, or some pixels where the output is one row.
@@ -60,14 +60,20 @@ pub(super) struct Band {
     pub count: usize,
     /// Pixels of a group.
     pub pixels: usize,
-    pub groups: Vec<Group>,
+    pub groups: Vec<PixelGroup>,
     /// Set where a task copies what the band sees for itself.
     pub own: Option<PaddedView>,
 }
 
 impl Band {
     /// A band of the output, as seen in a view that starts with output row `origin`.
-    pub fn new<V: Vector>(p: &Problem, view: &PaddedView, origin: usize, rows: Range<usize>, columns: Range<usize>) -> Self {
+    pub fn new<V: Vector>(
+        p: &DirectProblem,
+        view: &PaddedView,
+        origin: usize,
+        rows: Range<usize>,
+        columns: Range<usize>,
+    ) -> Self {
         let length = columns.len();
         let pixels = group::<V>(length);
         let mut groups = Vec::new();
@@ -77,7 +83,7 @@ impl Band {
                 // A last group that would overhang starts earlier; in a row that is too short for one, it overhangs.
                 let start = at.min(length.saturating_sub(pixels));
                 let end = pixels.min(length - start);
-                groups.push(Group { x: x + start * p.step[1], accumulator: accumulator + start, first: at - start, end });
+                groups.push(PixelGroup { x: x + start * p.step[1], accumulator: accumulator + start, first: at - start, end });
             }
         }
         Band { start: rows.start * p.size[1] + columns.start, count: rows.len() * length, pixels, groups, own: None }

@@ -12,7 +12,7 @@ use std::ops::Range;
 /// `out[oc, y, x] = sum of w[oc, c, tap] * in[c, y * step + dy, x * step + dx]`, zero outside of the input.
 ///
 /// The groups of an image lie one behind the other, in and out, so each counts as an image of its own here.
-pub(super) struct Problem {
+pub(super) struct DirectProblem {
     /// Images, of which number `i` has the weights and biases of group `i % groups`.
     pub n: usize,
     pub groups: usize,
@@ -29,11 +29,11 @@ pub(super) struct Problem {
     pub taps: Vec<[isize; 2]>,
 }
 
-impl Problem {
+impl DirectProblem {
     pub fn forward(s: &Conv2dSpec) -> Self {
         let (groups, [c, oc]) = (s.groups, [s.c, s.oc].map(|channels| channels / s.groups));
         let (n, size, taps) = (s.n * groups, s.out_hw(), forward_taps(s));
-        Problem { n, groups, c, h: s.h, w: s.w, oc, size, step: s.stride, taps }.flat()
+        DirectProblem { n, groups, c, h: s.h, w: s.w, oc, size, step: s.stride, taps }.flat()
     }
 
     /// A stride phase of `dx`, from `dout`.
@@ -41,7 +41,7 @@ impl Problem {
         let [h, w] = s.out_hw();
         let (groups, [c, oc]) = (s.groups, [s.oc, s.c].map(|channels| channels / s.groups));
         let taps = phase.taps.iter().map(|t| t.1).collect();
-        Problem { n: s.n * groups, groups, c, h, w, oc, size: phase.size, step: [1, 1], taps }.flat()
+        DirectProblem { n: s.n * groups, groups, c, h, w, oc, size: phase.size, step: [1, 1], taps }.flat()
     }
 
     /// A 1x1 convolution without stride is a matrix product: its images are one row.
@@ -77,7 +77,7 @@ pub(super) struct PaddedView {
 
 impl PaddedView {
     /// The image, if no pixel sees anything outside of it and rows are long enough for a group.
-    pub fn image(p: &Problem) -> Option<PaddedView> {
+    pub fn image(p: &DirectProblem) -> Option<PaddedView> {
         let inside = |axis: usize, len: usize| {
             let last = ((p.size[axis] - 1) * p.step[axis]) as isize;
             p.taps.iter().all(|t| t[axis] >= 0 && t[axis] + last < len as isize)
@@ -88,7 +88,7 @@ impl PaddedView {
     }
 
     /// Copies of what some output rows see.
-    pub fn copy(p: &Problem, rows: &Range<usize>) -> PaddedView {
+    pub fn copy(p: &DirectProblem, rows: &Range<usize>) -> PaddedView {
         let ends = |axis: usize| {
             let along = || p.taps.iter().map(|t| t[axis]);
             [along().min().unwrap_or(0), along().max().unwrap_or(0)]
@@ -105,7 +105,7 @@ impl PaddedView {
 
 /// Copies what a view holds of some channels of an image.
 pub(super) struct Copy<'a> {
-    pub p: &'a Problem,
+    pub p: &'a DirectProblem,
     pub view: &'a PaddedView,
     /// The first of the channels.
     pub x: &'a [f32],
@@ -115,7 +115,7 @@ pub(super) struct Copy<'a> {
 
 impl Copy<'_> {
     /// All channels of all images, in a view of the whole output.
-    pub fn all<V: Vector>(p: &Problem, view: &PaddedView, x: &[f32]) -> Buffer {
+    pub fn all<V: Vector>(p: &DirectProblem, view: &PaddedView, x: &[f32]) -> Buffer {
         simd::require::<V>();
         let mut all = Buffer::new(DType::F32, p.n * p.c * view.channel);
         let channels = all.as_mut_slice::<f32>().par_chunks_exact_mut(view.channel).zip(x.par_chunks_exact(p.h * p.w));

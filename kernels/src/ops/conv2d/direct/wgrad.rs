@@ -9,14 +9,14 @@
 
 use super::MAX_PANEL;
 use super::plan::{MIN_TASKS, SUMS};
-use super::view::{Copy, PaddedView, Problem};
+use super::view::{Copy, DirectProblem, PaddedView};
 use crate::core::buffer::Buffer;
 use crate::core::device::DType;
 use crate::core::table::Accum;
 use crate::core::threads::{Shared, split_range};
 use crate::ops::conv2d::Conv2dSpec;
-use crate::ops::conv2d::epilogue::{Output, Store};
-use crate::ops::conv2d::microkernel::{Group, LONGEST, Pass, Prefetch, SHORTEST, group, has_32_registers, panel_width};
+use crate::ops::conv2d::epilogue::{ConvOutput, Epilogue};
+use crate::ops::conv2d::microkernel::{LONGEST, PixelGroup, Prefetch, SHORTEST, TilePass, group, has_32_registers, panel_width};
 use crate::simd::{self, Vector};
 use rayon::prelude::*;
 use std::ops::Range;
@@ -68,7 +68,7 @@ struct Chunk {
 }
 
 /// All pixels in chunks: several small images, some rows of an image, or a range of the only one.
-fn chunks(p: &Problem) -> Vec<Chunk> {
+fn chunks(p: &DirectProblem) -> Vec<Chunk> {
     let [oh, ow] = p.size;
     let even = |len: usize, most: usize| split_range(0..len, len.div_ceil(len.div_ceil(most.max(1))));
     if 2 * oh * ow <= STEPS {
@@ -93,8 +93,8 @@ struct Block {
     cs: Range<usize>,
 }
 
-struct Work<'a> {
-    p: &'a Problem,
+struct DirectWgrad<'a> {
+    p: &'a DirectProblem,
     kernel: [usize; 2],
     /// Rows of the view from one kernel row to the next.
     dilation: usize,
@@ -104,14 +104,14 @@ struct Work<'a> {
     dout: &'a [f32],
 }
 
-impl Work<'_> {
+impl DirectWgrad<'_> {
     /// Pixels of a group, their pitch, and the groups of some input channels; accumulators are `(c, kh, kw)` from the first channel on.
-    fn groups<V: Vector>(&self, cs: &Range<usize>) -> (usize, usize, Vec<Group>) {
+    fn groups<V: Vector>(&self, cs: &Range<usize>) -> (usize, usize, Vec<PixelGroup>) {
         let [kh, kw] = self.kernel;
         if kw > 1 {
             let of = |c: usize| (0..kh).map(move |ky| (c, ky));
             let rows = (0..cs.len()).flat_map(of).enumerate();
-            let group = |(i, (c, ky)): (usize, (usize, usize))| Group {
+            let group = |(i, (c, ky)): (usize, (usize, usize))| PixelGroup {
                 x: (cs.start + c) * self.view.channel + ky * self.dilation * self.view.row,
                 accumulator: i * kw,
                 first: 0,
@@ -123,14 +123,14 @@ impl Work<'_> {
         assert!(length <= cs.len(), "a group of channels would overhang");
         let groups = (0..cs.len()).step_by(length).map(|c| {
             let start = c.min(cs.len() - length);
-            Group { x: (cs.start + start) * self.view.channel, accumulator: start, first: c - start, end: length }
+            PixelGroup { x: (cs.start + start) * self.view.channel, accumulator: start, first: c - start, end: length }
         });
         (length, self.view.channel, groups.collect())
     }
 
     /// The sums of a block over some chunks, `[panel of output channels][accumulator][lane]`.
     fn sum<V: Vector>(&self, block: &Block, chunks: &[Chunk], sums: &mut [f32]) {
-        let Work { p, view, .. } = *self;
+        let DirectWgrad { p, view, .. } = *self;
         let width = panel_width::<V>();
         let [oh, ow] = p.size;
         let (pixels, pitch, groups) = self.groups::<V>(&block.cs);
@@ -155,7 +155,7 @@ impl Work<'_> {
                     let from = &self.dout[(image * p.oc + oc) * oh * ow + rows.start * ow + columns.start..];
                     simd::transpose(from, oh * ow, [outputs, count], transposed, width);
                 }
-                let pass = Pass {
+                let pass = TilePass {
                     pixels,
                     pitch,
                     groups: &groups,
@@ -183,7 +183,7 @@ impl Work<'_> {
 pub(in crate::ops::conv2d) fn run<V: Vector>(s: &Conv2dSpec, inputs: &[&Buffer], outputs: &mut [&mut Buffer], accum: Accum) {
     let (dout, x) = (inputs[0].as_slice::<f32>(), inputs[1].as_slice::<f32>()); // dout [n,oc,oh,ow], x [n,c,h,w]
     let dw = outputs[0].as_mut_slice::<f32>(); // dw [oc,c,kh,kw]
-    let p = Problem::forward(s);
+    let p = DirectProblem::forward(s);
     let (width, taps) = (panel_width::<V>(), s.kernel[0] * s.kernel[1]);
     simd::require::<V>();
     assert!(dout.len() >= s.out_len() && x.len() >= s.in_len());
@@ -192,7 +192,7 @@ pub(in crate::ops::conv2d) fn run<V: Vector>(s: &Conv2dSpec, inputs: &[&Buffer],
     let view = image.unwrap_or_else(|| PaddedView::copy(&p, &(0..p.size[0])));
     let copied = copies.then(|| Copy::all::<V>(&p, &view, x));
     let x = copied.as_ref().map_or(x, |all| all.as_slice());
-    let work = Work { p: &p, kernel: s.kernel, dilation: s.dilation[0], view: &view, x, dout };
+    let work = DirectWgrad { p: &p, kernel: s.kernel, dilation: s.dilation[0], view: &view, x, dout };
 
     let chunks = chunks(&p);
     // Sums of a task that stay in L2.
@@ -226,8 +226,8 @@ pub(in crate::ops::conv2d) fn run<V: Vector>(s: &Conv2dSpec, inputs: &[&Buffer],
         for (split, sums) in sums[b * splits..][..splits].iter().enumerate() {
             let oc = block.ocs.start + i * width;
             let accum = if split > 0 { Accum::Add } else { accum };
-            let output = Output { out: to, len, bias: None, residual: None, relu: false, accum };
-            let store = Store {
+            let output = ConvOutput { out: to, len, bias: None, residual: None, relu: false, accum };
+            let store = Epilogue {
                 output: &output,
                 sums: &sums.as_slice::<f32>()[i * width * outputs..],
                 pixels: outputs,

@@ -84,7 +84,7 @@ pub(in crate::ops::conv2d) fn fwd<V: Vector, T: Tile>(
     let (bias, residual) = s.bias_and_residual(inputs); // bias [oc], residual [n,oc,oh,ow]
     let plan = &Plan::forward(s);
     let (from, w) = (inputs[0].as_slice(), inputs[1].as_slice()); // x [n,c,h,w], w [oc,c/g,kh,kw]
-    run::<V, T>(&Work { s, plan, from, w, bias, residual, relu: s.relu, accum }, outputs[0].as_mut_slice());
+    run::<V, T>(&ShiftedConv { s, plan, from, w, bias, residual, relu: s.relu, accum }, outputs[0].as_mut_slice());
 }
 
 pub(in crate::ops::conv2d) fn dgrad<V: Vector, T: Tile>(
@@ -95,12 +95,12 @@ pub(in crate::ops::conv2d) fn dgrad<V: Vector, T: Tile>(
 ) {
     let plan = &Plan::backward(s);
     let (from, w) = (inputs[0].as_slice(), inputs[1].as_slice()); // dout [n,oc,oh,ow], w [oc,c/g,kh,kw]
-    run::<V, T>(&Work { s, plan, from, w, bias: None, residual: None, relu: false, accum }, outputs[0].as_mut_slice());
+    run::<V, T>(&ShiftedConv { s, plan, from, w, bias: None, residual: None, relu: false, accum }, outputs[0].as_mut_slice());
 }
 
 /// The work of all groups.
 #[derive(Clone, Copy)]
-struct Work<'a> {
+struct ShiftedConv<'a> {
     s: &'a Conv2dSpec,
     plan: &'a Plan,
     from: &'a [f32],
@@ -111,7 +111,7 @@ struct Work<'a> {
     accum: Accum,
 }
 
-fn run<V: Vector, T: Tile>(work: &Work, out: &mut [f32]) {
+fn run<V: Vector, T: Tile>(work: &ShiftedConv, out: &mut [f32]) {
     simd::require::<V>();
     let Plan { read: [planes, _], written: [channels, pixels], padded, .. } = work.plan;
     let groups = out.par_chunks_exact_mut((channels * pixels).max(1)).enumerate();
@@ -127,7 +127,7 @@ fn run<V: Vector, T: Tile>(work: &Work, out: &mut [f32]) {
 
 /// The planes of group number `group`, counted through all images.
 pub(in crate::ops::conv2d) struct Group<'a> {
-    work: &'a Work<'a>,
+    work: &'a ShiftedConv<'a>,
     pub plan: &'a Plan,
     group: usize,
     /// The padded planes; their zeros are there already.
@@ -172,7 +172,7 @@ impl<'a> Group<'a> {
 
     /// Where the plane of channel `c` goes if it has one phase, and what is done to its sums.
     pub fn epilogue(&mut self, c: usize) -> Epilogue {
-        let (Work { residual, relu, accum, .. }, [channels, pixels]) = (*self.work, self.plan.written);
+        let (ShiftedConv { residual, relu, accum, .. }, [channels, pixels]) = (*self.work, self.plan.written);
         let to = self.out[c * pixels..][..pixels].as_mut_ptr();
         let old = (accum == Accum::Add).then_some(to.cast_const());
         let plus = residual.map(|r| r[(self.group * channels + c) * pixels..][..pixels].as_ptr()).or(old);

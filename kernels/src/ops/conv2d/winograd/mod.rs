@@ -21,7 +21,7 @@ pub(super) use transform::{F2, F4, Transform};
 pub(super) use weight::{pack_dgrad, pack_fwd};
 
 use super::Conv2dSpec;
-use super::epilogue::Output;
+use super::epilogue::ConvOutput;
 use super::microkernel::{LONGEST, group, panel_width};
 use crate::core::buffer::Buffer;
 use crate::core::device::DType;
@@ -48,7 +48,7 @@ const SMALL_WEIGHT: usize = 4 << 20;
 
 /// A 3x3 convolution of stride 1, forward or as the gradient of one.
 #[derive(Clone, Copy)]
-pub(super) struct Problem {
+pub(super) struct WinogradProblem {
     pub n: usize,
     pub c: usize,
     pub h: usize,
@@ -60,16 +60,16 @@ pub(super) struct Problem {
     pub pad: [usize; 2],
 }
 
-impl Problem {
+impl WinogradProblem {
     pub fn forward(s: &Conv2dSpec) -> Self {
         let [oh, ow] = s.out_hw();
-        Problem { n: s.n, c: s.c, h: s.h, w: s.w, oc: s.oc, oh, ow, pad: [s.padding[0], s.padding[2]] }
+        WinogradProblem { n: s.n, c: s.c, h: s.h, w: s.w, oc: s.oc, oh, ow, pad: [s.padding[0], s.padding[2]] }
     }
 
     /// `dx` from `dout`.
     fn backward(s: &Conv2dSpec) -> Self {
         let [h, w] = s.out_hw();
-        Problem { n: s.n, c: s.oc, h, w, oc: s.c, oh: s.h, ow: s.w, pad: [2 - s.padding[0], 2 - s.padding[2]] }
+        WinogradProblem { n: s.n, c: s.oc, h, w, oc: s.c, oh: s.h, ow: s.w, pad: [2 - s.padding[0], 2 - s.padding[2]] }
     }
 
     /// Rows and columns of tiles.
@@ -109,7 +109,7 @@ fn longest_block<V: Vector>() -> usize {
     group::<V>(LONGEST) * BLOCK
 }
 
-fn partition<V: Vector>(p: &Problem, [m, a]: [usize; 2]) -> TilePartition {
+fn partition<V: Vector>(p: &WinogradProblem, [m, a]: [usize; 2]) -> TilePartition {
     let (tiles, threads, most) = (p.count(m), rayon::current_num_threads(), longest_block::<V>());
     // A last block of less than a group joins the one before, for it would read the whole weight for little.
     let count = ((tiles + most - group::<V>(LONGEST)) / most).max(1);
@@ -146,36 +146,41 @@ pub(super) fn supported(s: &Conv2dSpec) -> Result<(), &'static str> {
 }
 
 /// Whether tiles of `m x m` cost less than those of other sizes and than the variants that multiply everything.
-fn preferred(p: &Problem, m: usize) -> Result<(), &'static str> {
+fn preferred(p: &WinogradProblem, m: usize) -> Result<(), &'static str> {
     let mine = p.cost(m);
     if [1, 2, 4].iter().any(|other| p.cost(*other) < mine) { Err("another variant costs less here") } else { Ok(()) }
 }
 
 pub(super) fn preferred_fwd<const M: usize>(s: &Conv2dSpec) -> Result<(), &'static str> {
-    preferred(&Problem::forward(s), M)
+    preferred(&WinogradProblem::forward(s), M)
 }
 pub(super) fn preferred_dgrad<const M: usize>(s: &Conv2dSpec) -> Result<(), &'static str> {
-    preferred(&Problem::backward(s), M)
+    preferred(&WinogradProblem::backward(s), M)
 }
 
 /// Bytes of the transformed weight, and of the transformed input that is there at a time (on as many threads as here).
 pub(super) fn scratch<const M: usize, const A: usize>(s: &Conv2dSpec) -> usize {
-    let (tiles, block, threads) = (Problem::forward(s).count(M), BLOCK * LONGEST, rayon::current_num_threads());
+    let (tiles, block, threads) = (WinogradProblem::forward(s).count(M), BLOCK * LONGEST, rayon::current_num_threads());
     let there = if tiles <= block { tiles * threads } else { tiles.min(MIN_BLOCKS * threads * block) };
     4 * A * A * s.c * (s.oc + there)
 }
 
-fn run<V: Vector, T: Transform<M, A>, const M: usize, const A: usize>(p: &Problem, x: &[f32], u: &[f32], output: &Output) {
+fn run<V: Vector, T: Transform<M, A>, const M: usize, const A: usize>(
+    p: &WinogradProblem,
+    x: &[f32],
+    u: &[f32],
+    output: &ConvOutput,
+) {
     run_partition::<V, T, M, A>(p, partition::<V>(p, [M, A]), x, u, output);
 }
 
 /// The partition changes no sum.
 fn run_partition<V: Vector, T: Transform<M, A>, const M: usize, const A: usize>(
-    p: &Problem,
+    p: &WinogradProblem,
     TilePartition { blocks, channel_splits }: TilePartition,
     x: &[f32],
     u: &[f32],
-    output: &Output,
+    output: &ConvOutput,
 ) {
     simd::require::<V>();
     assert!(x.len() >= p.n * p.c * p.h * p.w && output.residual.is_none_or(|r| r.len() == output.len));
@@ -231,8 +236,8 @@ pub(super) fn fwd<V: Vector, T: Transform<M, A>, const M: usize, const A: usize>
     accum: Accum,
 ) {
     let (bias, residual) = s.bias_and_residual::<f32>(inputs);
-    let output = Output::new(outputs[0].as_mut_slice(), bias, residual, s.relu, accum);
-    run::<V, T, M, A>(&Problem::forward(s), inputs[0].as_slice(), inputs[1].as_slice(), &output);
+    let output = ConvOutput::new(outputs[0].as_mut_slice(), bias, residual, s.relu, accum);
+    run::<V, T, M, A>(&WinogradProblem::forward(s), inputs[0].as_slice(), inputs[1].as_slice(), &output);
 }
 
 pub(super) fn dgrad<V: Vector, T: Transform<M, A>, const M: usize, const A: usize>(
@@ -241,8 +246,8 @@ pub(super) fn dgrad<V: Vector, T: Transform<M, A>, const M: usize, const A: usiz
     outputs: &mut [&mut Buffer],
     accum: Accum,
 ) {
-    let output = Output::new(outputs[0].as_mut_slice(), None, None, false, accum);
-    run::<V, T, M, A>(&Problem::backward(s), inputs[0].as_slice(), inputs[1].as_slice(), &output);
+    let output = ConvOutput::new(outputs[0].as_mut_slice(), None, None, false, accum);
+    run::<V, T, M, A>(&WinogradProblem::backward(s), inputs[0].as_slice(), inputs[1].as_slice(), &output);
 }
 
 #[cfg(test)]
@@ -259,7 +264,7 @@ mod tests {
         unsafe fn run<V: Vector>(self) {
             let s = Conv2dSpec { padding: [1, 0, 2, 1], ..Conv2dSpec::simple(2, 53, 18, 13, 70, 3) };
             let numbers = |len: usize| (0..len).map(|i| ((i * 7919) % 1013) as f32 / 1013.0 - 0.5).collect::<Vec<_>>();
-            let (p, x, w) = (Problem::forward(&s), numbers(s.in_len()), Buffer::from_slice(&numbers(s.weight_len())));
+            let (p, x, w) = (WinogradProblem::forward(&s), numbers(s.in_len()), Buffer::from_slice(&numbers(s.weight_len())));
             let u = pack_fwd::<V, F4, 4, 6>(&s, &w);
             let out = |size: usize, channel_splits: Option<usize>| {
                 let mut out = vec![f32::NAN; s.out_len()];
@@ -269,7 +274,7 @@ mod tests {
                     partition,
                     &x,
                     u.as_slice(),
-                    &Output::new(&mut out, None, None, false, Accum::Write),
+                    &ConvOutput::new(&mut out, None, None, false, Accum::Write),
                 );
                 out
             };

@@ -1,13 +1,13 @@
 //! The products at all points, and their transform back.
 
-use super::Problem;
+use super::WinogradProblem;
 use super::tiles::Block;
 use super::transform::{Transform, two_axes};
 use super::weight::point_stride;
 use crate::core::buffer::Buffer;
 use crate::core::device::DType;
-use crate::ops::conv2d::epilogue::{Output, Store};
-use crate::ops::conv2d::microkernel::{Group, LONGEST, Pass, Prefetch, SHORTEST, group, panel_width};
+use crate::ops::conv2d::epilogue::{ConvOutput, Epilogue};
+use crate::ops::conv2d::microkernel::{LONGEST, PixelGroup, Prefetch, SHORTEST, TilePass, group, panel_width};
 use crate::simd::{Kernel, Vector};
 use std::marker::PhantomData;
 use std::ops::Range;
@@ -41,24 +41,24 @@ impl Strides {
 
 /// Products of a block and a panel of output channels at all points, and their transform back.
 pub(super) struct Multiply<'a, T, const M: usize, const A: usize> {
-    pub p: &'a Problem,
+    pub p: &'a WinogradProblem,
     pub block: &'a Block,
     /// The transformed weight.
     pub u: &'a [f32],
     /// The transformed input of the block.
     pub v: &'a [f32],
     pub panel: usize,
-    pub output: &'a Output<'a>,
+    pub output: &'a ConvOutput<'a>,
     pub transform: PhantomData<T>,
 }
 
 /// Groups of neighbouring tiles, and how many tiles each is.
-fn groups<V: Vector>(tiles: usize) -> (usize, Vec<Group>) {
+fn groups<V: Vector>(tiles: usize) -> (usize, Vec<PixelGroup>) {
     let pixels = group::<V>(tiles);
     let from = |at: usize| {
         // A last group that would overhang starts earlier; of too few tiles for one, it overhangs into the capacity of the block.
         let start = at.min(tiles.saturating_sub(pixels));
-        Group { x: start * V::LANES, accumulator: start, first: at - start, end: pixels.min(tiles - start) }
+        PixelGroup { x: start * V::LANES, accumulator: start, first: at - start, end: pixels.min(tiles - start) }
     };
     (pixels, (0..tiles).step_by(pixels).map(from).collect())
 }
@@ -91,7 +91,7 @@ impl<T: Transform<M, A>, const M: usize, const A: usize> Multiply<'_, T, M, A> {
                 let next = self.u.as_ptr().wrapping_add(if channels.end < p.c { at + k * wide } else { start + per_point });
                 let prefetch = |tile: usize| Prefetch::Run(next.wrapping_add(tile * k * V::LANES));
                 let taps = &lanes[..k.min(V::LANES)];
-                let pass = Pass {
+                let pass = TilePass {
                     pixels,
                     pitch: V::LANES,
                     groups: &groups,
@@ -129,13 +129,13 @@ impl<T: Transform<M, A>, const M: usize, const A: usize> Multiply<'_, T, M, A> {
 
 /// `A^T m A` of a panel of output channels, stored where it belongs.
 struct Back<'a, T, const M: usize, const A: usize> {
-    p: &'a Problem,
+    p: &'a WinogradProblem,
     block: &'a Block,
     /// `[point][tile][channel]`
     products: &'a [f32],
     point: usize,
     channels: Range<usize>,
-    output: &'a Output<'a>,
+    output: &'a ConvOutput<'a>,
     transform: PhantomData<T>,
 }
 
@@ -176,7 +176,7 @@ impl<T: Transform<M, A>, const M: usize, const A: usize> Kernel for Back<'_, T, 
                 let (x, y) = ((s.tx + t0) * M, s.ty * M);
                 for i in 0..M.min(p.oh - y) {
                     let start = ((s.image * p.oc + self.channels.start) * p.oh + y + i) * p.ow + x;
-                    let store = Store {
+                    let store = Epilogue {
                         output,
                         sums: &lines[i * LINE * wide..],
                         pixels: (count * M).min(p.ow - x),

@@ -1,6 +1,6 @@
 //! Tiles of images, and their transform.
 
-use super::Problem;
+use super::WinogradProblem;
 use super::transform::{Patch, two_axes};
 use crate::core::buffer::Buffer;
 use crate::core::device::DType;
@@ -43,7 +43,7 @@ const TURNED: usize = 512;
 
 /// The transformed patches of a vector of channels of a block, one channel a lane: patches of `P x P` with a stride of `M` pixels.
 pub(in crate::ops::conv2d) struct Transformed<'a, X, const M: usize, const P: usize, const A: usize> {
-    pub p: &'a Problem,
+    pub p: &'a WinogradProblem,
     pub x: &'a [f32],
     pub block: &'a Block,
     /// As many as there are lanes, or the last ones.
@@ -114,7 +114,7 @@ struct Area {
 
 impl Area {
     /// What neighbouring rows of tiles of one image see: whole rows, if there is more than one.
-    fn seen<V: Vector>(p: &Problem, band: &[Segment], m: usize, patch: usize) -> Self {
+    fn seen<V: Vector>(p: &WinogradProblem, band: &[Segment], m: usize, patch: usize) -> Self {
         let seen = |first: usize, last: usize, pad: usize, end: usize| {
             (first * m).saturating_sub(pad).min(end)..(last * m + patch).saturating_sub(pad).min(end)
         };
@@ -134,7 +134,7 @@ impl Area {
     /// # Safety
     /// As [`Vector`]; `planes` are at most a vector of them.
     #[inline(always)]
-    unsafe fn transpose<V: Vector>(&self, p: &Problem, planes: &[f32], to: *mut f32) {
+    unsafe fn transpose<V: Vector>(&self, p: &WinogradProblem, planes: &[f32], to: *mut f32) {
         let (plane, width) = (p.h * p.w, self.columns.len());
         // Whole rows follow each other.
         let (runs, pixels) = if width == p.w { (1, self.rows.len() * width) } else { (self.rows.len(), width) };

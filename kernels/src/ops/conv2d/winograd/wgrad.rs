@@ -7,7 +7,7 @@
 //! Loses when:    channels are few (the transforms then cost more than they save), or tiles are few for so large a weight.
 //! Run:           CONVSCOPE_KERNEL=conv2d.wgrad=winograd_f4_avx2
 
-use super::Problem;
+use super::WinogradProblem;
 use super::tiles::{Block, Transformed};
 use super::transform::{Input, Patch, Spread, Transform, two_axes};
 use crate::core::buffer::Buffer;
@@ -47,7 +47,7 @@ struct SumPartition {
 }
 
 fn partition<const M: usize, const A: usize>(s: &Conv2dSpec) -> SumPartition {
-    let p = Problem::forward(s);
+    let p = WinogradProblem::forward(s);
     let (tiles, both, weight, [_, row]) = (p.count(M), s.c + s.oc, s.c * s.oc, p.tiles(M));
     let splits = (tiles * both / (LIGHT * weight)).min(MAX_SPLITS);
     let (splits, size) = match A * A * weight <= SMALL && splits >= MIN_SPLITS {
@@ -64,12 +64,12 @@ pub(in crate::ops::conv2d) fn preferred<const M: usize>(s: &Conv2dSpec) -> Resul
         return Err("few channels: the transforms cost more than they save");
     }
     // A product of each point is as large as the weight, and is transformed once all tiles are in it.
-    if 16 * Problem::forward(s).count(M) < least { Err("few tiles for so large a weight") } else { Ok(()) }
+    if 16 * WinogradProblem::forward(s).count(M) < least { Err("few tiles for so large a weight") } else { Ok(()) }
 }
 
 /// Bytes of the transformed operands and of the products.
 pub(in crate::ops::conv2d) fn scratch<const M: usize, const A: usize>(s: &Conv2dSpec) -> usize {
-    let (SumPartition { splits, rows }, p) = (partition::<M, A>(s), Problem::forward(s));
+    let (SumPartition { splits, rows }, p) = (partition::<M, A>(s), WinogradProblem::forward(s));
     let (threads, tiles) = (rayon::current_num_threads(), rows * p.tiles(M)[1]);
     let operands = (s.c + s.oc) * tiles.min(p.count(M)) * splits.min(threads);
     4 * A * A * (operands + if splits > 1 { s.c * s.oc * splits } else { CHANNELS * WIDTH * 16 * threads })
@@ -106,7 +106,7 @@ impl Panels {
     /// Fills the panels with the patches of `tiles`.
     fn fill<V: Vector, X: Patch<P, A>, const M: usize, const P: usize, const A: usize>(
         &mut self,
-        p: &Problem,
+        p: &WinogradProblem,
         x: &[f32],
         tiles: Range<usize>,
         alone: bool,
@@ -244,9 +244,9 @@ fn gradient<V: Vector, T: Transform<M, A>, const M: usize, const A: usize>(
 ) {
     simd::require::<V>();
     assert!(dout.len() >= s.out_len() && x.len() >= s.in_len() && dw.len() == 9 * s.oc * s.c);
-    let from = Problem::forward(s);
+    let from = WinogradProblem::forward(s);
     // Tiles of `dout` are patches without overlap of an image that has the output's size and channels.
-    let gradient = Problem { c: s.oc, h: from.oh, w: from.ow, pad: [0, 0], ..from };
+    let gradient = WinogradProblem { c: s.oc, h: from.oh, w: from.ow, pad: [0, 0], ..from };
     let (grid, panel) = (from.tiles(M), WIDTH * V::LANES);
     let packed = |rows: Range<usize>, alone: bool| {
         let tiles = rows.start * grid[1]..rows.end * grid[1];

@@ -2,13 +2,13 @@
 
 use super::super::constant::Constant;
 use super::super::node::{OnnxNode, short};
-use super::super::translate::{Translator, Value};
+use super::super::translate::{OnnxTranslator, OnnxValue};
 use crate::formats::import::Values;
 use crate::formats::{Layout, StoredTensor};
 use crate::network::{LayerId, LayerKind};
 
-impl Translator<'_> {
-    pub(super) fn gemm(&mut self, index: usize, node: &OnnxNode) -> Result<Value, String> {
+impl OnnxTranslator<'_> {
+    pub(super) fn gemm(&mut self, index: usize, node: &OnnxNode) -> Result<OnnxValue, String> {
         if node.int_or("transA", 0) != 0 {
             return Err(node.error("turns the image's values (transA)"));
         }
@@ -31,12 +31,12 @@ impl Translator<'_> {
         Ok(output)
     }
 
-    pub(super) fn mat_mul(&mut self, index: usize, node: &OnnxNode) -> Result<Value, String> {
+    pub(super) fn mat_mul(&mut self, index: usize, node: &OnnxNode) -> Result<OnnxValue, String> {
         let &[_, features] = self.needed(node, 1)?.shape() else {
             let shape = short(self.needed(node, 1)?.shape());
             return Err(node.error(format!("multiplies by the shape {shape}; matrices are read")));
         };
-        let bias = self.bias_after(index, &Value::vector(LayerId::INPUT, features));
+        let bias = self.bias_after(index, &OnnxValue::vector(LayerId::INPUT, features));
         let (id, output) = self.linear(index, node, false, 1.0, bias.is_some())?;
         if let Some(bias) = bias {
             self.computed(id, "bias", &bias);
@@ -52,7 +52,7 @@ impl Translator<'_> {
         turned: bool,
         alpha: f32,
         bias: bool,
-    ) -> Result<(LayerId, Value), String> {
+    ) -> Result<(LayerId, OnnxValue), String> {
         let x = self.value(node, 0)?;
         if x.dims.len() != 1 {
             return Err(node.error(format!("reads the shape {:?}, expects a vector", x.dims)));
@@ -83,7 +83,7 @@ impl Translator<'_> {
         let name = self.name(index);
         let id = self.net.layer(&name, LayerKind::Linear { in_features, out_features, bias }, &[x.id]);
         self.fill(id, "weight", Values::Stored(tensor));
-        Ok((id, Value::vector(id, out_features)))
+        Ok((id, OnnxValue::vector(id, out_features)))
     }
 
     fn as_tensor(&self, constant: &Constant) -> StoredTensor {

@@ -15,12 +15,12 @@ mod view;
 mod windows;
 
 use super::node::OnnxNode;
-use super::translate::{Translator, Value};
+use super::translate::{OnnxTranslator, OnnxValue};
 use crate::network::LayerKind;
 
-impl Translator<'_> {
+impl OnnxTranslator<'_> {
     /// Adds the translation of node `index`.
-    pub fn layer(&mut self, index: usize, node: &OnnxNode) -> Result<Value, String> {
+    pub fn layer(&mut self, index: usize, node: &OnnxNode) -> Result<OnnxValue, String> {
         match node.op.as_str() {
             "Conv" => self.conv(index, node),
             "MaxPool" | "AveragePool" => self.pool(index, node),
@@ -44,7 +44,7 @@ impl Translator<'_> {
                 };
                 let name = self.name(index);
                 let id = self.net.layer(&name, LayerKind::Dropout { p: p.clamp(0.0, 1.0) }, &[x.id]);
-                Ok(Value { id, ..x })
+                Ok(OnnxValue { id, ..x })
             }
             "Identity" | "Cast" | "CastLike" => self.value(node, 0),
             "Flatten" | "Reshape" | "Squeeze" | "Unsqueeze" => self.reshape(index, node),
@@ -59,9 +59,9 @@ impl Translator<'_> {
     }
 
     /// An elementwise layer.
-    fn elementwise(&mut self, index: usize, x: &Value, kind: LayerKind) -> Value {
+    fn elementwise(&mut self, index: usize, x: &OnnxValue, kind: LayerKind) -> OnnxValue {
         let name = self.name(index);
         let id = self.net.layer(&name, kind, &[x.id]);
-        Value { id, pixel: None, ..x.clone() }
+        OnnxValue { id, pixel: None, ..x.clone() }
     }
 }

@@ -2,11 +2,11 @@
 
 use super::super::constant::axis;
 use super::super::node::{OnnxNode, short};
-use super::super::translate::{Translator, Value};
+use super::super::translate::{OnnxTranslator, OnnxValue};
 use crate::network::LayerKind;
 use convscope_engine::Unary;
 
-impl Translator<'_> {
+impl OnnxTranslator<'_> {
     /// The elementwise function of an operator; `None` if it is another operator.
     pub(super) fn function(&self, node: &OnnxNode) -> Result<Option<Unary>, String> {
         Ok(Some(match node.op.as_str() {
@@ -34,7 +34,7 @@ impl Translator<'_> {
         }))
     }
 
-    pub(super) fn activation(&mut self, index: usize, node: &OnnxNode, function: Unary) -> Result<Value, String> {
+    pub(super) fn activation(&mut self, index: usize, node: &OnnxNode, function: Unary) -> Result<OnnxValue, String> {
         let x = self.value(node, 0)?;
         if let Unary::LeakyRelu(slope) | Unary::HardSigmoid(slope, _) | Unary::Elu(slope, _) = function
             && slope < 0.0
@@ -48,7 +48,7 @@ impl Translator<'_> {
         Ok(self.elementwise(index, &x, kind))
     }
 
-    pub(super) fn softmax(&mut self, index: usize, node: &OnnxNode) -> Result<Value, String> {
+    pub(super) fn softmax(&mut self, index: usize, node: &OnnxNode) -> Result<OnnxValue, String> {
         let x = self.value(node, 0)?;
         self.softmax_axis(node, &x)?;
         if self.is_output_activation(&LayerKind::Softmax, self.ends(index, &x)) {
@@ -62,7 +62,7 @@ impl Translator<'_> {
 
     /// Whether this node, which reads `x`, is the output activation of the model, perhaps before a reshape: networks here end in logits.
     /// A model whose output is a map has none.
-    fn ends(&self, index: usize, x: &Value) -> bool {
+    fn ends(&self, index: usize, x: &OnnxValue) -> bool {
         if x.extents().is_some_and(|[_, h, w]| h * w > 1) {
             return false;
         }
@@ -80,7 +80,7 @@ impl Translator<'_> {
         false
     }
 
-    fn softmax_axis(&self, node: &OnnxNode, x: &Value) -> Result<(), String> {
+    fn softmax_axis(&self, node: &OnnxNode, x: &OnnxValue) -> Result<(), String> {
         let (opset, rank) = (self.state.graph.opset, x.dims.len() + 1);
         let default = if opset < 13 { 1 } else { -1 };
         let along = axis(node.int_or("axis", default), rank).map_err(|reason| node.error(reason))?;
@@ -113,7 +113,7 @@ impl Translator<'_> {
     }
 
     /// `x` where positive, elsewhere a slope per channel times `x`.
-    pub(super) fn prelu(&mut self, index: usize, node: &OnnxNode) -> Result<Value, String> {
+    pub(super) fn prelu(&mut self, index: usize, node: &OnnxNode) -> Result<OnnxValue, String> {
         let x = self.value(node, 0)?;
         let slopes = self.needed(node, 1)?.clone();
         let channels = x.channels();

@@ -2,7 +2,7 @@
 
 use super::super::constant::{Constant, axis};
 use super::super::node::{OnnxNode, short, size, sizes};
-use super::super::translate::{Translator, Value};
+use super::super::translate::{OnnxTranslator, OnnxValue};
 use crate::formats::import::global_pool;
 use crate::network::{Conv2d, LayerId, LayerKind, Padding, Pool2d};
 
@@ -14,8 +14,8 @@ struct Windows {
     padding: Padding,
 }
 
-impl Translator<'_> {
-    pub(super) fn conv(&mut self, index: usize, node: &OnnxNode) -> Result<Value, String> {
+impl OnnxTranslator<'_> {
+    pub(super) fn conv(&mut self, index: usize, node: &OnnxNode) -> Result<OnnxValue, String> {
         let (x, [in_channels, height, width]) = self.map(node, 0)?;
         let weight = self.needed(node, 1)?.clone();
         let &[out_channels, seen, kh, kw] = weight.shape() else {
@@ -42,7 +42,7 @@ impl Translator<'_> {
         bias = bias.filter(|bias| own || !zeros(bias));
         let kind =
             |bias| LayerKind::Conv2d(Conv2d { in_channels, out_channels, kernel, stride, padding, dilation, groups, bias });
-        let output = Value::map(x.id, [out_channels, 0, 0], false);
+        let output = OnnxValue::map(x.id, [out_channels, 0, 0], false);
         if bias.is_none()
             && let Some(values) = self.bias_after(index, &output)
         {
@@ -58,12 +58,12 @@ impl Translator<'_> {
     }
 
     /// The feature map of a layer, its channels first or last.
-    pub fn seen(&self, id: LayerId, last: bool) -> Value {
+    pub fn seen(&self, id: LayerId, last: bool) -> OnnxValue {
         let [h, w] = self.net.spatial(id).unwrap_or([1, 1]);
-        Value::map(id, [self.net.channels(id), h, w], last)
+        OnnxValue::map(id, [self.net.channels(id), h, w], last)
     }
 
-    pub(super) fn pool(&mut self, index: usize, node: &OnnxNode) -> Result<Value, String> {
+    pub(super) fn pool(&mut self, index: usize, node: &OnnxNode) -> Result<OnnxValue, String> {
         let (x, [_, height, width]) = self.map(node, 0)?;
         if !node.has("kernel_shape") {
             return Err(node.error("has no kernel_shape"));
@@ -88,7 +88,7 @@ impl Translator<'_> {
         Ok(self.seen(id, false))
     }
 
-    pub(super) fn global_pool(&mut self, index: usize, node: &OnnxNode) -> Result<Value, String> {
+    pub(super) fn global_pool(&mut self, index: usize, node: &OnnxNode) -> Result<OnnxValue, String> {
         let (x, _) = self.map(node, 0)?;
         let name = self.name(index);
         let id = self.net.layer(&name, global_pool(node.op.contains("Max")), &[x.id]);
@@ -96,7 +96,7 @@ impl Translator<'_> {
     }
 
     /// `Pad` with zeros around a map.
-    pub(super) fn pad(&mut self, index: usize, node: &OnnxNode) -> Result<Value, String> {
+    pub(super) fn pad(&mut self, index: usize, node: &OnnxNode) -> Result<OnnxValue, String> {
         let x = self.value(node, 0)?;
         let filling = match self.constant(node, 2)? {
             Some(constant) => constant.scalar().map_err(|reason| node.error(reason))?,
@@ -138,7 +138,7 @@ impl Translator<'_> {
     }
 
     /// `Slice` of rows and columns.
-    pub(super) fn slice(&mut self, index: usize, node: &OnnxNode) -> Result<Value, String> {
+    pub(super) fn slice(&mut self, index: usize, node: &OnnxNode) -> Result<OnnxValue, String> {
         let x = self.value(node, 0)?;
         let Some([_, height, width]) = x.extents() else {
             return Err(node.error(format!("reads the shape {:?}, expects a map", x.dims)));
@@ -188,7 +188,7 @@ impl Translator<'_> {
     }
 
     /// `Upsample` and `Resize` by integer factors: nearest, or bilinear between pixel centres.
-    pub(super) fn resize(&mut self, index: usize, node: &OnnxNode) -> Result<Value, String> {
+    pub(super) fn resize(&mut self, index: usize, node: &OnnxNode) -> Result<OnnxValue, String> {
         let x = self.value(node, 0)?;
         let Some([_, height, width]) = x.extents() else {
             return Err(node.error(format!("reads the shape {:?}, expects a map", x.dims)));
@@ -231,7 +231,7 @@ impl Translator<'_> {
     }
 
     /// The mean or maximum over height and width.
-    pub(super) fn reduce(&mut self, index: usize, node: &OnnxNode) -> Result<Value, String> {
+    pub(super) fn reduce(&mut self, index: usize, node: &OnnxNode) -> Result<OnnxValue, String> {
         let x = self.value(node, 0)?;
         let Some([channels, _, _]) = x.extents() else {
             return Err(node.error(format!("reads the shape {:?}, expects a map", x.dims)));
@@ -251,11 +251,11 @@ impl Translator<'_> {
         let name = self.name(index);
         if node.int_or("keepdims", 1) != 0 {
             let id = self.net.layer(&name, kind, &[x.id]);
-            return Ok(Value::map(id, [channels, 1, 1], x.last));
+            return Ok(OnnxValue::map(id, [channels, 1, 1], x.last));
         }
         let pixel = self.net.layer(&format!("{name}.pool"), kind, &[x.id]);
         let id = self.net.flatten(&format!("{name}.flatten"), pixel);
-        Ok(Value { pixel: Some(pixel), ..Value::vector(id, channels) })
+        Ok(OnnxValue { pixel: Some(pixel), ..OnnxValue::vector(id, channels) })
     }
 }
 

@@ -1,6 +1,6 @@
 //! Comparison of measurements: kernels against an earlier run, the dispatcher's pick against the best kernel.
 
-use super::report::Measured;
+use super::report::MeasuredProblem;
 use convscope_kernels::bench::Time;
 use convscope_kernels::peak::Peak;
 use serde_json::Value;
@@ -44,7 +44,7 @@ pub fn read(text: &str) -> Result<Vec<Old>, String> {
 }
 
 /// Changes above the noise, largest first, and the number of others.
-pub fn changes(old: &[Old], new: &[Measured], peak: &Peak) -> String {
+pub fn changes(old: &[Old], new: &[MeasuredProblem], peak: &Peak) -> String {
     let mut lines = Vec::new();
     let other = |o: &&Old| (o.isa.as_str(), o.threads) != (peak.isa, peak.threads as u64);
     if let Some(o) = old.iter().find(other) {
@@ -75,7 +75,7 @@ pub fn changes(old: &[Old], new: &[Measured], peak: &Peak) -> String {
 }
 
 /// The message about a problem whose pick is slower than another kernel by more than the slack.
-pub fn misjudged(m: &Measured) -> Option<String> {
+pub fn misjudged(m: &MeasuredProblem) -> Option<String> {
     let (pick, time) = m.timed().find(|(r, _)| r.picked)?;
     let (best, least) = m.timed().min_by(|a, b| a.1.median.total_cmp(&b.1.median))?;
     time.is_slower_than(least, SLACK).then(|| {
@@ -90,7 +90,7 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn old(m: &Measured) -> Vec<Old> {
+    fn old(m: &MeasuredProblem) -> Vec<Old> {
         read(&json!(m.json(&PEAK)).to_string()).unwrap()
     }
 

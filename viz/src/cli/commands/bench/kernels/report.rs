@@ -1,13 +1,13 @@
 //! Measurements as text and JSON.
 
-use super::super::table::{Column, header, left, line, right};
-use super::problems::Named;
+use super::super::table::{TableColumn, header, left, line, right};
+use super::problems::NamedProblem;
 use convscope_kernels::bench::{MeasuredRow, Outcome, Time};
 use convscope_kernels::peak::Peak;
 use serde_json::{Map, Value, json};
 
 /// Columns of a problem's table, after the kernel names.
-const COLUMNS: [Column; 7] = [
+const COLUMNS: [TableColumn; 7] = [
     right("error", 9),
     right("median ms", 11),
     right("GFLOP/s", 9),
@@ -18,7 +18,7 @@ const COLUMNS: [Column; 7] = [
 ];
 
 /// A problem with its kernels.
-pub struct Measured {
+pub struct MeasuredProblem {
     pub network: String,
     pub layer: String,
     pub count: usize,
@@ -29,12 +29,12 @@ pub struct Measured {
     pub rows: Vec<MeasuredRow>,
 }
 
-impl Measured {
-    pub fn new(named: &Named, rows: Vec<MeasuredRow>) -> Self {
+impl MeasuredProblem {
+    pub fn new(named: &NamedProblem, rows: Vec<MeasuredRow>) -> Self {
         let (problem, count) = (&named.problem, named.count);
         let (flops, bytes) = (problem.flops() as f64, problem.bytes() as f64);
         let (network, layer) = (named.network.clone(), named.layer.clone());
-        Measured { network, layer, count, op: problem.op(), spec: problem.spec(), flops, bytes, rows }
+        MeasuredProblem { network, layer, count, op: problem.op(), spec: problem.spec(), flops, bytes, rows }
     }
 
     /// `conv2d.fwd resnet50 layer1.0.conv2 (x3)`
@@ -179,12 +179,12 @@ pub mod tests {
         MeasuredRow { kernel, picked, outcome: Outcome::Timed { error: 1e-7, bound: 1e-6, scratch: 2048, time } }
     }
 
-    pub fn measured(layer: &str, rows: Vec<MeasuredRow>) -> Measured {
+    pub fn measured(layer: &str, rows: Vec<MeasuredRow>) -> MeasuredProblem {
         let (network, spec) = ("net".to_string(), format!("n1 {layer} s1,1"));
-        Measured { network, layer: layer.to_string(), count: 3, op: "conv2d.fwd", spec, flops: 1e8, bytes: 1e6, rows }
+        MeasuredProblem { network, layer: layer.to_string(), count: 3, op: "conv2d.fwd", spec, flops: 1e8, bytes: 1e6, rows }
     }
 
-    fn example() -> Measured {
+    fn example() -> MeasuredProblem {
         let not = MeasuredRow { kernel: "winograd", picked: false, outcome: Outcome::NotRun("expects \"3x3\"".to_string()) };
         let wrong =
             MeasuredRow { kernel: "broken", picked: false, outcome: Outcome::Wrong("error 1 where 0 is allowed".to_string()) };
