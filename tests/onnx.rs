@@ -222,7 +222,7 @@ fn said(bytes: &[u8]) -> String {
     std::fs::write(&path, bytes).unwrap();
     match WeightsSource::parse(path.to_str().unwrap(), &mut ()) {
         Err(error) => error.to_string(),
-        Ok(WeightsSource::Described(file)) => format!("{:?} {:?}", file.unknown, file.network.classes),
+        Ok(WeightsSource::Imported(file)) => format!("{:?} {:?}", file.unknown, file.network.classes),
         Ok(other) => panic!("{other} describes no network"),
     }
 }

@@ -379,7 +379,7 @@ unsafe impl Driver for Emulator {
             .iter()
             .map(|(_, bytes)| {
                 let mut words = vec![0u64; bytes.len().div_ceil(8)];
-                // SAFETY: there is room for all bytes.
+                // SAFETY: the block holds all bytes.
                 unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), words.as_mut_ptr().cast(), bytes.len()) };
                 words
             })

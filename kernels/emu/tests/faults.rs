@@ -42,7 +42,7 @@ fn hopper(kernel: &'static str, device: Device, shared: usize) -> Result<Vec<f32
         let sizes = [rows, k, k, 1, tile, blocks].map(Arg::from);
         let args = [(&*from).into(), (&mut to).into()].into_iter().chain(sizes).collect();
         let launch = Launch { kernel: "gemm_pack_f16", grid: [units.div_ceil(256), 1, 1], block: [256, 1, 1], shared: 0, args };
-        // SAFETY: the operand ends where `rows` and `k` say, and `to` has room for all units.
+        // SAFETY: the operand ends where `rows` and `k` say, and `to` holds all units.
         unsafe { queue.launch(launch) };
         to
     };

@@ -87,7 +87,7 @@ impl Buffer {
         Some(Buffer { dtype, len, offset, bytes: Bytes::Shared(bytes), prepared: OnceLock::new() })
     }
 
-    /// A buffer with `guard` elements of room on either side (see [`crate::verify::check`]).
+    /// A buffer with `guard` spare elements on either side (see [`crate::verify::check`]).
     pub(crate) fn with_guards(dtype: DType, len: usize, guard: usize) -> Self {
         Self::owned(dtype, len, guard * dtype.size(), (len + 2 * guard) * dtype.size())
     }
@@ -146,7 +146,7 @@ impl Buffer {
     /// results come down once.
     ///
     /// # Errors
-    /// If the device cannot be used, has no room, or failed before.
+    /// If the device cannot be used, is out of memory, or failed before.
     pub fn on(&self, device: Device) -> Result<Arc<Buffer>> {
         let key = device.to_string();
         if let Some(there) = self.kept(&key) {

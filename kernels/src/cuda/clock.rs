@@ -15,7 +15,7 @@ impl Clock {
     /// The clock of a CUDA device.
     ///
     /// # Errors
-    /// If the device cannot be used or has no room.
+    /// If the device cannot be used or is out of memory.
     pub fn new(device: Device) -> Result<Self> {
         let queue = super::devices::queue(device)?;
         // Twice its L2.

@@ -116,7 +116,7 @@ pub enum Work {
     },
 }
 
-/// The address of a block for which a device had no room. Devices have no memory from here on.
+/// The address of a block that a device out of memory could not allocate. Devices have no memory from here on.
 pub(super) const NOWHERE: u64 = 1 << 63;
 
 impl Work {
@@ -145,7 +145,7 @@ impl Work {
 /// A device with one queue of work. Everything asked for is done in order; what went wrong comes back as text.
 ///
 /// # Safety
-/// Implementations must keep memory they gave valid until it is freed, and read and write nothing but what they are told to.
+/// Implementations keep the memory they give valid until it is freed, and read and write nothing but the ranges in their arguments.
 pub unsafe trait Driver: Send + Sync {
     /// Name of the device, such as `NVIDIA H200`.
     fn name(&self) -> String;

@@ -46,7 +46,7 @@ pub(crate) const F16_ROUNDING: Tolerance = Tolerance { ulps: 8192.0, reason: "op
 /// 7 bits.
 pub(crate) const BF16_ROUNDING: Tolerance = Tolerance { ulps: 65536.0, reason: "operands rounded to bf16" };
 
-/// Arguments of a kernel, each turned into what its declaration wants.
+/// Arguments of a kernel, each converted to the type of its declaration.
 macro_rules! args {
     ($($arg:expr),* $(,)?) => { vec![$($crate::cuda::driver::Arg::from($arg)),*] };
 }

@@ -1,6 +1,6 @@
 //! NVIDIA GPUs: kernels of our own in CUDA C++, started through the driver, which is looked for at run time and never required.
 //!
-//! | room | holds |
+//! | module | holds |
 //! |---|---|
 //! | [`driver`] | what a device is asked to do, as plain data; the trait of who does it |
 //! | `nvidia` | NVIDIA's driver: probing, context, stream, modules |

@@ -42,7 +42,7 @@ struct State {
 /// Memory of a device, given back when dropped.
 pub(crate) struct DeviceBlock {
     queue: &'static Queue,
-    /// [`NOWHERE`] if there was no room.
+    /// [`NOWHERE`] if the device was out of memory.
     address: u64,
     size: usize,
 }
@@ -218,7 +218,7 @@ impl Queue {
         DeviceBlock { queue: self, address: address.unwrap_or(NOWHERE), size }
     }
 
-    /// Frees the blocks that are kept for reuse, and allocates. Fails where there still is no room.
+    /// Frees the blocks that are kept for reuse, and allocates. Fails if the device is still out of memory.
     fn allocate_from_freed(&self, size: usize) -> Option<u64> {
         // Locked from the flush to the last block: no work is enqueued meanwhile, so none is pending on a block of the free list.
         let mut pending = self.pending();

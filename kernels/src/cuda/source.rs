@@ -96,7 +96,7 @@ mod tests {
     use super::*;
     use std::collections::BTreeSet;
 
-    /// What can be told without a compiler: names are unique, headers are known, and the PTX has every kernel of its text.
+    /// Checks that need no compiler: names are unique, headers are known, and the PTX has every kernel of its text.
     #[test]
     fn texts_headers_and_ptx_go_together() {
         let mut names = BTreeSet::new();

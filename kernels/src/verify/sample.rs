@@ -43,7 +43,7 @@ pub const CONV2D_DGRAD: SampleFn<Conv2dSpec> = |s, inputs, i| {
     let (cg, og, out) = (s.c / s.groups, s.oc / s.groups, s.out_hw());
     let [n, channel, y, x] = split(i, [s.c, s.h, s.w]);
     // The output that sees this pixel through tap `k`.
-    let seeing = |axis: usize, at: usize, k: usize| {
+    let output_at = |axis: usize, at: usize, k: usize| {
         let from = (at + s.padding[2 * axis]).checked_sub(k * s.dilation[axis])?;
         let o = from / s.stride[axis];
         (from.is_multiple_of(s.stride[axis]) && o < out[axis]).then_some(o)
@@ -51,7 +51,7 @@ pub const CONV2D_DGRAD: SampleFn<Conv2dSpec> = |s, inputs, i| {
     let mut sum = 0.0;
     for oc in channel / cg * og..(channel / cg + 1) * og {
         for [ky, kx] in grid(s.kernel) {
-            if let (Some(oy), Some(ox)) = (seeing(0, y, ky), seeing(1, x, kx)) {
+            if let (Some(oy), Some(ox)) = (output_at(0, y, ky), output_at(1, x, kx)) {
                 let d = dout[join([n, oc, oy, ox], [s.oc, out[0], out[1]])];
                 sum += f64::from(d) * f64::from(w[join([oc, channel % cg, ky, kx], [cg, s.kernel[0], s.kernel[1]])]);
             }

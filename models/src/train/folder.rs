@@ -108,10 +108,10 @@ impl ImageFolder {
             if !split {
                 // Sorted before the draw, which must not depend on the system's order, and again after it.
                 stream.shuffle(&mut images);
-                let mut held = images.split_off(images.len() - (images.len() as f32 * validation_split).round() as usize);
+                let mut validation = images.split_off(images.len() - (images.len() as f32 * validation_split).round() as usize);
                 images.sort();
-                held.sort();
-                val.extend(held.into_iter().map(|path| (path, class)));
+                validation.sort();
+                val.extend(validation.into_iter().map(|path| (path, class)));
             }
             train.extend(images.into_iter().map(|path| (path, class)));
         }
@@ -167,7 +167,7 @@ mod tests {
         let open = |seed| ImageFolder::open(dir.path(), 0.2, seed).unwrap();
         let (one, other) = (open(0), open(1));
         assert_eq!((one.train.len(), one.val.len()), (16, 4));
-        assert!(one.val.iter().all(|held| !one.train.contains(held)));
+        assert!(one.val.iter().all(|image| !one.train.contains(image)));
         assert_eq!(one.val, open(0).val);
         assert_ne!(one.val, other.val);
         let only = open(0).among(&[1]);

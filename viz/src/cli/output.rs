@@ -81,9 +81,9 @@ impl OutputFiles {
         }
         batch.publish()?;
         let raw = self.raw.map(|p| p.display().to_string());
-        let told: Vec<String> = pictures.iter().chain(&raw).map(|p| format!("wrote {p}")).collect();
-        if !self.quiet && !told.is_empty() {
-            print(told.join("\n"))?;
+        let lines: Vec<String> = pictures.iter().chain(&raw).map(|p| format!("wrote {p}")).collect();
+        if !self.quiet && !lines.is_empty() {
+            print(lines.join("\n"))?;
         }
         Ok(pictures)
     }

@@ -107,9 +107,9 @@ fn architecture(
     Ok(match given {
         Some(WeightsSource::File(checkpoint)) => {
             let model = keras::with(&checkpoint, file, &text)?;
-            (model.network.clone(), Some(WeightsSource::Described(Box::new(model))))
+            (model.network.clone(), Some(WeightsSource::Imported(Box::new(model))))
         }
-        Some(WeightsSource::Described(_)) => {
+        Some(WeightsSource::Imported(_)) => {
             let weights = common.weights.as_deref().unwrap_or_default();
             return Err(CliError::usage(format!("{weights} has an architecture of its own: leave out -m {}", file.display())));
         }
@@ -147,7 +147,7 @@ impl Session {
         if !left_out.is_empty() && !common.quiet {
             eprintln!("note: {} of {weights} only serves training and is left out", left_out.join(", "));
         }
-        if let WeightsSource::Described(file) = &source
+        if let WeightsSource::Imported(file) = &source
             && !common.quiet
         {
             file.notes(&weights).into_iter().for_each(|note| eprintln!("note: {note}"));

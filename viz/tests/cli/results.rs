@@ -204,8 +204,8 @@ fn convert_keeps_the_predictions() {
     assert_eq!(predict("torch.th"), want);
     // With the network named, and without.
     sandbox.ok("convert torch.th named.safetensors -m resnet20-cifar");
-    let told = sandbox.ok("convert torch.th free.safetensors");
-    assert!(told.contains("wrote free.safetensors") && told.lines().count() == 1, "{told}");
+    let text = sandbox.ok("convert torch.th free.safetensors");
+    assert!(text.contains("wrote free.safetensors") && text.lines().count() == 1, "{text}");
     for file in ["named.safetensors", "free.safetensors"] {
         assert_eq!(predict(file), want, "{file}");
     }

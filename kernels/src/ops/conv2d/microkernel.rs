@@ -120,36 +120,36 @@ impl TilePass<'_> {
     #[inline(always)]
     unsafe fn dispatch<V: Vector, const W: usize>(&self) {
         const LANES: usize = PITCH_LANES;
-        const ANY: usize = PITCH_DYNAMIC;
+        const DYNAMIC: usize = PITCH_DYNAMIC;
         let pitch = match self.pitch {
             pitch @ (1 | 2) => pitch,
             pitch if pitch == V::LANES => LANES,
-            _ => ANY,
+            _ => DYNAMIC,
         };
         // SAFETY: the caller's.
         unsafe {
             match (has_32_registers::<V>(), self.pixels, pitch) {
-                (true, 3, _) => self.all::<V, 3, W, 1, 4>(),
-                (true, 7, 1) => self.all::<V, 7, W, 1, 2>(),
-                (true, 6, 1) => self.all::<V, 6, W, 1, 2>(),
-                (true, 5, 1) => self.all::<V, 5, W, 1, 2>(),
-                (true, _, 1) => self.all::<V, 4, W, 1, 2>(),
-                (true, 7, 2) => self.all::<V, 7, W, 2, 2>(),
-                (true, 6, 2) => self.all::<V, 6, W, 2, 2>(),
-                (true, 5, 2) => self.all::<V, 5, W, 2, 2>(),
-                (true, _, 2) => self.all::<V, 4, W, 2, 2>(),
-                (true, 7, LANES) => self.all::<V, 7, W, LANES, 2>(),
-                (true, 6, LANES) => self.all::<V, 6, W, LANES, 2>(),
-                (true, 5, LANES) => self.all::<V, 5, W, LANES, 2>(),
-                (true, _, LANES) => self.all::<V, 4, W, LANES, 2>(),
-                (true, 7, _) => self.all::<V, 7, W, ANY, 2>(),
-                (true, 6, _) => self.all::<V, 6, W, ANY, 2>(),
-                (true, 5, _) => self.all::<V, 5, W, ANY, 2>(),
-                (true, _, _) => self.all::<V, 4, W, ANY, 2>(),
-                (false, _, 1) => self.all::<V, 3, W, 1, 2>(),
-                (false, _, 2) => self.all::<V, 3, W, 2, 2>(),
-                (false, _, LANES) => self.all::<V, 3, W, LANES, 2>(),
-                (false, _, _) => self.all::<V, 3, W, ANY, 2>(),
+                (true, 3, _) => self.all_groups::<V, 3, W, 1, 4>(),
+                (true, 7, 1) => self.all_groups::<V, 7, W, 1, 2>(),
+                (true, 6, 1) => self.all_groups::<V, 6, W, 1, 2>(),
+                (true, 5, 1) => self.all_groups::<V, 5, W, 1, 2>(),
+                (true, _, 1) => self.all_groups::<V, 4, W, 1, 2>(),
+                (true, 7, 2) => self.all_groups::<V, 7, W, 2, 2>(),
+                (true, 6, 2) => self.all_groups::<V, 6, W, 2, 2>(),
+                (true, 5, 2) => self.all_groups::<V, 5, W, 2, 2>(),
+                (true, _, 2) => self.all_groups::<V, 4, W, 2, 2>(),
+                (true, 7, LANES) => self.all_groups::<V, 7, W, LANES, 2>(),
+                (true, 6, LANES) => self.all_groups::<V, 6, W, LANES, 2>(),
+                (true, 5, LANES) => self.all_groups::<V, 5, W, LANES, 2>(),
+                (true, _, LANES) => self.all_groups::<V, 4, W, LANES, 2>(),
+                (true, 7, _) => self.all_groups::<V, 7, W, DYNAMIC, 2>(),
+                (true, 6, _) => self.all_groups::<V, 6, W, DYNAMIC, 2>(),
+                (true, 5, _) => self.all_groups::<V, 5, W, DYNAMIC, 2>(),
+                (true, _, _) => self.all_groups::<V, 4, W, DYNAMIC, 2>(),
+                (false, _, 1) => self.all_groups::<V, 3, W, 1, 2>(),
+                (false, _, 2) => self.all_groups::<V, 3, W, 2, 2>(),
+                (false, _, LANES) => self.all_groups::<V, 3, W, LANES, 2>(),
+                (false, _, _) => self.all_groups::<V, 3, W, DYNAMIC, 2>(),
             }
         }
     }
@@ -159,7 +159,7 @@ impl TilePass<'_> {
     /// # Safety
     /// As the kernel's; `P` is `pixels`, `W` is `vectors`, and `S` stands for `pitch`.
     #[inline(always)]
-    unsafe fn all<V: Vector, const P: usize, const W: usize, const S: usize, const G: usize>(&self) {
+    unsafe fn all_groups<V: Vector, const P: usize, const W: usize, const S: usize, const G: usize>(&self) {
         // SAFETY: the caller's.
         unsafe {
             let (tiles, rest) = self.groups.as_chunks::<G>();

@@ -108,8 +108,8 @@ impl Conv2dSpec {
         const TIMES: usize = 64;
         const SMALL: usize = 1 << 16;
         let [t, b, l, r] = self.padding;
-        let room = (self.h + t + b + self.stride[0]).saturating_mul(self.w + l + r + self.stride[1]);
-        if room <= TIMES * (self.h * self.w + self.out_plane()) + SMALL {
+        let padded = (self.h + t + b + self.stride[0]).saturating_mul(self.w + l + r + self.stride[1]);
+        if padded <= TIMES * (self.h * self.w + self.out_plane()) + SMALL {
             Ok(())
         } else {
             Err("padding or strides many times as large as the planes")

@@ -263,13 +263,13 @@ fn transposed(node: &OnnxNode, x: &Constant) -> Result<Constant, String> {
         Some([0, 1]) => Ok(x.clone()),
         None | Some([1, 0]) => match x {
             Constant::Stored(tensor) if tensor.dtype.is_float() => {
-                let turned = tensor.rearranged(tensor.name.clone(), Layout::Dense(vec![[rows, 1, 1]]));
-                Ok(Constant::Stored(turned.map_err(|e| e.to_string())?))
+                let transposed = tensor.rearranged(tensor.name.clone(), Layout::Dense(vec![[rows, 1, 1]]));
+                Ok(Constant::Stored(transposed.map_err(|e| e.to_string())?))
             }
             small => {
                 let values = small.numbers()?;
-                let turned = (0..columns).flat_map(|c| values.iter().skip(c).step_by(columns).copied()).collect();
-                Ok(Constant::Numbers { shape: vec![columns, rows], values: turned })
+                let transposed = (0..columns).flat_map(|c| values.iter().skip(c).step_by(columns).copied()).collect();
+                Ok(Constant::Numbers { shape: vec![columns, rows], values: transposed })
             }
         },
         Some(other) => Err(format!("has the order {}", short(other))),

@@ -129,23 +129,23 @@ fn number(value: f64) -> String {
 fn trouble(tensors: &[Inspected]) -> Vec<String> {
     let mut lines = Vec::new();
     for t in tensors {
-        let mut told = Vec::new();
+        let mut notes = Vec::new();
         if t.stats.nan + t.stats.infinite > 0 {
-            told.push(format!("{} NaN, {} infinite", t.stats.nan, t.stats.infinite));
+            notes.push(format!("{} NaN, {} infinite", t.stats.nan, t.stats.infinite));
         }
         if let Some(filters) = &t.filters {
             let (dead, duplicates) = (&filters.dead, &filters.duplicates);
             if !dead.is_empty() {
                 let listed = listed(dead.iter().map(|i| format!("#{i}")));
-                told.push(format!("{} dead of {} filters: {listed}", dead.len(), t.shape[0]));
+                notes.push(format!("{} dead of {} filters: {listed}", dead.len(), t.shape[0]));
             }
             if !duplicates.is_empty() {
                 let listed = listed(duplicates.iter().map(|d| format!("#{} = {} #{}", d.filter, times(d.scale), d.of)));
-                told.push(format!("{} duplicate of {} filters: {listed}", duplicates.len(), t.shape[0]));
+                notes.push(format!("{} duplicate of {} filters: {listed}", duplicates.len(), t.shape[0]));
             }
         }
-        if !told.is_empty() {
-            lines.push(format!("{}: {}", one_line(&t.name), told.join("; ")));
+        if !notes.is_empty() {
+            lines.push(format!("{}: {}", one_line(&t.name), notes.join("; ")));
         }
     }
     lines

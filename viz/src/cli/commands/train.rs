@@ -104,7 +104,7 @@ fn start(common: &Common, options: &TrainArgs, folder: &ImageFolder) -> Result<T
         },
     };
     let model = match given {
-        Some((trained, Some(source @ (WeightsSource::File(_) | WeightsSource::Described(_))))) => {
+        Some((trained, Some(source @ (WeightsSource::File(_) | WeightsSource::Imported(_))))) => {
             transfer(network, trained, &source, common.seed)?
         }
         _ => draw(network, common.seed)?,

@@ -94,7 +94,7 @@ impl PaddedView {
             [along().min().unwrap_or(0), along().max().unwrap_or(0)]
         };
         let ([top, bottom], [left, right]) = (ends(0), ends(1));
-        // A row that is too short for a group has room for one.
+        // A row that is too short for a group is padded to one.
         let row = (p.size[1].max(LONGEST) - 1) * p.step[1] + (right - left) as usize + 1;
         let count = (rows.len() - 1) * p.step[0] + (bottom - top) as usize + 1;
         let first = [(rows.start * p.step[0]) as isize + top, left];

@@ -18,7 +18,7 @@ const KC: usize = 128;
 const MAX_LANES: usize = 16;
 /// Output channels of a panel at most.
 const MAX_PANEL: usize = 32;
-/// Pixels that are transformed back before they are turned into planes: those of a vector, or of a tile.
+/// Pixels that are transformed back before they are transposed into planes: those of a vector, or of a tile.
 const LINE: usize = 16;
 /// Outputs of a tile in one direction at most.
 const MAX_M: usize = 4;
@@ -150,7 +150,7 @@ impl<T: Transform<M, A>, const M: usize, const A: usize> Kernel for Back<'_, T, 
             bias[..self.channels.len()].copy_from_slice(&all[self.channels.clone()]);
         }
         let relu = output.relu && output.residual.is_none();
-        // Tiles at a time: they fill the vectors into which their pixels are turned.
+        // Tiles at a time: they fill the vectors to which their pixels are transposed.
         let some = (V::LANES / M).max(1);
         let mut lines = [0.0f32; MAX_M * LINE * MAX_PANEL]; // [row][pixel][channel]
         assert!(products.len() >= (A * A - 1) * point + self.block.tiles * wide && some * M <= LINE);
@@ -159,7 +159,7 @@ impl<T: Transform<M, A>, const M: usize, const A: usize> Kernel for Back<'_, T, 
                 let count = some.min(s.len - t0);
                 for t in 0..count {
                     for lane in (0..self.channels.len()).step_by(V::LANES) {
-                        // SAFETY: this tile's channels exist at every point (asserted), and the lines have room for its pixels.
+                        // SAFETY: this tile's channels exist at every point (asserted), and the lines hold its pixels.
                         unsafe {
                             let from = products.as_ptr().add((s.offset + t0 + t) * wide + lane);
                             let to = lines.as_mut_ptr().add(t * M * wide + lane);

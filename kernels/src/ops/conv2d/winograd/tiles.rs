@@ -73,7 +73,7 @@ impl<X: Patch<P, A>, const M: usize, const P: usize, const A: usize> Kernel for 
             // Behind the pixels lies one that is zero, for those beyond the edges.
             let nothing = pixels * V::LANES;
             transposed[nothing..][..V::LANES].fill(0.0);
-            // SAFETY: there is room for all pixels of the area (just sliced behind them).
+            // SAFETY: `transposed` holds all pixels of the area (just sliced behind them).
             unsafe { area.transpose::<V>(p, planes, transposed.as_mut_ptr()) }
             let from = transposed.as_ptr();
             for s in band {

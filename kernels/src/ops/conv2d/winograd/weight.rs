@@ -81,7 +81,7 @@ fn transform_weight<V: Vector, T: Transform<M, A>, const M: usize, const A: usiz
     let to = Shared(out.as_mut_slice::<f32>().as_mut_ptr());
     (0..p.oc.div_ceil(microkernel::panel_width::<V>())).into_par_iter().for_each(|panel| {
         let kernel = TransformWeight::<T, M, A> { p, weights, panel, to: to.get(), transform: PhantomData };
-        // SAFETY: the instructions are here, the result has room for all points and panels, and each task has its panel.
+        // SAFETY: the instructions are here, the result holds all points and panels, and each task has its panel.
         unsafe { V::run(kernel) }
     });
     out

@@ -14,8 +14,8 @@ impl OnnxTranslator<'_> {
         }
         let (alpha, beta) = (node.float_or("alpha", 1.0)? as f32, node.float_or("beta", 1.0)? as f32);
         let bias = self.constant(node, 2)?.cloned();
-        let turned = node.int_or("transB", 0) != 0;
-        let (id, output) = self.linear(index, node, turned, alpha, bias.is_some())?;
+        let transposed = node.int_or("transB", 0) != 0;
+        let (id, output) = self.linear(index, node, transposed, alpha, bias.is_some())?;
         if let Some(bias) = bias {
             match bias.shape() == [output.channels()] && beta == 1.0 {
                 true => self.stored(id, "bias", &bias, bias.shape().to_vec()),
@@ -49,7 +49,7 @@ impl OnnxTranslator<'_> {
         &mut self,
         index: usize,
         node: &OnnxNode,
-        turned: bool,
+        transposed: bool,
         alpha: f32,
         bias: bool,
     ) -> Result<(LayerId, OnnxValue), String> {
@@ -58,7 +58,7 @@ impl OnnxTranslator<'_> {
             return Err(node.error(format!("reads the shape {:?}, expects a vector", x.dims)));
         }
         let weight = self.needed(node, 1)?.clone();
-        let (in_features, out_features) = match (weight.shape(), turned) {
+        let (in_features, out_features) = match (weight.shape(), transposed) {
             (&[i, o], false) | (&[o, i], true) => (i, o),
             (shape, _) => return Err(node.error(format!("multiplies by the shape {}; matrices are read", short(shape)))),
         };
@@ -69,7 +69,7 @@ impl OnnxTranslator<'_> {
         // A matrix already in PyTorch's layout stays in the file and is not copied.
         let in_order = x.maps.iter().all(|&[_, h, w]| h * w == 1);
         let lay = |tensor: StoredTensor, maps| tensor.rearranged(String::new(), Layout::Dense(maps)).map_err(|e| node.error(e));
-        if !turned {
+        if !transposed {
             tensor = lay(tensor, x.maps)?;
         } else if !in_order {
             tensor = lay(lay(tensor, vec![[out_features, 1, 1]])?, x.maps)?;
