@@ -30,7 +30,7 @@ pub struct Buffer {
     /// Bytes from the start of `bytes` to element 0.
     offset: usize,
     bytes: Bytes,
-    /// What kernels made of these (weight) values: packed panels, Winograd transforms. Lives and dies with them.
+    /// Results that kernels prepared from these (weight) values: packed panels, Winograd transforms. Lives and dies with them.
     prepared: OnceLock<Box<Prepared>>,
 }
 
@@ -246,12 +246,12 @@ impl Buffer {
         }
     }
 
-    /// What was made of these values under `key`, if anything was.
+    /// The prepared result of these values under `key`, if there is one.
     fn kept(&self, key: &str) -> Option<&Arc<Buffer>> {
         find(&self.prepared, key).ok()
     }
 
-    /// What `make` computes from these values, computed once per `key` and kept as long as the buffer.
+    /// The result of `make` on these values, computed once per `key` and kept as long as the buffer.
     ///
     /// ```
     /// use convscope_kernels::Buffer;

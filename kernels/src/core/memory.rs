@@ -47,12 +47,12 @@ unsafe impl Send for Block {}
 // SAFETY: shared access only reads.
 unsafe impl Sync for Block {}
 
-/// What a thread keeps; threads share it where they are more than the pools.
+/// Free blocks of one thread. With more threads than pools, threads share pools.
 #[derive(Default)]
 struct Pool {
     /// By size; no list is empty.
     free: BTreeMap<usize, Vec<Block>>,
-    /// What is left of the last chunk.
+    /// The unused rest of the last chunk.
     rest: &'static mut [u8],
 }
 

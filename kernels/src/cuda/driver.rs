@@ -1,4 +1,4 @@
-//! What a CUDA device is asked to do, as plain data, and who does it: NVIDIA's driver (`nvidia`) or, in tests, an emulation on
+//! The work of a CUDA device, as plain data, and the trait of drivers that do it: NVIDIA's (`nvidia`) or, in tests, an emulation on
 //! the host. Launchers are the same code for both, so a test under emulation proves them too.
 
 use crate::core::accum::Accum;
@@ -100,7 +100,7 @@ pub struct Launch {
     pub args: Vec<Arg>,
 }
 
-/// What can be asked for now and done later.
+/// Work that is enqueued now and done later.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Work {
     /// A kernel.
@@ -111,7 +111,7 @@ pub enum Work {
         to: u64,
         /// Where they lie.
         from: u64,
-        /// How many.
+        /// Number of bytes.
         bytes: usize,
     },
 }

@@ -110,7 +110,7 @@ impl Queue {
         self.pending().graphs.replays
     }
 
-    /// What went wrong since the last call, if anything did.
+    /// The failure since the last call, if there was one.
     ///
     /// # Errors
     /// That.
@@ -124,7 +124,7 @@ impl Queue {
     /// Waits for all work.
     ///
     /// # Errors
-    /// What went wrong.
+    /// The failure.
     pub fn synchronize(&self) -> Result<()> {
         let done = self.flush_then(|driver| driver.synchronize());
         self.report(done)
@@ -138,7 +138,7 @@ impl Queue {
     /// Does `work` and tells the seconds from the start to the end of what it asks for, by the device's own clock.
     ///
     /// # Errors
-    /// What went wrong on the device.
+    /// A failure of the device.
     pub fn timed<T>(&self, work: impl FnOnce() -> T) -> Result<(T, f64)> {
         let (mut work, mut done) = (Some(work), None);
         let flush = || self.flush(&mut self.pending());

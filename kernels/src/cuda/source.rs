@@ -66,7 +66,7 @@ pub const SOURCES: &[CudaSource] = &[
     source!("softmax", "ops/softmax/softmax.cu"),
 ];
 
-/// What they include, by the name they do it with.
+/// Headers, by the name in `#include`.
 pub const HEADERS: &[(&str, &str)] = &[
     ("common.cuh", include_str!("tiles/common.cuh")),
     ("product.cuh", include_str!("tiles/product.cuh")),

@@ -235,7 +235,7 @@ pub(crate) struct Rows {
 }
 
 impl Rows {
-    /// How many numbers these are.
+    /// Count of numbers.
     pub fn count(&self) -> usize {
         self.rows * self.len
     }

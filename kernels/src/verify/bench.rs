@@ -76,11 +76,11 @@ pub struct MeasuredRow {
     pub kernel: &'static str,
     /// Whether the dispatcher takes it.
     pub picked: bool,
-    /// What became of it.
+    /// Its outcome.
     pub outcome: Outcome,
 }
 
-/// What became of a row.
+/// Outcome of a row.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Outcome {
     /// It is right and was timed.
@@ -91,7 +91,7 @@ pub enum Outcome {
         bound: f64,
         /// Bytes it needs beside its operands.
         scratch: usize,
-        /// How long it took.
+        /// Its time.
         time: Time,
     },
     /// It computes something else, and was not timed.
@@ -109,7 +109,7 @@ pub struct Time {
     pub low: f64,
     /// Third quartile.
     pub high: f64,
-    /// How often it was run.
+    /// Number of runs.
     pub runs: usize,
 }
 
@@ -121,7 +121,7 @@ impl Time {
     }
 }
 
-/// What the outputs should be.
+/// Expected outputs.
 enum Want {
     Whole(Vec<Buffer>),
     Sampled(Vec<(usize, f64)>),

@@ -61,7 +61,7 @@ pub struct RowInfo {
     pub here: bool,
 }
 
-/// What a check saw.
+/// Result of a check.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct CheckReport {
     /// Problems that were run, counting both modes.
@@ -204,7 +204,7 @@ impl Case {
             }
             let epsilon = if row.dtype == DType::F64 { f64::EPSILON } else { f64::from(f32::EPSILON) };
             let (got, want) = (got.cast(DType::F64), want.as_slice::<f64>());
-            // What is added to is a term of the sum, which may nearly cancel another.
+            // The old value of an output is a term of the sum, and may nearly cancel another.
             let terms = if *accum == Accum::Add { old.cast(DType::F64) } else { Buffer::zeros(DType::F64, 0) };
             let largest = want.iter().chain(terms.as_slice::<f64>()).fold(0.0f64, |m, v| m.max(v.abs()));
             let bound = row.tolerance.ulps * epsilon * ((table.terms)(spec) as f64).sqrt() * largest.max(1e-30);

@@ -64,8 +64,8 @@ template <int ROWS, int BK, class S> struct Fetch {
 template <int BM, int BN, int BK, int TM, int TN, class A, class B, class C>
 __device__ __forceinline__ void product(ProductMemory<BM, BN, BK, A, B>& memory, const A& a, const B& b, const C& c, int i0, int j0, int m, int n,
                                         int begin, int end) {
-  static_assert((BM / TM) * (BN / TN) == PRODUCT_THREADS, "a thread for each piece");
-  static_assert(TM % 4 == 0 && TN % 4 == 0, "pieces of vectors");
+  static_assert((BM / TM) * (BN / TN) == PRODUCT_THREADS, "a thread for each register tile");
+  static_assert(TM % 4 == 0 && TN % 4 == 0, "register tiles of whole vectors");
   const int across = BN / TN;  // threads along j
   const int tx = threadIdx.x % across, ty = threadIdx.x / across;
   Fetch<BM, BK, A> fetch_a;

@@ -1,4 +1,4 @@
-//! How sums that lie pixel by pixel become planes.
+//! The epilogue: sums in the order `[pixel, channel]` become planes, with bias, residual and activation.
 
 use super::microkernel::panel_width;
 use crate::core::table::Accum;
@@ -10,7 +10,7 @@ const LINE: usize = 64;
 /// Bytes from which on an output is longer than what a core can hope to find in its caches.
 const STREAMED: usize = 8 << 20;
 
-/// What becomes of the sums.
+/// Destination of the sums, and the epilogue's operands.
 pub(super) struct ConvOutput<'a> {
     pub out: Shared,
     pub len: usize,
@@ -34,7 +34,7 @@ impl<'a> ConvOutput<'a> {
 }
 
 /// Turns the sums of a panel `[pixel, panel]` into planes, and stores them.
-pub(super) struct Epilogue<'a> {
+pub(super) struct PanelEpilogue<'a> {
     pub output: &'a ConvOutput<'a>,
     pub sums: &'a [f32],
     pub pixels: usize,
@@ -44,11 +44,11 @@ pub(super) struct Epilogue<'a> {
     pub plane: usize,
 }
 
-impl Kernel for Epilogue<'_> {
+impl Kernel for PanelEpilogue<'_> {
     type Out = ();
     #[inline(always)]
     unsafe fn run<V: Vector>(self) {
-        let Epilogue { output, sums, pixels, channels, start, plane } = self;
+        let PanelEpilogue { output, sums, pixels, channels, start, plane } = self;
         let width = panel_width::<V>();
         assert!(sums.len() >= pixels.next_multiple_of(V::LANES) * width && channels <= width);
         assert!(channels == 0 || start + (channels - 1) * plane + pixels <= output.len);
@@ -119,7 +119,7 @@ mod tests {
             let mut sums = Buffer::new(DType::F32, PIXELS.next_multiple_of(V::LANES) * panel_width::<V>());
             sums.as_mut_slice::<f32>().iter_mut().enumerate().for_each(|(i, v)| *v = i as f32);
             let store =
-                Epilogue { output, sums: sums.as_slice(), pixels: PIXELS, channels: panel_width::<V>() - 1, start, plane };
+                PanelEpilogue { output, sums: sums.as_slice(), pixels: PIXELS, channels: panel_width::<V>() - 1, start, plane };
             // SAFETY: the instructions are here, and nobody else writes.
             unsafe { V::run(store) }
             for c in 0..panel_width::<V>() - 1 {

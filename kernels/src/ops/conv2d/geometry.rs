@@ -71,7 +71,7 @@ pub(super) fn forward_taps(s: &Conv2dSpec) -> Vec<[isize; 2]> {
 pub(super) struct StridePhase {
     /// First such row and column.
     pub origin: [usize; 2],
-    /// How many rows and columns.
+    /// Numbers of rows and columns.
     pub size: [usize; 2],
     /// Kernel elements `ky * kw + kx` that meet such a pixel, and where the output that they belong to lies from it.
     pub taps: Vec<(usize, [isize; 2])>,

@@ -84,7 +84,7 @@ pub(super) struct TilePass<'a> {
     pub prefetch: &'a dyn Fn(usize) -> Prefetch,
     /// `[accumulator, panel]`
     pub sums: *mut f32,
-    /// What the sums start from, `[panel]`; null where `sums` holds those of earlier steps.
+    /// Initial sums, `[panel]`; null where `sums` holds those of earlier steps.
     pub start: *const f32,
     /// Whether negative sums become zero: only with the last steps.
     pub relu: bool,
@@ -102,7 +102,7 @@ pub(super) struct TilePass<'a> {
 /// - `start` is null, or valid for reads of `vectors` vectors;
 /// - nobody else uses `sums` meanwhile.
 ///
-/// What is prefetched ahead may lie anywhere.
+/// Prefetched addresses may lie anywhere.
 impl Kernel for TilePass<'_> {
     type Out = ();
     #[inline(always)]

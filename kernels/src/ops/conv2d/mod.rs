@@ -83,7 +83,7 @@ impl Conv2dSpec {
         ])
     }
 
-    /// What is wrong with the sizes.
+    /// Checks the sizes; a message about the first fault.
     pub(crate) fn valid(&self) -> Result<(), String> {
         let Conv2dSpec { n, c, h, w, oc, kernel, stride, padding, dilation, groups, .. } = *self;
         positive("the input", &[n, c, h, w])?;

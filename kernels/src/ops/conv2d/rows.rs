@@ -51,7 +51,7 @@ fn cases() -> Vec<Conv2dSpec> {
         Conv2dSpec { padding: [1; 4], ..base(1, 17, 5, 131, 18, 3) },
         // Long sums for the weight gradient.
         Conv2dSpec { padding: [1; 4], ..base(2, 3, 64, 60, 5, 3) },
-        // What inference fuses.
+        // Operations that inference fuses.
         Conv2dSpec { padding: [1; 4], bias: true, relu: true, residual: true, ..base(2, 9, 17, 11, 10, 3) },
         Conv2dSpec { relu: true, ..base(2, 20, 7, 7, 24, 1) },
         Conv2dSpec { residual: true, bias: true, relu: true, ..base(5, 24, 7, 7, 40, 1) },

@@ -48,7 +48,7 @@ pub struct CopySpec {
 }
 
 impl CopySpec {
-    /// What is wrong with the sizes.
+    /// Checks the sizes; a message about the first fault.
     fn valid(&self) -> Result<(), String> {
         positive("stride", &self.stride)?;
         let CopySpec { n, from_shape, to_shape, from, to, count, origin, .. } = *self;

@@ -40,7 +40,7 @@ pub(crate) struct Tile {
     pub ldc: usize,
     /// Whether `c` holds sums to be added to.
     pub add: bool,
-    /// What happens to the sums before they are stored.
+    /// Epilogue of the sums.
     pub epilogue: Epilogue,
 }
 

@@ -99,7 +99,7 @@ struct ProductOutput {
 // SAFETY: every element is written by exactly one task (see run_product).
 unsafe impl Sync for ProductOutput {}
 
-/// How a product is cut.
+/// Partition of a product into tasks.
 struct GemmPlan {
     /// Rows of a task.
     mc: usize,

@@ -41,7 +41,7 @@ pub struct UnarySpec {
 }
 
 impl UnarySpec {
-    /// What is wrong with the sizes.
+    /// Checks the sizes; a message about the first fault.
     fn valid(&self) -> Result<(), String> {
         elements("x", &[self.len]).map(|_| ())
     }
@@ -236,7 +236,7 @@ pub struct BinarySpec {
 }
 
 impl BinarySpec {
-    /// What is wrong with the sizes.
+    /// Checks the sizes; a message about the first fault.
     fn valid(&self) -> Result<(), String> {
         elements("x", &[self.len]).map(|_| ())
     }
@@ -309,7 +309,7 @@ pub struct DropoutSpec {
 }
 
 impl DropoutSpec {
-    /// What is wrong with the sizes.
+    /// Checks the sizes; a message about the first fault.
     fn valid(&self) -> Result<(), String> {
         elements("x", &[self.len]).map(|_| ())
     }

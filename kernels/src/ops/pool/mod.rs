@@ -87,7 +87,7 @@ impl PoolSpec {
         }
     }
 
-    /// What is wrong with the sizes.
+    /// Checks the sizes; a message about the first fault.
     fn valid(&self) -> Result<(), String> {
         positive("the input", &[self.h, self.w])?;
         bounded("planes", &[self.planes])?;

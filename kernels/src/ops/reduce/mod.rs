@@ -43,7 +43,7 @@ pub struct ReduceSpec {
 }
 
 impl ReduceSpec {
-    /// What is wrong with the sizes.
+    /// Checks the sizes; a message about the first fault.
     fn valid(&self) -> Result<(), String> {
         if self.b > 0 && (self.a == 0 || self.c == 0) {
             return Err("a sum of nothing".to_string());

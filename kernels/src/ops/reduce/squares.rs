@@ -20,7 +20,7 @@ pub struct SquaresSpec {
 }
 
 impl SquaresSpec {
-    /// What is wrong with the sizes.
+    /// Checks the sizes; a message about the first fault.
     fn valid(&self) -> Result<(), String> {
         elements("x", &[self.len]).map(|_| ())
     }

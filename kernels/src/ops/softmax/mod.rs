@@ -34,7 +34,7 @@ pub struct SoftmaxSpec {
 }
 
 impl SoftmaxSpec {
-    /// What is wrong with the sizes.
+    /// Checks the sizes; a message about the first fault.
     fn valid(&self) -> Result<(), String> {
         elements("x", &[self.rows, self.cols, self.inner]).map(|_| ())
     }

@@ -24,7 +24,7 @@ trait CudaPass {
     fn launch(s: &Conv2dSpec, inputs: &[&Buffer], outputs: &mut [&mut Buffer], accum: Accum, tiles: &Tiling);
 }
 
-/// How a kernel cuts the equivalent matrix product.
+/// Tiles of the equivalent matrix product, for one kernel.
 struct Tiling {
     kernel: &'static str,
     /// Rows and columns of a block's tile.

@@ -14,7 +14,7 @@ mod view;
 pub(super) mod wgrad;
 
 use super::Conv2dSpec;
-use super::epilogue::{ConvOutput, Epilogue};
+use super::epilogue::{ConvOutput, PanelEpilogue};
 use super::geometry::{Interleave, StridePhase, stride_phases};
 use super::im2col::TransposedWeight;
 use super::microkernel::{GROUPS, Prefetch, TilePass, panel_width, whole_tiles};
@@ -40,7 +40,7 @@ const SMALL_WEIGHT: usize = 640 << 10;
 /// A band of an image by some output channels.
 type Task<'a> = (&'a Band, usize, Range<usize>);
 
-/// What all tasks of a problem share.
+/// Data that all tasks of a problem share.
 struct DirectConv<'a> {
     p: &'a DirectProblem,
     /// The images, or copies of them in the view.
@@ -181,9 +181,9 @@ impl DirectConv<'_> {
     /// Stores the complete sums of a panel in their planes.
     fn finish<V: Vector>(&self, task: &Task, panel: usize, sums: &[f32]) {
         let (channels, start, plane) = (self.channels::<V>(panel).len(), self.output_start::<V>(task, panel), self.p.plane());
-        let store = Epilogue { output: self.output, sums, pixels: task.0.count, channels, start, plane };
+        let epilogue = PanelEpilogue { output: self.output, sums, pixels: task.0.count, channels, start, plane };
         // SAFETY: the instructions are here; lengths and offsets are checked there, and the pixels are this task's alone.
-        unsafe { V::run(store) }
+        unsafe { V::run(epilogue) }
     }
 }
 

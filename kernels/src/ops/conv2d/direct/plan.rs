@@ -14,7 +14,7 @@ const FEW_PIXELS: usize = 56;
 /// Tasks that a problem is cut into at least, where it is large enough.
 pub(super) const MIN_TASKS: usize = 16;
 
-/// How a problem is cut: bands of each image's output by ranges of output channels.
+/// Partition of a problem: bands of each image's output by ranges of output channels.
 pub(super) struct DirectPlan {
     /// Rows of each band, or pixels where the output is one row.
     pub bands: Vec<Range<usize>>,

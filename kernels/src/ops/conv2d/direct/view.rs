@@ -1,4 +1,4 @@
-//! What a direct convolution computes, and where its tiles read the input.
+//! The problem of a direct convolution, and the input offsets of its tiles.
 
 use crate::core::buffer::Buffer;
 use crate::core::device::DType;

@@ -15,7 +15,7 @@ use crate::core::device::DType;
 use crate::core::table::Accum;
 use crate::core::threads::{Shared, split_range};
 use crate::ops::conv2d::Conv2dSpec;
-use crate::ops::conv2d::epilogue::{ConvOutput, Epilogue};
+use crate::ops::conv2d::epilogue::{ConvOutput, PanelEpilogue};
 use crate::ops::conv2d::microkernel::{LONGEST, PixelGroup, Prefetch, SHORTEST, TilePass, group, has_32_registers, panel_width};
 use crate::simd::{self, Vector};
 use rayon::prelude::*;
@@ -227,7 +227,7 @@ pub(in crate::ops::conv2d) fn run<V: Vector>(s: &Conv2dSpec, inputs: &[&Buffer],
             let oc = block.ocs.start + i * width;
             let accum = if split > 0 { Accum::Add } else { accum };
             let output = ConvOutput { out: to, len, bias: None, residual: None, relu: false, accum };
-            let store = Epilogue {
+            let epilogue = PanelEpilogue {
                 output: &output,
                 sums: &sums.as_slice::<f32>()[i * width * outputs..],
                 pixels: outputs,
@@ -236,7 +236,7 @@ pub(in crate::ops::conv2d) fn run<V: Vector>(s: &Conv2dSpec, inputs: &[&Buffer],
                 plane: p.c * taps,
             };
             // SAFETY: the instructions are here; the panels of blocks are disjoint in dw.
-            unsafe { V::run(store) }
+            unsafe { V::run(epilogue) }
         }
     });
 }

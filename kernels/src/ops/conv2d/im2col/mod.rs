@@ -67,14 +67,14 @@ struct Run {
 }
 
 impl<'a> Patches<'a> {
-    /// What the output of `s` sees of `x`.
+    /// The patches of `x` that the output of `s` sees.
     fn forward(s: &Conv2dSpec, x: &'a [f32], group: usize) -> Self {
         let x = &x[(group * s.c / s.groups * s.h * s.w).min(x.len())..];
         let image_stride = s.c * s.h * s.w;
         Patches { x, image_stride, h: s.h, w: s.w, size: s.out_hw(), step: s.stride, taps: forward_taps(s) }.flat()
     }
 
-    /// What the input pixels of a phase see of `dout`.
+    /// The patches of `dout` that the input pixels of a phase see.
     fn backward(s: &Conv2dSpec, dout: &'a [f32], group: usize, phase: &StridePhase) -> Self {
         let [h, w] = s.out_hw();
         let x = &dout[(group * s.oc / s.groups * h * w).min(dout.len())..];

@@ -165,18 +165,18 @@ impl<'a> Group<'a> {
         &self.work.w[self.group % s.groups * (s.oc / s.groups) * s.patch() + c * self.plan.weight_stride..]
     }
 
-    /// What the sums of written channel `c` start from.
+    /// Initial sums of written channel `c`.
     pub fn start(&self, c: usize) -> f32 {
         self.work.bias.map_or(0.0, |b| b[self.group % self.work.s.groups * self.plan.written[0] + c])
     }
 
     /// Where the plane of channel `c` goes if it has one phase, and what is done to its sums.
-    pub fn epilogue(&mut self, c: usize) -> Epilogue {
+    pub fn epilogue(&mut self, c: usize) -> PlaneEpilogue {
         let (ShiftedConv { residual, relu, accum, .. }, [channels, pixels]) = (*self.work, self.plan.written);
         let to = self.out[c * pixels..][..pixels].as_mut_ptr();
         let old = (accum == Accum::Add).then_some(to.cast_const());
         let plus = residual.map(|r| r[(self.group * channels + c) * pixels..][..pixels].as_ptr()).or(old);
-        Epilogue { plus, relu, to }
+        PlaneEpilogue { plus, relu, to }
     }
 
     /// Interleaves the phases of the plane of channel `c`: `phase(i)` is the offset of the sums of each, and the length of its rows.
@@ -202,16 +202,16 @@ pub(super) fn span([rows, columns]: [usize; 2], pitch: usize) -> usize {
     rows.saturating_sub(1) * pitch + columns
 }
 
-/// How the sums of a plane are stored.
+/// The end of a plane: its sums, added to, through a ReLU, and stored.
 #[derive(Clone, Copy)]
-pub(in crate::ops::conv2d) struct Epilogue {
+pub(in crate::ops::conv2d) struct PlaneEpilogue {
     /// Added; may be `to` itself.
     pub plus: Option<*const f32>,
     pub relu: bool,
     pub to: *mut f32,
 }
 
-impl Epilogue {
+impl PlaneEpilogue {
     /// Stores the first `n` lanes at `offset`.
     ///
     /// # Safety

@@ -1,7 +1,7 @@
 //! The tile for groups of a few channels: four output channels of several vectors of pixels.
 
 use super::Tile;
-use super::convolve::{Epilogue, Group, Plan, Step, scratch, span};
+use super::convolve::{Group, Plan, PlaneEpilogue, Step, scratch, span};
 use super::padded::SLACK;
 use super::wgrad::Dots;
 use crate::ops::conv2d::Conv2dSpec;
@@ -109,7 +109,7 @@ impl Tile for Grouped {
 /// # Safety
 /// As [`Vector`]; the epilogue must be valid for rows and columns of this number.
 #[inline(always)]
-unsafe fn store_rows<V: Vector>(sums: &[f32], pitch: usize, [rows, columns]: [usize; 2], end: &Epilogue) {
+unsafe fn store_rows<V: Vector>(sums: &[f32], pitch: usize, [rows, columns]: [usize; 2], end: &PlaneEpilogue) {
     assert!(rows == 0 || (rows - 1) * pitch + columns.next_multiple_of(V::LANES) <= sums.len());
     for y in 0..rows {
         for x in (0..columns).step_by(V::LANES) {

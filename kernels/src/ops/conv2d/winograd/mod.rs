@@ -256,9 +256,9 @@ mod tests {
     use crate::simd::Kernel;
 
     /// The same bits, however the tiles are shared out.
-    struct Cuts;
+    struct Partitions;
 
-    impl Kernel for Cuts {
+    impl Kernel for Partitions {
         type Out = ();
         #[inline(always)]
         unsafe fn run<V: Vector>(self) {
@@ -289,6 +289,6 @@ mod tests {
     #[test]
     fn how_tiles_are_shared_out_changes_no_bit() {
         // SAFETY: the kernel holds no pointers.
-        unsafe { simd::dispatch(Cuts) }
+        unsafe { simd::dispatch(Partitions) }
     }
 }

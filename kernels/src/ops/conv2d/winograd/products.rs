@@ -6,7 +6,7 @@ use super::transform::{Transform, two_axes};
 use super::weight::point_stride;
 use crate::core::buffer::Buffer;
 use crate::core::device::DType;
-use crate::ops::conv2d::epilogue::{ConvOutput, Epilogue};
+use crate::ops::conv2d::epilogue::{ConvOutput, PanelEpilogue};
 use crate::ops::conv2d::microkernel::{LONGEST, PixelGroup, Prefetch, SHORTEST, TilePass, group, panel_width};
 use crate::simd::{Kernel, Vector};
 use std::marker::PhantomData;
@@ -23,7 +23,7 @@ const LINE: usize = 16;
 /// Outputs of a tile in one direction at most.
 const MAX_M: usize = 4;
 
-/// How the transformed input of a block lies: `[point][vector of channels][tile][lane]`.
+/// Layout of the transformed input of a block: `[point][vector of channels][tile][lane]`.
 pub(super) struct Strides {
     /// Numbers from one vector of channels to the next: the capacity includes a group of tiles that overhangs.
     pub vector: usize,
@@ -176,7 +176,7 @@ impl<T: Transform<M, A>, const M: usize, const A: usize> Kernel for Back<'_, T, 
                 let (x, y) = ((s.tx + t0) * M, s.ty * M);
                 for i in 0..M.min(p.oh - y) {
                     let start = ((s.image * p.oc + self.channels.start) * p.oh + y + i) * p.ow + x;
-                    let store = Epilogue {
+                    let epilogue = PanelEpilogue {
                         output,
                         sums: &lines[i * LINE * wide..],
                         pixels: (count * M).min(p.ow - x),
@@ -185,7 +185,7 @@ impl<T: Transform<M, A>, const M: usize, const A: usize> Kernel for Back<'_, T, 
                         plane: p.oh * p.ow,
                     };
                     // SAFETY: the caller's; these channels of these tiles are this task's alone.
-                    unsafe { V::run(store) }
+                    unsafe { V::run(epilogue) }
                 }
             }
         }

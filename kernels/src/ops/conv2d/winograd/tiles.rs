@@ -113,7 +113,7 @@ struct Area {
 }
 
 impl Area {
-    /// What neighbouring rows of tiles of one image see: whole rows, if there is more than one.
+    /// The input of neighbouring rows of tiles of one image: whole rows, if there is more than one.
     fn seen<V: Vector>(p: &WinogradProblem, band: &[Segment], m: usize, patch: usize) -> Self {
         let seen = |first: usize, last: usize, pad: usize, end: usize| {
             (first * m).saturating_sub(pad).min(end)..(last * m + patch).saturating_sub(pad).min(end)

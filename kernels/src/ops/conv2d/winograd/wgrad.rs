@@ -306,9 +306,9 @@ mod tests {
     use super::*;
 
     /// The same gradient, however the tiles are shared out.
-    struct Cuts;
+    struct Partitions;
 
-    impl Kernel for Cuts {
+    impl Kernel for Partitions {
         type Out = ();
         #[inline(always)]
         unsafe fn run<V: Vector>(self) {
@@ -316,15 +316,15 @@ mod tests {
             let numbers = |len: usize| (0..len).map(|i| ((i * 7919) % 1013) as f32 / 1013.0 - 0.5).collect::<Vec<_>>();
             let (dout, x) = (numbers(s.out_len()), numbers(s.in_len()));
             // More splits than rows too: some are empty then.
-            let cuts = [(1, 100), (1, 3), (1, 1), (4, 1), (3, 2), (20, 9)];
-            let [first, others @ ..] = cuts.map(|(splits, rows)| {
+            let partitions = [(1, 100), (1, 3), (1, 1), (4, 1), (3, 2), (20, 9)];
+            let [first, others @ ..] = partitions.map(|(splits, rows)| {
                 let mut dw = vec![1.0; s.weight_len()];
                 gradient::<V, F4, 4, 6>(&s, SumPartition { splits, rows }, [&dout, &x], &mut dw, Accum::Add);
                 dw
             });
-            for (other, cut) in others.iter().zip(&cuts[1..]) {
+            for (other, partition) in others.iter().zip(&partitions[1..]) {
                 for (i, (a, b)) in first.iter().zip(other).enumerate() {
-                    assert!((a - b).abs() < 1e-4, "{cut:?}, element {i}: {a} and {b}");
+                    assert!((a - b).abs() < 1e-4, "{partition:?}, element {i}: {a} and {b}");
                 }
             }
         }
@@ -333,6 +333,6 @@ mod tests {
     #[test]
     fn how_tiles_are_shared_out_changes_rounding_only() {
         // SAFETY: the kernel holds no pointers.
-        unsafe { simd::dispatch(Cuts) }
+        unsafe { simd::dispatch(Partitions) }
     }
 }
