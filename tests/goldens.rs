@@ -10,7 +10,7 @@ use convscope_models::model::init::{fill_image, uniform};
 use convscope_models::network::{Layer, LayerId, LayerKind, Network};
 use convscope_models::{Mode, Model, Run, WeightsSource, families, load};
 use convscope_tests::{close, floats, golden, largest, plainly, shared};
-use convscope_viz::ascent::{InputSpace, Preset, Shown, Start, ascend};
+use convscope_viz::ascent::{InputSpace, Preset, Rendering, Start, ascend};
 use convscope_viz::draw::deprocess::Standardize;
 use convscope_viz::gradcam::{Targets, grad_cam};
 use convscope_viz::predict::{input_gradient, predict};
@@ -399,9 +399,9 @@ fn ascent_recipes_are_theirs() {
                 let bound = if steps == 3 { 2e-5 } else { 1e-2 };
                 close(&what("image"), &ascent.image, &image, bound * largest(&image));
                 let look = match ascent.shown {
-                    Shown::KerasIo => Standardize::KERAS_IO,
-                    Shown::Chollet1 => Standardize::CHOLLET1,
-                    Shown::Range(_) => panic!("{name} standardises"),
+                    Rendering::KerasIo => Standardize::KERAS_IO,
+                    Rendering::Chollet1 => Standardize::CHOLLET1,
+                    Rendering::Range(_) => panic!("{name} standardises"),
                 };
                 let picture = look.picture(&ascent.image, h, w).unwrap();
                 let want = file.tensor(&format!("{target}.picture{steps}")).unwrap().data().to_vec();

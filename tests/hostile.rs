@@ -115,9 +115,9 @@ fn mutated(file: &[u8], dice: &mut Dice) -> (Vec<u8>, String) {
         }
         _ => {
             let (from, length) = (dice.below(reach), 1 + dice.below(64));
-            let piece = file[from..(from + length).min(file.len())].to_vec();
-            let what = format!("with {} bytes from {from} again at {at}", piece.len());
-            mutant.splice(at..at, piece);
+            let range = file[from..(from + length).min(file.len())].to_vec();
+            let what = format!("with {} bytes from {from} again at {at}", range.len());
+            mutant.splice(at..at, range);
             what
         }
     };

@@ -1,7 +1,7 @@
-//! Rooms and what they import: no two rooms of a crate import each other, directly or through others.
+//! Components and what they import: no two components of a crate import each other, directly or through others.
 //!
-//! A room is a file or folder of `src`, or a folder within a folder. Paths that start with `crate` or `super` are its imports. An import
-//! is one of the outermost rooms that differ: of `ops/pool` from `ops/gemm` within `ops`, but of `ops` from `core` where it is
+//! A component is a file or folder of `src`, or a folder within a folder. Paths that start with `crate` or `super` are its imports.
+//! An import is one of the outermost components that differ: of `ops/pool` from `ops/gemm` within `ops`, but of `ops` from `core` where it is
 //! from `core/table`. Between a folder and the folders within it both directions are allowed.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -22,7 +22,7 @@ const CRATES: [(&str, &[Excuse]); 4] = [
     ("viz", &[]),
 ];
 
-/// Rooms that may import each other, and the reason.
+/// Components that may import each other, and the reason.
 type Excuse = (&'static [&'static str], &'static str);
 
 /// The modules of a crate and the names that its root exports.
@@ -35,8 +35,8 @@ struct Crate {
 }
 
 struct Module {
-    /// The room that it belongs to.
-    room: String,
+    /// The component that it belongs to.
+    component: String,
     code: String,
 }
 
@@ -69,26 +69,26 @@ impl Crate {
                     self.exports.extend(path.last().map(|name| (name.clone(), path.clone())));
                 }
             }
-            ("mod", _) => drop(self.modules.insert(path.to_vec(), Module { room: path.join("/"), code })),
+            ("mod", _) => drop(self.modules.insert(path.to_vec(), Module { component: path.join("/"), code })),
             _ => {
                 let module = [path, &[stem.to_string()]].concat();
-                let room = if path.is_empty() { stem.to_string() } else { path.join("/") };
-                self.modules.insert(module, Module { room, code });
+                let component = if path.is_empty() { stem.to_string() } else { path.join("/") };
+                self.modules.insert(module, Module { component, code });
             }
         }
     }
 
-    /// The room of a path from the root, where its beginning is a module.
-    fn room(&self, path: &[String]) -> Option<&str> {
+    /// The component of a path from the root, where its beginning is a module.
+    fn component(&self, path: &[String]) -> Option<&str> {
         let longest = (1..=path.len()).rev().find_map(|n| self.modules.get(&path[..n]));
-        longest.map(|module| module.room.as_str())
+        longest.map(|module| module.component.as_str())
     }
 
-    /// For each room those that it imports from, with one of the modules that do.
+    /// For each component those that it imports from, with one of the modules that do.
     fn arrows(&self) -> BTreeMap<&str, BTreeMap<&str, String>> {
         let mut arrows: BTreeMap<&str, BTreeMap<&str, String>> = BTreeMap::new();
         for (path, module) in &self.modules {
-            arrows.entry(&module.room).or_default();
+            arrows.entry(&module.component).or_default();
             let mut reads = imports(&module.code, "crate::");
             for mut read in imports(&module.code, "super::") {
                 let ups = 1 + read.iter().take_while(|part| *part == "super").count();
@@ -96,11 +96,11 @@ impl Crate {
                 reads.push([&path[..path.len().saturating_sub(ups)], &read].concat());
             }
             for read in reads {
-                let read = match (self.room(&read), read.first().and_then(|name| self.exports.get(name))) {
+                let read = match (self.component(&read), read.first().and_then(|name| self.exports.get(name))) {
                     (None, Some(exported)) => exported.clone(),
                     _ => read,
                 };
-                if let Some((from, to)) = self.room(&read).and_then(|to| apart(&module.room, to)) {
+                if let Some((from, to)) = self.component(&read).and_then(|to| differing(&module.component, to)) {
                     arrows.entry(to).or_default();
                     arrows.entry(from).or_default().entry(to).or_insert_with(|| path.join("::"));
                 }
@@ -109,20 +109,20 @@ impl Crate {
         arrows
     }
 
-    /// The largest sets of rooms that all import each other, directly or through others.
+    /// The largest sets of components that all import each other, directly or through others.
     fn circles(&self) -> Vec<BTreeSet<&str>> {
         let arrows = self.arrows();
         let mut reached: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
-        for room in arrows.keys() {
-            let (mut seen, mut open) = (BTreeSet::new(), vec![*room]);
+        for component in arrows.keys() {
+            let (mut seen, mut open) = (BTreeSet::new(), vec![*component]);
             while let Some(next) = open.pop() {
                 open.extend(arrows[next].keys().filter(|target| seen.insert(**target)));
             }
-            reached.insert(room, seen);
+            reached.insert(component, seen);
         }
         let mut circles: Vec<BTreeSet<&str>> = Vec::new();
-        for (room, far) in &reached {
-            let circle: BTreeSet<&str> = far.iter().copied().filter(|other| reached[other].contains(room)).collect();
+        for (component, far) in &reached {
+            let circle: BTreeSet<&str> = far.iter().copied().filter(|other| reached[other].contains(component)).collect();
             if circle.len() > 1 && !circles.contains(&circle) {
                 circles.push(circle);
             }
@@ -142,9 +142,10 @@ impl Crate {
     }
 }
 
-/// The outermost rooms around two that are not the same; `None` if one lies within the other.
-fn apart<'a>(a: &'a str, b: &'a str) -> Option<(&'a str, &'a str)> {
-    let ends = |room: &'a str| room.match_indices('/').map(|(at, _)| at).chain([room.len()]).map(|end| &room[..end]);
+/// The outermost components around two that are not the same; `None` if one lies within the other.
+fn differing<'a>(a: &'a str, b: &'a str) -> Option<(&'a str, &'a str)> {
+    let ends =
+        |component: &'a str| component.match_indices('/').map(|(at, _)| at).chain([component.len()]).map(|end| &component[..end]);
     ends(a).zip(ends(b)).find(|(a, b)| a != b)
 }
 
@@ -205,19 +206,21 @@ fn tree<'t>(text: &'t str, above: &[String], paths: &mut Vec<Vec<String>>) -> &'
 }
 
 #[test]
-fn no_circle_of_rooms_but_those_with_an_excuse() {
+fn no_circle_of_components_but_those_with_an_excuse() {
     let mut wrong = String::new();
     for (name, excuses) in CRATES {
         let all = Crate::read(&convscope_tests::root().join(name).join("src"));
-        let (rooms, arrows) = (all.arrows().len(), all.arrows().values().map(BTreeMap::len).sum::<usize>());
+        let (components, arrows) = (all.arrows().len(), all.arrows().values().map(BTreeMap::len).sum::<usize>());
         let circles = all.circles();
-        println!("{name}: {rooms} rooms, {arrows} arrows, {} circles", circles.len());
-        let excused = |circle: &BTreeSet<&str>, rooms: &[&str]| circle.iter().all(|room| rooms.contains(room));
-        for circle in circles.iter().filter(|circle| !excuses.iter().any(|(rooms, _)| excused(circle, rooms))) {
+        println!("{name}: {components} components, {arrows} arrows, {} circles", circles.len());
+        let excused =
+            |circle: &BTreeSet<&str>, components: &[&str]| circle.iter().all(|component| components.contains(component));
+        for circle in circles.iter().filter(|circle| !excuses.iter().any(|(components, _)| excused(circle, components))) {
             wrong += &format!("\n{name}: {circle:?} import each other:{}", all.drawn(circle));
         }
-        for (rooms, _) in excuses.iter().filter(|(rooms, _)| !circles.iter().any(|circle| excused(circle, rooms))) {
-            wrong += &format!("\n{name}: {rooms:?} are excused, but are no circle any more");
+        for (components, _) in excuses.iter().filter(|(components, _)| !circles.iter().any(|circle| excused(circle, components)))
+        {
+            wrong += &format!("\n{name}: {components:?} are excused, but are no circle any more");
         }
     }
     assert!(wrong.is_empty(), "{wrong}");
@@ -239,7 +242,7 @@ fn a_circle_is_seen_through_braces_exports_and_super() {
     assert_eq!(into("fn f() { crate::Thing }"), ["a b"]);
     assert_eq!(into("use super::b::*;"), ["a b"]);
     assert!(into("// use crate::b;\nuse std::b;\n#[cfg(test)]\nmod tests {\n    use crate::b;\n}").is_empty());
-    // A folder and its content are one room; two folders within it are two.
+    // A folder and its content are one component; two folders within it are two.
     let folder = |first: &'static str, second: &'static str| circles(&[(&["x", "y"], "mod", first), (&["x", "z"], "f", second)]);
     assert_eq!(folder("use super::z::f;", "use crate::x::y;"), ["x/y x/z"]);
     let inner = "use crate::out;";

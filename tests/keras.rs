@@ -74,7 +74,7 @@ fn with_architecture(architecture: &str, weights: &str) -> Model {
     let text = std::fs::read_to_string(fixture(architecture)).unwrap();
     let checkpoint = Checkpoint::open(fixture(weights)).unwrap();
     let model = keras::with(&checkpoint, &fixture(architecture), &text).unwrap();
-    load(model.network.clone(), &WeightsSource::Described(Box::new(model))).unwrap()
+    load(model.network.clone(), &WeightsSource::Imported(Box::new(model))).unwrap()
 }
 
 /// One model in each kind of file of each version.
@@ -195,7 +195,7 @@ fn cats_and_dogs() {
 #[test]
 fn an_unknown_layer_is_named_and_the_rest_works() {
     let source = WeightsSource::parse(fixture("unfinished.keras").to_str().unwrap(), &mut ()).unwrap();
-    let WeightsSource::Described(keras) = &source else { panic!("no Keras model") };
+    let WeightsSource::Imported(keras) = &source else { panic!("no Keras model") };
     let unknown = keras.unknown.clone().unwrap();
     for word in ["strange", "LayerNormalization", "layer 2 of 7"] {
         assert!(unknown.contains(word), "{unknown}");
@@ -359,8 +359,8 @@ fn truncated_and_damaged(bytes: &[u8]) {
         let mut damaged = bytes.to_vec();
         for _ in 0..8 {
             state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-            let place = (state >> 33) as usize % damaged.len();
-            damaged[place] = (state >> 24) as u8;
+            let index = (state >> 33) as usize % damaged.len();
+            damaged[index] = (state >> 24) as u8;
         }
         refusal(&damaged);
     }

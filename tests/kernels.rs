@@ -100,8 +100,8 @@ fn a_row_from_outside_joins_a_table() {
     );
     assert_ne!(BINARY.pick(&context, DType::F32, &spec).unwrap().name(), "mine", "other tables do not have it");
 
-    let rungs = Problem { table: &table, spec, sample: None }.measure(&context).unwrap();
-    assert!(rungs[0].picked && rungs[0].kernel == "mine" && matches!(rungs[0].outcome, Outcome::Timed { .. }));
+    let rows = Problem { table: &table, spec, sample: None }.measure(&context).unwrap();
+    assert!(rows[0].picked && rows[0].kernel == "mine" && matches!(rows[0].outcome, Outcome::Timed { .. }));
 
     let wrong = BINARY.with_row(row(|_, _, outputs, _| outputs[0].as_mut_slice::<f32>().fill(0.0)));
     assert!(wrong.check(&context, 0).is_err());

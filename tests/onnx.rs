@@ -222,7 +222,7 @@ fn said(bytes: &[u8]) -> String {
     std::fs::write(&path, bytes).unwrap();
     match WeightsSource::parse(path.to_str().unwrap(), &mut ()) {
         Err(error) => error.to_string(),
-        Ok(WeightsSource::Described(file)) => format!("{:?} {:?}", file.unknown, file.network.classes),
+        Ok(WeightsSource::Imported(file)) => format!("{:?} {:?}", file.unknown, file.network.classes),
         Ok(other) => panic!("{other} describes no network"),
     }
 }
@@ -301,8 +301,8 @@ fn truncated_and_damaged_files_are_refused() {
         for _ in 0..400 {
             let mut damaged = bytes.clone();
             for _ in 0..=next(4) {
-                let place = next(bytes.len());
-                damaged[place] = next(256) as u8;
+                let index = next(bytes.len());
+                damaged[index] = next(256) as u8;
             }
             refusal(&damaged);
         }

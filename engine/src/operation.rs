@@ -148,8 +148,8 @@ impl Backward<'_> {
         }
         let grad = grad.on(self.exec.context.device())?;
         match &mut self.grads[target] {
-            slot @ None => {
-                *slot = Some(grad.shared());
+            entry @ None => {
+                *entry = Some(grad.shared());
                 Ok(())
             }
             Some(sum) => {
@@ -167,10 +167,10 @@ impl Backward<'_> {
         let Some(&Some(target)) = self.targets.get(i) else { return Ok(()) };
         match &mut self.grads[target] {
             Some(grad) => self.exec.run(table, spec, inputs, &mut [Arc::make_mut(grad)], Accum::Add),
-            slot @ None => {
-                let mut grad = self.xs[i].room(self.xs[i].len());
+            entry @ None => {
+                let mut grad = self.xs[i].buffer_like(self.xs[i].len());
                 self.exec.run(table, spec, inputs, &mut [&mut grad], Accum::Write)?;
-                *slot = Some(Arc::new(grad));
+                *entry = Some(Arc::new(grad));
                 Ok(())
             }
         }
@@ -210,7 +210,7 @@ impl Exec {
     /// # Errors
     /// As [`Exec::run`].
     pub fn make<S: Display>(&mut self, table: &'static Table<S>, spec: &S, inputs: &[&Tensor], shape: &Shape) -> Result<Tensor> {
-        let mut out = inputs.first().map_or_else(|| Buffer::new(DType::F32, shape.len()), |t| t.room(shape.len()));
+        let mut out = inputs.first().map_or_else(|| Buffer::new(DType::F32, shape.len()), |t| t.buffer_like(shape.len()));
         self.run(table, spec, inputs, &mut [&mut out], Accum::Write)?;
         Tensor::new(shape.clone(), out)
     }

@@ -21,9 +21,9 @@ impl Clip {
     /// Bounds the norm of `grads`, which lie on one device, by `most`.
     ///
     /// # Errors
-    /// If they differ in type or device, or the device has no room.
+    /// If they differ in type or device, or the device is out of memory.
     pub fn new(context: &Context, grads: &[Tensor], most: f64) -> Result<Self> {
-        let mut squares = grads.first().map_or_else(|| Buffer::zeros(DType::F32, 2), |first| first.room(2));
+        let mut squares = grads.first().map_or_else(|| Buffer::zeros(DType::F32, 2), |first| first.buffer_like(2));
         for (i, grad) in grads.iter().enumerate() {
             let accum = if i == 0 { Accum::Write } else { Accum::Add };
             SUM_SQUARES.run(context, &SquaresSpec { len: grad.len() }, &[grad.buffer()], &mut [&mut squares], accum)?;
@@ -35,7 +35,7 @@ impl Clip {
 /// Moves a moving average towards `new`: `average = decay * average + (1 - decay) * new`, on the device of `new`.
 ///
 /// # Errors
-/// If the shapes or types differ, or the device has no room.
+/// If the shapes or types differ, or the device is out of memory.
 ///
 /// ```
 /// use convscope_engine::{Context, Tensor, optim::update_ema};
@@ -47,7 +47,7 @@ impl Clip {
 /// ```
 pub fn update_ema(context: &Context, average: &mut Tensor, new: &Tensor, decay: f32) -> Result<()> {
     let spec = EmaSpec { len: new.len(), rate: f64::from(1.0 - decay) };
-    let (old, mut out) = (average.on(new.device())?, new.room(new.len()));
+    let (old, mut out) = (average.on(new.device())?, new.buffer_like(new.len()));
     EMA.run(context, &spec, &[old.buffer(), new.buffer()], &mut [&mut out], Accum::Write)?;
     *average = Tensor::new(new.shape().clone(), out)?;
     Ok(())
@@ -194,7 +194,7 @@ impl Optimizer {
             let spec = StepSpec { rule: self.rule, len: w.len(), clip: clip.map(|clip| clip.most) };
             let squares = clip.map(|clip| clip.squares.on(device)).transpose()?;
             let inputs: Vec<&Buffer> = [&*w, g].into_iter().chain(states.iter()).chain(&squares).map(Tensor::buffer).collect();
-            let mut outputs: Vec<Buffer> = (0..=states.len()).map(|_| w.room(w.len())).collect();
+            let mut outputs: Vec<Buffer> = (0..=states.len()).map(|_| w.buffer_like(w.len())).collect();
             STEP.run(&self.context, &spec, &inputs, &mut outputs.iter_mut().collect::<Vec<_>>(), Accum::Write)?;
             let shape = w.shape().clone();
             let mut outputs = outputs.into_iter().map(|b| Tensor::new(shape.clone(), b));

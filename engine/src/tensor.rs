@@ -112,7 +112,7 @@ impl Tensor {
     }
 
     /// An uninitialised buffer of `len` elements, of this type and on this device.
-    pub(crate) fn room(&self, len: usize) -> Buffer {
+    pub(crate) fn buffer_like(&self, len: usize) -> Buffer {
         self.data.like(self.dtype(), len)
     }
 

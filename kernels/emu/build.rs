@@ -35,7 +35,7 @@ fn main() {
         assert!(hopper.contains(wait), "{wait} is not in ops/gemm/hopper.cu");
         hopper.replace(wait, "").replace("KERNEL gemm", &format!("KERNEL {name}"))
     };
-    let unwaited = without_wait("barrier_wait(&here[place], block / HOPPER_STAGES % 2);", "faulty_unwaited");
+    let unwaited = without_wait("barrier_wait(&here[stage], block / HOPPER_STAGES % 2);", "faulty_unwaited");
     let overwritten = without_wait("barrier_wait(&used[before], (block - 1) / HOPPER_STAGES % 2);", "faulty_overwritten");
     let misdescribed = hopper.replace("HOPPER_M * 16)", "HOPPER_N * 16)").replace("KERNEL gemm", "KERNEL faulty_misdescribed");
     let conv = fs::read_to_string(kernels.join("ops/conv2d/cuda/hopper.cu")).unwrap();
@@ -44,7 +44,7 @@ fn main() {
     let no_fence =
         format!("#include \"hopper.cuh\"\n#define units_are_put()\n#define gathered_product unfenced_product\n{gathered}");
     let unfenced = conv.replace(gathered, &no_fence).replace("KERNEL conv", "KERNEL faulty_unfenced");
-    assert!(hopper.contains("HOPPER_M * 16)") && conv.contains(gathered), "a fault has no place in its text");
+    assert!(hopper.contains("HOPPER_M * 16)") && conv.contains(gathered), "a text lacks the line of its fault");
     let faults = [
         ("barriers", without + &divergent),
         ("unwaited", unwaited),

@@ -24,7 +24,7 @@ pub enum WeightsSource {
     /// An open file.
     File(Checkpoint),
     /// A file that describes its network layer by layer.
-    Described(Box<ImportedModel>),
+    Imported(Box<ImportedModel>),
     /// Deterministic initialisation ([`crate::model::init`]): an untrained network, the same on every machine.
     Random,
 }
@@ -56,12 +56,12 @@ impl WeightsSource {
             PathBuf::from(text)
         };
         let checkpoint = Checkpoint::open(path)?;
-        let described = match checkpoint.format() {
+        let imported = match checkpoint.format() {
             Format::Onnx => onnx::read(&checkpoint)?,
             _ => keras::read(&checkpoint)?,
         };
-        Ok(match described {
-            Some(described) => WeightsSource::Described(Box::new(described)),
+        Ok(match imported {
+            Some(imported) => WeightsSource::Imported(Box::new(imported)),
             None => WeightsSource::File(checkpoint),
         })
     }
@@ -78,7 +78,7 @@ impl WeightsSource {
     pub fn checkpoint(&self) -> Option<&Checkpoint> {
         match self {
             WeightsSource::File(checkpoint) => Some(checkpoint),
-            WeightsSource::Described(file) => Some(&file.checkpoint),
+            WeightsSource::Imported(file) => Some(&file.checkpoint),
             WeightsSource::Random => None,
         }
     }
@@ -142,7 +142,7 @@ pub(crate) fn expected(network: &Network) -> Vec<Expected> {
 pub fn described_network(source: &WeightsSource) -> Result<Option<Network>, LoadError> {
     match source {
         WeightsSource::File(checkpoint) => Ok(Network::from_metadata(checkpoint.metadata())?),
-        WeightsSource::Described(file) => Ok(Some(file.network.clone())),
+        WeightsSource::Imported(file) => Ok(Some(file.network.clone())),
         WeightsSource::Random => Ok(None),
     }
 }

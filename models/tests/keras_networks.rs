@@ -56,7 +56,7 @@ fn totals_are_kerass() {
     }
 }
 
-/// PyTorch's `[out, in, h, w]` as TensorFlow's `[h, w, in, out]`, `[out, in]` as `[in, out]`: place by place in `stored`'s extents.
+/// PyTorch's `[out, in, h, w]` as TensorFlow's `[h, w, in, out]`, `[out, in]` as `[in, out]`, in the extents of `stored`.
 fn to_keras(values: &[f32], stored: &[usize], depthwise: bool) -> Vec<f32> {
     match *stored {
         [h, w, i, o] => {
@@ -95,10 +95,10 @@ fn keras_file(path: &Path, fixture: &str, filled: &Model) {
         let candidates = [Some(""), inner, Some("conv"), Some("dense")].into_iter().flatten();
         let name = |inner: &str| if inner.is_empty() { format!("{layer}.{param}") } else { format!("{layer}.{inner}.{param}") };
         let params = filled.network.params();
-        let place = candidates.filter_map(|inner| params.iter().position(|p| p.name == name(inner))).next();
-        let place = place.unwrap_or_else(|| panic!("{layer} has no {param}"));
-        let depthwise = params[place].shape.len() == 4 && params[place].shape[1] == 1;
-        let values = to_keras(filled.params[place].f32(), &shape, depthwise);
+        let index = candidates.filter_map(|inner| params.iter().position(|p| p.name == name(inner))).next();
+        let index = index.unwrap_or_else(|| panic!("{layer} has no {param}"));
+        let depthwise = params[index].shape.len() == 4 && params[index].shape[1] == 1;
+        let values = to_keras(filled.params[index].f32(), &shape, depthwise);
         tensors.push((format!("layer{}.{variable}", layers.len()), shape, values));
     }
     let names: Vec<String> = (1..=layers.len()).map(|index| format!("layer{index}")).collect();

@@ -437,9 +437,9 @@ fn a_layer_called_twice_has_one_set_of_parameters() {
         net.linear("fc", x, 2);
         net.finish(Classes::Count(2), OutputActivation::Softmax, Preprocess::CIFAR).unwrap()
     };
-    let (tied, apart) = (network(true), network(false));
-    assert_eq!(apart.parameter_count() - tied.parameter_count(), (27 + 1) * 3 + 6);
-    let [one, two] = [&tied, &apart].map(|net| net.summary(9, 8).unwrap());
+    let (tied, separate) = (network(true), network(false));
+    assert_eq!(separate.parameter_count() - tied.parameter_count(), (27 + 1) * 3 + 6);
+    let [one, two] = [&tied, &separate].map(|net| net.summary(9, 8).unwrap());
     assert_eq!((one.keras_parameters, two.keras_parameters), (one.parameters + 6, two.parameters + 12));
     assert_eq!((one.multiply_adds, one.torchinfo_multiply_adds), (two.multiply_adds, two.torchinfo_multiply_adds));
     assert!(one.to_text().contains("Conv2d 3, 3x3, pad 1, weights of a"), "{}", one.to_text());
@@ -449,8 +449,8 @@ fn a_layer_called_twice_has_one_set_of_parameters() {
         let own = name.strip_prefix('b').map_or(name.to_string(), |rest| format!("a{rest}"));
         model.params[model.network.params().iter().position(|p| p.name == own).unwrap()].clone()
     };
-    let params = apart.params().iter().map(|p| named(&p.name)).collect();
-    let untied = Model::new(apart, params).unwrap();
+    let params = separate.params().iter().map(|p| named(&p.name)).collect();
+    let untied = Model::new(separate, params).unwrap();
     let step = |model: &Model| {
         let mut tape = Tape::new();
         let x = tape.leaf(Tensor::from_slice([2, 3, 9, 8], &fill_image("twice", 2, 3, 9, 8)).unwrap(), "");

@@ -18,14 +18,14 @@ HERE = Path(__file__).parent
 KERAS = HERE.parent / "goldens" / "keras"
 
 
-def place(kind, name, of="seed"):
+def corpus_file(kind, name, of="seed"):
     folder = HERE / "corpus" / kind
     folder.mkdir(parents=True, exist_ok=True)
     return folder / f"{of}_{name}"
 
 
 def bomb(kind, name, content):
-    place(kind, name, "bomb").write_bytes(content)
+    corpus_file(kind, name, "bomb").write_bytes(content)
 
 
 def ramp(*shape, dtype=np.float32):
@@ -50,14 +50,14 @@ def make_safetensors():
     sizes = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "I64": 8, "I32": 4, "I16": 2, "I8": 1, "U64": 8, "U32": 4, "U16": 2, "U8": 1, "BOOL": 1}
     for dtype, size in sizes.items():
         every[dtype.lower()] = (dtype, [2, 3], bytes(range(6 * size)))
-    safetensors(place("safetensors", "types"), every)
-    safetensors(place("safetensors", "conv"), {"conv.weight": ("F32", [4, 3, 2, 2], f32), "conv.bias": ("F32", [4], f32[:16])})
-    safetensors(place("safetensors", "metadata"), {"module.w": ("F32", [4, 4], f32[:64]), "module.s": ("F32", [], f32[:4])}, {"format": "pt"})
-    safetensors(place("safetensors", "empty_tensor"), {"w": ("F32", [0, 3], b""), "v": ("F16", [2], f32[:4])})
+    safetensors(corpus_file("safetensors", "types"), every)
+    safetensors(corpus_file("safetensors", "conv"), {"conv.weight": ("F32", [4, 3, 2, 2], f32), "conv.bias": ("F32", [4], f32[:16])})
+    safetensors(corpus_file("safetensors", "metadata"), {"module.w": ("F32", [4, 4], f32[:64]), "module.s": ("F32", [], f32[:4])}, {"format": "pt"})
+    safetensors(corpus_file("safetensors", "empty_tensor"), {"w": ("F32", [0, 3], b""), "v": ("F16", [2], f32[:4])})
     fp8 = {"w": ("F8_E4M3", [4], f32[:4])}
-    safetensors(place("safetensors", "fp8"), fp8)
+    safetensors(corpus_file("safetensors", "fp8"), fp8)
     sequential = keras_config("small_sequential")
-    safetensors(place("safetensors", "keras"), {"conv.kernel": ("F32", [2, 2, 3, 4], f32)}, {"keras.model_config": sequential})
+    safetensors(corpus_file("safetensors", "keras"), {"conv.kernel": ("F32", [2, 2, 3, 4], f32)}, {"keras.model_config": sequential})
 
 
 class Net(torch.nn.Module):
@@ -83,9 +83,9 @@ def make_torch():
         "parameter": OrderedDict(w=torch.nn.Parameter(shared)),
     }
     for name, state in states.items():
-        torch.save(state, place("pth", name))
-        torch.save(state, place("legacy", name), _use_new_zipfile_serialization=False)
-        torch.save(state, place("legacy", f"{name}_protocol4"), _use_new_zipfile_serialization=False, pickle_protocol=4)
+        torch.save(state, corpus_file("pth", name))
+        torch.save(state, corpus_file("legacy", name), _use_new_zipfile_serialization=False)
+        torch.save(state, corpus_file("legacy", f"{name}_protocol4"), _use_new_zipfile_serialization=False, pickle_protocol=4)
 
 
 def keras_config(name):
@@ -108,7 +108,7 @@ def make_hdf5():
         },
     }
     for version in ("earliest", "latest"):
-        with h5py.File(place("hdf5", f"{version}_model"), "w", libver=version) as file:
+        with h5py.File(corpus_file("hdf5", f"{version}_model"), "w", libver=version) as file:
             file.attrs["model_config"] = json.dumps(config)
             weights = file.create_group("model_weights")
             weights.attrs["layer_names"] = [b"in", b"conv", b"fc"]
@@ -118,7 +118,7 @@ def make_hdf5():
                 group.attrs["weight_names"] = [f"{layer}/{name}".encode() for name in values]
                 for name, value in values.items():
                     group.create_dataset(f"{layer}/{name}", data=value)
-        with h5py.File(place("hdf5", f"{version}_layouts"), "w", libver=version) as file:
+        with h5py.File(corpus_file("hdf5", f"{version}_layouts"), "w", libver=version) as file:
             file.create_dataset("plain", data=kernel)
             file.create_dataset("scalar", data=np.float32(1.5))
             file.create_dataset("text", data="text")
@@ -135,7 +135,7 @@ def make_hdf5():
             file["round"] = h5py.SoftLink("/round")
             file["hard"] = file["plain"]
             file.create_group("circle")["up"] = file["/"]
-        with h5py.File(place("hdf5", f"{version}_many"), "w", libver=version) as file:
+        with h5py.File(corpus_file("hdf5", f"{version}_many"), "w", libver=version) as file:
             group = file.create_group("layer", track_order=True)
             for i in range(20):
                 group.create_dataset(f"variable_{i}", data=ramp(2))
@@ -143,7 +143,7 @@ def make_hdf5():
             file.attrs["layer_names0"] = [b"layer"]
             group.attrs["weight_names0"] = [b"variable_1"]
             group.attrs["weight_names1"] = ["variable_2"]
-    dims = h5py.File(place("hdf5", "compact"), "w", libver="latest")
+    dims = h5py.File(corpus_file("hdf5", "compact"), "w", libver="latest")
     with dims as file:
         plist = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
         plist.set_layout(h5py.h5d.COMPACT)
@@ -154,7 +154,7 @@ def make_hdf5():
 
 def make_json():
     for name in ("small_sequential", "small_functional"):
-        place("keras_json", name).write_text(keras_config(name))
+        corpus_file("keras_json", name).write_text(keras_config(name))
     layers = {
         "input": ("InputLayer", {"batch_shape": [None, 12, 10, 3]}),
         "pad": ("ZeroPadding2D", {"padding": [[0, 1], [1, 0]]}),
@@ -172,19 +172,19 @@ def make_json():
     specs = []
     for name, (kind, config) in layers.items():
         specs.append({"class_name": kind, "config": {"name": name, **config}})
-    place("keras_json", "layers").write_text(json.dumps({"class_name": "Sequential", "config": {"name": "net", "layers": specs}}))
+    corpus_file("keras_json", "layers").write_text(json.dumps({"class_name": "Sequential", "config": {"name": "net", "layers": specs}}))
 
 
 def make_card():
     normalization = {"order": "rgb", "scale": 1.0, "mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}
     preprocess = {"resize": {"short_side": 256}, "filter": "bilinear", "crop": [224, 224], "normalization": normalization}
     metadata = {"name": "resnet18", "classes": "image_net1k", "head": "softmax", "preprocess": preprocess}
-    place("network_metadata", "resnet18").write_text(json.dumps(metadata))
+    corpus_file("network_metadata", "resnet18").write_text(json.dumps(metadata))
     preprocess = {**preprocess, "resize": {"exact": {"h": 40, "w": 30}}, "crop": None}
     metadata = {"name": "resnet20-cifar-w4", "classes": {"named": ["cat", "dog"]}, "head": "sigmoid", "preprocess": preprocess}
-    place("network_metadata", "named").write_text(json.dumps(metadata))
+    corpus_file("network_metadata", "named").write_text(json.dumps(metadata))
     metadata = {**metadata, "classes": {"count": 7}, "preprocess": {**preprocess, "resize": "none"}}
-    place("network_metadata", "count").write_text(json.dumps(metadata))
+    corpus_file("network_metadata", "count").write_text(json.dumps(metadata))
 
 
 def make_keras_zip():
@@ -202,7 +202,7 @@ def make_keras_zip():
             for i, value in enumerate(values):
                 group.create_dataset(str(i), data=value)
     for name, method in {"stored": zipfile.ZIP_STORED, "deflated": zipfile.ZIP_DEFLATED}.items():
-        with zipfile.ZipFile(place("keras_zip", name), "w", method) as archive:
+        with zipfile.ZipFile(corpus_file("keras_zip", name), "w", method) as archive:
             archive.writestr(zipfile.ZipInfo("metadata.json"), '{"keras_version": "3.0.0"}')
             archive.writestr(zipfile.ZipInfo("config.json"), config, method)
             archive.writestr(zipfile.ZipInfo("model.weights.h5"), file.read_bytes(), method)
@@ -215,7 +215,7 @@ def make_onnx():
         ends = [helper.make_tensor_value_info(nodes[-1].output[0], TensorProto.FLOAT, None) for _ in range(outputs)]
         graph = helper.make_graph(nodes, name, [helper.make_tensor_value_info("x", TensorProto.FLOAT, shape)], ends, tensors)
         model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=8)
-        place("onnx", name).write_bytes(model.SerializeToString())
+        corpus_file("onnx", name).write_bytes(model.SerializeToString())
 
     def node(kind, inputs, output, **attributes):
         return helper.make_node(kind, inputs.split(), [output], name=f"/net/{output}/{kind}", **attributes)
@@ -271,7 +271,7 @@ def make_onnx():
     nodes = [node("Conv", "x w", "c"), node("GlobalMaxPool", "c", "g"), node("Squeeze", "g i", "y")]
     for name, tensors in {"types": packed, "external": [*packed, outside]}.items():
         model = helper.make_model(helper.make_graph(nodes, name, x, y, tensors), opset_imports=[helper.make_opsetid("", 13)], ir_version=7)
-        place("onnx", name).write_bytes(model.SerializeToString())
+        corpus_file("onnx", name).write_bytes(model.SerializeToString())
 
 
 

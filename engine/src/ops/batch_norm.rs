@@ -40,7 +40,7 @@ impl Operation for BatchNorm {
     fn backward(&self, spec: &NormSpec, b: &mut Backward) -> Result<()> {
         let (x, gamma, mean, var) = (b.xs[0], b.xs[1], b.xs[3], b.xs[4]);
         if b.wants(1) || b.wants(2) {
-            let [mut dgamma, mut dbeta] = [(); 2].map(|_| x.room(spec.c));
+            let [mut dgamma, mut dbeta] = [(); 2].map(|_| x.buffer_like(spec.c));
             b.exec.run(&PARAM_GRADS, spec, &[b.dout, x, mean, var], &mut [&mut dgamma, &mut dbeta], Accum::Write)?;
             b.add(1, &Tensor::new([spec.c], dgamma)?)?;
             b.add(2, &Tensor::new([spec.c], dbeta)?)?;

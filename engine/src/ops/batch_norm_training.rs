@@ -57,7 +57,7 @@ impl Operation for BatchNormTraining {
 
     fn forward(&self, spec: &TrainSpec, f: &mut Forward) -> Result<Output> {
         let c = spec.norm.c;
-        let [mut out, mut mean, mut var] = [f.shape.len(), c, c].map(|len| f.xs[0].room(len));
+        let [mut out, mut mean, mut var] = [f.shape.len(), c, c].map(|len| f.xs[0].buffer_like(len));
         f.exec.run(&TRAIN_FWD, spec, f.xs, &mut [&mut out, &mut mean, &mut var], Accum::Write)?;
         Ok(Output { value: Tensor::new(f.shape.clone(), out)?, saved: vec![Tensor::new([c], mean)?, Tensor::new([c], var)?] })
     }
@@ -75,13 +75,13 @@ impl Operation for BatchNormTraining {
             (dout, s.relu) = (&ruled, false);
         }
         let c = s.norm.c;
-        let [mut dx, mut dgamma, mut dbeta] = [x.len(), c, c].map(|len| x.room(len));
+        let [mut dx, mut dgamma, mut dbeta] = [x.len(), c, c].map(|len| x.buffer_like(len));
         let mut inputs = vec![dout, x, gamma, beta, mean, var];
         let mut outputs = vec![&mut dx, &mut dgamma, &mut dbeta];
         let mut dresidual = None;
         if s.residual && s.relu {
             inputs.push(out);
-            outputs.push(dresidual.insert(x.room(x.len())));
+            outputs.push(dresidual.insert(x.buffer_like(x.len())));
         }
         b.exec.run(&TRAIN_BWD, &s, &inputs, &mut outputs, Accum::Write)?;
         b.add(0, &Tensor::new(x.shape().clone(), dx)?)?;
@@ -133,10 +133,10 @@ impl Tape {
 /// `running = (1 - momentum) * running + momentum * correction * batch`.
 ///
 /// # Errors
-/// If the shapes or types differ, or the device has no room.
+/// If the shapes or types differ, or the device is out of memory.
 pub fn update_running(context: &Context, running: &mut Tensor, batch: &Tensor, momentum: f64, correction: f64) -> Result<()> {
     let spec = RunningSpec { len: batch.len(), momentum, correction };
-    let (old, mut out) = (running.on(batch.device())?, batch.room(batch.len()));
+    let (old, mut out) = (running.on(batch.device())?, batch.buffer_like(batch.len()));
     RUNNING.run(context, &spec, &[old.buffer(), batch.buffer()], &mut [&mut out], Accum::Write)?;
     *running = Tensor::new(batch.shape().clone(), out)?;
     Ok(())
@@ -175,9 +175,9 @@ mod tests {
                 all.extend(leaves.map(|v| grads.of(v).unwrap().clone()));
                 all
             };
-            for (joined, apart) in pass(true).iter().zip(&pass(false)) {
+            for (joined, separate) in pass(true).iter().zip(&pass(false)) {
                 assert_eq!(joined.dtype(), DType::F64);
-                for (a, b) in joined.f64().iter().zip(apart.f64()) {
+                for (a, b) in joined.f64().iter().zip(separate.f64()) {
                     assert!((a - b).abs() < 1e-12, "{relu:?}: {a} instead of {b}");
                 }
             }

@@ -21,15 +21,15 @@ pub struct Broadcast {
 
 /// `[outer, inner] -> [outer, count, inner]`.
 #[derive(Clone, Copy, Debug)]
-pub struct Step {
+pub struct BroadcastStep {
     outer: usize,
     count: usize,
     inner: usize,
 }
 
-impl Step {
+impl BroadcastStep {
     fn reduction(&self) -> Option<ReduceSpec> {
-        let Step { outer, count, inner } = *self;
+        let BroadcastStep { outer, count, inner } = *self;
         match (outer, inner) {
             (1, _) => Some(ReduceSpec { a: count, b: inner, c: 1, scale: 1.0 }),
             (_, 1) => Some(ReduceSpec { a: 1, b: outer, c: count, scale: 1.0 }),
@@ -64,18 +64,18 @@ impl Step {
 
 impl Operation for Broadcast {
     /// One step for each run of repeated dimensions, the innermost first.
-    type Spec = Vec<Step>;
+    type Spec = Vec<BroadcastStep>;
 
     fn name(&self) -> &'static str {
         "Broadcast"
     }
 
-    fn infer(&self, xs: &[&Shape]) -> Result<(Shape, Vec<Step>), String> {
+    fn infer(&self, xs: &[&Shape]) -> Result<(Shape, Vec<BroadcastStep>), String> {
         let [x] = arity(xs)?;
         let refused = || format!("cannot become {}", self.shape);
         let missing = self.shape[..].len().checked_sub(x[..].len()).ok_or_else(refused)?;
         let from = |i: usize| if i < missing { 1 } else { x[i - missing] };
-        let mut steps: Vec<Step> = Vec::new();
+        let mut steps: Vec<BroadcastStep> = Vec::new();
         let (mut outer, mut inner, mut in_run) = (x.len(), 1, false);
         for (i, &size) in self.shape.iter().enumerate().rev() {
             match from(i) == size {
@@ -87,7 +87,7 @@ impl Operation for Broadcast {
                 false => {
                     match steps.last_mut() {
                         Some(step) if in_run => step.count *= size,
-                        _ => steps.push(Step { outer, count: size, inner }),
+                        _ => steps.push(BroadcastStep { outer, count: size, inner }),
                     }
                     (inner, in_run) = (inner * size, true);
                 }
@@ -96,12 +96,12 @@ impl Operation for Broadcast {
         Ok((self.shape.clone(), steps))
     }
 
-    fn forward(&self, spec: &Vec<Step>, f: &mut Forward) -> Result<Output> {
+    fn forward(&self, spec: &Vec<BroadcastStep>, f: &mut Forward) -> Result<Output> {
         let repeated = spec.iter().try_fold(f.xs[0].clone(), |x, step| step.repeat(&mut f.exec, &x))?;
         Ok(repeated.reshape(f.shape.clone())?.into())
     }
 
-    fn backward(&self, spec: &Vec<Step>, b: &mut Backward) -> Result<()> {
+    fn backward(&self, spec: &Vec<BroadcastStep>, b: &mut Backward) -> Result<()> {
         let dx = spec.iter().rev().try_fold(b.dout.clone(), |dout, step| step.sum(&mut b.exec, &dout))?;
         b.add(0, &dx)
     }

@@ -49,7 +49,7 @@ impl Operation for Concat {
     }
 
     fn forward(&self, spec: &Vec<CopySpec>, f: &mut Forward) -> Result<Output> {
-        let mut out = f.xs[0].room(f.shape.len());
+        let mut out = f.xs[0].buffer_like(f.shape.len());
         for (i, spec) in spec.iter().enumerate() {
             // The first copy writes zeros elsewhere; the others add to it.
             let accum = if i == 0 { Accum::Write } else { Accum::Add };

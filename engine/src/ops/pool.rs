@@ -69,7 +69,7 @@ impl Operation for MaxPool {
     }
 
     fn forward(&self, spec: &PoolSpec, f: &mut Forward) -> Result<Output> {
-        let mut out = f.xs[0].room(f.shape.len());
+        let mut out = f.xs[0].buffer_like(f.shape.len());
         let mut arg = out.like(DType::U32, f.shape.len());
         f.exec.run(&MAX_FWD, spec, f.xs, &mut [&mut out, &mut arg], Accum::Write)?;
         Ok(Output { value: Tensor::new(f.shape.clone(), out)?, saved: vec![Tensor::new(f.shape.clone(), arg)?] })

@@ -1,4 +1,4 @@
-//! Sums and means over parts.
+//! Sums and means over axes.
 
 use crate::error::Result;
 use crate::operation::{Backward, Case, Forward, Operation, Output, arity};

@@ -87,7 +87,7 @@ struct Index {
 }
 
 impl Index {
-    /// Place `i` of a box of this size, x fastest.
+    /// Index `i` in a box of this size, x fastest.
     fn of(i: usize, [x, y, _]: [usize; 3]) -> Self {
         Index { x: (i % x) as u32, y: (i / x % y) as u32, z: (i / x / y) as u32 }
     }
@@ -412,7 +412,7 @@ unsafe impl Driver for Emulator {
             .iter()
             .map(|(_, bytes)| {
                 let mut words = vec![0u64; bytes.len().div_ceil(8)];
-                // SAFETY: there is room for all bytes.
+                // SAFETY: the block holds all bytes.
                 unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), words.as_mut_ptr().cast(), bytes.len()) };
                 words
             })

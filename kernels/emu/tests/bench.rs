@@ -19,12 +19,12 @@ fn rows_are_verified_and_peaks_measured() {
     }
     let spec = Conv2dSpec { padding: [1; 4], ..Conv2dSpec::simple(1, 2, 5, 4, 3, 3) };
     let problem = Problem { table: &conv2d::FWD, spec, sample: Some(sample::CONV2D_FWD) };
-    for rung in problem.measure(&on_device).unwrap() {
-        assert!(rung.kernel.ends_with("_cuda"));
-        let of_groups = rung.kernel.starts_with("depthwise") || rung.kernel.starts_with("grouped");
-        match rung.outcome {
-            Outcome::Timed { error, bound, .. } => assert!(error <= bound, "{rung:?}"),
-            _ => assert!(of_groups, "{rung:?}"),
+    for row in problem.measure(&on_device).unwrap() {
+        assert!(row.kernel.ends_with("_cuda"));
+        let of_groups = row.kernel.starts_with("depthwise") || row.kernel.starts_with("grouped");
+        match row.outcome {
+            Outcome::Timed { error, bound, .. } => assert!(error <= bound, "{row:?}"),
+            _ => assert!(of_groups, "{row:?}"),
         }
     }
 }

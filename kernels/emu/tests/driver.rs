@@ -119,11 +119,11 @@ fn a_missing_function_is_an_error_and_touches_no_panic_hook() {
     let folder = std::env::temp_dir().join(format!("convscope-libcuda-{}", std::process::id()));
     std::fs::create_dir_all(&folder).unwrap();
     for name in names.clone() {
-        // The same library with another name in the place of this one.
+        // The same library with another name instead of this one.
         let (exact, mut lacking) = ([b"\0", name.as_bytes(), b"\0"].concat(), whole.clone());
-        let places: Vec<usize> = (0..whole.len() - exact.len()).filter(|i| whole[*i..].starts_with(&exact)).collect();
-        assert!(!places.is_empty(), "{name} is not in the library");
-        places.iter().for_each(|i| lacking[i + 1] = b'_');
+        let found: Vec<usize> = (0..whole.len() - exact.len()).filter(|i| whole[*i..].starts_with(&exact)).collect();
+        assert!(!found.is_empty(), "{name} is not in the library");
+        found.iter().for_each(|i| lacking[i + 1] = b'_');
         let path = folder.join("libcuda.so");
         std::fs::write(&path, lacking).unwrap();
         child(test, &path, name);

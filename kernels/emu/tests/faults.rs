@@ -42,7 +42,7 @@ fn hopper(kernel: &'static str, device: Device, shared: usize) -> Result<Vec<f32
         let sizes = [rows, k, k, 1, tile, blocks].map(Arg::from);
         let args = [(&*from).into(), (&mut to).into()].into_iter().chain(sizes).collect();
         let launch = Launch { kernel: "gemm_pack_f16", grid: [units.div_ceil(256), 1, 1], block: [256, 1, 1], shared: 0, args };
-        // SAFETY: the operand ends where `rows` and `k` say, and `to` has room for all units.
+        // SAFETY: the operand ends where `rows` and `k` say, and `to` holds all units.
         unsafe { queue.launch(launch) };
         to
     };
@@ -99,7 +99,7 @@ fn planted_faults_are_noticed() {
     assert!(product("gemm_tile", device, swapped).unwrap_err().contains("p8p8p8p8f4"));
     assert!(product("gemm_nothing", device, same).unwrap_err().contains("no kernel has this name"));
 
-    // A copy that is not waited for, a place of the ring that is taken too early, and too little shared memory.
+    // A copy that is not waited for, a stage of the ring that is filled too early, and too little shared memory.
     let shared = 4 * ((128 + 256) * 128 + 16);
     let right_hopper = hopper("gemm_hopper_f16", device, shared).unwrap();
     assert!(right_hopper.iter().all(|v| v.is_finite()));

@@ -36,7 +36,7 @@ fn what_repeats_is_started_as_one_and_gives_the_same_bits() {
         found
     });
     assert!(together == one_by_one, "other bits");
-    // The first pass is seen, and memory falls into its places; then forward and backward are one each.
+    // The first pass is seen, and the pool reaches its order; then forward and backward are one each.
     assert!(replays[3] >= replays[2] + 2, "{replays:?}");
     assert_eq!(replays[4], replays[3], "another size is other work: {replays:?}");
     assert!(replays[5] >= replays[4] + 2, "what was done before is remembered: {replays:?}");

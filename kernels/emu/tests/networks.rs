@@ -55,7 +55,7 @@ fn compare(name: &str, size: usize, mode: Mode) {
             worst = worst.max(off);
         }
     }
-    println!("{name} {mode:?}: {} tensors, at most {worst:.1e} of the largest value apart", got.len());
+    println!("{name} {mode:?}: {} tensors, differences up to {worst:.1e} of the largest value", got.len());
 }
 
 #[test]

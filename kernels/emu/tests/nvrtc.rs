@@ -1,7 +1,7 @@
 //! The `.cu` texts through NVRTC and its assembler, which need no GPU. The folder of `libnvrtc.so` is given by `CONVSCOPE_NVRTC`
 //! (see `tests/nvrtc.sh`); without it this says "skipped".
 
-use convscope_kernels::cuda::source::{ARCH, HEADERS, NVRTC, SOURCES, Source, kernels};
+use convscope_kernels::cuda::source::{ARCH, CudaSource, HEADERS, NVRTC, SOURCES, kernels};
 use cudarc::nvrtc::{result, sys};
 use std::collections::BTreeMap;
 use std::ffi::{CStr, CString, c_char};
@@ -35,13 +35,13 @@ fn load() -> Option<Vec<libloading::Library>> {
 
 fn version() -> (i32, i32) {
     let (mut major, mut minor) = (0, 0);
-    // SAFETY: two places to write to.
+    // SAFETY: two integers to write to.
     unsafe { sys::nvrtcVersion(&mut major, &mut minor) }.result().unwrap();
     (major, minor)
 }
 
 /// PTX of a text for an architecture, and the compiler's log.
-fn compile(source: &Source, arch: &str) -> Result<(String, String), String> {
+fn compile(source: &CudaSource, arch: &str) -> Result<(String, String), String> {
     let text = |s: &str| CString::new(s).unwrap();
     let (body, name) = (text(source.text), text(&format!("{}.cu", source.file)));
     let headers: Vec<(CString, CString)> = HEADERS.iter().map(|(name, body)| (text(name), text(body))).collect();

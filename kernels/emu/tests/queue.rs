@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
-/// Elements of a buffer for which there is room only after everything else was freed, or not at all.
+/// Elements of a buffer that can be allocated only after everything else was freed, or not at all.
 const LARGE: usize = 1 << 20;
 
 #[derive(Default)]
@@ -19,7 +19,7 @@ struct Seen {
     launches: Mutex<Vec<f32>>,
     /// Work on memory that was not allocated.
     wrong: AtomicUsize,
-    /// There is no room for large buffers, even after everything was freed.
+    /// Large buffers cannot be allocated, even after everything was freed.
     full: AtomicBool,
 }
 

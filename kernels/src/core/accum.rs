@@ -1,6 +1,6 @@
 //! Writing to an output, or adding to it.
 
-/// What a kernel does with its outputs.
+/// Mode of writing outputs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Accum {
     /// Overwrites; what was there is never read.

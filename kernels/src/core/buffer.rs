@@ -30,7 +30,7 @@ pub struct Buffer {
     /// Bytes from the start of `bytes` to element 0.
     offset: usize,
     bytes: Bytes,
-    /// What kernels made of these (weight) values: packed panels, Winograd transforms. Lives and dies with them.
+    /// Results that kernels prepared from these (weight) values: packed panels, Winograd transforms. Lives and dies with them.
     prepared: OnceLock<Box<Prepared>>,
 }
 
@@ -80,14 +80,14 @@ impl Buffer {
 
     /// A buffer over bytes that live elsewhere, without a copy; `None` when they are too short or not aligned for `dtype`.
     pub fn from_shared(dtype: DType, len: usize, bytes: SharedBytes, offset: usize) -> Option<Self> {
-        let part = (*bytes).as_ref().get(offset..)?.get(..len.checked_mul(dtype.size())?)?;
-        if !(part.as_ptr() as usize).is_multiple_of(dtype.size()) {
+        let range = (*bytes).as_ref().get(offset..)?.get(..len.checked_mul(dtype.size())?)?;
+        if !(range.as_ptr() as usize).is_multiple_of(dtype.size()) {
             return None;
         }
         Some(Buffer { dtype, len, offset, bytes: Bytes::Shared(bytes), prepared: OnceLock::new() })
     }
 
-    /// A buffer with `guard` elements of room on either side (see [`crate::verify::check`]).
+    /// A buffer with `guard` spare elements on either side (see [`crate::verify::check`]).
     pub(crate) fn with_guards(dtype: DType, len: usize, guard: usize) -> Self {
         Self::owned(dtype, len, guard * dtype.size(), (len + 2 * guard) * dtype.size())
     }
@@ -146,7 +146,7 @@ impl Buffer {
     /// results come down once.
     ///
     /// # Errors
-    /// If the device cannot be used, has no room, or failed before.
+    /// If the device cannot be used, is out of memory, or failed before.
     pub fn on(&self, device: Device) -> Result<Arc<Buffer>> {
         let key = device.to_string();
         if let Some(there) = self.kept(&key) {
@@ -246,12 +246,12 @@ impl Buffer {
         }
     }
 
-    /// What was made of these values under `key`, if anything was.
+    /// The prepared result of these values under `key`, if there is one.
     fn kept(&self, key: &str) -> Option<&Arc<Buffer>> {
         find(&self.prepared, key).ok()
     }
 
-    /// What `make` computes from these values, computed once per `key` and kept as long as the buffer.
+    /// The result of `make` on these values, computed once per `key` and kept as long as the buffer.
     ///
     /// ```
     /// use convscope_kernels::Buffer;
@@ -305,7 +305,7 @@ impl Buffer {
     }
 }
 
-/// The value of this key, or the place for it.
+/// The value of this key, or the cell for it.
 fn find<'a>(mut cell: &'a OnceLock<Box<Prepared>>, key: &str) -> Result<&'a Arc<Buffer>, &'a OnceLock<Box<Prepared>>> {
     while let Some(node) = cell.get() {
         if node.key == key {

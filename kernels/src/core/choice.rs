@@ -1,9 +1,9 @@
 //! The choice of a row, and forcing one by name.
 //!
-//! The order of a table's rows is the policy: the first that is here, fits and expects to win is taken. A row can be forced by name through
-//! [`Context::with_rows`], or through the environment: `CONVSCOPE_KERNEL="conv2d.fwd=naive,gemm=packed?"`. A question mark makes it a
-//! preference that yields where it does not fit; without one, a row that does not fit is an error. No fallback is silent:
-//! the [`crate::Call`] that comes back names the row that ran.
+//! The order of a table's rows is the policy: the first row is taken that runs on this machine, supports the problem and is preferred
+//! for it. A row can be forced by name through [`Context::with_rows`], or through the environment:
+//! `CONVSCOPE_KERNEL="conv2d.fwd=naive,gemm=packed?"`. A question mark lets another row run where this one does not support the
+//! problem; without one, that is an error. No fallback is silent: the [`crate::Call`] that comes back names the row that ran.
 
 use crate::core::context::Context;
 use crate::core::device::{DType, Device};
@@ -44,7 +44,7 @@ impl<S: Display> Table<S> {
                 (row.supports)(spec).err()
             }
         };
-        // The f64 tables exist for oracle and gradient check only, so a forced f32 rung does not concern them.
+        // The f64 tables exist for oracle and gradient check only, so a forced f32 row does not apply to them.
         if let Some(choice) = context.choice(self.op).filter(|_| dtype == DType::F32) {
             let mut named = self.all_rows().filter(|r| r.name == choice.name).peekable();
             if named.peek().is_none() {
@@ -95,7 +95,7 @@ pub struct Choice {
     pub op: String,
     /// Row.
     pub name: String,
-    /// Whether another row may run where this one does not fit.
+    /// Whether another row may run where this one does not support the problem.
     pub yields: bool,
 }
 
@@ -194,7 +194,7 @@ mod tests {
         assert_ne!(table.pick(&context, DType::F32, &spec).unwrap().name, "nowhere");
         let call = table.run(&context, &spec, &[&x, &x], &mut [&mut out], Accum::Write).unwrap();
         assert_ne!(call.kernel, "nowhere");
-        // Forced, and preferred where it fits.
+        // Forced, with and without a fallback.
         let choice = |yields| Choice { op: "binary".to_string(), name: "nowhere".to_string(), yields };
         let forced = |yields| context.clone().with_choice(choice(yields));
         let mut run = |yields| table.run(&forced(yields), &spec, &[&x, &x], &mut [&mut out], Accum::Write);
@@ -206,8 +206,8 @@ mod tests {
         let message = table.check(&context, 0).unwrap_err();
         assert!(message.contains("not on this machine"), "{message}");
         // Timed.
-        let rungs = Problem { table: &table, spec, sample: None }.measure(&context).unwrap();
-        let nowhere = rungs.iter().find(|r| r.kernel == "nowhere").unwrap();
+        let rows = Problem { table: &table, spec, sample: None }.measure(&context).unwrap();
+        let nowhere = rows.iter().find(|r| r.kernel == "nowhere").unwrap();
         assert_eq!(nowhere.outcome, Outcome::NotRun("not on this machine".to_string()));
     }
 }

@@ -79,7 +79,7 @@ impl Element for u32 {
     const DTYPE: DType = DType::U32;
 }
 
-/// The arithmetic that the naive rungs need, so that one text serves f32 and the f64 oracle.
+/// Arithmetic of the naive rows: one text serves f32 and the f64 oracle.
 pub trait Real:
     Element
     + PartialOrd

@@ -1,4 +1,4 @@
-//! What can go wrong below the tensors.
+//! Errors below the tensors.
 
 use crate::core::device::{DType, Device};
 
@@ -51,7 +51,7 @@ pub enum Error {
         op: &'static str,
         /// The problem.
         spec: String,
-        /// What is wrong with it.
+        /// The reason.
         reason: String,
     },
     /// A buffer is not as long, or not of the type, that the problem needs.
@@ -63,9 +63,9 @@ pub enum Error {
         spec: String,
         /// Which operand.
         what: String,
-        /// What came.
+        /// The given operand.
         got: String,
-        /// What is needed.
+        /// The expected operand.
         want: String,
     },
     /// The device cannot be used.

@@ -31,10 +31,10 @@ const CUT: usize = 16 << 10;
 pub(crate) struct Block {
     ptr: NonNull<u8>,
     size: usize,
-    source: Source,
+    source: BlockSource,
 }
 
-enum Source {
+enum BlockSource {
     Heap,
     /// Part of a chunk, which is never given back.
     Chunk,
@@ -47,12 +47,12 @@ unsafe impl Send for Block {}
 // SAFETY: shared access only reads.
 unsafe impl Sync for Block {}
 
-/// What a thread keeps; threads share it where they are more than the pools.
+/// Free blocks of one thread. With more threads than pools, threads share pools.
 #[derive(Default)]
 struct Pool {
     /// By size; no list is empty.
     free: BTreeMap<usize, Vec<Block>>,
-    /// What is left of the last chunk.
+    /// The unused rest of the last chunk.
     rest: &'static mut [u8],
 }
 
@@ -73,7 +73,7 @@ pub(crate) fn size_class(size: usize) -> usize {
     size.div_ceil(quarter) * quarter
 }
 
-/// Zeros on huge pages, if the system has any: the first one starts at the returned place.
+/// Zeros on huge pages, if the system has any: the first one starts at the returned offset.
 fn map(size: usize) -> Option<(MmapMut, usize)> {
     // Room to start at a huge page: what is not touched takes no memory.
     let map = MmapMut::map_anon(size + HUGE).ok()?;
@@ -103,7 +103,7 @@ impl Pool {
         }
         let (block, rest) = std::mem::take(&mut self.rest).split_at_mut(size);
         self.rest = rest;
-        Some(Block { ptr: NonNull::from(block).cast(), size, source: Source::Chunk })
+        Some(Block { ptr: NonNull::from(block).cast(), size, source: BlockSource::Chunk })
     }
 }
 
@@ -129,7 +129,7 @@ impl Block {
             && let Some((mut map, start)) = map(size)
         {
             let ptr = NonNull::from(&mut map[start..start + size]).cast();
-            return Block { ptr, size, source: Source::Map(map) };
+            return Block { ptr, size, source: BlockSource::Map(map) };
         }
         Self::heap(size)
     }
@@ -140,7 +140,7 @@ impl Block {
         // SAFETY: the layout has a non-zero size.
         let ptr = unsafe { alloc_zeroed(layout) };
         let Some(ptr) = NonNull::new(ptr) else { handle_alloc_error(layout) };
-        Block { ptr, size, source: Source::Heap }
+        Block { ptr, size, source: BlockSource::Heap }
     }
 
     /// An allocation of exactly `size` bytes (an empty one has one), so that a sanitizer sees the first byte past its end. All
@@ -152,7 +152,7 @@ impl Block {
     }
 
     fn is_cut(&self) -> bool {
-        matches!(self.source, Source::Chunk)
+        matches!(self.source, BlockSource::Chunk)
     }
 
     pub fn as_mut(&mut self) -> &mut [u8] {
@@ -175,14 +175,14 @@ impl Drop for Block {
             && KEPT.fetch_add(counts, Relaxed) + counts <= LIMIT
             && let Some(mut pool) = pools().next()
         {
-            let source = std::mem::replace(&mut self.source, Source::Chunk);
+            let source = std::mem::replace(&mut self.source, BlockSource::Chunk);
             pool.free.entry(self.size).or_default().push(Block { ptr: self.ptr, size: self.size, source });
             return;
         }
         if !cfg!(feature = "exact-alloc") {
             KEPT.fetch_sub(counts, Relaxed);
         }
-        if let Source::Heap = self.source {
+        if let BlockSource::Heap = self.source {
             // SAFETY: allocated in take with the same layout, and not handed to a pool.
             unsafe { dealloc(self.ptr.as_ptr(), Self::layout(self.size)) }
         }

@@ -9,11 +9,11 @@ pub struct Operand {
     pub name: &'static str,
     /// Number of elements.
     pub len: usize,
-    /// What the check fills it with, and whether its type is the row's (all but indices).
+    /// Values that the check fills it with, and whether its type is the row's (all but indices).
     pub fill: Fill,
 }
 
-/// What values an operand may hold.
+/// Values that an operand may hold.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Fill {
     /// Any real number; of the row's type.

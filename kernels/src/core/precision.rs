@@ -1,8 +1,8 @@
-//! How exact products must be on tensor cores. `f32`, the default, allows no rounding of operands.
+//! Precision of products on tensor cores. `f32`, the default, allows no rounding of operands.
 
 use std::fmt;
 
-/// What operands of products may be rounded to; sums are always f32.
+/// Rounding of the operands of products; sums are always f32.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Precision {
     /// Nothing.

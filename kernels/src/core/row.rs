@@ -7,7 +7,7 @@ use crate::core::device::{DType, Device};
 use crate::core::isa::Isa;
 use crate::core::precision::Precision;
 
-/// How far a row may be from the f64 oracle.
+/// Largest accepted distance of a row from the f64 oracle.
 ///
 /// The bound on `|got - want|` is `ulps * f32::EPSILON * sqrt(terms) * max|want|` where `terms` is the length of the sum
 /// behind an output: rounding errors of a sum grow like the square root of its length when they are independent.
@@ -32,7 +32,7 @@ pub struct Prepare<S> {
     pub input: usize,
     /// Whether it pays for this problem.
     pub when: fn(&S) -> bool,
-    /// What distinguishes two preparations of one buffer, beside the row's name.
+    /// Distinguishes preparations of one buffer, with the row's name.
     pub key: fn(&S) -> String,
     /// The computation.
     pub make: fn(&S, &Buffer) -> Buffer,
@@ -83,15 +83,15 @@ pub struct Row<S: 'static> {
     pub(crate) isa: Option<Isa>,
     /// The rounding of operands that it applies, and for which it is taken; `None` where it applies none, which suits any.
     pub(crate) precision: Option<Precision>,
-    /// Whether it takes a problem, or why not.
+    /// Whether it supports a problem, or why not.
     pub(crate) supports: fn(&S) -> Result<(), &'static str>,
-    /// Whether the dispatcher takes it where it fits, or why another row is better there. A forced row need not ask.
+    /// Whether the dispatcher takes it for a problem that it supports, or why another row is better. A forced row is not asked.
     pub(crate) preferred: fn(&S) -> Result<(), &'static str>,
     /// Bytes it needs beside its operands.
     pub(crate) scratch: fn(&S) -> usize,
     /// Distance from the oracle that is accepted.
     pub(crate) tolerance: Tolerance,
-    /// What may be prepared once per weight.
+    /// Preparation that is done once per weight.
     pub(crate) prepare: Option<Prepare<S>>,
     pub(crate) run: Run<S>,
 }
@@ -139,7 +139,7 @@ impl<S> Row<S> {
         self
     }
 
-    /// Sets which problems it takes, or why not.
+    /// Sets which problems it supports, or why not.
     pub const fn supports(mut self, supports: fn(&S) -> Result<(), &'static str>) -> Self {
         self.supports = supports;
         self

@@ -32,8 +32,8 @@ fn times(sizes: &[usize]) -> String {
     sizes.iter().map(usize::to_string).collect::<Vec<_>>().join("x")
 }
 
-/// Places of a window of `kernel` numbers, `dilation` apart, that moves by `stride` over `size` numbers and the padding before and after.
-pub(crate) fn places(size: usize, padding: [usize; 2], kernel: usize, stride: usize, dilation: usize) -> Option<usize> {
+/// Positions of a window of `kernel` numbers with this dilation and stride along `size` numbers, with padding before and after.
+pub(crate) fn window_positions(size: usize, padding: [usize; 2], kernel: usize, stride: usize, dilation: usize) -> Option<usize> {
     let extent = kernel.checked_sub(1)?.checked_mul(dilation)?.checked_add(1)?;
     let padded = size.checked_add(padding[0])?.checked_add(padding[1])?;
     padded.checked_sub(extent)?.checked_div(stride)?.checked_add(1)
@@ -90,7 +90,7 @@ mod tests {
                 1 << 63,
                 usize::MAX,
             ];
-            // Half of all sizes are small, so that some problems are wrong in one place only.
+            // Half of all sizes are small, so that some problems are wrong in one size only.
             let among = if self.is() { 12 } else { SIZES.len() };
             SIZES[self.word() % among]
         }

@@ -13,7 +13,7 @@ pub use crate::core::choice::Choice;
 pub use crate::core::operand::{Fill, Operand, Signature};
 pub use crate::core::row::{Prepare, ROUNDING, Row, Run, TRANSCENDENTAL, Tolerance};
 
-/// What is wrong with a problem's sizes, whoever computes it: one that is zero, a window that does not fit, a product that overflows.
+/// Checks a problem's sizes, for all rows: a zero, a window that does not fit, a product that overflows.
 pub type Valid<S> = fn(&S) -> Result<(), String>;
 
 /// All kernels of one operation and direction.
@@ -172,7 +172,7 @@ impl<S: Display> Table<S> {
     }
 
     /// # Errors
-    /// With the reason why nobody can compute this problem.
+    /// With the reason why no row can compute this problem.
     pub(crate) fn validate(&self, spec: &S) -> Result<()> {
         (self.valid)(spec).map_err(|reason| Error::Spec { op: self.op, spec: spec.to_string(), reason })
     }

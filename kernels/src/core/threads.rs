@@ -8,7 +8,7 @@ const ALONE: usize = 1 << 16;
 /// Elements that a thread takes at a time beyond that.
 const GRAIN: usize = 1 << 15;
 
-/// Runs `f(first_item, part)` over `out` cut into parts of whole items of `item` elements each.
+/// Runs `f(first_item, chunk)` over `out` cut into chunks of whole items of `item` elements each.
 ///
 /// Items are independent, so the cut does not change any result.
 pub(crate) fn par_items<T: Send>(out: &mut [T], item: usize, f: impl Fn(usize, &mut [T]) + Sync) {
@@ -24,7 +24,7 @@ pub(crate) fn par_work<T: Send>(out: &mut [T], item: usize, work: usize, f: impl
     if items * work <= ALONE {
         f(0, out);
     } else {
-        out.par_chunks_mut(per * item).enumerate().for_each(|(i, part)| f(i * per, part));
+        out.par_chunks_mut(per * item).enumerate().for_each(|(i, chunk)| f(i * per, chunk));
     }
 }
 
@@ -43,21 +43,21 @@ pub(crate) fn par_work2<A: Send, B: Send>(
     if items * work <= ALONE {
         f(0, a, b);
     } else {
-        let parts = a.par_chunks_mut(per * item).zip(b.par_chunks_mut(per * item));
-        parts.enumerate().for_each(|(i, (a, b))| f(i * per, a, b));
+        let chunks = a.par_chunks_mut(per * item).zip(b.par_chunks_mut(per * item));
+        chunks.enumerate().for_each(|(i, (a, b))| f(i * per, a, b));
     }
 }
 
-/// A range in pieces of `size`, but for the last.
-pub(crate) fn pieces(range: Range<usize>, size: usize) -> impl Iterator<Item = Range<usize>> + Clone {
+/// Subranges of `size`, of which the last may be shorter.
+pub(crate) fn split_range(range: Range<usize>, size: usize) -> impl Iterator<Item = Range<usize>> + Clone {
     range.clone().step_by(size.max(1)).map(move |start| start..range.end.min(start + size))
 }
 
-/// Memory whose different parts different threads write.
+/// Memory of which threads write disjoint ranges.
 #[derive(Clone, Copy)]
 pub(crate) struct Shared(pub *mut f32);
 
-// SAFETY: whoever writes through the pointer answers for it that no two threads touch one place.
+// SAFETY: each write through the pointer promises that no two threads touch one element.
 unsafe impl Sync for Shared {}
 
 impl Shared {

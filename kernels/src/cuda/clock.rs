@@ -1,4 +1,4 @@
-//! How long a device works, by its own clock and with a cold L2.
+//! Times of a device's work, by its own clock and with a cold L2.
 
 use super::queue::Queue;
 use crate::core::buffer::Buffer;
@@ -15,7 +15,7 @@ impl Clock {
     /// The clock of a CUDA device.
     ///
     /// # Errors
-    /// If the device cannot be used or has no room.
+    /// If the device cannot be used or is out of memory.
     pub fn new(device: Device) -> Result<Self> {
         let queue = super::devices::queue(device)?;
         // Twice its L2.
@@ -27,7 +27,7 @@ impl Clock {
     /// that when it is asked, so that the time of asking does not count unless it is longer than the work.
     ///
     /// # Errors
-    /// What went wrong on the device.
+    /// A failure of the device.
     pub fn seconds<T>(&mut self, work: impl FnOnce() -> T) -> Result<(T, f64)> {
         super::launch::fill(&mut self.cold, 0.0);
         self.queue.timed(work)

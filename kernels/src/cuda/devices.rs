@@ -20,9 +20,9 @@ static QUEUES: [OnceLock<Result<Queue, String>>; DEVICES] = [const { OnceLock::n
 pub fn queue(device: Device) -> Result<&'static Queue> {
     let fail = |reason: String| Error::Device { device, reason };
     let Device::Cuda(ordinal) = device else { return Err(fail("it is no CUDA device".to_string())) };
-    let slot = QUEUES.get(usize::from(ordinal)).ok_or_else(|| fail(format!("ordinals go up to {}", DEVICES - 1)))?;
+    let cell = QUEUES.get(usize::from(ordinal)).ok_or_else(|| fail(format!("ordinals go up to {}", DEVICES - 1)))?;
     let open = || Ok(Queue::new(device, Box::new(nvidia::Nvidia::open(ordinal)?)));
-    slot.get_or_init(open).as_ref().map_err(|reason| fail(reason.clone()))
+    cell.get_or_init(open).as_ref().map_err(|reason| fail(reason.clone()))
 }
 
 /// Makes a driver of one's own a CUDA device: how the emulation gets in.
@@ -32,8 +32,8 @@ pub fn queue(device: Device) -> Result<&'static Queue> {
 pub fn attach(ordinal: u8, driver: Box<dyn Driver>) -> Result<Device> {
     let device = Device::Cuda(ordinal);
     let fail = |reason: &str| Error::Device { device, reason: reason.to_string() };
-    let slot = QUEUES.get(usize::from(ordinal)).ok_or_else(|| fail("no such ordinal"))?;
-    slot.set(Ok(Queue::new(device, driver))).map_err(|_| fail("it is in use"))?;
+    let cell = QUEUES.get(usize::from(ordinal)).ok_or_else(|| fail("no such ordinal"))?;
+    cell.set(Ok(Queue::new(device, driver))).map_err(|_| fail("it is in use"))?;
     Ok(device)
 }
 

@@ -1,4 +1,4 @@
-//! What a CUDA device is asked to do, as plain data, and who does it: NVIDIA's driver (`nvidia`) or, in tests, an emulation on
+//! The work of a CUDA device, as plain data, and the trait of drivers that do it: NVIDIA's (`nvidia`) or, in tests, an emulation on
 //! the host. Launchers are the same code for both, so a test under emulation proves them too.
 
 use crate::core::accum::Accum;
@@ -31,7 +31,7 @@ impl Arg {
     }
 }
 
-/// Whether a kernel could not tell them apart: bit by bit.
+/// Whether they are the same to a kernel: bit by bit.
 impl PartialEq for Arg {
     fn eq(&self, other: &Self) -> bool {
         match (self, other) {
@@ -100,7 +100,7 @@ pub struct Launch {
     pub args: Vec<Arg>,
 }
 
-/// What can be asked for now and done later.
+/// Work that is enqueued now and done later.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Work {
     /// A kernel.
@@ -111,12 +111,12 @@ pub enum Work {
         to: u64,
         /// Where they lie.
         from: u64,
-        /// How many.
+        /// Number of bytes.
         bytes: usize,
     },
 }
 
-/// The address of a block for which a device had no room. Devices have no memory from here on.
+/// The address of a block that a device out of memory could not allocate. Devices have no memory from here on.
 pub(super) const NOWHERE: u64 = 1 << 63;
 
 impl Work {
@@ -145,7 +145,7 @@ impl Work {
 /// A device with one queue of work. Everything asked for is done in order; what went wrong comes back as text.
 ///
 /// # Safety
-/// Implementations must keep memory they gave valid until it is freed, and read and write nothing but what they are told to.
+/// Implementations keep the memory they give valid until it is freed, and read and write nothing but the ranges in their arguments.
 pub unsafe trait Driver: Send + Sync {
     /// Name of the device, such as `NVIDIA H200`.
     fn name(&self) -> String;
@@ -183,7 +183,7 @@ pub unsafe trait Driver: Send + Sync {
     /// Copies within the device.
     ///
     /// # Safety
-    /// As many bytes at both places are allocated.
+    /// `bytes` bytes are allocated at both addresses.
     unsafe fn copy(&self, to: u64, from: u64, bytes: usize) -> Result<(), String>;
 
     /// Starts a kernel.

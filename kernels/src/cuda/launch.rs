@@ -33,7 +33,7 @@ pub(crate) fn hopper(device: Device) -> bool {
 }
 
 impl<S> Row<S> {
-    /// A CUDA row that fits every problem and needs no scratch.
+    /// A CUDA row that supports every problem and needs no scratch.
     pub(crate) const fn cuda(name: &'static str, tolerance: Tolerance, run: Run<S>) -> Self {
         Row { device: Device::Cuda(0), here, ..Row::cpu(name, DType::F32, tolerance, run) }
     }
@@ -46,7 +46,7 @@ pub(crate) const F16_ROUNDING: Tolerance = Tolerance { ulps: 8192.0, reason: "op
 /// 7 bits.
 pub(crate) const BF16_ROUNDING: Tolerance = Tolerance { ulps: 65536.0, reason: "operands rounded to bf16" };
 
-/// Arguments of a kernel, each turned into what its declaration wants.
+/// Arguments of a kernel, each converted to the type of its declaration.
 macro_rules! args {
     ($($arg:expr),* $(,)?) => { vec![$($crate::cuda::driver::Arg::from($arg)),*] };
 }

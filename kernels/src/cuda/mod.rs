@@ -1,8 +1,8 @@
 //! NVIDIA GPUs: kernels of our own in CUDA C++, started through the driver, which is looked for at run time and never required.
 //!
-//! | room | holds |
+//! | module | holds |
 //! |---|---|
-//! | [`driver`] | what a device is asked to do, as plain data; the trait of who does it |
+//! | [`driver`] | the work of a device, as plain data; the trait of drivers that do it |
 //! | `nvidia` | NVIDIA's driver: probing, context, stream, modules |
 //! | [`mod@queue`] | a device's work in order, its memory for reuse, the first failure |
 //! | [`devices`] | the queue of each device, opened on first use |

@@ -266,12 +266,12 @@ unsafe impl Driver for Nvidia {
     unsafe fn upload(&self, to: u64, from: &[u8]) -> Result<(), String> {
         self.enter()?;
         let staging = self.staging.lock().unwrap_or_else(|e| e.into_inner());
-        for (i, part) in from.chunks(STAGING).enumerate() {
+        for (i, chunk) in from.chunks(STAGING).enumerate() {
             staging.copied.wait()?;
             // SAFETY: there are STAGING bytes, and the last copy out of them is over.
             let staged = unsafe {
-                std::ptr::copy_nonoverlapping(part.as_ptr(), staging.memory, part.len());
-                std::slice::from_raw_parts(staging.memory, part.len())
+                std::ptr::copy_nonoverlapping(chunk.as_ptr(), staging.memory, chunk.len());
+                std::slice::from_raw_parts(staging.memory, chunk.len())
             };
             // SAFETY: the caller's; the staging memory is written again after `copied`, and never freed.
             unsafe { result::memcpy_htod_async(to + (i * STAGING) as u64, staged, self.stream) }

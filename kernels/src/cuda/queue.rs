@@ -1,6 +1,6 @@
 //! A device's queue: its driver, its memory for reuse, and the first thing that went wrong.
 //!
-//! Work on a GPU is asked for now and done later, so a failure has no single place. It is remembered; what is asked for afterwards is
+//! Work on a GPU is enqueued now and done later, so a failure belongs to no single call. It is remembered; what is enqueued afterwards is
 //! not done; and [`crate::core::table::Table::run`], which every operation goes through, reports it.
 //!
 //! Within [`Queue::capture`] work is pending until a result is wanted, see `graphs`.
@@ -42,7 +42,7 @@ struct State {
 /// Memory of a device, given back when dropped.
 pub(crate) struct DeviceBlock {
     queue: &'static Queue,
-    /// [`NOWHERE`] if there was no room.
+    /// [`NOWHERE`] if the device was out of memory.
     address: u64,
     size: usize,
 }
@@ -110,7 +110,7 @@ impl Queue {
         self.pending().graphs.replays
     }
 
-    /// What went wrong since the last call, if anything did.
+    /// The failure since the last call, if there was one.
     ///
     /// # Errors
     /// That.
@@ -124,7 +124,7 @@ impl Queue {
     /// Waits for all work.
     ///
     /// # Errors
-    /// What went wrong.
+    /// The failure.
     pub fn synchronize(&self) -> Result<()> {
         let done = self.flush_then(|driver| driver.synchronize());
         self.report(done)
@@ -138,7 +138,7 @@ impl Queue {
     /// Does `work` and tells the seconds from the start to the end of what it asks for, by the device's own clock.
     ///
     /// # Errors
-    /// What went wrong on the device.
+    /// A failure of the device.
     pub fn timed<T>(&self, work: impl FnOnce() -> T) -> Result<(T, f64)> {
         let (mut work, mut done) = (Some(work), None);
         let flush = || self.flush(&mut self.pending());
@@ -218,7 +218,7 @@ impl Queue {
         DeviceBlock { queue: self, address: address.unwrap_or(NOWHERE), size }
     }
 
-    /// Frees the blocks that are kept for reuse, and allocates. Fails where there still is no room.
+    /// Frees the blocks that are kept for reuse, and allocates. Fails if the device is still out of memory.
     fn allocate_from_freed(&self, size: usize) -> Option<u64> {
         // Locked from the flush to the last block: no work is enqueued meanwhile, so none is pending on a block of the free list.
         let mut pending = self.pending();

@@ -5,7 +5,7 @@
 //! kernel is first used, and remembers the result.
 
 /// A `.cu` file.
-pub struct Source {
+pub struct CudaSource {
     /// Name, which its PTX bears too.
     pub file: &'static str,
     /// Its text.
@@ -29,7 +29,7 @@ macro_rules! source {
         source!($name, $text, ARCH)
     };
     ($name:literal, $text:literal, $arch:expr) => {
-        Source {
+        CudaSource {
             file: $name,
             text: include_str!(concat!("../", $text)),
             arch: $arch,
@@ -41,7 +41,7 @@ macro_rules! source {
 const HOPPER: &str = "compute_90a";
 
 /// Every file with kernels.
-pub const SOURCES: &[Source] = &[
+pub const SOURCES: &[CudaSource] = &[
     source!("memory", "cuda/memory.cu"),
     source!("gemm/naive", "ops/gemm/naive.cu"),
     source!("gemm/tile", "ops/gemm/tile.cu"),
@@ -66,7 +66,7 @@ pub const SOURCES: &[Source] = &[
     source!("softmax", "ops/softmax/softmax.cu"),
 ];
 
-/// What they include, by the name they do it with.
+/// Headers, by the name in `#include`.
 pub const HEADERS: &[(&str, &str)] = &[
     ("common.cuh", include_str!("tiles/common.cuh")),
     ("product.cuh", include_str!("tiles/product.cuh")),
@@ -87,7 +87,7 @@ pub fn kernels(text: &str) -> impl Iterator<Item = &str> {
 }
 
 /// The file of a kernel.
-pub fn of_kernel(name: &str) -> Option<&'static Source> {
+pub fn of_kernel(name: &str) -> Option<&'static CudaSource> {
     SOURCES.iter().find(|s| kernels(s.text).any(|k| k == name))
 }
 
@@ -96,7 +96,7 @@ mod tests {
     use super::*;
     use std::collections::BTreeSet;
 
-    /// What can be told without a compiler: names are unique, headers are known, and the PTX has every kernel of its text.
+    /// Checks that need no compiler: names are unique, headers are known, and the PTX has every kernel of its text.
     #[test]
     fn texts_headers_and_ptx_go_together() {
         let mut names = BTreeSet::new();

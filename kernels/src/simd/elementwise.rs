@@ -225,7 +225,7 @@ pub(crate) unsafe fn par_map_planes<V: Vector, L: Elementwise<N>, const N: usize
     });
 }
 
-/// Rows of `len` numbers, `stride` apart.
+/// Rows of `len` numbers, with row stride `stride`.
 #[derive(Clone, Copy)]
 pub(crate) struct Rows {
     pub start: usize,
@@ -235,13 +235,13 @@ pub(crate) struct Rows {
 }
 
 impl Rows {
-    /// How many numbers these are.
+    /// Count of numbers.
     pub fn count(&self) -> usize {
         self.rows * self.len
     }
 }
 
-/// The numbers of some rows in blocks, of which two fit into L1: parts of a row, or several rows. Sums are cut by the sizes alone,
+/// The numbers of some rows in blocks, of which two fit into L1: ranges of a row, or several rows. Sums are cut by the sizes alone,
 /// so they are the same on any number of threads.
 pub(crate) fn blocks(all: Rows) -> impl Iterator<Item = Rows> {
     const BLOCK: usize = 1 << 11;

@@ -133,7 +133,7 @@ pub trait Vector: sealed::Sealed + Copy + Send + Sync + 'static {
     unsafe fn fence() {}
     /// Asks for the cache line at `p`, which may be any address.
     unsafe fn prefetch(p: *const f32);
-    /// Every second number of `a` followed by `b`: those at even places, those at odd places.
+    /// Every second number of `a` followed by `b`: those at even indices, those at odd indices.
     unsafe fn unzip(a: Self, b: Self) -> [Self; 2];
     /// The same of `2 * LANES` numbers at `p`.
     #[inline(always)]
@@ -195,10 +195,10 @@ pub(crate) fn transpose(from: &[f32], from_stride: usize, sizes: [usize; 2], to:
     unsafe { transpose_to(from, from_stride, sizes, to.as_mut_ptr(), to_stride) }
 }
 
-/// As [`transpose`], into memory whose other places other threads may write.
+/// As [`transpose`], into memory whose other elements other threads may write.
 ///
 /// # Safety
-/// `to` must be valid for the places that are written, and no other thread may touch them.
+/// `to` must be valid for the elements that are written, and no other thread may touch them.
 pub(crate) unsafe fn transpose_to(from: &[f32], from_stride: usize, [rows, columns]: [usize; 2], to: *mut f32, to_stride: usize) {
     struct Transpose<'a>(&'a [f32], usize, [usize; 2], *mut f32, usize);
     impl Kernel for Transpose<'_> {
@@ -207,7 +207,7 @@ pub(crate) unsafe fn transpose_to(from: &[f32], from_stride: usize, [rows, colum
         unsafe fn run<V: Vector>(self) {
             let Transpose(from, from_stride, [rows, columns], to, to_stride) = self;
             let whole = |n: usize| n / V::LANES * V::LANES;
-            // SAFETY: all places lie inside both (asserted below for `from`, the caller's word for `to`).
+            // SAFETY: all elements lie inside both (asserted below for `from`, the caller's word for `to`).
             unsafe {
                 for i in (0..whole(rows)).step_by(V::LANES) {
                     for j in (0..whole(columns)).step_by(V::LANES) {

@@ -139,7 +139,7 @@ impl Vector for Avx2 {
 pub struct Avx512(__m512);
 
 impl Avx512 {
-    /// Places 0, 2, 4, .. (or, with `odd`, 1, 3, 5, ..) of `a` followed by `b`.
+    /// Elements 0, 2, 4, .. (or, with `odd`, 1, 3, 5, ..) of `a` followed by `b`.
     ///
     /// # Safety
     /// AVX-512 F must be there.

@@ -19,13 +19,13 @@ use std::time::{Duration, Instant};
 const WHOLE: u64 = 200_000_000;
 /// Elements that are computed beyond that.
 const SAMPLES: u64 = 512;
-/// Operations a second of a naive rung, roughly and anywhere; it only decides what is not worth waiting for.
+/// Operations per second of a naive row, a rough lower bound. Decides which runs take too long.
 const NAIVE_RATE: f64 = 1e9;
-/// Seconds that one run of a naive rung may take.
+/// Seconds that one run of a naive row may take.
 const PATIENCE: f64 = 2.0;
 
 /// One output element of a problem in f64: spec, inputs, index.
-pub type Sample<S> = fn(&S, &[&Buffer], usize) -> f64;
+pub type SampleFn<S> = fn(&S, &[&Buffer], usize) -> f64;
 
 /// A problem of a table.
 ///
@@ -48,7 +48,7 @@ pub struct Problem<'a, S: 'static> {
     /// The problem.
     pub spec: S,
     /// Elements of the first output, where the naive row would take too long.
-    pub sample: Option<Sample<S>>,
+    pub sample: Option<SampleFn<S>>,
 }
 
 /// A problem without its spec type.
@@ -66,21 +66,21 @@ pub trait AnyProblem {
     ///
     /// # Errors
     /// If no row takes the problem, one that does not is forced, or the device cannot be used.
-    fn measure(&self, context: &Context) -> Result<Vec<Rung>>;
+    fn measure(&self, context: &Context) -> Result<Vec<MeasuredRow>>;
 }
 
 /// A row on a problem.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Rung {
+pub struct MeasuredRow {
     /// Name of the row.
     pub kernel: &'static str,
     /// Whether the dispatcher takes it.
     pub picked: bool,
-    /// What became of it.
+    /// Its outcome.
     pub outcome: Outcome,
 }
 
-/// What became of a row.
+/// Outcome of a row.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Outcome {
     /// It is right and was timed.
@@ -91,7 +91,7 @@ pub enum Outcome {
         bound: f64,
         /// Bytes it needs beside its operands.
         scratch: usize,
-        /// How long it took.
+        /// Its time.
         time: Time,
     },
     /// It computes something else, and was not timed.
@@ -109,7 +109,7 @@ pub struct Time {
     pub low: f64,
     /// Third quartile.
     pub high: f64,
-    /// How often it was run.
+    /// Number of runs.
     pub runs: usize,
 }
 
@@ -121,7 +121,7 @@ impl Time {
     }
 }
 
-/// What the outputs should be.
+/// Expected outputs.
 enum Want {
     Whole(Vec<Buffer>),
     Sampled(Vec<(usize, f64)>),
@@ -145,7 +145,7 @@ impl<S: Display> AnyProblem for Problem<'_, S> {
         sig.inputs.iter().chain(&sig.outputs).map(|o| (o.len * o.dtype(DType::F32).size()) as u64).sum()
     }
 
-    fn measure(&self, context: &Context) -> Result<Vec<Rung>> {
+    fn measure(&self, context: &Context) -> Result<Vec<MeasuredRow>> {
         let (picked, device) = (self.table.pick(context, DType::F32, &self.spec)?, context.device());
         let sig = (self.table.signature)(&self.spec);
         let inputs: Vec<Buffer> =
@@ -160,14 +160,14 @@ impl<S: Display> AnyProblem for Problem<'_, S> {
                 inputs.iter().map(|b| b.up(queue)).collect::<Result<_>>()?
             }
         };
-        let rung = |row: &Row<S>| {
+        let measure = |row: &Row<S>| {
             let outcome = match self.refusal(row, context) {
                 Some(why) => Outcome::NotRun(why),
                 None => self.run(row, &sig, &there, &want, device)?,
             };
-            Ok(Rung { kernel: row.name, picked: std::ptr::eq(row, picked), outcome })
+            Ok(MeasuredRow { kernel: row.name, picked: std::ptr::eq(row, picked), outcome })
         };
-        rows.map(rung).collect()
+        rows.map(measure).collect()
     }
 }
 
@@ -293,10 +293,10 @@ fn time(mut run: impl FnMut() -> Result<f64>) -> Result<Time> {
 fn quartiles(mut seconds: Vec<f64>) -> Time {
     seconds.sort_by(f64::total_cmp);
     // Between two runs where the quartile falls between them.
-    let at = |part: f64| {
-        let place = part * (seconds.len() - 1) as f64;
-        let (low, high) = (seconds[place.floor() as usize], seconds[place.ceil() as usize]);
-        low + (high - low) * place.fract()
+    let at = |fraction: f64| {
+        let rank = fraction * (seconds.len() - 1) as f64;
+        let (low, high) = (seconds[rank.floor() as usize], seconds[rank.ceil() as usize]);
+        low + (high - low) * rank.fract()
     };
     Time { median: at(0.5), low: at(0.25), high: at(0.75), runs: seconds.len() }
 }
@@ -333,9 +333,9 @@ mod tests {
             Box::new(Problem { table: &pool::MAX_FWD, spec: PoolSpec { planes: 3, h: 8, w: 6, windows }, sample: None }),
         ];
         for p in problems {
-            let rungs = p.measure(&Context::default()).unwrap();
-            assert_eq!(rungs.iter().filter(|r| r.picked).count(), 1, "{}", p.op());
-            for r in rungs.iter().filter(|r| !matches!(r.outcome, Outcome::NotRun(_))) {
+            let rows = p.measure(&Context::default()).unwrap();
+            assert_eq!(rows.iter().filter(|r| r.picked).count(), 1, "{}", p.op());
+            for r in rows.iter().filter(|r| !matches!(r.outcome, Outcome::NotRun(_))) {
                 assert!(matches!(r.outcome, Outcome::Timed { error, bound, .. } if error <= bound), "{r:?}");
             }
         }

@@ -41,11 +41,11 @@ pub trait AnyTable: Sync {
     ///
     /// # Errors
     /// With what went wrong: a row that is wrong, that cannot run on this machine, or that takes no case.
-    fn check(&self, context: &Context, i: usize) -> Result<Report, String> {
+    fn check(&self, context: &Context, i: usize) -> Result<CheckReport, String> {
         self.check_rows(context, &[i]).pop().unwrap_or_else(|| Err("there is no such row".to_string()))
     }
     /// The same of several rows, in their order: what a case should give is computed once for all of them.
-    fn check_rows(&self, context: &Context, rows: &[usize]) -> Vec<Result<Report, String>>;
+    fn check_rows(&self, context: &Context, rows: &[usize]) -> Vec<Result<CheckReport, String>>;
 }
 
 /// A row's columns.
@@ -61,9 +61,9 @@ pub struct RowInfo {
     pub here: bool,
 }
 
-/// What a check saw.
+/// Result of a check.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Report {
+pub struct CheckReport {
     /// Problems that were run, counting both modes.
     pub runs: usize,
     /// Problems the row does not take.
@@ -88,16 +88,16 @@ impl<S: Display + Sync> AnyTable for Table<S> {
         self.all_rows().map(|row| RowInfo { name: row.name, device: row.device, dtype: row.dtype, here: here(row) }).collect()
     }
 
-    fn check_rows(&self, context: &Context, rows: &[usize]) -> Vec<Result<Report, String>> {
+    fn check_rows(&self, context: &Context, rows: &[usize]) -> Vec<Result<CheckReport, String>> {
         let row_of = |i: usize| self.all_rows().nth(i);
         let able = |i: &usize| match row_of(*i) {
             None => Err("there is no such row".to_string()),
             Some(row) if !row.is_here(context, tested_on(row, context)) => {
                 Err(format!("{}/{}: not on this machine", self.op, row.name))
             }
-            Some(_) => Ok(Report::default()),
+            Some(_) => Ok(CheckReport::default()),
         };
-        let mut reports: Vec<Result<Report, String>> = rows.iter().map(able).collect();
+        let mut reports: Vec<Result<CheckReport, String>> = rows.iter().map(able).collect();
         let modes: &[Accum] = if self.accumulates { &[Accum::Write, Accum::Add] } else { &[Accum::Write] };
         for (k, spec) in (self.cases)().iter().enumerate() {
             for &accum in modes {
@@ -127,8 +127,8 @@ impl<S: Display + Sync> AnyTable for Table<S> {
                 }
             }
         }
-        let tested = |(report, &i): (Result<Report, String>, &usize)| match (report, row_of(i)) {
-            (Ok(Report { runs: 0, .. }), Some(row)) => {
+        let tested = |(report, &i): (Result<CheckReport, String>, &usize)| match (report, row_of(i)) {
+            (Ok(CheckReport { runs: 0, .. }), Some(row)) => {
                 Err(format!("{}/{}: no case fits, so nothing was tested", self.op, row.name))
             }
             (report, _) => report,
@@ -204,7 +204,7 @@ impl Case {
             }
             let epsilon = if row.dtype == DType::F64 { f64::EPSILON } else { f64::from(f32::EPSILON) };
             let (got, want) = (got.cast(DType::F64), want.as_slice::<f64>());
-            // What is added to is a term of the sum, which may nearly cancel another.
+            // The old value of an output is a term of the sum, and may nearly cancel another.
             let terms = if *accum == Accum::Add { old.cast(DType::F64) } else { Buffer::zeros(DType::F64, 0) };
             let largest = want.iter().chain(terms.as_slice::<f64>()).fold(0.0f64, |m, v| m.max(v.abs()));
             let bound = row.tolerance.ulps * epsilon * ((table.terms)(spec) as f64).sqrt() * largest.max(1e-30);
@@ -328,7 +328,7 @@ mod tests {
             .accumulates()
             .cases(|| vec![BinarySpec { op: Binary::Add, len: 70 }])
             .with_row(Row::cpu("naive", DType::F64, ROUNDING, naive))
-            .with_row(Row::cpu("rung", DType::F32, ROUNDING, run))
+            .with_row(Row::cpu("row", DType::F32, ROUNDING, run))
     }
 
     /// The harness itself must catch the mistakes it exists for.

@@ -1,4 +1,4 @@
-//! What this machine does at best: multiply-adds in registers, and reading memory. Benchmarks are set against it.
+//! Peak rates of this machine: multiply-adds in registers, and reading memory. Benchmarks are compared with them.
 
 use crate::core::buffer::Buffer;
 use crate::core::device::DType;
@@ -9,7 +9,7 @@ use std::hint::black_box;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// How long one measurement runs, and of how many the best counts.
+/// Length of one measurement, and number of measurements, of which the best counts.
 const WINDOW: Duration = Duration::from_millis(50);
 const TRIES: usize = 5;
 /// Numbers that are read: a quarter of a GiB, more than any cache that a process has for itself.

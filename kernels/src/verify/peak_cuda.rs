@@ -1,4 +1,4 @@
-//! What a device does at best, measured: multiply-adds at the precision of a context, and copying memory.
+//! Measured peak rates of a device: multiply-adds at the precision of a context, and copying memory.
 
 use crate::core::buffer::Buffer;
 use crate::core::context::Context;
@@ -17,7 +17,7 @@ const CHAINS: usize = 8;
 const HOPPER_SHARED: usize = (64 + 256) * 32;
 /// Numbers that are copied: a quarter of a GiB, more than any L2.
 const COPIED: usize = 1 << 26;
-/// How often each is measured; the best counts.
+/// Number of measurements; the best counts.
 const TRIES: usize = 5;
 
 /// Measures; `rounds` (of multiply-adds) and `copied` (numbers) make it longer and more exact.

@@ -1,12 +1,12 @@
 //! Single output elements in f64, straight from the definition: the oracle of problems that are too large for the naive row.
 
-use super::bench::Sample;
+use super::bench::SampleFn;
 use crate::core::buffer::Buffer;
 use crate::ops::conv2d::Conv2dSpec;
 use crate::ops::gemm::{Bias, GemmSpec};
 
 /// Elements of `gemm`.
-pub const GEMM: Sample<GemmSpec> = |s, inputs, i| {
+pub const GEMM: SampleFn<GemmSpec> = |s, inputs, i| {
     let (a, b) = (inputs[0].as_slice::<f32>(), inputs[1].as_slice::<f32>()); // a [m,k], b [k,n]
     let (row, col) = (i / s.n, i % s.n);
     let product = |k: usize| {
@@ -19,7 +19,7 @@ pub const GEMM: Sample<GemmSpec> = |s, inputs, i| {
 };
 
 /// Elements of `conv2d.fwd`.
-pub const CONV2D_FWD: Sample<Conv2dSpec> = |s, inputs, i| {
+pub const CONV2D_FWD: SampleFn<Conv2dSpec> = |s, inputs, i| {
     let (x, w) = operands(inputs); // x [n,c,h,w], w [oc,c/g,kh,kw]
     let (cg, [oh, ow]) = (s.c / s.groups, s.out_hw());
     let [n, oc, oy, ox] = split(i, [s.oc, oh, ow]);
@@ -38,12 +38,12 @@ pub const CONV2D_FWD: Sample<Conv2dSpec> = |s, inputs, i| {
 };
 
 /// Elements of `conv2d.dgrad`.
-pub const CONV2D_DGRAD: Sample<Conv2dSpec> = |s, inputs, i| {
+pub const CONV2D_DGRAD: SampleFn<Conv2dSpec> = |s, inputs, i| {
     let (dout, w) = operands(inputs); // dout [n,oc,oh,ow], w [oc,c/g,kh,kw]
     let (cg, og, out) = (s.c / s.groups, s.oc / s.groups, s.out_hw());
     let [n, channel, y, x] = split(i, [s.c, s.h, s.w]);
     // The output that sees this pixel through tap `k`.
-    let seeing = |axis: usize, at: usize, k: usize| {
+    let output_at = |axis: usize, at: usize, k: usize| {
         let from = (at + s.padding[2 * axis]).checked_sub(k * s.dilation[axis])?;
         let o = from / s.stride[axis];
         (from.is_multiple_of(s.stride[axis]) && o < out[axis]).then_some(o)
@@ -51,7 +51,7 @@ pub const CONV2D_DGRAD: Sample<Conv2dSpec> = |s, inputs, i| {
     let mut sum = 0.0;
     for oc in channel / cg * og..(channel / cg + 1) * og {
         for [ky, kx] in grid(s.kernel) {
-            if let (Some(oy), Some(ox)) = (seeing(0, y, ky), seeing(1, x, kx)) {
+            if let (Some(oy), Some(ox)) = (output_at(0, y, ky), output_at(1, x, kx)) {
                 let d = dout[join([n, oc, oy, ox], [s.oc, out[0], out[1]])];
                 sum += f64::from(d) * f64::from(w[join([oc, channel % cg, ky, kx], [cg, s.kernel[0], s.kernel[1]])]);
             }
@@ -61,7 +61,7 @@ pub const CONV2D_DGRAD: Sample<Conv2dSpec> = |s, inputs, i| {
 };
 
 /// Elements of `conv2d.wgrad`.
-pub const CONV2D_WGRAD: Sample<Conv2dSpec> = |s, inputs, i| {
+pub const CONV2D_WGRAD: SampleFn<Conv2dSpec> = |s, inputs, i| {
     let (dout, x) = operands(inputs); // dout [n,oc,oh,ow], x [n,c,h,w]
     let (cg, out) = (s.c / s.groups, s.out_hw());
     let [oc, c, ky, kx] = split(i, [cg, s.kernel[0], s.kernel[1]]);
@@ -82,7 +82,7 @@ fn operands<'a>(inputs: &[&'a Buffer]) -> (&'a [f32], &'a [f32]) {
     (inputs[0].as_slice(), inputs[1].as_slice())
 }
 
-/// Place along an axis (0 height, 1 width) that output `o` sees through tap `k`; `None` in the padding.
+/// Index along an axis (0 height, 1 width) that output `o` sees through tap `k`; `None` in the padding.
 fn seen(s: &Conv2dSpec, axis: usize, o: usize, k: usize) -> Option<usize> {
     let at = (o * s.stride[axis] + k * s.dilation[axis]).checked_sub(s.padding[2 * axis])?;
     (at < [s.h, s.w][axis]).then_some(at)
@@ -110,7 +110,7 @@ mod tests {
     use crate::{conv2d, gemm};
 
     /// Every element of every test problem of the table is what the naive row says.
-    fn agrees<S>(table: &Table<S>, sample: Sample<S>) {
+    fn agrees<S>(table: &Table<S>, sample: SampleFn<S>) {
         let naive = table.oracle().unwrap();
         for spec in (table.cases)() {
             let sig = (table.signature)(&spec);

@@ -77,7 +77,7 @@ pub enum WeightsError {
     /// A hub file is neither in the cache nor downloadable.
     #[error(
         "cannot get {file} from {url}: {reason}; save it as {}, or give a local copy with -w FILE",
-        place.display()
+        path.display()
     )]
     Hub {
         /// File name inside the repository.
@@ -87,7 +87,7 @@ pub enum WeightsError {
         /// The reason for a failed or refused download.
         reason: String,
         /// Path for a file that is downloaded by hand.
-        place: PathBuf,
+        path: PathBuf,
     },
     /// A hub file differs from its announced size or hash. It is deleted from the cache.
     #[error("{} from {url} is damaged: {reason}; it was deleted from the cache, run again to download it anew", path.display())]

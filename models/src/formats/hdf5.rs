@@ -116,20 +116,20 @@ fn by_layer(weights: &Group, layers: &[String], most: usize) -> Result<Vec<(Stri
         let paths = strings(&group, "weight_names")?;
         // A nested model has a variable of the same name for each of its layers.
         let mut variables = HashSet::new();
-        let apart = paths.iter().all(|path| variables.insert(variable(layer, path)));
+        let unambiguous = paths.iter().all(|path| variables.insert(variable(layer, path)));
         for path in paths {
-            let mut place = group.clone();
+            let mut parent = group.clone();
             let mut steps: Vec<&str> = path.split('/').filter(|step| !step.is_empty()).collect();
             let Some(last) = steps.pop() else { continue };
             for step in steps {
-                place = place.group(step)?;
+                parent = parent.group(step)?;
             }
             let within = path.strip_suffix(last).map_or_else(String::new, |folder| folder.replace('/', "."));
-            let name = match apart {
+            let name = match unambiguous {
                 true => format!("{layer}.{}", variable(layer, &path)),
                 false => format!("{layer}.{within}{}", variable(layer, &path)),
             };
-            found.push((name, place.dataset(last)?));
+            found.push((name, parent.dataset(last)?));
             within_most(found.len(), most)?;
         }
     }

@@ -113,9 +113,9 @@ impl<S, V> Import<S, V> {
         self.net.check().map_err(reason)
     }
 
-    /// Records the reason for stopping at an operator, whose position is `place`. Only the first call counts.
-    pub fn stop(&mut self, reason: &str, place: std::fmt::Arguments) {
-        self.unknown.get_or_insert_with(|| format!("{reason}; {place}"));
+    /// Records the reason for stopping at the operator at `position`. Only the first call counts.
+    pub fn stop(&mut self, reason: &str, position: std::fmt::Arguments) {
+        self.unknown.get_or_insert_with(|| format!("{reason}; {position}"));
     }
 
     /// Records the values of a parameter.

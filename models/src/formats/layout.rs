@@ -64,12 +64,12 @@ fn values_of(maps: &[[usize; 3]]) -> Option<usize> {
 
 /// For each value of maps `[channels, h, w]` in channel order, its index in pixel order.
 fn by_channel(maps: &[[usize; 3]]) -> Vec<usize> {
-    let mut places = Vec::new();
+    let mut indices = Vec::new();
     for &[c, h, w] in maps {
-        let start = places.len();
-        places.extend((0..c).flat_map(|c_| (0..h * w).map(move |pixel| start + pixel * c + c_)));
+        let start = indices.len();
+        indices.extend((0..c).flat_map(|c_| (0..h * w).map(move |pixel| start + pixel * c + c_)));
     }
-    places
+    indices
 }
 
 /// The values of an array with these extents and `strides`, in row-major order.

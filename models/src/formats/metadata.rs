@@ -49,13 +49,13 @@ impl Architecture {
             return Err(format!("has {} layers and {} scopes: expects 2 to {MOST_LAYERS}", layers.len(), scopes.len()));
         }
         let mut names = HashSet::new();
-        for (place, layer) in layers.iter().enumerate() {
+        for (index, layer) in layers.iter().enumerate() {
             let name = crate::text::one_line(&layer.name);
             let is_input = layer.kind == LayerKind::Input;
             if name != layer.name || name.is_empty() || !names.insert(&layer.name) {
                 return Err(format!("has two layers called {name:?}, or a name that is none"));
             }
-            if is_input != (place == 0) || is_input != layer.inputs.is_empty() || layer.inputs.iter().any(|read| read.0 >= place)
+            if is_input != (index == 0) || is_input != layer.inputs.is_empty() || layer.inputs.iter().any(|read| read.0 >= index)
             {
                 return Err(format!("has layer {name:?} where it cannot stand: each reads layers before it, the input none"));
             }

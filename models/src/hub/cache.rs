@@ -36,7 +36,7 @@ impl<'a> Hub<'a> {
 
     /// Path for a file that is downloaded by hand: the snapshot named after the revision. For a commit this is the regular path;
     /// the commit of a branch is known to the hub only.
-    fn place(&self, file: &str) -> PathBuf {
+    fn path(&self, file: &str) -> PathBuf {
         self.snapshot(&self.address.revision).join(file)
     }
 
@@ -95,8 +95,8 @@ impl<'a> Hub<'a> {
     }
 
     pub(super) fn unavailable(&self, file: &str, reason: impl Display) -> WeightsError {
-        let (url, place) = (self.url(file), self.place(file));
-        WeightsError::Hub { file: file.to_owned(), url, reason: one_line(reason), place }
+        let (url, path) = (self.url(file), self.path(file));
+        WeightsError::Hub { file: file.to_owned(), url, reason: one_line(reason), path }
     }
 }
 

@@ -93,7 +93,7 @@ const MOST_DEFLATE: u64 = 1032;
 
 /// Minimum size of a PNG's uncompressed data: its rows with a byte before each. Interlacing adds to it.
 fn filtered_bytes(png: &[u8], w: u32, h: u32) -> u64 {
-    let [depth, colour] = [24, 25].map(|place| png.get(place).copied().unwrap_or(0));
+    let [depth, colour] = [24, 25].map(|index| png.get(index).copied().unwrap_or(0));
     let samples = match colour {
         2 => 3,
         4 => 2,

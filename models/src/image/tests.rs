@@ -212,9 +212,9 @@ proptest! {
         hits in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..8),
     ) {
         let mut bytes = file;
-        for (place, value) in hits {
-            let place = place.index(bytes.len());
-            bytes[place] = value;
+        for (position, value) in hits {
+            let position = position.index(bytes.len());
+            bytes[position] = value;
         }
         if let Err(error) = decode(&bytes, "hit") {
             prop_assert!(!error.to_string().contains('\n'));

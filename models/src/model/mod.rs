@@ -275,10 +275,10 @@ impl Model {
         (0..params.len()).filter(|i| params[*i].kind.is_trained()).collect()
     }
 
-    /// The tensors at `places` of `params`, which are ascending.
-    pub fn at_mut(&mut self, places: &[usize]) -> impl Iterator<Item = &mut Tensor> {
-        let mut places = places.iter().peekable();
-        self.params.iter_mut().enumerate().filter(move |(i, _)| places.next_if(|place| *place == i).is_some()).map(|(_, t)| t)
+    /// The tensors at `indices` of `params`, which are ascending.
+    pub fn at_mut(&mut self, indices: &[usize]) -> impl Iterator<Item = &mut Tensor> {
+        let mut indices = indices.iter().peekable();
+        self.params.iter_mut().enumerate().filter(move |(i, _)| indices.next_if(|index| *index == i).is_some()).map(|(_, t)| t)
     }
 
     /// The weight tensor of a convolution or dense layer.

@@ -123,21 +123,21 @@ impl Builder {
     pub(crate) fn open(&mut self, kind: ScopeKind, name: &str, x: LayerId) -> usize {
         let name = self.full_name(name);
         let start = self.network.layers.len();
-        let place = self.network.scopes.len();
+        let index = self.network.scopes.len();
         self.network.scopes.push(Scope { name, kind, layers: start..start, output: x });
-        self.open.push((place, 0));
-        place
+        self.open.push((index, 0));
+        index
     }
 
-    /// Closes the scope at index `place`, the last one opened.
-    pub(crate) fn close(&mut self, place: usize, output: LayerId) {
+    /// Closes scope `index`, the last one opened.
+    pub(crate) fn close(&mut self, index: usize, output: LayerId) {
         self.open.pop();
-        self.end(place, output);
+        self.end(index, output);
     }
 
-    fn end(&mut self, place: usize, output: LayerId) {
+    fn end(&mut self, index: usize, output: LayerId) {
         let end = self.network.layers.len();
-        let scope = &mut self.network.scopes[place];
+        let scope = &mut self.network.scopes[index];
         scope.layers.end = end;
         scope.output = output;
     }
@@ -150,9 +150,9 @@ impl Builder {
         x: LayerId,
         build: impl FnOnce(&mut Self, LayerId) -> LayerId,
     ) -> LayerId {
-        let place = self.open(kind, name, x);
+        let index = self.open(kind, name, x);
         let output = build(self, x);
-        self.close(place, output);
+        self.close(index, output);
         output
     }
 
@@ -164,10 +164,10 @@ impl Builder {
         x: LayerId,
         build: impl FnOnce(&mut Self, LayerId) -> LayerId,
     ) -> LayerId {
-        let place = self.open(kind, name, x);
+        let index = self.open(kind, name, x);
         self.open.pop();
         let output = build(self, x);
-        self.end(place, output);
+        self.end(index, output);
         output
     }
 

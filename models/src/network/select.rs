@@ -106,9 +106,9 @@ impl Network {
     }
 
     fn split<'a>(&self, text: &'a str) -> Result<Parts<'a>, NetworkError> {
-        let mut pieces = text.trim().split(':').map(str::trim);
-        let base = pieces.next().unwrap_or_default();
-        let rest: Vec<&str> = pieces.collect();
+        let mut fields = text.trim().split(':').map(str::trim);
+        let base = fields.next().unwrap_or_default();
+        let rest: Vec<&str> = fields.collect();
         let (pre, channel) = match rest[..] {
             [] => (false, None),
             ["pre"] => (true, None),

@@ -108,10 +108,10 @@ impl ImageFolder {
             if !split {
                 // Sorted before the draw, which must not depend on the system's order, and again after it.
                 stream.shuffle(&mut images);
-                let mut held = images.split_off(images.len() - (images.len() as f32 * validation_split).round() as usize);
+                let mut validation = images.split_off(images.len() - (images.len() as f32 * validation_split).round() as usize);
                 images.sort();
-                held.sort();
-                val.extend(held.into_iter().map(|path| (path, class)));
+                validation.sort();
+                val.extend(validation.into_iter().map(|path| (path, class)));
             }
             train.extend(images.into_iter().map(|path| (path, class)));
         }
@@ -129,8 +129,8 @@ impl ImageFolder {
     pub fn among(self, classes: &[usize]) -> Self {
         let kept: Vec<usize> = (0..self.classes.len()).filter(|c| classes.contains(c)).collect();
         let only = |images: Vec<(PathBuf, usize)>| {
-            let place = |(path, class)| Some((path, kept.iter().position(|c| *c == class)?));
-            images.into_iter().filter_map(place).collect()
+            let labelled = |(path, class)| Some((path, kept.iter().position(|c| *c == class)?));
+            images.into_iter().filter_map(labelled).collect()
         };
         let names = kept.iter().map(|c| self.classes[*c].clone()).collect();
         ImageFolder { classes: names, train: only(self.train), val: only(self.val) }
@@ -167,7 +167,7 @@ mod tests {
         let open = |seed| ImageFolder::open(dir.path(), 0.2, seed).unwrap();
         let (one, other) = (open(0), open(1));
         assert_eq!((one.train.len(), one.val.len()), (16, 4));
-        assert!(one.val.iter().all(|held| !one.train.contains(held)));
+        assert!(one.val.iter().all(|image| !one.train.contains(image)));
         assert_eq!(one.val, open(0).val);
         assert_ne!(one.val, other.val);
         let only = open(0).among(&[1]);

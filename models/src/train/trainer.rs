@@ -205,7 +205,7 @@ impl Trainer {
         Ok((loss, logits))
     }
 
-    /// Moves the average towards the model: at first faster, as there is little to remember.
+    /// Moves the average towards the model: at first faster, as it covers few steps.
     fn update_average(&mut self, step: usize) -> Result<()> {
         let decay = self.recipe.ema.min((1.0 + step as f32) / (10.0 + step as f32));
         let pairs = self.average.iter_mut().zip(&self.model.params);

@@ -42,7 +42,7 @@ impl Setup {
     }
 }
 
-/// 300 kB that no two places of which are alike.
+/// 300 kB without repetition.
 pub fn content() -> Vec<u8> {
     (0..75_000u32).flat_map(|i| i.wrapping_mul(2_654_435_761).to_le_bytes()).collect()
 }

@@ -13,11 +13,11 @@ use crate::hub::{FILE, Setup, content};
 /// The message for an unavailable file: name, source, reason, path for a copy by hand, alternatives.
 #[track_caller]
 fn assert_unavailable(setup: &Setup, error: WeightsError, file: &str, why: &str) {
-    let (endpoint, place) = (&setup.hub.endpoint, setup.cache("snapshots/main").join(file));
-    let place = place.display();
+    let (endpoint, path) = (&setup.hub.endpoint, setup.cache("snapshots/main").join(file));
+    let path = path.display();
     assert_says(
         error,
-        &format!("cannot get {file} from {endpoint}/owner/repo/resolve/main/{file}: .. {why} .. save it as {place}, .. -w FILE"),
+        &format!("cannot get {file} from {endpoint}/owner/repo/resolve/main/{file}: .. {why} .. save it as {path}, .. -w FILE"),
     );
 }
 
@@ -53,12 +53,12 @@ fn offline_uses_the_cache_only() {
     assert_unavailable(&setup, setup.fetch_offline("hf:owner/repo").unwrap_err(), FILE, why);
     assert!(setup.hub.requests().is_empty());
 
-    // The place that the message names is a place where the file is found.
-    let Err(WeightsError::Hub { place, .. }) = setup.fetch_offline("hf:owner/repo/model.safetensors") else { panic!() };
-    fs::create_dir_all(place.parent().unwrap()).unwrap();
-    fs::write(&place, b"by hand").unwrap();
-    assert_eq!(setup.fetch_offline("hf:owner/repo/model.safetensors").unwrap(), place);
-    assert_eq!(setup.fetch_offline("hf:owner/repo").unwrap(), place);
+    // A file at the path of the message is found.
+    let Err(WeightsError::Hub { path, .. }) = setup.fetch_offline("hf:owner/repo/model.safetensors") else { panic!() };
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    fs::write(&path, b"by hand").unwrap();
+    assert_eq!(setup.fetch_offline("hf:owner/repo/model.safetensors").unwrap(), path);
+    assert_eq!(setup.fetch_offline("hf:owner/repo").unwrap(), path);
 }
 
 #[test]

@@ -5,7 +5,7 @@ mod pictures;
 mod report;
 mod train;
 
-pub use bench::{BenchCommand, BenchKernelsArgs, BenchModelsArgs, By, Work};
+pub use bench::{BenchCommand, BenchKernelsArgs, BenchModelsArgs, By, ModelPass};
 pub use pictures::{
     AscentArgs, AscentInput, AscentPreset, CamPreset, FeaturesArgs, FeaturesPreset, FiltersArgs, GradcamArgs, Sort,
 };

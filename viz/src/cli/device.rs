@@ -6,14 +6,14 @@ use convscope_kernels::{Device, Precision, cuda};
 
 /// Where to compute, and why not on a GPU if `auto` did not take one.
 #[derive(Clone, Debug)]
-pub struct Choice {
+pub struct DeviceChoice {
     pub device: Device,
     pub because: Option<String>,
     /// Whether it may be changed: `auto`.
     pub auto: bool,
 }
 
-impl Choice {
+impl DeviceChoice {
     /// Takes the CPU instead.
     pub fn give_up(&mut self, because: String) {
         (self.device, self.because) = (Device::Cpu, Some(because));
@@ -30,9 +30,9 @@ impl Choice {
 }
 
 /// What was typed; a device that cannot be used is an error, except under `auto`.
-pub fn choose(common: &Common) -> Result<Choice, CliError> {
+pub fn choose(common: &Common) -> Result<DeviceChoice, CliError> {
     let text = common.device.as_str();
-    let choice = |device, because| Ok(Choice { device, because, auto: text == "auto" });
+    let choice = |device, because| Ok(DeviceChoice { device, because, auto: text == "auto" });
     let wanted = match text {
         "cpu" => return choice(Device::Cpu, None),
         "auto" | "cuda" => Device::Cuda(0),

@@ -1,13 +1,13 @@
 //! Check of the memory of a run before it begins.
 
-use super::device::Choice;
+use super::device::DeviceChoice;
 use super::error::CliError;
 use convscope_kernels::{Device, cuda};
 use convscope_models::network::{Param, ShapedNetwork};
 
 /// Kind of a pass, which decides its memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Pass {
+pub enum PassKind {
     /// Values are freed after their last use.
     Inference,
     /// All layers' outputs are kept, for pictures and gradients.
@@ -23,16 +23,16 @@ const PREPARED: usize = 5;
 const SCRATCH: usize = 5;
 
 /// Bytes of a pass over `images` images on `device`.
-fn need(shaped: &ShapedNetwork, images: usize, pass: Pass, device: Device) -> usize {
+fn need(shaped: &ShapedNetwork, images: usize, pass: PassKind, device: Device) -> usize {
     let network = shaped.network;
     let sizes: Vec<usize> = shaped.shapes.iter().map(|s| s.len()).collect();
     let largest = sizes.iter().copied().max().unwrap_or(0);
     let recorded = sizes.iter().sum::<usize>() + 2 * largest;
     let parameters = network.parameter_count();
     let (an_image, in_all) = match pass {
-        Pass::Inference => (3 * largest, 0),
-        Pass::Recorded => (recorded, 0),
-        Pass::Training => (recorded, 3 * parameters),
+        PassKind::Inference => (3 * largest, 0),
+        PassKind::Recorded => (recorded, 0),
+        PassKind::Training => (recorded, 3 * parameters),
     };
     let (an_image, in_all) = match device {
         // Weights are in memory already.
@@ -47,11 +47,11 @@ fn need(shaped: &ShapedNetwork, images: usize, pass: Pass, device: Device) -> us
 
 /// Checks that a pass over `images` images fits into memory. Without the check, the host's kernel would kill the program, and a device
 /// would fail midway. If `auto` chose a device that is too small, the CPU takes its place.
-pub fn check_memory(choice: &mut Choice, shaped: &ShapedNetwork, images: usize, pass: Pass) -> Result<(), CliError> {
+pub fn check_memory(choice: &mut DeviceChoice, shaped: &ShapedNetwork, images: usize, pass: PassKind) -> Result<(), CliError> {
     let [h, w] = shaped.size;
     loop {
         let device = choice.device;
-        let (free, place) = match device {
+        let (free, location) = match device {
             Device::Cpu => (system_bytes("/proc/meminfo", "MemAvailable"), String::new()),
             Device::Cuda(_) => (Some(cuda::queue(device)?.free_bytes()?), format!(" on {device}")),
         };
@@ -59,7 +59,7 @@ pub fn check_memory(choice: &mut Choice, shaped: &ShapedNetwork, images: usize, 
         let Some(free) = free.filter(|free| need > *free) else { return Ok(()) };
         let giga = |bytes: usize| bytes as f64 / 1e9;
         let why = format!(
-            "{images} image(s) of {w}x{h} need about {:.1} GB in {}, and {:.1} GB are free{place}",
+            "{images} image(s) of {w}x{h} need about {:.1} GB in {}, and {:.1} GB are free{location}",
             giga(need),
             shaped.network.name,
             giga(free)
@@ -91,18 +91,18 @@ mod tests {
         let network = families::build("vgg16", None).unwrap();
         let shaped = network.at(32, 32).unwrap();
         let free = cuda::queue(device).unwrap().free_bytes().unwrap();
-        let on = |auto| Choice { device, because: None, auto };
+        let on = |auto| DeviceChoice { device, because: None, auto };
         let mut small = on(true);
-        check_memory(&mut small, &shaped, 1, Pass::Recorded).unwrap();
+        check_memory(&mut small, &shaped, 1, PassKind::Recorded).unwrap();
         assert_eq!((small.device, &small.because), (device, &None), "a small pass fits into {free} bytes");
 
         // Exceeds the device's memory, not the host's: images of 32x32 take less than 20 MB.
-        let images = free / need(&shaped, 1, Pass::Recorded, Device::Cpu) + 1;
-        let e = check_memory(&mut on(false), &shaped, images, Pass::Recorded).unwrap_err();
+        let images = free / need(&shaped, 1, PassKind::Recorded, Device::Cpu) + 1;
+        let e = check_memory(&mut on(false), &shaped, images, PassKind::Recorded).unwrap_err();
         assert!(e.message.contains(&format!("{images} image(s) of 32x32 need about")), "{}", e.message);
         assert!(e.message.ends_with("GB are free on cuda:15: choose a smaller --size, or --device cpu"), "{}", e.message);
         let mut given_up = on(true);
-        match check_memory(&mut given_up, &shaped, images, Pass::Recorded) {
+        match check_memory(&mut given_up, &shaped, images, PassKind::Recorded) {
             Ok(()) => assert!(given_up.device == Device::Cpu && given_up.because.is_some_and(|b| b.ends_with("free on cuda:15"))),
             Err(e) => assert!(e.message.ends_with("free: choose a smaller --size"), "the host is as small: {}", e.message),
         }

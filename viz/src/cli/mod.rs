@@ -2,9 +2,9 @@
 
 pub mod args;
 mod commands;
-mod context;
 mod device;
 mod error;
+mod invocation;
 mod memory;
 mod output;
 mod session;
@@ -12,8 +12,8 @@ mod session;
 use args::Args;
 use clap::Parser;
 use clap::error::ErrorKind;
-use context::Context;
 use error::CliError;
+use invocation::Invocation;
 use std::io::Write;
 use std::process::ExitCode;
 
@@ -29,8 +29,8 @@ pub fn main() -> ExitCode {
         Err(e) => return end(&CliError::usage(one_line(&e))),
     };
     // On a thread of the pool: from outside, each kernel would put the caller to sleep and have it woken.
-    let run = |context: Context| context.kernels.install(|| commands::run(&args.command, &context));
-    match Context::prepare(&args.common).and_then(run) {
+    let run = |invocation: Invocation| invocation.kernels.install(|| commands::run(&args.command, &invocation));
+    match Invocation::prepare(&args.common).and_then(run) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => end(&error),
     }

@@ -3,7 +3,7 @@
 use super::error::CliError;
 use convscope_engine::Tensor;
 use convscope_models::weights::{SaveType, TensorToSave, WeightsError, write_safetensors};
-use convscope_viz::draw::png::{self, Batch, Metadata};
+use convscope_viz::draw::png::{self, FileBatch, Metadata};
 use image::RgbImage;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
@@ -67,7 +67,7 @@ impl OutputFiles {
         let pictures = self.files.iter().map(|(p, _)| p).filter(|p| p.extension().is_some_and(|e| e != "json"));
         let pictures: Vec<String> = pictures.map(|p| p.display().to_string()).collect();
         // Raw values are published after the pictures, whose writing may fail.
-        let batch = Batch::prepare(self.files)?;
+        let batch = FileBatch::prepare(self.files)?;
         if let Some(path) = &self.raw {
             let tensors: Vec<TensorToSave> =
                 self.tensors.iter().map(|(name, t)| TensorToSave { name, shape: t.shape(), values: t.f32() }).collect();
@@ -81,9 +81,9 @@ impl OutputFiles {
         }
         batch.publish()?;
         let raw = self.raw.map(|p| p.display().to_string());
-        let told: Vec<String> = pictures.iter().chain(&raw).map(|p| format!("wrote {p}")).collect();
-        if !self.quiet && !told.is_empty() {
-            print(told.join("\n"))?;
+        let lines: Vec<String> = pictures.iter().chain(&raw).map(|p| format!("wrote {p}")).collect();
+        if !self.quiet && !lines.is_empty() {
+            print(lines.join("\n"))?;
         }
         Ok(pictures)
     }

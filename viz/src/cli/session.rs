@@ -1,10 +1,10 @@
 //! From arguments to a network, its weights, its classes and a photo: a thin layer over [`convscope_models`] and [`Photo`].
 
 use super::args::{Common, ImageArgs};
-use super::context::Context;
-use super::device::Choice;
+use super::device::DeviceChoice;
 use super::error::CliError;
-use super::memory::{Pass, check_memory};
+use super::invocation::Invocation;
+use super::memory::{PassKind, check_memory};
 use convscope_models::image::{Preprocess, Resize};
 use convscope_models::keras;
 use convscope_models::labels::Labels;
@@ -25,7 +25,7 @@ pub struct Session {
     pub labels: Labels,
     /// The weights argument.
     pub weights: String,
-    pub device: Choice,
+    pub device: DeviceChoice,
     seed: u64,
 }
 
@@ -107,9 +107,9 @@ fn architecture(
     Ok(match given {
         Some(WeightsSource::File(checkpoint)) => {
             let model = keras::with(&checkpoint, file, &text)?;
-            (model.network.clone(), Some(WeightsSource::Described(Box::new(model))))
+            (model.network.clone(), Some(WeightsSource::Imported(Box::new(model))))
         }
-        Some(WeightsSource::Described(_)) => {
+        Some(WeightsSource::Imported(_)) => {
             let weights = common.weights.as_deref().unwrap_or_default();
             return Err(CliError::usage(format!("{weights} has an architecture of its own: leave out -m {}", file.display())));
         }
@@ -133,8 +133,8 @@ pub fn network(common: &Common) -> Result<Network, CliError> {
 }
 
 impl Session {
-    pub fn open(context: &Context) -> Result<Self, CliError> {
-        let common = context.common;
+    pub fn open(invocation: &Invocation) -> Result<Self, CliError> {
+        let common = invocation.common;
         let (network, given) = network_and_weights(common)?;
         let source = match given {
             Some(source) => source,
@@ -147,13 +147,13 @@ impl Session {
         if !left_out.is_empty() && !common.quiet {
             eprintln!("note: {} of {weights} only serves training and is left out", left_out.join(", "));
         }
-        if let WeightsSource::Described(file) = &source
+        if let WeightsSource::Imported(file) = &source
             && !common.quiet
         {
             file.notes(&weights).into_iter().for_each(|note| eprintln!("note: {note}"));
         }
-        let device = context.device.clone();
-        model.context = context.kernels.clone();
+        let device = invocation.device.clone();
+        model.context = invocation.kernels.clone();
         Ok(Session { model, labels, weights, device, seed: common.seed })
     }
 
@@ -162,7 +162,7 @@ impl Session {
     }
 
     /// A photo, prepared for the network or at `--size`, after a memory check of the pass.
-    pub fn photo(&mut self, path: &Path, args: &ImageArgs, pass: Pass) -> Result<PhotoInput, CliError> {
+    pub fn photo(&mut self, path: &Path, args: &ImageArgs, pass: PassKind) -> Result<PhotoInput, CliError> {
         let preprocess = self.preprocess(args)?;
         let photo = Photo::prepare(path, self.network(), &preprocess)?;
         let shaped = at(&self.model.network, path, photo.size())?;
@@ -172,7 +172,7 @@ impl Session {
     }
 
     /// Checks that a pass over `images` images of `h` x `w` fits into memory; see [`check_memory`].
-    pub fn check_memory(&mut self, [h, w]: [usize; 2], images: usize, pass: Pass) -> Result<(), CliError> {
+    pub fn check_memory(&mut self, [h, w]: [usize; 2], images: usize, pass: PassKind) -> Result<(), CliError> {
         check_memory(&mut self.device, &self.model.network.at(h, w)?, images, pass)?;
         self.model.context = self.model.context.clone().with_device(self.device.device);
         Ok(())

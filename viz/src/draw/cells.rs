@@ -3,9 +3,9 @@
 use super::{DrawError, ScaleBar, check_pixels};
 use image::{Pixel, RgbImage, Rgba, RgbaImage};
 
-/// State of a cell.
+/// Content of a cell.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Shown {
+pub enum CellContent {
     /// Its picture.
     Picture(RgbImage),
     /// Blank, with the reason: `dead`.
@@ -16,7 +16,7 @@ pub enum Shown {
 #[derive(Debug, Clone)]
 pub struct Cells {
     /// In the order of the grid's cells.
-    pub pictures: Vec<Shown>,
+    pub pictures: Vec<CellContent>,
     /// Width and height of each cell.
     pub size: (u32, u32),
     /// Colour scale.
@@ -44,8 +44,8 @@ impl Cells {
         for (i, shown) in self.pictures.iter().enumerate() {
             let (x, y) = (i as u64 % columns * u64::from(w + gap), i as u64 / columns * u64::from(h + gap));
             let pixel = |px: u32, py: u32| match shown {
-                Shown::Picture(picture) => picture.get_pixel(px, py).to_rgba(),
-                Shown::Word(_) => FAINT,
+                CellContent::Picture(picture) => picture.get_pixel(px, py).to_rgba(),
+                CellContent::Word(_) => FAINT,
             };
             image::imageops::replace(&mut sheet, &RgbaImage::from_fn(w, h, pixel), x as i64, y as i64);
         }
@@ -63,7 +63,7 @@ mod tests {
         let (a, b) = ([0.0, 1.0, 2.0, 4.0], [0.0; 4]);
         let cell = |values| Cell { label: String::new(), value: None, pixels: Pixels::Map { values, h: 2, w: 2 } };
         let cells = Grid::new(vec![cell(&a), cell(&b), cell(&a)]).pictures(2).unwrap();
-        assert_eq!((cells.size, &cells.pictures[1]), ((2, 2), &Shown::Word("dead".into())));
+        assert_eq!((cells.size, &cells.pictures[1]), ((2, 2), &CellContent::Word("dead".into())));
         let sheet = cells.sheet(2, 3).unwrap();
         assert_eq!(sheet.dimensions(), (2 + 3 + 2, 2 + 3 + 2));
         let [r, g, b] = Colormap::Viridis.rgb(1.0);

@@ -107,8 +107,8 @@ impl Block for Chart {
                 if let Some(now) = now {
                     let (top, bottom) = (now.min(last.unwrap_or(now)), now.max(last.unwrap_or(now)));
                     let thickness = theme.px(THICKNESS);
-                    let place = top - thickness as i32 / 2;
-                    canvas.fill(left + column as i32, place, 1, (bottom - top) as u32 + thickness, Self::color(theme, i));
+                    let y = top - thickness as i32 / 2;
+                    canvas.fill(left + column as i32, y, 1, (bottom - top) as u32 + thickness, Self::color(theme, i));
                 }
                 last = now;
             }

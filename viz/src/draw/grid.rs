@@ -1,6 +1,6 @@
 //! Grids of equal cells: feature maps, filters, gradient ascent.
 
-use super::cells::{Cells, Shown};
+use super::cells::{CellContent, Cells};
 use super::figure::Block;
 use super::resize::{Fitting, box_mean, nearest, paint};
 use super::scale::{Health, short, significant};
@@ -132,18 +132,18 @@ impl<'a> Grid<'a> {
         };
         let cells = self.pictures(theme.px(side))?;
         let framed = cells.framed;
-        let drawn = |(cell, shown): (&Cell, &Shown)| {
+        let drawn = |(cell, shown): (&Cell, &CellContent)| {
             let (label, value) = (cell.label.clone(), cell.value);
             match shown {
-                Shown::Picture(picture) => Drawn { label, value, picture: picture.clone(), word: None },
-                Shown::Word(word) => {
+                CellContent::Picture(picture) => Drawn { label, value, picture: picture.clone(), word: None },
+                CellContent::Word(word) => {
                     let picture = RgbImage::from_pixel(cells.size.0, cells.size.1, Rgb(theme.blank));
                     Drawn { label, value, picture, word: Some(word.clone()) }
                 }
             }
         };
         let all = self.cells.chunks(PAGE).zip(cells.pictures.chunks(PAGE));
-        let page = |(entries, shown): (&[Cell], &[Shown])| GridPage {
+        let page = |(entries, shown): (&[Cell], &[CellContent])| GridPage {
             cells: entries.iter().zip(shown).map(drawn).collect(),
             size: cells.size,
             columns,
@@ -186,9 +186,9 @@ impl<'a> Grid<'a> {
     }
 
     /// Drawable content of a cell.
-    fn show(&self, cell: &Cell, shared: Option<Range>, fitting: Fitting) -> Result<Shown, DrawError> {
+    fn show(&self, cell: &Cell, shared: Option<Range>, fitting: Fitting) -> Result<CellContent, DrawError> {
         let (shown_w, shown_h) = fitting.shown;
-        let word = |word: &str| Ok(Shown::Word(word.to_string()));
+        let word = |word: &str| Ok(CellContent::Word(word.to_string()));
         let picture = match cell.pixels {
             Pixels::Blank(text) => return word(text),
             Pixels::Picture(p) if fitting.shrink > 1 => {
@@ -210,7 +210,7 @@ impl<'a> Grid<'a> {
                 nearest(&picture, fitting.grow)?
             }
         };
-        Ok(Shown::Picture(picture))
+        Ok(CellContent::Picture(picture))
     }
 }
 
@@ -280,7 +280,7 @@ impl Block for GridPage {
         let (width, height) = self.size;
         let figures = theme.figures();
         for (i, cell) in self.cells.iter().enumerate() {
-            let (row, column) = self.order.place(i, self.rows(), self.columns);
+            let (row, column) = self.order.position(i, self.rows(), self.columns);
             let (cx, cy) = (x + (column as u32 * across) as i32, y + (row as u32 * down) as i32);
             if self.framed {
                 canvas.frame(cx - 1, cy - 1, width + 2, height + 2, 1, theme.rule);

@@ -31,7 +31,7 @@ mod tile;
 
 pub use bars::{Bar, BarList, ScaleBar};
 pub use canvas::Canvas;
-pub use cells::{Cells, Shown};
+pub use cells::{CellContent, Cells};
 pub use chart::{Chart, Series};
 pub use colormap::{Colormap, NAN_COLOR};
 pub use figure::{Block, BlockRow, Figure};

@@ -71,30 +71,30 @@ pub fn save(path: &Path, picture: &RgbImage, metadata: &Metadata) -> Result<(), 
     write_all_atomic(vec![(path.to_path_buf(), encode(picture, metadata)?), (path.with_extension("json"), json.into_bytes())])
 }
 
-/// Writes all files or none; see [`Batch`].
+/// Writes all files or none; see [`FileBatch`].
 ///
 /// # Errors
 /// [`DrawError::Write`] for the first file that cannot be written.
 pub fn write_all_atomic(files: Vec<(PathBuf, Vec<u8>)>) -> Result<(), DrawError> {
-    Batch::prepare(files)?.publish()
+    FileBatch::prepare(files)?.publish()
 }
 
 /// Files that are published together. Each is complete in a temporary file in its folder before the first one is renamed. Folders
 /// are created as needed. After an error, or if the batch is dropped, no new file or folder remains, and existing files are
 /// intact.
-pub struct Batch {
+pub struct FileBatch {
     // Drop order: a folder is removed after its files.
     files: Vec<(PathBuf, Pending)>,
     folders: Vec<NewFolder>,
 }
 
-impl Batch {
+impl FileBatch {
     /// Writes the temporary files.
     ///
     /// # Errors
     /// [`DrawError::Write`]; no file remains.
-    pub fn prepare(files: Vec<(PathBuf, Vec<u8>)>) -> Result<Batch, DrawError> {
-        let mut batch = Batch { files: Vec::new(), folders: Vec::new() };
+    pub fn prepare(files: Vec<(PathBuf, Vec<u8>)>) -> Result<FileBatch, DrawError> {
+        let mut batch = FileBatch { files: Vec::new(), folders: Vec::new() };
         for (path, bytes) in files {
             let folder = path.parent().unwrap_or(Path::new(""));
             let missing: Vec<&Path> = folder.ancestors().take_while(|p| !p.as_os_str().is_empty() && !p.exists()).collect();
@@ -189,7 +189,7 @@ mod tests {
         let files = vec![(new.join("a.png"), vec![1]), (new.join("b/c.png"), vec![2]), (file.join("d.png"), vec![3])];
         assert!(write_all_atomic(files).is_err());
         assert_eq!(names(folder.path()), ["file", "out.json"]);
-        drop(Batch::prepare(vec![(new.join("a.png"), vec![1])]).unwrap());
+        drop(FileBatch::prepare(vec![(new.join("a.png"), vec![1])]).unwrap());
         assert_eq!(names(folder.path()), ["file", "out.json"]);
         assert!(save(folder.path(), &picture(), &metadata()).is_err());
         assert!(save(Path::new("/"), &picture(), &metadata()).is_err());

@@ -316,9 +316,9 @@ mod tests {
     /// Tags close in the order in which they open, attributes are quoted, and no number is NaN or infinite.
     fn assert_well_formed(svg: &str) {
         let mut open = Vec::new();
-        for piece in svg.split('<').skip(1) {
-            let (tag, content) = piece.split_once('>').expect("every tag ends");
-            assert!(!content.contains('>') && !content.contains('"'), "{piece}");
+        for element in svg.split('<').skip(1) {
+            let (tag, content) = element.split_once('>').expect("every tag ends");
+            assert!(!content.contains('>') && !content.contains('"'), "{element}");
             assert_eq!(tag.matches('"').count() % 2, 0, "{tag}");
             let name = tag.split_whitespace().next().unwrap();
             match name.strip_prefix('/') {

@@ -15,7 +15,7 @@ pub enum Order {
 
 impl Order {
     /// (row, column) of cell `i` in a grid of `rows` x `columns`.
-    pub(crate) fn place(self, i: usize, rows: usize, columns: usize) -> (usize, usize) {
+    pub(crate) fn position(self, i: usize, rows: usize, columns: usize) -> (usize, usize) {
         match self {
             Order::RowMajor => (i / columns, i % columns),
             Order::ColumnMajor => (i % rows, i / rows),
@@ -52,7 +52,7 @@ pub fn tile(pictures: &[RgbImage], rows: usize, columns: usize, margin: u32, ord
     };
     let mut canvas = Canvas::new(length(columns, w), length(rows, h), [0; 3])?;
     for (i, picture) in pictures.iter().enumerate() {
-        let (row, column) = order.place(i, rows, columns);
+        let (row, column) = order.position(i, rows, columns);
         canvas.blit(picture, (column as u32 * (w + margin)) as i32, (row as u32 * (h + margin)) as i32);
     }
     Ok(canvas.into_image())
@@ -85,7 +85,7 @@ mod tests {
 
     #[test]
     fn column_major_with_a_remainder() {
-        assert_eq!(Order::ColumnMajor.place(2, 2, 3), (0, 1));
-        assert_eq!(Order::RowMajor.place(4, 2, 3), (1, 1));
+        assert_eq!(Order::ColumnMajor.position(2, 2, 3), (0, 1));
+        assert_eq!(Order::RowMajor.position(4, 2, 3), (1, 1));
     }
 }

@@ -17,10 +17,10 @@ fn sandbox(files: &[&str]) -> Sandbox {
 #[test]
 fn an_architecture_and_its_weights() {
     let sandbox = sandbox(&["tutorial.keras3.json", "tutorial.keras3.weights.h5", "tutorial.keras3.keras"]);
-    let apart = sandbox.ok("predict photo.png -m tutorial.keras3.json -w tutorial.keras3.weights.h5 -q --json");
+    let separate = sandbox.ok("predict photo.png -m tutorial.keras3.json -w tutorial.keras3.weights.h5 -q --json");
     let whole = sandbox.ok("predict photo.png -w tutorial.keras3.keras -q --json");
     let numbers = |text: &str| text.replace("tutorial.keras3.weights.h5", "F").replace("tutorial.keras3.keras", "F");
-    assert_eq!(numbers(&apart), numbers(&whole));
+    assert_eq!(numbers(&separate), numbers(&whole));
     // Without weights they are random, and a file with an architecture takes no second one.
     sandbox.ok("summary -m tutorial.keras3.json");
     sandbox.fails(2, "predict photo.png -m tutorial.keras3.json -w tutorial.keras3.keras -q", &["architecture of its own"]);
@@ -28,7 +28,7 @@ fn an_architecture_and_its_weights() {
     // A converted file still has its network.
     sandbox.ok("convert -q tutorial.keras3.weights.h5 both.safetensors -m tutorial.keras3.json");
     let converted = sandbox.ok("predict photo.png -w both.safetensors -q --json");
-    assert_eq!(numbers(&apart), converted.replace("both.safetensors", "F"));
+    assert_eq!(numbers(&separate), converted.replace("both.safetensors", "F"));
 }
 
 #[test]

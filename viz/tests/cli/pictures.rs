@@ -151,12 +151,12 @@ fn grad_cam_presets() {
 #[test]
 fn what_was_written_is_told() {
     let sandbox = Sandbox::with_photo();
-    let told = sandbox.ok(&format!("gradcam photo.png {NET} -c cat --raw raw.safetensors"));
-    let lines: Vec<&str> = told.lines().collect();
-    assert_eq!(lines.len(), 3, "{told}");
+    let text = sandbox.ok(&format!("gradcam photo.png {NET} -c cat --raw raw.safetensors"));
+    let lines: Vec<&str> = text.lines().collect();
+    assert_eq!(lines.len(), 3, "{text}");
     assert!(
         lines[..2].iter().all(|l| l.starts_with("wrote convscope-out/gradcam-")) && lines[2] == "wrote raw.safetensors",
-        "{told}"
+        "{text}"
     );
     assert_eq!(sandbox.ok(&format!("gradcam photo.png {NET} -c cat -q")), "");
 }

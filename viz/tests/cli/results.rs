@@ -104,9 +104,9 @@ fn eval_skips_a_broken_image_and_says_so() {
     for (folder, class, n) in [("cat", 3, 3), ("dog", 5, 2)] {
         for i in 0..n {
             let rows = sandbox.json(&format!("predict set/{folder}/{i}.png {NET}"));
-            let place = rows[0]["top"].as_array().unwrap().iter().position(|t| t["index"] == class);
-            top[0] += usize::from(place == Some(0));
-            top[1] += usize::from(place.is_some());
+            let rank = rows[0]["top"].as_array().unwrap().iter().position(|t| t["index"] == class);
+            top[0] += usize::from(rank == Some(0));
+            top[1] += usize::from(rank.is_some());
         }
     }
     assert_eq!((&counts["top1"], &counts["top5"]), (&json!(top[0]), &json!(top[1])));
@@ -204,8 +204,8 @@ fn convert_keeps_the_predictions() {
     assert_eq!(predict("torch.th"), want);
     // With the network named, and without.
     sandbox.ok("convert torch.th named.safetensors -m resnet20-cifar");
-    let told = sandbox.ok("convert torch.th free.safetensors");
-    assert!(told.contains("wrote free.safetensors") && told.lines().count() == 1, "{told}");
+    let text = sandbox.ok("convert torch.th free.safetensors");
+    assert!(text.contains("wrote free.safetensors") && text.lines().count() == 1, "{text}");
     for file in ["named.safetensors", "free.safetensors"] {
         assert_eq!(predict(file), want, "{file}");
     }

@@ -74,13 +74,13 @@ fn one_output_for_two_classes() {
     assert!((of("wide", "probability") - 1.0 / (1.0 + (-of("wide", "logit")).exp())).abs() < 1e-6);
     assert!((of("wide", "probability") + of("tall ones", "probability") - 1.0).abs() < 1e-6);
 
-    // The same network with the sign of its last layer turned has each class's map for the other.
-    let mut turned = sandbox.tensors("run/last.safetensors");
+    // The same network with its last layer negated has each class's map for the other.
+    let mut negated = sandbox.tensors("run/last.safetensors");
     for name in ["classifier.3.weight", "classifier.3.bias"] {
-        turned.iter_mut().find(|t| t.0 == name).unwrap().2.iter_mut().for_each(|v| *v = -*v);
+        negated.iter_mut().find(|t| t.0 == name).unwrap().2.iter_mut().for_each(|v| *v = -*v);
     }
-    sandbox.save_tensors("turned.safetensors", &turned);
-    let turned = "-m chollet-convnet-w4 -w turned.safetensors --classes names.txt";
+    sandbox.save_tensors("negated.safetensors", &negated);
+    let negated = "-m chollet-convnet-w4 -w negated.safetensors --classes names.txt";
     sandbox.write("names.txt", "tall ones\nwide\n");
     let map = |network: &str, class: &str| {
         let mut command = sandbox.command(&format!("gradcam set/wide/0.png --size 64x64 {network} --raw raw.safetensors -q"));
@@ -90,7 +90,7 @@ fn one_output_for_two_classes() {
     let [wide, tall] = ["wide", "tall ones"].map(|class| map(file, class));
     assert_ne!(wide, tall);
     assert!(wide.iter().chain(&tall).any(|v| *v > 0.0));
-    assert_eq!((map(turned, "tall ones"), map(turned, "wide")), (wide, tall));
+    assert_eq!((map(negated, "tall ones"), map(negated, "wide")), (wide, tall));
     let both = sandbox.json(&format!("gradcam set/wide/0.png {file} --top 2"));
     assert_eq!(both["targets"].as_array().unwrap().len(), 2);
 

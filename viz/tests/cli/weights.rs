@@ -109,16 +109,16 @@ fn weights_that_overflow() {
 #[test]
 fn none_given() {
     let sandbox = Sandbox::with_photo();
-    let place = sandbox.path("torch-home/hub/checkpoints/resnet50-0676ba61.pth");
-    let says = ["resnet50-0676ba61.pth", "https://download.pytorch.org/models/resnet50-0676ba61.pth", place.to_str().unwrap()];
+    let path = sandbox.path("torch-home/hub/checkpoints/resnet50-0676ba61.pth");
+    let says = ["resnet50-0676ba61.pth", "https://download.pytorch.org/models/resnet50-0676ba61.pth", path.to_str().unwrap()];
     sandbox.fails(1, "predict photo.png -m resnet50", &says);
     sandbox.fails(1, "gradcam photo.png -m resnet50", &["-w hf:timm/resnet50.tv_in1k", "-w random"]);
     sandbox.fails(1, "filters -m small", &["nobody published weights for small", "-w"]);
     sandbox.fails(1, "filters -m resnet20-cifar", &["github.com/akamaster", "resnet20-12fca82f.th"]);
     // Found where PyTorch would have put it.
     sandbox.checkpoint("whatever", "resnet20-cifar");
-    fs::create_dir_all(place.parent().unwrap()).unwrap();
-    fs::rename(sandbox.path("whatever"), place.with_file_name("resnet20-12fca82f.th")).unwrap();
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    fs::rename(sandbox.path("whatever"), path.with_file_name("resnet20-12fca82f.th")).unwrap();
     sandbox.ok("predict photo.png -m resnet20-cifar");
 }
 

@@ -38,7 +38,7 @@ __device__ __forceinline__ float warp_max(float v) {
   return v;
 }
 
-// Sum over a block of whole warps, always added in the same order; every thread gets it. `part` has a place for each warp.
+// Sum over a block of whole warps, always added in the same order; every thread gets it. `part` has a number for each warp.
 __device__ __forceinline__ float block_sum(float v, float* part) {
   v = warp_sum(v);
   __syncthreads();  // `part` may still be read from the sum before.

@@ -63,11 +63,11 @@ __device__ __forceinline__ void gathered_product(GatheredMemory<A, B>& memory, c
   const int tiles = (end - begin + numbers - 1) / numbers;
   for (int tile = 0; tile < tiles; tile++) {
     __syncthreads();  // This tile is here, the next one's steps are, and all have multiplied the one before the last.
-    int place = tile % GATHERED_STAGES;
+    int stage = tile % GATHERED_STAGES;
     group_begin();
 #pragma unroll
     for (int k = 0; k < GATHERED_UNITS; k += 2)
-      group_mma<R>(sums, describe(&memory.a[place][k][64 * group], GATHERED_M * 16), describe(&memory.b[place][k][0], GATHERED_N * 16));
+      group_mma<R>(sums, describe(&memory.a[stage][k][64 * group], GATHERED_M * 16), describe(&memory.b[stage][k][0], GATHERED_N * 16));
     group_commit();
     group_wait<R, 1>(sums);
     if (tile + 1 < tiles) fetch(tile + 1);

@@ -1,6 +1,6 @@
 // The product of product.cuh on tensor cores, operands in f16 or bf16, sums in f32.
 //
-// Numbers are rounded once, on their way from global into shared memory, where they lie in half the room with neighbours along k in one word:
+// Numbers are rounded once, on their way from global into shared memory, where they take half the memory with neighbours along k in one word:
 // a warp then reads its operands by ldmatrix, four 8x8 matrices at a time, ready for mma. What is rounded passes through registers, so a tile
 // is fetched while the one before is multiplied, in two rooms that take turns.
 #pragma once

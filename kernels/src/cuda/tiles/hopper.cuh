@@ -1,8 +1,8 @@
 // Hopper's own instructions (sm_90a) in small functions, each with a twin for the host: products of a group of four warps on operands in
-// shared memory (wgmma), copies of whole pieces of memory (bulk copies), and the barriers on which they are waited for (mbarrier).
+// shared memory (wgmma), copies of whole blocks of memory (bulk copies), and the barriers on which they are waited for (mbarrier).
 //
 // An operand lies in shared memory as core matrices: 8 rows of 16 bytes along k, one after the other. Neighbours along rows follow each
-// other; those along k are a tile's rows apart: 16 bytes of row r lie at `(k16 * rows + r) * 16`. Both operands are K-major, the only order
+// other; those along k have a stride of a tile's rows: 16 bytes of row r lie at `(k16 * rows + r) * 16`. Both operands are K-major, the only order
 // that TF32 has; nothing is swizzled, for eight rows of 16 bytes are all banks once.
 //
 // What says so: sections of "Asynchronous Warpgroup Level Matrix Instructions" of the PTX ISA, named where they settle something.

@@ -46,7 +46,8 @@ template <Rounding R> static inline unsigned pack(float low, float high) {
   return R == F16 ? emu_half(low) | emu_half(high) << 16 : emu_bf16(low) | emu_bf16(high) << 16;
 }
 
-// d += a b for a 16 x K tile of a and a K x 8 tile of b, of which b0 and b1 are the halves of K. Lane l = 4 g + t holds rows g, g + 8 of a and column g of b at places 2t, 2t + 1
+// d += a b for a 16 x K tile of a and a K x 8 tile of b, of which b0 and b1 are the halves of K.
+// Lane l = 4 g + t holds rows g, g + 8 of a and column g of b at elements 2t, 2t + 1
 // (TF32: t) of each half of K, and outputs (g, 2t), (g, 2t + 1), (g + 8, 2t), (g + 8, 2t + 1).
 template <Rounding R> static inline void mma(float (&d)[4], const unsigned (&a)[4], unsigned b0, unsigned b1) {
   // Of each lane the numbers of its words: four of a, then two of b, one or two in a word.
@@ -71,7 +72,7 @@ template <Rounding R> static inline void mma(float (&d)[4], const unsigned (&a)[
   });
 }
 
-// Four matrices of 8 x 8 halves: lane 8 i + r says where row r of matrix i lies, and lane 4 r + t gets of each matrix the places 2t, 2t + 1
+// Four matrices of 8 x 8 halves: lane 8 i + r says where row r of matrix i lies, and lane 4 r + t gets of each matrix the elements 2t, 2t + 1
 // of row r.
 static inline void load_matrices(unsigned (&d)[4], const unsigned* row) {
   emu_exchange((const uint32_t*)&row, 2, [&](const uint32_t* all) {
@@ -109,7 +110,7 @@ template <Rounding R> __device__ __forceinline__ unsigned pack(float low, float 
   return u;
 }
 
-// Four matrices of 8 x 8 halves: lane 8 i + r says where row r of matrix i lies, and lane 4 r + t gets of each matrix the places 2t, 2t + 1
+// Four matrices of 8 x 8 halves: lane 8 i + r says where row r of matrix i lies, and lane 4 r + t gets of each matrix the elements 2t, 2t + 1
 // of row r.
 __device__ __forceinline__ void load_matrices(unsigned (&d)[4], const unsigned* row) {
   asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0,%1,%2,%3}, [%4];"
@@ -122,7 +123,8 @@ __device__ __forceinline__ void load_matrices(unsigned (&d)[4], const unsigned* 
   asm("mma.sync.aligned." shape ".row.col.f32." types ".f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};" \
       : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])                                                          \
       : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1))
-// d += a b for a 16 x K tile of a and a K x 8 tile of b, of which b0 and b1 are the halves of K. Lane l = 4 g + t holds rows g, g + 8 of a and column g of b at places 2t, 2t + 1
+// d += a b for a 16 x K tile of a and a K x 8 tile of b, of which b0 and b1 are the halves of K.
+// Lane l = 4 g + t holds rows g, g + 8 of a and column g of b at elements 2t, 2t + 1
 // (TF32: t) of each half of K, and outputs (g, 2t), (g, 2t + 1), (g + 8, 2t), (g + 8, 2t + 1).
 template <Rounding R> __device__ __forceinline__ void mma(float (&d)[4], const unsigned (&a)[4], unsigned b0, unsigned b1) {
   if (R == TF32) MMA("m16n8k8", "tf32.tf32");

@@ -44,12 +44,12 @@ __device__ __forceinline__ void narrow_product(NarrowMemory<M, A, B>& memory, co
     if (i0 + i < m && j < n) c.put(i0 + i, j, sums[i]);
 }
 
-// Shared memory of a block of dot products: a place for each warp.
+// Shared memory of a block of dot products: a number for each warp.
 template <class A, class B> struct DotsMemory {
   float part[NARROW_THREADS / 32];
 };
 
-// Computes M x N outputs whose sums are long: the threads share out the steps, and add their sums in one order.
+// Computes M x N outputs whose sums are long: the threads divide the steps, and add their sums in one order.
 template <int M, int N, class A, class B, class C>
 __device__ __forceinline__ void dots(DotsMemory<A, B>& memory, const A& a, const B& b, const C& c, int i0, int j0, int m, int n, int begin,
                                      int end) {

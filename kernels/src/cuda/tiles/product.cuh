@@ -3,8 +3,8 @@
 //   c(i, j) = sum over k of a(i, k) * b(j, k)
 //
 // An operand is a struct with
-//   Row, row(i)              what is known of a row before the sum begins (an output pixel's place in the input, say)
-//   Step, step(k, end)       what is known of a step of the sum before it is met with a row (a channel and a place in the kernel)
+//   Row, row(i)              what is known of a row before the sum begins (where an output pixel sees the input, say)
+//   Step, step(k, end)       what is known of a step of the sum before it is met with a row (a channel and a tap)
 //   at(row, step)            where that number lies, or null for a zero
 //   along_k()                whether neighbours along k are neighbours in memory, rather than neighbours along rows
 //
@@ -64,8 +64,8 @@ template <int ROWS, int BK, class S> struct Fetch {
 template <int BM, int BN, int BK, int TM, int TN, class A, class B, class C>
 __device__ __forceinline__ void product(ProductMemory<BM, BN, BK, A, B>& memory, const A& a, const B& b, const C& c, int i0, int j0, int m, int n,
                                         int begin, int end) {
-  static_assert((BM / TM) * (BN / TN) == PRODUCT_THREADS, "a thread for each piece");
-  static_assert(TM % 4 == 0 && TN % 4 == 0, "pieces of vectors");
+  static_assert((BM / TM) * (BN / TN) == PRODUCT_THREADS, "a thread for each register tile");
+  static_assert(TM % 4 == 0 && TN % 4 == 0, "register tiles of whole vectors");
   const int across = BN / TN;  // threads along j
   const int tx = threadIdx.x % across, ty = threadIdx.x / across;
   Fetch<BM, BK, A> fetch_a;
@@ -95,7 +95,7 @@ __device__ __forceinline__ void product(ProductMemory<BM, BN, BK, A, B>& memory,
 #pragma unroll
     for (int k = 0; k < BK; k++) {
       float x[TM], y[TN];
-      // Four neighbours at a time; the groups of four lie so far apart that a warp reads from all banks.
+      // Four neighbours at a time; the groups of four have a stride at which a warp reads from all banks.
 #pragma unroll
       for (int i = 0; i < TM; i += 4) *(float4*)&x[i] = *(const float4*)&memory.a[k][ty * 4 + i * (BM / TM)];
 #pragma unroll

@@ -21,11 +21,11 @@ template <class A, class B> struct TensorMemory {
 
 // Sends a thread's part of a tile on its way.
 template <int ROWS, class S, int PITCH>
-__device__ __forceinline__ void fetch(const Fetch<ROWS, TENSOR_K, S>& part, const S& source, const typename S::Step* steps, float (*tile)[PITCH]) {
+__device__ __forceinline__ void fetch(const Fetch<ROWS, TENSOR_K, S>& rows, const S& source, const typename S::Step* steps, float (*tile)[PITCH]) {
 #pragma unroll
-  for (int i = 0; i < part.EACH; i++) {
-    float* to = &tile[part.k_of(i)][part.row_of(i)];
-    const float* from = source.at(part.rows[i], steps[part.k_of(i)]);
+  for (int i = 0; i < rows.EACH; i++) {
+    float* to = &tile[rows.k_of(i)][rows.row_of(i)];
+    const float* from = source.at(rows.rows[i], steps[rows.k_of(i)]);
     if (from) copy_async(to, from);
     else *to = 0.f;
   }
@@ -82,7 +82,7 @@ __device__ __forceinline__ void tensor_product(TensorMemory<A, B>& memory, const
   const int tiles = (end - begin + TENSOR_K - 1) / TENSOR_K;
   for (int tile = 0; tile < tiles; tile++) {
     copy_wait<1>();
-    __syncthreads();  // This tile is here for all, and all are done with the one before, whose place is taken next.
+    __syncthreads();  // This tile is here for all, and all are done with the one before, whose stage is filled next.
     steps(tile + 3);
     send(tile + 2);
     auto& ta = memory.a[tile % TENSOR_STAGES];

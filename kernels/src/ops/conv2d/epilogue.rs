@@ -1,4 +1,4 @@
-//! How sums that lie pixel by pixel become planes.
+//! The epilogue: sums in the order `[pixel, channel]` become planes, with bias, residual and activation.
 
 use super::microkernel::panel_width;
 use crate::core::table::Accum;
@@ -10,8 +10,8 @@ const LINE: usize = 64;
 /// Bytes from which on an output is longer than what a core can hope to find in its caches.
 const STREAMED: usize = 8 << 20;
 
-/// What becomes of the sums.
-pub(super) struct Output<'a> {
+/// Destination of the sums, and the epilogue's operands.
+pub(super) struct ConvOutput<'a> {
     pub out: Shared,
     pub len: usize,
     pub bias: Option<&'a [f32]>,
@@ -20,9 +20,9 @@ pub(super) struct Output<'a> {
     pub accum: Accum,
 }
 
-impl<'a> Output<'a> {
+impl<'a> ConvOutput<'a> {
     pub fn new(out: &mut [f32], bias: Option<&'a [f32]>, residual: Option<&'a [f32]>, relu: bool, accum: Accum) -> Self {
-        Output { out: Shared(out.as_mut_ptr()), len: out.len(), bias, residual, relu, accum }
+        ConvOutput { out: Shared(out.as_mut_ptr()), len: out.len(), bias, residual, relu, accum }
     }
 
     /// Whether planes of this length are stored past the caches: they would not stay there until they are read, and the lines that
@@ -34,21 +34,21 @@ impl<'a> Output<'a> {
 }
 
 /// Turns the sums of a panel `[pixel, panel]` into planes, and stores them.
-pub(super) struct Store<'a> {
-    pub output: &'a Output<'a>,
+pub(super) struct PanelEpilogue<'a> {
+    pub output: &'a ConvOutput<'a>,
     pub sums: &'a [f32],
     pub pixels: usize,
     pub channels: usize,
-    /// Place of the first pixel of the first channel, and from one channel to the next.
+    /// Offset of the first pixel of the first channel, and stride of a channel.
     pub start: usize,
     pub plane: usize,
 }
 
-impl Kernel for Store<'_> {
+impl Kernel for PanelEpilogue<'_> {
     type Out = ();
     #[inline(always)]
     unsafe fn run<V: Vector>(self) {
-        let Store { output, sums, pixels, channels, start, plane } = self;
+        let PanelEpilogue { output, sums, pixels, channels, start, plane } = self;
         let width = panel_width::<V>();
         assert!(sums.len() >= pixels.next_multiple_of(V::LANES) * width && channels <= width);
         assert!(channels == 0 || start + (channels - 1) * plane + pixels <= output.len);
@@ -59,8 +59,8 @@ impl Kernel for Store<'_> {
             for p0 in (0..pixels).step_by(V::LANES) {
                 let (n, rows) = (V::LANES.min(pixels - p0), V::LANES.min(channels - c0));
                 let at = start + c0 * plane + p0;
-                // SAFETY: whole blocks of sums are there; the places lie inside the output, as long as which the residual is
-                // (asserted), and are this task's alone.
+                // SAFETY: whole blocks of sums are there; the written range lies inside the output, and the residual is
+                // as long (asserted); it is this task's alone.
                 unsafe {
                     let (from, out) = (sums.as_ptr().add(p0 * width + c0), output.out.get().add(at));
                     if plain && !streams && n == V::LANES && rows == V::LANES {
@@ -106,7 +106,7 @@ mod tests {
     use crate::simd;
 
     /// Stores a panel of sums at `start` of an output.
-    struct Panel<'a>(&'a Output<'a>, usize, usize);
+    struct Panel<'a>(&'a ConvOutput<'a>, usize, usize);
 
     const PIXELS: usize = 37;
 
@@ -118,7 +118,8 @@ mod tests {
             let Panel(output, start, plane) = self;
             let mut sums = Buffer::new(DType::F32, PIXELS.next_multiple_of(V::LANES) * panel_width::<V>());
             sums.as_mut_slice::<f32>().iter_mut().enumerate().for_each(|(i, v)| *v = i as f32);
-            let store = Store { output, sums: sums.as_slice(), pixels: PIXELS, channels: panel_width::<V>() - 1, start, plane };
+            let store =
+                PanelEpilogue { output, sums: sums.as_slice(), pixels: PIXELS, channels: panel_width::<V>() - 1, start, plane };
             // SAFETY: the instructions are here, and nobody else writes.
             unsafe { V::run(store) }
             for c in 0..panel_width::<V>() - 1 {
@@ -141,7 +142,7 @@ mod tests {
             residual.as_mut_slice::<f32>().iter_mut().enumerate().for_each(|(i, v)| *v = (i % 7) as f32 - 900.0);
             for start in [0, 16, 5] {
                 for residual in [None, Some(residual.as_slice())] {
-                    let output = Output::new(out.as_mut_slice(), None, residual, residual.is_some(), Accum::Write);
+                    let output = ConvOutput::new(out.as_mut_slice(), None, residual, residual.is_some(), Accum::Write);
                     // SAFETY: the kernel stays inside its output.
                     let [streamed, line] = unsafe { simd::dispatch(Panel(&output, start, 1024)) };
                     assert_eq!(streamed, line && 4 * len >= STREAMED);

@@ -71,7 +71,7 @@ pub(super) fn forward_taps(s: &Conv2dSpec) -> Vec<[isize; 2]> {
 pub(super) struct StridePhase {
     /// First such row and column.
     pub origin: [usize; 2],
-    /// How many rows and columns.
+    /// Numbers of rows and columns.
     pub size: [usize; 2],
     /// Kernel elements `ky * kw + kx` that meet such a pixel, and where the output that they belong to lies from it.
     pub taps: Vec<(usize, [isize; 2])>,
@@ -98,11 +98,11 @@ pub(super) fn stride_phases(s: &Conv2dSpec) -> Vec<StridePhase> {
     all
 }
 
-/// Puts a plane of `dx` together from its stride phases.
+/// Interleaves the stride phases of a plane of `dx`.
 pub(super) struct Interleave<'a> {
     pub s: &'a Conv2dSpec,
     /// For each phase, row by row, its plane (null: zeros) and the length of its rows.
-    pub parts: &'a [(*const f32, usize)],
+    pub phases: &'a [(*const f32, usize)],
     pub plane: &'a mut [f32],
     pub accum: Accum,
 }
@@ -111,15 +111,15 @@ impl Kernel for Interleave<'_> {
     type Out = ();
     #[inline(always)]
     unsafe fn run<V: Vector>(self) {
-        let Interleave { s, parts, plane, accum } = self;
+        let Interleave { s, phases, plane, accum } = self;
         let across = s.stride[1].min(s.w);
         for (y, to) in plane.chunks_exact_mut(s.w).enumerate() {
-            let (parts, row) = (&parts[y % s.stride[0] * across..][..across], y / s.stride[0]);
-            let &[a, b] = parts else {
-                for (first, &(part, w)) in parts.iter().enumerate() {
+            let (phases, row) = (&phases[y % s.stride[0] * across..][..across], y / s.stride[0]);
+            let &[a, b] = phases else {
+                for (first, &(phase, w)) in phases.iter().enumerate() {
                     for (x, to) in to[first..].iter_mut().step_by(across).enumerate() {
                         // SAFETY: the plane of a phase has a number for each of its pixels.
-                        accum.put(to, if part.is_null() { 0.0 } else { unsafe { *part.add(row * w + x) } });
+                        accum.put(to, if phase.is_null() { 0.0 } else { unsafe { *phase.add(row * w + x) } });
                     }
                 }
                 continue;
@@ -130,7 +130,7 @@ impl Kernel for Interleave<'_> {
                 unsafe {
                     if here == 2 * V::LANES && !a.0.is_null() && !b.0.is_null() {
                         let to = to.as_mut_ptr().add(x);
-                        let mut pair = [a, b].map(|(part, w)| V::load(part.add(row * w + x / 2)));
+                        let mut pair = [a, b].map(|(phase, w)| V::load(phase.add(row * w + x / 2)));
                         if accum == Accum::Add {
                             let old = V::deinterleave(to);
                             pair = [pair[0].add(old[0]), pair[1].add(old[1])];
@@ -138,9 +138,9 @@ impl Kernel for Interleave<'_> {
                         V::interleave(pair, to);
                         continue;
                     }
-                    let load = |(part, w): (*const f32, usize), n: usize| match part.is_null() {
+                    let load = |(phase, w): (*const f32, usize), n: usize| match phase.is_null() {
                         true => V::splat(0.0),
-                        false => V::load_first(part.add(row * w + x / 2), n),
+                        false => V::load_first(phase.add(row * w + x / 2), n),
                     };
                     let mut pair = [0.0f32; 32];
                     V::interleave([load(a, here.div_ceil(2)), load(b, here / 2)], pair.as_mut_ptr());

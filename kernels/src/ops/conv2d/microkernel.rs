@@ -43,17 +43,17 @@ pub(super) const fn panel_width<V: Vector>() -> usize {
 
 /// Neighbouring output pixels of one row.
 #[derive(Clone, Copy)]
-pub(super) struct Group {
+pub(super) struct PixelGroup {
     /// Where the first one sees the input, from the start of a channel of the band.
     pub x: usize,
-    /// Place of the first one in the band.
-    pub slot: usize,
+    /// Index of the first one's accumulators in a panel.
+    pub accumulator: usize,
     /// Those that are this group's own: others are computed too, but not stored.
     pub first: usize,
     pub end: usize,
 }
 
-/// Cache lines that are prefetched while a tile computes, one a step, from a place on that may be any.
+/// Cache lines that are prefetched while a tile computes, one a step, from an address that may be any.
 #[derive(Clone, Copy)]
 pub(super) enum Prefetch {
     /// Lines that follow each other, such as a weight's.
@@ -63,17 +63,17 @@ pub(super) enum Prefetch {
 }
 
 /// Some steps of the sums of one panel of output channels, over all pixels of a band.
-pub(super) struct Pass<'a> {
+pub(super) struct TilePass<'a> {
     /// Pixels of a group: those of [`group`], or 3 with a pitch of 1; only the latter in 16 registers.
     pub pixels: usize,
     /// Numbers between neighbouring pixels of a group.
     pub pitch: usize,
-    pub groups: &'a [Group],
+    pub groups: &'a [PixelGroup],
     pub channels: usize,
     /// Input channels of the band, the first one of these steps.
     pub x: *const f32,
     pub channel_stride: usize,
-    /// Where each kernel element sees the input, from a pixel's own place.
+    /// Offset of the input that each kernel element sees, from that of the pixel.
     pub taps: &'a [usize],
     /// `[channels, taps, panel]`
     pub w: *const f32,
@@ -82,13 +82,13 @@ pub(super) struct Pass<'a> {
     /// What whole tile `i` of the band prefetches meanwhile for later passes: what comes from memory or another core, in runs too
     /// short for the processor to foresee them.
     pub prefetch: &'a dyn Fn(usize) -> Prefetch,
-    /// `[slot, panel]`
+    /// `[accumulator, panel]`
     pub sums: *mut f32,
-    /// What the sums start from, `[panel]`; null where `sums` holds those of earlier steps.
+    /// Initial sums, `[panel]`; null where `sums` holds those of earlier steps.
     pub start: *const f32,
     /// Whether negative sums become zero: only with the last steps.
     pub relu: bool,
-    /// What will be needed when the sums are complete, prefetched meanwhile: planes `plane_stride` from each other, their pixels as the slots.
+    /// Planes that the epilogue needs, prefetched meanwhile: with stride `plane_stride`, and a pixel for each accumulator.
     pub prefetch_planes: [Option<*const f32>; 2],
     pub plane_stride: usize,
 }
@@ -97,13 +97,13 @@ pub(super) struct Pass<'a> {
 /// Beside what [`Vector`] asks for, with pixels `i` in `0..pixels`, own or not, of each group:
 /// - `x` is valid for reads at `group.x + c * channel_stride + tap + i * pitch` for every channel `c` in `0..channels` and every tap;
 /// - `w` is valid for reads of `vectors` vectors at the start of each of `channels * taps` lines of `panel` numbers;
-/// - `sums` is valid for reads (where `start` is null) and writes of `vectors` vectors at `(group.slot + i) * panel`: groups overhang,
-///   so there is room for more slots than there are pixels;
+/// - `sums` is valid for reads (where `start` is null) and writes of `vectors` vectors at `(group.accumulator + i) * panel`: groups overhang,
+///   so there are more accumulators than pixels;
 /// - `start` is null, or valid for reads of `vectors` vectors;
 /// - nobody else uses `sums` meanwhile.
 ///
-/// What is prefetched ahead may lie anywhere.
-impl Kernel for Pass<'_> {
+/// Prefetched addresses may lie anywhere.
+impl Kernel for TilePass<'_> {
     type Out = ();
     #[inline(always)]
     unsafe fn run<V: Vector>(self) {
@@ -112,7 +112,7 @@ impl Kernel for Pass<'_> {
     }
 }
 
-impl Pass<'_> {
+impl TilePass<'_> {
     /// The tiles of this number of registers, pixels of a group, and pitch.
     ///
     /// # Safety
@@ -120,36 +120,36 @@ impl Pass<'_> {
     #[inline(always)]
     unsafe fn dispatch<V: Vector, const W: usize>(&self) {
         const LANES: usize = PITCH_LANES;
-        const ANY: usize = PITCH_DYNAMIC;
+        const DYNAMIC: usize = PITCH_DYNAMIC;
         let pitch = match self.pitch {
             pitch @ (1 | 2) => pitch,
             pitch if pitch == V::LANES => LANES,
-            _ => ANY,
+            _ => DYNAMIC,
         };
         // SAFETY: the caller's.
         unsafe {
             match (has_32_registers::<V>(), self.pixels, pitch) {
-                (true, 3, _) => self.all::<V, 3, W, 1, 4>(),
-                (true, 7, 1) => self.all::<V, 7, W, 1, 2>(),
-                (true, 6, 1) => self.all::<V, 6, W, 1, 2>(),
-                (true, 5, 1) => self.all::<V, 5, W, 1, 2>(),
-                (true, _, 1) => self.all::<V, 4, W, 1, 2>(),
-                (true, 7, 2) => self.all::<V, 7, W, 2, 2>(),
-                (true, 6, 2) => self.all::<V, 6, W, 2, 2>(),
-                (true, 5, 2) => self.all::<V, 5, W, 2, 2>(),
-                (true, _, 2) => self.all::<V, 4, W, 2, 2>(),
-                (true, 7, LANES) => self.all::<V, 7, W, LANES, 2>(),
-                (true, 6, LANES) => self.all::<V, 6, W, LANES, 2>(),
-                (true, 5, LANES) => self.all::<V, 5, W, LANES, 2>(),
-                (true, _, LANES) => self.all::<V, 4, W, LANES, 2>(),
-                (true, 7, _) => self.all::<V, 7, W, ANY, 2>(),
-                (true, 6, _) => self.all::<V, 6, W, ANY, 2>(),
-                (true, 5, _) => self.all::<V, 5, W, ANY, 2>(),
-                (true, _, _) => self.all::<V, 4, W, ANY, 2>(),
-                (false, _, 1) => self.all::<V, 3, W, 1, 2>(),
-                (false, _, 2) => self.all::<V, 3, W, 2, 2>(),
-                (false, _, LANES) => self.all::<V, 3, W, LANES, 2>(),
-                (false, _, _) => self.all::<V, 3, W, ANY, 2>(),
+                (true, 3, _) => self.all_groups::<V, 3, W, 1, 4>(),
+                (true, 7, 1) => self.all_groups::<V, 7, W, 1, 2>(),
+                (true, 6, 1) => self.all_groups::<V, 6, W, 1, 2>(),
+                (true, 5, 1) => self.all_groups::<V, 5, W, 1, 2>(),
+                (true, _, 1) => self.all_groups::<V, 4, W, 1, 2>(),
+                (true, 7, 2) => self.all_groups::<V, 7, W, 2, 2>(),
+                (true, 6, 2) => self.all_groups::<V, 6, W, 2, 2>(),
+                (true, 5, 2) => self.all_groups::<V, 5, W, 2, 2>(),
+                (true, _, 2) => self.all_groups::<V, 4, W, 2, 2>(),
+                (true, 7, LANES) => self.all_groups::<V, 7, W, LANES, 2>(),
+                (true, 6, LANES) => self.all_groups::<V, 6, W, LANES, 2>(),
+                (true, 5, LANES) => self.all_groups::<V, 5, W, LANES, 2>(),
+                (true, _, LANES) => self.all_groups::<V, 4, W, LANES, 2>(),
+                (true, 7, _) => self.all_groups::<V, 7, W, DYNAMIC, 2>(),
+                (true, 6, _) => self.all_groups::<V, 6, W, DYNAMIC, 2>(),
+                (true, 5, _) => self.all_groups::<V, 5, W, DYNAMIC, 2>(),
+                (true, _, _) => self.all_groups::<V, 4, W, DYNAMIC, 2>(),
+                (false, _, 1) => self.all_groups::<V, 3, W, 1, 2>(),
+                (false, _, 2) => self.all_groups::<V, 3, W, 2, 2>(),
+                (false, _, LANES) => self.all_groups::<V, 3, W, LANES, 2>(),
+                (false, _, _) => self.all_groups::<V, 3, W, DYNAMIC, 2>(),
             }
         }
     }
@@ -159,7 +159,7 @@ impl Pass<'_> {
     /// # Safety
     /// As the kernel's; `P` is `pixels`, `W` is `vectors`, and `S` stands for `pitch`.
     #[inline(always)]
-    unsafe fn all<V: Vector, const P: usize, const W: usize, const S: usize, const G: usize>(&self) {
+    unsafe fn all_groups<V: Vector, const P: usize, const W: usize, const S: usize, const G: usize>(&self) {
         // SAFETY: the caller's.
         unsafe {
             let (tiles, rest) = self.groups.as_chunks::<G>();
@@ -184,14 +184,14 @@ impl Pass<'_> {
     #[allow(clippy::needless_range_loop)] // Indices are what unrolls.
     unsafe fn tile<V: Vector, const P: usize, const W: usize, const S: usize, const G: usize, const RUN: bool>(
         &self,
-        groups: [Group; G],
+        groups: [PixelGroup; G],
         prefetch: *const f32,
     ) {
         // SAFETY: the caller's.
         unsafe {
             let step = panel_width::<V>();
             let mut sums = [[[V::splat(0.0); W]; P]; G];
-            let at = |g: usize, i: usize, j: usize| self.sums.add((groups[g].slot + i) * step + j * V::LANES);
+            let at = |g: usize, i: usize, j: usize| self.sums.add((groups[g].accumulator + i) * step + j * V::LANES);
             if self.start.is_null() {
                 for g in 0..G {
                     for i in 0..P {
@@ -212,7 +212,7 @@ impl Pass<'_> {
             }
             for planes in self.prefetch_planes.into_iter().flatten() {
                 for c in 0..W * V::LANES {
-                    V::prefetch(planes.wrapping_add(c * self.plane_stride + groups[G - 1].slot));
+                    V::prefetch(planes.wrapping_add(c * self.plane_stride + groups[G - 1].accumulator));
                 }
             }
             let mut x = groups.map(|g| self.x.add(g.x));
@@ -256,7 +256,7 @@ impl Pass<'_> {
                 }
             }
             for g in 0..G {
-                let Group { first, end, .. } = groups[g];
+                let PixelGroup { first, end, .. } = groups[g];
                 for i in 0..P {
                     if i >= first && i < end {
                         for j in 0..W {

@@ -31,7 +31,7 @@ mod winograd;
 pub use rows::{DGRAD, FWD, WGRAD};
 
 use crate::core::buffer::Buffer;
-use crate::core::sizes::{bounded, elements, places, positive};
+use crate::core::sizes::{bounded, elements, positive, window_positions};
 use std::fmt;
 
 /// A convolution problem.
@@ -78,12 +78,12 @@ impl Conv2dSpec {
     pub fn out_size(&self) -> Option<[usize; 2]> {
         let [t, b, l, r] = self.padding;
         Some([
-            places(self.h, [t, b], self.kernel[0], self.stride[0], self.dilation[0])?,
-            places(self.w, [l, r], self.kernel[1], self.stride[1], self.dilation[1])?,
+            window_positions(self.h, [t, b], self.kernel[0], self.stride[0], self.dilation[0])?,
+            window_positions(self.w, [l, r], self.kernel[1], self.stride[1], self.dilation[1])?,
         ])
     }
 
-    /// What is wrong with the sizes.
+    /// Checks the sizes; a message about the first fault.
     pub(crate) fn valid(&self) -> Result<(), String> {
         let Conv2dSpec { n, c, h, w, oc, kernel, stride, padding, dilation, groups, .. } = *self;
         positive("the input", &[n, c, h, w])?;
@@ -102,14 +102,14 @@ impl Conv2dSpec {
         elements("products", &[n, oc, oh, ow, c / groups, kernel[0], kernel[1]]).map(|_| ())
     }
 
-    /// Whether planes with their padding, apart by the stride, take little more room than the planes that are read and written.
+    /// Whether padded planes, separated by stride phase, take little more memory than the planes that are read and written.
     /// Variants that lay them out so would otherwise need memory out of proportion.
     pub(crate) fn compact(&self) -> Result<(), &'static str> {
         const TIMES: usize = 64;
         const SMALL: usize = 1 << 16;
         let [t, b, l, r] = self.padding;
-        let room = (self.h + t + b + self.stride[0]).saturating_mul(self.w + l + r + self.stride[1]);
-        if room <= TIMES * (self.h * self.w + self.out_plane()) + SMALL {
+        let padded = (self.h + t + b + self.stride[0]).saturating_mul(self.w + l + r + self.stride[1]);
+        if padded <= TIMES * (self.h * self.w + self.out_plane()) + SMALL {
             Ok(())
         } else {
             Err("padding or strides many times as large as the planes")

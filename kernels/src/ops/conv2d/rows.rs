@@ -51,7 +51,7 @@ fn cases() -> Vec<Conv2dSpec> {
         Conv2dSpec { padding: [1; 4], ..base(1, 17, 5, 131, 18, 3) },
         // Long sums for the weight gradient.
         Conv2dSpec { padding: [1; 4], ..base(2, 3, 64, 60, 5, 3) },
-        // What inference fuses.
+        // Operations that inference fuses.
         Conv2dSpec { padding: [1; 4], bias: true, relu: true, residual: true, ..base(2, 9, 17, 11, 10, 3) },
         Conv2dSpec { relu: true, ..base(2, 20, 7, 7, 24, 1) },
         Conv2dSpec { residual: true, bias: true, relu: true, ..base(5, 24, 7, 7, 40, 1) },
@@ -104,12 +104,12 @@ const WINOGRAD: Tolerance = Tolerance { ulps: 64.0, reason: "transforms whose fa
 const fn fwd_rows<V: Vector>() -> [Row<Conv2dSpec>; 7] {
     [
         depthwise_row::<V>(shifted::fwd::<V, Depthwise>),
-        grouped_row::<V>(shifted::fwd::<V, Grouped>).preferred(Grouped::wins),
+        grouped_row::<V>(shifted::fwd::<V, Grouped>).preferred(Grouped::preferred),
         winograd_fwd::<V, F4, 4, 6>(names!("winograd_f4")),
         winograd_fwd::<V, F2, 2, 4>(names!("winograd_f2")),
         Row::on::<V>(names!("direct"), ROUNDING, direct::fwd::<V>)
-            .supports(direct::fits)
-            .preferred(direct::wins)
+            .supports(direct::supported)
+            .preferred(direct::preferred)
             .scratch(direct::scratch::<V>)
             .prepare(weight(weight_key, direct::pack_fwd::<V>)),
         Row::on::<V>(names!("im2col"), ROUNDING, im2col::fwd::<V>)
@@ -123,18 +123,18 @@ const fn fwd_rows<V: Vector>() -> [Row<Conv2dSpec>; 7] {
 const fn dgrad_rows<V: Vector>() -> [Row<Conv2dSpec>; 8] {
     [
         depthwise_row::<V>(shifted::dgrad::<V, Depthwise>),
-        grouped_row::<V>(shifted::dgrad::<V, Grouped>).preferred(Grouped::wins_dgrad),
+        grouped_row::<V>(shifted::dgrad::<V, Grouped>).preferred(Grouped::preferred_dgrad),
         // For few input channels.
         Row::on::<V>(names!("col2im"), ROUNDING, col2im::dgrad::<V>)
-            .supports(col2im::fits)
-            .preferred(col2im::wins)
+            .supports(col2im::supported)
+            .preferred(col2im::preferred)
             .scratch(col2im::scratch)
             .prepare(weight(weight_key, col2im::pack::<V>)),
         winograd_dgrad::<V, F4, 4, 6>(names!("winograd_f4")),
         winograd_dgrad::<V, F2, 2, 4>(names!("winograd_f2")),
         Row::on::<V>(names!("direct"), ROUNDING, direct::dgrad::<V>)
             .supports(Conv2dSpec::compact)
-            .preferred(direct::wins_dgrad)
+            .preferred(direct::preferred_dgrad)
             .scratch(direct::scratch_dgrad::<V>)
             .prepare(weight(dgrad_key, direct::pack_dgrad::<V>)),
         Row::on::<V>(names!("im2col"), ROUNDING, im2col::dgrad::<V>)
@@ -148,14 +148,14 @@ const fn dgrad_rows<V: Vector>() -> [Row<Conv2dSpec>; 8] {
 const fn wgrad_rows<V: Vector>() -> [Row<Conv2dSpec>; 6] {
     [
         depthwise_row::<V>(shifted::wgrad::<V, Depthwise>),
-        grouped_row::<V>(shifted::wgrad::<V, Grouped>).preferred(Grouped::wins),
+        grouped_row::<V>(shifted::wgrad::<V, Grouped>).preferred(Grouped::preferred),
         Row::on::<V>(names!("winograd_f4"), WINOGRAD, winograd::wgrad::run::<V, F4, 4, 6>)
-            .supports(winograd::fits)
-            .preferred(winograd::wgrad::wins::<4>)
+            .supports(winograd::supported)
+            .preferred(winograd::wgrad::preferred::<4>)
             .scratch(winograd::wgrad::scratch::<4, 6>),
         Row::on::<V>(names!("direct"), ROUNDING, direct::wgrad::run::<V>)
-            .supports(direct::wgrad::fits::<V>)
-            .preferred(direct::wgrad::wins)
+            .supports(direct::wgrad::supported::<V>)
+            .preferred(direct::wgrad::preferred)
             .scratch(direct::wgrad::scratch),
         Row::on::<V>(names!("im2col"), ROUNDING, im2col::wgrad::<V>).scratch(im2col::gradient_scratch),
         double_row::<V>(double::wgrad::<V>),
@@ -167,21 +167,21 @@ const fn double_row<V: Vector>(run: Run<Conv2dSpec>) -> Row<Conv2dSpec> {
     Row::on::<V>(names!("im2col"), ROUNDING, run).in_f64().preferred(double::preferred).scratch(double::scratch)
 }
 
-/// For groups of one input channel: first wherever it fits.
+/// For groups of one input channel: first wherever it is supported.
 const fn depthwise_row<V: Vector>(run: Run<Conv2dSpec>) -> Row<Conv2dSpec> {
-    Row::on::<V>(names!("depthwise"), ROUNDING, run).supports(Depthwise::fits).scratch(Depthwise::scratch)
+    Row::on::<V>(names!("depthwise"), ROUNDING, run).supports(Depthwise::supported).scratch(Depthwise::scratch)
 }
 
 /// For groups of a few channels.
 const fn grouped_row<V: Vector>(run: Run<Conv2dSpec>) -> Row<Conv2dSpec> {
-    Row::on::<V>(names!("grouped"), ROUNDING, run).supports(Grouped::fits).scratch(Grouped::scratch)
+    Row::on::<V>(names!("grouped"), ROUNDING, run).supports(Grouped::supported).scratch(Grouped::scratch)
 }
 
 /// Winograd's algorithm, forward.
 const fn winograd_fwd<V: Vector, T: Transform<M, A>, const M: usize, const A: usize>(names: Names) -> Row<Conv2dSpec> {
     Row::on::<V>(names, WINOGRAD, winograd::fwd::<V, T, M, A>)
-        .supports(winograd::fits)
-        .preferred(winograd::wins_fwd::<M>)
+        .supports(winograd::supported)
+        .preferred(winograd::preferred_fwd::<M>)
         .scratch(winograd::scratch::<M, A>)
         .prepare(weight(weight_key, winograd::pack_fwd::<V, T, M, A>))
 }
@@ -189,8 +189,8 @@ const fn winograd_fwd<V: Vector, T: Transform<M, A>, const M: usize, const A: us
 /// Winograd's algorithm for the gradient of the input.
 const fn winograd_dgrad<V: Vector, T: Transform<M, A>, const M: usize, const A: usize>(names: Names) -> Row<Conv2dSpec> {
     Row::on::<V>(names, WINOGRAD, winograd::dgrad::<V, T, M, A>)
-        .supports(winograd::fits)
-        .preferred(winograd::wins_dgrad::<M>)
+        .supports(winograd::supported)
+        .preferred(winograd::preferred_dgrad::<M>)
         .scratch(winograd::scratch::<M, A>)
         .prepare(weight(dgrad_key, winograd::pack_dgrad::<V, T, M, A>))
 }

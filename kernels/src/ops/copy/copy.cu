@@ -1,13 +1,13 @@
-// A block out of one image stack, placed in another that is zero elsewhere, and back. One thread an element of the result.
+// Copies a block of one image stack into another that is zero elsewhere, and back. One thread an element of the result.
 #include "common.cuh"
 
-struct Place {
+struct Copy {
   int n, c, h, w, oc, oh, ow;  // from [n, c, h, w] to [n, oc, oh, ow]
   int from, to, count;         // channels
   int y0, x0, sh, sw;          // first row and column taken, steps
 };
 
-KERNEL place_fwd(Place s, const float* x, float* out, int add) {
+KERNEL place_fwd(Copy s, const float* x, float* out, int add) {
   int i = thread();
   if (i >= s.n * s.oc * s.oh * s.ow) return;
   int ox = i % s.ow, oy = i / s.ow % s.oh, channel = i / s.ow / s.oh % s.oc - s.to, n = i / s.ow / s.oh / s.oc;
@@ -16,7 +16,7 @@ KERNEL place_fwd(Place s, const float* x, float* out, int add) {
   if (inside || !add) put(&out[i], v, add);
 }
 
-KERNEL place_bwd(Place s, const float* dout, float* dx, int add) {
+KERNEL place_bwd(Copy s, const float* dout, float* dx, int add) {
   int i = thread();
   if (i >= s.n * s.c * s.h * s.w) return;
   int x = i % s.w - s.x0, y = i / s.w % s.h - s.y0, channel = i / s.w / s.h % s.c - s.from, n = i / s.w / s.h / s.c;

@@ -1,15 +1,15 @@
-//! Placing blocks on CUDA devices.
+//! Copies of blocks on CUDA devices.
 
 use crate::core::buffer::Buffer;
 use crate::core::table::{Accum, ROUNDING, Row};
 use crate::cuda::driver::Arg;
 use crate::cuda::{args, launch_each};
-use crate::ops::copy::{CopySpec, fits};
+use crate::ops::copy::{CopySpec, supported};
 
-pub(crate) const FWD: &[Row<CopySpec>] = &[Row { supports: fits, ..Row::cuda("elements_cuda", ROUNDING, fwd) }];
-pub(crate) const BWD: &[Row<CopySpec>] = &[Row { supports: fits, ..Row::cuda("elements_cuda", ROUNDING, bwd) }];
+pub(crate) const FWD: &[Row<CopySpec>] = &[Row { supports: supported, ..Row::cuda("elements_cuda", ROUNDING, fwd) }];
+pub(crate) const BWD: &[Row<CopySpec>] = &[Row { supports: supported, ..Row::cuda("elements_cuda", ROUNDING, bwd) }];
 
-/// `struct Place`
+/// `struct Copy`
 fn problem(s: &CopySpec) -> Arg {
     let ([c, h, w], [oc, oh, ow], [y0, x0], [sh, sw]) = (s.from_shape, s.to_shape, s.origin, s.stride);
     Arg::Ints([s.n, c, h, w, oc, oh, ow, s.from, s.to, s.count, y0, x0, sh, sw].map(|v| v as i32).to_vec())

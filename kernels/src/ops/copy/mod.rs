@@ -48,7 +48,7 @@ pub struct CopySpec {
 }
 
 impl CopySpec {
-    /// What is wrong with the sizes.
+    /// Checks the sizes; a message about the first fault.
     fn valid(&self) -> Result<(), String> {
         positive("stride", &self.stride)?;
         let CopySpec { n, from_shape, to_shape, from, to, count, origin, .. } = *self;
@@ -83,8 +83,8 @@ fn fwd<T: Real, const THREADS: bool>(s: &CopySpec, inputs: &[&Buffer], outputs: 
     let x = inputs[0].as_slice::<T>(); // x [n,c,h,w]
     let ([c, h, w], [oc, oh, ow]) = (s.from_shape, s.to_shape);
     let item = (oh * ow).max(1);
-    let part = |first: usize, part: &mut [T]| {
-        for (i, out) in (first..).zip(part.chunks_exact_mut(item)) {
+    let run = |first: usize, chunk: &mut [T]| {
+        for (i, out) in (first..).zip(chunk.chunks_exact_mut(item)) {
             let (n, channel) = (i / oc, i % oc);
             if channel < s.to || channel >= s.to + s.count {
                 if accum == Accum::Write {
@@ -100,15 +100,15 @@ fn fwd<T: Real, const THREADS: bool>(s: &CopySpec, inputs: &[&Buffer], outputs: 
         }
     };
     let out = outputs[0].as_mut_slice::<T>(); // out [n,oc,oh,ow]
-    if THREADS { par_items(out, item, part) } else { part(0, out) }
+    if THREADS { par_items(out, item, run) } else { run(0, out) }
 }
 
 fn bwd<T: Real, const THREADS: bool>(s: &CopySpec, inputs: &[&Buffer], outputs: &mut [&mut Buffer], accum: Accum) {
     let dout = inputs[0].as_slice::<T>(); // dout [n,oc,oh,ow]
     let ([c, h, w], [oc, oh, ow]) = (s.from_shape, s.to_shape);
     let item = (h * w).max(1);
-    let part = |first: usize, part: &mut [T]| {
-        for (i, dx) in (first..).zip(part.chunks_exact_mut(item)) {
+    let run = |first: usize, chunk: &mut [T]| {
+        for (i, dx) in (first..).zip(chunk.chunks_exact_mut(item)) {
             if accum == Accum::Write {
                 dx.fill(T::ZERO);
             }
@@ -124,10 +124,10 @@ fn bwd<T: Real, const THREADS: bool>(s: &CopySpec, inputs: &[&Buffer], outputs: 
         }
     };
     let dx = outputs[0].as_mut_slice::<T>(); // dx [n,c,h,w]
-    if THREADS { par_items(dx, item, part) } else { part(0, dx) }
+    if THREADS { par_items(dx, item, run) } else { run(0, dx) }
 }
 
-pub(crate) fn fits(s: &CopySpec) -> Result<(), &'static str> {
+pub(crate) fn supported(s: &CopySpec) -> Result<(), &'static str> {
     if s.is_inside() { Ok(()) } else { Err("the block must lie inside both shapes") }
 }
 
@@ -157,7 +157,7 @@ fn cases() -> Vec<CopySpec> {
 /// The same loops on all threads, on one, and in f64.
 const fn rows(threads: Run<CopySpec>, f32: Run<CopySpec>, f64: Run<CopySpec>) -> [Row<CopySpec>; 3] {
     let ([threads], [f32, f64]) = (threaded(ROUNDING, threads), naive(ROUNDING, f32, f64));
-    [threads.supports(fits), f32.supports(fits), f64.supports(fits)]
+    [threads.supports(supported), f32.supports(supported), f64.supports(supported)]
 }
 
 /// `copy.fwd`: input `x`; output `out`.

@@ -129,7 +129,7 @@ fn rows(s: &GemmSpec, inputs: &[&Buffer], outputs: &mut [&mut Buffer], accum: Ac
 /// Rows of a tile of each operand in the `hopper` variant, and of 16 bytes those along k.
 const TILES: [usize; 2] = [128, 256];
 const UNITS: usize = 8;
-/// `HOPPER_SHARED` of `hopper.cu`: four places of a tile of each operand with two barriers.
+/// `HOPPER_SHARED` of `hopper.cu`: four stages of a tile of each operand, with two barriers each.
 const SHARED: usize = 4 * ((TILES[0] + TILES[1]) * UNITS * 16 + 16);
 
 /// Whether tiles fill a device, and sums are long enough for what is written down first to pay.

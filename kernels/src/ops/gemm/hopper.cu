@@ -1,12 +1,12 @@
-// gemm on CUDA, rung 4: Hopper's products of four warps, fed by bulk copies. For sm_90a alone.
+// gemm variant on CUDA: Hopper's products of four warps, fed by bulk copies. For sm_90a alone.
 //
-// Computes     c[i,j] (+)= sum_k op(a)[i,k] op(b)[k,j] (+ bias[j]), operands rounded to TF32, f16 or bf16, sums in f32
-// The tensor rung wasted: registers and instructions on carrying operands from global through registers into shared memory and on to the
-//              tensor cores, in tiles too small for them.
-// This rung:   first writes both operands down rounded, in tiles as wgmma reads them, with zeros where they end (gemm_pack). Then a tile is
-//              one bulk copy, which one thread asks for, in a ring of four; two groups of four warps multiply 64 x 256 each, straight from
-//              shared memory. Barriers say when a tile is here and when its place is free.
-// Loses when:  there are fewer tiles of 128 x 256 than multiprocessors, or k is short: writing operands down then costs more than it saves.
+// Computes        c[i,j] (+)= sum_k op(a)[i,k] op(b)[k,j] (+ bias[j]), operands rounded to TF32, f16 or bf16, sums in f32
+// tensor wastes:  registers and instructions on carrying operands from global through registers into shared memory and on to the
+//                 tensor cores, in tiles too small for them.
+// This variant:   first writes both operands down rounded, in tiles as wgmma reads them, with zeros where they end (gemm_pack). Then a tile is
+//                 one bulk copy, which one thread asks for, in a ring of four; two groups of four warps multiply 64 x 256 each, straight from
+//                 shared memory. Barriers say when a tile is here and when its stage of the ring is free.
+// Loses when:     there are fewer tiles of 128 x 256 than multiprocessors, or k is short: writing operands down then costs more than it saves.
 #include "gemm/store.cuh"
 #include "hopper.cuh"
 
@@ -17,7 +17,7 @@
 #define HOPPER_STAGES 4
 #define HOPPER_A (HOPPER_M * HOPPER_K)
 #define HOPPER_B (HOPPER_N * HOPPER_K)
-// Shared memory: the ring, and two barriers for each of its places.
+// Shared memory: the ring, and two barriers for each of its stages.
 #define HOPPER_SHARED (HOPPER_STAGES * (HOPPER_A + HOPPER_B + 16))
 
 // out [rows / tile][k blocks][8][tile] units of 16 bytes along k, from p[row * row_pitch + k * step_pitch]. A thread for each unit.
@@ -47,15 +47,15 @@ __device__ __forceinline__ void hopper_product(unsigned char* memory, const unsi
   b += (size_t)blockIdx.x * blocks * HOPPER_B;
 
   auto send = [&](int block) {
-    int place = block % HOPPER_STAGES;
-    barrier_expect(&here[place], HOPPER_A + HOPPER_B);
-    copy_bulk(as + place * HOPPER_A, a + (size_t)block * HOPPER_A, HOPPER_A, &here[place]);
-    copy_bulk(bs + place * HOPPER_B, b + (size_t)block * HOPPER_B, HOPPER_B, &here[place]);
+    int stage = block % HOPPER_STAGES;
+    barrier_expect(&here[stage], HOPPER_A + HOPPER_B);
+    copy_bulk(as + stage * HOPPER_A, a + (size_t)block * HOPPER_A, HOPPER_A, &here[stage]);
+    copy_bulk(bs + stage * HOPPER_B, b + (size_t)block * HOPPER_B, HOPPER_B, &here[stage]);
   };
   if (threadIdx.x == 0) {
-    for (int place = 0; place < HOPPER_STAGES; place++) {
-      barrier_init(&here[place], 1);
-      barrier_init(&used[place], 8);  // warps
+    for (int stage = 0; stage < HOPPER_STAGES; stage++) {
+      barrier_init(&here[stage], 1);
+      barrier_init(&used[stage], 8);  // warps
     }
     barriers_are_made();
     for (int block = 0; block < min(blocks, HOPPER_STAGES); block++) send(block);
@@ -64,15 +64,15 @@ __device__ __forceinline__ void hopper_product(unsigned char* memory, const unsi
 
   float sums[GROUP_SUMS] = {};
   for (int block = 0; block < blocks; block++) {
-    int place = block % HOPPER_STAGES;
-    barrier_wait(&here[place], block / HOPPER_STAGES % 2);
+    int stage = block % HOPPER_STAGES;
+    barrier_wait(&here[stage], block / HOPPER_STAGES % 2);
     group_begin();
 #pragma unroll
     for (int k = 0; k < HOPPER_K / GROUP_K; k++)
-      group_mma<R>(sums, describe(as + place * HOPPER_A + group * 64 * 16 + k * 2 * HOPPER_M * 16, HOPPER_M * 16),
-                   describe(bs + place * HOPPER_B + k * 2 * HOPPER_N * 16, HOPPER_N * 16));
+      group_mma<R>(sums, describe(as + stage * HOPPER_A + group * 64 * 16 + k * 2 * HOPPER_M * 16, HOPPER_M * 16),
+                   describe(bs + stage * HOPPER_B + k * 2 * HOPPER_N * 16, HOPPER_N * 16));
     group_commit();
-    // The block before is multiplied; its place is taken next.
+    // The block before is multiplied; its stage is filled next.
     group_wait<R, 1>(sums);
     int before = (block + HOPPER_STAGES - 1) % HOPPER_STAGES;
     if (block > 0 && lane == 0) barrier_arrive(&used[before]);

@@ -35,12 +35,12 @@ pub(crate) struct Tile {
     pub rows: usize,
     /// At most `WIDTH * LANES`.
     pub columns: usize,
-    /// Rows of the output lie `ldc` apart.
+    /// Stride of the output's rows.
     pub c: *mut f32,
     pub ldc: usize,
     /// Whether `c` holds sums to be added to.
     pub add: bool,
-    /// What happens to the sums before they are stored.
+    /// Epilogue of the sums.
     pub epilogue: Epilogue,
 }
 
@@ -112,7 +112,7 @@ impl Tile {
         unsafe {
             let mut sums = [[V::splat(0.0); W]; R];
             let (mut a, mut b) = (self.a, self.b);
-            // The places of the sums are needed at the end: time enough to fetch them.
+            // The outputs are needed at the end: time enough to prefetch them.
             for i in 0..self.rows {
                 for j in 0..W {
                     V::prefetch(self.c.wrapping_add(i * self.ldc + j * V::LANES));

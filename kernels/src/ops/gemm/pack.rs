@@ -2,7 +2,7 @@
 
 use crate::core::buffer::Buffer;
 use crate::core::device::DType;
-use crate::core::threads::pieces;
+use crate::core::threads::split_range;
 use crate::simd::{self, Vector};
 use rayon::prelude::*;
 use std::ops::Range;
@@ -48,7 +48,7 @@ impl PackSource for Matrix<'_> {
 pub(super) fn k_blocks(k: usize) -> impl Iterator<Item = Range<usize>> + Clone {
     let kc = k.div_ceil(k.div_ceil(KC).max(1)).max(1);
     // Without steps there is one block, and nothing in it.
-    pieces(0..k.max(1), kc).map(move |ks| ks.start..ks.end.min(k))
+    split_range(0..k.max(1), kc).map(move |ks| ks.start..ks.end.min(k))
 }
 
 /// Numbers in `a` once packed.

@@ -4,8 +4,8 @@
 //! naive wastes:  it reads `b` from memory once per row of `a`, one number at a time.
 //! This variant:  copies (packs) both operands into panels that lie in the order the register tile reads them. `a` is packed
 //!                once. Where there are many columns, each thread packs a block of `b` for itself, which stays in its L2, one
-//!                panel of it in L1; where there are few, `b` is packed once for all threads, which share out the rows. Where
-//!                both are few and the sums long, the sums are cut, and the parts added in order. The cut depends on the
+//!                panel of it in L1; where there are few, `b` is packed once for all threads, which divide the rows. Where
+//!                both are few and the sums long, the sums are cut, and the partial products added in order. The cut depends on the
 //!                sizes only, never on the threads: same bits on any machine load.
 //! Loses when:    one side has a few rows only (see `rows`): packing then costs more than multiplying.
 //! Run:           CONVSCOPE_KERNEL=gemm=packed_avx2
@@ -29,7 +29,7 @@ const RESULTS: usize = 1 << 18;
 /// Numbers of `b` that are packed for all threads at most.
 const SHARED_LIMIT: usize = 6 << 20;
 
-/// Where the columns of a product lie in the output: images of `height` rows of `width` columns, `step` apart.
+/// Where the columns of a product lie in the output: images of `height` rows of `width` columns with stride `step`.
 #[derive(Clone, Copy)]
 pub(crate) struct Columns {
     pub start: usize,
@@ -46,13 +46,13 @@ impl Columns {
         Columns { start, width: plane, step: 1, height: 1, row_stride: plane, image_stride }
     }
 
-    /// Place of column `j` in row 0.
+    /// Offset of column `j` in row 0.
     fn at(&self, j: usize) -> usize {
         let (row, x) = (j / self.width, j % self.width);
         self.start + row / self.height * self.image_stride + row % self.height * self.row_stride + x * self.step
     }
 
-    /// Calls `f(place, first of columns, length)` for runs of columns that are `step` apart.
+    /// Calls `f(offset, first column, length)` for runs of columns with stride `step`.
     fn runs(&self, columns: Range<usize>, mut f: impl FnMut(usize, usize, usize)) {
         let mut j = columns.start;
         while j < columns.end {
@@ -91,16 +91,16 @@ impl<'a> Product<'a> {
     }
 }
 
-/// The output, shared by threads that write disjoint parts of it.
-struct Output {
+/// The output, shared by threads that write disjoint ranges of it.
+struct ProductOutput {
     ptr: *mut f32,
     len: usize,
 }
 // SAFETY: every element is written by exactly one task (see run_product).
-unsafe impl Sync for Output {}
+unsafe impl Sync for ProductOutput {}
 
-/// How a product is cut.
-struct Plan {
+/// Partition of a product into tasks.
+struct GemmPlan {
     /// Rows of a task.
     mc: usize,
     /// Columns of a task.
@@ -111,13 +111,13 @@ struct Plan {
     shared: bool,
 }
 
-fn plan<V: Vector>(m: usize, n: usize, k: usize) -> Plan {
+fn plan<V: Vector>(m: usize, n: usize, k: usize) -> GemmPlan {
     let nr = WIDTH * V::LANES;
     let blocks = k_blocks(k).count();
     let whole = || std::iter::once(0..blocks).collect();
     for panels in (2..=PANELS).rev() {
         if n.div_ceil(panels * nr) >= MIN_TASKS {
-            return Plan { mc: m.max(1), nc: panels * nr, splits: whole(), shared: false };
+            return GemmPlan { mc: m.max(1), nc: panels * nr, splits: whole(), shared: false };
         }
     }
     let nc = 2 * nr;
@@ -126,16 +126,16 @@ fn plan<V: Vector>(m: usize, n: usize, k: usize) -> Plan {
         // Four panels of rows at least, for they all use the panel of `b` that is in L1.
         let mc = m.div_ceil(MIN_TASKS.div_ceil(wide)).max(4 * V::ROWS).next_multiple_of(V::ROWS);
         if m.div_ceil(mc) * wide * 2 >= MIN_TASKS || blocks < 8 {
-            return Plan { mc, nc, splits: whole(), shared: true };
+            return GemmPlan { mc, nc, splits: whole(), shared: true };
         }
     }
     let count = MIN_TASKS.div_ceil(wide).min(blocks.div_ceil(4)).max(1);
     let each = blocks.div_ceil(count);
     let splits = (0..blocks).step_by(each).map(|b| b..blocks.min(b + each)).collect();
-    Plan { mc: m.max(1), nc, splits, shared: false }
+    GemmPlan { mc: m.max(1), nc, splits, shared: false }
 }
 
-/// That a product writes inside its output, and to no place twice; that its operands are long enough.
+/// Checks that a product writes inside its output, and to no element twice, and that its operands are long enough.
 fn check<V: Vector>(p: &Product, out: &[f32], accum: Accum) {
     simd::require::<V>();
     assert!(!(p.relu && accum == Accum::Add));
@@ -143,11 +143,11 @@ fn check<V: Vector>(p: &Product, out: &[f32], accum: Accum) {
     let row_length = (c.width - 1) * c.step + 1;
     let image_length = (c.height - 1) * c.row_stride + row_length;
     let many_images = p.n > c.width * c.height;
-    let apart = c.step > 0
+    let disjoint = c.step > 0
         && (c.height == 1 || c.row_stride >= row_length)
         && p.ldc >= image_length
         && (!many_images || c.image_stride >= (p.m - 1) * p.ldc + image_length);
-    assert!(apart, "a product would write to one place twice");
+    assert!(disjoint, "a product would write to one element twice");
     let end = c.at(p.n - 1) + (p.m - 1) * p.ldc;
     assert!(end < out.len() && p.residual.is_none_or(|r| r.len() == out.len()), "a product would write outside its output");
     assert!(p.a.len() >= packed_len::<V>(p.m, p.k) && p.row_bias.is_none_or(|b| b.len() >= p.m));
@@ -157,7 +157,7 @@ fn check<V: Vector>(p: &Product, out: &[f32], accum: Accum) {
 /// Computes a product.
 ///
 /// # Panics
-/// If it would write outside `out`, or to one place twice.
+/// If it would write outside `out`, or to one element twice.
 pub(crate) fn run_product<V: Vector>(p: &Product, out: &mut [f32], accum: Accum) {
     if p.m == 0 || p.n == 0 {
         return;
@@ -165,21 +165,21 @@ pub(crate) fn run_product<V: Vector>(p: &Product, out: &mut [f32], accum: Accum)
     check::<V>(p, out, accum);
     let plan = plan::<V>(p.m, p.n, p.k);
     if let [_] = &plan.splits[..] {
-        run_part::<V>(p, &plan, 0, &Output { ptr: out.as_mut_ptr(), len: out.len() }, accum);
+        run_split::<V>(p, &plan, 0, &ProductOutput { ptr: out.as_mut_ptr(), len: out.len() }, accum);
         return;
     }
-    // Each part of the sums makes its own product, and they are added in order.
+    // Each split of the sums makes its own product, and they are added in order.
     let each = p.m * p.n;
-    let mut parts = Buffer::new(DType::F32, plan.splits.len() * each);
-    parts.as_mut_slice::<f32>().par_chunks_mut(each).enumerate().for_each(|(i, part)| {
+    let mut partials = Buffer::new(DType::F32, plan.splits.len() * each);
+    partials.as_mut_slice::<f32>().par_chunks_mut(each).enumerate().for_each(|(i, partial)| {
         let plain = Product::plain([p.m, p.n, p.k], p.a, p.b, Columns::planes(0, p.n, 0), p.n);
-        run_part::<V>(&plain, &plan, i, &Output { ptr: part.as_mut_ptr(), len: part.len() }, Accum::Write);
+        run_split::<V>(&plain, &plan, i, &ProductOutput { ptr: partial.as_mut_ptr(), len: partial.len() }, Accum::Write);
     });
-    let (parts, output) = (parts.as_slice::<f32>(), Output { ptr: out.as_mut_ptr(), len: out.len() });
+    let (partials, output) = (partials.as_slice::<f32>(), ProductOutput { ptr: out.as_mut_ptr(), len: out.len() });
     (0..p.m).into_par_iter().for_each(|m| {
-        let mut row = parts[m * p.n..][..p.n].to_vec();
-        for part in parts.chunks_exact(each).skip(1) {
-            row.iter_mut().zip(&part[m * p.n..]).for_each(|(sum, v)| *sum += v);
+        let mut row = partials[m * p.n..][..p.n].to_vec();
+        for partial in partials.chunks_exact(each).skip(1) {
+            row.iter_mut().zip(&partial[m * p.n..]).for_each(|(sum, v)| *sum += v);
         }
         scatter(p, m, 0..p.n, &row, &output, accum == Accum::Add, true);
     });
@@ -192,7 +192,7 @@ pub(crate) fn run_alone<V: Vector>(p: &Product, out: &mut [f32], accum: Accum) {
     }
     check::<V>(p, out, accum);
     let blocks: Vec<Range<usize>> = k_blocks(p.k).collect();
-    let output = Output { ptr: out.as_mut_ptr(), len: out.len() };
+    let output = ProductOutput { ptr: out.as_mut_ptr(), len: out.len() };
     let nc = PANELS * WIDTH * V::LANES;
     for n0 in (0..p.n).step_by(nc) {
         run_task::<V>(p, 0..p.m, n0..p.n.min(n0 + nc), &blocks, None, &output, accum);
@@ -201,7 +201,7 @@ pub(crate) fn run_alone<V: Vector>(p: &Product, out: &mut [f32], accum: Accum) {
 
 /// A product of long sums and few results, `out[m, n]`: the gradient of a weight.
 ///
-/// Where the results fit L2, each task takes some of the steps, packs its part of both operands for itself, and makes a result of
+/// Where the results fit L2, each task takes some of the steps, packs its range of both operands for itself, and makes a result of
 /// its own; these are added in order.
 pub(crate) fn run_reduction<V: Vector>(
     [m, n, k]: [usize; 3],
@@ -219,10 +219,10 @@ pub(crate) fn run_reduction<V: Vector>(
     simd::require::<V>();
     assert!(out.len() == m * n);
     let nr = WIDTH * V::LANES;
-    let mut parts = Buffer::new(DType::F32, MIN_TASKS * m * n);
-    parts.as_mut_slice::<f32>().par_chunks_mut(m * n).enumerate().for_each(|(i, part)| {
+    let mut partials = Buffer::new(DType::F32, MIN_TASKS * m * n);
+    partials.as_mut_slice::<f32>().par_chunks_mut(m * n).enumerate().for_each(|(i, partial)| {
         let mut panels = [m.next_multiple_of(V::ROWS), n.next_multiple_of(nr)].map(|lanes| Buffer::new(DType::F32, lanes * KC));
-        let output = Output { ptr: part.as_mut_ptr(), len: part.len() };
+        let output = ProductOutput { ptr: partial.as_mut_ptr(), len: partial.len() };
         let mine = &blocks[blocks.len() * i / MIN_TASKS..blocks.len() * (i + 1) / MIN_TASKS];
         for (step, ks) in mine.iter().enumerate() {
             let [pa, pb] = &mut panels;
@@ -238,10 +238,10 @@ pub(crate) fn run_reduction<V: Vector>(
             multiply::<V>(&p, 0..m, 0..n, 0..ks.len(), panels[1].as_slice(), &output, step > 0, true);
         }
     });
-    let parts = parts.as_slice::<f32>();
+    let partials = partials.as_slice::<f32>();
     out.par_chunks_mut(n).enumerate().for_each(|(row, out)| {
-        for (i, part) in parts.chunks_exact(m * n).enumerate() {
-            let from = &part[row * n..][..n];
+        for (i, partial) in partials.chunks_exact(m * n).enumerate() {
+            let from = &partial[row * n..][..n];
             match if i > 0 { Accum::Add } else { accum } {
                 Accum::Write => out.copy_from_slice(from),
                 Accum::Add => out.iter_mut().zip(from).for_each(|(sum, v)| *sum += v),
@@ -250,8 +250,8 @@ pub(crate) fn run_reduction<V: Vector>(
     });
 }
 
-/// The product over one part of the sums.
-fn run_part<V: Vector>(p: &Product, plan: &Plan, split: usize, out: &Output, accum: Accum) {
+/// The product over one split of the sums.
+fn run_split<V: Vector>(p: &Product, plan: &GemmPlan, split: usize, out: &ProductOutput, accum: Accum) {
     let nr = WIDTH * V::LANES;
     let mut all_b = None;
     if plan.shared {
@@ -271,14 +271,14 @@ fn run_part<V: Vector>(p: &Product, plan: &Plan, split: usize, out: &Output, acc
     tasks.into_par_iter().with_max_len(1).for_each(|(ms, ns)| run_task::<V>(p, ms, ns, blocks, all_b, out, accum));
 }
 
-/// Rows `ms` and columns `ns` over some blocks of steps, with all of `b` packed for everyone or a part packed here.
+/// Rows `ms` and columns `ns` over some blocks of steps, with all of `b` packed for all threads or a block packed here.
 fn run_task<V: Vector>(
     p: &Product,
     ms: Range<usize>,
     ns: Range<usize>,
     blocks: &[Range<usize>],
     all_b: Option<&[f32]>,
-    out: &Output,
+    out: &ProductOutput,
     accum: Accum,
 ) {
     let nr = WIDTH * V::LANES;
@@ -303,14 +303,14 @@ fn run_task<V: Vector>(
 }
 
 /// Rows `ms` and columns `ns` of one block of steps, with their panels of `b`.
-#[allow(clippy::too_many_arguments)] // The three ranges are one place in a three-dimensional problem.
+#[allow(clippy::too_many_arguments)] // The three ranges are one block of a three-dimensional problem.
 fn multiply<V: Vector>(
     p: &Product,
     ms: Range<usize>,
     ns: Range<usize>,
     ks: Range<usize>,
     b: &[f32],
-    out: &Output,
+    out: &ProductOutput,
     add: bool,
     last: bool,
 ) {
@@ -366,7 +366,7 @@ fn multiply<V: Vector>(
 }
 
 /// Stores the sums of some columns of row `m` where they belong.
-fn scatter(p: &Product, m: usize, columns: Range<usize>, sums: &[f32], out: &Output, add: bool, last: bool) {
+fn scatter(p: &Product, m: usize, columns: Range<usize>, sums: &[f32], out: &ProductOutput, add: bool, last: bool) {
     let first = columns.start;
     let plain = p.row_bias.is_none() && p.column_bias.is_none() && p.residual.is_none() && !p.relu;
     p.columns.runs(columns, |at, j, len| {

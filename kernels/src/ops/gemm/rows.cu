@@ -1,9 +1,9 @@
-// gemm on CUDA for a few rows: a dense layer on a few images, forward and its input gradient.
+// gemm variant on CUDA for a few rows: a dense layer on a few images, forward and its input gradient.
 //
-// Computes     c[i,j] (+)= dot(a[i,:], b[j,:]) (+ bias[j])   where b is transposed,   c[i,:] (+)= sum_k a[i,k] b[k,:]   where it is not
-// The register rung wasted: nearly all of a 64x64 tile on rows that are not there, and most of the device on few tiles.
-// This rung:   reads b once, as it lies, by the whole device; it is bound by memory. The sums of a block are added in one order.
-// Loses when:  a has more than 8 rows.
+// Computes        c[i,j] (+)= dot(a[i,:], b[j,:]) (+ bias[j])   where b is transposed,   c[i,:] (+)= sum_k a[i,k] b[k,:]   where it is not
+// register wastes: nearly all of a 64x64 tile on rows that are not there, and most of the device on few tiles.
+// This variant:   reads b once, as it lies, by the whole device; it is bound by memory. The sums of a block are added in one order.
+// Loses when:     a has more than 8 rows.
 #include "common.cuh"
 
 #define ROWS 8
@@ -27,7 +27,7 @@ KERNEL gemm_rows_dot(const float* a, const float* b, const float* bias, float* c
   }
 }
 
-// A block for 32 columns: eight warps share out the sum.
+// A block for 32 columns: eight warps divide the sum.
 KERNEL gemm_rows_update(const float* a, const float* b, const float* bias, float* c, int m, int n, int k, int add) {
   __shared__ float part[8][ROWS][32];
   int lane = threadIdx.x % 32, warp = threadIdx.x / 32, j = blockIdx.x * 32 + lane;

@@ -3,7 +3,7 @@
 //! Computes  c[i,j] (+)= dot(a[i,:], b[j,:]) (+ bias[j])   where `b` is transposed,   c[i,:] (+)= sum_k a[i,k] b[k,:]   where it is not
 //! packed wastes: it copies all of `b` (VGG's first dense layer: 411 MB) to use each number a few times.
 //! This variant:  streams `b` once as it lies, columns shared out over the threads; it is bound by memory, not arithmetic. All rows
-//!                of `a` meet a piece of `b` while it is near.
+//!                of `a` meet a block of `b` while it is in the cache.
 //! Loses when:    `a` has more rows than a register tile.
 
 use super::{Bias, GemmSpec};
@@ -24,7 +24,7 @@ const SUMS: usize = 16 << 10;
 /// Multiply-adds below which starting threads costs more than it saves.
 const SMALL: usize = 1 << 16;
 
-pub(super) fn fits(s: &GemmSpec) -> Result<(), &'static str> {
+pub(super) fn supported(s: &GemmSpec) -> Result<(), &'static str> {
     match s {
         _ if s.m > ROWS => Err("wants at most 8 rows"),
         _ if s.ta && s.m > 1 => Err("wants rows of a that are not transposed"),
@@ -43,7 +43,7 @@ pub(super) fn run<V: Vector>(s: &GemmSpec, inputs: &[&Buffer], outputs: &mut [&m
     }
     let columns = match s.tb {
         true => COLUMNS.max(s.n.div_ceil(256)),
-        // An even number of nearly equal parts.
+        // An even number of nearly equal ranges.
         false => s.n.div_ceil(2 * s.n.div_ceil(2 * (SUMS / s.m))).max(COLUMNS),
     };
     let columns = if s.m * s.n * s.k < SMALL { s.n } else { columns };
@@ -53,9 +53,9 @@ pub(super) fn run<V: Vector>(s: &GemmSpec, inputs: &[&Buffer], outputs: &mut [&m
         .with_max_len(1)
         .map(|columns| {
             let mut sums = vec![0.0f32; s.m * columns.len()]; // [m, columns]
-            let part = Part { s, a, b, columns: columns.clone(), sums: &mut sums };
+            let range = ColumnRange { s, a, b, columns: columns.clone(), sums: &mut sums };
             // SAFETY: the instructions are here, and the matrices are as large as the spec says (asserted).
-            unsafe { if s.tb { V::run(Dots(part)) } else { V::run(Updates(part)) } }
+            unsafe { if s.tb { V::run(Dots(range)) } else { V::run(Updates(range)) } }
             sums
         })
         .collect();
@@ -69,7 +69,7 @@ pub(super) fn run<V: Vector>(s: &GemmSpec, inputs: &[&Buffer], outputs: &mut [&m
 }
 
 /// Some columns of a product.
-struct Part<'a> {
+struct ColumnRange<'a> {
     s: &'a GemmSpec,
     a: &'a [f32],
     b: &'a [f32],
@@ -79,15 +79,15 @@ struct Part<'a> {
 }
 
 /// `b` transposed: both operands run along the sums.
-struct Dots<'a>(Part<'a>);
+struct Dots<'a>(ColumnRange<'a>);
 
 impl Kernel for Dots<'_> {
     type Out = ();
     #[inline(always)]
     unsafe fn run<V: Vector>(self) {
-        let Part { s, a, b, columns, sums } = self.0;
+        let ColumnRange { s, a, b, columns, sums } = self.0;
         let width = columns.len();
-        // The same pieces whatever the number of rows: an image's sums do not depend on its company.
+        // The same blocks for any number of rows: an image's sums do not depend on the others of its batch.
         for k0 in (0..s.k).step_by(STEPS) {
             let k = STEPS.min(s.k - k0);
             for j in (0..width).step_by(4) {
@@ -113,7 +113,7 @@ impl Kernel for Dots<'_> {
     }
 }
 
-/// Adds the dot products of `R` rows of `a` and `C` of `b`, whose rows lie `stride` apart, to `sums[R, C]`.
+/// Adds the dot products of `R` rows of `a` and `C` of `b`, with row stride `stride`, to `sums[R, C]`.
 ///
 /// # Safety
 /// As [`Vector`]; `k` numbers of each of the `R` rows from `a` on and the `C` rows from `b` on must be valid.
@@ -156,13 +156,13 @@ unsafe fn dots<V: Vector, const R: usize, const C: usize>(
 }
 
 /// `b` as it is: sums are updated by one row of `b` after the other, four at a time.
-struct Updates<'a>(Part<'a>);
+struct Updates<'a>(ColumnRange<'a>);
 
 impl Kernel for Updates<'_> {
     type Out = ();
     #[inline(always)]
     unsafe fn run<V: Vector>(self) {
-        let Part { s, a, b, columns, sums } = self.0;
+        let ColumnRange { s, a, b, columns, sums } = self.0;
         let width = columns.len();
         let whole = width / V::LANES * V::LANES;
         // Stands for the rows beyond the last: a repetition of that one may hold infinities, whose product with zero is NaN.

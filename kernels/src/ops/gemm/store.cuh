@@ -1,4 +1,4 @@
-// What the product rungs of gemm share: how the operands lie and where results go.
+// The layout of the operands and the epilogue of gemm, shared by its tiled variants.
 #pragma once
 #include "product.cuh"
 

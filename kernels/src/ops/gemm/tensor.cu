@@ -1,10 +1,10 @@
-// gemm on CUDA, rung 3: tensor cores.
+// gemm variant on CUDA: tensor cores.
 //
-// Computes     c[i,j] (+)= sum_k op(a)[i,k] op(b)[k,j] (+ bias[j]), operands rounded to TF32, f16 or bf16, sums in f32
-// The register rung wasted: an instruction for each 32 multiply-adds of a warp, and registers on numbers that only pass through.
-// This rung:   an instruction for 1024 (TF32) or 2048 of them, on tiles in shared memory: TF32 copied asynchronously as they are
-//              (tensor.cuh), f16 and bf16 rounded on their way (half.cuh).
-// Loses when:  numbers must not be rounded: it runs only where `--precision` allows it.
+// Computes        c[i,j] (+)= sum_k op(a)[i,k] op(b)[k,j] (+ bias[j]), operands rounded to TF32, f16 or bf16, sums in f32
+// register wastes: an instruction for each 32 multiply-adds of a warp, and registers on numbers that only pass through.
+// This variant:   an instruction for 1024 (TF32) or 2048 of them, on tiles in shared memory: TF32 copied asynchronously as they are
+//                 (tensor.cuh), f16 and bf16 rounded on their way (half.cuh).
+// Loses when:     numbers must not be rounded: it runs only where `--precision` allows it.
 #include "gemm/store.cuh"
 #include "half.cuh"
 

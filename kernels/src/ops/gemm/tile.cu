@@ -1,9 +1,9 @@
-// gemm on CUDA, rung 1: tiles of both matrices in shared memory.
+// gemm variant on CUDA: tiles of both matrices in shared memory.
 //
-// Computes     c[i,j] (+)= sum_k op(a)[i,k] op(b)[k,j] (+ bias[j])
-// The naive rung wasted: each of the 256 threads of a block read the same rows and columns from global memory by itself.
-// This rung:   a block computes 16x16 outputs; its threads fetch a 16x16 tile of a and of b together and use each number 16 times.
-// Loses when:  always to the register tile: two reads of shared memory for one multiply-add.
+// Computes        c[i,j] (+)= sum_k op(a)[i,k] op(b)[k,j] (+ bias[j])
+// naive wastes:   each of the 256 threads of a block read the same rows and columns from global memory by itself.
+// This variant:   a block computes 16x16 outputs; its threads fetch a 16x16 tile of a and of b together and use each number 16 times.
+// Loses when:     always to the register tile: two reads of shared memory for one multiply-add.
 #include "common.cuh"
 
 #define TILE 16

@@ -48,7 +48,7 @@ pub struct NormSpec {
 }
 
 impl NormSpec {
-    /// What is wrong with the sizes.
+    /// Checks the sizes; a message about the first fault.
     fn valid(&self) -> Result<(), String> {
         if self.c > 0 && (self.n == 0 || self.plane == 0) {
             return Err("a channel without values".to_string());

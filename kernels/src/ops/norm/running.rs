@@ -21,7 +21,7 @@ pub struct RunningSpec {
 }
 
 impl RunningSpec {
-    /// What is wrong with the sizes.
+    /// Checks the sizes; a message about the first fault.
     fn valid(&self) -> Result<(), String> {
         elements("old", &[self.len]).map(|_| ())
     }

@@ -28,7 +28,7 @@ pub struct TrainSpec {
 }
 
 impl TrainSpec {
-    /// What is wrong with the sizes.
+    /// Checks the sizes; a message about the first fault.
     fn valid(&self) -> Result<(), String> {
         self.norm.valid()
     }

@@ -19,7 +19,7 @@ pub struct EmaSpec {
 }
 
 impl EmaSpec {
-    /// What is wrong with the sizes.
+    /// Checks the sizes; a message about the first fault.
     fn valid(&self) -> Result<(), String> {
         elements("w", &[self.len]).map(|_| ())
     }

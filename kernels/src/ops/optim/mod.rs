@@ -90,7 +90,7 @@ pub struct StepSpec {
 }
 
 impl StepSpec {
-    /// What is wrong with the sizes.
+    /// Checks the sizes; a message about the first fault.
     fn valid(&self) -> Result<(), String> {
         elements("w", &[self.len]).map(|_| ())
     }

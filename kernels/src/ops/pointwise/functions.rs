@@ -47,7 +47,7 @@ pub enum Unary {
     Affine(f64, f64),
 }
 
-/// What a gradient is computed from, beside the gradient that comes in.
+/// Values that a gradient needs, beside the incoming gradient.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reads {
     /// The function's argument.
@@ -56,7 +56,7 @@ pub enum Reads {
     Value,
 }
 
-/// What a ReLU does with an incoming gradient `r` at value `y`.
+/// Rule of a ReLU for an incoming gradient `r` at value `y`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ReluRule {
     /// `r` where `y > 0`: the derivative.
@@ -126,7 +126,7 @@ impl Unary {
         }
     }
 
-    /// What `unary.bwd` takes as its first input. Functions that take a value twice, and have another slope there, need the argument.
+    /// First input of `unary.bwd`. Functions that take a value twice, and have another slope there, need the argument.
     pub fn gradient_reads(self) -> Reads {
         match self {
             Unary::Silu | Unary::Gelu | Unary::GeluTanh | Unary::Mish | Unary::HardSwish | Unary::Threshold(_) => Reads::Argument,

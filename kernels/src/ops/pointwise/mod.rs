@@ -41,7 +41,7 @@ pub struct UnarySpec {
 }
 
 impl UnarySpec {
-    /// What is wrong with the sizes.
+    /// Checks the sizes; a message about the first fault.
     fn valid(&self) -> Result<(), String> {
         elements("x", &[self.len]).map(|_| ())
     }
@@ -55,8 +55,8 @@ impl fmt::Display for UnarySpec {
 
 /// Runs `f(i)` for every element of `out`, on threads or not.
 fn each<T: Real, const THREADS: bool>(out: &mut [T], accum: Accum, f: impl Fn(usize) -> T + Sync) {
-    let part = |first: usize, part: &mut [T]| part.iter_mut().enumerate().for_each(|(i, o)| accum.put(o, f(first + i)));
-    if THREADS { par_items(out, 1, part) } else { part(0, out) }
+    let run = |first: usize, chunk: &mut [T]| chunk.iter_mut().enumerate().for_each(|(i, o)| accum.put(o, f(first + i)));
+    if THREADS { par_items(out, 1, run) } else { run(0, out) }
 }
 
 fn unary_fwd<T: Real, const THREADS: bool>(s: &UnarySpec, inputs: &[&Buffer], outputs: &mut [&mut Buffer], accum: Accum) {
@@ -236,7 +236,7 @@ pub struct BinarySpec {
 }
 
 impl BinarySpec {
-    /// What is wrong with the sizes.
+    /// Checks the sizes; a message about the first fault.
     fn valid(&self) -> Result<(), String> {
         elements("x", &[self.len]).map(|_| ())
     }
@@ -309,7 +309,7 @@ pub struct DropoutSpec {
 }
 
 impl DropoutSpec {
-    /// What is wrong with the sizes.
+    /// Checks the sizes; a message about the first fault.
     fn valid(&self) -> Result<(), String> {
         elements("x", &[self.len]).map(|_| ())
     }

@@ -1,4 +1,4 @@
-// Element by element: activations, sums and products, dropout. One thread an element; bound by memory, so there is one rung.
+// Element by element: activations, sums and products, dropout. One thread an element; bound by memory, so there is one variant.
 #include "common.cuh"
 
 // Numbers of the functions and rules, as the launcher counts them.

@@ -59,7 +59,7 @@ pub(super) fn max_vector_fits(s: &PoolSpec) -> Result<(), &'static str> {
 
 /// Max pooling, a vector of outputs at a time: the windows' first columns, then their second ones and so on, row after row.
 ///
-/// With stride 2 the columns lie at every second place, so one split of a row serves two of them. Indices are `f32` numbers
+/// With stride 2 the columns lie at every second index, so one deinterleave of a row serves two of them. Indices are `f32` numbers
 /// until they are stored: they go where the maxima go. What hangs over the left or right edge is left to [`max_of`].
 pub(super) fn max_fwd_vector<V: Vector>(s: &PoolSpec, inputs: &[&Buffer], outputs: &mut [&mut Buffer], _: Accum) {
     simd::require::<V>();
@@ -172,17 +172,17 @@ unsafe fn max_block<V: Vector, const STEP: usize>(
     kw: usize,
     n: usize,
 ) -> Best<V> {
-    const PLACES: [f32; 16] = [0., 1., 2., 3., 4., 5., 6., 7., 8., 9., 10., 11., 12., 13., 14., 15.];
+    const LANE_INDICES: [f32; 16] = [0., 1., 2., 3., 4., 5., 6., 7., 8., 9., 10., 11., 12., 13., 14., 15.];
     // SAFETY: the caller's.
     unsafe {
         let first = ys.start * w + column;
         let mut best = max_row::<V, STEP>(x.as_ptr().add(first), w - column, kw, n);
-        best.at = V::load(PLACES.as_ptr()).mul_add(V::splat(STEP as f32), best.at.add(V::splat(first as f32)));
+        best.at = V::load(LANE_INDICES.as_ptr()).mul_add(V::splat(STEP as f32), best.at.add(V::splat(first as f32)));
         for y in ys.skip(1) {
             let first = y * w + column;
             let row = max_row::<V, STEP>(x.as_ptr().add(first), w - column, kw, n);
-            let places = V::load(PLACES.as_ptr()).mul_add(V::splat(STEP as f32), V::splat(first as f32));
-            best = best.or(Best { at: row.at.add(places), ..row });
+            let indices = V::load(LANE_INDICES.as_ptr()).mul_add(V::splat(STEP as f32), V::splat(first as f32));
+            best = best.or(Best { at: row.at.add(indices), ..row });
         }
         best
     }

@@ -20,7 +20,7 @@ mod backward;
 pub(crate) mod cuda;
 mod forward;
 
-use crate::core::sizes::{bounded, elements, places, positive};
+use crate::core::sizes::{bounded, elements, positive, window_positions};
 use crate::core::table::{Operand, ROUNDING, Row, Signature, Table};
 use crate::core::threads::par_items;
 use crate::simd::Vector;
@@ -78,7 +78,7 @@ impl PoolSpec {
                     }
                     // The window that hangs over may be the only one.
                     let over = if ceil { s.checked_sub(1)? } else { 0 };
-                    let out = places(i, [lo, hi.checked_add(over)?], k, s, 1)?;
+                    let out = window_positions(i, [lo, hi.checked_add(over)?], k, s, 1)?;
                     // PyTorch: the last window must start inside the input or its leading padding.
                     Some(if ceil && (out - 1) * s >= i + lo { out - 1 } else { out })
                 };
@@ -87,7 +87,7 @@ impl PoolSpec {
         }
     }
 
-    /// What is wrong with the sizes.
+    /// Checks the sizes; a message about the first fault.
     fn valid(&self) -> Result<(), String> {
         positive("the input", &[self.h, self.w])?;
         bounded("planes", &[self.planes])?;
@@ -166,11 +166,11 @@ impl fmt::Display for PoolSpec {
     }
 }
 
-/// Runs `plane(index, part)` for each item of `item` elements, on threads or not.
+/// Runs `plane(index, item)` for each item of `item` elements, on threads or not.
 fn each_plane<T: Send, const THREADS: bool>(out: &mut [T], item: usize, plane: impl Fn(usize, &mut [T]) + Sync) {
     let item = item.max(1);
-    let part = |first: usize, part: &mut [T]| (first..).zip(part.chunks_exact_mut(item)).for_each(|(i, p)| plane(i, p));
-    if THREADS { par_items(out, item, part) } else { part(0, out) }
+    let run = |first: usize, chunk: &mut [T]| (first..).zip(chunk.chunks_exact_mut(item)).for_each(|(i, p)| plane(i, p));
+    if THREADS { par_items(out, item, run) } else { run(0, out) }
 }
 
 fn sliding(planes: usize, h: usize, w: usize, kernel: [usize; 2], stride: [usize; 2], padding: [usize; 4]) -> PoolSpec {

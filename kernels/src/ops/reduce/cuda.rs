@@ -1,4 +1,4 @@
-//! Sums over parts on CUDA devices.
+//! Sums over axes on CUDA devices.
 
 use crate::core::buffer::Buffer;
 use crate::core::device::DType;
@@ -34,7 +34,7 @@ fn bwd(s: &ReduceSpec, inputs: &[&Buffer], outputs: &mut [&mut Buffer], accum: A
 fn sum_squares(s: &SquaresSpec, inputs: &[&Buffer], outputs: &mut [&mut Buffer], accum: Accum) {
     let x = inputs[0];
     let count = s.len.div_ceil(256).min(PARTS);
-    let mut parts = x.like(DType::F32, count);
-    launch(x, "sum_squares_parts", [count, 1, 1], [256, 1, 1], args![x, &mut parts, s.len]);
-    launch(x, "sum_squares", [1, 1, 1], [256, 1, 1], args![&parts, &mut *outputs[0], count, accum]);
+    let mut partials = x.like(DType::F32, count);
+    launch(x, "sum_squares_parts", [count, 1, 1], [256, 1, 1], args![x, &mut partials, s.len]);
+    launch(x, "sum_squares", [1, 1, 1], [256, 1, 1], args![&partials, &mut *outputs[0], count, accum]);
 }

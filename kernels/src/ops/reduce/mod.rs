@@ -1,4 +1,4 @@
-//! Sums over parts: `out[b] = scale * sum_{a,c} x[a,b,c]`, and back.
+//! Sums over axes: `out[b] = scale * sum_{a,c} x[a,b,c]`, and back.
 //!
 //! With `a = 1` a sum over each row, with `b = 1` over everything, with `c = 1` over columns; over images and pixels it is the
 //! gradient of a bias. A mean is a sum with `scale = 1 / count`.
@@ -29,7 +29,7 @@ use crate::simd::rows::{each_isa, naive, names};
 use crate::simd::{self, Kernel, Vector};
 use std::fmt;
 
-/// A sum over parts of `x [a, b, c]`.
+/// A sum over axes `a` and `c` of `x [a, b, c]`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct ReduceSpec {
     /// Summed.
@@ -43,7 +43,7 @@ pub struct ReduceSpec {
 }
 
 impl ReduceSpec {
-    /// What is wrong with the sizes.
+    /// Checks the sizes; a message about the first fault.
     fn valid(&self) -> Result<(), String> {
         if self.b > 0 && (self.a == 0 || self.c == 0) {
             return Err("a sum of nothing".to_string());

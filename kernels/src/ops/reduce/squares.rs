@@ -20,7 +20,7 @@ pub struct SquaresSpec {
 }
 
 impl SquaresSpec {
-    /// What is wrong with the sizes.
+    /// Checks the sizes; a message about the first fault.
     fn valid(&self) -> Result<(), String> {
         elements("x", &[self.len]).map(|_| ())
     }
@@ -47,16 +47,16 @@ fn naive<T: Real>(_: &SquaresSpec, inputs: &[&Buffer], outputs: &mut [&mut Buffe
 }
 
 /// Numbers whose squares are added by one thread.
-const PART: usize = 1 << 15;
+const CHUNK: usize = 1 << 15;
 
 fn vector<V: Vector>(s: &SquaresSpec, inputs: &[&Buffer], outputs: &mut [&mut Buffer], accum: Accum) {
     simd::require::<V>();
     let x = inputs[0].as_slice::<f32>();
-    let mut sums = vec![0.0f64; s.len.div_ceil(PART)];
-    par_work(&mut sums, 1, PART, |first, sums| {
-        for (sum, part) in sums.iter_mut().zip(x.chunks(PART).skip(first)) {
+    let mut sums = vec![0.0f64; s.len.div_ceil(CHUNK)];
+    par_work(&mut sums, 1, CHUNK, |first, sums| {
+        for (sum, chunk) in sums.iter_mut().zip(x.chunks(CHUNK).skip(first)) {
             // SAFETY: the instructions are here (required).
-            *sum = unsafe { V::run(Squares(part)) };
+            *sum = unsafe { V::run(Squares(chunk)) };
         }
     });
     put(outputs[0].as_mut_slice::<f32>(), sums.iter().sum(), accum);
@@ -80,7 +80,7 @@ impl Kernel for Squares<'_> {
 }
 
 fn cases() -> Vec<SquaresSpec> {
-    [1, 31, 77, 1000, PART + 3, 5 * PART + 17].map(|len| SquaresSpec { len }).to_vec()
+    [1, 31, 77, 1000, CHUNK + 3, 5 * CHUNK + 17].map(|len| SquaresSpec { len }).to_vec()
 }
 
 const fn vector_rows<V: Vector>() -> [Row<SquaresSpec>; 1] {

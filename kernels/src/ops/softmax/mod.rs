@@ -20,7 +20,7 @@ use crate::core::table::{Accum, Operand, Signature, TRANSCENDENTAL, Table};
 use crate::simd::rows::naive;
 use std::fmt;
 
-/// A softmax problem: `rows * inner` independent ones of `cols` numbers each, which lie `inner` apart.
+/// A softmax problem: `rows * inner` independent ones of `cols` numbers each, with stride `inner`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SoftmaxSpec {
     /// Images.
@@ -34,7 +34,7 @@ pub struct SoftmaxSpec {
 }
 
 impl SoftmaxSpec {
-    /// What is wrong with the sizes.
+    /// Checks the sizes; a message about the first fault.
     fn valid(&self) -> Result<(), String> {
         elements("x", &[self.rows, self.cols, self.inner]).map(|_| ())
     }

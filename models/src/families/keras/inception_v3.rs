@@ -13,12 +13,12 @@ pub fn keras_inception_v3(width: usize, classes: Classes) -> Result<Network, Net
     let mut net = builder("keras-inception_v3".into(), width, WIDTH, 299, DEFAULT_EPS).batch_norm_without_scale();
     let (one, three) = ([1, 1], [3, 3]);
     let mut m = Modules { net: &mut net, width };
-    let x = m.conv(LayerId::INPUT, 32, three, Step::Halve);
-    let x = m.conv(x, 32, three, Step::Within);
-    let x = m.conv(x, 64, three, Step::Keep);
+    let x = m.conv(LayerId::INPUT, 32, three, BranchStep::Halve);
+    let x = m.conv(x, 32, three, BranchStep::Within);
+    let x = m.conv(x, 64, three, BranchStep::Keep);
     let x = m.max_pool(x);
-    let x = m.conv(x, 80, one, Step::Within);
-    let x = m.conv(x, 192, three, Step::Within);
+    let x = m.conv(x, 80, one, BranchStep::Within);
+    let x = m.conv(x, 192, three, BranchStep::Within);
     let mut x = m.max_pool(x);
     // Feature maps of 35x35.
     x = m.stage("stage1", x, |m, mut x| {
@@ -33,9 +33,9 @@ pub fn keras_inception_v3(width: usize, classes: Classes) -> Result<Network, Net
     });
     // Feature maps of 17x17.
     x = m.stage("stage2", x, |m, x| {
-        let a = m.conv(x, 384, three, Step::Halve);
+        let a = m.conv(x, 384, three, BranchStep::Halve);
         let b = m.chain(x, &[(64, one), (96, three)]);
-        let b = m.conv(b, 96, three, Step::Halve);
+        let b = m.conv(b, 96, three, BranchStep::Halve);
         let c = m.max_pool(x);
         let mut x = m.net.concat("mixed3", &[a, b, c]);
         for (name, n) in [("mixed4", 128), ("mixed5", 160), ("mixed6", 160), ("mixed7", 192)] {
@@ -50,9 +50,9 @@ pub fn keras_inception_v3(width: usize, classes: Classes) -> Result<Network, Net
     // Feature maps of 8x8.
     x = m.stage("stage3", x, |m, x| {
         let a = m.chain(x, &[(192, one)]);
-        let a = m.conv(a, 320, three, Step::Halve);
+        let a = m.conv(a, 320, three, BranchStep::Halve);
         let b = m.chain(x, &[(192, one), (192, [1, 7]), (192, [7, 1])]);
-        let b = m.conv(b, 192, three, Step::Halve);
+        let b = m.conv(b, 192, three, BranchStep::Halve);
         let c = m.max_pool(x);
         let mut x = m.net.concat("mixed8", &[a, b, c]);
         for (name, fork) in [("mixed9", "mixed9_0"), ("mixed10", "mixed9_1")] {
@@ -72,7 +72,7 @@ pub fn keras_inception_v3(width: usize, classes: Classes) -> Result<Network, Net
 }
 
 /// Padding and stride of a convolution.
-enum Step {
+enum BranchStep {
     Keep,
     /// No padding.
     Within,
@@ -92,12 +92,12 @@ impl Modules<'_> {
         self.net.group(ScopeKind::Stage, name, x, |net, x| build(&mut Modules { net, width }, x))
     }
 
-    fn conv(&mut self, x: LayerId, channels: usize, kernel: [usize; 2], step: Step) -> LayerId {
+    fn conv(&mut self, x: LayerId, channels: usize, kernel: [usize; 2], step: BranchStep) -> LayerId {
         let conv = Conv2d { kernel, ..Conv2d::new((channels * self.width).div_ceil(WIDTH), 1) }.without_bias();
         let conv = match step {
-            Step::Keep => conv.same(),
-            Step::Within => conv,
-            Step::Halve => conv.stride(2),
+            BranchStep::Keep => conv.same(),
+            BranchStep::Within => conv,
+            BranchStep::Halve => conv.stride(2),
         };
         let x = self.net.conv("conv2d", x, conv);
         let x = self.net.batch_norm("batch_normalization", x);
@@ -106,12 +106,12 @@ impl Modules<'_> {
 
     /// Convolutions in sequence that keep the resolution.
     fn chain(&mut self, x: LayerId, convs: &[(usize, [usize; 2])]) -> LayerId {
-        convs.iter().fold(x, |x, &(channels, kernel)| self.conv(x, channels, kernel, Step::Keep))
+        convs.iter().fold(x, |x, &(channels, kernel)| self.conv(x, channels, kernel, BranchStep::Keep))
     }
 
     /// A 1x3 and a 3x1 convolution in parallel.
     fn fork(&mut self, name: &str, x: LayerId) -> LayerId {
-        let branches = [[1, 3], [3, 1]].map(|kernel| self.conv(x, 384, kernel, Step::Keep));
+        let branches = [[1, 3], [3, 1]].map(|kernel| self.conv(x, 384, kernel, BranchStep::Keep));
         self.net.concat(name, &branches)
     }
 
@@ -123,6 +123,6 @@ impl Modules<'_> {
     fn pooled(&mut self, x: LayerId, channels: usize) -> LayerId {
         let pool = LayerKind::AvgPool2d { pool: Pool2d::new(3, 1, 0).same(), count_include_pad: false };
         let x = self.net.layer("average_pooling2d", pool, &[x]);
-        self.conv(x, channels, [1, 1], Step::Keep)
+        self.conv(x, channels, [1, 1], BranchStep::Keep)
     }
 }

@@ -1,6 +1,6 @@
 //! Activations, by name and as layers.
 
-use super::fields::Spec;
+use super::fields::KerasSpec;
 use crate::network::LayerKind;
 use convscope_engine::Unary;
 use serde_json::Value;
@@ -13,7 +13,7 @@ const KNOWN: &str = "linear, relu, relu6, leaky_relu, elu, selu, celu, sigmoid, 
                      hard_sigmoid, hard_silu, hard_swish, hard_tanh, exponential and softmax";
 
 /// The activation in a layer's settings; `None` for the identity.
-pub(super) fn activation(spec: &Spec, keras_3: bool) -> Result<Option<LayerKind>, String> {
+pub(super) fn activation(spec: &KerasSpec, keras_3: bool) -> Result<Option<LayerKind>, String> {
     let Some(value) = spec.get("activation") else { return Ok(None) };
     if let Some(name) = value.as_str() {
         return named(spec, name, keras_3);
@@ -24,15 +24,18 @@ pub(super) fn activation(spec: &Spec, keras_3: bool) -> Result<Option<LayerKind>
     if let Some(name) = config.as_str() {
         return named(spec, name, keras_3);
     }
-    let inner =
-        Spec { class: class.into(), name: spec.name.clone(), ..Spec::input(config.as_object().cloned().unwrap_or_default()) };
+    let inner = KerasSpec {
+        class: class.into(),
+        name: spec.name.clone(),
+        ..KerasSpec::input(config.as_object().cloned().unwrap_or_default())
+    };
     match layer(&inner) {
         Some(kind) => kind.map(Some),
         None => named(spec, class, keras_3),
     }
 }
 
-fn named(spec: &Spec, name: &str, keras_3: bool) -> Result<Option<LayerKind>, String> {
+fn named(spec: &KerasSpec, name: &str, keras_3: bool) -> Result<Option<LayerKind>, String> {
     Ok(Some(LayerKind::Activation(match name {
         "linear" => return Ok(None),
         "softmax" => return Ok(Some(LayerKind::Softmax)),
@@ -62,7 +65,7 @@ fn named(spec: &Spec, name: &str, keras_3: bool) -> Result<Option<LayerKind>, St
 }
 
 /// The function of an activation layer; `None` for other layers.
-pub(super) fn layer(spec: &Spec) -> Option<Result<LayerKind, String>> {
+pub(super) fn layer(spec: &KerasSpec) -> Option<Result<LayerKind, String>> {
     let with = |key: &str, default: f64| spec.real_or(key, default);
     Some(match spec.class.as_str() {
         "ReLU" => relu(spec),
@@ -80,7 +83,7 @@ fn of(function: Unary) -> LayerKind {
     LayerKind::Activation(function)
 }
 
-fn relu(spec: &Spec) -> Result<LayerKind, String> {
+fn relu(spec: &KerasSpec) -> Result<LayerKind, String> {
     let slope = spec.real_or("negative_slope", spec.real_or("alpha", 0.0)?)?;
     let threshold = spec.real_or("threshold", 0.0)?;
     let max = spec.get("max_value").map(|_| spec.real_or("max_value", 0.0)).transpose()?;

@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 
 /// A layer in the file.
 #[derive(Debug)]
-pub(super) struct Spec {
+pub(super) struct KerasSpec {
     /// Keras's class, such as `Conv2D`.
     pub class: String,
     /// Name within the model.
@@ -21,7 +21,7 @@ pub(super) struct Spec {
     pub model: Option<KerasGraph>,
 }
 
-impl Spec {
+impl KerasSpec {
     /// An input layer, for a model without one.
     pub fn input(config: Map<String, Value>) -> Self {
         Self { class: "InputLayer".into(), name: "input".into(), config, path: String::new(), group: None, model: None }

@@ -1,6 +1,6 @@
 //! The JSON of a model as a list of layers, each with the layers it reads.
 
-use super::fields::Spec;
+use super::fields::KerasSpec;
 use super::legacy;
 use crate::formats::import::plain_name;
 use serde_json::{Map, Value};
@@ -27,7 +27,7 @@ pub(super) struct KerasGraph {
 #[derive(Debug, Clone)]
 pub(super) struct LayerCall {
     /// The layer. Several calls may share it.
-    pub spec: Rc<Spec>,
+    pub spec: Rc<KerasSpec>,
     /// Indices of the calls that it reads.
     pub inputs: Vec<usize>,
 }
@@ -87,7 +87,7 @@ impl KerasGraph {
 }
 
 /// One entry of the layer list. `used` counts the layers of each class so far.
-fn spec(index: usize, json: &Value, home: &Home, used: &mut HashMap<String, usize>) -> Result<Spec, String> {
+fn spec(index: usize, json: &Value, home: &Home, used: &mut HashMap<String, usize>) -> Result<KerasSpec, String> {
     let class = json.get("class_name").and_then(Value::as_str);
     let config = json.get("config");
     let (Some(class), Some(config)) = (class, config) else {
@@ -111,7 +111,7 @@ fn spec(index: usize, json: &Value, home: &Home, used: &mut HashMap<String, usiz
     };
     let settings = config.as_object().cloned().unwrap_or_default();
     let (class, config) = legacy::modern(&class, settings);
-    Ok(Spec { class, name, config, path, group: home.group.clone(), model })
+    Ok(KerasSpec { class, name, config, path, group: home.group.clone(), model })
 }
 
 /// `max_pooling2d` of `MaxPooling2D`: Keras 3's name for a class in weights files.
@@ -129,13 +129,13 @@ fn snake_case(class: &str) -> String {
     snake
 }
 
-fn sequential(config: &Value, mut layers: Vec<Spec>) -> (Vec<LayerCall>, usize) {
+fn sequential(config: &Value, mut layers: Vec<KerasSpec>) -> (Vec<LayerCall>, usize) {
     if layers[0].class != "InputLayer" {
         // Without an input layer, the first layer holds the input's shape.
         let mut settings: Map<String, Value> = layers[0].config.clone();
         // Keras 3 stores the shape of the first call.
         settings.extend(config.get("build_input_shape").map(|shape| ("build_input_shape".to_string(), shape.clone())));
-        layers.insert(0, Spec::input(settings));
+        layers.insert(0, KerasSpec::input(settings));
     }
     let calls: Vec<LayerCall> = layers
         .into_iter()
@@ -146,13 +146,13 @@ fn sequential(config: &Value, mut layers: Vec<Spec>) -> (Vec<LayerCall>, usize) 
     (calls, output)
 }
 
-fn functional(config: &Value, list: &[Value], layers: Vec<Spec>) -> Result<(Vec<LayerCall>, usize), String> {
+fn functional(config: &Value, list: &[Value], layers: Vec<KerasSpec>) -> Result<(Vec<LayerCall>, usize), String> {
     let nodes_of = |json: &'_ Value| json.get("inbound_nodes").and_then(Value::as_array).cloned().unwrap_or_default();
     // The first call of each layer in the list of calls, and its number of calls. An input has one call.
-    let (mut places, mut total) = (HashMap::new(), 0usize);
+    let (mut ranges, mut total) = (HashMap::new(), 0usize);
     for (layer, json) in layers.iter().zip(list) {
         let count = nodes_of(json).len().max(1);
-        if places.insert(layer.name.clone(), (total, count)).is_some() {
+        if ranges.insert(layer.name.clone(), (total, count)).is_some() {
             return Err(format!("is damaged: two layers are called {:?}", layer.name));
         }
         total = total.saturating_add(count);
@@ -160,9 +160,9 @@ fn functional(config: &Value, list: &[Value], layers: Vec<Spec>) -> Result<(Vec<
             return Err(format!("has more than {MOST_LAYERS} layers"));
         }
     }
-    let place = |read: &Read| -> Result<usize, String> {
+    let index_of = |read: &Read| -> Result<usize, String> {
         let name = crate::text::one_line(read.name);
-        let (first, count) = places.get(&name).ok_or_else(|| format!("is damaged: it has no layer {name:?}, which is read"))?;
+        let (first, count) = ranges.get(&name).ok_or_else(|| format!("is damaged: it has no layer {name:?}, which is read"))?;
         if read.output > 0 {
             return Err(format!("reads output {} of layer {name:?}; layers with one output are read", read.output));
         }
@@ -183,14 +183,14 @@ fn functional(config: &Value, list: &[Value], layers: Vec<Spec>) -> Result<(Vec<
         for node in &nodes {
             let mut reads = Vec::new();
             find_reads(node, &mut reads);
-            calls.push(LayerCall { spec: Rc::clone(&spec), inputs: reads.iter().map(place).collect::<Result<_, _>>()? });
+            calls.push(LayerCall { spec: Rc::clone(&spec), inputs: reads.iter().map(index_of).collect::<Result<_, _>>()? });
         }
     }
     let end = |key: &str| {
         let mut reads = Vec::new();
         find_reads(config.get(key).unwrap_or(&Value::Null), &mut reads);
         match &reads[..] {
-            [read] => place(read),
+            [read] => index_of(read),
             _ => Err(format!("has {} in its {key}; networks here have one", reads.len())),
         }
     };

@@ -1,21 +1,21 @@
 //! Layers with several inputs.
 
-use super::fields::Spec;
-use super::translate::{Translator, Value};
+use super::fields::KerasSpec;
+use super::translate::{KerasTranslator, KerasValue};
 use crate::formats::import::joined;
 use crate::network::{LayerId, LayerKind, ScopeKind};
 use convscope_engine::Unary;
 
-impl Translator {
+impl KerasTranslator {
     /// `Add`, `Subtract`, `Multiply`, `Average` and `Concatenate`.
-    pub fn merge(&mut self, spec: &Spec, inputs: &[&Value]) -> Result<Value, String> {
+    pub fn merge(&mut self, spec: &KerasSpec, inputs: &[&KerasValue]) -> Result<KerasValue, String> {
         let [first, ..] = inputs else { return Err(spec.error("reads no layer")) };
         let ids: Vec<LayerId> = inputs.iter().map(|x| x.id).collect();
         if spec.class == "Concatenate" {
             self.channel_axis(spec, first.id)?;
             let id = self.net.layer(&spec.name, LayerKind::Concat, &ids);
             let maps = joined(inputs.iter().map(|x| x.maps.as_slice())).map_err(|reason| spec.error(reason))?;
-            return Ok(Value { maps, ..Value::map(id) });
+            return Ok(KerasValue { maps, ..KerasValue::map(id) });
         }
         // Vectors flattened in different orders would pair other values than Keras does.
         if inputs.iter().any(|x| x.maps != first.maps) {
@@ -35,6 +35,6 @@ impl Translator {
             }),
             _ => self.net.layer(&spec.name, LayerKind::Add, &ids),
         };
-        Ok(Value { maps: first.maps.clone(), ..Value::map(id) })
+        Ok(KerasValue { maps: first.maps.clone(), ..KerasValue::map(id) })
     }
 }

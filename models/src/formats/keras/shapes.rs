@@ -1,13 +1,13 @@
 //! Layers that change shapes: flattening, reshaping, padding, cropping, up-sampling.
 
-use super::fields::Spec;
-use super::translate::{Translator, Value};
+use super::fields::KerasSpec;
+use super::translate::{KerasTranslator, KerasValue};
 use crate::network::LayerKind;
 use serde_json::Value as Json;
 
-impl Translator {
+impl KerasTranslator {
     /// `Flatten`.
-    pub fn flatten(&mut self, spec: &Spec, x: &Value) -> Result<Value, String> {
+    pub fn flatten(&mut self, spec: &KerasSpec, x: &KerasValue) -> Result<KerasValue, String> {
         let Some([h, w]) = self.net.spatial(x.id) else { return Ok(x.clone()) };
         // With `channels_first`, Keras moves the channels last before flattening.
         match (spec.channels_first()?, self.state.channels_first) {
@@ -17,17 +17,17 @@ impl Translator {
         }
         let channels = self.net.channels(x.id);
         let id = self.net.flatten(&spec.name, x.id);
-        Ok(Value { maps: vec![[channels, h, w]], ..Value::map(id) })
+        Ok(KerasValue { maps: vec![[channels, h, w]], ..KerasValue::map(id) })
     }
 
     /// A feature map with channels first as a vector of the same order.
-    fn flatten_as_it_lies(&mut self, spec: &Spec, x: &Value) -> Value {
+    fn flatten_as_it_lies(&mut self, spec: &KerasSpec, x: &KerasValue) -> KerasValue {
         let id = self.net.flatten(&spec.name, x.id);
-        Value::vector(id, self.net.channels(id))
+        KerasValue::vector(id, self.net.channels(id))
     }
 
     /// `Reshape` to a vector, or to a map whose values have the same order channel by channel as pixel by pixel.
-    pub fn reshape(&mut self, spec: &Spec, x: &Value) -> Result<Value, String> {
+    pub fn reshape(&mut self, spec: &KerasSpec, x: &KerasValue) -> Result<KerasValue, String> {
         let wrong = |what: &str| spec.error(format!("makes {what}, which no layer here does"));
         let target = spec.get("target_shape").and_then(Json::as_array).ok_or_else(|| spec.error("has no target_shape"))?;
         let old = match self.net.spatial(x.id) {
@@ -53,24 +53,24 @@ impl Translator {
                 if !fits {
                     return Err(wrong("pixels of channels or channels of pixels"));
                 }
-                Ok(Value::map(self.net.layer(&spec.name, LayerKind::Unflatten { shape: [c, h, w] }, &[x.id])))
+                Ok(KerasValue::map(self.net.layer(&spec.name, LayerKind::Unflatten { shape: [c, h, w] }, &[x.id])))
             }
             _ => Err(wrong(&format!("the shape {}", crate::text::one_line(Json::Array(target.clone()))))),
         }
     }
 
     /// `ZeroPadding2D` and `Cropping2D`.
-    pub fn edge(&mut self, spec: &Spec, x: &Value) -> Result<Value, String> {
+    pub fn edge(&mut self, spec: &KerasSpec, x: &KerasValue) -> Result<KerasValue, String> {
         self.map_size(spec, x)?;
         let kind = match spec.class.as_str() {
             "Cropping2D" => LayerKind::Crop2d(spec.sides("cropping")?),
             _ => LayerKind::ZeroPad2d(spec.sides("padding")?),
         };
-        Ok(Value::map(self.net.layer(&spec.name, kind, &[x.id])))
+        Ok(KerasValue::map(self.net.layer(&spec.name, kind, &[x.id])))
     }
 
     /// `UpSampling2D`.
-    pub fn up_sampling(&mut self, spec: &Spec, x: &Value) -> Result<Value, String> {
+    pub fn up_sampling(&mut self, spec: &KerasSpec, x: &KerasValue) -> Result<KerasValue, String> {
         self.map_size(spec, x)?;
         let factors = spec.pair_or("size", [2; 2])?;
         let kind = match spec.word_or("interpolation", "nearest")? {
@@ -78,6 +78,6 @@ impl Translator {
             "bilinear" => LayerKind::UpsampleBilinear2d(factors),
             other => return Err(spec.error(format!("has the interpolation {other:?}; nearest and bilinear are known"))),
         };
-        Ok(Value::map(self.net.layer(&spec.name, kind, &[x.id])))
+        Ok(KerasValue::map(self.net.layer(&spec.name, kind, &[x.id])))
     }
 }

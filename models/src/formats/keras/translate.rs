@@ -1,6 +1,6 @@
 //! The walk over the graph, and layers that share variables.
 
-use super::fields::{Spec, image_shape};
+use super::fields::{KerasSpec, image_shape};
 use super::graph::{KerasGraph, LayerCall, MOST_LAYERS};
 use super::weights::{Stored, Variable};
 use crate::formats::Layout;
@@ -11,7 +11,7 @@ use std::rc::Rc;
 
 /// The output of a Keras layer.
 #[derive(Debug, Clone)]
-pub(super) struct Value {
+pub(super) struct KerasValue {
     /// The layer of the network that computes it.
     pub id: LayerId,
     /// The feature maps `[channels, height, width]` behind a flattened vector, which the file orders pixel by pixel; empty for a
@@ -19,7 +19,7 @@ pub(super) struct Value {
     pub maps: Vec<[usize; 3]>,
 }
 
-impl Value {
+impl KerasValue {
     /// A feature map.
     pub fn map(id: LayerId) -> Self {
         Self { id, maps: Vec::new() }
@@ -33,7 +33,7 @@ impl Value {
 
 /// The layer under translation, and its position.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Place {
+pub(super) struct Position {
     /// Whether it is the first layer, and the only reader of the input.
     pub leads: bool,
     /// Whether its output is the model's output.
@@ -41,13 +41,13 @@ pub(super) struct Place {
 }
 
 /// The importer of Keras models.
-pub(super) type Translator = Import<State, Stored>;
+pub(super) type KerasTranslator = Import<KerasState, Stored>;
 
 /// State of the walk over a Keras model.
 #[derive(Debug, Default)]
-pub(super) struct State {
+pub(super) struct KerasState {
     /// Position of the current layer.
-    pub place: Place,
+    pub position: Position,
     /// Whether the file is of Keras 3.
     pub keras_3: bool,
     /// Whether feature maps have their channels first in the file, as in the network.
@@ -56,7 +56,7 @@ pub(super) struct State {
     calls: usize,
 }
 
-impl Translator {
+impl KerasTranslator {
     /// Records the variable of a parameter: its possible names, and its index in the layer.
     pub fn weight(
         &mut self,
@@ -71,48 +71,49 @@ impl Translator {
     }
 
     /// Adds layers in sequence: a single one under the Keras layer's name, several in a scope of that name. Returns their ids.
-    pub fn chain(&mut self, spec: &Spec, x: LayerId, kinds: Vec<(&str, LayerKind)>) -> Vec<LayerId> {
+    pub fn chain(&mut self, spec: &KerasSpec, x: LayerId, kinds: Vec<(&str, LayerKind)>) -> Vec<LayerId> {
         if let [(_, kind)] = &kinds[..] {
             return vec![self.net.layer(&spec.name, kind.clone(), &[x])];
         }
-        let mut places = Vec::new();
+        let mut ids = Vec::new();
         self.net.scope(ScopeKind::Sequence, &spec.name, x, |net, mut x| {
             for (name, kind) in kinds {
                 x = net.layer(name, kind, &[x]);
-                places.push(x);
+                ids.push(x);
             }
             x
         });
-        places
+        ids
     }
 
     /// The model's output for `input`; `None` if it depends on an unknown layer.
-    fn walk(&mut self, graph: &KerasGraph, input: Value, place: Place) -> Result<Option<Value>, String> {
+    fn walk(&mut self, graph: &KerasGraph, input: KerasValue, position: Position) -> Result<Option<KerasValue>, String> {
         let mut values = vec![Some(input)];
         for (index, call) in graph.calls.iter().enumerate().skip(1) {
             self.state.calls += 1;
             if self.state.calls > MOST_LAYERS {
                 return Err(format!("has more than {MOST_LAYERS} layers"));
             }
-            let inputs: Option<Vec<&Value>> = call.inputs.iter().map(|&read| values[read].as_ref()).collect();
+            let inputs: Option<Vec<&KerasValue>> = call.inputs.iter().map(|&read| values[read].as_ref()).collect();
             let Some(inputs) = inputs else {
                 values.push(None);
                 continue;
             };
             let (before, after) = graph.calls.split_at(index + 1);
             let chained = before.iter().enumerate().skip(1).all(|(i, call)| call.inputs == [i - 1]);
-            let apart = after.iter().all(|call| call.inputs.iter().all(|&read| read >= index));
-            let place = Place { leads: place.leads && chained && apart, ends: place.ends && index == graph.output };
+            let separate = after.iter().all(|call| call.inputs.iter().all(|&read| read >= index));
+            let position =
+                Position { leads: position.leads && chained && separate, ends: position.ends && index == graph.output };
             let value = match (&call.spec.model, &inputs[..]) {
                 (Some(model), [x]) => {
                     let scope = self.net.open(ScopeKind::Sequence, &call.spec.name, x.id);
-                    let value = self.walk(model, (*x).clone(), place)?;
+                    let value = self.walk(model, (*x).clone(), position)?;
                     let output = value.as_ref().map_or(x.id, |value| value.id);
                     self.net.close(scope, output);
                     value
                 }
                 _ => {
-                    self.state.place = place;
+                    self.state.position = position;
                     let value = self.layer(call, &inputs);
                     let count = graph.calls.len() - 1;
                     value
@@ -134,7 +135,7 @@ impl Translator {
 fn share(net: &mut Builder, weights: Vec<Weight<Stored>>) -> Vec<Weight<Stored>> {
     let mut kept: Vec<Weight<Stored>> = Vec::with_capacity(weights.len());
     // First index of each Keras layer's weights.
-    let mut owners: HashMap<*const Spec, Vec<usize>> = HashMap::new();
+    let mut owners: HashMap<*const KerasSpec, Vec<usize>> = HashMap::new();
     let mut weights = weights.into_iter().peekable();
     while let Some(layer) = weights.peek().map(|weight| weight.layer) {
         let own: Vec<Weight<Stored>> = std::iter::from_fn(|| weights.next_if(|weight| weight.layer == layer)).collect();
@@ -169,9 +170,9 @@ pub(super) fn translate(graph: &KerasGraph) -> Result<Imported<Stored>, String> 
         let wanted = if channels_first { "channels, height, width" } else { "height, width, channels" };
         input.error(format!("takes the shape {shape}; images of [batch, {wanted}] are read"))
     })?;
-    let state = State { keras_3: input.get("batch_shape").is_some(), channels_first, ..State::default() };
-    let mut translator = Translator::new(&graph.name, channels, sides, state)?;
-    let output = translator.walk(graph, Value::map(LayerId::INPUT), Place { leads: true, ends: true })?;
+    let state = KerasState { keras_3: input.get("batch_shape").is_some(), channels_first, ..KerasState::default() };
+    let mut translator = KerasTranslator::new(&graph.name, channels, sides, state)?;
+    let output = translator.walk(graph, KerasValue::map(LayerId::INPUT), Position { leads: true, ends: true })?;
     translator.weights = share(&mut translator.net, std::mem::take(&mut translator.weights));
     let output = match output.map(|value| (value.id, translator.net.spatial(value.id))) {
         None => GraphOutput::Unknown,

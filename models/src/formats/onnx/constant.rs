@@ -84,7 +84,7 @@ pub(super) fn fold(node: &OnnxNode, opset: i64, inputs: &[Option<&Constant>]) ->
     if node.op == "Constant" {
         return constant(node).map(Some);
     }
-    let input = |place: usize| inputs.get(place).copied().flatten().ok_or_else(|| format!("has no input {place}"));
+    let input = |index: usize| inputs.get(index).copied().flatten().ok_or_else(|| format!("has no input {index}"));
     let axes = |default: &[i64]| match node.ints("axes") {
         Some(axes) => Ok(axes.to_vec()),
         None => inputs.get(1).copied().flatten().map_or(Ok(default.to_vec()), Constant::ints),
@@ -109,8 +109,8 @@ pub(super) fn fold(node: &OnnxNode, opset: i64, inputs: &[Option<&Constant>]) ->
         "Gather" => gather(node, x, input(1)?)?,
         "Concat" => {
             let mut all = Vec::new();
-            for place in 0..inputs.len() {
-                let part = input(place)?;
+            for index in 0..inputs.len() {
+                let part = input(index)?;
                 if part.shape().len() != 1 {
                     return Ok(None);
                 }
@@ -143,8 +143,8 @@ pub(super) fn fold(node: &OnnxNode, opset: i64, inputs: &[Option<&Constant>]) ->
 pub(super) fn shape_of(node: &OnnxNode, shape: &[usize]) -> Constant {
     let rank = shape.len() as i64;
     let end = |key: &str, default| {
-        let place = node.int_or(key, default);
-        (if place < 0 { place.saturating_add(rank) } else { place }).clamp(0, rank) as usize
+        let index = node.int_or(key, default);
+        (if index < 0 { index.saturating_add(rank) } else { index }).clamp(0, rank) as usize
     };
     let part = shape.get(end("start", 0)..end("end", rank)).unwrap_or_default();
     Constant::list(part.iter().map(|&n| n as f64))
@@ -201,9 +201,9 @@ fn filling(bytes: &bytes::Bytes) -> Result<f64, String> {
 
 /// The index of an axis, which may be negative.
 pub(super) fn axis(axis: i64, rank: usize) -> Result<usize, String> {
-    let place = if axis < 0 { axis.checked_add(rank as i64) } else { Some(axis) };
-    let place = place.and_then(|place| usize::try_from(place).ok()).filter(|&place| place < rank);
-    place.ok_or_else(|| format!("works along axis {axis} of {rank}"))
+    let index = if axis < 0 { axis.checked_add(rank as i64) } else { Some(axis) };
+    let index = index.and_then(|index| usize::try_from(index).ok()).filter(|&index| index < rank);
+    index.ok_or_else(|| format!("works along axis {axis} of {rank}"))
 }
 
 /// The shape with extents of 1 inserted at `axes` of the result.
@@ -249,8 +249,8 @@ pub(super) fn target(shape: &[usize], wanted: &[i64]) -> Result<Vec<usize>, Stri
         });
     }
     let (all, known) = (product(shape)?, product(&made)?);
-    if let Some(place) = open {
-        made[place] = all.checked_div(known).ok_or_else(misfit)?;
+    if let Some(index) = open {
+        made[index] = all.checked_div(known).ok_or_else(misfit)?;
     }
     if product(&made)? == all { Ok(made) } else { Err(misfit()) }
 }
@@ -263,13 +263,13 @@ fn transposed(node: &OnnxNode, x: &Constant) -> Result<Constant, String> {
         Some([0, 1]) => Ok(x.clone()),
         None | Some([1, 0]) => match x {
             Constant::Stored(tensor) if tensor.dtype.is_float() => {
-                let turned = tensor.rearranged(tensor.name.clone(), Layout::Dense(vec![[rows, 1, 1]]));
-                Ok(Constant::Stored(turned.map_err(|e| e.to_string())?))
+                let transposed = tensor.rearranged(tensor.name.clone(), Layout::Dense(vec![[rows, 1, 1]]));
+                Ok(Constant::Stored(transposed.map_err(|e| e.to_string())?))
             }
             small => {
                 let values = small.numbers()?;
-                let turned = (0..columns).flat_map(|c| values.iter().skip(c).step_by(columns).copied()).collect();
-                Ok(Constant::Numbers { shape: vec![columns, rows], values: turned })
+                let transposed = (0..columns).flat_map(|c| values.iter().skip(c).step_by(columns).copied()).collect();
+                Ok(Constant::Numbers { shape: vec![columns, rows], values: transposed })
             }
         },
         Some(other) => Err(format!("has the order {}", short(other))),
@@ -289,7 +289,7 @@ fn gather(node: &OnnxNode, x: &Constant, indices: &Constant) -> Result<Constant,
 
 /// `Slice` of a small tensor, along any axes, with any step.
 fn slice(node: &OnnxNode, opset: i64, x: &Constant, inputs: &[Option<&Constant>]) -> Result<Constant, String> {
-    let part = |key: &str, place: usize| match inputs.get(place).copied().flatten() {
+    let part = |key: &str, index: usize| match inputs.get(index).copied().flatten() {
         Some(input) if opset >= 10 => input.ints().map(Some),
         _ => Ok(node.ints(key).map(<[i64]>::to_vec)),
     };
@@ -306,8 +306,8 @@ fn slice(node: &OnnxNode, opset: i64, x: &Constant, inputs: &[Option<&Constant>]
         let length = shape[along] as i64;
         // With a negative step, the end may be before the first element.
         let (least, most) = if steps[i] > 0 { (0, length) } else { (-1, length - 1) };
-        let place = |at: i64| (if at < 0 { at.saturating_add(length) } else { at }).clamp(least, most);
-        let (mut at, end) = (place(starts[i]), place(ends[i]));
+        let index = |at: i64| (if at < 0 { at.saturating_add(length) } else { at }).clamp(least, most);
+        let (mut at, end) = (index(starts[i]), index(ends[i]));
         let mut kept = Vec::new();
         while if steps[i] > 0 { at < end } else { at > end } {
             kept.push(at as usize);

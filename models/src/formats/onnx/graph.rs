@@ -56,9 +56,9 @@ impl OnnxGraph {
         let output = part::<proto::ValueInfo>(output)?.name;
         let nodes = sorted(nodes, &input.name, &output, constants)?;
         let mut readers: HashMap<String, Vec<usize>> = HashMap::new();
-        for (place, node) in nodes.iter().enumerate() {
+        for (index, node) in nodes.iter().enumerate() {
             for name in &node.inputs {
-                readers.entry(name.clone()).or_default().push(place);
+                readers.entry(name.clone()).or_default().push(index);
             }
         }
         Ok(Self { opset, input: input.name.clone(), input_shape: shape(input)?, output, nodes, readers })
@@ -98,9 +98,9 @@ fn shape(input: &proto::ValueInfo) -> Result<Vec<Option<usize>>, String> {
 /// The nodes that `output` depends on, in order.
 fn sorted(nodes: Vec<OnnxNode>, input: &str, output: &str, constants: &HashSet<&str>) -> Result<Vec<OnnxNode>, String> {
     let mut maker: HashMap<&str, usize> = HashMap::new();
-    for (place, node) in nodes.iter().enumerate() {
+    for (index, node) in nodes.iter().enumerate() {
         for name in node.outputs.iter().filter(|name| !name.is_empty()) {
-            if maker.insert(name, place).is_some() {
+            if maker.insert(name, index).is_some() {
                 return Err(format!("is damaged: two nodes make {:?}", one_line(name)));
             }
         }
@@ -112,32 +112,32 @@ fn sorted(nodes: Vec<OnnxNode>, input: &str, output: &str, constants: &HashSet<&
     if waiting.is_empty() {
         return Err(format!("has no node that makes its output {:?}", one_line(output)));
     }
-    while let Some(&place) = waiting.last() {
-        if state[place] != 0 {
+    while let Some(&index) = waiting.last() {
+        if state[index] != 0 {
             waiting.pop();
-            if state[place] == 1 {
-                state[place] = 2;
-                order.push(place);
+            if state[index] == 1 {
+                state[index] = 2;
+                order.push(index);
             }
             continue;
         }
-        state[place] = 1;
-        for name in nodes[place].inputs.iter().filter(|name| !name.is_empty()) {
+        state[index] = 1;
+        for name in nodes[index].inputs.iter().filter(|name| !name.is_empty()) {
             match maker.get(name.as_str()) {
                 Some(&before) if state[before] == 0 => waiting.push(before),
                 Some(&before) if state[before] == 1 => return Err(format!("runs in a circle through {:?}", one_line(name))),
                 Some(_) => {}
                 None if name == input || constants.contains(name.as_str()) => {}
-                None => return Err(nodes[place].error(format!("reads {:?}, which nothing makes", one_line(name)))),
+                None => return Err(nodes[index].error(format!("reads {:?}, which nothing makes", one_line(name)))),
             }
         }
     }
     // The depth-first search detects cycles. The file's order, sorted by the standard, reads better.
-    let in_order = |places: &[usize]| {
+    let in_order = |indices: &[usize]| {
         let mut made = HashSet::new();
-        places.iter().all(|&place| {
-            made.insert(place);
-            nodes[place].inputs.iter().all(|name| maker.get(name.as_str()).is_none_or(|before| made.contains(before)))
+        indices.iter().all(|&index| {
+            made.insert(index);
+            nodes[index].inputs.iter().all(|name| maker.get(name.as_str()).is_none_or(|before| made.contains(before)))
         })
     };
     let mut by_file = order.clone();
@@ -146,5 +146,5 @@ fn sorted(nodes: Vec<OnnxNode>, input: &str, output: &str, constants: &HashSet<&
         order = by_file;
     }
     let mut nodes: Vec<Option<OnnxNode>> = nodes.into_iter().map(Some).collect();
-    Ok(order.into_iter().filter_map(|place| nodes[place].take()).collect())
+    Ok(order.into_iter().filter_map(|index| nodes[index].take()).collect())
 }

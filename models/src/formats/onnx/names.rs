@@ -8,9 +8,9 @@ use std::collections::{HashMap, HashSet};
 /// Maximum nesting of modules.
 const DEEPEST: usize = 32;
 
-/// Position of a node in its framework.
+/// Module and name of a node in its framework.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-struct Place {
+struct Origin {
     /// Dotted name of the enclosing module; empty for the model itself.
     module: String,
     /// Name of the node within the module.
@@ -25,29 +25,29 @@ struct Place {
 /// 2. the module that newer PyTorch exporters store with the node;
 /// 3. the node's name, a path (`/layer1/layer1.0/relu/Relu`, `model/block1_conv1/Conv2D`).
 #[derive(Debug)]
-pub(super) struct Names {
-    places: Vec<Place>,
+pub(super) struct LayerNames {
+    origins: Vec<Origin>,
     /// Modules that contain others.
     containers: HashSet<String>,
     taken: HashSet<String>,
     uses: HashMap<String, usize>,
 }
 
-impl Names {
+impl LayerNames {
     pub fn new(nodes: &[OnnxNode]) -> Self {
-        let mut places: Vec<Place> = nodes.iter().map(place).collect();
-        drop_common(&mut places);
+        let mut origins: Vec<Origin> = nodes.iter().map(origin).collect();
+        drop_common(&mut origins);
         let mut containers = HashSet::from([String::new()]);
-        for place in &places {
-            let parents = place.module.match_indices('.').map(|(end, _)| place.module[..end].to_string());
+        for origin in &origins {
+            let parents = origin.module.match_indices('.').map(|(end, _)| origin.module[..end].to_string());
             containers.extend(parents.take(DEEPEST));
         }
-        Self { places, containers, taken: HashSet::from(["input".to_string()]), uses: HashMap::new() }
+        Self { origins, containers, taken: HashSet::from(["input".to_string()]), uses: HashMap::new() }
     }
 
     /// The name of a node's layer, or of the first of several.
     pub fn take(&mut self, node: usize) -> String {
-        let Place { module, label } = &self.places[node];
+        let Origin { module, label } = &self.origins[node];
         let name = match (module.is_empty(), self.containers.contains(module)) {
             (true, _) => label.clone(),
             (_, true) => format!("{module}.{label}"),
@@ -64,26 +64,26 @@ impl Names {
     }
 }
 
-fn place(node: &OnnxNode) -> Place {
+fn origin(node: &OnnxNode) -> Origin {
     let label = snake(&node.op);
     if let Some(module) = node.inputs.iter().skip(1).find_map(|input| owner(input)) {
-        return Place { module, label };
+        return Origin { module, label };
     }
     if let Some(path) = node.scopes.as_deref().map(listed).filter(|path| path.len() > 1) {
         let module = path.iter().rev().nth(1).map(|module| dotted([module.as_str()])).unwrap_or_default();
         // `relu_1` is the second in the whole model; here the index counts within its module.
         let own = path.last().map(|own| clean(own.trim_end_matches(|c: char| c.is_ascii_digit()).trim_end_matches('_')));
-        return Place { module, label: own.filter(|own| !own.is_empty()).unwrap_or(label) };
+        return Origin { module, label: own.filter(|own| !own.is_empty()).unwrap_or(label) };
     }
     // TensorFlow's suffix `:0` is the index of an operator's output.
     let name = node.name.trim_end_matches(|c: char| c.is_ascii_digit());
     let name = name.strip_suffix(':').unwrap_or(&node.name);
     let mut parts: Vec<&str> = name.split('/').filter(|part| !part.is_empty()).take(DEEPEST).collect();
     match parts.pop() {
-        None => Place { module: String::new(), label },
+        None => Origin { module: String::new(), label },
         // The last part is the operator: `Relu_1`, `BiasAdd`.
-        Some(_) if !parts.is_empty() || name.starts_with('/') => Place { module: dotted(parts), label },
-        Some(own) => Place { module: String::new(), label: clean(own) },
+        Some(_) if !parts.is_empty() || name.starts_with('/') => Origin { module: dotted(parts), label },
+        Some(own) => Origin { module: String::new(), label: clean(own) },
     }
 }
 
@@ -135,13 +135,13 @@ fn snake(op: &str) -> String {
 }
 
 /// Removes the common prefix of all modules, such as the name of the model.
-fn drop_common(places: &mut [Place]) {
+fn drop_common(origins: &mut [Origin]) {
     loop {
-        let first = places.first().and_then(|place| place.module.split_once('.')).map(|(first, _)| format!("{first}."));
-        let Some(first) = first.filter(|first| places.iter().all(|place| place.module.starts_with(first.as_str()))) else {
+        let first = origins.first().and_then(|origin| origin.module.split_once('.')).map(|(first, _)| format!("{first}."));
+        let Some(first) = first.filter(|first| origins.iter().all(|origin| origin.module.starts_with(first.as_str()))) else {
             return;
         };
-        places.iter_mut().for_each(|place| place.module.drain(..first.len()).for_each(drop));
+        origins.iter_mut().for_each(|origin| origin.module.drain(..first.len()).for_each(drop));
     }
 }
 
@@ -152,16 +152,16 @@ fn drop_common(places: &mut [Place]) {
 pub(super) fn scopes(network: &Network) -> Vec<Scope> {
     // First layer, last layer, number of layers.
     let mut found: Vec<(String, usize, usize, usize)> = Vec::new();
-    let mut places: HashMap<&str, usize> = HashMap::new();
+    let mut indices: HashMap<&str, usize> = HashMap::new();
     for (id, layer) in network.ids() {
         for (end, _) in layer.name.match_indices('.').take(DEEPEST) {
             let name = &layer.name[..end];
-            let place = *places.entry(name).or_insert_with(|| {
+            let index = *indices.entry(name).or_insert_with(|| {
                 found.push((name.to_string(), id.0, id.0, 0));
                 found.len() - 1
             });
-            found[place].2 = id.0;
-            found[place].3 += 1;
+            found[index].2 = id.0;
+            found[index].3 += 1;
         }
     }
     let names: HashSet<&str> = network.layers.iter().map(|layer| layer.name.as_str()).collect();
@@ -197,8 +197,8 @@ pub(super) fn scopes(network: &Network) -> Vec<Scope> {
 }
 
 /// Whether a layer is an addition, or the activation of one.
-fn is_sum(network: &Network, place: usize) -> bool {
-    let layer = &network.layers[place];
+fn is_sum(network: &Network, index: usize) -> bool {
+    let layer = &network.layers[index];
     match &layer.kind {
         LayerKind::Add => true,
         kind if kind.is_activation() => layer.inputs.iter().any(|input| network[*input].kind == LayerKind::Add),
@@ -223,7 +223,7 @@ mod tests {
     }
 
     fn names(nodes: &[OnnxNode]) -> Vec<String> {
-        let mut names = Names::new(nodes);
+        let mut names = LayerNames::new(nodes);
         (0..nodes.len()).map(|node| names.take(node)).collect()
     }
 

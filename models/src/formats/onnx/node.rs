@@ -52,8 +52,8 @@ impl OnnxNode {
     }
 
     /// The name of an input, if present.
-    pub fn input(&self, place: usize) -> Option<&str> {
-        self.inputs.get(place).map(String::as_str).filter(|name| !name.is_empty())
+    pub fn input(&self, index: usize) -> Option<&str> {
+        self.inputs.get(index).map(String::as_str).filter(|name| !name.is_empty())
     }
 
     /// Whether the attribute is present.

@@ -143,8 +143,8 @@ impl Reader<'_> {
         let file = match files.get(&location) {
             Some(file) => Arc::clone(file),
             None => {
-                let place = self.beside(&location).map_err(fail)?;
-                let file = Arc::new(FileBytes::Mapped(map_file(&place)?));
+                let path = self.beside(&location).map_err(fail)?;
+                let file = Arc::new(FileBytes::Mapped(map_file(&path)?));
                 files.insert(location.clone(), Arc::clone(&file));
                 file
             }

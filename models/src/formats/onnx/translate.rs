@@ -2,7 +2,7 @@
 
 use super::constant::{Constant, fold, shape_of};
 use super::graph::OnnxGraph;
-use super::names::{Names, scopes};
+use super::names::{LayerNames, scopes};
 use super::node::{OnnxNode, short};
 use crate::formats::import::{GraphOutput, Import, Imported, Values};
 use crate::formats::{Checkpoint, StoredTensor};
@@ -19,7 +19,7 @@ const MOST_COMPUTED: usize = 1 << 21;
 
 /// A node output that depends on the image.
 #[derive(Debug, Clone)]
-pub(super) struct Value {
+pub(super) struct OnnxValue {
     /// The layer that computes it.
     pub id: LayerId,
     /// Extents in the file, without the batch: three for a map, one for a vector.
@@ -32,7 +32,7 @@ pub(super) struct Value {
     pub pixel: Option<LayerId>,
 }
 
-impl Value {
+impl OnnxValue {
     /// A map in the order of `like`, with another shape.
     pub fn map(id: LayerId, [channels, height, width]: [usize; 3], last: bool) -> Self {
         let dims = if last { vec![height, width, channels] } else { vec![channels, height, width] };
@@ -68,55 +68,55 @@ impl Value {
 #[derive(Debug, Clone)]
 enum Named {
     Constant(Constant),
-    Value(Value),
+    Value(OnnxValue),
     /// A value that depends on an unknown node.
     Unknown,
 }
 
 /// The importer of ONNX models.
-pub(super) type Translator<'a> = Import<State<'a>, StoredTensor>;
+pub(super) type OnnxTranslator<'a> = Import<OnnxState<'a>, StoredTensor>;
 
 /// State of the walk over an ONNX graph.
-pub(super) struct State<'a> {
+pub(super) struct OnnxState<'a> {
     pub graph: &'a OnnxGraph,
     path: Arc<Path>,
     named: HashMap<String, Named>,
-    names: Names,
+    names: LayerNames,
     /// Number of folded values so far.
     numbers: usize,
     /// Nodes that were translated together with the one before.
     merged: HashSet<usize>,
 }
 
-impl Translator<'_> {
+impl OnnxTranslator<'_> {
     /// A constant input of a node.
     ///
     /// # Errors
     /// A message if it depends on the image.
-    pub fn constant(&self, node: &OnnxNode, place: usize) -> Result<Option<&Constant>, String> {
-        match node.input(place).map(|name| self.state.named.get(name)) {
+    pub fn constant(&self, node: &OnnxNode, index: usize) -> Result<Option<&Constant>, String> {
+        match node.input(index).map(|name| self.state.named.get(name)) {
             None => Ok(None),
             Some(Some(Named::Constant(constant))) => Ok(Some(constant)),
-            Some(_) => Err(node.error(format!("has an input {place} that depends on the image; a constant is read"))),
+            Some(_) => Err(node.error(format!("has an input {index} that depends on the image; a constant is read"))),
         }
     }
 
     /// A constant input that must be present.
-    pub fn needed(&self, node: &OnnxNode, place: usize) -> Result<&Constant, String> {
-        self.constant(node, place)?.ok_or_else(|| node.error(format!("has no input {place}")))
+    pub fn needed(&self, node: &OnnxNode, index: usize) -> Result<&Constant, String> {
+        self.constant(node, index)?.ok_or_else(|| node.error(format!("has no input {index}")))
     }
 
     /// An input that depends on the image.
-    pub fn value(&self, node: &OnnxNode, place: usize) -> Result<Value, String> {
-        match node.input(place).and_then(|name| self.state.named.get(name)) {
+    pub fn value(&self, node: &OnnxNode, index: usize) -> Result<OnnxValue, String> {
+        match node.input(index).and_then(|name| self.state.named.get(name)) {
             Some(Named::Value(value)) => Ok(value.clone()),
-            _ => Err(node.error(format!("has an input {place} that does not depend on the image"))),
+            _ => Err(node.error(format!("has an input {index} that does not depend on the image"))),
         }
     }
 
     /// A map with channels first, as ONNX's operators read it.
-    pub fn map(&self, node: &OnnxNode, place: usize) -> Result<(Value, [usize; 3]), String> {
-        let x = self.value(node, place)?;
+    pub fn map(&self, node: &OnnxNode, index: usize) -> Result<(OnnxValue, [usize; 3]), String> {
+        let x = self.value(node, index)?;
         match x.extents() {
             Some(extents) if !x.last => Ok((x, extents)),
             _ => Err(node.error(format!("reads the shape {:?}, expects a map with its channels first", x.dims))),
@@ -128,9 +128,9 @@ impl Translator<'_> {
         &self.state.path
     }
 
-    /// The layer name of node `place`.
-    pub fn name(&mut self, place: usize) -> String {
-        self.state.names.take(place)
+    /// The layer name of node `index`.
+    pub fn name(&mut self, index: usize) -> String {
+        self.state.names.take(index)
     }
 
     /// Records a constant of the file as a parameter of `shape`.
@@ -157,7 +157,7 @@ impl Translator<'_> {
     }
 
     /// A constant operand of `x` as one value per channel; `None` if it varies within a channel.
-    pub fn per_channel(&self, constant: &Constant, x: &Value) -> Option<Vec<f32>> {
+    pub fn per_channel(&self, constant: &Constant, x: &OnnxValue) -> Option<Vec<f32>> {
         let channels = x.channels();
         if channels > MOST_CHANNELS {
             return None;
@@ -172,15 +172,15 @@ impl Translator<'_> {
         }
         // Only the channel axis, counted from the end, may be longer than 1.
         let from_end = x.dims.len() + 1 - x.channel_axis();
-        let place = constant.shape().len().checked_sub(from_end)?;
-        (values.len() == channels && constant.shape().get(place) == Some(&channels)).then_some(values)
+        let index = constant.shape().len().checked_sub(from_end)?;
+        (values.len() == channels && constant.shape().get(index) == Some(&channels)).then_some(values)
     }
 
-    /// The constant that the next node adds to the output of `place`, as one value per channel, if nothing else reads that
+    /// The constant that the next node adds to the output of `index`, as one value per channel, if nothing else reads that
     /// output.
-    pub fn bias_after(&mut self, place: usize, output: &Value) -> Option<Vec<f32>> {
+    pub fn bias_after(&mut self, index: usize, output: &OnnxValue) -> Option<Vec<f32>> {
         let graph = self.state.graph;
-        let name = graph.nodes[place].outputs.first()?;
+        let name = graph.nodes[index].outputs.first()?;
         let &[next] = graph.readers.get(name)?.as_slice() else { return None };
         let after = &graph.nodes[next];
         if after.op != "Add" || *name == graph.output {
@@ -193,9 +193,9 @@ impl Translator<'_> {
         Some(bias)
     }
 
-    fn node(&mut self, place: usize) -> Result<Named, String> {
+    fn node(&mut self, index: usize) -> Result<Named, String> {
         let graph = self.state.graph;
-        let node = &graph.nodes[place];
+        let node = &graph.nodes[index];
         if let "Constant" = node.op.as_str()
             && let Some(Named::Constant(constant)) = node.outputs.first().and_then(|name| self.state.named.get(name))
         {
@@ -218,7 +218,7 @@ impl Translator<'_> {
             }
             return Ok(Named::Constant(constant));
         }
-        if self.state.merged.contains(&place) {
+        if self.state.merged.contains(&index) {
             let value = node.inputs.iter().find_map(|name| match self.state.named.get(name) {
                 Some(Named::Value(value)) => Some(value.clone()),
                 _ => None,
@@ -231,7 +231,7 @@ impl Translator<'_> {
             let shape: Vec<usize> = std::iter::once(1).chain(x.dims).collect();
             return Ok(Named::Constant(shape_of(node, &shape)));
         }
-        Ok(Named::Value(self.layer(place, node)?))
+        Ok(Named::Value(self.layer(index, node)?))
     }
 }
 
@@ -247,17 +247,17 @@ pub(super) fn translate(graph: &OnnxGraph, name: &str, checkpoint: &Checkpoint) 
         }
     };
     let stored = checkpoint.tensors().iter().map(|t| (t.name.clone(), Named::Constant(Constant::Stored(t.clone()))));
-    let (path, names) = (checkpoint.path().into(), Names::new(&graph.nodes));
-    let state = State { graph, path, named: stored.collect(), names, numbers: 0, merged: HashSet::new() };
-    let mut translator = Translator::new(name, channels, sides, state)?;
+    let (path, names) = (checkpoint.path().into(), LayerNames::new(&graph.nodes));
+    let state = OnnxState { graph, path, named: stored.collect(), names, numbers: 0, merged: HashSet::new() };
+    let mut translator = OnnxTranslator::new(name, channels, sides, state)?;
     let input = translator.seen(LayerId::INPUT, channels_last);
     translator.state.named.insert(graph.input.clone(), Named::Value(input));
-    for (place, node) in graph.nodes.iter().enumerate() {
+    for (index, node) in graph.nodes.iter().enumerate() {
         let unknown = |name: &String| matches!(translator.state.named.get(name), Some(Named::Unknown));
         let made = match node.inputs.iter().any(unknown) {
             true => Named::Unknown,
-            false => translator.node(place).unwrap_or_else(|reason| {
-                translator.stop(&reason, format_args!("it is node {} of {}", place + 1, graph.nodes.len()));
+            false => translator.node(index).unwrap_or_else(|reason| {
+                translator.stop(&reason, format_args!("it is node {} of {}", index + 1, graph.nodes.len()));
                 Named::Unknown
             }),
         };
@@ -272,7 +272,7 @@ pub(super) fn translate(graph: &OnnxGraph, name: &str, checkpoint: &Checkpoint) 
     Ok(imported)
 }
 
-impl Translator<'_> {
+impl OnnxTranslator<'_> {
     /// The graph's output, as a vector if it is a one-pixel map.
     fn output(&mut self) -> Result<GraphOutput, String> {
         match self.state.named.get(&self.state.graph.output) {
@@ -289,7 +289,7 @@ impl Translator<'_> {
 
 /// Whether the image has its channels last: the first node transposes them to the front, or only the last extent can be channels.
 fn reads_channels_last(graph: &OnnxGraph) -> bool {
-    let mut readers = graph.readers.get(&graph.input).into_iter().flatten().map(|&place| &graph.nodes[place]);
+    let mut readers = graph.readers.get(&graph.input).into_iter().flatten().map(|&index| &graph.nodes[index]);
     if let (Some(only), None) = (readers.next(), readers.next())
         && only.op == "Transpose"
     {

@@ -23,11 +23,11 @@ impl Huffman {
         let total: usize = counts.iter().map(|&n| usize::from(n)).sum();
         let values = bytes.get(16..16 + total).ok_or("a Huffman table is too short")?.to_vec();
         let mut table = Self { fast: vec![(0, 0); 1 << FAST], end: [0; 17], offset: [0; 17], values };
-        let (mut code, mut place) = (0u32, 0usize);
+        let (mut code, mut index) = (0u32, 0usize);
         for length in 1..=16 {
             let count = usize::from(counts[length as usize - 1]);
-            table.offset[length as usize] = place as i32 - code as i32;
-            for &value in &table.values[place..place + count] {
+            table.offset[length as usize] = index as i32 - code as i32;
+            for &value in &table.values[index..index + count] {
                 if code >= 1 << length {
                     return Err("a Huffman table has too many codes".into());
                 }
@@ -37,7 +37,7 @@ impl Huffman {
                 }
                 code += 1;
             }
-            place += count;
+            index += count;
             table.end[length as usize] = code << (16 - length);
             code <<= 1;
         }
@@ -116,8 +116,8 @@ impl<'a> Bits<'a> {
         }
         let length = (FAST + 1..=16).find(|&n| next < table.end[n as usize]).ok_or("a code that is in no Huffman table")?;
         self.skip(length);
-        let place = (next >> (16 - length)) as i32 + table.offset[length as usize];
-        usize::try_from(place).ok().and_then(|p| table.values.get(p)).copied().ok_or("a code that is in no Huffman table".into())
+        let index = (next >> (16 - length)) as i32 + table.offset[length as usize];
+        usize::try_from(index).ok().and_then(|p| table.values.get(p)).copied().ok_or("a code that is in no Huffman table".into())
     }
 
     /// Whether more bits were read than precede the next marker.
@@ -236,7 +236,7 @@ impl Scan {
                 _ => {
                     k += run;
                     let value = stream.take_signed(size) << self.shift;
-                    *ZIGZAG.get(k).map(|&place| &mut block[place]).ok_or("a block has too many coefficients")? = value as i16;
+                    *ZIGZAG.get(k).map(|&index| &mut block[index]).ok_or("a block has too many coefficients")? = value as i16;
                     k += 1;
                 }
             }
@@ -274,9 +274,9 @@ impl Scan {
             k += 1;
         }
         if self.zero_blocks > 0 {
-            for &place in &ZIGZAG[k..=self.last] {
-                if block[place] != 0 {
-                    refine(stream, &mut block[place], bit);
+            for &index in &ZIGZAG[k..=self.last] {
+                if block[index] != 0 {
+                    refine(stream, &mut block[index], bit);
                 }
             }
             self.zero_blocks -= 1;
@@ -297,7 +297,7 @@ fn read_ac(stream: &mut Bits, ac: Option<&Huffman>, block: &mut [i16; 64]) -> Re
         k += run;
         if size > 0 {
             let value = stream.take_signed(size);
-            *ZIGZAG.get(k).map(|&place| &mut block[place]).ok_or("a block has too many coefficients")? = value as i16;
+            *ZIGZAG.get(k).map(|&index| &mut block[index]).ok_or("a block has too many coefficients")? = value as i16;
         }
         k += 1;
     }

@@ -202,8 +202,8 @@ impl Tables {
             let size = if wide { 128 } else { 64 };
             let values = values.get(..size).ok_or("a quantisation table is too short")?;
             let mut table = [0; 64];
-            for (k, &place) in ZIGZAG.iter().enumerate() {
-                table[place] = if wide { word(values, 2 * k)? } else { u16::from(values[k]) };
+            for (k, &index) in ZIGZAG.iter().enumerate() {
+                table[index] = if wide { word(values, 2 * k)? } else { u16::from(values[k]) };
             }
             *self.quantisation.get_mut(usize::from(head & 15)).ok_or("a quantisation table above 3")? = Some(table);
             segment = &segment[1 + size..];

@@ -46,7 +46,7 @@ pub struct BenchModelsArgs {
     pub names: Vec<String>,
     /// Kinds of passes
     #[arg(long, value_enum, value_delimiter = ',', value_name = "WORK,..", default_value = "forward,input-gradient,training")]
-    pub work: Vec<Work>,
+    pub work: Vec<ModelPass>,
     /// Batch sizes
     #[arg(long, value_delimiter = ',', value_name = "N,..", default_value = "1,8", value_parser = clap::value_parser!(u16).range(1..))]
     pub batch: Vec<u16>,
@@ -74,7 +74,7 @@ pub enum By {
 }
 
 #[derive(ValueEnum, Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Work {
+pub enum ModelPass {
     /// Images to logits, in inference mode
     Forward,
     /// Forward, then backward from one logit of each image to the images only
@@ -84,13 +84,13 @@ pub enum Work {
     Training,
 }
 
-impl Work {
+impl ModelPass {
     /// The value on the command line.
     pub fn name(self) -> &'static str {
         match self {
-            Work::Forward => "forward",
-            Work::InputGradient => "input-gradient",
-            Work::Training => "training",
+            ModelPass::Forward => "forward",
+            ModelPass::InputGradient => "input-gradient",
+            ModelPass::Training => "training",
         }
     }
 }

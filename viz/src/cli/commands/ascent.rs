@@ -1,17 +1,17 @@
 //! `convscope ascent`: images that maximise a layer, a channel or a class.
 
 use crate::cli::args::{AscentArgs, AscentInput, AscentPreset};
-use crate::cli::commands::Run;
-use crate::cli::context::Context;
+use crate::cli::commands::RunCommand;
 use crate::cli::error::CliError;
-use crate::cli::memory::Pass;
+use crate::cli::invocation::Invocation;
+use crate::cli::memory::PassKind;
 use crate::cli::output::{OutputFiles, print};
 use crate::cli::session::{Session, progress, side_lengths};
 use clap::ValueEnum;
 use convscope_engine::Tensor;
 use convscope_models::image::{ChannelOrder, Normalization, Preprocess, Resize, prepare_file};
 use convscope_models::network::{LayerId, Selection};
-use convscope_viz::ascent::{self, Ascent, InputSpace, Options, Preset, Shown, Start, StepRule, ascend, best};
+use convscope_viz::ascent::{self, Ascent, InputSpace, Options, Preset, Rendering, Start, StepRule, ascend, best};
 use convscope_viz::draw::deprocess::{Standardize, denormalize};
 use convscope_viz::draw::{Cell, Figure, Grid, Order, Pixels, Theme, tile};
 use image::RgbImage;
@@ -20,16 +20,16 @@ use serde_json::json;
 /// Margin of the recipes' grids, in pixels.
 const MARGIN: u32 = 5;
 
-impl Run for AscentArgs {
+impl RunCommand for AscentArgs {
     const NAME: &'static str = "ascent";
     const NUMBERS: bool = true;
 
-    fn run(&self, context: &Context) -> Result<(), CliError> {
-        let (common, args) = (context.common, self);
-        let mut session = Session::open(context)?;
+    fn run(&self, invocation: &Invocation) -> Result<(), CliError> {
+        let (common, args) = (invocation.common, self);
+        let mut session = Session::open(invocation)?;
         let (layer, channels) = target(&session, args)?;
         let options = options(&session, args, common.seed)?;
-        session.check_memory(options.size, options.batch.min(channels.len()), Pass::Recorded)?;
+        session.check_memory(options.size, options.batch.min(channels.len()), PassKind::Recorded)?;
         let network = session.network();
         let bar = progress((channels.len() * options.steps) as u64, "ascent", common.quiet || common.json);
         let mut results = ascend(&session.model.fused(&[layer])?, layer, &channels, &options, &mut |p: ascent::Progress| {
@@ -187,9 +187,9 @@ pub fn picture(a: &Ascent) -> Result<RgbImage, CliError> {
     // A grey network's image is grey.
     let image = if c == 1 { a.image.repeat(3) } else { a.image.clone() };
     Ok(match a.shown {
-        Shown::Range([low, high]) => denormalize(&image, h, w, [-low / (high - low); 3], [1.0 / (high - low); 3])?,
-        Shown::Chollet1 => Standardize::CHOLLET1.picture(&image, h, w)?,
-        Shown::KerasIo => Standardize::KERAS_IO.picture(&image, h, w)?,
+        Rendering::Range([low, high]) => denormalize(&image, h, w, [-low / (high - low); 3], [1.0 / (high - low); 3])?,
+        Rendering::Chollet1 => Standardize::CHOLLET1.picture(&image, h, w)?,
+        Rendering::KerasIo => Standardize::KERAS_IO.picture(&image, h, w)?,
     })
 }
 

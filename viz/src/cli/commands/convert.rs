@@ -1,9 +1,9 @@
 //! `convscope convert`: weights of any format to a safetensors file.
 
 use crate::cli::args::{Common, ConvertArgs, SaveAs};
-use crate::cli::commands::Run;
-use crate::cli::context::Context;
+use crate::cli::commands::RunCommand;
 use crate::cli::error::CliError;
+use crate::cli::invocation::Invocation;
 use crate::cli::output::print;
 use crate::cli::session::{self, Download, Session};
 use convscope_models::onnx;
@@ -13,12 +13,12 @@ use convscope_models::weights::{
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-impl Run for ConvertArgs {
+impl RunCommand for ConvertArgs {
     const NAME: &'static str = "convert";
     const NUMBERS: bool = false;
 
-    fn run(&self, context: &Context) -> Result<(), CliError> {
-        let (common, ConvertArgs { from, to, dtype }) = (context.common, self);
+    fn run(&self, invocation: &Invocation) -> Result<(), CliError> {
+        let (common, ConvertArgs { from, to, dtype }) = (invocation.common, self);
         let dtype = match dtype {
             SaveAs::F32 => SaveType::F32,
             SaveAs::F16 => SaveType::F16,
@@ -33,7 +33,7 @@ impl Run for ConvertArgs {
             let network = session::network(common)?;
             let names: Vec<String> = network.params().into_iter().map(|p| p.name).collect();
             let common = Common { weights: Some(from.to_string()), ..common.clone() };
-            let session = Session::open(&context.with(&common))?;
+            let session = Session::open(&invocation.with(&common))?;
             metadata.extend(session.network().metadata());
             names.into_iter().zip(&session.model.params).map(|(n, t)| (n, t.shape().to_vec(), t.f32().to_vec())).collect()
         } else {

@@ -1,9 +1,9 @@
 //! `convscope eval`: accuracy on a folder of images, one folder a class; the confusion matrix and the most confident mistakes.
 
 use crate::cli::args::EvalArgs;
-use crate::cli::commands::Run;
-use crate::cli::context::Context;
+use crate::cli::commands::RunCommand;
 use crate::cli::error::CliError;
+use crate::cli::invocation::Invocation;
 use crate::cli::output::{OutputFiles, print};
 use crate::cli::session::{Session, at, progress, tells_top5};
 use convscope_engine::Tensor;
@@ -105,13 +105,13 @@ impl Tally {
     }
 }
 
-impl Run for EvalArgs {
+impl RunCommand for EvalArgs {
     const NAME: &'static str = "eval";
     const NUMBERS: bool = true;
 
-    fn run(&self, context: &Context) -> Result<(), CliError> {
-        let (common, options) = (context.common, self);
-        let session = Session::open(context)?;
+    fn run(&self, invocation: &Invocation) -> Result<(), CliError> {
+        let (common, options) = (invocation.common, self);
+        let session = Session::open(invocation)?;
         session.network().class_count()?;
         let among = options.among.as_deref().map(|text| session.classes(text)).transpose()?;
         let all = labelled(&session, &options.dir, among.as_deref())?;

@@ -1,10 +1,10 @@
 //! `convscope features`: the feature maps of an image.
 
 use crate::cli::args::{FeaturesArgs, FeaturesPreset, Sort};
-use crate::cli::commands::Run;
-use crate::cli::context::Context;
+use crate::cli::commands::RunCommand;
 use crate::cli::error::CliError;
-use crate::cli::memory::Pass;
+use crate::cli::invocation::Invocation;
+use crate::cli::memory::PassKind;
 use crate::cli::output::{OutputFiles, print};
 use crate::cli::session::Session;
 use convscope_models::network::{LayerId, Selection};
@@ -16,16 +16,16 @@ use serde_json::json;
 use std::collections::HashSet;
 use std::path::Path;
 
-impl Run for FeaturesArgs {
+impl RunCommand for FeaturesArgs {
     const NAME: &'static str = "features";
     const NUMBERS: bool = true;
 
-    fn run(&self, context: &Context) -> Result<(), CliError> {
-        let (common, path, look) = (context.common, self.path.as_path(), self);
+    fn run(&self, invocation: &Invocation) -> Result<(), CliError> {
+        let (common, path, look) = (invocation.common, self.path.as_path(), self);
         let scope: RangeScope = look.scale.parse().map_err(|e| CliError::usage(format!("--scale {}: {e}", look.scale)))?;
-        let mut session = Session::open(context)?;
+        let mut session = Session::open(invocation)?;
         let selected = session.network().select_many(&look.layer)?;
-        let image = session.photo(path, &look.image, Pass::Recorded)?.photo.input;
+        let image = session.photo(path, &look.image, PassKind::Recorded)?.photo.input;
         let network = session.network();
         let mut layers: Vec<LayerId> = selected.iter().map(|s| s.layer).collect();
         let mut seen = HashSet::new();

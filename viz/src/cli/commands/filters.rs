@@ -1,9 +1,9 @@
 //! `convscope filters`: a convolution's kernels as a picture.
 
 use crate::cli::args::{Common, FiltersArgs};
-use crate::cli::commands::Run;
-use crate::cli::context::Context;
+use crate::cli::commands::RunCommand;
 use crate::cli::error::CliError;
+use crate::cli::invocation::Invocation;
 use crate::cli::output::{OutputFiles, metadata, print};
 use crate::cli::session::{Session, credit, weights};
 use convscope_engine::Tensor;
@@ -14,15 +14,15 @@ use convscope_viz::filters::{Filters, filters, first_conv, stored_filters};
 use image::{Rgb, RgbImage};
 use serde_json::{Map, Value, json};
 
-impl Run for FiltersArgs {
+impl RunCommand for FiltersArgs {
     const NAME: &'static str = "filters";
     const NUMBERS: bool = true;
 
-    fn run(&self, context: &Context) -> Result<(), CliError> {
-        let (common, layer, tensor) = (context.common, self.layer.as_deref(), self.tensor.as_deref());
+    fn run(&self, invocation: &Invocation) -> Result<(), CliError> {
+        let (common, layer, tensor) = (invocation.common, self.layer.as_deref(), self.tensor.as_deref());
         let Subject { of, kind, name, one, filters: found, credit, metadata } = match tensor {
             Some(text) => of_file(common, text)?,
-            None => of_network(context, layer)?,
+            None => of_network(invocation, layer)?,
         };
         let [oc, c, kh, kw] = found.size;
         let what = one.map(|i| format!(":{i}")).unwrap_or_default();
@@ -37,7 +37,7 @@ impl Run for FiltersArgs {
             .theme(if common.dark { Theme::dark() } else { Theme::light() });
         let pages = match one {
             Some(filter) => slices(&figure, &found, filter)?,
-            None => figure.grid(&Drawn::new(&found)?.grid())?,
+            None => figure.grid(&DrawnFilters::new(&found)?.grid())?,
         };
         let mut output = OutputFiles::new(common, metadata);
         for (i, page) in pages.iter().enumerate() {
@@ -69,8 +69,8 @@ struct Subject {
 }
 
 /// The filters of a layer, or of the first convolution.
-fn of_network(context: &Context, layer: Option<&str>) -> Result<Subject, CliError> {
-    let session = Session::open(context)?;
+fn of_network(invocation: &Invocation, layer: Option<&str>) -> Result<Subject, CliError> {
+    let session = Session::open(invocation)?;
     let network = session.network();
     let (layer, one) = match layer {
         Some(text) => {
@@ -116,13 +116,13 @@ fn of_file(common: &Common, text: &str) -> Result<Subject, CliError> {
 }
 
 /// A picture of each filter, with a description of its colours.
-pub struct Drawn {
+pub struct DrawnFilters {
     pictures: Vec<RgbImage>,
     dead: Vec<bool>,
     scale: ScaleBar,
 }
 
-impl Drawn {
+impl DrawnFilters {
     /// Filters of RGB input in colour, others as slices; grey is zero, with one symmetric range for all.
     pub fn new(f: &Filters) -> Result<Self, CliError> {
         let [_, _, kh, kw] = f.size;
@@ -135,7 +135,7 @@ impl Drawn {
             _ => (f.iter().map(|w| mosaic(w, f.size, range)).collect(), "weight"),
         };
         let dead = f.iter().map(|w| w.iter().all(|v| *v == 0.0)).collect();
-        Ok(Drawn { pictures, dead, scale: ScaleBar::new(Colormap::Grey, range, label) })
+        Ok(DrawnFilters { pictures, dead, scale: ScaleBar::new(Colormap::Grey, range, label) })
     }
 
     pub fn grid(&self) -> Grid<'_> {

@@ -1,10 +1,10 @@
 //! `convscope gradcam`: heat maps of classes.
 
 use crate::cli::args::{CamPreset, GradcamArgs};
-use crate::cli::commands::Run;
-use crate::cli::context::Context;
+use crate::cli::commands::RunCommand;
 use crate::cli::error::CliError;
-use crate::cli::memory::Pass;
+use crate::cli::invocation::Invocation;
+use crate::cli::memory::PassKind;
 use crate::cli::output::{OutputFiles, print};
 use crate::cli::session::Session;
 use convscope_engine::Tensor;
@@ -15,15 +15,15 @@ use convscope_viz::gradcam::{GradCam, Targets, grad_cam};
 use convscope_viz::predict::Prediction;
 use serde_json::json;
 
-impl Run for GradcamArgs {
+impl RunCommand for GradcamArgs {
     const NAME: &'static str = "gradcam";
     const NUMBERS: bool = true;
 
-    fn run(&self, context: &Context) -> Result<(), CliError> {
-        let (common, path, preset) = (context.common, self.path.as_path(), self.preset);
-        let mut session = Session::open(context)?;
+    fn run(&self, invocation: &Invocation) -> Result<(), CliError> {
+        let (common, path, preset) = (invocation.common, self.path.as_path(), self.preset);
+        let mut session = Session::open(invocation)?;
         let layer = cam_layer(&session, self.layer.as_deref())?;
-        let photo = session.photo(path, &self.image, Pass::Recorded)?.photo;
+        let photo = session.photo(path, &self.image, PassKind::Recorded)?.photo;
         let network = session.network();
         let model = session.model.fused(&[layer])?;
         let (prediction, maps) = match &self.class {

@@ -1,9 +1,9 @@
 //! `convscope inspect`: content of a weights file.
 
 use crate::cli::args::{Common, InspectArgs};
-use crate::cli::commands::Run;
-use crate::cli::context::Context;
+use crate::cli::commands::RunCommand;
 use crate::cli::error::CliError;
+use crate::cli::invocation::Invocation;
 use crate::cli::output::print;
 use crate::cli::session::weights;
 use convscope_models::inspect::{Guess, Inspected, guess, inspect};
@@ -13,12 +13,12 @@ use serde_json::{Value, json};
 /// Maximum filter indices in a line of text.
 const LISTED: usize = 8;
 
-impl Run for InspectArgs {
+impl RunCommand for InspectArgs {
     const NAME: &'static str = "inspect";
     const NUMBERS: bool = false;
 
-    fn run(&self, context: &Context) -> Result<(), CliError> {
-        let (common, file) = (context.common, self.file.as_deref());
+    fn run(&self, invocation: &Invocation) -> Result<(), CliError> {
+        let (common, file) = (invocation.common, self.file.as_deref());
         if file.is_some() && common.weights.is_some() {
             return Err(CliError::usage("inspect reads one file: give it with -w or without"));
         }
@@ -129,23 +129,23 @@ fn number(value: f64) -> String {
 fn trouble(tensors: &[Inspected]) -> Vec<String> {
     let mut lines = Vec::new();
     for t in tensors {
-        let mut told = Vec::new();
+        let mut notes = Vec::new();
         if t.stats.nan + t.stats.infinite > 0 {
-            told.push(format!("{} NaN, {} infinite", t.stats.nan, t.stats.infinite));
+            notes.push(format!("{} NaN, {} infinite", t.stats.nan, t.stats.infinite));
         }
         if let Some(filters) = &t.filters {
             let (dead, duplicates) = (&filters.dead, &filters.duplicates);
             if !dead.is_empty() {
                 let listed = listed(dead.iter().map(|i| format!("#{i}")));
-                told.push(format!("{} dead of {} filters: {listed}", dead.len(), t.shape[0]));
+                notes.push(format!("{} dead of {} filters: {listed}", dead.len(), t.shape[0]));
             }
             if !duplicates.is_empty() {
                 let listed = listed(duplicates.iter().map(|d| format!("#{} = {} #{}", d.filter, times(d.scale), d.of)));
-                told.push(format!("{} duplicate of {} filters: {listed}", duplicates.len(), t.shape[0]));
+                notes.push(format!("{} duplicate of {} filters: {listed}", duplicates.len(), t.shape[0]));
             }
         }
-        if !told.is_empty() {
-            lines.push(format!("{}: {}", one_line(&t.name), told.join("; ")));
+        if !notes.is_empty() {
+            lines.push(format!("{}: {}", one_line(&t.name), notes.join("; ")));
         }
     }
     lines

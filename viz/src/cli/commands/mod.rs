@@ -16,46 +16,46 @@ mod trace;
 mod train;
 
 use super::args::{BenchCommand, Command};
-use super::context::Context;
 use super::error::CliError;
+use super::invocation::Invocation;
 
 /// A command with its options.
-trait Run {
+trait RunCommand {
     /// Name on the command line.
     const NAME: &'static str;
     /// Whether `--raw` is supported.
     const NUMBERS: bool;
 
-    fn run(&self, context: &Context) -> Result<(), CliError>;
+    fn run(&self, invocation: &Invocation) -> Result<(), CliError>;
 }
 
 /// Runs the given command.
-pub fn run(command: &Command, context: &Context) -> Result<(), CliError> {
+pub fn run(command: &Command, invocation: &Invocation) -> Result<(), CliError> {
     match command {
-        Command::Summary(options) => checked(options, context),
-        Command::Predict(options) => checked(options, context),
-        Command::Train(options) => checked(options, context),
-        Command::Eval(options) => checked(options, context),
-        Command::Filters(options) => checked(options, context),
-        Command::Inspect(options) => checked(options, context),
-        Command::Features(options) => checked(options, context),
-        Command::Ascent(options) => checked(options, context),
-        Command::Gradcam(options) => checked(options, context),
-        Command::Report(options) => checked(options, context),
-        Command::Trace(options) => checked(options, context),
-        Command::Bench(BenchCommand::Kernels(options)) => checked(options, context),
-        Command::Bench(BenchCommand::Models(options)) => checked(options, context),
-        Command::Models(options) => checked(options, context),
-        Command::Convert(options) => checked(options, context),
+        Command::Summary(options) => checked(options, invocation),
+        Command::Predict(options) => checked(options, invocation),
+        Command::Train(options) => checked(options, invocation),
+        Command::Eval(options) => checked(options, invocation),
+        Command::Filters(options) => checked(options, invocation),
+        Command::Inspect(options) => checked(options, invocation),
+        Command::Features(options) => checked(options, invocation),
+        Command::Ascent(options) => checked(options, invocation),
+        Command::Gradcam(options) => checked(options, invocation),
+        Command::Report(options) => checked(options, invocation),
+        Command::Trace(options) => checked(options, invocation),
+        Command::Bench(BenchCommand::Kernels(options)) => checked(options, invocation),
+        Command::Bench(BenchCommand::Models(options)) => checked(options, invocation),
+        Command::Models(options) => checked(options, invocation),
+        Command::Convert(options) => checked(options, invocation),
     }
 }
 
-fn checked<C: Run>(command: &C, context: &Context) -> Result<(), CliError> {
-    if !C::NUMBERS && context.common.raw.is_some() {
+fn checked<C: RunCommand>(command: &C, invocation: &Invocation) -> Result<(), CliError> {
+    if !C::NUMBERS && invocation.common.raw.is_some() {
         return Err(CliError::usage(format!(
             "--raw: {} writes no raw values; predict, eval, filters, features, ascent, gradcam and report do",
             C::NAME
         )));
     }
-    command.run(context)
+    command.run(invocation)
 }

@@ -1,21 +1,21 @@
 //! `convscope models`: the known networks.
 
 use crate::cli::args::ModelsArgs;
-use crate::cli::commands::Run;
-use crate::cli::context::Context;
+use crate::cli::commands::RunCommand;
 use crate::cli::error::CliError;
+use crate::cli::invocation::Invocation;
 use crate::cli::output::print;
 use convscope_models::families;
 use convscope_models::text::thousands;
 use serde_json::json;
 
-impl Run for ModelsArgs {
+impl RunCommand for ModelsArgs {
     const NAME: &'static str = "models";
     const NUMBERS: bool = false;
 
-    fn run(&self, context: &Context) -> Result<(), CliError> {
+    fn run(&self, invocation: &Invocation) -> Result<(), CliError> {
         let known = families::list()?;
-        if context.common.json {
+        if invocation.common.json {
             let rows: Vec<_> = known
                 .iter()
                 .map(|k| {

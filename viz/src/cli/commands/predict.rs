@@ -1,10 +1,10 @@
 //! `convscope predict`: the most probable classes of images.
 
 use crate::cli::args::PredictArgs;
-use crate::cli::commands::Run;
-use crate::cli::context::Context;
+use crate::cli::commands::RunCommand;
 use crate::cli::error::CliError;
-use crate::cli::memory::Pass;
+use crate::cli::invocation::Invocation;
+use crate::cli::memory::PassKind;
 use crate::cli::output::{OutputFiles, print};
 use crate::cli::session::Session;
 use convscope_engine::Tensor;
@@ -12,24 +12,24 @@ use convscope_kernels::cuda;
 use convscope_viz::predict::{Prediction, input_gradient, predict};
 use serde_json::{Value, json};
 
-impl Run for PredictArgs {
+impl RunCommand for PredictArgs {
     const NAME: &'static str = "predict";
     const NUMBERS: bool = true;
 
-    fn run(&self, context: &Context) -> Result<(), CliError> {
-        let (common, PredictArgs { images, image: size, top, .. }) = (context.common, self);
+    fn run(&self, invocation: &Invocation) -> Result<(), CliError> {
+        let (common, PredictArgs { images, image: size, top, .. }) = (invocation.common, self);
         // The class of the input gradient, if it is requested.
         let gradient = self.input_gradient.then_some(self.class.as_deref());
         if gradient.is_some() && common.raw.is_none() {
             return Err(CliError::usage("--input-gradient writes values: add --raw FILE.safetensors"));
         }
-        let mut session = Session::open(context)?;
+        let mut session = Session::open(invocation)?;
         let model = if images.len() == 1 { session.model.fused_once(&[]) } else { session.model.fused(&[])? };
         let class = gradient.flatten().map(|text| session.class(text)).transpose()?;
         let names: Vec<String> = images.iter().map(|p| p.display().to_string()).collect();
         let mut output = OutputFiles::new(common, session.metadata(&[("images", json!(names))]));
         let (mut results, mut logits, mut dx): (Vec<Prediction>, Vec<f32>, Vec<Tensor>) = Default::default();
-        let pass = if gradient.is_some() { Pass::Recorded } else { Pass::Inference };
+        let pass = if gradient.is_some() { PassKind::Recorded } else { PassKind::Inference };
         for path in images {
             let image = session.photo(path, size, pass)?.photo.input;
             // Images of one size repeat the same work, which a device replays.

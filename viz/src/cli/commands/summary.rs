@@ -1,19 +1,19 @@
 //! `convscope summary`: the layers, their shapes, parameters and multiply-adds.
 
 use crate::cli::args::SummaryArgs;
-use crate::cli::commands::Run;
-use crate::cli::context::Context;
+use crate::cli::commands::RunCommand;
 use crate::cli::error::CliError;
+use crate::cli::invocation::Invocation;
 use crate::cli::output::print;
 use crate::cli::session::{network, side_lengths};
 
-impl Run for SummaryArgs {
+impl RunCommand for SummaryArgs {
     const NAME: &'static str = "summary";
     const NUMBERS: bool = false;
 
-    fn run(&self, context: &Context) -> Result<(), CliError> {
+    fn run(&self, invocation: &Invocation) -> Result<(), CliError> {
         let SummaryArgs { image, dot } = self;
-        let common = context.common;
+        let common = invocation.common;
         let network = network(common)?;
         let [h, w] = match image.size.as_deref() {
             None => [network.input.height, network.input.width],

@@ -1,10 +1,10 @@
 //! `convscope train`: training on an image folder.
 
 use crate::cli::args::{Common, TrainArgs, TrainMethod};
-use crate::cli::commands::Run;
-use crate::cli::context::Context;
+use crate::cli::commands::RunCommand;
 use crate::cli::error::CliError;
-use crate::cli::memory::{Pass, check_memory, system_bytes};
+use crate::cli::invocation::Invocation;
+use crate::cli::memory::{PassKind, check_memory, system_bytes};
 use crate::cli::output::{OutputFiles, metadata, print};
 use crate::cli::session::{network_and_weights, progress, tells_top5};
 use convscope_models::image::Resize;
@@ -23,12 +23,12 @@ use std::time::Instant;
 /// Memory for photos in bytes if the system does not report its free memory.
 const KEPT: usize = 2 << 30;
 
-impl Run for TrainArgs {
+impl RunCommand for TrainArgs {
     const NAME: &'static str = "train";
     const NUMBERS: bool = false;
 
-    fn run(&self, context: &Context) -> Result<(), CliError> {
-        let (common, options) = (context.common, self);
+    fn run(&self, invocation: &Invocation) -> Result<(), CliError> {
+        let (common, options) = (invocation.common, self);
         let quiet = common.quiet || common.json;
         let state = common.out.join(STATE);
         let mut folder = ImageFolder::open(&options.dir, options.validation_split, common.seed)?;
@@ -47,11 +47,11 @@ impl Run for TrainArgs {
             start(common, options, &folder)?
         };
         let Recipe { size, start_size, batch, .. } = trainer.recipe;
-        let mut choice = context.device.clone();
+        let mut choice = invocation.device.clone();
         for side in [start_size, size] {
-            check_memory(&mut choice, &trainer.network().at(side, side)?, batch, Pass::Training)?;
+            check_memory(&mut choice, &trainer.network().at(side, side)?, batch, PassKind::Training)?;
         }
-        trainer.set_context(&context.kernels.clone().with_device(choice.device));
+        trainer.set_context(&invocation.kernels.clone().with_device(choice.device));
         let network = trainer.network();
         std::fs::create_dir_all(&common.out)
             .map_err(|e| CliError::failure(format!("cannot make the folder {}: {e}", common.out.display())))?;
@@ -104,7 +104,7 @@ fn start(common: &Common, options: &TrainArgs, folder: &ImageFolder) -> Result<T
         },
     };
     let model = match given {
-        Some((trained, Some(source @ (WeightsSource::File(_) | WeightsSource::Described(_))))) => {
+        Some((trained, Some(source @ (WeightsSource::File(_) | WeightsSource::Imported(_))))) => {
             transfer(network, trained, &source, common.seed)?
         }
         _ => draw(network, common.seed)?,

@@ -29,12 +29,14 @@ mod tests;
 mod transform;
 
 pub use error::AscentError;
-pub use options::{InputSpace, Keep, Normalise, Objective, Options, Parameters, Preset, RandomTransform, Shown, Start, StepRule};
+pub use options::{
+    InputSpace, Keep, Normalise, Objective, Options, Parameters, Preset, RandomTransform, Rendering, Start, StepRule,
+};
 
 use convscope_kernels::cuda;
 use convscope_models::Model;
 use convscope_models::network::LayerId;
-use plan::Plan;
+use plan::AscentPlan;
 
 /// Result of the ascent of one channel.
 #[derive(Debug, Clone, PartialEq)]
@@ -46,7 +48,7 @@ pub struct Ascent {
     /// `[c, h, w]`.
     pub shape: [usize; 3],
     /// Conversion to a picture.
-    pub shown: Shown,
+    pub shown: Rendering,
     /// The channel's score; [`Keep`] defines the image it belongs to.
     pub score: f32,
     /// The score before each step.
@@ -88,7 +90,7 @@ pub fn ascend(
     options: &Options,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<Vec<Ascent>, AscentError> {
-    let plan = Plan::new(model, layer, channels, options)?;
+    let plan = AscentPlan::new(model, layer, channels, options)?;
     let mut results = Vec::with_capacity(channels.len());
     for batch in channels.chunks(options.batch) {
         let (done_channels, total, steps) = (results.len(), channels.len(), options.steps);

@@ -47,7 +47,7 @@ pub struct Options {
     /// A channel whose score is ever at or below this is abandoned ([`super::Ascent::skipped`]).
     pub skip_at_or_below: Option<f32>,
     /// Conversion of the result to a picture.
-    pub shown: Shown,
+    pub shown: Rendering,
     /// Seed of the initial images and the transforms; each channel has its own random streams.
     pub seed: u64,
     /// Channels per batch. It affects memory and speed, and results by rounding only: another batch size may select another
@@ -179,7 +179,7 @@ pub enum Keep {
 
 /// Conversion of an image to a picture.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Shown {
+pub enum Rendering {
     /// Values of black and white.
     Range([f32; 2]),
     /// Standardisation of the whole image: − mean, / (standard deviation + 1e-5), × 0.1, + 0.5, clipped to 0..1 (the book of
@@ -246,7 +246,7 @@ impl Preset {
             clip: false,
             keep: Keep::Best,
             skip_at_or_below: None,
-            shown: Shown::Range([0.0, 1.0]),
+            shown: Rendering::Range([0.0, 1.0]),
             seed: 0,
             batch: 8,
         };
@@ -262,7 +262,7 @@ impl Preset {
             tv: 0.0,
             l2: 0.0,
             keep: Keep::Last,
-            shown: Shown::Chollet1,
+            shown: Rendering::Chollet1,
             ..default.clone()
         };
         match self {
@@ -284,7 +284,7 @@ impl Preset {
                 steps: 30,
                 step: StepRule::Gradient { rate: 10.0 },
                 normalise: Normalise::L2 { eps: 1e-12 },
-                shown: Shown::KerasIo,
+                shown: Rendering::KerasIo,
                 ..chollet1
             },
         }

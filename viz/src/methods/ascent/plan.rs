@@ -11,7 +11,7 @@ use convscope_models::network::{LayerId, LayerShape, NetworkError};
 use convscope_models::{Mode, Model};
 
 /// A validated ascent.
-pub(super) struct Plan<'a> {
+pub(super) struct AscentPlan<'a> {
     model: &'a Model,
     layer: LayerId,
     options: &'a Options,
@@ -26,7 +26,7 @@ pub(super) struct Plan<'a> {
     offset: Vec<f32>,
 }
 
-impl<'a> Plan<'a> {
+impl<'a> AscentPlan<'a> {
     pub(super) fn new(model: &'a Model, layer: LayerId, channels: &[usize], options: &'a Options) -> Result<Self, AscentError> {
         let network = &model.network;
         let [h, w] = options.size;
@@ -68,7 +68,7 @@ impl<'a> Plan<'a> {
                 (std.iter().map(|std| 1.0 / ((high - low) * std)).collect(), offset.collect())
             }
         };
-        Ok(Plan {
+        Ok(AscentPlan {
             model,
             layer,
             options,
@@ -104,7 +104,7 @@ impl<'a> Plan<'a> {
     }
 
     /// Scores of images, each for its run's channel.
-    fn forward(&self, runs: &[AscentRun], images: Vec<Vec<f32>>, step: usize) -> Result<Pass, AscentError> {
+    fn forward(&self, runs: &[AscentRun], images: Vec<Vec<f32>>, step: usize) -> Result<AscentPass, AscentError> {
         let [c, h, w] = self.image;
         let n = runs.len();
         let mut values = Vec::with_capacity(n * c * h * w);
@@ -127,11 +127,11 @@ impl<'a> Plan<'a> {
             if score.is_finite() { Ok(score) } else { Err(self.not_finite(run, step, "score")) }
         };
         let scores = runs.iter().enumerate().map(score).collect::<Result<Vec<_>, _>>()?;
-        Ok(Pass { tape, x, y, scores })
+        Ok(AscentPass { tape, x, y, scores })
     }
 
     /// Gradient of each run's score with respect to its transformed image.
-    fn backward(&self, pass: &mut Pass, runs: &[AscentRun], step: usize) -> Result<Vec<Vec<f32>>, AscentError> {
+    fn backward(&self, pass: &mut AscentPass, runs: &[AscentRun], step: usize) -> Result<Vec<Vec<f32>>, AscentError> {
         let [c, h, w] = self.image;
         let value = pass.tape.value(pass.y)?;
         let (shape, dtype, n) = (value.shape().clone(), value.dtype(), value.shape()[0]);
@@ -158,7 +158,7 @@ impl<'a> Plan<'a> {
 }
 
 /// One pass through the network.
-struct Pass {
+struct AscentPass {
     tape: Tape,
     x: Var,
     y: Var,

@@ -1,6 +1,6 @@
 //! The optimisation run of one channel, without the network.
 
-use super::options::{Keep, Normalise, Options, Shown, Start, StepRule};
+use super::options::{Keep, Normalise, Options, Rendering, Start, StepRule};
 use super::parameterisation::Parameterisation;
 use super::transform::Transform;
 use super::{Ascent, AscentError, penalty};
@@ -149,7 +149,7 @@ impl AscentRun {
         }
     }
 
-    pub(super) fn finish(self, shown: Shown) -> Ascent {
+    pub(super) fn finish(self, shown: Rendering) -> Ascent {
         let AscentRun { channel, image, shape, score, losses, dead, skipped, .. } = self;
         Ascent { channel, image, shape, shown, score, losses, dead, skipped }
     }

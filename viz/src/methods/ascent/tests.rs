@@ -233,7 +233,7 @@ fn best_is_sorted_and_cut() {
         channel,
         image: Vec::new(),
         shape: [3, 0, 0],
-        shown: Shown::Chollet1,
+        shown: Rendering::Chollet1,
         score,
         losses: Vec::new(),
         dead: false,
@@ -259,19 +259,19 @@ fn presets_are_the_recipes() {
     assert_eq!((o.size, o.range, o.steps, o.skip_at_or_below), ([150, 150], [0.0, 255.0], 40, None));
     assert_eq!((o.start, o.objective), (Start::Uniform { low: 128.0, high: 148.0 }, Objective::Channel { border: 0 }));
     assert_eq!((o.step, o.normalise), (StepRule::Gradient { rate: 1.0 }, Normalise::Rms { eps: 1e-5 }));
-    assert_eq!(o.shown, Shown::Chollet1);
+    assert_eq!(o.shown, Rendering::Chollet1);
     let o = of(Preset::Kerasblog);
     common(&o);
     assert_eq!((o.size, o.range, o.steps, o.skip_at_or_below), ([128, 128], [0.0, 255.0], 20, Some(0.0)));
     assert_eq!((o.start, o.objective), (Start::Uniform { low: 118.0, high: 138.0 }, Objective::Channel { border: 0 }));
     assert_eq!((o.step, o.normalise), (StepRule::Gradient { rate: 1.0 }, Normalise::Rms { eps: 1e-7 }));
-    assert_eq!(o.shown, Shown::Chollet1);
+    assert_eq!(o.shown, Rendering::Chollet1);
     let o = of(Preset::KerasIo);
     common(&o);
     assert_eq!((o.size, o.range, o.steps, o.skip_at_or_below), ([180, 180], [-1.0, 1.0], 30, None));
     assert_eq!((o.start, o.objective), (Start::Uniform { low: -0.125, high: 0.125 }, Objective::Channel { border: 2 }));
     assert_eq!((o.step, o.normalise), (StepRule::Gradient { rate: 10.0 }, Normalise::L2 { eps: 1e-12 }));
-    assert_eq!(o.shown, Shown::KerasIo);
+    assert_eq!(o.shown, Rendering::KerasIo);
     let o = of(Preset::Default);
     assert_eq!((o.size, o.range, o.keep), ([128, 128], [0.0, 1.0], Keep::Best));
     assert!(o.tv > 0.0 && o.l2 > 0.0 && o.transform.jitter == 8);

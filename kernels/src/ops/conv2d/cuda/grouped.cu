@@ -1,11 +1,11 @@
-// conv2d on CUDA, rung 1 for groups of few channels, and of one (depthwise).
+// conv2d variant on CUDA for groups of few channels, and of one (depthwise).
 //
-// Computes     what the naive rung does
-// The naive rung wasted: each input pixel is read from global memory by each output channel of its group, and each gradient by each weight.
-// This rung:   the operands of operands.cuh in the products of narrow.cuh: a thread has all channels of a pixel that fit its registers,
-//              and the weights of a group lie in shared memory. The weight gradient has a block for four output channels and nine places
-//              of the kernel, whose pixels its threads share out.
-// Loses when:  groups fill the tiles of the implicit rung, where input too is shared between threads.
+// Computes        the same as naive
+// naive wastes:   each input pixel is read from global memory by each output channel of its group, and each gradient by each weight.
+// This variant:   the operands of operands.cuh in the products of narrow.cuh: a thread has all channels of a pixel that fit its registers,
+//                 and the weights of a group lie in shared memory. The weight gradient has a block for four output channels and nine taps,
+//                 whose pixels its threads divide.
+// Loses when:     groups fill the tiles of implicit, where input too is shared between threads.
 #include "conv2d/cuda/operands.cuh"
 #include "narrow.cuh"
 

@@ -1,11 +1,11 @@
-// conv2d on CUDA, rung 3: implicit gemm by Hopper's products of four warps. For sm_90a alone.
+// conv2d variant on CUDA: implicit gemm by Hopper's products of four warps. For sm_90a alone.
 //
-// Computes     what the naive rung does, operands rounded to TF32, f16 or bf16, sums in f32
-// The tensor rung wasted: a warp's registers and instructions on carrying operands from shared memory to the tensor cores, four times what
-//              a tile of this size carries, while tensor cores wait.
-// This rung:   the same operands, gathered into tiles that wgmma reads where they lie, and the next tile is gathered while it does
-//              (gathered.cuh). Bulk copies are of no use: what they copy must lie in tiles already, and rounded.
-// Loses when:  a group has less than a tile of channels, or there are fewer tiles of 128 x 256 than multiprocessors.
+// Computes        the same as naive, operands rounded to TF32, f16 or bf16, sums in f32
+// tensor wastes:  a warp's registers and instructions on carrying operands from shared memory to the tensor cores, four times what
+//                 a tile of this size carries, while tensor cores wait.
+// This variant:   the same operands, gathered into tiles that wgmma reads where they lie, and the next tile is gathered while it does
+//                 (gathered.cuh). Bulk copies are of no use: what they copy must lie in tiles already, and rounded.
+// Loses when:     a group has less than a tile of channels, or there are fewer tiles of 128 x 256 than multiprocessors.
 #include "conv2d/cuda/operands.cuh"
 #include "gathered.cuh"
 

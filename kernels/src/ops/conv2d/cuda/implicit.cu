@@ -1,12 +1,12 @@
-// conv2d on CUDA, rung 1: implicit gemm in tiles of registers.
+// conv2d variant on CUDA: implicit gemm in tiles of registers.
 //
-// Computes     what the naive rung does
-// The naive rung wasted: each input pixel is read from global memory by each output channel.
-// This rung:   the convolution is a product of the weight and of a matrix of patches, whose tiles are gathered from the image when they
-//              are needed; im2col would write it down, nine times the image for a kernel of 3x3. See operands.cuh and product.cuh.
-//              The weight gradient sums over all pixels: it is cut into parts, which are added in a fixed order.
-//              The input gradient of a strided convolution is a product for each residue of the stride, and multiplies no zeros.
-// Loses when:  groups are narrow: a tile is mostly empty.
+// Computes        the same as naive
+// naive wastes:   each input pixel is read from global memory by each output channel.
+// This variant:   the convolution is a product of the weight and of a matrix of patches, whose tiles are gathered from the image when they
+//                 are needed; im2col would write it down, nine times the image for a kernel of 3x3. See operands.cuh and product.cuh.
+//                 The weight gradient sums over all pixels: it is cut into splits, which are added in a fixed order.
+//                 The input gradient of a strided convolution is a product for each stride phase, and multiplies no zeros.
+// Loses when:     groups are narrow: a tile is mostly empty.
 #include "conv2d/cuda/operands.cuh"
 
 #define MEMORY_128(A, B) __shared__ ProductMemory<128, 128, 8, A, B> memory

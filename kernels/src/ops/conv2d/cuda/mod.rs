@@ -11,7 +11,7 @@ use crate::cuda::{BF16_ROUNDING, F16_ROUNDING, TF32_ROUNDING, hopper, launch, la
 use crate::ops::conv2d::Conv2dSpec;
 
 /// A pass of the convolution: `Fwd`, `Dgrad` or `Wgrad`.
-trait Pass {
+trait CudaPass {
     /// Number of the pass, in the order above.
     const INDEX: usize;
     /// Rows and columns of the equivalent matrix product; rows count the channels of all groups.
@@ -24,7 +24,7 @@ trait Pass {
     fn launch(s: &Conv2dSpec, inputs: &[&Buffer], outputs: &mut [&mut Buffer], accum: Accum, tiles: &Tiling);
 }
 
-/// How a kernel cuts the equivalent matrix product.
+/// Tiles of the equivalent matrix product, for one kernel.
 struct Tiling {
     kernel: &'static str,
     /// Rows and columns of a block's tile.
@@ -34,7 +34,7 @@ struct Tiling {
 }
 
 /// An implicit product in one kind of tile.
-struct Product {
+struct CudaProduct {
     row: &'static str,
     tolerance: Tolerance,
     /// The rounding of its operands: taken where that is asked for.
@@ -49,9 +49,9 @@ struct Product {
     shared: usize,
 }
 
-impl Product {
+impl CudaProduct {
     const fn new(row: &'static str, kernels: [&'static str; 3], tile: [usize; 2]) -> Self {
-        Product { row, tolerance: ROUNDING, precision: None, fills: None, hopper: false, kernels, tile, shared: 0 }
+        CudaProduct { row, tolerance: ROUNDING, precision: None, fills: None, hopper: false, kernels, tile, shared: 0 }
     }
 
     /// On tensor cores.
@@ -83,28 +83,36 @@ const IMPLICIT_128: usize = 6;
 const IMPLICIT_64: usize = 7;
 
 /// The products, in the order of their numbers.
-const PRODUCTS: [Product; 8] = [
-    Product::new("hopper_tf32_cuda", ["conv_fwd_hopper_tf32", "conv_dgrad_hopper_tf32", "conv_wgrad_hopper_tf32"], [128, 256])
-        .rounded(Precision::Tf32, TF32_ROUNDING)
-        .hopper(),
-    Product::new("hopper_f16_cuda", ["conv_fwd_hopper_f16", "conv_dgrad_hopper_f16", "conv_wgrad_hopper_f16"], [128, 256])
+const PRODUCTS: [CudaProduct; 8] = [
+    CudaProduct::new(
+        "hopper_tf32_cuda",
+        ["conv_fwd_hopper_tf32", "conv_dgrad_hopper_tf32", "conv_wgrad_hopper_tf32"],
+        [128, 256],
+    )
+    .rounded(Precision::Tf32, TF32_ROUNDING)
+    .hopper(),
+    CudaProduct::new("hopper_f16_cuda", ["conv_fwd_hopper_f16", "conv_dgrad_hopper_f16", "conv_wgrad_hopper_f16"], [128, 256])
         .rounded(Precision::F16, F16_ROUNDING)
         .hopper(),
-    Product::new("hopper_bf16_cuda", ["conv_fwd_hopper_bf16", "conv_dgrad_hopper_bf16", "conv_wgrad_hopper_bf16"], [128, 256])
-        .rounded(Precision::Bf16, BF16_ROUNDING)
-        .hopper(),
-    Product::new("tf32_cuda", ["conv_fwd_tf32", "conv_dgrad_tf32", "conv_wgrad_tf32"], [128, 64])
+    CudaProduct::new(
+        "hopper_bf16_cuda",
+        ["conv_fwd_hopper_bf16", "conv_dgrad_hopper_bf16", "conv_wgrad_hopper_bf16"],
+        [128, 256],
+    )
+    .rounded(Precision::Bf16, BF16_ROUNDING)
+    .hopper(),
+    CudaProduct::new("tf32_cuda", ["conv_fwd_tf32", "conv_dgrad_tf32", "conv_wgrad_tf32"], [128, 64])
         .rounded(Precision::Tf32, TF32_ROUNDING),
-    Product::new("f16_cuda", ["conv_fwd_f16", "conv_dgrad_f16", "conv_wgrad_f16"], [128, 64])
+    CudaProduct::new("f16_cuda", ["conv_fwd_f16", "conv_dgrad_f16", "conv_wgrad_f16"], [128, 64])
         .rounded(Precision::F16, F16_ROUNDING),
-    Product::new("bf16_cuda", ["conv_fwd_bf16", "conv_dgrad_bf16", "conv_wgrad_bf16"], [128, 64])
+    CudaProduct::new("bf16_cuda", ["conv_fwd_bf16", "conv_dgrad_bf16", "conv_wgrad_bf16"], [128, 64])
         .rounded(Precision::Bf16, BF16_ROUNDING),
-    Product::new("implicit_128_cuda", ["conv_fwd_128", "conv_dgrad_128", "conv_wgrad_128"], [128, 128]).fills(128),
-    Product::new("implicit_64_cuda", ["conv_fwd_64", "conv_dgrad_64", "conv_wgrad_64"], [64, 64]),
+    CudaProduct::new("implicit_128_cuda", ["conv_fwd_128", "conv_dgrad_128", "conv_wgrad_128"], [128, 128]).fills(128),
+    CudaProduct::new("implicit_64_cuda", ["conv_fwd_64", "conv_dgrad_64", "conv_wgrad_64"], [64, 64]),
 ];
 
 /// The row of product `K` of [`PRODUCTS`].
-const fn product_row<P: Pass, const K: usize>() -> Row<Conv2dSpec> {
+const fn product_row<P: CudaPass, const K: usize>() -> Row<Conv2dSpec> {
     let row = Row::cuda(PRODUCTS[K].row, PRODUCTS[K].tolerance, product::<P, K>);
     let row = row.preferred(product_wins::<P, K>).scratch(P::scratch);
     let row = if PRODUCTS[K].hopper { row.here(hopper) } else { row };
@@ -114,31 +122,31 @@ const fn product_row<P: Pass, const K: usize>() -> Row<Conv2dSpec> {
     }
 }
 
-fn product<P: Pass, const K: usize>(s: &Conv2dSpec, inputs: &[&Buffer], outputs: &mut [&mut Buffer], accum: Accum) {
-    let Product { kernels, tile, shared, .. } = PRODUCTS[K];
+fn product<P: CudaPass, const K: usize>(s: &Conv2dSpec, inputs: &[&Buffer], outputs: &mut [&mut Buffer], accum: Accum) {
+    let CudaProduct { kernels, tile, shared, .. } = PRODUCTS[K];
     P::launch(s, inputs, outputs, accum, &Tiling { kernel: kernels[P::INDEX], tile, shared });
 }
 
-fn product_wins<P: Pass, const K: usize>(s: &Conv2dSpec) -> Result<(), &'static str> {
+fn product_wins<P: CudaPass, const K: usize>(s: &Conv2dSpec) -> Result<(), &'static str> {
     shared(s)?;
     PRODUCTS[K].fills.map_or(Ok(()), |columns| many(P::outputs(s), s.groups, columns))
 }
 
 /// The row for groups of one input channel.
-const fn depthwise_row<P: Pass>() -> Row<Conv2dSpec> {
+const fn depthwise_row<P: CudaPass>() -> Row<Conv2dSpec> {
     let supports = |s: &Conv2dSpec| if s.c == s.groups { Ok(()) } else { Err("wants groups of one input channel") };
     Row::cuda("depthwise_cuda", ROUNDING, per_thread::<P, 1>).supports(supports).scratch(P::scratch)
 }
 
 /// The row for narrow groups, of which a thread has `N` channels in registers.
-const fn grouped_row<P: Pass, const N: usize>(name: &'static str) -> Row<Conv2dSpec> {
+const fn grouped_row<P: CudaPass, const N: usize>(name: &'static str) -> Row<Conv2dSpec> {
     let supports = |s: &Conv2dSpec| if s.groups > 1 { Ok(()) } else { Err("wants several groups") };
     let row = Row::cuda(name, ROUNDING, per_thread::<P, N>).supports(supports);
     row.preferred(grouped_wins::<P, N>).scratch(P::scratch)
 }
 
 /// A thread sums `N` channels of a group: 1, 4 or 8.
-fn per_thread<P: Pass, const N: usize>(s: &Conv2dSpec, inputs: &[&Buffer], outputs: &mut [&mut Buffer], accum: Accum) {
+fn per_thread<P: CudaPass, const N: usize>(s: &Conv2dSpec, inputs: &[&Buffer], outputs: &mut [&mut Buffer], accum: Accum) {
     let kernel = match N {
         1 => ["conv_fwd_depthwise", "conv_dgrad_depthwise", "conv_wgrad_depthwise"],
         4 => ["conv_fwd_grouped_4", "conv_dgrad_grouped_4", "conv_wgrad_grouped_4"],
@@ -149,7 +157,7 @@ fn per_thread<P: Pass, const N: usize>(s: &Conv2dSpec, inputs: &[&Buffer], outpu
     P::launch(s, inputs, outputs, accum, &Tiling { kernel, tile: [N, columns], shared: 0 });
 }
 
-fn grouped_wins<P: Pass, const N: usize>(s: &Conv2dSpec) -> Result<(), &'static str> {
+fn grouped_wins<P: CudaPass, const N: usize>(s: &Conv2dSpec) -> Result<(), &'static str> {
     // With fewer than five channels in a group, half of eight sums would be idle.
     narrow(if N == 8 { 5 } else { 1 }, P::outputs(s)[0] / s.groups)
 }
@@ -222,7 +230,7 @@ fn shared(s: &Conv2dSpec) -> Result<(), &'static str> {
     if s.c == s.groups || s.oc == s.groups { Err("groups of one channel") } else { Ok(()) }
 }
 
-/// Whether a thread's registers have few empty places, and tiles of 64 channels many.
+/// Whether channels fill most of a thread's registers, and few of a tile of 64 channels.
 fn narrow(least: usize, channels: usize) -> Result<(), &'static str> {
     match channels {
         32.. => Err("groups that fill tiles"),
@@ -274,7 +282,7 @@ fn naive_wgrad(s: &Conv2dSpec, inputs: &[&Buffer], outputs: &mut [&mut Buffer], 
 /// The output.
 struct Fwd;
 
-impl Pass for Fwd {
+impl CudaPass for Fwd {
     const INDEX: usize = 0;
 
     fn outputs(s: &Conv2dSpec) -> [usize; 2] {
@@ -291,7 +299,7 @@ impl Pass for Fwd {
 /// The gradient of the input.
 struct Dgrad;
 
-impl Pass for Dgrad {
+impl CudaPass for Dgrad {
     const INDEX: usize = 1;
 
     fn outputs(s: &Conv2dSpec) -> [usize; 2] {
@@ -308,8 +316,8 @@ impl Pass for Dgrad {
     }
 }
 
-/// Into how many parts the sum over pixels is cut: so many that small weights fill the device, and each is long enough.
-fn parts(s: &Conv2dSpec) -> usize {
+/// Number of splits of the sum over pixels: small weights fill the device, and each split is long enough.
+fn splits(s: &Conv2dSpec) -> usize {
     let tiles = (s.oc / s.groups).div_ceil(64) * s.patch().div_ceil(64) * s.groups;
     (2 * DEVICE).div_ceil(tiles.max(1)).min(pixels(s).div_ceil(256)).max(1)
 }
@@ -317,41 +325,41 @@ fn parts(s: &Conv2dSpec) -> usize {
 /// The gradient of the weight.
 struct Wgrad;
 
-impl Pass for Wgrad {
+impl CudaPass for Wgrad {
     const INDEX: usize = 2;
 
     fn outputs(s: &Conv2dSpec) -> [usize; 2] {
-        [s.oc, s.patch() * parts(s)]
+        [s.oc, s.patch() * splits(s)]
     }
 
-    /// Bytes of all parts' gradients.
+    /// Bytes of the gradients of all splits.
     fn scratch(s: &Conv2dSpec) -> usize {
-        if parts(s) == 1 { 0 } else { 4 * parts(s) * s.weight_len() }
+        if splits(s) == 1 { 0 } else { 4 * splits(s) * s.weight_len() }
     }
 
     fn launch(s: &Conv2dSpec, inputs: &[&Buffer], outputs: &mut [&mut Buffer], accum: Accum, tiles: &Tiling) {
-        let ([m, n], parts) = (tiles.tile, parts(s));
+        let ([m, n], splits) = (tiles.tile, splits(s));
         // Whole tiles of 16 steps.
-        let piece = pixels(s).div_ceil(parts).next_multiple_of(16);
-        let grid = [s.patch().div_ceil(n), (s.oc / s.groups).div_ceil(m), s.groups * parts];
+        let chunk = pixels(s).div_ceil(splits).next_multiple_of(16);
+        let grid = [s.patch().div_ceil(n), (s.oc / s.groups).div_ceil(m), s.groups * splits];
         let launch = |dw: Arg, accum: Accum| {
             let args = vec![
                 problem(s),
                 inputs[0].into(),
                 inputs[1].into(),
                 dw,
-                parts.into(),
-                piece.into(),
+                splits.into(),
+                chunk.into(),
                 s.weight_len().into(),
                 accum.into(),
             ];
             launch_with(inputs[0], tiles.kernel, grid, [256, 1, 1], tiles.shared, args);
         };
-        if parts == 1 {
+        if splits == 1 {
             return launch((&mut *outputs[0]).into(), accum);
         }
-        let mut all = inputs[0].like(DType::F32, parts * s.weight_len()); // [parts, weight]
+        let mut all = inputs[0].like(DType::F32, splits * s.weight_len()); // [splits, weight]
         launch((&mut all).into(), Accum::Write);
-        crate::ops::reduce::cuda::columns(&all, outputs[0], [parts, s.weight_len()], 1.0, accum);
+        crate::ops::reduce::cuda::columns(&all, outputs[0], [splits, s.weight_len()], 1.0, accum);
     }
 }

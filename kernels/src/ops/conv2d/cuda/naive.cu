@@ -1,10 +1,10 @@
-// conv2d on CUDA, rung 0: one thread an output (an input pixel, a weight), the sum as it is written.
+// conv2d variant on CUDA: one thread an output (an input pixel, a weight), the sum as it is written.
 //
-// Computes     out = conv(x, w) (+ bias, + residual, relu),   dx (+)= conv^T(dout, w),   dw (+)= sum over images and pixels of dout * x
-// This rung:   threads of a warp stand side by side along a row of pixels. Groups of one channel have nothing to share but the
-//              weights, so for them it is also the rung that is used.
-// Loses when:  several output channels read the same input: each thread reads it again. The weight gradient has a block for each
-//              weight, and loses always.
+// Computes        out = conv(x, w) (+ bias, + residual, relu),   dx (+)= conv^T(dout, w),   dw (+)= sum over images and pixels of dout * x
+// This variant:   threads of a warp stand side by side along a row of pixels. Groups of one channel have nothing to share but the
+//                 weights, so this variant serves them.
+// Loses when:     several output channels read the same input: each thread reads it again. The weight gradient has a block for each
+//                 weight, and loses always.
 #include "conv2d/cuda/problem.cuh"
 
 KERNEL conv_fwd_naive(Conv s, const float* x, const float* w, const float* bias, const float* residual, float* out, int relu) {
@@ -52,7 +52,7 @@ KERNEL conv_dgrad_naive(Conv s, const float* dout, const float* w, float* dx, in
   put(&dx[i], sum, add);
 }
 
-// A block for each weight: its threads share out images and pixels and add their sums in one order.
+// A block for each weight: its threads divide images and pixels and add their sums in one order.
 KERNEL conv_wgrad_naive(Conv s, const float* dout, const float* x, float* dw, int add) {
   __shared__ float part[8];
   int i = blockIdx.x;

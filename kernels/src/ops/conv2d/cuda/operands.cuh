@@ -2,11 +2,11 @@
 //
 //             rows i               rows j                  steps k
 //   fwd       output channels      output pixels           input channel, ky, kx      a: weight   b: input
-//   dgrad     input channels       input pixels of a residue  output channel, ky, kx  a: weight   b: gradient
+//   dgrad     input channels       pixels of a phase       output channel, ky, kx    a: weight   b: gradient
 //   wgrad     output channels      input channel, ky, kx   output pixels              a: gradient b: input
 //
 // Pixels count through all images; channels are those of one group, and blockIdx.z counts groups. The input gradient of a strided
-// convolution falls apart into products of fewer places of the kernel, see Residue; a stride of 1 has one residue.
+// convolution is a product for each stride phase, with some of the kernel's taps, see Phase; a stride of 1 has one phase.
 #pragma once
 #include "conv2d/cuda/problem.cuh"
 #include "product.cuh"
@@ -14,103 +14,103 @@
 // Far outside of any image, whatever is added to it once.
 #define OUTSIDE (-(1 << 30))
 
-// A place in an image stack: `base` counts elements from the start.
-struct Place {
+// A pixel of an image stack: offset in elements, row and column.
+struct Position {
   int base, y, x;
 };
 
-// The input under the kernel: rows are output pixels, steps are places in a patch.
+// The input under the kernel: rows are output pixels, steps are channels and taps.
 struct Patches {
-  typedef Place Row;
-  typedef Place Step;
+  typedef Position Row;
+  typedef Position Step;
   Conv s;
   const float* x;  // first channel of the group
   __device__ __forceinline__ bool along_k() const { return false; }
-  __device__ __forceinline__ Place row(int j) const {
-    if (j >= s.n * s.plane()) return Place{0, OUTSIDE, 0};
+  __device__ __forceinline__ Position row(int j) const {
+    if (j >= s.n * s.plane()) return Position{0, OUTSIDE, 0};
     int n = j / s.plane(), p = j % s.plane();
     int y = p / s.ow * s.sh - s.pt, x = p % s.ow * s.sw - s.pl;
-    return Place{n * s.c * s.h * s.w + y * s.w + x, y, x};
+    return Position{n * s.c * s.h * s.w + y * s.w + x, y, x};
   }
-  __device__ __forceinline__ Place step(int k, int end) const {
-    if (k >= end) return Place{0, OUTSIDE, 0};
+  __device__ __forceinline__ Position step(int k, int end) const {
+    if (k >= end) return Position{0, OUTSIDE, 0};
     int c = k / (s.kh * s.kw), r = k % (s.kh * s.kw);
     int y = r / s.kw * s.dh, x = r % s.kw * s.dw;
-    return Place{c * s.h * s.w + y * s.w + x, y, x};
+    return Position{c * s.h * s.w + y * s.w + x, y, x};
   }
-  __device__ __forceinline__ const float* at(const Place& row, const Place& step) const {
+  __device__ __forceinline__ const float* at(const Position& row, const Position& step) const {
     int yy = row.y + step.y, xx = row.x + step.x;
     return (unsigned)yy < (unsigned)s.h && (unsigned)xx < (unsigned)s.w ? x + (row.base + step.base) : nullptr;
   }
 };
 
-// The same with rows and steps exchanged, for the weight gradient.
+// The transpose of Patches, for the weight gradient.
 struct TurnedPatches {
-  typedef Place Row;
-  typedef Place Step;
+  typedef Position Row;
+  typedef Position Step;
   Patches of;
   __device__ __forceinline__ bool along_k() const { return true; }
-  __device__ __forceinline__ Place row(int j) const { return of.step(j, of.s.patch()); }
-  __device__ __forceinline__ Place step(int k, int end) const { return k < end ? of.row(k) : Place{0, OUTSIDE, 0}; }
-  __device__ __forceinline__ const float* at(const Place& row, const Place& step) const { return of.at(step, row); }
+  __device__ __forceinline__ Position row(int j) const { return of.step(j, of.s.patch()); }
+  __device__ __forceinline__ Position step(int k, int end) const { return k < end ? of.row(k) : Position{0, OUTSIDE, 0}; }
+  __device__ __forceinline__ const float* at(const Position& row, const Position& step) const { return of.at(step, row); }
 };
 
-// The pixels along an axis whose distance from the padding's start leaves the same rest by the stride: the same places of the kernel reach
-// all of them, and no others do. Pixel `first + i * stride` is seen by place `k0 + a * every` from output pixel `above + i - a * back`.
-struct Residue {
-  int first, stride, pixels, k0, every, places, above, back;
-  __device__ __forceinline__ Residue(int rest, int size, int kernel, int by, int dilation, int before) {
-    first = rest;
+// The pixels along an axis at one distance, modulo the stride, from the padding's start: a stride phase. The same taps reach all of them.
+// Tap `k0 + a * every` sees pixel `first + i * stride` from output pixel `above + i - a * back`.
+struct Phase {
+  int first, stride, pixels, k0, every, taps, above, back;
+  __device__ __forceinline__ Phase(int phase, int size, int kernel, int by, int dilation, int before) {
+    first = phase;
     stride = by;
     pixels = first < size ? (size - first + stride - 1) / stride : 0;
     every = 1;
     while (every * dilation % stride) every++;
     k0 = 0;
     while (k0 < kernel && (first + before - k0 * dilation) % stride) k0++;
-    places = (kernel - k0 + every - 1) / every;
+    taps = (kernel - k0 + every - 1) / every;
     above = (first + before - k0 * dilation) / stride;
     back = every * dilation / stride;
   }
 };
 
-// The output's gradient above an input pixel: rows are input pixels of a residue, steps are output channels and places in the kernel.
+// The output's gradient above an input pixel: rows are input pixels of a phase, steps are output channels and taps.
 struct Gradients {
-  typedef Place Row;
-  typedef Place Step;
+  typedef Position Row;
+  typedef Position Step;
   Conv s;
   const float* dout;  // first output channel of the group
-  Residue y, x;
+  Phase y, x;
   __device__ __forceinline__ bool along_k() const { return false; }
-  __device__ __forceinline__ Place row(int j) const {
+  __device__ __forceinline__ Position row(int j) const {
     int pixels = y.pixels * x.pixels;
-    if (j >= s.n * pixels) return Place{0, OUTSIDE, 0};
+    if (j >= s.n * pixels) return Position{0, OUTSIDE, 0};
     int n = j / pixels, p = j % pixels, yy = y.above + p / x.pixels, xx = x.above + p % x.pixels;
-    return Place{n * s.oc * s.plane() + yy * s.ow + xx, yy, xx};
+    return Position{n * s.oc * s.plane() + yy * s.ow + xx, yy, xx};
   }
-  __device__ __forceinline__ Place step(int k, int end) const {
-    if (k >= end) return Place{0, OUTSIDE, 0};
-    int places = y.places * x.places, r = k % places, yy = r / x.places * y.back, xx = r % x.places * x.back;
-    return Place{k / places * s.plane() - (yy * s.ow + xx), -yy, -xx};
+  __device__ __forceinline__ Position step(int k, int end) const {
+    if (k >= end) return Position{0, OUTSIDE, 0};
+    int taps = y.taps * x.taps, r = k % taps, yy = r / x.taps * y.back, xx = r % x.taps * x.back;
+    return Position{k / taps * s.plane() - (yy * s.ow + xx), -yy, -xx};
   }
-  __device__ __forceinline__ const float* at(const Place& row, const Place& step) const {
+  __device__ __forceinline__ const float* at(const Position& row, const Position& step) const {
     int yy = row.y + step.y, xx = row.x + step.x;
     return (unsigned)yy < (unsigned)s.oh && (unsigned)xx < (unsigned)s.ow ? dout + (row.base + step.base) : nullptr;
   }
 };
 
-// The weight of dgrad: rows are input channels, steps are output channels and places in the kernel.
+// The transposed weight, for dgrad: rows are input channels, steps are output channels and taps.
 struct TurnedWeight {
   typedef int Row;
   typedef int Step;
   Conv s;
   const float* w;  // first output channel of the group
-  Residue y, x;
+  Phase y, x;
   __device__ __forceinline__ bool along_k() const { return true; }
   __device__ __forceinline__ int row(int i) const { return i < s.cg() ? i * s.kh * s.kw : -1; }
   __device__ __forceinline__ int step(int k, int end) const {
     if (k >= end) return -1;
-    int places = y.places * x.places, r = k % places;
-    return k / places * s.patch() + (y.k0 + r / x.places * y.every) * s.kw + x.k0 + r % x.places * x.every;
+    int taps = y.taps * x.taps, r = k % taps;
+    return k / taps * s.patch() + (y.k0 + r / x.taps * y.every) * s.kw + x.k0 + r % x.taps * x.every;
   }
   __device__ __forceinline__ const float* at(int row, int step) const { return row < 0 || step < 0 ? nullptr : w + row + step; }
 };
@@ -144,7 +144,7 @@ struct StoreImage {
   Conv s;
   float* dx;
   int first, add;  // first input channel of the group
-  Residue y, x;
+  Phase y, x;
   __device__ __forceinline__ void put(int i, int j, float v) const {
     int pixels = y.pixels * x.pixels, p = j % pixels;
     int yy = y.first + p / x.pixels * y.stride, xx = x.first + p % x.pixels * x.stride;
@@ -169,25 +169,25 @@ struct StoreWeight {
   PRODUCT(memory, a, b, c, blockIdx.y * M, blockIdx.x * N, s.og(), s.n * s.plane(), 0, s.patch())
 
 #define CONV_DGRAD_ARGS Conv s, const float *dout, const float *w, float *dx, int add
-// A product for each residue of the strides.
+// A product for each stride phase.
 #define CONV_DGRAD(MEMORY, PRODUCT, M, N)                                                                            \
   MEMORY(TurnedWeight, Gradients);                                                                                   \
-  int group = blockIdx.z / (s.sh * s.sw), rest = blockIdx.z % (s.sh * s.sw);                                         \
-  Residue y(rest / s.sw, s.h, s.kh, s.sh, s.dh, s.pt), x(rest % s.sw, s.w, s.kw, s.sw, s.dw, s.pl);                  \
+  int group = blockIdx.z / (s.sh * s.sw), phase = blockIdx.z % (s.sh * s.sw);                                        \
+  Phase y(phase / s.sw, s.h, s.kh, s.sh, s.dh, s.pt), x(phase % s.sw, s.w, s.kw, s.sw, s.dw, s.pl);                  \
   int pixels = s.n * y.pixels * x.pixels;                                                                            \
   if ((int)blockIdx.x * N >= pixels) return;                                                                         \
   TurnedWeight a = {s, w + group * s.og() * s.patch(), y, x};                                                        \
   Gradients b = {s, dout + group * s.og() * s.plane(), y, x};                                                        \
   StoreImage c = {s, dx, group * s.cg(), add, y, x};                                                                 \
-  PRODUCT(memory, a, b, c, blockIdx.y * M, blockIdx.x * N, s.cg(), pixels, 0, s.og() * y.places * x.places)
+  PRODUCT(memory, a, b, c, blockIdx.y * M, blockIdx.x * N, s.cg(), pixels, 0, s.og() * y.taps * x.taps)
 
-// The pixels are cut into `parts` pieces of `piece`; piece p of a group writes its own dw, `stride` elements after that of p - 1.
-#define CONV_WGRAD_ARGS Conv s, const float *dout, const float *x, float *dw, int parts, int piece, int stride, int add
+// The pixels are cut into `splits` ranges of `chunk` pixels; split p of a group writes its own dw, `stride` elements after that of split p - 1.
+#define CONV_WGRAD_ARGS Conv s, const float *dout, const float *x, float *dw, int splits, int chunk, int stride, int add
 #define CONV_WGRAD(MEMORY, PRODUCT, M, N)                                                                            \
   MEMORY(Channels, TurnedPatches);                                                                                   \
-  int group = blockIdx.z / parts, part = blockIdx.z % parts;                                                         \
+  int group = blockIdx.z / splits, split = blockIdx.z % splits;                                                      \
   Channels a = {s, dout + group * s.og() * s.plane()};                                                               \
   TurnedPatches b = {Patches{s, x + group * s.cg() * s.h * s.w}};                                                    \
-  StoreWeight c = {dw + part * stride + group * s.og() * s.patch(), s.patch(), add};                                 \
-  int begin = part * piece, all = s.n * s.plane();                                                                   \
-  PRODUCT(memory, a, b, c, blockIdx.y * M, blockIdx.x * N, s.og(), s.patch(), begin, min(begin + piece, all))
+  StoreWeight c = {dw + split * stride + group * s.og() * s.patch(), s.patch(), add};                                \
+  int begin = split * chunk, all = s.n * s.plane();                                                                  \
+  PRODUCT(memory, a, b, c, blockIdx.y * M, blockIdx.x * N, s.og(), s.patch(), begin, min(begin + chunk, all))

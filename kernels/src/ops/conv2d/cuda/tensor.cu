@@ -1,10 +1,10 @@
-// conv2d on CUDA, rung 2: implicit gemm on tensor cores.
+// conv2d variant on CUDA: implicit gemm on tensor cores.
 //
-// Computes     what the naive rung does, operands rounded to TF32, f16 or bf16, sums in f32
-// The implicit rung wasted: an instruction for each 32 multiply-adds of a warp.
-// This rung:   the same operands: TF32 gathered by asynchronous copies of single numbers straight into shared memory (tensor.cuh), f16 and
-//              bf16 rounded on their way (half.cuh).
-// Loses when:  numbers must not be rounded (it runs only where `--precision` allows it), or groups are narrow.
+// Computes        the same as naive, operands rounded to TF32, f16 or bf16, sums in f32
+// implicit wastes: an instruction for each 32 multiply-adds of a warp.
+// This variant:   the same operands: TF32 gathered by asynchronous copies of single numbers straight into shared memory (tensor.cuh), f16 and
+//                 bf16 rounded on their way (half.cuh).
+// Loses when:     numbers must not be rounded (it runs only where `--precision` allows it), or groups are narrow.
 #include "conv2d/cuda/operands.cuh"
 #include "half.cuh"
 

@@ -1,16 +1,16 @@
-// conv2d on CUDA, rung for 3x3 kernels of stride 1: Winograd's minimal filtering, F(2x2, 3x3) and F(4x4, 3x3).
+// conv2d variant on CUDA for 3x3 kernels of stride 1: Winograd's minimal filtering, F(2x2, 3x3) and F(4x4, 3x3).
 //
-// Computes     what the naive rung does; see Lavin & Gray, "Fast algorithms for convolutional neural networks", CVPR 2016
-// The implicit rung wasted: 36 (144) multiplications for 2x2 (4x4) outputs of a channel where 16 (36) do.
-// This rung:   inputs are cut into overlapping tiles, transformed, multiplied by the transformed weight (a product of matrices for each of
-//              the 16 or 36 places in a tile), and transformed back. The weight gradient is the transpose of this: tiles of the input and of
-//              the output's gradient are multiplied over all tiles, in parts that are added in a fixed order.
-// Loses when:  there are few channels (the transforms cost as much as they save), or the image is smaller than a few tiles.
-//              It rounds more: the factors of F(4x4) reach 8.
+// Computes        the same as naive; see Lavin & Gray, "Fast algorithms for convolutional neural networks", CVPR 2016
+// implicit wastes: 36 (144) multiplications for 2x2 (4x4) outputs of a channel where 16 (36) do.
+// This variant:   inputs are cut into overlapping tiles, transformed, multiplied by the transformed weight (a product of matrices for each of
+//                 the 16 or 36 points in a tile), and transformed back. The weight gradient is the transpose of this: tiles of the input and of
+//                 the output's gradient are multiplied over all tiles, in splits that are added in a fixed order.
+// Loses when:     there are few channels (the transforms cost as much as they save), or the image is smaller than a few tiles.
+//                 It rounds more: the factors of F(4x4) reach 8.
 #include "conv2d/cuda/problem.cuh"
 #include "product.cuh"
 
-// What is convolved: fwd reads x, dgrad reads dout, with the weight turned around.
+// What is convolved: fwd reads x, dgrad reads dout, with the weight rotated by 180 degrees.
 struct Tiles {
   int n, c, h, w;     // read
   int oc, oh, ow;     // written
@@ -19,7 +19,7 @@ struct Tiles {
   __device__ __forceinline__ int count() const { return n * down * across; }
 };
 
-// out = B^T in: the data transform of M + 2 numbers, `step` apart.
+// out = B^T in: the data transform of M + 2 numbers with stride `step`.
 template <int M> __device__ __forceinline__ void data(float* v, int step);
 template <> __device__ __forceinline__ void data<2>(float* v, int step) {
   float a = v[0], b = v[step], c = v[2 * step], d = v[3 * step];
@@ -106,14 +106,14 @@ template <> __device__ __forceinline__ void gather<4>(const float* u, int from, 
   w[2 * to] = (r - p) / 6.f + u[5 * from];
 }
 
-// u [(M+2)^2][oc][c] from w [oc][c][3][3], or with `turned` from w [c][oc][3][3] rotated by half a turn. A thread for each oc and c.
-template <int M> __device__ __forceinline__ void weight_transform(const float* w, float* u, int oc, int c, int turned) {
+// u [(M+2)^2][oc][c] from w [oc][c][3][3], or with `rotated` from w [c][oc][3][3] rotated by 180 degrees. A thread for each oc and c.
+template <int M> __device__ __forceinline__ void weight_transform(const float* w, float* u, int oc, int c, int rotated) {
   const int A = M + 2;
   int i = thread();
   if (i >= oc * c) return;
   float g[9], rows[3 * A], all[A * A];
 #pragma unroll
-  for (int k = 0; k < 9; k++) g[k] = turned ? w[(i % c * oc + i / c) * 9 + 8 - k] : w[i * 9 + k];
+  for (int k = 0; k < 9; k++) g[k] = rotated ? w[(i % c * oc + i / c) * 9 + 8 - k] : w[i * 9 + k];
 #pragma unroll
   for (int x = 0; x < 3; x++) filter<M>(g + x, 3, rows + x, 3);
 #pragma unroll
@@ -193,15 +193,15 @@ template <int M> __device__ __forceinline__ void gradient_transform(const Tiles&
   for (int k = 0; k < A * A; k++) g[k * s.oc * tiles + i] = all[k];
 }
 
-// dw [oc][c][3][3] from u [parts][(M+2)^2][oc][c]. A thread for each oc and c.
-template <int M> __device__ __forceinline__ void kernel_transform(const float* u, float* dw, int oc, int c, int parts, int add) {
+// dw [oc][c][3][3] from u [splits][(M+2)^2][oc][c]. A thread for each oc and c.
+template <int M> __device__ __forceinline__ void kernel_transform(const float* u, float* dw, int oc, int c, int splits, int add) {
   const int A = M + 2;
   int i = thread();
   if (i >= oc * c) return;
   float all[A * A] = {}, rows[3 * A], w[9];
-  for (int part = 0; part < parts; part++)
+  for (int split = 0; split < splits; split++)
 #pragma unroll
-    for (int k = 0; k < A * A; k++) all[k] += u[(part * A * A + k) * oc * c + i];
+    for (int k = 0; k < A * A; k++) all[k] += u[(split * A * A + k) * oc * c + i];
 #pragma unroll
   for (int x = 0; x < A; x++) gather<M>(all + x, A, rows + x, A);
 #pragma unroll
@@ -213,8 +213,8 @@ template <int M> __device__ __forceinline__ void kernel_transform(const float* u
 #define WINOGRAD_DATA Tiles s, const float *x, float *v
 #define WINOGRAD_RESULT Tiles s, const float *m, const float *bias, const float *residual, float *out, int relu, int add
 
-KERNEL winograd_weight_2(const float* w, float* u, int oc, int c, int turned) { weight_transform<2>(w, u, oc, c, turned); }
-KERNEL winograd_weight_4(const float* w, float* u, int oc, int c, int turned) { weight_transform<4>(w, u, oc, c, turned); }
+KERNEL winograd_weight_2(const float* w, float* u, int oc, int c, int rotated) { weight_transform<2>(w, u, oc, c, rotated); }
+KERNEL winograd_weight_4(const float* w, float* u, int oc, int c, int rotated) { weight_transform<4>(w, u, oc, c, rotated); }
 KERNEL winograd_data_2(WINOGRAD_DATA) { data_transform<2>(s, x, v); }
 KERNEL winograd_data_4(WINOGRAD_DATA) { data_transform<4>(s, x, v); }
 KERNEL winograd_result_2(WINOGRAD_RESULT) { result_transform<2>(s, m, bias, residual, out, relu, add); }
@@ -222,10 +222,10 @@ KERNEL winograd_result_4(WINOGRAD_RESULT) { result_transform<4>(s, m, bias, resi
 
 KERNEL winograd_gradient_2(Tiles s, const float* dout, float* g) { gradient_transform<2>(s, dout, g); }
 KERNEL winograd_gradient_4(Tiles s, const float* dout, float* g) { gradient_transform<4>(s, dout, g); }
-KERNEL winograd_kernel_2(const float* u, float* dw, int oc, int c, int parts, int add) { kernel_transform<2>(u, dw, oc, c, parts, add); }
-KERNEL winograd_kernel_4(const float* u, float* dw, int oc, int c, int parts, int add) { kernel_transform<4>(u, dw, oc, c, parts, add); }
+KERNEL winograd_kernel_2(const float* u, float* dw, int oc, int c, int splits, int add) { kernel_transform<2>(u, dw, oc, c, splits, add); }
+KERNEL winograd_kernel_4(const float* u, float* dw, int oc, int c, int splits, int add) { kernel_transform<4>(u, dw, oc, c, splits, add); }
 
-// m[z] = u[z] v[z], [oc, tiles] from [oc, c] and [c, tiles]: a product of matrices for each place in a tile.
+// m[z] = u[z] v[z], [oc, tiles] from [oc, c] and [c, tiles]: a product of matrices for each point in a tile.
 struct StoreProduct {
   float* p;
   int n;
@@ -238,12 +238,12 @@ KERNEL winograd_product(const float* u, const float* v, float* m, int oc, int c,
   product<64, 64, 16, 4, 4>(memory, a, b, StoreProduct{m + z * oc * tiles, tiles}, blockIdx.y * 64, blockIdx.x * 64, oc, tiles, 0, c);
 }
 
-// u[part][z] = g[z] v[z]^T, [oc, c] from [oc, tiles] and [c, tiles], over the tiles of a part.
-KERNEL winograd_sum(const float* g, const float* v, float* u, int oc, int c, int tiles, int parts, int piece) {
+// u[split][z] = g[z] v[z]^T, [oc, c] from [oc, tiles] and [c, tiles], over the tiles of a split.
+KERNEL winograd_sum(const float* g, const float* v, float* u, int oc, int c, int tiles, int splits, int chunk) {
   __shared__ ProductMemory<64, 64, 16, Matrix, Matrix> memory;
-  int z = blockIdx.z / parts, part = blockIdx.z % parts, places = gridDim.z / parts;
+  int z = blockIdx.z / splits, split = blockIdx.z % splits, points = gridDim.z / splits;
   Matrix a = {g + z * oc * tiles, oc, tiles, 1}, b = {v + z * c * tiles, c, tiles, 1};
-  StoreProduct to = {u + (part * places + z) * oc * c, c};
-  int begin = part * piece;
-  product<64, 64, 16, 4, 4>(memory, a, b, to, blockIdx.y * 64, blockIdx.x * 64, oc, c, begin, min(begin + piece, tiles));
+  StoreProduct to = {u + (split * points + z) * oc * c, c};
+  int begin = split * chunk;
+  product<64, 64, 16, 4, 4>(memory, a, b, to, blockIdx.y * 64, blockIdx.x * 64, oc, c, begin, min(begin + chunk, tiles));
 }

@@ -25,8 +25,8 @@ const fn transformed(make: fn(&Conv2dSpec, &Buffer) -> Buffer) -> Prepare<Conv2d
 /// Forward in tiles of `M` by `M` outputs.
 pub(super) const fn fwd_row<const M: usize>(name: &'static str) -> Row<Conv2dSpec> {
     Row::cuda(name, WINOGRAD, fwd::<M>)
-        .supports(fits::<M>)
-        .preferred(wins::<M>)
+        .supports(supported::<M>)
+        .preferred(preferred::<M>)
         .scratch(|s| Tiles::fwd(s, M).scratch(M))
         .prepare(transformed(weight::<M, false>))
 }
@@ -34,18 +34,18 @@ pub(super) const fn fwd_row<const M: usize>(name: &'static str) -> Row<Conv2dSpe
 /// The gradient of the input in tiles of `M` by `M` pixels.
 pub(super) const fn dgrad_row<const M: usize>(name: &'static str) -> Row<Conv2dSpec> {
     Row::cuda(name, WINOGRAD, dgrad::<M>)
-        .supports(fits::<M>)
-        .preferred(wins::<M>)
+        .supports(supported::<M>)
+        .preferred(preferred::<M>)
         .scratch(|s| Tiles::dgrad(s, M).scratch(M))
         .prepare(transformed(weight::<M, true>))
 }
 
 /// The gradient of the weight from tiles of `M` by `M` outputs.
 pub(super) const fn wgrad_row<const M: usize>(name: &'static str) -> Row<Conv2dSpec> {
-    Row::cuda(name, WINOGRAD, wgrad::<M>).supports(fits::<M>).preferred(wins::<M>).scratch(wgrad_scratch::<M>)
+    Row::cuda(name, WINOGRAD, wgrad::<M>).supports(supported::<M>).preferred(preferred::<M>).scratch(wgrad_scratch::<M>)
 }
 
-/// Elements at most: the transformed images of 36 places are counted in `int`s.
+/// Elements at most: the transformed images of 36 points are counted in `int`s.
 const MOST: usize = 1 << 31;
 
 /// A direction as a convolution of an image stack.
@@ -95,7 +95,7 @@ impl Tiles {
     }
 }
 
-fn fits<const M: usize>(s: &Conv2dSpec) -> Result<(), &'static str> {
+fn supported<const M: usize>(s: &Conv2dSpec) -> Result<(), &'static str> {
     let large = |t: Tiles| t.capacities(M).iter().any(|len| *len >= MOST);
     match s {
         _ if s.kernel != [3, 3] || s.stride != [1, 1] || s.dilation != [1, 1] => Err("wants a 3x3 kernel of stride 1"),
@@ -106,7 +106,7 @@ fn fits<const M: usize>(s: &Conv2dSpec) -> Result<(), &'static str> {
 }
 
 /// Enough channels for the transforms to pay, and images of several tiles.
-fn wins<const M: usize>(s: &Conv2dSpec) -> Result<(), &'static str> {
+fn preferred<const M: usize>(s: &Conv2dSpec) -> Result<(), &'static str> {
     match s {
         _ if s.c < 32 || s.oc < 32 => Err("few channels"),
         _ if s.h.min(s.w) < 2 * M => Err("a small image"),
@@ -139,7 +139,7 @@ fn run<const M: usize>(t: &Tiles, inputs: &[&Buffer], end: [Option<&Buffer>; 2],
     };
     let (x, u) = (inputs[0], inputs[1]);
     let ([c, ..], [oc, ..], tiles) = (t.read, t.written, t.count());
-    let [mut v, mut m] = t.capacities(M).map(|len| x.like(DType::F32, len)); // v [places, c, tiles], m [places, oc, tiles]
+    let [mut v, mut m] = t.capacities(M).map(|len| x.like(DType::F32, len)); // v [points, c, tiles], m [points, oc, tiles]
     launch_each(x, data, c * tiles, args![t.problem(), x, &mut v]);
     let grid = [tiles.div_ceil(64), oc.div_ceil(64), (M + 2) * (M + 2)];
     launch(x, "winograd_product", grid, [256, 1, 1], args![u, &v, &mut m, oc, c, tiles]);
@@ -147,15 +147,15 @@ fn run<const M: usize>(t: &Tiles, inputs: &[&Buffer], end: [Option<&Buffer>; 2],
     launch_each(x, result, oc * tiles, args![t.problem(), &m, bias, residual, out, relu, accum]);
 }
 
-/// Into how many parts the sum over tiles is cut, so that few channels fill the device.
-fn parts<const M: usize>(s: &Conv2dSpec) -> usize {
+/// Number of splits of the sum over tiles, so that few channels fill the device.
+fn splits<const M: usize>(s: &Conv2dSpec) -> usize {
     let blocks = s.oc.div_ceil(64) * s.c.div_ceil(64) * (M + 2) * (M + 2);
     (2 * DEVICE).div_ceil(blocks).min(Tiles::fwd(s, M).count().div_ceil(256)).max(1)
 }
 
-/// Numbers of the products of all parts.
+/// Numbers of the products of all splits.
 fn products<const M: usize>(s: &Conv2dSpec) -> usize {
-    parts::<M>(s) * (M + 2) * (M + 2) * s.oc * s.c
+    splits::<M>(s) * (M + 2) * (M + 2) * s.oc * s.c
 }
 
 /// Bytes of both transformed operands and of the products.
@@ -169,15 +169,15 @@ fn wgrad<const M: usize>(s: &Conv2dSpec, inputs: &[&Buffer], outputs: &mut [&mut
         2 => ["winograd_data_2", "winograd_gradient_2", "winograd_kernel_2"],
         _ => ["winograd_data_4", "winograd_gradient_4", "winograd_kernel_4"],
     };
-    let (t, dout, x, parts) = (Tiles::fwd(s, M), inputs[0], inputs[1], parts::<M>(s));
+    let (t, dout, x, splits) = (Tiles::fwd(s, M), inputs[0], inputs[1], splits::<M>(s));
     let tiles = t.count();
-    let [mut v, mut g] = t.capacities(M).map(|len| x.like(DType::F32, len)); // v [places, c, tiles], g [places, oc, tiles]
-    let mut u = x.like(DType::F32, products::<M>(s)); // [parts, places, oc, c]
+    let [mut v, mut g] = t.capacities(M).map(|len| x.like(DType::F32, len)); // v [points, c, tiles], g [points, oc, tiles]
+    let mut u = x.like(DType::F32, products::<M>(s)); // [splits, points, oc, c]
     launch_each(x, data, s.c * tiles, args![t.problem(), x, &mut v]);
     launch_each(x, gradient, s.oc * tiles, args![t.problem(), dout, &mut g]);
     // Whole tiles of 16 steps.
-    let piece = tiles.div_ceil(parts).next_multiple_of(16);
-    let grid = [s.c.div_ceil(64), s.oc.div_ceil(64), (M + 2) * (M + 2) * parts];
-    launch(x, "winograd_sum", grid, [256, 1, 1], args![&g, &v, &mut u, s.oc, s.c, tiles, parts, piece]);
-    launch_each(x, kernel, s.oc * s.c, args![&u, &mut *outputs[0], s.oc, s.c, parts, accum]);
+    let chunk = tiles.div_ceil(splits).next_multiple_of(16);
+    let grid = [s.c.div_ceil(64), s.oc.div_ceil(64), (M + 2) * (M + 2) * splits];
+    launch(x, "winograd_sum", grid, [256, 1, 1], args![&g, &v, &mut u, s.oc, s.c, tiles, splits, chunk]);
+    launch_each(x, kernel, s.oc * s.c, args![&u, &mut *outputs[0], s.oc, s.c, splits, accum]);
 }

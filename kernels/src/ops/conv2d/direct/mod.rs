@@ -14,10 +14,10 @@ mod view;
 pub(super) mod wgrad;
 
 use super::Conv2dSpec;
-use super::epilogue::{Output, Store};
+use super::epilogue::{ConvOutput, PanelEpilogue};
 use super::geometry::{Interleave, StridePhase, stride_phases};
 use super::im2col::TransposedWeight;
-use super::microkernel::{GROUPS, Pass, Prefetch, panel_width, whole_tiles};
+use super::microkernel::{GROUPS, Prefetch, TilePass, panel_width, whole_tiles};
 use crate::core::buffer::Buffer;
 use crate::core::device::DType;
 use crate::core::table::Accum;
@@ -27,7 +27,7 @@ use crate::simd::{self, Vector};
 use plan::{Band, plan};
 use rayon::prelude::*;
 use std::ops::Range;
-use view::{Copy, PaddedView, Problem};
+use view::{Copy, DirectProblem, PaddedView};
 
 /// Steps of a pass at most: the weights of 32 output channels are 24 KiB, which stay in L1 while the pixels of a band pass.
 const STEPS: usize = 192;
@@ -40,17 +40,17 @@ const SMALL_WEIGHT: usize = 640 << 10;
 /// A band of an image by some output channels.
 type Task<'a> = (&'a Band, usize, Range<usize>);
 
-/// What all tasks of a problem share.
-struct Work<'a> {
-    p: &'a Problem,
+/// Data that all tasks of a problem share.
+struct DirectConv<'a> {
+    p: &'a DirectProblem,
     /// The images, or copies of them in the view.
     x: &'a [f32],
     view: &'a PaddedView,
     w: &'a [f32],
-    output: &'a Output<'a>,
+    output: &'a ConvOutput<'a>,
 }
 
-impl Work<'_> {
+impl DirectConv<'_> {
     /// Where tasks of this band read the input.
     fn view<'a>(&'a self, band: &'a Band) -> &'a PaddedView {
         band.own.as_ref().unwrap_or(self.view)
@@ -82,7 +82,7 @@ impl Work<'_> {
         let each = p.c.div_ceil(blocks).max(1);
         let panels = channels.start / width..channels.end.div_ceil(width);
         // Whole blocks of pixels are transposed, and each group reads the sums of all of its pixels.
-        let capacity = band.slots().next_multiple_of(V::LANES) * width;
+        let capacity = band.accumulators().next_multiple_of(V::LANES) * width;
         let mut sums = Buffer::new(DType::F32, panels.len() * capacity);
         let mut copy = Buffer::new(DType::F32, if band.own.is_some() { each * view.channel } else { 0 });
         for c0 in (0..p.c).step_by(each) {
@@ -123,7 +123,7 @@ impl Work<'_> {
         }
     }
 
-    /// Adds the products of a block of input channels to the sums `[slot, panel]` of a panel, and prefetches meanwhile.
+    /// Adds the products of a block of input channels to the sums `[accumulator, panel]` of a panel, and prefetches meanwhile.
     fn accumulate<V: Vector>(&self, task: &Task, block: &InputBlock, panel: usize, sums: &mut [f32]) {
         let (p, output, (band, image, _)) = (self.p, self.output, task.clone());
         let (view, taps, InputBlock { channels, x, next, panels }) = (self.view(band), p.taps.len(), block);
@@ -150,7 +150,7 @@ impl Work<'_> {
             start[..outputs.len()].copy_from_slice(&bias[image % p.groups * p.oc..][outputs]);
         }
         let (plane, at) = (p.plane(), self.output_start::<V>(task, panel));
-        let pass = Pass {
+        let pass = TilePass {
             pixels: band.pixels,
             pitch: p.step[1],
             groups: &band.groups,
@@ -174,16 +174,16 @@ impl Work<'_> {
             relu: output.relu && output.residual.is_none() && last,
         };
         // SAFETY: the instructions are here (run); groups stay inside a channel of the view, and the block has `channels` of these; the
-        // weight holds all steps of this panel (run), and the sums have room for the slots of all groups.
+        // weight holds all steps of this panel (run), and `sums` holds the accumulators of all groups.
         unsafe { V::run(pass) }
     }
 
     /// Stores the complete sums of a panel in their planes.
     fn finish<V: Vector>(&self, task: &Task, panel: usize, sums: &[f32]) {
         let (channels, start, plane) = (self.channels::<V>(panel).len(), self.output_start::<V>(task, panel), self.p.plane());
-        let store = Store { output: self.output, sums, pixels: task.0.count, channels, start, plane };
+        let epilogue = PanelEpilogue { output: self.output, sums, pixels: task.0.count, channels, start, plane };
         // SAFETY: the instructions are here; lengths and offsets are checked there, and the pixels are this task's alone.
-        unsafe { V::run(store) }
+        unsafe { V::run(epilogue) }
     }
 }
 
@@ -198,7 +198,7 @@ struct InputBlock<'a> {
     panels: Range<usize>,
 }
 
-fn run<V: Vector>(p: &Problem, x: &[f32], w: &[f32], output: &Output) {
+fn run<V: Vector>(p: &DirectProblem, x: &[f32], w: &[f32], output: &ConvOutput) {
     let [oh, ow] = p.size;
     if p.n * p.oc * oh * ow == 0 {
         return;
@@ -233,11 +233,11 @@ fn run<V: Vector>(p: &Problem, x: &[f32], w: &[f32], output: &Output) {
         }
     }
     let x = copied.as_ref().map_or(x, |all| all.as_slice());
-    let work = Work { p, x, view: &view, w, output };
+    let work = DirectConv { p, x, view: &view, w, output };
     tasks.par_iter().enumerate().with_max_len(1).for_each(|(i, task)| work.task::<V>(task, tasks.get(i + 1)));
 }
 
-pub(super) fn fits(s: &Conv2dSpec) -> Result<(), &'static str> {
+pub(super) fn supported(s: &Conv2dSpec) -> Result<(), &'static str> {
     if s.stride[1] <= 2 { s.compact() } else { Err("wants a horizontal stride of 1 or 2") }
 }
 
@@ -261,12 +261,12 @@ fn enough(s: &Conv2dSpec, channels: [usize; 2], plane: usize) -> Result<(), &'st
     Ok(())
 }
 
-pub(super) fn wins(s: &Conv2dSpec) -> Result<(), &'static str> {
+pub(super) fn preferred(s: &Conv2dSpec) -> Result<(), &'static str> {
     let [oh, ow] = s.out_hw();
     enough(s, [s.c, s.oc], oh * ow)
 }
 
-pub(super) fn wins_dgrad(s: &Conv2dSpec) -> Result<(), &'static str> {
+pub(super) fn preferred_dgrad(s: &Conv2dSpec) -> Result<(), &'static str> {
     enough(s, [s.oc, s.c], s.h * s.w)
 }
 
@@ -277,8 +277,8 @@ pub(super) fn scratch<V: Vector>(s: &Conv2dSpec) -> usize {
 
 /// Bytes of the packed weight, and of the stride phases.
 pub(super) fn scratch_dgrad<V: Vector>(s: &Conv2dSpec) -> usize {
-    let parts = if s.stride == [1, 1] { 0 } else { s.in_len() };
-    4 * (s.groups * packed_len::<V>(s.c / s.groups, s.oc / s.groups * s.kernel[0] * s.kernel[1]) + parts)
+    let phases = if s.stride == [1, 1] { 0 } else { s.in_len() };
+    4 * (s.groups * packed_len::<V>(s.c / s.groups, s.oc / s.groups * s.kernel[0] * s.kernel[1]) + phases)
 }
 
 /// Numbers of a weight of `m` output channels in panels.
@@ -297,9 +297,9 @@ pub(super) fn pack_fwd<V: Vector>(s: &Conv2dSpec, w: &Buffer) -> Buffer {
     let (og, patch) = (s.oc / s.groups, s.patch());
     let len = packed_len::<V>(og, patch);
     let mut all = Buffer::new(DType::F32, s.groups * len);
-    for (g, part) in all.as_mut_slice::<f32>().chunks_exact_mut(len.max(1)).enumerate() {
+    for (g, panels) in all.as_mut_slice::<f32>().chunks_exact_mut(len.max(1)).enumerate() {
         let weight = Matrix { data: &w.as_slice()[g * og * patch..], lane_stride: patch, k_stride: 1 };
-        pack::<V>(&weight, og, patch, part);
+        pack::<V>(&weight, og, patch, panels);
     }
     all
 }
@@ -312,10 +312,10 @@ pub(super) fn pack_dgrad<V: Vector>(s: &Conv2dSpec, w: &Buffer) -> Buffer {
     let mut rest = all.as_mut_slice::<f32>();
     for phase in &phases {
         for g in 0..s.groups {
-            let (part, tail) = rest.split_at_mut(len(phase));
+            let (panels, tail) = rest.split_at_mut(len(phase));
             rest = tail;
             let w = &w.as_slice()[g * og * s.patch()..];
-            pack::<V>(&TransposedWeight { s, w, phase }, cg, og * phase.taps.len(), part);
+            pack::<V>(&TransposedWeight { s, w, phase }, cg, og * phase.taps.len(), panels);
         }
     }
     all
@@ -324,8 +324,8 @@ pub(super) fn pack_dgrad<V: Vector>(s: &Conv2dSpec, w: &Buffer) -> Buffer {
 pub(super) fn fwd<V: Vector>(s: &Conv2dSpec, inputs: &[&Buffer], outputs: &mut [&mut Buffer], accum: Accum) {
     let (bias, residual) = s.bias_and_residual::<f32>(inputs);
     let out = outputs[0].as_mut_slice::<f32>();
-    let output = Output { out: Shared(out.as_mut_ptr()), len: out.len(), bias, residual, relu: s.relu, accum };
-    run::<V>(&Problem::forward(s), inputs[0].as_slice(), inputs[1].as_slice(), &output);
+    let output = ConvOutput { out: Shared(out.as_mut_ptr()), len: out.len(), bias, residual, relu: s.relu, accum };
+    run::<V>(&DirectProblem::forward(s), inputs[0].as_slice(), inputs[1].as_slice(), &output);
 }
 
 pub(super) fn dgrad<V: Vector>(s: &Conv2dSpec, inputs: &[&Buffer], outputs: &mut [&mut Buffer], accum: Accum) {
@@ -333,8 +333,8 @@ pub(super) fn dgrad<V: Vector>(s: &Conv2dSpec, inputs: &[&Buffer], outputs: &mut
     let out = outputs[0].as_mut_slice::<f32>();
     let phases = stride_phases(s);
     let mut each = |phase: &StridePhase, out: &mut [f32], accum: Accum| {
-        let p = Problem::backward(s, phase);
-        let output = Output { out: Shared(out.as_mut_ptr()), len: out.len(), bias: None, residual: None, relu: false, accum };
+        let p = DirectProblem::backward(s, phase);
+        let output = ConvOutput { out: Shared(out.as_mut_ptr()), len: out.len(), bias: None, residual: None, relu: false, accum };
         let (mine, rest) = w.split_at(p.groups * packed_len::<V>(p.oc, p.steps()));
         w = rest;
         run::<V>(&p, dout, mine, &output);
@@ -343,29 +343,30 @@ pub(super) fn dgrad<V: Vector>(s: &Conv2dSpec, inputs: &[&Buffer], outputs: &mut
         return phases.iter().for_each(|phase| each(phase, out, accum));
     }
     // With a stride, each phase is a small image of its own, and `dx` interleaves them.
-    let parts: Vec<Option<Buffer>> = phases
+    let images: Vec<Option<Buffer>> = phases
         .iter()
         .map(|phase| {
-            let mut part = Buffer::new(DType::F32, s.n * s.c * phase.size[0] * phase.size[1]);
+            let mut image = Buffer::new(DType::F32, s.n * s.c * phase.size[0] * phase.size[1]);
             (!phase.taps.is_empty()).then(|| {
-                each(phase, part.as_mut_slice(), Accum::Write);
-                part
+                each(phase, image.as_mut_slice(), Accum::Write);
+                image
             })
         })
         .collect();
     par_items(out, s.h * s.w, |first, planes| {
         for (i, plane) in planes.chunks_exact_mut(s.h * s.w).enumerate() {
-            let small = |(phase, part): (&StridePhase, &Option<Buffer>)| {
+            let small = |(phase, image): (&StridePhase, &Option<Buffer>)| {
                 let [h, w] = phase.size;
                 (
-                    part.as_ref()
-                        .map_or(std::ptr::null(), |part| part.as_slice::<f32>()[(first + i) * h * w..][..h * w].as_ptr()),
+                    image
+                        .as_ref()
+                        .map_or(std::ptr::null(), |image| image.as_slice::<f32>()[(first + i) * h * w..][..h * w].as_ptr()),
                     w,
                 )
             };
-            let parts: Vec<(*const f32, usize)> = phases.iter().zip(&parts).map(small).collect();
-            // SAFETY: the instructions are here; each part is a plane of its phase's size.
-            unsafe { V::run(Interleave { s, parts: &parts, plane, accum }) }
+            let small: Vec<(*const f32, usize)> = phases.iter().zip(&images).map(small).collect();
+            // SAFETY: the instructions are here; each plane has the size of its phase.
+            unsafe { V::run(Interleave { s, phases: &small, plane, accum }) }
         }
     });
 }

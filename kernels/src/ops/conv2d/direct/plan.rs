@@ -1,7 +1,7 @@
-//! How a direct convolution is cut into tasks.
+//! Partition of a direct convolution into tasks.
 
-use super::view::{PaddedView, Problem};
-use crate::ops::conv2d::microkernel::{GROUPS, Group, LONGEST, group, panel_width};
+use super::view::{DirectProblem, PaddedView};
+use crate::ops::conv2d::microkernel::{GROUPS, LONGEST, PixelGroup, group, panel_width};
 use crate::simd::Vector;
 use std::ops::Range;
 
@@ -14,77 +14,83 @@ const FEW_PIXELS: usize = 56;
 /// Tasks that a problem is cut into at least, where it is large enough.
 pub(super) const MIN_TASKS: usize = 16;
 
-/// How a problem is cut: bands of each image's output by ranges of output channels.
-pub(super) struct Plan {
+/// Partition of a problem: bands of each image's output by ranges of output channels.
+pub(super) struct DirectPlan {
     /// Rows of each band, or pixels where the output is one row.
     pub bands: Vec<Range<usize>>,
     /// Output channels of a task: whole panels.
     pub channels: usize,
 }
 
-pub(super) fn plan<V: Vector>(p: &Problem) -> Plan {
+pub(super) fn plan<V: Vector>(p: &DirectProblem) -> DirectPlan {
     let [oh, ow] = p.size;
     let width = panel_width::<V>();
     // A band is a number of units: rows, or tiles of pixels of a single row, of which the last may be longer.
     let tile = GROUPS * LONGEST;
     let (unit, units) = if oh == 1 { (tile, (ow / tile).max(1)) } else { (ow, oh) };
-    let each = |parts: usize| units.div_ceil(parts);
-    let mut parts = units.div_ceil((BAND / unit).max(1));
+    let each = |bands: usize| units.div_ceil(bands);
+    let mut bands = units.div_ceil((BAND / unit).max(1));
     let all = p.oc.div_ceil(width);
-    let mut panels = all.min((SUMS / (each(parts) * unit * width)).max(1));
-    while p.n * units.div_ceil(each(parts)) * all.div_ceil(panels) < MIN_TASKS {
+    let mut panels = all.min((SUMS / (each(bands) * unit * width)).max(1));
+    while p.n * units.div_ceil(each(bands)) * all.div_ceil(panels) < MIN_TASKS {
         // Input is read again for each range of channels, weights for each band.
-        let pixels = each(parts) * unit;
+        let pixels = each(bands) * unit;
         if panels > 1 && (panels * width > pixels || pixels <= FEW_PIXELS) {
             panels = panels.div_ceil(2);
-        } else if pixels > FEW_PIXELS && each(parts) > 1 {
-            parts *= 2;
+        } else if pixels > FEW_PIXELS && each(bands) > 1 {
+            bands *= 2;
         } else {
             break;
         }
     }
-    let size = each(parts) * if oh == 1 { unit } else { 1 };
-    let count = units.div_ceil(each(parts));
+    let size = each(bands) * if oh == 1 { unit } else { 1 };
+    let count = units.div_ceil(each(bands));
     let end = |i: usize| match i + 1 == count {
         true if oh == 1 => ow,
         true => oh,
         false => (i + 1) * size,
     };
-    Plan { bands: (0..count).map(|i| i * size..end(i)).collect(), channels: panels * width }
+    DirectPlan { bands: (0..count).map(|i| i * size..end(i)).collect(), channels: panels * width }
 }
 
-/// A part of each image's output: some rows, or some pixels where the output is one row.
+/// A band of each image's output: some rows, or some pixels where the output is one row.
 pub(super) struct Band {
-    /// Place of the first pixel in an output plane, and how many there are.
+    /// Offset of the first pixel in an output plane, and number of pixels.
     pub start: usize,
     pub count: usize,
     /// Pixels of a group.
     pub pixels: usize,
-    pub groups: Vec<Group>,
+    pub groups: Vec<PixelGroup>,
     /// Set where a task copies what the band sees for itself.
     pub own: Option<PaddedView>,
 }
 
 impl Band {
-    /// A part of the output, as seen in a view that starts with output row `origin`.
-    pub fn new<V: Vector>(p: &Problem, view: &PaddedView, origin: usize, rows: Range<usize>, columns: Range<usize>) -> Self {
+    /// A band of the output, as seen in a view that starts with output row `origin`.
+    pub fn new<V: Vector>(
+        p: &DirectProblem,
+        view: &PaddedView,
+        origin: usize,
+        rows: Range<usize>,
+        columns: Range<usize>,
+    ) -> Self {
         let length = columns.len();
         let pixels = group::<V>(length);
         let mut groups = Vec::new();
         for y in rows.clone() {
-            let (slot, x) = ((y - rows.start) * length, (y - origin) * p.step[0] * view.row + columns.start * p.step[1]);
+            let (accumulator, x) = ((y - rows.start) * length, (y - origin) * p.step[0] * view.row + columns.start * p.step[1]);
             for at in (0..length).step_by(pixels) {
                 // A last group that would overhang starts earlier; in a row that is too short for one, it overhangs.
                 let start = at.min(length.saturating_sub(pixels));
                 let end = pixels.min(length - start);
-                groups.push(Group { x: x + start * p.step[1], slot: slot + start, first: at - start, end });
+                groups.push(PixelGroup { x: x + start * p.step[1], accumulator: accumulator + start, first: at - start, end });
             }
         }
         Band { start: rows.start * p.size[1] + columns.start, count: rows.len() * length, pixels, groups, own: None }
     }
 
     /// Slots of the pixels, and of what the groups of the last row overhang.
-    pub fn slots(&self) -> usize {
-        self.groups.iter().map(|group| group.slot + self.pixels).fold(self.count, usize::max)
+    pub fn accumulators(&self) -> usize {
+        self.groups.iter().map(|group| group.accumulator + self.pixels).fold(self.count, usize::max)
     }
 }

@@ -1,4 +1,4 @@
-//! What a direct convolution computes, and where its tiles read the input.
+//! The problem of a direct convolution, and the input offsets of its tiles.
 
 use crate::core::buffer::Buffer;
 use crate::core::device::DType;
@@ -12,7 +12,7 @@ use std::ops::Range;
 /// `out[oc, y, x] = sum of w[oc, c, tap] * in[c, y * step + dy, x * step + dx]`, zero outside of the input.
 ///
 /// The groups of an image lie one behind the other, in and out, so each counts as an image of its own here.
-pub(super) struct Problem {
+pub(super) struct DirectProblem {
     /// Images, of which number `i` has the weights and biases of group `i % groups`.
     pub n: usize,
     pub groups: usize,
@@ -29,19 +29,19 @@ pub(super) struct Problem {
     pub taps: Vec<[isize; 2]>,
 }
 
-impl Problem {
+impl DirectProblem {
     pub fn forward(s: &Conv2dSpec) -> Self {
         let (groups, [c, oc]) = (s.groups, [s.c, s.oc].map(|channels| channels / s.groups));
         let (n, size, taps) = (s.n * groups, s.out_hw(), forward_taps(s));
-        Problem { n, groups, c, h: s.h, w: s.w, oc, size, step: s.stride, taps }.flat()
+        DirectProblem { n, groups, c, h: s.h, w: s.w, oc, size, step: s.stride, taps }.flat()
     }
 
-    /// The part of `dx` that a stride phase is, from `dout`.
+    /// A stride phase of `dx`, from `dout`.
     pub fn backward(s: &Conv2dSpec, phase: &StridePhase) -> Self {
         let [h, w] = s.out_hw();
         let (groups, [c, oc]) = (s.groups, [s.oc, s.c].map(|channels| channels / s.groups));
         let taps = phase.taps.iter().map(|t| t.1).collect();
-        Problem { n: s.n * groups, groups, c, h, w, oc, size: phase.size, step: [1, 1], taps }.flat()
+        DirectProblem { n: s.n * groups, groups, c, h, w, oc, size: phase.size, step: [1, 1], taps }.flat()
     }
 
     /// A 1x1 convolution without stride is a matrix product: its images are one row.
@@ -71,13 +71,13 @@ pub(super) struct PaddedView {
     pub row: usize,
     /// Input row and column of the first number.
     pub first: [isize; 2],
-    /// Where the taps lie from the place of a pixel.
+    /// Offsets of the taps from a pixel.
     pub taps: Vec<usize>,
 }
 
 impl PaddedView {
     /// The image, if no pixel sees anything outside of it and rows are long enough for a group.
-    pub fn image(p: &Problem) -> Option<PaddedView> {
+    pub fn image(p: &DirectProblem) -> Option<PaddedView> {
         let inside = |axis: usize, len: usize| {
             let last = ((p.size[axis] - 1) * p.step[axis]) as isize;
             p.taps.iter().all(|t| t[axis] >= 0 && t[axis] + last < len as isize)
@@ -88,13 +88,13 @@ impl PaddedView {
     }
 
     /// Copies of what some output rows see.
-    pub fn copy(p: &Problem, rows: &Range<usize>) -> PaddedView {
+    pub fn copy(p: &DirectProblem, rows: &Range<usize>) -> PaddedView {
         let ends = |axis: usize| {
             let along = || p.taps.iter().map(|t| t[axis]);
             [along().min().unwrap_or(0), along().max().unwrap_or(0)]
         };
         let ([top, bottom], [left, right]) = (ends(0), ends(1));
-        // A row that is too short for a group has room for one.
+        // A row that is too short for a group is padded to one.
         let row = (p.size[1].max(LONGEST) - 1) * p.step[1] + (right - left) as usize + 1;
         let count = (rows.len() - 1) * p.step[0] + (bottom - top) as usize + 1;
         let first = [(rows.start * p.step[0]) as isize + top, left];
@@ -105,7 +105,7 @@ impl PaddedView {
 
 /// Copies what a view holds of some channels of an image.
 pub(super) struct Copy<'a> {
-    pub p: &'a Problem,
+    pub p: &'a DirectProblem,
     pub view: &'a PaddedView,
     /// The first of the channels.
     pub x: &'a [f32],
@@ -115,7 +115,7 @@ pub(super) struct Copy<'a> {
 
 impl Copy<'_> {
     /// All channels of all images, in a view of the whole output.
-    pub fn all<V: Vector>(p: &Problem, view: &PaddedView, x: &[f32]) -> Buffer {
+    pub fn all<V: Vector>(p: &DirectProblem, view: &PaddedView, x: &[f32]) -> Buffer {
         simd::require::<V>();
         let mut all = Buffer::new(DType::F32, p.n * p.c * view.channel);
         let channels = all.as_mut_slice::<f32>().par_chunks_exact_mut(view.channel).zip(x.par_chunks_exact(p.h * p.w));

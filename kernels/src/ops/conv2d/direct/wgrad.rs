@@ -9,19 +9,19 @@
 
 use super::MAX_PANEL;
 use super::plan::{MIN_TASKS, SUMS};
-use super::view::{Copy, PaddedView, Problem};
+use super::view::{Copy, DirectProblem, PaddedView};
 use crate::core::buffer::Buffer;
 use crate::core::device::DType;
 use crate::core::table::Accum;
-use crate::core::threads::{Shared, pieces};
+use crate::core::threads::{Shared, split_range};
 use crate::ops::conv2d::Conv2dSpec;
-use crate::ops::conv2d::epilogue::{Output, Store};
-use crate::ops::conv2d::microkernel::{Group, LONGEST, Pass, Prefetch, SHORTEST, group, has_32_registers, panel_width};
+use crate::ops::conv2d::epilogue::{ConvOutput, PanelEpilogue};
+use crate::ops::conv2d::microkernel::{LONGEST, PixelGroup, Prefetch, SHORTEST, TilePass, group, has_32_registers, panel_width};
 use crate::simd::{self, Vector};
 use rayon::prelude::*;
 use std::ops::Range;
 
-pub(in crate::ops::conv2d) fn fits<V: Vector>(s: &Conv2dSpec) -> Result<(), &'static str> {
+pub(in crate::ops::conv2d) fn supported<V: Vector>(s: &Conv2dSpec) -> Result<(), &'static str> {
     let [kh, kw] = s.kernel;
     if s.groups != 1 {
         return Err("wants one group");
@@ -36,7 +36,7 @@ pub(in crate::ops::conv2d) fn fits<V: Vector>(s: &Conv2dSpec) -> Result<(), &'st
     s.compact()
 }
 
-pub(in crate::ops::conv2d) fn wins(s: &Conv2dSpec) -> Result<(), &'static str> {
+pub(in crate::ops::conv2d) fn preferred(s: &Conv2dSpec) -> Result<(), &'static str> {
     let [oh, ow] = s.out_hw();
     if s.oc < 16 {
         return Err("few output channels");
@@ -67,22 +67,22 @@ struct Chunk {
     columns: Range<usize>,
 }
 
-/// All pixels in chunks: several small images, some rows of an image, or a part of the only one.
-fn chunks(p: &Problem) -> Vec<Chunk> {
+/// All pixels in chunks: several small images, some rows of an image, or a range of the only one.
+fn chunks(p: &DirectProblem) -> Vec<Chunk> {
     let [oh, ow] = p.size;
-    let even = |len: usize, most: usize| pieces(0..len, len.div_ceil(len.div_ceil(most.max(1))));
+    let even = |len: usize, most: usize| split_range(0..len, len.div_ceil(len.div_ceil(most.max(1))));
     if 2 * oh * ow <= STEPS {
         return even(p.n, STEPS / (oh * ow)).map(|images| Chunk { images, rows: 0..oh, columns: 0..ow }).collect();
     }
     let of = |image: usize| {
         let (along, most) = if oh == 1 { (ow, STEPS) } else { (oh, STEPS / ow) };
-        even(along, most).map(move |part| (image..image + 1, part))
+        even(along, most).map(move |range| (image..image + 1, range))
     };
     (0..p.n)
         .flat_map(of)
-        .map(|(images, part)| match oh {
-            1 => Chunk { images, rows: 0..1, columns: part },
-            _ => Chunk { images, rows: part, columns: 0..ow },
+        .map(|(images, range)| match oh {
+            1 => Chunk { images, rows: 0..1, columns: range },
+            _ => Chunk { images, rows: range, columns: 0..ow },
         })
         .collect()
 }
@@ -93,8 +93,8 @@ struct Block {
     cs: Range<usize>,
 }
 
-struct Work<'a> {
-    p: &'a Problem,
+struct DirectWgrad<'a> {
+    p: &'a DirectProblem,
     kernel: [usize; 2],
     /// Rows of the view from one kernel row to the next.
     dilation: usize,
@@ -104,16 +104,16 @@ struct Work<'a> {
     dout: &'a [f32],
 }
 
-impl Work<'_> {
-    /// Pixels of a group, their pitch, and the groups of some input channels; slots are `(c, kh, kw)` from the first channel on.
-    fn groups<V: Vector>(&self, cs: &Range<usize>) -> (usize, usize, Vec<Group>) {
+impl DirectWgrad<'_> {
+    /// Pixels of a group, their pitch, and the groups of some input channels; accumulators are `(c, kh, kw)` from the first channel on.
+    fn groups<V: Vector>(&self, cs: &Range<usize>) -> (usize, usize, Vec<PixelGroup>) {
         let [kh, kw] = self.kernel;
         if kw > 1 {
             let of = |c: usize| (0..kh).map(move |ky| (c, ky));
             let rows = (0..cs.len()).flat_map(of).enumerate();
-            let group = |(i, (c, ky)): (usize, (usize, usize))| Group {
+            let group = |(i, (c, ky)): (usize, (usize, usize))| PixelGroup {
                 x: (cs.start + c) * self.view.channel + ky * self.dilation * self.view.row,
-                slot: i * kw,
+                accumulator: i * kw,
                 first: 0,
                 end: kw,
             };
@@ -123,14 +123,14 @@ impl Work<'_> {
         assert!(length <= cs.len(), "a group of channels would overhang");
         let groups = (0..cs.len()).step_by(length).map(|c| {
             let start = c.min(cs.len() - length);
-            Group { x: (cs.start + start) * self.view.channel, slot: start, first: c - start, end: length }
+            PixelGroup { x: (cs.start + start) * self.view.channel, accumulator: start, first: c - start, end: length }
         });
         (length, self.view.channel, groups.collect())
     }
 
-    /// The sums of a block over some chunks, `[panel of output channels][slot][lane]`.
+    /// The sums of a block over some chunks, `[panel of output channels][accumulator][lane]`.
     fn sum<V: Vector>(&self, block: &Block, chunks: &[Chunk], sums: &mut [f32]) {
-        let Work { p, view, .. } = *self;
+        let DirectWgrad { p, view, .. } = *self;
         let width = panel_width::<V>();
         let [oh, ow] = p.size;
         let (pixels, pitch, groups) = self.groups::<V>(&block.cs);
@@ -141,7 +141,7 @@ impl Work<'_> {
         for (i, Chunk { images, rows, columns }) in chunks.iter().enumerate() {
             let across = || columns.clone().map(|x| (x - columns.start) * p.step[1]);
             let row = p.step[0] * view.row;
-            // Steps in the order of the pixels, as a pass counts them: so many times a distance, and places from there.
+            // Steps in the order of the pixels, as a pass counts them: a count, a stride, and offsets from there.
             let (channels, channel_stride, taps): (usize, usize, Vec<usize>) = match (images.len(), rows.len()) {
                 (1, 1) => (columns.len(), p.step[1], vec![0]),
                 (1, _) => (rows.len(), row, across().collect()),
@@ -155,7 +155,7 @@ impl Work<'_> {
                     let from = &self.dout[(image * p.oc + oc) * oh * ow + rows.start * ow + columns.start..];
                     simd::transpose(from, oh * ow, [outputs, count], transposed, width);
                 }
-                let pass = Pass {
+                let pass = TilePass {
                     pixels,
                     pitch,
                     groups: &groups,
@@ -173,7 +173,7 @@ impl Work<'_> {
                     plane_stride: 0,
                 };
                 // SAFETY: the instructions are here (run). What the pixels of a chunk see through the kernel lies inside each channel of
-                // the view; `transposed` holds a step for each pixel, and a panel of sums has a slot for each group's members.
+                // the view; `transposed` holds a step for each pixel, and a panel of sums has an accumulator for each pixel of a group.
                 unsafe { V::run(pass) }
             }
         }
@@ -183,7 +183,7 @@ impl Work<'_> {
 pub(in crate::ops::conv2d) fn run<V: Vector>(s: &Conv2dSpec, inputs: &[&Buffer], outputs: &mut [&mut Buffer], accum: Accum) {
     let (dout, x) = (inputs[0].as_slice::<f32>(), inputs[1].as_slice::<f32>()); // dout [n,oc,oh,ow], x [n,c,h,w]
     let dw = outputs[0].as_mut_slice::<f32>(); // dw [oc,c,kh,kw]
-    let p = Problem::forward(s);
+    let p = DirectProblem::forward(s);
     let (width, taps) = (panel_width::<V>(), s.kernel[0] * s.kernel[1]);
     simd::require::<V>();
     assert!(dout.len() >= s.out_len() && x.len() >= s.in_len());
@@ -192,7 +192,7 @@ pub(in crate::ops::conv2d) fn run<V: Vector>(s: &Conv2dSpec, inputs: &[&Buffer],
     let view = image.unwrap_or_else(|| PaddedView::copy(&p, &(0..p.size[0])));
     let copied = copies.then(|| Copy::all::<V>(&p, &view, x));
     let x = copied.as_ref().map_or(x, |all| all.as_slice());
-    let work = Work { p: &p, kernel: s.kernel, dilation: s.dilation[0], view: &view, x, dout };
+    let work = DirectWgrad { p: &p, kernel: s.kernel, dilation: s.dilation[0], view: &view, x, dout };
 
     let chunks = chunks(&p);
     // Sums of a task that stay in L2.
@@ -201,17 +201,17 @@ pub(in crate::ops::conv2d) fn run<V: Vector>(s: &Conv2dSpec, inputs: &[&Buffer],
     let split = p.c.div_ceil((SUMS / ocs / taps).max(LONGEST));
     let cs = |i: usize| p.c * i / split..p.c * (i + 1) / split;
     let blocks: Vec<Block> =
-        pieces(0..p.oc, ocs).flat_map(|o| (0..split).map(move |i| Block { ocs: o.clone(), cs: cs(i) })).collect();
-    // Where blocks are few, each is summed in parts, which are added in order.
-    let parts = MIN_TASKS.div_ceil(blocks.len()).min(chunks.len());
+        split_range(0..p.oc, ocs).flat_map(|o| (0..split).map(move |i| Block { ocs: o.clone(), cs: cs(i) })).collect();
+    // Few blocks: each is summed in splits, which are added in order.
+    let splits = MIN_TASKS.div_ceil(blocks.len()).min(chunks.len());
     let capacity = |block: &Block| block.ocs.len().next_multiple_of(width) * block.cs.len() * taps;
-    let tasks: Vec<(&Block, usize)> = blocks.iter().flat_map(|block| (0..parts).map(move |i| (block, i))).collect();
+    let tasks: Vec<(&Block, usize)> = blocks.iter().flat_map(|block| (0..splits).map(move |i| (block, i))).collect();
     let sums: Vec<Buffer> = tasks
         .par_iter()
         .with_max_len(1)
         .map(|(block, i)| {
             let mut sums = Buffer::new(DType::F32, capacity(block).next_multiple_of(16 * width) + 16 * width);
-            let some = &chunks[chunks.len() * i / parts..chunks.len() * (i + 1) / parts];
+            let some = &chunks[chunks.len() * i / splits..chunks.len() * (i + 1) / splits];
             work.sum::<V>(block, some, &mut sums.as_mut_slice::<f32>()[..capacity(block)]);
             sums
         })
@@ -222,21 +222,21 @@ pub(in crate::ops::conv2d) fn run<V: Vector>(s: &Conv2dSpec, inputs: &[&Buffer],
         blocks.iter().enumerate().flat_map(|(b, block)| (0..block.ocs.len().div_ceil(width)).map(move |i| (b, i))).collect();
     panels.into_par_iter().for_each(|(b, i)| {
         let block = &blocks[b];
-        let slots = block.cs.len() * taps;
-        for (part, sums) in sums[b * parts..][..parts].iter().enumerate() {
+        let outputs = block.cs.len() * taps;
+        for (split, sums) in sums[b * splits..][..splits].iter().enumerate() {
             let oc = block.ocs.start + i * width;
-            let accum = if part > 0 { Accum::Add } else { accum };
-            let output = Output { out: to, len, bias: None, residual: None, relu: false, accum };
-            let store = Store {
+            let accum = if split > 0 { Accum::Add } else { accum };
+            let output = ConvOutput { out: to, len, bias: None, residual: None, relu: false, accum };
+            let epilogue = PanelEpilogue {
                 output: &output,
-                sums: &sums.as_slice::<f32>()[i * width * slots..],
-                pixels: slots,
+                sums: &sums.as_slice::<f32>()[i * width * outputs..],
+                pixels: outputs,
                 channels: width.min(block.ocs.end - oc),
                 start: (oc * p.c + block.cs.start) * taps,
                 plane: p.c * taps,
             };
-            // SAFETY: the instructions are here; the panel of each block has its own places in dw.
-            unsafe { V::run(store) }
+            // SAFETY: the instructions are here; the panels of blocks are disjoint in dw.
+            unsafe { V::run(epilogue) }
         }
     });
 }

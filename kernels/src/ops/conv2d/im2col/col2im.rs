@@ -3,7 +3,7 @@
 //! Computes  col[(c, kh, kw), pixel] = w^T · dout,   dx[c, y, x] (+)= sum of the col that saw (y, x)
 //! im2col wastes: it packs kh * kw copies of all of `dout` for a product of three rows, the channels of a photo.
 //! This variant:  packs `dout` once and multiplies it by all rows (c, kh, kw) while it is near. Each task owns some rows of `dx`, and
-//!                sums the columns that reach them, apart by column modulo the stride so that they lie side by side.
+//!                sums the columns that reach them, separated by stride phase so that they are contiguous.
 //! Loses when:    input channels are many: the sums in `col` are then written and read more often than they are worth.
 //! Run:           CONVSCOPE_KERNEL=conv2d.dgrad=col2im_avx2
 
@@ -19,14 +19,14 @@ use std::ops::Range;
 
 /// Numbers of `col` at a time: half a MiB of L2.
 const COLUMNS: usize = 1 << 17;
-/// Parts of an image that tasks own.
-const PARTS: usize = 16;
+/// Bands of rows of an image, one a task.
+const BANDS: usize = 16;
 
-pub(in crate::ops::conv2d) fn fits(s: &Conv2dSpec) -> Result<(), &'static str> {
+pub(in crate::ops::conv2d) fn supported(s: &Conv2dSpec) -> Result<(), &'static str> {
     if s.groups == 1 { s.compact() } else { Err("wants one group") }
 }
 
-pub(in crate::ops::conv2d) fn wins(s: &Conv2dSpec) -> Result<(), &'static str> {
+pub(in crate::ops::conv2d) fn preferred(s: &Conv2dSpec) -> Result<(), &'static str> {
     if s.c <= 4 && s.kernel[0] * s.kernel[1] > 1 { Ok(()) } else { Err("many channels, or one tap: the columns cost more") }
 }
 
@@ -45,15 +45,15 @@ pub(in crate::ops::conv2d) fn dgrad<V: Vector>(s: &Conv2dSpec, inputs: &[&Buffer
     let (dout, a) = (inputs[0].as_slice::<f32>(), inputs[1].as_slice::<f32>()); // dout [n,oc,oh,ow]; a from pack
     simd::require::<V>();
     let dx = outputs[0].as_mut_slice::<f32>(); // dx [n,c,h,w]
-    let rows = s.h.div_ceil(PARTS.div_ceil(s.n.max(1))).max(s.kernel[0]);
-    // The rows of all channels of a part are not one slice: each task makes its own, and they are put in place afterwards.
+    let rows = s.h.div_ceil(BANDS.div_ceil(s.n.max(1))).max(s.kernel[0]);
+    // The rows of all channels of a band are not one slice: each task has a buffer, which is copied into `dx` afterwards.
     let tasks: Vec<(usize, Range<usize>)> =
         (0..s.n).flat_map(|n| (0..s.h).step_by(rows).map(move |y| (n, y..s.h.min(y + rows)))).collect();
-    let parts: Vec<Buffer> = tasks.par_iter().with_max_len(1).map(|(n, ys)| part::<V>(s, dout, a, *n, ys.clone())).collect();
+    let bands: Vec<Buffer> = tasks.par_iter().with_max_len(1).map(|(n, ys)| band::<V>(s, dout, a, *n, ys.clone())).collect();
     dx.par_chunks_mut((s.h * s.w).max(1)).enumerate().for_each(|(plane, dx)| {
         let (n, c) = (plane / s.c, plane % s.c);
-        for ((_, ys), part) in tasks.iter().zip(&parts).filter(|((image, _), _)| *image == n) {
-            let from = &part.as_slice::<f32>()[c * ys.len() * s.w..][..ys.len() * s.w];
+        for ((_, ys), band) in tasks.iter().zip(&bands).filter(|((image, _), _)| *image == n) {
+            let from = &band.as_slice::<f32>()[c * ys.len() * s.w..][..ys.len() * s.w];
             let to = &mut dx[ys.start * s.w..ys.end * s.w];
             match accum {
                 Accum::Write => to.copy_from_slice(from),
@@ -64,7 +64,7 @@ pub(in crate::ops::conv2d) fn dgrad<V: Vector>(s: &Conv2dSpec, inputs: &[&Buffer
 }
 
 /// Rows `ys` of the input gradient of image `n`, `[c, ys, w]`.
-fn part<V: Vector>(s: &Conv2dSpec, dout: &[f32], a: &[f32], n: usize, ys: Range<usize>) -> Buffer {
+fn band<V: Vector>(s: &Conv2dSpec, dout: &[f32], a: &[f32], n: usize, ys: Range<usize>) -> Buffer {
     let [oh, ow] = s.out_hw();
     let ([kh, kw], [sh, sw]) = (s.kernel, s.stride);
     // Columns x of the padded row by x % sw: one phase after the other.
@@ -97,13 +97,13 @@ fn part<V: Vector>(s: &Conv2dSpec, dout: &[f32], a: &[f32], n: usize, ys: Range<
         }
     }
     let sums = sums.as_slice::<f32>();
-    let mut part = Buffer::new(DType::F32, s.c * ys.len() * s.w);
-    for (row, to) in part.as_mut_slice::<f32>().chunks_exact_mut(s.w).enumerate() {
+    let mut band = Buffer::new(DType::F32, s.c * ys.len() * s.w);
+    for (row, to) in band.as_mut_slice::<f32>().chunks_exact_mut(s.w).enumerate() {
         for (x, v) in (s.padding[2]..).zip(to) {
             *v = sums[(row * sw + x % sw) * phase + x / sw];
         }
     }
-    part
+    band
 }
 
 /// `to += from`

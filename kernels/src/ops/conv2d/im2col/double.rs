@@ -159,10 +159,10 @@ pub(in crate::ops::conv2d) fn fwd<V: Vector>(s: &Conv2dSpec, inputs: &[&Buffer],
         for n in 0..s.n {
             let x = &x[(n * s.groups + g) * image..][..image];
             let seen = |k: usize, pixel: usize| patch.index(k, pixel).map_or(0.0, |i| x[i]);
-            let parts: Vec<Vec<f64>> = blocks(plane).map(|pixels| product::<V>(&a, k, pixels, seen)).collect();
+            let products: Vec<Vec<f64>> = blocks(plane).map(|pixels| product::<V>(&a, k, pixels, seen)).collect();
             for oc in 0..og {
                 let start = ((n * s.groups + g) * og + oc) * plane;
-                let sums = parts.iter().flat_map(|part| &part[oc * BLOCK..][..BLOCK]);
+                let sums = products.iter().flat_map(|block| &block[oc * BLOCK..][..BLOCK]);
                 for (i, (out, sum)) in out[start..][..plane].iter_mut().zip(sums).enumerate() {
                     let sum = sum + bias.map_or(0.0, |b| b[g * og + oc]) + residual.map_or(0.0, |r| r[start + i]);
                     accum.put(out, if s.relu && sum < 0.0 { 0.0 } else { sum });
@@ -180,12 +180,12 @@ pub(in crate::ops::conv2d) fn dgrad<V: Vector>(s: &Conv2dSpec, inputs: &[&Buffer
     let (patch, taps) = (Patch::new(s), s.kernel[0] * s.kernel[1]);
     dx.par_chunks_mut((cg * s.h * s.w).max(1)).enumerate().for_each(|(image, dx)| {
         let (w, dout) = (&w[image % s.groups * og * k..][..og * k], &dout[image * og * plane..][..og * plane]);
-        dx.par_chunks_mut((CHANNELS * s.h * s.w).max(1)).enumerate().for_each(|(part, dx)| {
+        dx.par_chunks_mut((CHANNELS * s.h * s.w).max(1)).enumerate().for_each(|(i, dx)| {
             if accum == Accum::Write {
                 dx.fill(0.0);
             }
             // Rows are elements of the patch, within these channels.
-            let first = part * CHANNELS * taps;
+            let first = i * CHANNELS * taps;
             let elements = dx.len() / (s.h * s.w) * taps;
             let a = pack(elements, og, |i, oc| w[oc * k + first + i]);
             for start in (0..plane).step_by(BLOCK) {
@@ -216,10 +216,10 @@ pub(in crate::ops::conv2d) fn wgrad<V: Vector>(s: &Conv2dSpec, inputs: &[&Buffer
             let (x, dout) = (&x[from * image..][..image], &dout[from * og * plane..][..og * plane]);
             let a = pack(og, plane, |oc, pixel| dout[oc * plane + pixel]);
             let seen = |pixel: usize, k: usize| patch.index(k, pixel).map_or(0.0, |i| x[i]);
-            let parts: Vec<Vec<f64>> = blocks(k).map(|columns| product::<V>(&a, plane, columns, seen)).collect();
+            let products: Vec<Vec<f64>> = blocks(k).map(|columns| product::<V>(&a, plane, columns, seen)).collect();
             let accum = if n == 0 { accum } else { Accum::Add };
             for (oc, dw) in dw.chunks_exact_mut(k).enumerate() {
-                let sums = parts.iter().flat_map(|part| &part[oc * BLOCK..][..BLOCK]);
+                let sums = products.iter().flat_map(|block| &block[oc * BLOCK..][..BLOCK]);
                 dw.iter_mut().zip(sums).for_each(|(dw, sum)| accum.put(dw, *sum));
             }
         }

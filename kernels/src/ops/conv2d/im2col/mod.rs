@@ -67,14 +67,14 @@ struct Run {
 }
 
 impl<'a> Patches<'a> {
-    /// What the output of `s` sees of `x`.
+    /// The patches of `x` that the output of `s` sees.
     fn forward(s: &Conv2dSpec, x: &'a [f32], group: usize) -> Self {
         let x = &x[(group * s.c / s.groups * s.h * s.w).min(x.len())..];
         let image_stride = s.c * s.h * s.w;
         Patches { x, image_stride, h: s.h, w: s.w, size: s.out_hw(), step: s.stride, taps: forward_taps(s) }.flat()
     }
 
-    /// What the input pixels of a phase see of `dout`.
+    /// The patches of `dout` that the input pixels of a phase see.
     fn backward(s: &Conv2dSpec, dout: &'a [f32], group: usize, phase: &StridePhase) -> Self {
         let [h, w] = s.out_hw();
         let x = &dout[(group * s.oc / s.groups * h * w).min(dout.len())..];
@@ -242,8 +242,8 @@ pub(super) fn pack_fwd<V: Vector>(s: &Conv2dSpec, w: &Buffer) -> Buffer {
     let each = packed_len::<V>(m, k);
     let mut all = Buffer::new(DType::F32, each * s.groups);
     let w = w.as_slice::<f32>();
-    for (g, part) in all.as_mut_slice::<f32>().chunks_exact_mut(each.max(1)).enumerate() {
-        pack_a_into::<V>(&Matrix { data: &w[g * m * k..], lane_stride: k, k_stride: 1 }, m, k, part);
+    for (g, panels) in all.as_mut_slice::<f32>().chunks_exact_mut(each.max(1)).enumerate() {
+        pack_a_into::<V>(&Matrix { data: &w[g * m * k..], lane_stride: k, k_stride: 1 }, m, k, panels);
     }
     all
 }
@@ -258,10 +258,10 @@ pub(super) fn pack_dgrad<V: Vector>(s: &Conv2dSpec, w: &Buffer) -> Buffer {
     for phase in &phases {
         let k = og * phase.taps.len();
         for g in 0..s.groups {
-            let (part, tail) = rest.split_at_mut(packed_len::<V>(m, k));
+            let (panels, tail) = rest.split_at_mut(packed_len::<V>(m, k));
             rest = tail;
             let w = &w.as_slice::<f32>()[g * og * s.patch()..];
-            pack_a_into::<V>(&TransposedWeight { s, w, phase }, m, k, part);
+            pack_a_into::<V>(&TransposedWeight { s, w, phase }, m, k, panels);
         }
     }
     all
@@ -286,7 +286,7 @@ pub(super) fn dgrad<V: Vector>(s: &Conv2dSpec, inputs: &[&Buffer], outputs: &mut
     let phases = stride_phases(s);
     // Pixels that no output saw have no product.
     if accum == Accum::Write && phases.iter().any(|r| r.taps.is_empty()) {
-        outputs[0].as_mut_slice::<f32>().par_chunks_mut(1 << 16).for_each(|part| part.fill(0.0));
+        outputs[0].as_mut_slice::<f32>().par_chunks_mut(1 << 16).for_each(|dx| dx.fill(0.0));
     }
     for phase in phases.iter().filter(|r| !r.taps.is_empty()) {
         let k = og * phase.taps.len();

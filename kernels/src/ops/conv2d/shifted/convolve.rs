@@ -84,7 +84,7 @@ pub(in crate::ops::conv2d) fn fwd<V: Vector, T: Tile>(
     let (bias, residual) = s.bias_and_residual(inputs); // bias [oc], residual [n,oc,oh,ow]
     let plan = &Plan::forward(s);
     let (from, w) = (inputs[0].as_slice(), inputs[1].as_slice()); // x [n,c,h,w], w [oc,c/g,kh,kw]
-    run::<V, T>(&Work { s, plan, from, w, bias, residual, relu: s.relu, accum }, outputs[0].as_mut_slice());
+    run::<V, T>(&ShiftedConv { s, plan, from, w, bias, residual, relu: s.relu, accum }, outputs[0].as_mut_slice());
 }
 
 pub(in crate::ops::conv2d) fn dgrad<V: Vector, T: Tile>(
@@ -95,12 +95,12 @@ pub(in crate::ops::conv2d) fn dgrad<V: Vector, T: Tile>(
 ) {
     let plan = &Plan::backward(s);
     let (from, w) = (inputs[0].as_slice(), inputs[1].as_slice()); // dout [n,oc,oh,ow], w [oc,c/g,kh,kw]
-    run::<V, T>(&Work { s, plan, from, w, bias: None, residual: None, relu: false, accum }, outputs[0].as_mut_slice());
+    run::<V, T>(&ShiftedConv { s, plan, from, w, bias: None, residual: None, relu: false, accum }, outputs[0].as_mut_slice());
 }
 
 /// The work of all groups.
 #[derive(Clone, Copy)]
-struct Work<'a> {
+struct ShiftedConv<'a> {
     s: &'a Conv2dSpec,
     plan: &'a Plan,
     from: &'a [f32],
@@ -111,7 +111,7 @@ struct Work<'a> {
     accum: Accum,
 }
 
-fn run<V: Vector, T: Tile>(work: &Work, out: &mut [f32]) {
+fn run<V: Vector, T: Tile>(work: &ShiftedConv, out: &mut [f32]) {
     simd::require::<V>();
     let Plan { read: [planes, _], written: [channels, pixels], padded, .. } = work.plan;
     let groups = out.par_chunks_exact_mut((channels * pixels).max(1)).enumerate();
@@ -127,7 +127,7 @@ fn run<V: Vector, T: Tile>(work: &Work, out: &mut [f32]) {
 
 /// The planes of group number `group`, counted through all images.
 pub(in crate::ops::conv2d) struct Group<'a> {
-    work: &'a Work<'a>,
+    work: &'a ShiftedConv<'a>,
     pub plan: &'a Plan,
     group: usize,
     /// The padded planes; their zeros are there already.
@@ -165,35 +165,35 @@ impl<'a> Group<'a> {
         &self.work.w[self.group % s.groups * (s.oc / s.groups) * s.patch() + c * self.plan.weight_stride..]
     }
 
-    /// What the sums of written channel `c` start from.
+    /// Initial sums of written channel `c`.
     pub fn start(&self, c: usize) -> f32 {
         self.work.bias.map_or(0.0, |b| b[self.group % self.work.s.groups * self.plan.written[0] + c])
     }
 
     /// Where the plane of channel `c` goes if it has one phase, and what is done to its sums.
-    pub fn epilogue(&mut self, c: usize) -> Epilogue {
-        let (Work { residual, relu, accum, .. }, [channels, pixels]) = (*self.work, self.plan.written);
+    pub fn epilogue(&mut self, c: usize) -> PlaneEpilogue {
+        let (ShiftedConv { residual, relu, accum, .. }, [channels, pixels]) = (*self.work, self.plan.written);
         let to = self.out[c * pixels..][..pixels].as_mut_ptr();
         let old = (accum == Accum::Add).then_some(to.cast_const());
         let plus = residual.map(|r| r[(self.group * channels + c) * pixels..][..pixels].as_ptr()).or(old);
-        Epilogue { plus, relu, to }
+        PlaneEpilogue { plus, relu, to }
     }
 
-    /// Puts the plane of channel `c` together from its phases: `phase(i)` is where the sums of each begin, and the length of its rows.
+    /// Interleaves the phases of the plane of channel `c`: `phase(i)` is the offset of the sums of each, and the length of its rows.
     ///
     /// # Safety
     /// As [`Vector`].
     #[inline(always)]
     pub unsafe fn interleave<V: Vector>(&mut self, c: usize, phase: impl Fn(usize) -> (usize, usize)) {
-        let part = |(i, p): (usize, &Phase)| {
+        let plane_of = |(i, p): (usize, &Phase)| {
             let (start, pitch) = phase(i);
             (self.sums[start..][..span(p.size, pitch)].as_ptr(), pitch)
         };
-        let parts: Vec<(*const f32, usize)> = self.plan.phases.iter().enumerate().map(part).collect();
+        let phases: Vec<(*const f32, usize)> = self.plan.phases.iter().enumerate().map(plane_of).collect();
         let pixels = self.plan.written[1];
         let (s, plane, accum) = (self.work.s, &mut self.out[c * pixels..][..pixels], self.work.accum);
-        // SAFETY: the caller's; each part is a plane of its phase's size (sliced).
-        unsafe { Interleave { s, parts: &parts, plane, accum }.run::<V>() }
+        // SAFETY: the caller's; each plane has the size of its phase (sliced).
+        unsafe { Interleave { s, phases: &phases, plane, accum }.run::<V>() }
     }
 }
 
@@ -202,16 +202,16 @@ pub(super) fn span([rows, columns]: [usize; 2], pitch: usize) -> usize {
     rows.saturating_sub(1) * pitch + columns
 }
 
-/// How the sums of a plane are stored.
+/// The end of a plane: its sums, added to, through a ReLU, and stored.
 #[derive(Clone, Copy)]
-pub(in crate::ops::conv2d) struct Epilogue {
+pub(in crate::ops::conv2d) struct PlaneEpilogue {
     /// Added; may be `to` itself.
     pub plus: Option<*const f32>,
     pub relu: bool,
     pub to: *mut f32,
 }
 
-impl Epilogue {
+impl PlaneEpilogue {
     /// Stores the first `n` lanes at `offset`.
     ///
     /// # Safety

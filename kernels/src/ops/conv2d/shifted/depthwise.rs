@@ -1,6 +1,6 @@
 //! The tile for groups of one input channel: some rows of one output channel.
 
-use super::convolve::{Epilogue, Group, Plan, scratch};
+use super::convolve::{Group, Plan, PlaneEpilogue, scratch};
 use super::padded::SLACK;
 use super::wgrad::Dots;
 use super::{MAX_TAPS, Tile};
@@ -16,7 +16,7 @@ const TAPS: usize = MAX_TAPS;
 pub(in crate::ops::conv2d) struct Depthwise;
 
 impl Depthwise {
-    pub fn fits(s: &Conv2dSpec) -> Result<(), &'static str> {
+    pub fn supported(s: &Conv2dSpec) -> Result<(), &'static str> {
         if s.c == s.groups { s.compact() } else { Err("wants groups of one input channel") }
     }
 
@@ -54,7 +54,7 @@ impl Tile for Depthwise {
             let len = phase.size[0] * phase.size[1];
             let end = match one {
                 true => group.epilogue(c),
-                false => Epilogue { plus: None, relu: false, to: group.sums[at..][..len].as_mut_ptr() },
+                false => PlaneEpilogue { plus: None, relu: false, to: group.sums[at..][..len].as_mut_ptr() },
             };
             let (field, pitch, taps, size) = (&*group.field, plan.padded.pitch, &group.taps[..], phase.size);
             // SAFETY: the caller's; the plane, or the part of `sums`, has the size of the phase.
@@ -108,7 +108,7 @@ struct Rows<'a> {
     /// Rows and columns.
     size: [usize; 2],
     start: f32,
-    end: Epilogue,
+    end: PlaneEpilogue,
 }
 
 impl Rows<'_> {

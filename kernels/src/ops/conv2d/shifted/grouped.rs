@@ -1,7 +1,7 @@
 //! The tile for groups of a few channels: four output channels of several vectors of pixels.
 
 use super::Tile;
-use super::convolve::{Epilogue, Group, Plan, Step, scratch, span};
+use super::convolve::{Group, Plan, PlaneEpilogue, Step, scratch, span};
 use super::padded::SLACK;
 use super::wgrad::Dots;
 use crate::ops::conv2d::Conv2dSpec;
@@ -21,15 +21,15 @@ const FULL: usize = 32;
 pub(in crate::ops::conv2d) struct Grouped;
 
 impl Grouped {
-    pub fn fits(s: &Conv2dSpec) -> Result<(), &'static str> {
+    pub fn supported(s: &Conv2dSpec) -> Result<(), &'static str> {
         if s.groups > 1 { s.compact() } else { Err("wants several groups") }
     }
 
-    pub fn wins(s: &Conv2dSpec) -> Result<(), &'static str> {
+    pub fn preferred(s: &Conv2dSpec) -> Result<(), &'static str> {
         narrow(s.oc / s.groups)
     }
 
-    pub fn wins_dgrad(s: &Conv2dSpec) -> Result<(), &'static str> {
+    pub fn preferred_dgrad(s: &Conv2dSpec) -> Result<(), &'static str> {
         narrow(s.c / s.groups)
     }
 
@@ -59,7 +59,7 @@ impl Tile for Grouped {
         plan.phases.len() * CHANNELS * capacity(plan)
     }
 
-    /// Short planes make short sums, whose lanes are soon to be added.
+    /// Short planes make short sums, so that adding their lanes takes much of the time.
     fn images(s: &Conv2dSpec, numbers: usize) -> usize {
         (CACHED / numbers).clamp(1, s.n.max(1))
     }
@@ -89,7 +89,7 @@ impl Tile for Grouped {
         }
     }
 
-    /// The gradients of some channels, whose rows are as far apart as those of the padded input, with what they see of it.
+    /// The gradients of some channels, with the row stride of the padded input, and the input that they see.
     #[inline(always)]
     unsafe fn dots<V: Vector>(dots: &Dots, channels: usize) -> [f32; 16] {
         // SAFETY: the caller's.
@@ -109,7 +109,7 @@ impl Tile for Grouped {
 /// # Safety
 /// As [`Vector`]; the epilogue must be valid for rows and columns of this number.
 #[inline(always)]
-unsafe fn store_rows<V: Vector>(sums: &[f32], pitch: usize, [rows, columns]: [usize; 2], end: &Epilogue) {
+unsafe fn store_rows<V: Vector>(sums: &[f32], pitch: usize, [rows, columns]: [usize; 2], end: &PlaneEpilogue) {
     assert!(rows == 0 || (rows - 1) * pitch + columns.next_multiple_of(V::LANES) <= sums.len());
     for y in 0..rows {
         for x in (0..columns).step_by(V::LANES) {

@@ -40,7 +40,7 @@ pub(in crate::ops::conv2d) trait Tile {
     const CHANNELS: usize;
     /// Taps whose dot products are summed at a time.
     const TAPS: usize;
-    /// Whether the gradient is copied with its rows as far apart as those of the padded input.
+    /// Whether the gradient is copied with the row stride of the padded input.
     const COPIES: bool;
     /// The type in which dot products over some images are added to those of others.
     type Sum: Real;

@@ -7,17 +7,17 @@ use crate::simd::Vector;
 /// Numbers behind a plane that a vector may read beyond its end.
 pub(super) const SLACK: usize = 16;
 
-/// How planes lie with zeros around them: one part for each stride phase.
+/// Layout of planes with zeros around them: one plane for each stride phase.
 pub(in crate::ops::conv2d) struct Padded {
     /// Numbers of a row of a plane.
     w: usize,
     /// Zeros above and to the left; negative where pixels are left out.
     pub before: [isize; 2],
     stride: [usize; 2],
-    /// Rows of a part, and numbers from one to the next.
+    /// Rows of a phase, and the stride of its rows.
     rows: usize,
     pub pitch: usize,
-    /// Of each phase of the columns: the first column, where it goes in a row of its part, and how many follow.
+    /// Of each phase of the columns: the first column, its offset in a row of the phase, and the number of columns.
     columns: Vec<(usize, usize, usize)>,
 }
 
@@ -26,8 +26,8 @@ impl Padded {
         let (step, skip) = (stride[1], (-before[1]).max(0) as usize);
         let columns = (skip..w).take(step).map(|x| {
             let at = (x as isize + before[1]) as usize;
-            let (part, at) = (at % step * rows * pitch, (at / step).min(pitch));
-            (x, part + at, (w - x).div_ceil(step).min(pitch - at))
+            let (phase, at) = (at % step * rows * pitch, (at / step).min(pitch));
+            (x, phase + at, (w - x).div_ceil(step).min(pitch - at))
         });
         Padded { w, before, stride, rows, pitch, columns: columns.collect() }
     }
@@ -56,18 +56,18 @@ impl Padded {
         (0..kh * kw).map(|k| self.offset([k / kw * s.dilation[0], k % kw * s.dilation[1]])).collect()
     }
 
-    fn part(&self) -> usize {
+    fn phase_len(&self) -> usize {
         self.rows * self.pitch
     }
 
     pub fn len(&self) -> usize {
-        self.stride[0] * self.stride[1] * self.part() + SLACK
+        self.stride[0] * self.stride[1] * self.phase_len() + SLACK
     }
 
     /// Where output (0, 0) finds the pixel that lies `[dy, dx]` from the corner of the zeros.
     pub fn offset(&self, [dy, dx]: [usize; 2]) -> usize {
         let [sh, sw] = self.stride;
-        (dy % sh * sw + dx % sw) * self.part() + dy / sh * self.pitch + dx / sw
+        (dy % sh * sw + dx % sw) * self.phase_len() + dy / sh * self.pitch + dx / sw
     }
 
     /// Lays out a plane. The numbers around it stay as they are, zeros.
@@ -77,12 +77,12 @@ impl Padded {
     #[inline(always)]
     pub unsafe fn fill<V: Vector>(&self, plane: &[f32], to: &mut [f32]) {
         let [sh, sw] = self.stride;
-        // The phase of a row and its place among those, counted along: a division takes longer than a short row.
+        // The phase of a row and its index within the phase, counted along: a division takes longer than a short row.
         let first = self.before[0].max(0) as usize;
         let (mut phase, mut row) = (first % sh, first / sh);
         for from in plane.chunks_exact(self.w).skip((-self.before[0]).max(0) as usize) {
             if row < self.rows {
-                let to = &mut to[phase * sw * self.part() + row * self.pitch..];
+                let to = &mut to[phase * sw * self.phase_len() + row * self.pitch..];
                 // SAFETY: the caller's.
                 unsafe {
                     match self.columns[..] {
@@ -121,7 +121,7 @@ unsafe fn copy<V: Vector>(from: &[f32], to: &mut [f32]) {
     }
 }
 
-/// The numbers of `from` at even and at odd places, each to a place in `to`, and so many of them.
+/// Copies the numbers of `from` at even and at odd indices to `to`; `ends` are an offset and a count for each.
 ///
 /// # Safety
 /// As [`Vector`].
@@ -134,11 +134,11 @@ unsafe fn split<V: Vector>(from: &[f32], to: &mut [f32], ends: [(usize, usize); 
         let (p, remaining) = (from.as_ptr().wrapping_add(x), from.len() - x);
         // SAFETY: the caller's; loads end with `from`, stores with each count.
         unsafe {
-            let parts = V::deinterleave_first(p, remaining);
+            let halves = V::deinterleave_first(p, remaining);
             for i in 0..2 {
                 let (at, count) = ends[i];
                 let n = count.saturating_sub(x / 2).min(V::LANES);
-                parts[i].store_first(to.as_mut_ptr().wrapping_add(at + x / 2), n);
+                halves[i].store_first(to.as_mut_ptr().wrapping_add(at + x / 2), n);
             }
         }
     }

@@ -54,7 +54,7 @@ struct Group<'a, T: Tile> {
     group: usize,
     /// The input with its zeros, `[c][image]`.
     field: &'a mut [f32],
-    /// The gradient, its rows as far apart as those of the input, `[oc][image]`; zeros between them.
+    /// The gradient with the row stride of the input, `[oc][image]`; zeros between its rows.
     copy: &'a mut [f32],
     sums: &'a mut [T::Sum],
 }

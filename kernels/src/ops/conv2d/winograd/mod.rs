@@ -21,12 +21,12 @@ pub(super) use transform::{F2, F4, Transform};
 pub(super) use weight::{pack_dgrad, pack_fwd};
 
 use super::Conv2dSpec;
-use super::epilogue::Output;
+use super::epilogue::ConvOutput;
 use super::microkernel::{LONGEST, group, panel_width};
 use crate::core::buffer::Buffer;
 use crate::core::device::DType;
 use crate::core::table::Accum;
-use crate::core::threads::{Shared, pieces};
+use crate::core::threads::{Shared, split_range};
 use crate::simd::{self, Vector};
 use products::{Multiply, Strides};
 use rayon::prelude::*;
@@ -48,7 +48,7 @@ const SMALL_WEIGHT: usize = 4 << 20;
 
 /// A 3x3 convolution of stride 1, forward or as the gradient of one.
 #[derive(Clone, Copy)]
-pub(super) struct Problem {
+pub(super) struct WinogradProblem {
     pub n: usize,
     pub c: usize,
     pub h: usize,
@@ -60,16 +60,16 @@ pub(super) struct Problem {
     pub pad: [usize; 2],
 }
 
-impl Problem {
+impl WinogradProblem {
     pub fn forward(s: &Conv2dSpec) -> Self {
         let [oh, ow] = s.out_hw();
-        Problem { n: s.n, c: s.c, h: s.h, w: s.w, oc: s.oc, oh, ow, pad: [s.padding[0], s.padding[2]] }
+        WinogradProblem { n: s.n, c: s.c, h: s.h, w: s.w, oc: s.oc, oh, ow, pad: [s.padding[0], s.padding[2]] }
     }
 
     /// `dx` from `dout`.
     fn backward(s: &Conv2dSpec) -> Self {
         let [h, w] = s.out_hw();
-        Problem { n: s.n, c: s.oc, h, w, oc: s.c, oh: s.h, ow: s.w, pad: [2 - s.padding[0], 2 - s.padding[2]] }
+        WinogradProblem { n: s.n, c: s.oc, h, w, oc: s.c, oh: s.h, ow: s.w, pad: [2 - s.padding[0], 2 - s.padding[2]] }
     }
 
     /// Rows and columns of tiles.
@@ -96,12 +96,12 @@ impl Problem {
     }
 }
 
-/// How the tiles of a problem are shared out.
-struct Cut {
+/// Partition of the tiles of a problem into blocks, and of their output channels.
+struct TilePartition {
     blocks: Vec<Range<usize>>,
-    /// Parts of a block's output channels: whoever multiplies one transforms the block's input for itself. Without a number all input is
-    /// transformed first, by all threads, and then each panel of output channels is a part.
-    shares: Option<usize>,
+    /// Tasks per block, each of which transforms the block's input and multiplies its range of output channels. `None`: all input is
+    /// transformed first, by all threads, and then each panel of output channels is a task.
+    channel_splits: Option<usize>,
 }
 
 /// Blocks of at most so many tiles: groups of the longest.
@@ -109,27 +109,30 @@ fn longest_block<V: Vector>() -> usize {
     group::<V>(LONGEST) * BLOCK
 }
 
-fn cut<V: Vector>(p: &Problem, [m, a]: [usize; 2]) -> Cut {
+fn partition<V: Vector>(p: &WinogradProblem, [m, a]: [usize; 2]) -> TilePartition {
     let (tiles, threads, most) = (p.count(m), rayon::current_num_threads(), longest_block::<V>());
     // A last block of less than a group joins the one before, for it would read the whole weight for little.
     let count = ((tiles + most - group::<V>(LONGEST)) / most).max(1);
     if count < MIN_BLOCKS * threads && tiles >= MIN_TILES * threads && 4 * a * a * p.c * p.oc <= SMALL_WEIGHT {
-        // Each thread has its part of the image, as in the layer before: what a core reads, it wrote.
-        let share = tiles.div_ceil(threads);
-        let size = share.div_ceil(share.div_ceil(most)).next_multiple_of(group::<V>(LONGEST));
-        return Cut { blocks: pieces(0..tiles, share).flat_map(|share| pieces(share, size)).collect(), shares: Some(1) };
+        // Each thread takes the range of the image that it wrote in the layer before, and finds it in its cache.
+        let per_thread = tiles.div_ceil(threads);
+        let size = per_thread.div_ceil(per_thread.div_ceil(most)).next_multiple_of(group::<V>(LONGEST));
+        return TilePartition {
+            blocks: split_range(0..tiles, per_thread).flat_map(|tiles| split_range(tiles, size)).collect(),
+            channel_splits: Some(1),
+        };
     }
     let blocks = (0..count).map(|i| i * most..if i + 1 < count { (i + 1) * most } else { tiles }).collect();
-    let shares = match count {
-        // So few tiles are transformed in less time than it takes to fetch what another core has transformed of them.
+    let channel_splits = match count {
+        // Transforming so few tiles again takes less time than reading them from another core's cache.
         1 => Some(threads),
         _ => (count >= MIN_BLOCKS * threads).then_some(1),
     };
-    Cut { blocks, shares }
+    TilePartition { blocks, channel_splits }
 }
 
 /// Whether this variant takes the problem.
-pub(super) fn fits(s: &Conv2dSpec) -> Result<(), &'static str> {
+pub(super) fn supported(s: &Conv2dSpec) -> Result<(), &'static str> {
     if s.kernel != [3, 3] || s.stride != [1, 1] || s.dilation != [1, 1] {
         return Err("wants a 3x3 kernel without stride or dilation");
     }
@@ -143,36 +146,41 @@ pub(super) fn fits(s: &Conv2dSpec) -> Result<(), &'static str> {
 }
 
 /// Whether tiles of `m x m` cost less than those of other sizes and than the variants that multiply everything.
-fn wins(p: &Problem, m: usize) -> Result<(), &'static str> {
+fn preferred(p: &WinogradProblem, m: usize) -> Result<(), &'static str> {
     let mine = p.cost(m);
     if [1, 2, 4].iter().any(|other| p.cost(*other) < mine) { Err("another variant costs less here") } else { Ok(()) }
 }
 
-pub(super) fn wins_fwd<const M: usize>(s: &Conv2dSpec) -> Result<(), &'static str> {
-    wins(&Problem::forward(s), M)
+pub(super) fn preferred_fwd<const M: usize>(s: &Conv2dSpec) -> Result<(), &'static str> {
+    preferred(&WinogradProblem::forward(s), M)
 }
-pub(super) fn wins_dgrad<const M: usize>(s: &Conv2dSpec) -> Result<(), &'static str> {
-    wins(&Problem::backward(s), M)
+pub(super) fn preferred_dgrad<const M: usize>(s: &Conv2dSpec) -> Result<(), &'static str> {
+    preferred(&WinogradProblem::backward(s), M)
 }
 
 /// Bytes of the transformed weight, and of the transformed input that is there at a time (on as many threads as here).
 pub(super) fn scratch<const M: usize, const A: usize>(s: &Conv2dSpec) -> usize {
-    let (tiles, block, threads) = (Problem::forward(s).count(M), BLOCK * LONGEST, rayon::current_num_threads());
+    let (tiles, block, threads) = (WinogradProblem::forward(s).count(M), BLOCK * LONGEST, rayon::current_num_threads());
     let there = if tiles <= block { tiles * threads } else { tiles.min(MIN_BLOCKS * threads * block) };
     4 * A * A * s.c * (s.oc + there)
 }
 
-fn run<V: Vector, T: Transform<M, A>, const M: usize, const A: usize>(p: &Problem, x: &[f32], u: &[f32], output: &Output) {
-    run_cut::<V, T, M, A>(p, cut::<V>(p, [M, A]), x, u, output);
-}
-
-/// How the work is shared out changes no sum.
-fn run_cut<V: Vector, T: Transform<M, A>, const M: usize, const A: usize>(
-    p: &Problem,
-    Cut { blocks, shares }: Cut,
+fn run<V: Vector, T: Transform<M, A>, const M: usize, const A: usize>(
+    p: &WinogradProblem,
     x: &[f32],
     u: &[f32],
-    output: &Output,
+    output: &ConvOutput,
+) {
+    run_partition::<V, T, M, A>(p, partition::<V>(p, [M, A]), x, u, output);
+}
+
+/// The partition changes no sum.
+fn run_partition<V: Vector, T: Transform<M, A>, const M: usize, const A: usize>(
+    p: &WinogradProblem,
+    TilePartition { blocks, channel_splits }: TilePartition,
+    x: &[f32],
+    u: &[f32],
+    output: &ConvOutput,
 ) {
     simd::require::<V>();
     assert!(x.len() >= p.n * p.c * p.h * p.w && output.residual.is_none_or(|r| r.len() == output.len));
@@ -183,7 +191,7 @@ fn run_cut<V: Vector, T: Transform<M, A>, const M: usize, const A: usize>(
         let Strides { vector: capacity, point } = Strides::new::<V>(block, p.c);
         let first = vector * V::LANES;
         let channels = first..p.c.min(first + V::LANES);
-        // SAFETY: each vector of channels has its part of the capacity.
+        // SAFETY: each vector of channels has its own range of the capacity.
         let to = unsafe { to.add(vector * capacity) };
         let kernel =
             Transformed::<Input<T, M>, M, A, A> { p, x, block, channels, to, point, tile: V::LANES, transform: PhantomData };
@@ -195,9 +203,10 @@ fn run_cut<V: Vector, T: Transform<M, A>, const M: usize, const A: usize>(
     };
     let capacity = |block: &Block| A * A * Strides::new::<V>(block, p.c).point;
 
-    if let Some(shares) = shares {
-        let share = panels.div_ceil(shares);
-        let tasks: Vec<_> = blocks.iter().flat_map(|block| pieces(0..panels, share).map(move |some| (block, some))).collect();
+    if let Some(channel_splits) = channel_splits {
+        let per_task = panels.div_ceil(channel_splits);
+        let tasks: Vec<_> =
+            blocks.iter().flat_map(|block| split_range(0..panels, per_task).map(move |some| (block, some))).collect();
         tasks.into_par_iter().with_max_len(1).for_each(|(block, some)| {
             let mut v = Buffer::new(DType::F32, capacity(block));
             let to = v.as_mut_slice::<f32>().as_mut_ptr();
@@ -211,7 +220,7 @@ fn run_cut<V: Vector, T: Transform<M, A>, const M: usize, const A: usize>(
     let base = Shared(v.as_mut_slice::<f32>().as_mut_ptr());
     let tasks: Vec<(usize, usize)> = (0..blocks.len()).flat_map(|b| (0..vectors).map(move |vector| (b, vector))).collect();
     tasks.into_par_iter().for_each(|(b, vector)| {
-        // SAFETY: each block has its part of v, and each task its channels of it.
+        // SAFETY: each block has its own range of v, and each task its own channels.
         transform(&blocks[b], vector, unsafe { base.get().add(starts[b]) })
     });
     let v = v.as_slice::<f32>();
@@ -227,8 +236,8 @@ pub(super) fn fwd<V: Vector, T: Transform<M, A>, const M: usize, const A: usize>
     accum: Accum,
 ) {
     let (bias, residual) = s.bias_and_residual::<f32>(inputs);
-    let output = Output::new(outputs[0].as_mut_slice(), bias, residual, s.relu, accum);
-    run::<V, T, M, A>(&Problem::forward(s), inputs[0].as_slice(), inputs[1].as_slice(), &output);
+    let output = ConvOutput::new(outputs[0].as_mut_slice(), bias, residual, s.relu, accum);
+    run::<V, T, M, A>(&WinogradProblem::forward(s), inputs[0].as_slice(), inputs[1].as_slice(), &output);
 }
 
 pub(super) fn dgrad<V: Vector, T: Transform<M, A>, const M: usize, const A: usize>(
@@ -237,8 +246,8 @@ pub(super) fn dgrad<V: Vector, T: Transform<M, A>, const M: usize, const A: usiz
     outputs: &mut [&mut Buffer],
     accum: Accum,
 ) {
-    let output = Output::new(outputs[0].as_mut_slice(), None, None, false, accum);
-    run::<V, T, M, A>(&Problem::backward(s), inputs[0].as_slice(), inputs[1].as_slice(), &output);
+    let output = ConvOutput::new(outputs[0].as_mut_slice(), None, None, false, accum);
+    run::<V, T, M, A>(&WinogradProblem::backward(s), inputs[0].as_slice(), inputs[1].as_slice(), &output);
 }
 
 #[cfg(test)]
@@ -247,26 +256,32 @@ mod tests {
     use crate::simd::Kernel;
 
     /// The same bits, however the tiles are shared out.
-    struct Cuts;
+    struct Partitions;
 
-    impl Kernel for Cuts {
+    impl Kernel for Partitions {
         type Out = ();
         #[inline(always)]
         unsafe fn run<V: Vector>(self) {
             let s = Conv2dSpec { padding: [1, 0, 2, 1], ..Conv2dSpec::simple(2, 53, 18, 13, 70, 3) };
             let numbers = |len: usize| (0..len).map(|i| ((i * 7919) % 1013) as f32 / 1013.0 - 0.5).collect::<Vec<_>>();
-            let (p, x, w) = (Problem::forward(&s), numbers(s.in_len()), Buffer::from_slice(&numbers(s.weight_len())));
+            let (p, x, w) = (WinogradProblem::forward(&s), numbers(s.in_len()), Buffer::from_slice(&numbers(s.weight_len())));
             let u = pack_fwd::<V, F4, 4, 6>(&s, &w);
-            let out = |size: usize, shares: Option<usize>| {
+            let out = |size: usize, channel_splits: Option<usize>| {
                 let mut out = vec![f32::NAN; s.out_len()];
-                let cut = Cut { blocks: pieces(0..p.count(4), size).collect(), shares };
-                run_cut::<V, F4, 4, 6>(&p, cut, &x, u.as_slice(), &Output::new(&mut out, None, None, false, Accum::Write));
+                let partition = TilePartition { blocks: split_range(0..p.count(4), size).collect(), channel_splits };
+                run_partition::<V, F4, 4, 6>(
+                    &p,
+                    partition,
+                    &x,
+                    u.as_slice(),
+                    &ConvOutput::new(&mut out, None, None, false, Accum::Write),
+                );
                 out
             };
             let one = out(p.count(4), Some(1));
             assert!(one.iter().all(|v| v.is_finite()));
-            for (size, shares) in [(7, Some(1)), (11, None), (100, None), (100, Some(3)), (9, Some(2)), (1, None)] {
-                assert_eq!(one, out(size, shares), "blocks of {size}, {shares:?}");
+            for (size, channel_splits) in [(7, Some(1)), (11, None), (100, None), (100, Some(3)), (9, Some(2)), (1, None)] {
+                assert_eq!(one, out(size, channel_splits), "blocks of {size}, {channel_splits:?}");
             }
         }
     }
@@ -274,6 +289,6 @@ mod tests {
     #[test]
     fn how_tiles_are_shared_out_changes_no_bit() {
         // SAFETY: the kernel holds no pointers.
-        unsafe { simd::dispatch(Cuts) }
+        unsafe { simd::dispatch(Partitions) }
     }
 }

@@ -1,13 +1,13 @@
 //! The products at all points, and their transform back.
 
-use super::Problem;
+use super::WinogradProblem;
 use super::tiles::Block;
 use super::transform::{Transform, two_axes};
 use super::weight::point_stride;
 use crate::core::buffer::Buffer;
 use crate::core::device::DType;
-use crate::ops::conv2d::epilogue::{Output, Store};
-use crate::ops::conv2d::microkernel::{Group, LONGEST, Pass, Prefetch, SHORTEST, group, panel_width};
+use crate::ops::conv2d::epilogue::{ConvOutput, PanelEpilogue};
+use crate::ops::conv2d::microkernel::{LONGEST, PixelGroup, Prefetch, SHORTEST, TilePass, group, panel_width};
 use crate::simd::{Kernel, Vector};
 use std::marker::PhantomData;
 use std::ops::Range;
@@ -18,17 +18,17 @@ const KC: usize = 128;
 const MAX_LANES: usize = 16;
 /// Output channels of a panel at most.
 const MAX_PANEL: usize = 32;
-/// Pixels that are transformed back before they are turned into planes: those of a vector, or of a tile.
+/// Pixels that are transformed back before they are transposed into planes: those of a vector, or of a tile.
 const LINE: usize = 16;
 /// Outputs of a tile in one direction at most.
 const MAX_M: usize = 4;
 
-/// How the transformed input of a block lies: `[point][vector of channels][tile][lane]`.
+/// Layout of the transformed input of a block: `[point][vector of channels][tile][lane]`.
 pub(super) struct Strides {
     /// Numbers from one vector of channels to the next: the capacity includes a group of tiles that overhangs.
     pub vector: usize,
     /// Numbers from one point to the next: an odd number of cache lines, for a power of two would put all points into the same few
-    /// places of L1.
+    /// sets of L1.
     pub point: usize,
 }
 
@@ -41,24 +41,24 @@ impl Strides {
 
 /// Products of a block and a panel of output channels at all points, and their transform back.
 pub(super) struct Multiply<'a, T, const M: usize, const A: usize> {
-    pub p: &'a Problem,
+    pub p: &'a WinogradProblem,
     pub block: &'a Block,
     /// The transformed weight.
     pub u: &'a [f32],
     /// The transformed input of the block.
     pub v: &'a [f32],
     pub panel: usize,
-    pub output: &'a Output<'a>,
+    pub output: &'a ConvOutput<'a>,
     pub transform: PhantomData<T>,
 }
 
 /// Groups of neighbouring tiles, and how many tiles each is.
-fn groups<V: Vector>(tiles: usize) -> (usize, Vec<Group>) {
+fn groups<V: Vector>(tiles: usize) -> (usize, Vec<PixelGroup>) {
     let pixels = group::<V>(tiles);
     let from = |at: usize| {
         // A last group that would overhang starts earlier; of too few tiles for one, it overhangs into the capacity of the block.
         let start = at.min(tiles.saturating_sub(pixels));
-        Group { x: start * V::LANES, slot: start, first: at - start, end: pixels.min(tiles - start) }
+        PixelGroup { x: start * V::LANES, accumulator: start, first: at - start, end: pixels.min(tiles - start) }
     };
     (pixels, (0..tiles).step_by(pixels).map(from).collect())
 }
@@ -91,7 +91,7 @@ impl<T: Transform<M, A>, const M: usize, const A: usize> Multiply<'_, T, M, A> {
                 let next = self.u.as_ptr().wrapping_add(if channels.end < p.c { at + k * wide } else { start + per_point });
                 let prefetch = |tile: usize| Prefetch::Run(next.wrapping_add(tile * k * V::LANES));
                 let taps = &lanes[..k.min(V::LANES)];
-                let pass = Pass {
+                let pass = TilePass {
                     pixels,
                     pitch: V::LANES,
                     groups: &groups,
@@ -129,13 +129,13 @@ impl<T: Transform<M, A>, const M: usize, const A: usize> Multiply<'_, T, M, A> {
 
 /// `A^T m A` of a panel of output channels, stored where it belongs.
 struct Back<'a, T, const M: usize, const A: usize> {
-    p: &'a Problem,
+    p: &'a WinogradProblem,
     block: &'a Block,
     /// `[point][tile][channel]`
     products: &'a [f32],
     point: usize,
     channels: Range<usize>,
-    output: &'a Output<'a>,
+    output: &'a ConvOutput<'a>,
     transform: PhantomData<T>,
 }
 
@@ -150,7 +150,7 @@ impl<T: Transform<M, A>, const M: usize, const A: usize> Kernel for Back<'_, T, 
             bias[..self.channels.len()].copy_from_slice(&all[self.channels.clone()]);
         }
         let relu = output.relu && output.residual.is_none();
-        // Tiles at a time: they fill the vectors into which their pixels are turned.
+        // Tiles at a time: they fill the vectors to which their pixels are transposed.
         let some = (V::LANES / M).max(1);
         let mut lines = [0.0f32; MAX_M * LINE * MAX_PANEL]; // [row][pixel][channel]
         assert!(products.len() >= (A * A - 1) * point + self.block.tiles * wide && some * M <= LINE);
@@ -159,7 +159,7 @@ impl<T: Transform<M, A>, const M: usize, const A: usize> Kernel for Back<'_, T, 
                 let count = some.min(s.len - t0);
                 for t in 0..count {
                     for lane in (0..self.channels.len()).step_by(V::LANES) {
-                        // SAFETY: this tile's channels exist at every point (asserted), and the lines have room for its pixels.
+                        // SAFETY: this tile's channels exist at every point (asserted), and the lines hold its pixels.
                         unsafe {
                             let from = products.as_ptr().add((s.offset + t0 + t) * wide + lane);
                             let to = lines.as_mut_ptr().add(t * M * wide + lane);
@@ -176,7 +176,7 @@ impl<T: Transform<M, A>, const M: usize, const A: usize> Kernel for Back<'_, T, 
                 let (x, y) = ((s.tx + t0) * M, s.ty * M);
                 for i in 0..M.min(p.oh - y) {
                     let start = ((s.image * p.oc + self.channels.start) * p.oh + y + i) * p.ow + x;
-                    let store = Store {
+                    let epilogue = PanelEpilogue {
                         output,
                         sums: &lines[i * LINE * wide..],
                         pixels: (count * M).min(p.ow - x),
@@ -185,7 +185,7 @@ impl<T: Transform<M, A>, const M: usize, const A: usize> Kernel for Back<'_, T, 
                         plane: p.oh * p.ow,
                     };
                     // SAFETY: the caller's; these channels of these tiles are this task's alone.
-                    unsafe { V::run(store) }
+                    unsafe { V::run(epilogue) }
                 }
             }
         }

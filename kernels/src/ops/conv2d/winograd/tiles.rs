@@ -1,6 +1,6 @@
 //! Tiles of images, and their transform.
 
-use super::Problem;
+use super::WinogradProblem;
 use super::transform::{Patch, two_axes};
 use crate::core::buffer::Buffer;
 use crate::core::device::DType;
@@ -13,7 +13,7 @@ pub(in crate::ops::conv2d) struct Segment {
     pub image: usize,
     pub ty: usize,
     pub tx: usize,
-    /// Place of the first one in the block, and how many.
+    /// Index of the first one in the block, and number of tiles.
     pub offset: usize,
     pub len: usize,
 }
@@ -41,9 +41,9 @@ impl Block {
 /// Pixels that are transposed at a time, where a row of tiles does not need more: with their sixteen channels they stay in L1.
 const TURNED: usize = 512;
 
-/// The transformed patches of a vector of channels of a block, one channel a lane: patches of `P x P` whose corners lie `M` apart.
+/// The transformed patches of a vector of channels of a block, one channel a lane: patches of `P x P` with a stride of `M` pixels.
 pub(in crate::ops::conv2d) struct Transformed<'a, X, const M: usize, const P: usize, const A: usize> {
-    pub p: &'a Problem,
+    pub p: &'a WinogradProblem,
     pub x: &'a [f32],
     pub block: &'a Block,
     /// As many as there are lanes, or the last ones.
@@ -73,14 +73,14 @@ impl<X: Patch<P, A>, const M: usize, const P: usize, const A: usize> Kernel for 
             // Behind the pixels lies one that is zero, for those beyond the edges.
             let nothing = pixels * V::LANES;
             transposed[nothing..][..V::LANES].fill(0.0);
-            // SAFETY: there is room for all pixels of the area (just sliced behind them).
+            // SAFETY: `transposed` holds all pixels of the area (just sliced behind them).
             unsafe { area.transpose::<V>(p, planes, transposed.as_mut_ptr()) }
             let from = transposed.as_ptr();
             for s in band {
-                let rows = places::<P>(s.ty * M, p.pad[0], &area.rows, area.columns.len() * V::LANES, nothing);
+                let rows = offsets::<P>(s.ty * M, p.pad[0], &area.rows, area.columns.len() * V::LANES, nothing);
                 for t in 0..s.len {
-                    let columns = places::<P>((s.tx + t) * M, p.pad[1], &area.columns, V::LANES, nothing);
-                    // SAFETY: the places lie in the area or behind it; this tile exists at every point.
+                    let columns = offsets::<P>((s.tx + t) * M, p.pad[1], &area.columns, V::LANES, nothing);
+                    // SAFETY: the offsets lie in the area or behind it; this tile exists at every point.
                     unsafe {
                         let to = to.add((s.offset + t) * tile);
                         two_axes!(
@@ -97,9 +97,9 @@ impl<X: Patch<P, A>, const M: usize, const P: usize, const A: usize> Kernel for 
     }
 }
 
-/// Where the rows or columns of a patch lie, `step` apart; `nothing`, where they lie outside of the image.
+/// Offsets of the rows or columns of a patch, with stride `step`; `nothing` for those outside of the image.
 #[inline(always)]
-fn places<const P: usize>(corner: usize, pad: usize, area: &Range<usize>, step: usize, nothing: usize) -> [usize; P] {
+fn offsets<const P: usize>(corner: usize, pad: usize, area: &Range<usize>, step: usize, nothing: usize) -> [usize; P] {
     std::array::from_fn(|i| match (corner + i).checked_sub(pad) {
         Some(at) if area.contains(&at) => (at - area.start) * step,
         _ => nothing,
@@ -113,8 +113,8 @@ struct Area {
 }
 
 impl Area {
-    /// What neighbouring rows of tiles of one image see: whole rows, if there is more than one.
-    fn seen<V: Vector>(p: &Problem, band: &[Segment], m: usize, patch: usize) -> Self {
+    /// The input of neighbouring rows of tiles of one image: whole rows, if there is more than one.
+    fn seen<V: Vector>(p: &WinogradProblem, band: &[Segment], m: usize, patch: usize) -> Self {
         let seen = |first: usize, last: usize, pad: usize, end: usize| {
             (first * m).saturating_sub(pad).min(end)..(last * m + patch).saturating_sub(pad).min(end)
         };
@@ -134,7 +134,7 @@ impl Area {
     /// # Safety
     /// As [`Vector`]; `planes` are at most a vector of them.
     #[inline(always)]
-    unsafe fn transpose<V: Vector>(&self, p: &Problem, planes: &[f32], to: *mut f32) {
+    unsafe fn transpose<V: Vector>(&self, p: &WinogradProblem, planes: &[f32], to: *mut f32) {
         let (plane, width) = (p.h * p.w, self.columns.len());
         // Whole rows follow each other.
         let (runs, pixels) = if width == p.w { (1, self.rows.len() * width) } else { (self.rows.len(), width) };

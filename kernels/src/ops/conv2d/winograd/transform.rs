@@ -79,14 +79,14 @@ impl Transform<4, 6> for F4 {
     unsafe fn weight<V: Vector>([a, b, c]: [V; 3]) -> [V; 6] {
         // SAFETY: the caller's; so below.
         unsafe {
-            let [two, four, quarter, sixth, part] = [2.0, 4.0, 0.25, -1.0 / 6.0, 1.0 / 24.0].map(|v| V::splat(v));
+            let [two, four, quarter, sixth, twenty_fourth] = [2.0, 4.0, 0.25, -1.0 / 6.0, 1.0 / 24.0].map(|v| V::splat(v));
             let (even, even2, odd2) = (a.add(c), c.mul_add(four, a), b.mul(two));
             [
                 a.mul(quarter),
                 even.add(b).mul(sixth),
                 even.sub(b).mul(sixth),
-                even2.add(odd2).mul(part),
-                even2.sub(odd2).mul(part),
+                even2.add(odd2).mul(twenty_fourth),
+                even2.sub(odd2).mul(twenty_fourth),
                 c,
             ]
         }
@@ -125,10 +125,10 @@ impl Transform<4, 6> for F4 {
     unsafe fn weight_back<V: Vector>([a, b, c, d, e, f]: [V; 6]) -> [V; 3] {
         // SAFETY: the caller's.
         unsafe {
-            let [quarter, sixth, twelfth, part] = [0.25, 1.0 / 6.0, 1.0 / 12.0, 1.0 / 24.0].map(|v| V::splat(v));
+            let [quarter, sixth, twelfth, twenty_fourth] = [0.25, 1.0 / 6.0, 1.0 / 12.0, 1.0 / 24.0].map(|v| V::splat(v));
             let (ones, twos) = (b.add(c).mul(sixth), d.add(e));
             [
-                twos.mul_add(part, a.mul(quarter)).sub(ones),
+                twos.mul_add(twenty_fourth, a.mul(quarter)).sub(ones),
                 d.sub(e).mul_add(twelfth, c.sub(b).mul(sixth)),
                 twos.mul_add(sixth, f).sub(ones),
             ]
@@ -143,7 +143,7 @@ pub(in crate::ops::conv2d) trait Patch<const P: usize, const A: usize>: Sync + '
     unsafe fn along<V: Vector>(d: [V; P]) -> [V; A];
 }
 
-/// What the input of a convolution goes through.
+/// Transform of the input of a convolution.
 pub(in crate::ops::conv2d) struct Input<T, const M: usize>(PhantomData<T>);
 
 impl<T: Transform<M, A>, const M: usize, const A: usize> Patch<A, A> for Input<T, M> {
@@ -154,7 +154,7 @@ impl<T: Transform<M, A>, const M: usize, const A: usize> Patch<A, A> for Input<T
     }
 }
 
-/// What the gradient of its output goes through.
+/// Transform of the gradient of its output.
 pub(in crate::ops::conv2d) struct Spread<T>(PhantomData<T>);
 
 impl<T: Transform<M, A>, const M: usize, const A: usize> Patch<M, A> for Spread<T> {

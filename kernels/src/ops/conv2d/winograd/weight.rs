@@ -1,6 +1,6 @@
 //! The transformed weight.
 
-use super::Problem;
+use super::WinogradProblem;
 use super::transform::{Transform, two_axes};
 use crate::core::buffer::Buffer;
 use crate::core::device::DType;
@@ -12,7 +12,7 @@ use rayon::prelude::*;
 use std::marker::PhantomData;
 
 /// Numbers from one point of the transformed weight to the next: an odd number of cache lines, as for [`super::products::Strides::point`].
-pub(super) fn point_stride<V: Vector>(p: &Problem) -> usize {
+pub(super) fn point_stride<V: Vector>(p: &WinogradProblem) -> usize {
     (p.oc.next_multiple_of(microkernel::panel_width::<V>()) * p.c).next_multiple_of(32) + 16
 }
 
@@ -26,7 +26,7 @@ struct Weights<'a> {
 
 /// `G w G^T` of a panel of output channels, for `[point][panel of oc][c][panel]`.
 struct TransformWeight<'a, T, const M: usize, const A: usize> {
-    p: &'a Problem,
+    p: &'a WinogradProblem,
     weights: &'a Weights<'a>,
     panel: usize,
     /// The whole result, of which this panel is written.
@@ -48,7 +48,7 @@ impl<T: Transform<M, A>, const M: usize, const A: usize> Kernel for TransformWei
             for lane in (0..wide).step_by(V::LANES) {
                 let oc = panel * wide + lane;
                 let first = oc * oc_stride + c * c_stride;
-                // SAFETY: only places inside of the weight are read; the scratch holds all lanes of all columns, and the panel of each
+                // SAFETY: only numbers inside of the weight are read; the scratch holds all lanes of all columns, and the panel of each
                 // point a vector for each channel and lane.
                 unsafe {
                     if oc + V::LANES <= p.oc && first + (V::LANES - 1) * oc_stride + columns <= w.len() {
@@ -72,13 +72,16 @@ impl<T: Transform<M, A>, const M: usize, const A: usize> Kernel for TransformWei
     }
 }
 
-fn transform_weight<V: Vector, T: Transform<M, A>, const M: usize, const A: usize>(p: &Problem, weights: &Weights) -> Buffer {
+fn transform_weight<V: Vector, T: Transform<M, A>, const M: usize, const A: usize>(
+    p: &WinogradProblem,
+    weights: &Weights,
+) -> Buffer {
     simd::require::<V>();
     let mut out = Buffer::new(DType::F32, A * A * point_stride::<V>(p));
     let to = Shared(out.as_mut_slice::<f32>().as_mut_ptr());
     (0..p.oc.div_ceil(microkernel::panel_width::<V>())).into_par_iter().for_each(|panel| {
         let kernel = TransformWeight::<T, M, A> { p, weights, panel, to: to.get(), transform: PhantomData };
-        // SAFETY: the instructions are here, the result has room for all points and panels, and each task has its panel.
+        // SAFETY: the instructions are here, the result holds all points and panels, and each task has its panel.
         unsafe { V::run(kernel) }
     });
     out
@@ -89,7 +92,7 @@ pub(in crate::ops::conv2d) fn pack_fwd<V: Vector, T: Transform<M, A>, const M: u
     w: &Buffer,
 ) -> Buffer {
     let weights = Weights { w: w.as_slice(), oc_stride: 9 * s.c, c_stride: 9, rotated: false };
-    transform_weight::<V, T, M, A>(&Problem::forward(s), &weights)
+    transform_weight::<V, T, M, A>(&WinogradProblem::forward(s), &weights)
 }
 
 pub(in crate::ops::conv2d) fn pack_dgrad<V: Vector, T: Transform<M, A>, const M: usize, const A: usize>(
@@ -97,5 +100,5 @@ pub(in crate::ops::conv2d) fn pack_dgrad<V: Vector, T: Transform<M, A>, const M:
     w: &Buffer,
 ) -> Buffer {
     let weights = Weights { w: w.as_slice(), oc_stride: 9, c_stride: 9 * s.c, rotated: true };
-    transform_weight::<V, T, M, A>(&Problem::backward(s), &weights)
+    transform_weight::<V, T, M, A>(&WinogradProblem::backward(s), &weights)
 }

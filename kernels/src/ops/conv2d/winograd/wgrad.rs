@@ -7,13 +7,13 @@
 //! Loses when:    channels are few (the transforms then cost more than they save), or tiles are few for so large a weight.
 //! Run:           CONVSCOPE_KERNEL=conv2d.wgrad=winograd_f4_avx2
 
-use super::Problem;
+use super::WinogradProblem;
 use super::tiles::{Block, Transformed};
 use super::transform::{Input, Patch, Spread, Transform, two_axes};
 use crate::core::buffer::Buffer;
 use crate::core::device::DType;
 use crate::core::table::Accum;
-use crate::core::threads::{Shared, pieces};
+use crate::core::threads::{Shared, split_range};
 use crate::ops::conv2d::Conv2dSpec;
 use crate::ops::gemm::microkernel::{Epilogue, Tile, WIDTH};
 use crate::simd::{self, Kernel, Vector};
@@ -30,49 +30,49 @@ const OWN: usize = 192 << 10;
 /// Numbers of the products that a thread may have for itself.
 const SMALL: usize = 256 << 10;
 /// Tiles are split into at most this many partial products. Fixed, so that results do not depend on the thread count.
-const MAX_PARTS: usize = 32;
+const MAX_SPLITS: usize = 32;
 /// Reading the partial products back may cost at most `1 / LIGHT` of reading the operands.
 const LIGHT: usize = 4;
-/// With fewer parts, all threads share one partial product and split its output channels.
-const MIN_PARTS: usize = 4;
+/// With fewer splits, all threads share one partial product and split its output channels.
+const MIN_SPLITS: usize = 4;
 /// Output channels a task in that case, with [`WIDTH`] vectors of input channels.
 const CHANNELS: usize = 64;
 
-/// How the rows of tiles of all images are shared out.
-struct Cut {
-    /// Parts, each of which one thread takes; all threads take one together.
-    parts: usize,
+/// Partition of the rows of tiles of all images.
+struct SumPartition {
+    /// Partial products: one thread computes each, or all threads together a single one.
+    splits: usize,
     /// Rows that are transformed at a time.
     rows: usize,
 }
 
-fn cut<const M: usize, const A: usize>(s: &Conv2dSpec) -> Cut {
-    let p = Problem::forward(s);
+fn partition<const M: usize, const A: usize>(s: &Conv2dSpec) -> SumPartition {
+    let p = WinogradProblem::forward(s);
     let (tiles, both, weight, [_, row]) = (p.count(M), s.c + s.oc, s.c * s.oc, p.tiles(M));
-    let parts = (tiles * both / (LIGHT * weight)).min(MAX_PARTS);
-    let (parts, size) = match A * A * weight <= SMALL && parts >= MIN_PARTS {
-        true => (parts, (OWN / (A * A * both)).clamp(16, BLOCK)),
+    let splits = (tiles * both / (LIGHT * weight)).min(MAX_SPLITS);
+    let (splits, size) = match A * A * weight <= SMALL && splits >= MIN_SPLITS {
+        true => (splits, (OWN / (A * A * both)).clamp(16, BLOCK)),
         false => (1, (CAPACITY / (A * A * both)).max(BLOCK)),
     };
-    Cut { parts, rows: (size / row).max(1) }
+    SumPartition { splits, rows: (size / row).max(1) }
 }
 
 /// Whether channels and tiles are many enough.
-pub(in crate::ops::conv2d) fn wins<const M: usize>(s: &Conv2dSpec) -> Result<(), &'static str> {
+pub(in crate::ops::conv2d) fn preferred<const M: usize>(s: &Conv2dSpec) -> Result<(), &'static str> {
     let least = s.c.min(s.oc);
     if least < 16 {
         return Err("few channels: the transforms cost more than they save");
     }
     // A product of each point is as large as the weight, and is transformed once all tiles are in it.
-    if 16 * Problem::forward(s).count(M) < least { Err("few tiles for so large a weight") } else { Ok(()) }
+    if 16 * WinogradProblem::forward(s).count(M) < least { Err("few tiles for so large a weight") } else { Ok(()) }
 }
 
 /// Bytes of the transformed operands and of the products.
 pub(in crate::ops::conv2d) fn scratch<const M: usize, const A: usize>(s: &Conv2dSpec) -> usize {
-    let (Cut { parts, rows }, p) = (cut::<M, A>(s), Problem::forward(s));
+    let (SumPartition { splits, rows }, p) = (partition::<M, A>(s), WinogradProblem::forward(s));
     let (threads, tiles) = (rayon::current_num_threads(), rows * p.tiles(M)[1]);
-    let operands = (s.c + s.oc) * tiles.min(p.count(M)) * parts.min(threads);
-    4 * A * A * (operands + if parts > 1 { s.c * s.oc * parts } else { CHANNELS * WIDTH * 16 * threads })
+    let operands = (s.c + s.oc) * tiles.min(p.count(M)) * splits.min(threads);
+    4 * A * A * (operands + if splits > 1 { s.c * s.oc * splits } else { CHANNELS * WIDTH * 16 * threads })
 }
 
 /// All tasks, by this thread alone or by all.
@@ -97,7 +97,7 @@ impl Panels {
         Panels { data, channels, width, tiles }
     }
 
-    /// Place of a tile of a channel.
+    /// Offset of a tile of a channel.
     fn at(&self, point: usize, channel: usize, tile: usize) -> usize {
         let panels = self.channels.div_ceil(self.width);
         ((point * panels + channel / self.width) * self.tiles + tile) * self.width + channel % self.width
@@ -106,7 +106,7 @@ impl Panels {
     /// Fills the panels with the patches of `tiles`.
     fn fill<V: Vector, X: Patch<P, A>, const M: usize, const P: usize, const A: usize>(
         &mut self,
-        p: &Problem,
+        p: &WinogradProblem,
         x: &[f32],
         tiles: Range<usize>,
         alone: bool,
@@ -115,8 +115,8 @@ impl Panels {
         let base = Shared(self.data.as_mut_slice::<f32>().as_mut_ptr());
         let me = &*self;
         let grid = p.tiles(M);
-        let blocks = pieces(tiles.clone(), (BLOCK / grid[1]).max(1) * grid[1]);
-        let tasks = blocks.flat_map(|b| pieces(0..me.channels, V::LANES).map(move |c| (b.clone(), c)));
+        let blocks = split_range(tiles.clone(), (BLOCK / grid[1]).max(1) * grid[1]);
+        let tasks = blocks.flat_map(|b| split_range(0..me.channels, V::LANES).map(move |c| (b.clone(), c)));
         each(alone, tasks, |(some, channels)| {
             let to = me.at(0, channels.start, some.start - tiles.start);
             let kernel = Transformed::<X, M, P, A> {
@@ -124,7 +124,7 @@ impl Panels {
                 x,
                 block: &Block::new(some.clone(), grid),
                 channels,
-                // SAFETY: a place inside of the panels.
+                // SAFETY: an offset inside of the panels.
                 to: unsafe { base.get().add(to) },
                 point: me.at(1, 0, 0),
                 tile: me.width,
@@ -139,7 +139,7 @@ impl Panels {
 
 /// The products of some output channels and some input channels, at all points.
 struct Products<'a> {
-    /// `[part][point][oc][c]` of these channels.
+    /// `[split][point][oc][c]` of these channels.
     sums: &'a [f32],
     oc: Range<usize>,
     c: Range<usize>,
@@ -169,8 +169,8 @@ impl<T: Transform<M, A>, const M: usize, const A: usize> Kernel for Back<'_, T, 
             unsafe {
                 for e in 0..A * A {
                     let mut sum = V::splat(0.0);
-                    for part in sums.chunks_exact(A * A * ocs * cs) {
-                        sum = sum.add(V::load_first(part[(e * ocs + oc) * cs + c..].as_ptr(), n));
+                    for split in sums.chunks_exact(A * A * ocs * cs) {
+                        sum = sum.add(V::load_first(split[(e * ocs + oc) * cs + c..].as_ptr(), n));
                     }
                     sum.store(points.as_mut_ptr().add(e * 16));
                 }
@@ -225,22 +225,28 @@ pub(in crate::ops::conv2d) fn run<V: Vector, T: Transform<M, A>, const M: usize,
     outputs: &mut [&mut Buffer],
     accum: Accum,
 ) {
-    gradient::<V, T, M, A>(s, cut::<M, A>(s), [inputs[0].as_slice(), inputs[1].as_slice()], outputs[0].as_mut_slice(), accum);
+    gradient::<V, T, M, A>(
+        s,
+        partition::<M, A>(s),
+        [inputs[0].as_slice(), inputs[1].as_slice()],
+        outputs[0].as_mut_slice(),
+        accum,
+    );
 }
 
 /// `dw [oc, c, 3, 3]` from `dout [n, oc, oh, ow]` and `x [n, c, h, w]`.
 fn gradient<V: Vector, T: Transform<M, A>, const M: usize, const A: usize>(
     s: &Conv2dSpec,
-    Cut { parts, rows }: Cut,
+    SumPartition { splits, rows }: SumPartition,
     [dout, x]: [&[f32]; 2],
     dw: &mut [f32],
     accum: Accum,
 ) {
     simd::require::<V>();
     assert!(dout.len() >= s.out_len() && x.len() >= s.in_len() && dw.len() == 9 * s.oc * s.c);
-    let from = Problem::forward(s);
+    let from = WinogradProblem::forward(s);
     // Tiles of `dout` are patches without overlap of an image that has the output's size and channels.
-    let gradient = Problem { c: s.oc, h: from.oh, w: from.ow, pad: [0, 0], ..from };
+    let gradient = WinogradProblem { c: s.oc, h: from.oh, w: from.ow, pad: [0, 0], ..from };
     let (grid, panel) = (from.tiles(M), WIDTH * V::LANES);
     let packed = |rows: Range<usize>, alone: bool| {
         let tiles = rows.start * grid[1]..rows.end * grid[1];
@@ -256,16 +262,16 @@ fn gradient<V: Vector, T: Transform<M, A>, const M: usize, const A: usize>(
     };
     let all = from.n * grid[0];
 
-    if parts > 1 {
+    if splits > 1 {
         let weight = A * A * s.oc * s.c;
-        let mut sums = Buffer::new(DType::F32, parts * weight);
-        sums.as_mut_slice::<f32>().par_chunks_exact_mut(weight).with_max_len(1).enumerate().for_each(|(part, sums)| {
-            let own = all * part / parts..all * (part + 1) / parts;
-            // A part without rows is a sum of nothing.
+        let mut sums = Buffer::new(DType::F32, splits * weight);
+        sums.as_mut_slice::<f32>().par_chunks_exact_mut(weight).with_max_len(1).enumerate().for_each(|(split, sums)| {
+            let own = all * split / splits..all * (split + 1) / splits;
+            // A split without rows is a sum of nothing.
             if own.is_empty() {
                 sums.fill(0.0);
             }
-            for turn in pieces(own.clone(), rows) {
+            for turn in split_range(own.clone(), rows) {
                 let add = turn.start > own.start;
                 let [a, b] = packed(turn, true);
                 multiply::<V>(A * A, [&a, &b], [0..s.oc, 0..s.c], sums, add);
@@ -276,10 +282,10 @@ fn gradient<V: Vector, T: Transform<M, A>, const M: usize, const A: usize>(
         return;
     }
     let to = Shared(dw.as_mut_ptr());
-    for turn in pieces(0..all, rows) {
+    for turn in split_range(0..all, rows) {
         let accum = if turn.start == 0 { accum } else { Accum::Add };
         let [a, b] = packed(turn, false);
-        let blocks = pieces(0..s.oc, CHANNELS).flat_map(|oc| pieces(0..s.c, panel).map(move |c| (oc.clone(), c)));
+        let blocks = split_range(0..s.oc, CHANNELS).flat_map(|oc| split_range(0..s.c, panel).map(move |c| (oc.clone(), c)));
         let tasks: Vec<_> = blocks.collect();
         tasks.into_par_iter().with_max_len(1).for_each(|(ocs, cs)| {
             let mut sums = Buffer::new(DType::F32, A * A * ocs.len() * cs.len());
@@ -300,25 +306,25 @@ mod tests {
     use super::*;
 
     /// The same gradient, however the tiles are shared out.
-    struct Cuts;
+    struct Partitions;
 
-    impl Kernel for Cuts {
+    impl Kernel for Partitions {
         type Out = ();
         #[inline(always)]
         unsafe fn run<V: Vector>(self) {
             let s = Conv2dSpec { padding: [1, 0, 2, 1], ..Conv2dSpec::simple(2, 53, 18, 13, 70, 3) };
             let numbers = |len: usize| (0..len).map(|i| ((i * 7919) % 1013) as f32 / 1013.0 - 0.5).collect::<Vec<_>>();
             let (dout, x) = (numbers(s.out_len()), numbers(s.in_len()));
-            // More parts than rows too: some are empty then.
-            let cuts = [(1, 100), (1, 3), (1, 1), (4, 1), (3, 2), (20, 9)];
-            let [first, others @ ..] = cuts.map(|(parts, rows)| {
+            // More splits than rows too: some are empty then.
+            let partitions = [(1, 100), (1, 3), (1, 1), (4, 1), (3, 2), (20, 9)];
+            let [first, others @ ..] = partitions.map(|(splits, rows)| {
                 let mut dw = vec![1.0; s.weight_len()];
-                gradient::<V, F4, 4, 6>(&s, Cut { parts, rows }, [&dout, &x], &mut dw, Accum::Add);
+                gradient::<V, F4, 4, 6>(&s, SumPartition { splits, rows }, [&dout, &x], &mut dw, Accum::Add);
                 dw
             });
-            for (other, cut) in others.iter().zip(&cuts[1..]) {
+            for (other, partition) in others.iter().zip(&partitions[1..]) {
                 for (i, (a, b)) in first.iter().zip(other).enumerate() {
-                    assert!((a - b).abs() < 1e-4, "{cut:?}, place {i}: {a} and {b}");
+                    assert!((a - b).abs() < 1e-4, "{partition:?}, element {i}: {a} and {b}");
                 }
             }
         }
@@ -327,6 +333,6 @@ mod tests {
     #[test]
     fn how_tiles_are_shared_out_changes_rounding_only() {
         // SAFETY: the kernel holds no pointers.
-        unsafe { simd::dispatch(Cuts) }
+        unsafe { simd::dispatch(Partitions) }
     }
 }

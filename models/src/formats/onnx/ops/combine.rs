@@ -2,14 +2,14 @@
 
 use super::super::constant::axis;
 use super::super::node::{OnnxNode, short};
-use super::super::translate::{Translator, Value};
+use super::super::translate::{OnnxTranslator, OnnxValue};
 use crate::formats::import::joined;
 use crate::network::{LayerId, LayerKind};
 use convscope_engine::Unary;
 
-impl Translator<'_> {
+impl OnnxTranslator<'_> {
     /// `Add`, `Sum`, `Sub`, `Mul` and `Div`.
-    pub(super) fn combine(&mut self, place: usize, node: &OnnxNode) -> Result<Value, String> {
+    pub(super) fn combine(&mut self, index: usize, node: &OnnxNode) -> Result<OnnxValue, String> {
         if node.inputs.len() == 1 {
             return self.value(node, 0);
         }
@@ -35,9 +35,9 @@ impl Translator<'_> {
                 _ => return Err(node.error("divides a constant by a value of the image, which no layer here does")),
             };
             let [scale, shift] = [scale, shift].map(|list| list.into_iter().map(f64::from).collect());
-            let name = self.name(place);
+            let name = self.name(index);
             let id = self.scale_and_shift(&name, x.id, scale, shift);
-            return Ok(Value { id, pixel: None, ..x });
+            return Ok(OnnxValue { id, pixel: None, ..x });
         }
         let mut values = Vec::new();
         for i in 0..node.inputs.len() {
@@ -45,9 +45,9 @@ impl Translator<'_> {
         }
         // The largest input gives the shape. A sum spreads an input of one pixel per channel, such as a squeeze-and-excitation
         // gate, over the others; a product broadcasts by itself.
-        let length = |v: &&Value| v.dims.iter().product::<usize>();
+        let length = |v: &&OnnxValue| v.dims.iter().product::<usize>();
         let Some(first) = values.iter().rev().max_by_key(length).cloned() else { return Err(node.error("joins nothing")) };
-        let name = self.name(place);
+        let name = self.name(index);
         for value in &mut values {
             if let (Some([c, h, w]), Some([channels, 1, 1])) = (first.extents(), value.extents())
                 && (c == channels && first.dims != value.dims)
@@ -57,7 +57,7 @@ impl Translator<'_> {
                     "Mul" => value.id,
                     _ => self.net.layer(&format!("{name}.spread"), LayerKind::UpsampleNearest2d([h, w]), &[value.id]),
                 };
-                *value = Value { id, ..first.clone() };
+                *value = OnnxValue { id, ..first.clone() };
             }
         }
         // Vectors flattened in different orders would pair other values than the file does.
@@ -75,10 +75,10 @@ impl Translator<'_> {
             "Div" => return Err(node.error("divides two values of the image, which no layer here does")),
             _ => self.net.add(&name, &ids),
         };
-        Ok(Value { id, pixel: None, ..first })
+        Ok(OnnxValue { id, pixel: None, ..first })
     }
 
-    pub(super) fn batch_norm(&mut self, place: usize, node: &OnnxNode) -> Result<Value, String> {
+    pub(super) fn batch_norm(&mut self, index: usize, node: &OnnxNode) -> Result<OnnxValue, String> {
         let x = self.value(node, 0)?;
         if x.last || node.int_or("training_mode", 0) != 0 || node.int_or("spatial", 1) == 0 {
             return Err(node.error("is read as in use, along the channels of a map; export the model in evaluation mode"));
@@ -94,33 +94,33 @@ impl Translator<'_> {
             }
             constants.push((param, constant));
         }
-        let value = self.elementwise(place, &x, LayerKind::BatchNorm2d { channels, eps, momentum, scale: true, shift: true });
+        let value = self.elementwise(index, &x, LayerKind::BatchNorm2d { channels, eps, momentum, scale: true, shift: true });
         for (param, constant) in constants {
             self.stored(value.id, param, &constant, vec![channels]);
         }
         Ok(value)
     }
 
-    pub(super) fn concat(&mut self, place: usize, node: &OnnxNode) -> Result<Value, String> {
+    pub(super) fn concat(&mut self, index: usize, node: &OnnxNode) -> Result<OnnxValue, String> {
         let mut values = Vec::new();
         for i in 0..node.inputs.len() {
             values.push(self.value(node, i)?);
         }
         let Some(first) = values.first().cloned() else { return Err(node.error("joins nothing")) };
         let along = axis(node.int_or("axis", 1), first.dims.len() + 1).map_err(|reason| node.error(reason))?;
-        let unlike = |v: &Value| v.dims.len() != first.dims.len() || v.last != first.last;
+        let unlike = |v: &OnnxValue| v.dims.len() != first.dims.len() || v.last != first.last;
         if along != first.channel_axis() || values.iter().any(unlike) {
             return Err(node.error(format!("joins along axis {along} of the shape {:?}; channels are read", first.dims)));
         }
         let ids: Vec<LayerId> = values.iter().map(|v| v.id).collect();
-        let name = self.name(place);
+        let name = self.name(index);
         let id = self.net.concat(&name, &ids);
         self.check()?;
         Ok(match first.extents() {
-            Some([_, h, w]) => Value::map(id, [self.net.channels(id), h, w], first.last),
+            Some([_, h, w]) => OnnxValue::map(id, [self.net.channels(id), h, w], first.last),
             None => {
                 let maps = joined(values.iter().map(|v| v.maps.as_slice())).map_err(|reason| node.error(reason))?;
-                Value { maps, ..Value::vector(id, self.net.channels(id)) }
+                OnnxValue { maps, ..OnnxValue::vector(id, self.net.channels(id)) }
             }
         })
     }

@@ -2,20 +2,20 @@
 
 use super::super::constant::Constant;
 use super::super::node::{OnnxNode, short};
-use super::super::translate::{Translator, Value};
+use super::super::translate::{OnnxTranslator, OnnxValue};
 use crate::formats::import::Values;
 use crate::formats::{Layout, StoredTensor};
 use crate::network::{LayerId, LayerKind};
 
-impl Translator<'_> {
-    pub(super) fn gemm(&mut self, place: usize, node: &OnnxNode) -> Result<Value, String> {
+impl OnnxTranslator<'_> {
+    pub(super) fn gemm(&mut self, index: usize, node: &OnnxNode) -> Result<OnnxValue, String> {
         if node.int_or("transA", 0) != 0 {
             return Err(node.error("turns the image's values (transA)"));
         }
         let (alpha, beta) = (node.float_or("alpha", 1.0)? as f32, node.float_or("beta", 1.0)? as f32);
         let bias = self.constant(node, 2)?.cloned();
-        let turned = node.int_or("transB", 0) != 0;
-        let (id, output) = self.linear(place, node, turned, alpha, bias.is_some())?;
+        let transposed = node.int_or("transB", 0) != 0;
+        let (id, output) = self.linear(index, node, transposed, alpha, bias.is_some())?;
         if let Some(bias) = bias {
             match bias.shape() == [output.channels()] && beta == 1.0 {
                 true => self.stored(id, "bias", &bias, bias.shape().to_vec()),
@@ -31,13 +31,13 @@ impl Translator<'_> {
         Ok(output)
     }
 
-    pub(super) fn mat_mul(&mut self, place: usize, node: &OnnxNode) -> Result<Value, String> {
+    pub(super) fn mat_mul(&mut self, index: usize, node: &OnnxNode) -> Result<OnnxValue, String> {
         let &[_, features] = self.needed(node, 1)?.shape() else {
             let shape = short(self.needed(node, 1)?.shape());
             return Err(node.error(format!("multiplies by the shape {shape}; matrices are read")));
         };
-        let bias = self.bias_after(place, &Value::vector(LayerId::INPUT, features));
-        let (id, output) = self.linear(place, node, false, 1.0, bias.is_some())?;
+        let bias = self.bias_after(index, &OnnxValue::vector(LayerId::INPUT, features));
+        let (id, output) = self.linear(index, node, false, 1.0, bias.is_some())?;
         if let Some(bias) = bias {
             self.computed(id, "bias", &bias);
         }
@@ -47,18 +47,18 @@ impl Translator<'_> {
     /// A dense layer without its bias. The constant is `[in, out]`, or `[out, in]` if transposed.
     fn linear(
         &mut self,
-        place: usize,
+        index: usize,
         node: &OnnxNode,
-        turned: bool,
+        transposed: bool,
         alpha: f32,
         bias: bool,
-    ) -> Result<(LayerId, Value), String> {
+    ) -> Result<(LayerId, OnnxValue), String> {
         let x = self.value(node, 0)?;
         if x.dims.len() != 1 {
             return Err(node.error(format!("reads the shape {:?}, expects a vector", x.dims)));
         }
         let weight = self.needed(node, 1)?.clone();
-        let (in_features, out_features) = match (weight.shape(), turned) {
+        let (in_features, out_features) = match (weight.shape(), transposed) {
             (&[i, o], false) | (&[o, i], true) => (i, o),
             (shape, _) => return Err(node.error(format!("multiplies by the shape {}; matrices are read", short(shape)))),
         };
@@ -69,7 +69,7 @@ impl Translator<'_> {
         // A matrix already in PyTorch's layout stays in the file and is not copied.
         let in_order = x.maps.iter().all(|&[_, h, w]| h * w == 1);
         let lay = |tensor: StoredTensor, maps| tensor.rearranged(String::new(), Layout::Dense(maps)).map_err(|e| node.error(e));
-        if !turned {
+        if !transposed {
             tensor = lay(tensor, x.maps)?;
         } else if !in_order {
             tensor = lay(lay(tensor, vec![[out_features, 1, 1]])?, x.maps)?;
@@ -80,10 +80,10 @@ impl Translator<'_> {
             tensor = StoredTensor::of_values(String::new(), &scaled, self.path());
             tensor.shape = vec![out_features, in_features];
         }
-        let name = self.name(place);
+        let name = self.name(index);
         let id = self.net.layer(&name, LayerKind::Linear { in_features, out_features, bias }, &[x.id]);
         self.fill(id, "weight", Values::Stored(tensor));
-        Ok((id, Value::vector(id, out_features)))
+        Ok((id, OnnxValue::vector(id, out_features)))
     }
 
     fn as_tensor(&self, constant: &Constant) -> StoredTensor {

@@ -15,43 +15,43 @@ mod view;
 mod windows;
 
 use super::node::OnnxNode;
-use super::translate::{Translator, Value};
+use super::translate::{OnnxTranslator, OnnxValue};
 use crate::network::LayerKind;
 
-impl Translator<'_> {
-    /// Adds the translation of the node at index `place`.
-    pub fn layer(&mut self, place: usize, node: &OnnxNode) -> Result<Value, String> {
+impl OnnxTranslator<'_> {
+    /// Adds the translation of node `index`.
+    pub fn layer(&mut self, index: usize, node: &OnnxNode) -> Result<OnnxValue, String> {
         match node.op.as_str() {
-            "Conv" => self.conv(place, node),
-            "MaxPool" | "AveragePool" => self.pool(place, node),
-            "GlobalAveragePool" | "GlobalMaxPool" => self.global_pool(place, node),
-            "Pad" => self.pad(place, node),
-            "Slice" => self.slice(place, node),
-            "Upsample" | "Resize" => self.resize(place, node),
-            "ReduceMean" | "ReduceMax" => self.reduce(place, node),
-            "Gemm" => self.gemm(place, node),
-            "MatMul" => self.mat_mul(place, node),
-            "BatchNormalization" => self.batch_norm(place, node),
-            "Add" | "Sub" | "Mul" | "Div" | "Sum" => self.combine(place, node),
-            "Concat" => self.concat(place, node),
-            "Softmax" | "LogSoftmax" => self.softmax(place, node),
-            "PRelu" => self.prelu(place, node),
+            "Conv" => self.conv(index, node),
+            "MaxPool" | "AveragePool" => self.pool(index, node),
+            "GlobalAveragePool" | "GlobalMaxPool" => self.global_pool(index, node),
+            "Pad" => self.pad(index, node),
+            "Slice" => self.slice(index, node),
+            "Upsample" | "Resize" => self.resize(index, node),
+            "ReduceMean" | "ReduceMax" => self.reduce(index, node),
+            "Gemm" => self.gemm(index, node),
+            "MatMul" => self.mat_mul(index, node),
+            "BatchNormalization" => self.batch_norm(index, node),
+            "Add" | "Sub" | "Mul" | "Div" | "Sum" => self.combine(index, node),
+            "Concat" => self.concat(index, node),
+            "Softmax" | "LogSoftmax" => self.softmax(index, node),
+            "PRelu" => self.prelu(index, node),
             "Dropout" => {
                 let x = self.value(node, 0)?;
                 let p = match self.constant(node, 1)? {
                     Some(ratio) => ratio.scalar().map_err(|reason| node.error(reason))?,
                     None => node.float_or("ratio", 0.5)?,
                 };
-                let name = self.name(place);
+                let name = self.name(index);
                 let id = self.net.layer(&name, LayerKind::Dropout { p: p.clamp(0.0, 1.0) }, &[x.id]);
-                Ok(Value { id, ..x })
+                Ok(OnnxValue { id, ..x })
             }
             "Identity" | "Cast" | "CastLike" => self.value(node, 0),
-            "Flatten" | "Reshape" | "Squeeze" | "Unsqueeze" => self.reshape(place, node),
+            "Flatten" | "Reshape" | "Squeeze" | "Unsqueeze" => self.reshape(index, node),
             "Transpose" => self.transpose(node),
             _ => {
                 if let Some(function) = self.function(node)? {
-                    return self.activation(place, node, function);
+                    return self.activation(index, node, function);
                 }
                 Err(node.error("is an operator that is not known here"))
             }
@@ -59,9 +59,9 @@ impl Translator<'_> {
     }
 
     /// An elementwise layer.
-    fn elementwise(&mut self, place: usize, x: &Value, kind: LayerKind) -> Value {
-        let name = self.name(place);
+    fn elementwise(&mut self, index: usize, x: &OnnxValue, kind: LayerKind) -> OnnxValue {
+        let name = self.name(index);
         let id = self.net.layer(&name, kind, &[x.id]);
-        Value { id, pixel: None, ..x.clone() }
+        OnnxValue { id, pixel: None, ..x.clone() }
     }
 }

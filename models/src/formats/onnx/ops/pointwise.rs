@@ -2,11 +2,11 @@
 
 use super::super::constant::axis;
 use super::super::node::{OnnxNode, short};
-use super::super::translate::{Translator, Value};
+use super::super::translate::{OnnxTranslator, OnnxValue};
 use crate::network::LayerKind;
 use convscope_engine::Unary;
 
-impl Translator<'_> {
+impl OnnxTranslator<'_> {
     /// The elementwise function of an operator; `None` if it is another operator.
     pub(super) fn function(&self, node: &OnnxNode) -> Result<Option<Unary>, String> {
         Ok(Some(match node.op.as_str() {
@@ -34,7 +34,7 @@ impl Translator<'_> {
         }))
     }
 
-    pub(super) fn activation(&mut self, place: usize, node: &OnnxNode, function: Unary) -> Result<Value, String> {
+    pub(super) fn activation(&mut self, index: usize, node: &OnnxNode, function: Unary) -> Result<OnnxValue, String> {
         let x = self.value(node, 0)?;
         if let Unary::LeakyRelu(slope) | Unary::HardSigmoid(slope, _) | Unary::Elu(slope, _) = function
             && slope < 0.0
@@ -42,32 +42,32 @@ impl Translator<'_> {
             return Err(node.error(format!("has alpha {slope}, expects one that is not negative")));
         }
         let kind = LayerKind::Activation(function);
-        if self.is_output_activation(&kind, self.ends(place, &x)) {
+        if self.is_output_activation(&kind, self.ends(index, &x)) {
             return Ok(x);
         }
-        Ok(self.elementwise(place, &x, kind))
+        Ok(self.elementwise(index, &x, kind))
     }
 
-    pub(super) fn softmax(&mut self, place: usize, node: &OnnxNode) -> Result<Value, String> {
+    pub(super) fn softmax(&mut self, index: usize, node: &OnnxNode) -> Result<OnnxValue, String> {
         let x = self.value(node, 0)?;
         self.softmax_axis(node, &x)?;
-        if self.is_output_activation(&LayerKind::Softmax, self.ends(place, &x)) {
+        if self.is_output_activation(&LayerKind::Softmax, self.ends(index, &x)) {
             return Ok(x);
         }
         match node.op.as_str() {
-            "Softmax" => Ok(self.elementwise(place, &x, LayerKind::Softmax)),
+            "Softmax" => Ok(self.elementwise(index, &x, LayerKind::Softmax)),
             _ => Err(node.error("stands before the output, which no layer here can")),
         }
     }
 
     /// Whether this node, which reads `x`, is the output activation of the model, perhaps before a reshape: networks here end in logits.
     /// A model whose output is a map has none.
-    fn ends(&self, place: usize, x: &Value) -> bool {
+    fn ends(&self, index: usize, x: &OnnxValue) -> bool {
         if x.extents().is_some_and(|[_, h, w]| h * w > 1) {
             return false;
         }
         let graph = self.state.graph;
-        let mut name = graph.nodes[place].outputs.first();
+        let mut name = graph.nodes[index].outputs.first();
         while let Some(made) = name {
             if *made == graph.output {
                 return true;
@@ -80,7 +80,7 @@ impl Translator<'_> {
         false
     }
 
-    fn softmax_axis(&self, node: &OnnxNode, x: &Value) -> Result<(), String> {
+    fn softmax_axis(&self, node: &OnnxNode, x: &OnnxValue) -> Result<(), String> {
         let (opset, rank) = (self.state.graph.opset, x.dims.len() + 1);
         let default = if opset < 13 { 1 } else { -1 };
         let along = axis(node.int_or("axis", default), rank).map_err(|reason| node.error(reason))?;
@@ -113,7 +113,7 @@ impl Translator<'_> {
     }
 
     /// `x` where positive, elsewhere a slope per channel times `x`.
-    pub(super) fn prelu(&mut self, place: usize, node: &OnnxNode) -> Result<Value, String> {
+    pub(super) fn prelu(&mut self, index: usize, node: &OnnxNode) -> Result<OnnxValue, String> {
         let x = self.value(node, 0)?;
         let slopes = self.needed(node, 1)?.clone();
         let channels = x.channels();
@@ -122,10 +122,10 @@ impl Translator<'_> {
         })?;
         // A common slope of all channels is a layer without weights, unless it is negative.
         if let Some(&slope) = slopes.first().filter(|slope| **slope >= 0.0 && slopes.iter().all(|other| other == *slope)) {
-            return Ok(self.elementwise(place, &x, LayerKind::Activation(Unary::LeakyRelu(f64::from(slope)))));
+            return Ok(self.elementwise(index, &x, LayerKind::Activation(Unary::LeakyRelu(f64::from(slope)))));
         }
         self.count(node, channels)?;
-        let value = self.elementwise(place, &x, LayerKind::PRelu { channels });
+        let value = self.elementwise(index, &x, LayerKind::PRelu { channels });
         self.computed(value.id, "weight", &slopes);
         Ok(value)
     }

@@ -2,7 +2,7 @@
 
 use super::super::constant::{Constant, axis};
 use super::super::node::{OnnxNode, short, size, sizes};
-use super::super::translate::{Translator, Value};
+use super::super::translate::{OnnxTranslator, OnnxValue};
 use crate::formats::import::global_pool;
 use crate::network::{Conv2d, LayerId, LayerKind, Padding, Pool2d};
 
@@ -14,8 +14,8 @@ struct Windows {
     padding: Padding,
 }
 
-impl Translator<'_> {
-    pub(super) fn conv(&mut self, place: usize, node: &OnnxNode) -> Result<Value, String> {
+impl OnnxTranslator<'_> {
+    pub(super) fn conv(&mut self, index: usize, node: &OnnxNode) -> Result<OnnxValue, String> {
         let (x, [in_channels, height, width]) = self.map(node, 0)?;
         let weight = self.needed(node, 1)?.clone();
         let &[out_channels, seen, kh, kw] = weight.shape() else {
@@ -42,13 +42,13 @@ impl Translator<'_> {
         bias = bias.filter(|bias| own || !zeros(bias));
         let kind =
             |bias| LayerKind::Conv2d(Conv2d { in_channels, out_channels, kernel, stride, padding, dilation, groups, bias });
-        let output = Value::map(x.id, [out_channels, 0, 0], false);
+        let output = OnnxValue::map(x.id, [out_channels, 0, 0], false);
         if bias.is_none()
-            && let Some(values) = self.bias_after(place, &output)
+            && let Some(values) = self.bias_after(index, &output)
         {
             bias = Some(Constant::list(values.into_iter().map(f64::from)));
         }
-        let name = self.name(place);
+        let name = self.name(index);
         let id = self.net.layer(&name, kind(bias.is_some()), &[x.id]);
         self.stored(id, "weight", &weight, weight.shape().to_vec());
         if let Some(bias) = bias {
@@ -58,12 +58,12 @@ impl Translator<'_> {
     }
 
     /// The feature map of a layer, its channels first or last.
-    pub fn seen(&self, id: LayerId, last: bool) -> Value {
+    pub fn seen(&self, id: LayerId, last: bool) -> OnnxValue {
         let [h, w] = self.net.spatial(id).unwrap_or([1, 1]);
-        Value::map(id, [self.net.channels(id), h, w], last)
+        OnnxValue::map(id, [self.net.channels(id), h, w], last)
     }
 
-    pub(super) fn pool(&mut self, place: usize, node: &OnnxNode) -> Result<Value, String> {
+    pub(super) fn pool(&mut self, index: usize, node: &OnnxNode) -> Result<OnnxValue, String> {
         let (x, [_, height, width]) = self.map(node, 0)?;
         if !node.has("kernel_shape") {
             return Err(node.error("has no kernel_shape"));
@@ -83,20 +83,20 @@ impl Translator<'_> {
             "MaxPool" => LayerKind::MaxPool2d(pool),
             _ => LayerKind::AvgPool2d { pool, count_include_pad: node.int_or("count_include_pad", 0) != 0 },
         };
-        let name = self.name(place);
+        let name = self.name(index);
         let id = self.net.layer(&name, kind, &[x.id]);
         Ok(self.seen(id, false))
     }
 
-    pub(super) fn global_pool(&mut self, place: usize, node: &OnnxNode) -> Result<Value, String> {
+    pub(super) fn global_pool(&mut self, index: usize, node: &OnnxNode) -> Result<OnnxValue, String> {
         let (x, _) = self.map(node, 0)?;
-        let name = self.name(place);
+        let name = self.name(index);
         let id = self.net.layer(&name, global_pool(node.op.contains("Max")), &[x.id]);
         Ok(self.seen(id, false))
     }
 
     /// `Pad` with zeros around a map.
-    pub(super) fn pad(&mut self, place: usize, node: &OnnxNode) -> Result<Value, String> {
+    pub(super) fn pad(&mut self, index: usize, node: &OnnxNode) -> Result<OnnxValue, String> {
         let x = self.value(node, 0)?;
         let filling = match self.constant(node, 2)? {
             Some(constant) => constant.scalar().map_err(|reason| node.error(reason))?,
@@ -106,7 +106,7 @@ impl Translator<'_> {
             return Err(node.error("pads with something else than zeros"));
         }
         // An input since operator set 11; the axes are one since 18.
-        let numbers = |place: usize| match self.constant(node, place)? {
+        let numbers = |index: usize| match self.constant(node, index)? {
             Some(constant) => constant.ints().map(Some).map_err(|reason| node.error(reason)),
             None => Ok(None),
         };
@@ -132,19 +132,19 @@ impl Translator<'_> {
                 }
             }
         }
-        let name = self.name(place);
+        let name = self.name(index);
         let id = self.net.layer(&name, LayerKind::ZeroPad2d(sides), &[x.id]);
         Ok(self.seen(id, x.last))
     }
 
     /// `Slice` of rows and columns.
-    pub(super) fn slice(&mut self, place: usize, node: &OnnxNode) -> Result<Value, String> {
+    pub(super) fn slice(&mut self, index: usize, node: &OnnxNode) -> Result<OnnxValue, String> {
         let x = self.value(node, 0)?;
         let Some([_, height, width]) = x.extents() else {
             return Err(node.error(format!("reads the shape {:?}, expects a map", x.dims)));
         };
         // Inputs since operator set 10.
-        let numbers = |key: &str, place: usize| match (node.ints(key), self.constant(node, place)?) {
+        let numbers = |key: &str, index: usize| match (node.ints(key), self.constant(node, index)?) {
             (Some(list), _) => Ok(Some(list.to_vec())),
             (None, Some(constant)) => constant.ints().map(Some).map_err(|reason| node.error(reason)),
             (None, None) => Ok(None),
@@ -182,13 +182,13 @@ impl Translator<'_> {
             let cut = [start, extent - end].map(|n| usize::try_from(n).unwrap_or(0));
             sides[2 * (along - rows)..][..2].copy_from_slice(&cut);
         }
-        let name = self.name(place);
+        let name = self.name(index);
         let id = self.net.layer(&name, LayerKind::Crop2d(sides), &[x.id]);
         Ok(self.seen(id, x.last))
     }
 
     /// `Upsample` and `Resize` by integer factors: nearest, or bilinear between pixel centres.
-    pub(super) fn resize(&mut self, place: usize, node: &OnnxNode) -> Result<Value, String> {
+    pub(super) fn resize(&mut self, index: usize, node: &OnnxNode) -> Result<OnnxValue, String> {
         let x = self.value(node, 0)?;
         let Some([_, height, width]) = x.extents() else {
             return Err(node.error(format!("reads the shape {:?}, expects a map", x.dims)));
@@ -203,7 +203,7 @@ impl Translator<'_> {
             ("linear", _) => return Err(node.error(format!("counts {counted:?}; between pixels half_pixel is read"))),
             _ => return Err(node.error(format!("has the mode {mode:?}; nearest and linear are read"))),
         };
-        let numbers = |place: usize| match self.constant(node, place)? {
+        let numbers = |index: usize| match self.constant(node, index)? {
             Some(constant) => constant.numbers().map(Some).map_err(|reason| node.error(reason)),
             None => Ok(None),
         };
@@ -224,14 +224,14 @@ impl Translator<'_> {
             (Some(&[1, 1, rows, columns]), false) | (Some(&[1, rows, columns, 1]), true) => [rows, columns],
             _ => return Err(node.error(format!("scales {height}x{width} by {}; whole factors are read", short(&factors)))),
         };
-        let name = self.name(place);
+        let name = self.name(index);
         let kind = if linear { LayerKind::UpsampleBilinear2d(factors) } else { LayerKind::UpsampleNearest2d(factors) };
         let id = self.net.layer(&name, kind, &[x.id]);
         Ok(self.seen(id, x.last))
     }
 
     /// The mean or maximum over height and width.
-    pub(super) fn reduce(&mut self, place: usize, node: &OnnxNode) -> Result<Value, String> {
+    pub(super) fn reduce(&mut self, index: usize, node: &OnnxNode) -> Result<OnnxValue, String> {
         let x = self.value(node, 0)?;
         let Some([channels, _, _]) = x.extents() else {
             return Err(node.error(format!("reads the shape {:?}, expects a map", x.dims)));
@@ -242,20 +242,20 @@ impl Translator<'_> {
             (None, Some(axes)) => axes.ints().map_err(|reason| node.error(reason))?,
             (None, None) => Vec::new(),
         };
-        let mut places: Vec<i64> = axes.iter().map(|&axis| if axis < 0 { axis.saturating_add(4) } else { axis }).collect();
-        places.sort_unstable();
-        if places != if x.last { [1, 2] } else { [2, 3] } {
+        let mut reduced: Vec<i64> = axes.iter().map(|&axis| if axis < 0 { axis.saturating_add(4) } else { axis }).collect();
+        reduced.sort_unstable();
+        if reduced != if x.last { [1, 2] } else { [2, 3] } {
             return Err(node.error(format!("works along the axes {}; height and width are read", short(&axes))));
         }
         let kind = global_pool(node.op == "ReduceMax");
-        let name = self.name(place);
+        let name = self.name(index);
         if node.int_or("keepdims", 1) != 0 {
             let id = self.net.layer(&name, kind, &[x.id]);
-            return Ok(Value::map(id, [channels, 1, 1], x.last));
+            return Ok(OnnxValue::map(id, [channels, 1, 1], x.last));
         }
         let pixel = self.net.layer(&format!("{name}.pool"), kind, &[x.id]);
         let id = self.net.flatten(&format!("{name}.flatten"), pixel);
-        Ok(Value { pixel: Some(pixel), ..Value::vector(id, channels) })
+        Ok(OnnxValue { pixel: Some(pixel), ..OnnxValue::vector(id, channels) })
     }
 }
 

@@ -4,30 +4,30 @@ use serde_json::{Map, Value};
 
 /// A column of a text table.
 #[derive(Debug, Clone, Copy)]
-pub struct Column {
+pub struct TableColumn {
     title: &'static str,
     width: usize,
     right: bool,
 }
 
 /// A left-aligned column.
-pub const fn left(title: &'static str, width: usize) -> Column {
-    Column { title, width, right: false }
+pub const fn left(title: &'static str, width: usize) -> TableColumn {
+    TableColumn { title, width, right: false }
 }
 
 /// A right-aligned column.
-pub const fn right(title: &'static str, width: usize) -> Column {
-    Column { title, width, right: true }
+pub const fn right(title: &'static str, width: usize) -> TableColumn {
+    TableColumn { title, width, right: true }
 }
 
 /// The titles of the columns.
-pub fn header(columns: &[Column]) -> String {
+pub fn header(columns: &[TableColumn]) -> String {
     line(columns, columns.iter().map(|c| c.title))
 }
 
 /// Cells padded to the widths of their columns; missing cells are empty.
-pub fn line(columns: &[Column], cells: impl IntoIterator<Item = impl AsRef<str>>) -> String {
-    let cell = |(column, text): (&Column, &str)| match (column.right, column.width) {
+pub fn line(columns: &[TableColumn], cells: impl IntoIterator<Item = impl AsRef<str>>) -> String {
+    let cell = |(column, text): (&TableColumn, &str)| match (column.right, column.width) {
         (true, width) => format!("{text:>width$}"),
         (false, width) => format!("{text:width$}"),
     };

@@ -8,7 +8,7 @@ use crate::cli::session::Session;
 use convscope_engine::Tensor;
 use convscope_models::network::LayerId;
 use convscope_viz::ascent::{Ascent, Options, Progress, ascend};
-use convscope_viz::draw::{Shown, short};
+use convscope_viz::draw::{CellContent, short};
 use convscope_viz::features::Features;
 use convscope_viz::report::{Excited, HeatMap, Picture, Scale, Stage};
 use indicatif::ProgressBar;
@@ -59,15 +59,15 @@ impl AscentRunner<'_> {
         let layer = self.session.network()[maps.layer].name.clone();
         let found = self.ascend(maps.layer, channels)?;
         let (means, cells) = (maps.means(), grid(maps, channels).pictures(MAP)?);
-        let excited = |(a, map): (&Ascent, &Shown)| {
+        let excited = |(a, map): (&Ascent, &CellContent)| {
             let mean = means[a.channel] as f32;
             let what = format!("channel {} of {layer}", a.channel);
             let picture = shown(a, format!("Picture that raises {what} to a mean of {}", short(a.score)))?;
             let map = match map {
-                Shown::Picture(map) => {
+                CellContent::Picture(map) => {
                     Some(Picture::new(map.clone(), format!("Map of {what} for {name}, mean {}", short(mean)))?)
                 }
-                Shown::Word(_) => None,
+                CellContent::Word(_) => None,
             };
             Ok(Excited { name: format!("#{}", a.channel), picture, reached: a.score, photo: mean, map })
         };

@@ -1,10 +1,10 @@
 //! Sheets of filters and feature maps.
 
 use crate::cli::commands::features::grid;
-use crate::cli::commands::filters::Drawn;
+use crate::cli::commands::filters::DrawnFilters;
 use crate::cli::error::CliError;
 use crate::cli::session::Session;
-use convscope_viz::draw::{Grid, Shown};
+use convscope_viz::draw::{CellContent, Grid};
 use convscope_viz::features::Features;
 use convscope_viz::filters::{filters as weights, first_conv};
 use convscope_viz::report::{Picture, Scale, Sheet};
@@ -31,7 +31,7 @@ pub fn filters(session: &Session) -> Result<Option<Sheet>, CliError> {
     let Some(layer) = first_conv(&session.model) else { return Ok(None) };
     let found = weights(&session.model, layer)?;
     let ([oc, c, kh, kw], name) = (found.size, &session.network()[layer].name);
-    let drawn = Drawn::new(&found)?;
+    let drawn = DrawnFilters::new(&found)?;
     let mut grid = drawn.grid();
     grid.cells.truncate(MOST);
     let what = format!("{oc} filters of {c} × {kh} × {kw}");
@@ -51,7 +51,7 @@ fn sheet(
     let cells = grid.pictures(side)?;
     let count = cells.pictures.len();
     let columns = if count <= 64 { 8 } else { 16 };
-    let blank = cells.pictures.iter().filter(|p| matches!(p, Shown::Word(_))).count();
+    let blank = cells.pictures.iter().filter(|p| matches!(p, CellContent::Word(_))).count();
     let more = if all > count { format!(" · the first {count} of {all}") } else { String::new() };
     let silent = if blank > 0 { format!(" · {blank} with nothing to show") } else { String::new() };
     Ok(Sheet {

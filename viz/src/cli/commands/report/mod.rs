@@ -9,10 +9,10 @@ mod heat;
 mod maps;
 
 use crate::cli::args::ReportArgs;
-use crate::cli::commands::Run;
-use crate::cli::context::Context;
+use crate::cli::commands::RunCommand;
 use crate::cli::error::CliError;
-use crate::cli::memory::Pass;
+use crate::cli::invocation::Invocation;
+use crate::cli::memory::PassKind;
 use crate::cli::output::{OutputFiles, command_line, print};
 use crate::cli::session::{Session, progress};
 use convscope_engine::Tensor;
@@ -34,14 +34,14 @@ const PASSES: usize = 5;
 /// Maximum side of photos in pixels.
 const PHOTO: u32 = 480;
 
-impl Run for ReportArgs {
+impl RunCommand for ReportArgs {
     const NAME: &'static str = "report";
     const NUMBERS: bool = true;
 
-    fn run(&self, context: &Context) -> Result<(), CliError> {
-        let (common, args) = (context.common, self);
-        let mut session = Session::open(context)?;
-        let photographed = session.photo(&args.path, &args.image, Pass::Recorded)?;
+    fn run(&self, invocation: &Invocation) -> Result<(), CliError> {
+        let (common, args) = (invocation.common, self);
+        let mut session = Session::open(invocation)?;
+        let photographed = session.photo(&args.path, &args.image, PassKind::Recorded)?;
         let input = &photographed.photo;
         let network = session.network();
         let [h, w] = input.size();
@@ -62,7 +62,7 @@ impl Run for ReportArgs {
 
         let options = Options { steps: args.steps, seed: common.seed, ..Preset::Default.options(network) };
         let together = options.batch.min(args.channels.max(heat.maps.len()));
-        session.check_memory(options.size, together, Pass::Recorded)?;
+        session.check_memory(options.size, together, PassKind::Recorded)?;
         let network = session.network();
         let chosen: Vec<(&features::Features, Vec<usize>)> = stages
             .iter()

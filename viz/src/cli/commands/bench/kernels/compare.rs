@@ -1,6 +1,6 @@
 //! Comparison of measurements: kernels against an earlier run, the dispatcher's pick against the best kernel.
 
-use super::report::Measured;
+use super::report::MeasuredProblem;
 use convscope_kernels::bench::Time;
 use convscope_kernels::peak::Peak;
 use serde_json::Value;
@@ -44,7 +44,7 @@ pub fn read(text: &str) -> Result<Vec<Old>, String> {
 }
 
 /// Changes above the noise, largest first, and the number of others.
-pub fn changes(old: &[Old], new: &[Measured], peak: &Peak) -> String {
+pub fn changes(old: &[Old], new: &[MeasuredProblem], peak: &Peak) -> String {
     let mut lines = Vec::new();
     let other = |o: &&Old| (o.isa.as_str(), o.threads) != (peak.isa, peak.threads as u64);
     if let Some(o) = old.iter().find(other) {
@@ -52,22 +52,22 @@ pub fn changes(old: &[Old], new: &[Measured], peak: &Peak) -> String {
     }
     let (mut changed, mut same, mut unknown) = (Vec::new(), 0, 0);
     for m in new {
-        for (rung, now) in m.timed() {
-            let before = old.iter().find(|o| o.op == m.op && o.spec == m.spec && o.kernel == rung.kernel).and_then(|o| o.time);
+        for (row, now) in m.timed() {
+            let before = old.iter().find(|o| o.op == m.op && o.spec == m.spec && o.kernel == row.kernel).and_then(|o| o.time);
             match before {
                 None => unknown += 1,
                 Some(before) if before.is_slower_than(now, CHANGE) || now.is_slower_than(&before, CHANGE) => {
-                    changed.push((before.median / now.median, before, now, m, rung));
+                    changed.push((before.median / now.median, before, now, m, row));
                 }
                 Some(_) => same += 1,
             }
         }
     }
     changed.sort_by(|a, b| b.0.ln().abs().total_cmp(&a.0.ln().abs()));
-    for (ratio, before, now, m, rung) in &changed {
+    for (ratio, before, now, m, row) in &changed {
         let (word, factor) = if *ratio > 1.0 { ("faster", *ratio) } else { ("slower", 1.0 / ratio) };
         let (a, b) = (1e3 * before.median, 1e3 * now.median);
-        lines.push(format!("{factor:6.2}x {word}  {a:.4} -> {b:.4} ms  {} {}  {}", m.title(), rung.kernel, m.spec));
+        lines.push(format!("{factor:6.2}x {word}  {a:.4} -> {b:.4} ms  {} {}  {}", m.title(), row.kernel, m.spec));
     }
     let unknown = if unknown > 0 { format!(", {unknown} not in the earlier run") } else { String::new() };
     lines.push(format!("{} changed, {same} within noise{unknown}", changed.len()));
@@ -75,7 +75,7 @@ pub fn changes(old: &[Old], new: &[Measured], peak: &Peak) -> String {
 }
 
 /// The message about a problem whose pick is slower than another kernel by more than the slack.
-pub fn misjudged(m: &Measured) -> Option<String> {
+pub fn misjudged(m: &MeasuredProblem) -> Option<String> {
     let (pick, time) = m.timed().find(|(r, _)| r.picked)?;
     let (best, least) = m.timed().min_by(|a, b| a.1.median.total_cmp(&b.1.median))?;
     time.is_slower_than(least, SLACK).then(|| {
@@ -90,7 +90,7 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn old(m: &Measured) -> Vec<Old> {
+    fn old(m: &MeasuredProblem) -> Vec<Old> {
         read(&json!(m.json(&PEAK)).to_string()).unwrap()
     }
 
@@ -126,8 +126,8 @@ mod tests {
     #[test]
     fn changes_beyond_noise_are_named_with_ratios() {
         let before = measured("a", vec![timed("x", true, 2.0), timed("y", false, 4.0), timed("z", false, 1.0)]);
-        let rungs = vec![timed("x", true, 1.0), timed("y", false, 4.1), timed("z", false, 4.0), timed("new", false, 1.0)];
-        let text = changes(&old(&before), &[measured("a", rungs)], &PEAK);
+        let rows = vec![timed("x", true, 1.0), timed("y", false, 4.1), timed("z", false, 4.0), timed("new", false, 1.0)];
+        let text = changes(&old(&before), &[measured("a", rows)], &PEAK);
         let lines: Vec<&str> = text.lines().collect();
         assert!(lines[0].starts_with("  4.00x slower  1.0000 -> 4.0000 ms  conv2d.fwd net a (x3) z"), "{text}");
         assert!(

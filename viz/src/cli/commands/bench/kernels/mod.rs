@@ -7,29 +7,29 @@ mod report;
 
 use super::table;
 use crate::cli::args::BenchKernelsArgs;
-use crate::cli::commands::Run;
-use crate::cli::context::Context;
+use crate::cli::commands::RunCommand;
 use crate::cli::error::CliError;
+use crate::cli::invocation::Invocation;
 use crate::cli::output::print;
 use crate::cli::session::progress;
 use convscope_kernels::{Device, peak};
 use convscope_models::families;
 use convscope_models::files::Pending;
 use convscope_models::network::{Network, NetworkError};
-use problems::{Filter, problems};
-use report::Measured;
+use problems::{ProblemFilter, problems};
+use report::MeasuredProblem;
 pub use report::machine;
 use serde_json::json;
 use std::path::Path;
 
-impl Run for BenchKernelsArgs {
+impl RunCommand for BenchKernelsArgs {
     const NAME: &'static str = "bench";
     const NUMBERS: bool = false;
 
-    fn run(&self, context: &Context) -> Result<(), CliError> {
-        let (common, options) = (context.common, self);
+    fn run(&self, invocation: &Invocation) -> Result<(), CliError> {
+        let (common, options) = (invocation.common, self);
         let networks = networks(common.model.as_deref())?;
-        let problems = problems(&networks, usize::from(options.batch), &Filter::new(&options.filter))?;
+        let problems = problems(&networks, usize::from(options.batch), &ProblemFilter::new(&options.filter))?;
         if problems.is_empty() {
             let names = networks.iter().map(|n| n.name.as_str()).collect::<Vec<_>>().join(", ");
             return Err(CliError::usage(format!(
@@ -44,7 +44,7 @@ impl Run for BenchKernelsArgs {
         }
 
         let bar = progress(problems.len() as u64, "bench", common.quiet);
-        let kernels = &context.kernels;
+        let kernels = &invocation.kernels;
         let peak = match kernels.device() {
             Device::Cpu => peak::measure(),
             Device::Cuda(_) => convscope_kernels::peak_cuda::measure(kernels)?,
@@ -53,7 +53,7 @@ impl Run for BenchKernelsArgs {
         tell(format!("{}\n* marks the dispatcher's pick; GFLOP/s count the direct algorithm\n", report::machine(&peak)))?;
         let mut measured = Vec::new();
         for named in &problems {
-            let m = Measured::new(named, named.problem.measure(kernels)?);
+            let m = MeasuredProblem::new(named, named.problem.measure(kernels)?);
             tell(format!("\n{}", m.text(&peak)))?;
             measured.push(m);
             bar.inc(1);
@@ -73,7 +73,7 @@ impl Run for BenchKernelsArgs {
         if let Some(earlier) = &earlier {
             print(format!("\n{}", compare::changes(earlier, &measured, &peak)))?;
         }
-        fail("rows beyond their tolerance", measured.iter().flat_map(Measured::wrong).collect())?;
+        fail("rows beyond their tolerance", measured.iter().flat_map(MeasuredProblem::wrong).collect())?;
         let misjudged = if options.assert { measured.iter().filter_map(compare::misjudged).collect() } else { Vec::new() };
         fail("problems on which the dispatcher picks a slower row", misjudged)
     }

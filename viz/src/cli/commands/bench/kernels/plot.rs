@@ -1,19 +1,20 @@
 //! Roofline plot of the dispatcher's kernels.
 
-use super::report::{Measured, machine};
+use super::report::{MeasuredProblem, machine};
 use convscope_kernels::peak::Peak;
 use convscope_viz::draw::{Roofline, RooflinePoint};
 
 /// A dot per picked kernel; its area is the share of the time over all layers of its problem. Operations are counted for the
 /// direct algorithm, so a dot above the flat roof saves some.
-pub fn roofline(measured: &[Measured], peak: &Peak) -> Roofline {
+pub fn roofline(measured: &[MeasuredProblem], peak: &Peak) -> Roofline {
     // The plain convolution's dot would hide that of its fused form.
-    let hidden = |m: &Measured| {
-        let fused =
-            |o: &Measured| (o.op, &o.layer) == (m.op, &m.layer) && o.spec.len() > m.spec.len() && o.spec.starts_with(&m.spec);
+    let hidden = |m: &MeasuredProblem| {
+        let fused = |o: &MeasuredProblem| {
+            (o.op, &o.layer) == (m.op, &m.layer) && o.spec.len() > m.spec.len() && o.spec.starts_with(&m.spec)
+        };
         measured.iter().any(fused)
     };
-    let point = |m: &Measured| {
+    let point = |m: &MeasuredProblem| {
         let (kernel, seconds) = m.timed().find(|(r, _)| r.picked).map(|(r, t)| (short(r.kernel, peak), t.median))?;
         let rate = m.flops / seconds;
         Some(RooflinePoint {

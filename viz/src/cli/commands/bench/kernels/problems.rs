@@ -1,7 +1,7 @@
 //! The problems: each layer of a network as calls of the kernel tables, forward and backward.
 
 use crate::cli::error::CliError;
-use convscope_kernels::bench::{AnyProblem, Problem, Sample};
+use convscope_kernels::bench::{AnyProblem, Problem, SampleFn};
 use convscope_kernels::conv2d::{self, Conv2dSpec};
 use convscope_kernels::gemm::{Bias, GEMM, GemmSpec};
 use convscope_kernels::norm::{self, NormSpec, TrainSpec};
@@ -19,7 +19,7 @@ use std::fmt::Display;
 const SQUARES: [usize; 3] = [512, 1024, 2048];
 
 /// A problem and its source.
-pub struct Named {
+pub struct NamedProblem {
     /// Network of the first matching layer with this problem.
     pub network: String,
     /// Name of that layer.
@@ -30,11 +30,11 @@ pub struct Named {
 }
 
 /// Words of the filter, which must all match.
-pub struct Filter(Vec<String>);
+pub struct ProblemFilter(Vec<String>);
 
-impl Filter {
+impl ProblemFilter {
     pub fn new(words: &[String]) -> Self {
-        Filter(words.iter().flat_map(|w| w.split_whitespace()).map(str::to_lowercase).collect())
+        ProblemFilter(words.iter().flat_map(|w| w.split_whitespace()).map(str::to_lowercase).collect())
     }
 
     pub fn takes(&self, text: &str) -> bool {
@@ -44,7 +44,7 @@ impl Filter {
 }
 
 /// The distinct problems of the networks at their default sizes, and square matrix products.
-pub fn problems(networks: &[Network], batch: usize, filter: &Filter) -> Result<Vec<Named>, CliError> {
+pub fn problems(networks: &[Network], batch: usize, filter: &ProblemFilter) -> Result<Vec<NamedProblem>, CliError> {
     let mut list = List::default();
     for network in networks {
         list.network.clone_from(&network.name);
@@ -59,7 +59,7 @@ pub fn problems(networks: &[Network], batch: usize, filter: &Filter) -> Result<V
         let op = found.problem.op();
         let takes = |(network, layer): &&(String, String)| filter.takes(&format!("{op} {network} {layer} {}", found.spec));
         let (network, layer) = found.layers.iter().find(takes)?.clone();
-        Some(Named { network, layer, count: found.layers.len(), problem: found.problem })
+        Some(NamedProblem { network, layer, count: found.layers.len(), problem: found.problem })
     };
     Ok(list.found.into_iter().filter_map(named).collect())
 }
@@ -92,7 +92,7 @@ struct List {
 }
 
 impl List {
-    fn add<S: Display + 'static>(&mut self, table: &'static Table<S>, spec: S, sample: Option<Sample<S>>) {
+    fn add<S: Display + 'static>(&mut self, table: &'static Table<S>, spec: S, sample: Option<SampleFn<S>>) {
         let (layer, words) = ((self.network.clone(), self.layer.clone()), spec.to_string());
         match self.found.iter_mut().find(|f| f.problem.op() == table.op() && f.spec == words) {
             Some(same) => same.layers.push(layer),
@@ -215,7 +215,7 @@ mod tests {
     use convscope_models::families;
 
     fn names(network: &str, words: &str) -> Vec<String> {
-        let filter = Filter::new(&[words.to_string()]);
+        let filter = ProblemFilter::new(&[words.to_string()]);
         let found = problems(&[families::build(network, None).unwrap()], 1, &filter).unwrap();
         found.iter().map(|f| format!("{} {} x{}: {}", f.problem.op(), f.layer, f.count, f.problem.spec())).collect()
     }
@@ -235,7 +235,8 @@ mod tests {
         assert_eq!(names("resnet20-cifar", "square").len(), 3);
         assert!(names("resnet20-cifar", "no such thing").is_empty());
         // The number of convolutions is independent of their grouping.
-        let all = problems(&[families::build("resnet50", None).unwrap()], 2, &Filter::new(&["conv2d.wgrad".into()])).unwrap();
+        let all =
+            problems(&[families::build("resnet50", None).unwrap()], 2, &ProblemFilter::new(&["conv2d.wgrad".into()])).unwrap();
         assert_eq!(all.iter().map(|f| f.count).sum::<usize>(), 53);
     }
 }

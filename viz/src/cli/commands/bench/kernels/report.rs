@@ -1,13 +1,13 @@
 //! Measurements as text and JSON.
 
-use super::super::table::{Column, header, left, line, right};
-use super::problems::Named;
-use convscope_kernels::bench::{Outcome, Rung, Time};
+use super::super::table::{TableColumn, header, left, line, right};
+use super::problems::NamedProblem;
+use convscope_kernels::bench::{MeasuredRow, Outcome, Time};
 use convscope_kernels::peak::Peak;
 use serde_json::{Map, Value, json};
 
 /// Columns of a problem's table, after the kernel names.
-const COLUMNS: [Column; 7] = [
+const COLUMNS: [TableColumn; 7] = [
     right("error", 9),
     right("median ms", 11),
     right("GFLOP/s", 9),
@@ -18,7 +18,7 @@ const COLUMNS: [Column; 7] = [
 ];
 
 /// A problem with its kernels.
-pub struct Measured {
+pub struct MeasuredProblem {
     pub network: String,
     pub layer: String,
     pub count: usize,
@@ -26,15 +26,15 @@ pub struct Measured {
     pub spec: String,
     pub flops: f64,
     pub bytes: f64,
-    pub rungs: Vec<Rung>,
+    pub rows: Vec<MeasuredRow>,
 }
 
-impl Measured {
-    pub fn new(named: &Named, rungs: Vec<Rung>) -> Self {
+impl MeasuredProblem {
+    pub fn new(named: &NamedProblem, rows: Vec<MeasuredRow>) -> Self {
         let (problem, count) = (&named.problem, named.count);
         let (flops, bytes) = (problem.flops() as f64, problem.bytes() as f64);
         let (network, layer) = (named.network.clone(), named.layer.clone());
-        Measured { network, layer, count, op: problem.op(), spec: problem.spec(), flops, bytes, rungs }
+        MeasuredProblem { network, layer, count, op: problem.op(), spec: problem.spec(), flops, bytes, rows }
     }
 
     /// `conv2d.fwd resnet50 layer1.0.conv2 (x3)`
@@ -49,8 +49,8 @@ impl Measured {
     }
 
     /// The kernels that ran, with their times.
-    pub fn timed(&self) -> impl Iterator<Item = (&Rung, &Time)> {
-        self.rungs.iter().filter_map(|r| match &r.outcome {
+    pub fn timed(&self) -> impl Iterator<Item = (&MeasuredRow, &Time)> {
+        self.rows.iter().filter_map(|r| match &r.outcome {
             Outcome::Timed { time, .. } => Some((r, time)),
             _ => None,
         })
@@ -58,7 +58,7 @@ impl Measured {
 
     /// A message about kernels with wrong results.
     pub fn wrong(&self) -> impl Iterator<Item = String> {
-        self.rungs.iter().filter_map(|r| match &r.outcome {
+        self.rows.iter().filter_map(|r| match &r.outcome {
             Outcome::Wrong(why) => Some(format!("{} {}: {}: {why}", self.title(), self.spec, r.kernel)),
             _ => None,
         })
@@ -67,7 +67,7 @@ impl Measured {
     /// The table of the problem, with its title.
     pub fn text(&self, peak: &Peak) -> String {
         let (flops, bytes) = (self.flops / 1e9, self.bytes / 1e6);
-        let width = self.rungs.iter().map(|r| r.kernel.len()).max().unwrap_or(0).max(14);
+        let width = self.rows.iter().map(|r| r.kernel.len()).max().unwrap_or(0).max(14);
         let columns = [left("    kernel", 4 + width)].into_iter().chain(COLUMNS).collect::<Vec<_>>();
         // The memory roof limits this problem.
         let memory_bound = self.intensity() < peak.flops / peak.bandwidth;
@@ -76,7 +76,7 @@ impl Measured {
             format!("  {flops:.3} GFLOP, {bytes:.1} MB, {:.1} FLOP/byte", self.intensity()),
             header(&columns),
         ];
-        for r in &self.rungs {
+        for r in &self.rows {
             let name = format!("  {} {}", if r.picked { '*' } else { ' ' }, r.kernel);
             lines.push(match &r.outcome {
                 Outcome::NotRun(why) => format!("{}   {why}", line(&columns, [&name, "-"])),
@@ -100,7 +100,7 @@ impl Measured {
 
     /// One JSON object per kernel.
     pub fn json(&self, peak: &Peak) -> Vec<Map<String, Value>> {
-        let row = |r: &Rung| {
+        let row = |r: &MeasuredRow| {
             let (mut status, mut reason) = ("ok", None);
             let (mut error, mut bound, mut scratch, mut time) = (None, None, None, None);
             match &r.outcome {
@@ -144,7 +144,7 @@ impl Measured {
             .map(|(k, v)| (k.to_string(), v))
             .collect()
         };
-        self.rungs.iter().map(row).collect()
+        self.rows.iter().map(row).collect()
     }
 }
 
@@ -174,19 +174,20 @@ pub mod tests {
     pub const PEAK: Peak =
         Peak { isa: Isa::Avx2.name(), threads: 2, one_thread: 5e10, flops: 1e11, bandwidth: 2e10, between: Some(1e10) };
 
-    pub fn timed(kernel: &'static str, picked: bool, ms: f64) -> Rung {
+    pub fn timed(kernel: &'static str, picked: bool, ms: f64) -> MeasuredRow {
         let time = Time { median: ms / 1e3, low: 0.99 * ms / 1e3, high: 1.01 * ms / 1e3, runs: 5 };
-        Rung { kernel, picked, outcome: Outcome::Timed { error: 1e-7, bound: 1e-6, scratch: 2048, time } }
+        MeasuredRow { kernel, picked, outcome: Outcome::Timed { error: 1e-7, bound: 1e-6, scratch: 2048, time } }
     }
 
-    pub fn measured(layer: &str, rungs: Vec<Rung>) -> Measured {
+    pub fn measured(layer: &str, rows: Vec<MeasuredRow>) -> MeasuredProblem {
         let (network, spec) = ("net".to_string(), format!("n1 {layer} s1,1"));
-        Measured { network, layer: layer.to_string(), count: 3, op: "conv2d.fwd", spec, flops: 1e8, bytes: 1e6, rungs }
+        MeasuredProblem { network, layer: layer.to_string(), count: 3, op: "conv2d.fwd", spec, flops: 1e8, bytes: 1e6, rows }
     }
 
-    fn example() -> Measured {
-        let not = Rung { kernel: "winograd", picked: false, outcome: Outcome::NotRun("expects \"3x3\"".to_string()) };
-        let wrong = Rung { kernel: "broken", picked: false, outcome: Outcome::Wrong("error 1 where 0 is allowed".to_string()) };
+    fn example() -> MeasuredProblem {
+        let not = MeasuredRow { kernel: "winograd", picked: false, outcome: Outcome::NotRun("expects \"3x3\"".to_string()) };
+        let wrong =
+            MeasuredRow { kernel: "broken", picked: false, outcome: Outcome::Wrong("error 1 where 0 is allowed".to_string()) };
         measured("a.conv1", vec![timed("fast", true, 2.0), timed("slow", false, 4.0), not, wrong])
     }
 

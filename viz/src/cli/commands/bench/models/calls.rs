@@ -1,19 +1,19 @@
 //! Time of a pass by kernel, or by kernel and layer.
 
-use super::super::table::{Column, header, line, right};
+use super::super::table::{TableColumn, header, line, right};
 use crate::cli::args::By;
 use convscope_engine::Tape;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
-const COLUMNS: [Column; 5] = [right("ms", 10), right("share", 7), right("calls", 6), right("GFLOP/s", 9), right("GB/s", 8)];
+const COLUMNS: [TableColumn; 5] = [right("ms", 10), right("share", 7), right("calls", 6), right("GFLOP/s", 9), right("GB/s", 8)];
 
 /// Key of the sums: kernel (`conv2d.fwd/direct_avx512`) and, by layer, the layer and its output shape.
 type Key = (String, String);
 
 /// Calls with one key in one pass.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Sum {
+pub struct CallSum {
     calls: usize,
     ms: f64,
     flops: u64,
@@ -21,11 +21,11 @@ pub struct Sum {
 }
 
 /// Sums over one pass.
-pub type Sums = BTreeMap<Key, Sum>;
+pub type CallSums = BTreeMap<Key, CallSum>;
 
 /// Sums the calls of a tape.
-pub fn sums(tape: &Tape, by: By) -> Sums {
-    let mut sums = Sums::new();
+pub fn sums(tape: &Tape, by: By) -> CallSums {
+    let mut sums = CallSums::new();
     for node in tape.nodes() {
         let layer = || format!("{} {}", node.label, node.shape);
         for call in node.forward.iter().chain(&node.backward) {
@@ -41,11 +41,11 @@ pub fn sums(tape: &Tape, by: By) -> Sums {
 }
 
 /// Medians over passes, slowest first.
-pub struct Calls(Vec<(Key, Sum)>);
+pub struct Calls(Vec<(Key, CallSum)>);
 
 impl Calls {
     /// Keys of at least one pass.
-    pub fn new(passes: &[Sums]) -> Self {
+    pub fn new(passes: &[CallSums]) -> Self {
         let mut times: BTreeMap<&Key, Vec<f64>> = BTreeMap::new();
         for (key, sum) in passes.iter().flatten() {
             times.entry(key).or_default().push(sum.ms);
@@ -53,7 +53,7 @@ impl Calls {
         let mut median = Vec::new();
         for (key, sum) in passes.last().into_iter().flatten() {
             let ms = times.get_mut(key).map_or(0.0, |times| super::median(times));
-            median.push((key.clone(), Sum { ms, ..*sum }));
+            median.push((key.clone(), CallSum { ms, ..*sum }));
         }
         median.sort_by(|a, b| b.1.ms.total_cmp(&a.1.ms));
         Calls(median)
@@ -74,7 +74,7 @@ impl Calls {
     }
 
     pub fn to_json(&self) -> Value {
-        let object = |((kernel, layer), sum): &(Key, Sum)| {
+        let object = |((kernel, layer), sum): &(Key, CallSum)| {
             json!({
                 "kernel": kernel,
                 "layer": layer,

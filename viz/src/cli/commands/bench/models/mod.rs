@@ -3,15 +3,15 @@
 mod calls;
 
 use super::kernels::machine;
-use super::table::{self, Column, header, left, line, right};
-use crate::cli::args::{BenchModelsArgs, By, Work};
-use crate::cli::commands::Run;
-use crate::cli::context::Context;
+use super::table::{self, TableColumn, header, left, line, right};
+use crate::cli::args::{BenchModelsArgs, By, ModelPass};
+use crate::cli::commands::RunCommand;
 use crate::cli::error::CliError;
-use crate::cli::memory::{Pass, check_memory, system_bytes};
+use crate::cli::invocation::Invocation;
+use crate::cli::memory::{PassKind, check_memory, system_bytes};
 use crate::cli::output::print;
 use crate::cli::session::{progress, side_lengths};
-use calls::{Calls, Sums};
+use calls::{CallSums, Calls};
 use convscope_engine::optim::Optimizer;
 use convscope_engine::{Rules, Tape, Tensor};
 use convscope_kernels::cuda::{self, clock::Clock};
@@ -29,12 +29,12 @@ const WARM_UPS: usize = 2;
 /// The logit of the input gradient, and the target class of training.
 const CLASS: usize = 7;
 
-impl Run for BenchModelsArgs {
+impl RunCommand for BenchModelsArgs {
     const NAME: &'static str = "bench";
     const NUMBERS: bool = false;
 
-    fn run(&self, context: &Context) -> Result<(), CliError> {
-        let (common, options) = (context.common, self);
+    fn run(&self, invocation: &Invocation) -> Result<(), CliError> {
+        let (common, options) = (invocation.common, self);
         if common.model.is_some() {
             return Err(CliError::usage("--model: bench models takes names without it, for example `bench models resnet18`"));
         }
@@ -44,21 +44,21 @@ impl Run for BenchModelsArgs {
         let size = side_lengths(&options.size)?;
         // All cases are checked before the first one is timed.
         let networks = options.names.iter().map(|name| families::build(name, None)).collect::<Result<Vec<_>, _>>()?;
-        let cases: Vec<(Work, usize)> =
+        let cases: Vec<(ModelPass, usize)> =
             options.work.iter().flat_map(|work| options.batch.iter().map(|batch| (*work, usize::from(*batch)))).collect();
-        let mut choice = context.device.clone();
+        let mut choice = invocation.device.clone();
         for network in &networks {
             let shaped = network.at(size[0], size[1])?;
             for (work, batch) in &cases {
                 let pass = match work {
-                    Work::Forward => Pass::Inference,
-                    Work::InputGradient => Pass::Recorded,
-                    Work::Training => Pass::Training,
+                    ModelPass::Forward => PassKind::Inference,
+                    ModelPass::InputGradient => PassKind::Recorded,
+                    ModelPass::Training => PassKind::Training,
                 };
                 check_memory(&mut choice, &shaped, *batch, pass)?;
             }
         }
-        let (device, kernels) = (choice.device, context.kernels.clone().with_device(choice.device));
+        let (device, kernels) = (choice.device, invocation.kernels.clone().with_device(choice.device));
         if options.by.is_some() && device != Device::Cpu {
             return Err(CliError::usage("--by: a GPU's kernels are not timed one by one; `trace` waits for each"));
         }
@@ -72,7 +72,7 @@ impl Run for BenchModelsArgs {
             for (work, batch) in &cases {
                 bar.set_message(format!("{} {} of {batch}", model.network.name, work.name()));
                 // `predict` and `ascent` run the fused model; training has its own fusion.
-                let form = if *work == Work::Training { &model } else { &fused };
+                let form = if *work == ModelPass::Training { &model } else { &fused };
                 let measured =
                     measure(&mut Case::new(form.clone(), size, *batch, options.by)?, *work, usize::from(options.repeats))?;
                 rows.push(CaseRow { model: model.network.name.clone(), work: *work, batch: *batch, size, direct, measured });
@@ -117,7 +117,7 @@ struct Taken {
     kept: usize,
     /// Bytes of the operands of all kernels, the minimum traffic without caches between kernels.
     moved: u64,
-    calls: Option<Sums>,
+    calls: Option<CallSums>,
 }
 
 impl Case {
@@ -140,11 +140,11 @@ impl Case {
         })
     }
 
-    fn pass(&mut self, work: Work) -> Result<Taken, CliError> {
+    fn pass(&mut self, work: ModelPass) -> Result<Taken, CliError> {
         match work {
-            Work::Forward => self.forward(),
-            Work::InputGradient => self.input_gradient(),
-            Work::Training => self.training(),
+            ModelPass::Forward => self.forward(),
+            ModelPass::InputGradient => self.input_gradient(),
+            ModelPass::Training => self.training(),
         }
     }
 
@@ -213,7 +213,7 @@ impl Meter {
 }
 
 /// Results of a case.
-struct Measured {
+struct MeasuredModel {
     median_ms: f64,
     min_ms: f64,
     /// Peak memory of the process, if the system reports it.
@@ -229,9 +229,9 @@ fn median(numbers: &mut [f64]) -> f64 {
     0.5 * (numbers[(numbers.len() - 1) / 2] + numbers[numbers.len() / 2])
 }
 
-fn measure(case: &mut Case, work: Work, repeats: usize) -> Result<Measured, CliError> {
+fn measure(case: &mut Case, work: ModelPass, repeats: usize) -> Result<MeasuredModel, CliError> {
     let device = case.model.context.device();
-    let repeating = case.images.shape()[0] == 1 && work != Work::Training;
+    let repeating = case.images.shape()[0] == 1 && work != ModelPass::Training;
     // This write resets Linux's peak memory. Without permission, the peak would be an earlier case's.
     let peak_is_ours = std::fs::write("/proc/self/clear_refs", "5").is_ok();
     let mut passes = || {
@@ -243,8 +243,8 @@ fn measure(case: &mut Case, work: Work, repeats: usize) -> Result<Measured, CliE
     // Consecutive passes, as in use.
     let taken = if repeating { cuda::capture(device, passes) } else { passes() }?;
     let mut ms: Vec<f64> = taken.iter().map(|t| 1e3 * t.seconds).collect();
-    let sums: Option<Vec<Sums>> = taken.iter().map(|t| t.calls.clone()).collect();
-    Ok(Measured {
+    let sums: Option<Vec<CallSums>> = taken.iter().map(|t| t.calls.clone()).collect();
+    Ok(MeasuredModel {
         median_ms: median(&mut ms),
         min_ms: ms[0],
         peak: if peak_is_ours { system_bytes("/proc/self/status", "VmHWM") } else { None },
@@ -257,21 +257,21 @@ fn measure(case: &mut Case, work: Work, repeats: usize) -> Result<Measured, CliE
 /// A row of the result.
 struct CaseRow {
     model: String,
-    work: Work,
+    work: ModelPass,
     batch: usize,
     size: [usize; 2],
     /// Multiply-adds of one image's forward pass.
     direct: usize,
-    measured: Measured,
+    measured: MeasuredModel,
 }
 
 impl CaseRow {
     /// Rate by the median: two operations per multiply-add of forward, the same again for each gradient.
     fn gflops(&self) -> f64 {
         let passes = match self.work {
-            Work::Forward => 1.0,
-            Work::InputGradient => 2.0,
-            Work::Training => 3.0,
+            ModelPass::Forward => 1.0,
+            ModelPass::InputGradient => 2.0,
+            ModelPass::Training => 3.0,
         };
         2.0 * passes * self.direct as f64 * self.batch as f64 / self.measured.median_ms / 1e6
     }
@@ -315,7 +315,7 @@ impl CaseRow {
     }
 }
 
-const COLUMNS: [Column; 12] = [
+const COLUMNS: [TableColumn; 12] = [
     left("network", 16),
     left("work", 14),
     right("batch", 5),
@@ -334,7 +334,7 @@ fn text(rows: &[CaseRow], peak: &Peak, repeats: u16) -> String {
     let mut lines = vec![machine(peak), format!("median of {repeats} after {WARM_UPS} warm-ups"), header(&COLUMNS)];
     let mega = |bytes: usize| format!("{:.1} MB", bytes as f64 / 1e6);
     for row in rows {
-        let Measured { median_ms, min_ms, peak: most, tape, .. } = &row.measured;
+        let MeasuredModel { median_ms, min_ms, peak: most, tape, .. } = &row.measured;
         let (gflops, gigabytes) = (row.gflops(), row.gigabytes());
         let cells = [
             row.model.clone(),

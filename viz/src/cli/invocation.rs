@@ -1,19 +1,19 @@
 //! Where and how a command computes: chosen once, before it runs.
 
 use super::args::Common;
-use super::device::{self, Choice};
+use super::device::{self, DeviceChoice};
 use super::error::CliError;
 
 /// The common options and what they chose.
-pub struct Context<'a> {
+pub struct Invocation<'a> {
     pub common: &'a Common,
     /// The device. A command whose pass does not fit there may take the CPU for itself.
-    pub device: Choice,
+    pub device: DeviceChoice,
     /// Device, threads, precision and rows of all kernels.
     pub kernels: convscope_kernels::Context,
 }
 
-impl<'a> Context<'a> {
+impl<'a> Invocation<'a> {
     /// Starts the threads of the whole program.
     pub fn prepare(common: &'a Common) -> Result<Self, CliError> {
         let precision = device::precision(common)?;
@@ -24,11 +24,11 @@ impl<'a> Context<'a> {
             .with_precision(precision)
             .with_threads(threads)?
             .with_rows(common.kernel.as_deref().unwrap_or_default())?;
-        Ok(Context { common, device, kernels })
+        Ok(Invocation { common, device, kernels })
     }
 
     /// The same choices for other options.
-    pub fn with<'b>(&self, common: &'b Common) -> Context<'b> {
-        Context { common, device: self.device.clone(), kernels: self.kernels.clone() }
+    pub fn with<'b>(&self, common: &'b Common) -> Invocation<'b> {
+        Invocation { common, device: self.device.clone(), kernels: self.kernels.clone() }
     }
 }
