@@ -31,16 +31,19 @@ fn main() {
     let divergent =
         tile.replacen("__syncthreads();", "if (threadIdx.x != 3) __syncthreads();", 1).replace("gemm_tile", "faulty_divergent");
     let hopper = fs::read_to_string(kernels.join("ops/gemm/hopper.cu")).unwrap();
+    // Templates have other names too: of those with one name the linker keeps one.
+    let faulty = |text: String, name: &str| {
+        text.replace("KERNEL gemm", &format!("KERNEL {name}")).replace("hopper_product", &format!("{name}_product"))
+    };
     let without_wait = |wait: &str, name: &str| {
         assert!(hopper.contains(wait), "{wait} is not in ops/gemm/hopper.cu");
-        hopper.replace(wait, "").replace("KERNEL gemm", &format!("KERNEL {name}"))
+        faulty(hopper.replace(wait, ""), name)
     };
     let unwaited = without_wait("barrier_wait(&here[stage], block / HOPPER_STAGES % 2);", "faulty_unwaited");
     let overwritten = without_wait("barrier_wait(&used[before], (block - 1) / HOPPER_STAGES % 2);", "faulty_overwritten");
-    let misdescribed = hopper.replace("HOPPER_M * 16)", "HOPPER_N * 16)").replace("KERNEL gemm", "KERNEL faulty_misdescribed");
+    let misdescribed = faulty(hopper.replace("HOPPER_M * 16)", "HOPPER_N * 16)"), "faulty_misdescribed");
     let conv = fs::read_to_string(kernels.join("ops/conv2d/cuda/hopper.cu")).unwrap();
     let gathered = "#include \"gathered.cuh\"";
-    // By another name: of templates with one name the linker keeps one.
     let no_fence =
         format!("#include \"hopper.cuh\"\n#define units_are_put()\n#define gathered_product unfenced_product\n{gathered}");
     let unfenced = conv.replace(gathered, &no_fence).replace("KERNEL conv", "KERNEL faulty_unfenced");

@@ -164,16 +164,27 @@ struct Launches {
     stacks: Vec<DefaultStack>,
 }
 
-/// The order in which a launch runs its threads: forward, reversed, or shuffled by launch number.
-fn order(threads: usize, launch: u64) -> Vec<usize> {
-    let random = |i: usize| convscope_kernels::random::philox(launch, i as u64)[0];
-    let mut order: Vec<usize> = (0..threads).collect();
-    match convscope_kernels::random::philox(7, launch)[0] % 3 {
-        0 => {}
-        1 => order.reverse(),
-        _ => order.sort_by_key(|i| random(*i)),
+/// The order in which a launch runs its threads.
+struct Order {
+    threads: Vec<usize>,
+    /// Whether a warp runs as far as it can before the next one. Otherwise all threads go from barrier to barrier together.
+    by_warps: bool,
+}
+
+impl Order {
+    /// Forward, reversed, shuffled, or warp after warp in a shuffled order, by launch number.
+    fn new(threads: usize, launch: u64) -> Self {
+        let random = |i: usize| convscope_kernels::random::philox(launch, i as u64)[0];
+        let kind = convscope_kernels::random::philox(7, launch)[0] % 4;
+        let mut order: Vec<usize> = (0..threads).collect();
+        match kind {
+            0 => {}
+            1 => order.reverse(),
+            2 => order.sort_by_key(|i| random(*i)),
+            _ => order.sort_by_key(|i| random(i / WARP)),
+        }
+        Order { threads: order, by_warps: kind == 3 }
     }
-    order
 }
 
 impl Launches {
@@ -185,7 +196,7 @@ impl Launches {
         let threads: usize = launch.block.iter().product();
         let blocks: usize = launch.grid.iter().product();
         self.count += 1;
-        let order = order(threads, self.count);
+        let order = Order::new(threads, self.count);
         let sizes = |[x, y, z]: [usize; 3]| Index { x: x as u32, y: y as u32, z: z as u32 };
         // The pointers of the whole arrays, taken once: a kernel indexes the words of its warp, and keeps its pointers while others run.
         let mut lanes = vec![POISON; threads.next_multiple_of(WARP) * WARP];
@@ -218,7 +229,7 @@ impl Launches {
             while started.get() < threads {
                 let (started, order) = (&started, &order);
                 let body = move |yielder: &Yielder<(), Wait>, ()| {
-                    while let Some(t) = order.get(started.get()) {
+                    while let Some(t) = order.threads.get(started.get()) {
                         started.set(started.get() + 1);
                         enter(*t, yielder);
                         // SAFETY: the caller's.
@@ -257,7 +268,7 @@ impl Launches {
     fn finish(
         &mut self,
         launch: &Launch,
-        order: &[usize],
+        order: &Order,
         waiting: &mut [Option<Thread>],
         waits: &mut [Wait],
         enter: impl Fn(usize, *const Yielder<(), Wait>),
@@ -287,24 +298,33 @@ impl Launches {
                 ));
             }
             moved = false;
-            for &t in order {
-                if waits[t] != Wait::Ready {
-                    continue;
-                }
-                let Some((thread, yielder)) = &mut waiting[t] else { continue };
-                enter(t, *yielder);
-                waits[t] = match thread.resume(()) {
-                    CoroutineResult::Yield(wait) => wait,
-                    CoroutineResult::Return(()) => Wait::Done,
-                };
-                moved |= waits[t] != Wait::Other;
-                if waits[t] == Wait::Done
-                    && let Some((thread, _)) = waiting[t].take()
-                {
-                    self.stacks.push(thread.into_stack());
+            for warp in order.threads.chunks(WARP) {
+                loop {
+                    for &t in warp {
+                        moved |= self.resume(&mut waiting[t], &mut waits[t], |yielder| enter(t, yielder));
+                    }
+                    if !order.by_warps || !release(waits) {
+                        break;
+                    }
                 }
             }
         }
+    }
+
+    /// Runs a thread that is ready up to where it waits next. Whether it did more than ask for what others do.
+    fn resume(&mut self, slot: &mut Option<Thread>, wait: &mut Wait, enter: impl Fn(*const Yielder<(), Wait>)) -> bool {
+        let (Some((thread, yielder)), Wait::Ready) = (&mut *slot, *wait) else { return false };
+        enter(*yielder);
+        *wait = match thread.resume(()) {
+            CoroutineResult::Yield(wait) => wait,
+            CoroutineResult::Return(()) => Wait::Done,
+        };
+        if *wait == Wait::Done
+            && let Some((thread, _)) = slot.take()
+        {
+            self.stacks.push(thread.into_stack());
+        }
+        *wait != Wait::Other
     }
 }
 

@@ -105,7 +105,7 @@ fn planted_faults_are_noticed() {
     assert!(right_hopper.iter().all(|v| v.is_finite()));
     // Nor one whose operand is described with the other one's distance along k.
     for kernel in ["faulty_unwaited_hopper_f16", "faulty_overwritten_hopper_f16", "faulty_misdescribed_hopper_f16"] {
-        let noticed = (0..6).any(|_| hopper(kernel, device, shared) != Ok(right_hopper.clone()));
+        let noticed = (0..12).any(|_| hopper(kernel, device, shared) != Ok(right_hopper.clone()));
         assert!(noticed, "{kernel} was not noticed");
     }
     let e = hopper("gemm_hopper_f16", device, shared - 16).unwrap_err();

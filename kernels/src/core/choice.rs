@@ -21,7 +21,7 @@ impl<S: Display> Table<S> {
     ///
     /// let spec = Conv2dSpec { padding: [1; 4], ..Conv2dSpec::simple(1, 64, 56, 56, 64, 3) };
     /// assert!(FWD.pick(&Context::default(), DType::F32, &spec)?.name().starts_with("winograd"));
-    /// assert_eq!(FWD.pick(&Context::default(), DType::F64, &spec)?.name(), "naive"); // The oracle.
+    /// assert!(FWD.pick(&Context::default(), DType::F64, &spec)?.name().starts_with("im2col"));
     /// # Ok::<_, convscope_kernels::Error>(())
     /// ```
     ///
