@@ -1,6 +1,6 @@
 //! A gradient in ten lines: record an expression on a tape, go backward, and compare with finite differences.
 //!
-//! `cargo run -p convscope-engine --example 01_gradients`
+//! `cargo run --release -p convscope-engine --example 01_gradients`
 
 use convscope_engine::gradcheck::{Input, check_function};
 use convscope_engine::{Result, Rules, Tape, Tensor};

@@ -1,6 +1,6 @@
 //! A line through noisy points, by gradient descent written out by hand.
 //!
-//! `cargo run -p convscope-engine --example 02_regression`
+//! `cargo run --release -p convscope-engine --example 02_regression`
 
 use convscope_engine::kernels::random::normal;
 use convscope_engine::{Result, Rules, Tape, Tensor};

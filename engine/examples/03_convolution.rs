@@ -1,6 +1,6 @@
 //! A convolution learns the filter that made a picture of edges, from the picture alone.
 //!
-//! `cargo run -p convscope-engine --example 03_convolution`
+//! `cargo run --release -p convscope-engine --example 03_convolution`
 
 use convscope_engine::kernels::random::normal;
 use convscope_engine::ops::Conv2d;

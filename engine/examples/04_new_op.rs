@@ -1,7 +1,7 @@
 //! A new operation, outside of the engine: the shifted logarithm `ln(x + shift)`. The gradient check accepts it, and refuses one
 //! whose gradient has the wrong sign.
 //!
-//! `cargo run -p convscope-engine --example 04_new_op`
+//! `cargo run --release -p convscope-engine --example 04_new_op`
 
 use convscope_engine::gradcheck::check_all;
 use convscope_engine::operation::{Backward, Case, Forward, Input, Operation, Output, arity};

@@ -37,6 +37,12 @@ pub enum Error {
         /// The shape.
         shape: Shape,
     },
+    /// One number is asked of a tensor that has more or none.
+    #[error("one number is asked of a tensor of shape {shape}")]
+    NotOne {
+        /// The shape.
+        shape: Shape,
+    },
     /// A node of another tape, or of a later state of this one.
     #[error("node {0} is of another tape")]
     OtherTape(usize),

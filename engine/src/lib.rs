@@ -1,7 +1,7 @@
 //! Tensor, tape and reverse-mode automatic differentiation. No layers, no files.
 //!
 //! A [`Tape`] records operations on [`Tensor`]s, one node each, and walks back over them for gradients. A node is named by a
-//! [`Var`], which is a plain index. Operations compute by the kernels of [`kernels`] on the CPU and on NVIDIA GPUs, in f32 and f64.
+//! [`Var`], which is a plain index. Operations compute by the kernels of [`convscope_kernels`] on the CPU and on NVIDIA GPUs, in f32 and f64.
 //!
 //! ```
 //! use convscope_engine::{Rules, Tape, Tensor};
@@ -26,7 +26,8 @@
 //! | [`optim`] | SGD, Adam, AdamW, RMSprop |
 //! | [`trace`] | a tape as a table, JSON, Graphviz DOT, or a Chrome trace |
 //!
-//! The examples `01_gradients`, `02_regression`, `03_convolution` and `04_new_op` are read in this order.
+//! The examples `01_gradients`, `02_regression`, `03_convolution` and `04_new_op` in `engine/examples/` are read in this order:
+//! `cargo run --release -p convscope-engine --example 01_gradients`.
 
 mod error;
 mod expr;

@@ -157,7 +157,7 @@ impl Tensor {
     pub fn item(&self) -> Result<f64> {
         match self.to_f64()[..] {
             [value] => Ok(value),
-            _ => Err(Error::Length { len: 1, shape: self.shape.clone() }),
+            _ => Err(Error::NotOne { shape: self.shape.clone() }),
         }
     }
 

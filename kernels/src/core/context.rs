@@ -39,7 +39,7 @@ struct Settings {
     threads: Option<Arc<rayon::ThreadPool>>,
 }
 
-/// The CPU, exact products, all its instructions and threads, and what the environment says; a mistake there counts as nothing.
+/// The CPU, exact products, all its instructions and threads, and what the environment says. A mistake there is ignored; [`Context::from_environment`] reports it.
 impl Default for Context {
     fn default() -> Self {
         match environment() {

@@ -19,9 +19,9 @@ pub struct Tolerance {
     pub reason: &'static str,
 }
 
-/// Plain rounding of sums in another order than the oracle's.
+/// Sums in another order than the oracle's: 8 units in the last place, times the root of the number of terms.
 pub const ROUNDING: Tolerance = Tolerance { ulps: 8.0, reason: "sums in another order" };
-/// The same, with exponentials or divisions in between.
+/// Exponentials, logarithms, roots or divisions: 32 units in the last place.
 pub const TRANSCENDENTAL: Tolerance = Tolerance { ulps: 32.0, reason: "exp, ln, sqrt and division round too" };
 
 /// A computation on an input that is worth doing once per weight: packing, a Winograd transform.

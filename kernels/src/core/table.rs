@@ -101,7 +101,8 @@ impl<S> Table<S> {
         self
     }
 
-    /// The same table with one more row, which is asked first.
+    /// The same table with one more row, which is asked first, however slow: [`Row::preferred`] limits it. This table, and the engine's
+    /// operations, stay as they are. A row may use rayon: it runs in the context's threads.
     pub fn with_row(&self, row: Row<S>) -> Self {
         let joined = std::iter::once(row).chain(self.joined.iter().map(Row::copy)).collect();
         Table { joined, ..*self }

@@ -57,7 +57,7 @@ pub fn here<V: Vector>() -> bool {
 /// # Panics
 /// If the instructions are not here.
 pub fn require<V: Vector>() {
-    assert!(here::<V>(), "this machine lacks the instructions of {}", V::ISA);
+    assert!(here::<V>(), "{} is not here, or CONVSCOPE_ISA excludes it: does the row say `.isa(V::ISA)`?", V::ISA);
 }
 
 /// A computation over vectors of any width: `run` is instantiated per instruction set and must be `inline(always)`.

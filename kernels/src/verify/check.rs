@@ -38,13 +38,14 @@ pub trait AnyTable: Sync {
     /// The rows, and whether this machine can run them as `context` says.
     fn rows(&self, context: &Context) -> Vec<RowInfo>;
     /// Runs row `i` on every case of the table, a CUDA row on the context's device; the worst error as a share of the bound.
+    /// Values are finite: NaN and infinities are not checked.
     ///
     /// # Errors
     /// With what went wrong: a row that is wrong, that cannot run on this machine, or that takes no case.
     fn check(&self, context: &Context, i: usize) -> Result<CheckReport, String> {
         self.check_rows(context, &[i]).pop().unwrap_or_else(|| Err("there is no such row".to_string()))
     }
-    /// The same of several rows, in their order: what a case should give is computed once for all of them.
+    /// [`AnyTable::check`] of several rows, in their order. The oracle runs once a case for all of them.
     fn check_rows(&self, context: &Context, rows: &[usize]) -> Vec<Result<CheckReport, String>>;
 }
 
