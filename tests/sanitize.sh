@@ -21,7 +21,8 @@ skipped=()
 # The test of the rows, optimised a little and in few parts: compiling takes longer than running. $1 is a folder below target/.
 rows() {
     CARGO_PROFILE_DEV_OVERFLOW_CHECKS=false cargo test --quiet --target "$host" --target-dir "target/sanitize/$1" \
-        --config 'profile.dev.package.convscope-kernels={opt-level=1, codegen-units=4}' \
+        --config profile.dev.package.convscope-kernels.opt-level=1 \
+        --config profile.dev.package.convscope-kernels.codegen-units=4 \
         -p convscope-kernels --features exact-alloc --test rows -- --nocapture
 }
 # Sanitizers come with the stable toolchain, but their option is not stable yet.
