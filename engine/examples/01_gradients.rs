@@ -29,7 +29,7 @@ pub fn main() -> Result<()> {
     // The same expression on tensors in f64, against central differences. Positive values for `a`, which divides.
     let inputs = [Input::positive([2, 3]), Input::any([2, 3])];
     let worst = check_function(&inputs, 1, |tape, x| tape.record((x[0] * x[1] + 10.0).powi(2) / x[0]))?;
-    println!("largest relative error against finite differences: {worst:.1e}");
-    assert!(worst < 1e-6);
+    println!("against finite differences: {worst}");
+    assert!(worst.is_right());
     Ok(())
 }

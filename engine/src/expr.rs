@@ -258,6 +258,6 @@ mod tests {
         let worst = check_function(&inputs, 3, |tape, v| {
             tape.record(((v[0] - v[2]) / v[1] * v[2] + 1.0).tanh().powi(2).sum() + (2.0 / v[1]).mean())
         });
-        assert!(worst.unwrap() < 1e-6);
+        assert!(worst.unwrap().is_right());
     }
 }

@@ -6,6 +6,7 @@ use crate::operation::{Operation, Rules};
 use crate::tape::{Tape, Var};
 use crate::tensor::Tensor;
 use convscope_kernels::random;
+use std::fmt::{Display, Formatter};
 
 /// Step of the central difference. In f64 its rounding error is near 1e-10, and its truncation error is smaller.
 const STEP: f64 = 1e-6;
@@ -20,7 +21,47 @@ fn values(input: &Input, seed: u64) -> Vec<f64> {
     order.into_iter().map(|i| if input.positive { 0.5 + 0.25 * (level(i) + 2.0) } else { level(i) }).collect()
 }
 
-/// Maximum difference between the tape's gradient and a central difference, relative to the largest gradient.
+/// Largest relative error of a right gradient.
+const TOLERANCE: f64 = 1e-6;
+
+/// The worst element of all gradients that were checked.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Worst {
+    /// Distance of the gradient from the central difference, as a share of the largest gradient of that input.
+    pub error: f64,
+    /// Index of the case among the operation's cases.
+    pub case: usize,
+    /// Index of the input.
+    pub input: usize,
+    /// Index of the element.
+    pub element: usize,
+    /// The tape's gradient there.
+    pub gradient: f64,
+    /// The central difference there.
+    pub difference: f64,
+}
+
+impl Worst {
+    /// Nothing checked yet.
+    const NONE: Worst = Worst { error: 0.0, case: 0, input: 0, element: 0, gradient: 0.0, difference: 0.0 };
+
+    /// Whether the error is below 1e-6. A right gradient is at 1e-8 or less; a wrong one is seldom below 1e-3.
+    pub fn is_right(&self) -> bool {
+        self.error < TOLERANCE
+    }
+}
+
+impl Display for Worst {
+    fn fmt(&self, f: &mut Formatter) -> std::fmt::Result {
+        let Worst { error, case, input, element, gradient, difference } = self;
+        write!(
+            f,
+            "error {error:.1e} (case {case}, input {input}, element {element}: gradient {gradient}, difference {difference})"
+        )
+    }
+}
+
+/// Compares the tape's gradients with central differences. The result is the worst element.
 ///
 /// The upstream gradient is random instead of ones, which exposes wrong weights in sums.
 ///
@@ -31,15 +72,15 @@ fn values(input: &Input, seed: u64) -> Vec<f64> {
 /// use convscope_engine::gradcheck::{Case, check};
 /// use convscope_engine::ops::Linear;
 ///
-/// let case = Case::new(Linear, [&[4, 3], &[2, 3], &[2]]);
-/// assert!(check(&case, 1)? < 1e-6);
+/// let worst = check(&Case::new(Linear, [&[4, 3], &[2, 3], &[2]]), 1)?;
+/// assert!(worst.is_right(), "{worst}");
 /// # Ok::<(), convscope_engine::Error>(())
 /// ```
-pub fn check<O: Operation + Clone>(case: &Case<O>, seed: u64) -> Result<f64> {
+pub fn check<O: Operation + Clone>(case: &Case<O>, seed: u64) -> Result<Worst> {
     check_function(&case.inputs, seed, |tape, inputs| tape.apply(case.op.clone(), inputs))
 }
 
-/// Maximum of [`check`] over all cases of an operation; infinite without cases.
+/// The worst element over all cases of an operation; its error is infinite without cases.
 ///
 /// # Errors
 /// [`Error`](crate::Error) if the operation refuses one of its cases.
@@ -47,13 +88,15 @@ pub fn check<O: Operation + Clone>(case: &Case<O>, seed: u64) -> Result<f64> {
 /// ```
 /// use convscope_engine::{gradcheck, ops::Conv2d};
 ///
-/// assert!(gradcheck::check_all::<Conv2d>()? < 1e-6);
+/// assert!(gradcheck::check_all::<Conv2d>()?.is_right());
 /// # Ok::<(), convscope_engine::Error>(())
 /// ```
-pub fn check_all<O: Operation + Clone>() -> Result<f64> {
+pub fn check_all<O: Operation + Clone>() -> Result<Worst> {
     let cases = O::cases();
-    let results = (0..).step_by(17).zip(&cases).map(|(seed, case)| check(case, seed)).collect::<Result<Vec<_>>>()?;
-    Ok(results.into_iter().reduce(f64::max).unwrap_or(f64::INFINITY))
+    let of_case = |(i, case): (usize, &Case<O>)| Ok(Worst { case: i, ..check(case, 17 * i as u64)? });
+    let results = cases.iter().enumerate().map(of_case).collect::<Result<Vec<_>>>()?;
+    let worst = results.into_iter().max_by(|a, b| a.error.total_cmp(&b.error));
+    Ok(worst.unwrap_or(Worst { error: f64::INFINITY, ..Worst::NONE }))
 }
 
 /// As [`check`], for any computation on a tape.
@@ -66,10 +109,10 @@ pub fn check_all<O: Operation + Clone>() -> Result<f64> {
 ///
 /// let inputs = [Input::any([2, 3]), Input::any([3])];
 /// let worst = check_function(&inputs, 1, |tape, x| tape.record((x[0] - x[1]).tanh().mean()))?;
-/// assert!(worst < 1e-6);
+/// assert!(worst.is_right(), "{worst}");
 /// # Ok::<(), convscope_engine::Error>(())
 /// ```
-pub fn check_function(inputs: &[Input], seed: u64, build: impl Fn(&mut Tape, &[Var]) -> Result<Var>) -> Result<f64> {
+pub fn check_function(inputs: &[Input], seed: u64, build: impl Fn(&mut Tape, &[Var]) -> Result<Var>) -> Result<Worst> {
     let mut data: Vec<Vec<f64>> = inputs.iter().enumerate().map(|(i, x)| values(x, seed + i as u64)).collect();
     let run = |data: &[Vec<f64>]| -> Result<(Tape, Vec<Var>, Var)> {
         let mut tape = Tape::new();
@@ -85,11 +128,11 @@ pub fn check_function(inputs: &[Input], seed: u64, build: impl Fn(&mut Tape, &[V
     let wants: Vec<Var> = vars.iter().zip(inputs).filter(|(_, x)| x.differentiable).map(|(v, _)| *v).collect();
     let grads = tape.backward(out, Some(upstream), &wants, &Rules::default())?;
 
-    let mut worst = 0.0f64;
+    let mut worst = Worst::NONE;
     for (i, var) in vars.iter().enumerate().filter(|(i, _)| inputs[*i].differentiable) {
         let dx = grads.of(*var).map(|t| t.f64().to_vec()).unwrap_or_default();
         let largest = dx.iter().fold(1e-3f64, |m, v| m.max(v.abs()));
-        for (j, dx) in dx.iter().enumerate() {
+        for (j, &gradient) in dx.iter().enumerate() {
             let x = data[i][j];
             let mut side = |d: f64| -> Result<Vec<f64>> {
                 data[i][j] = x + d;
@@ -98,10 +141,13 @@ pub fn check_function(inputs: &[Input], seed: u64, build: impl Fn(&mut Tape, &[V
             };
             let (hi, lo) = (side(STEP)?, side(-STEP)?);
             data[i][j] = x;
-            let numeric: f64 = hi.iter().zip(&lo).zip(&dout).map(|((h, l), d)| (h - l) * d).sum::<f64>() / (2.0 * STEP);
-            let error = (dx - numeric).abs() / largest;
+            let difference: f64 = hi.iter().zip(&lo).zip(&dout).map(|((h, l), d)| (h - l) * d).sum::<f64>() / (2.0 * STEP);
+            let error = (gradient - difference).abs() / largest;
             // NaN must not count as small.
-            worst = if error.is_nan() { f64::INFINITY } else { worst.max(error) };
+            let error = if error.is_nan() { f64::INFINITY } else { error };
+            if error > worst.error {
+                worst = Worst { error, input: i, element: j, gradient, difference, ..worst };
+            }
         }
     }
     Ok(worst)
@@ -122,7 +168,7 @@ mod tests {
                 assert!(!cases.is_empty());
                 for (seed, case) in (0..).step_by(17).zip(&cases) {
                     let worst = check(case, seed).unwrap_or_else(|e| panic!("{case:?}: {e}"));
-                    assert!(worst < 1e-6, "{case:?}: gradient is off by {worst:.2e}");
+                    assert!(worst.is_right(), "{case:?}: {worst}");
                 }
                 count += 1;
             )*
@@ -168,7 +214,7 @@ mod tests {
             let c = tape.mul(b, b)?;
             tape.mean(c)
         });
-        assert!(worst.unwrap() < 1e-6);
+        assert!(worst.unwrap().is_right());
     }
 
     /// The check must fail on a wrong gradient: guided backpropagation is not the derivative.

@@ -78,6 +78,8 @@ impl Node {
 
 /// A recorded computation: a list of nodes, each a leaf or an operation on earlier nodes.
 ///
+/// The type of the leaves (f32 or f64) is the type of the computation: an operation on both is an error. [`Tensor::cast`] converts.
+///
 /// ```
 /// # use convscope_engine::{Rules, Tape, Tensor};
 /// let mut tape = Tape::new();

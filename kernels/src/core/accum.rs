@@ -1,6 +1,6 @@
 //! Writing to an output, or adding to it.
 
-/// Mode of writing outputs.
+/// Mode of writing outputs. Every row of a table that [accumulates](crate::table::Table::accumulates) serves both.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Accum {
     /// Overwrites; what was there is never read.

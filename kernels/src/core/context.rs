@@ -95,7 +95,7 @@ impl Context {
     /// The same with rows by name, as `conv2d.fwd=naive,gemm=packed?`: see [`crate::choice`].
     ///
     /// # Errors
-    /// A text of another form; a table or row that does not exist.
+    /// A text of another form; a table or row that this crate does not have. [`Context::with_choice`] names a row from outside.
     pub fn with_rows(self, text: &str) -> Result<Self> {
         let choices = parse_choices(text)?;
         Ok(self.with(|s| s.choices.extend(choices)))

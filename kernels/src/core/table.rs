@@ -102,7 +102,8 @@ impl<S> Table<S> {
     }
 
     /// The same table with one more row, which is asked first, however slow: [`Row::preferred`] limits it. This table, and the engine's
-    /// operations, stay as they are. A row may use rayon: it runs in the context's threads.
+    /// operations, stay as they are. A row may use rayon: it runs in the context's threads. A `static` table of one's own is a
+    /// `LazyLock<Table<S>>`.
     pub fn with_row(&self, row: Row<S>) -> Self {
         let joined = std::iter::once(row).chain(self.joined.iter().map(Row::copy)).collect();
         Table { joined, ..*self }

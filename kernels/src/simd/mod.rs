@@ -1,5 +1,7 @@
 //! One way to write a kernel for the vector instructions of all instruction sets.
 //!
+//! [`Portable`] is everywhere, `Avx2` and `Avx512` on x86-64, `Neon` on 64-bit Arm: a row of each is named under `cfg(target_arch)`.
+//!
 //! A kernel is written once over [`Vector`] and instantiated per instruction set by [`Vector::run`], inside which everything
 //! marked `inline(always)` is compiled with those instructions. The example `add_row` makes rows of a table of one.
 //!
@@ -133,15 +135,15 @@ pub trait Vector: sealed::Sealed + Copy + Send + Sync + 'static {
     unsafe fn fence() {}
     /// Asks for the cache line at `p`, which may be any address.
     unsafe fn prefetch(p: *const f32);
-    /// Every second number of `a` followed by `b`: those at even indices, those at odd indices.
+    /// `a` followed by `b`, as its numbers at even indices and its numbers at odd indices.
     unsafe fn unzip(a: Self, b: Self) -> [Self; 2];
-    /// The same of `2 * LANES` numbers at `p`.
+    /// [`Vector::unzip`] of `2 * LANES` numbers at `p`: those at even indices, those at odd indices.
     #[inline(always)]
     unsafe fn deinterleave(p: *const f32) -> [Self; 2] {
         // SAFETY: as the caller's.
         unsafe { Self::unzip(Self::load(p), Self::load(p.add(Self::LANES))) }
     }
-    /// The same of the first `n` numbers; the others are zero.
+    /// [`Vector::deinterleave`] of the first `n` numbers; the others are zero.
     #[inline(always)]
     unsafe fn deinterleave_first(p: *const f32, n: usize) -> [Self; 2] {
         // SAFETY: as the caller's; masked loads end with the `n` numbers.
@@ -155,7 +157,7 @@ pub trait Vector: sealed::Sealed + Copy + Send + Sync + 'static {
     }
     /// Transposes a block of `LANES x LANES` numbers: `to[j * to_stride + i] = from[i * from_stride + j]`.
     unsafe fn transpose(from: *const f32, from_stride: usize, to: *mut f32, to_stride: usize);
-    /// The inverse of [`Vector::deinterleave`].
+    /// Stores `2 * LANES` numbers at `p`, `v[0]` at even and `v[1]` at odd indices: the inverse of [`Vector::deinterleave`].
     unsafe fn interleave(v: [Self; 2], p: *mut f32);
     /// The first `n <= LANES` lanes.
     unsafe fn mask_first(n: usize) -> Self::Mask;

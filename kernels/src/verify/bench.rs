@@ -2,7 +2,7 @@
 //!
 //! A row is compared with f64: with the naive f64 row where the problem is small enough for it, else with a sample of output
 //! elements ([`crate::verify::sample`]). Outputs start as poison and stand between guard words, as in [`crate::verify::check`]. What a row prepares of its
-//! weight is made in the run that verifies it, so the times are those of a weight in use.
+//! weight is made in the run that verifies it, so the times are those of a weight in use. Times need `--release`.
 
 use crate::core::buffer::Buffer;
 use crate::core::context::Context;

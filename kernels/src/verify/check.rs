@@ -7,8 +7,10 @@ use crate::core::device::{DType, Device};
 use crate::core::random;
 use crate::core::table::{Accum, Fill, Operand, Row, Signature, Table};
 use rayon::prelude::*;
+use std::any::Any;
 use std::cell::LazyCell;
 use std::fmt::Display;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::OnceLock;
 
 /// Elements of guard on either side of every buffer; none where a sanitizer guards the ends of allocations.
@@ -38,10 +40,10 @@ pub trait AnyTable: Sync {
     /// The rows, and whether this machine can run them as `context` says.
     fn rows(&self, context: &Context) -> Vec<RowInfo>;
     /// Runs row `i` on every case of the table, a CUDA row on the context's device; the worst error as a share of the bound.
-    /// Values are finite: NaN and infinities are not checked.
+    /// [`AnyTable::check_rows`] checks several rows in less time. Values are finite: NaN and infinities are not checked.
     ///
     /// # Errors
-    /// With what went wrong: a row that is wrong, that cannot run on this machine, or that takes no case.
+    /// The fault: a row that is wrong, that panics, that cannot run on this machine, or that takes no case.
     fn check(&self, context: &Context, i: usize) -> Result<CheckReport, String> {
         self.check_rows(context, &[i]).pop().unwrap_or_else(|| Err("there is no such row".to_string()))
     }
@@ -181,7 +183,8 @@ impl Case {
         let run = |n: usize| -> Result<Vec<Buffer>, String> {
             if row.device == Device::Cpu {
                 let mut got = outputs();
-                threads(n).install(|| table.run_row(row, spec, &refs(inputs), &mut muts(&mut got), *accum));
+                let run = || threads(n).install(|| table.run_row(row, spec, &refs(inputs), &mut muts(&mut got), *accum));
+                catch_unwind(AssertUnwindSafe(run)).map_err(|panic| format!("panicked: {}", text_of(&*panic)))?;
                 Ok(got)
             } else {
                 run_on_device(device, table, row, spec, inputs, &outputs(), *accum).map_err(|e| e.to_string())
@@ -238,6 +241,12 @@ fn run_on_device<S: Display>(
     table.run_row(row, spec, &refs(&inputs), &mut muts(&mut there), accum);
     queue.synchronize()?;
     there.iter().map(Buffer::down).collect()
+}
+
+/// The message of a panic.
+fn text_of(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("without a message")
 }
 
 /// A pool of so many threads.
@@ -340,7 +349,8 @@ mod tests {
         }
         let right = table(|s, i, o, a| (0..s.len).for_each(|k| a.put(&mut o[0].as_mut_slice::<f32>()[k], add(i, k))));
         assert!(right.check(&Context::default(), 0).is_ok());
-        let faults: [(&str, crate::core::table::Run<BinarySpec>); 5] = [
+        let faults: [(&str, crate::core::table::Run<BinarySpec>); 6] = [
+            ("panics", |s, _, _, _| panic!("{} elements, on purpose", s.len)),
             ("leaves the last element", |s, i, o, a| {
                 (0..s.len - 1).for_each(|k| a.put(&mut o[0].as_mut_slice::<f32>()[k], add(i, k)))
             }),

@@ -222,7 +222,9 @@ impl TilePass<'_> {
                 _ => S,
             };
             let (mut w, mut next) = (self.w, prefetch);
-            for _ in 0..self.channels {
+            // Asked once: the compiler asks before each loop over the taps otherwise.
+            let channels = if self.taps.is_empty() { 0..0 } else { 0..self.channels };
+            for _ in channels {
                 for tap in self.taps {
                     let mut weights = [V::splat(0.0); W];
                     for j in 0..W {

@@ -212,24 +212,24 @@ pub(in crate::ops::conv2d) struct PlaneEpilogue {
 }
 
 impl PlaneEpilogue {
-    /// Stores the first `n` lanes at `offset`.
+    /// Stores as many lanes at `offset` as remain there, at most a whole vector.
     ///
     /// # Safety
     /// As [`Vector`]; `to` and `plus` must be valid there.
     #[inline(always)]
-    pub unsafe fn store<V: Vector>(&self, mut v: V, offset: usize, n: usize) {
+    pub unsafe fn store<V: Vector>(&self, mut v: V, offset: usize, remaining: usize) {
         // SAFETY: the caller's.
         unsafe {
             if let Some(plus) = self.plus {
-                v = v.add(V::load_first(plus.add(offset), n));
+                v = v.add(V::load_first(plus.add(offset), V::LANES.min(remaining)));
             }
             if self.relu {
                 v = V::splat(0.0).max(v);
             }
-            if n == V::LANES {
+            if remaining >= V::LANES {
                 v.store(self.to.add(offset));
             } else {
-                v.store_first(self.to.add(offset), n);
+                v.store_first(self.to.add(offset), remaining);
             }
         }
     }

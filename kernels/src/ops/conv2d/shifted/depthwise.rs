@@ -78,13 +78,20 @@ impl Tile for Depthwise {
         // SAFETY: the caller's; whole vectors of the furthest tap lie in the field.
         unsafe {
             let mut sums = [V::splat(0.0); TAPS];
+            let whole = columns / V::LANES * V::LANES;
             for y in 0..rows {
-                for x in (0..columns).step_by(V::LANES) {
-                    // Beyond the row there are zeros, by which the numbers of the field are multiplied.
-                    let d = V::load_first(gradient.as_ptr().add(y * columns + x), V::LANES.min(columns - x));
-                    let from = field.as_ptr().add(y * pitch + x);
+                let (d, from) = (gradient.as_ptr().add(y * columns), field.as_ptr().add(y * pitch));
+                for x in (0..whole).step_by(V::LANES) {
+                    let d = V::load(d.add(x));
                     for i in 0..TAPS {
-                        sums[i] = V::load(from.add(taps[i])).mul_add(d, sums[i]);
+                        sums[i] = V::load(from.add(x + taps[i])).mul_add(d, sums[i]);
+                    }
+                }
+                if whole < columns {
+                    // Beyond the row there are zeros, by which the numbers of the field are multiplied.
+                    let d = V::load_first(d.add(whole), columns - whole);
+                    for i in 0..TAPS {
+                        sums[i] = V::load(from.add(whole + taps[i])).mul_add(d, sums[i]);
                     }
                 }
             }
@@ -170,7 +177,7 @@ impl Rows<'_> {
                 }
             }
             for i in 0..N {
-                self.end.store(sums[i], (y + i) * columns + x, V::LANES.min(columns - x));
+                self.end.store(sums[i], (y + i) * columns + x, columns - x);
             }
         }
     }

@@ -114,7 +114,7 @@ unsafe fn store_rows<V: Vector>(sums: &[f32], pitch: usize, [rows, columns]: [us
     for y in 0..rows {
         for x in (0..columns).step_by(V::LANES) {
             // SAFETY: the caller's; whole vectors of the last row lie in the sums (asserted).
-            unsafe { end.store(V::load(sums.as_ptr().add(y * pitch + x)), y * columns + x, V::LANES.min(columns - x)) }
+            unsafe { end.store(V::load(sums.as_ptr().add(y * pitch + x)), y * columns + x, columns - x) }
         }
     }
 }
