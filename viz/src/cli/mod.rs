@@ -8,13 +8,13 @@ mod invocation;
 mod memory;
 mod output;
 mod session;
+mod terminal;
 
 use args::Args;
 use clap::Parser;
 use clap::error::ErrorKind;
 use error::CliError;
 use invocation::Invocation;
-use std::io::Write;
 use std::process::ExitCode;
 
 /// Runs what was typed.
@@ -42,8 +42,7 @@ fn is_help(kind: ErrorKind) -> bool {
 }
 
 fn end(error: &CliError) -> ExitCode {
-    // The exit code speaks where stderr is closed.
-    let _ = writeln!(std::io::stderr(), "error: {}", error.message);
+    terminal::error(&error.message);
     ExitCode::from(error.code)
 }
 

@@ -1,14 +1,13 @@
 //! Output files of a command, collected first and written together, so that a failure leaves no partial output.
 
 use super::error::CliError;
+use super::terminal::print;
 use convscope_engine::Tensor;
 use convscope_models::weights::{SaveType, TensorToSave, WeightsError, write_safetensors};
 use convscope_viz::draw::png::{self, FileBatch, Metadata};
 use image::RgbImage;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
-use std::fmt::Display;
-use std::io::{ErrorKind, Write};
 use std::path::PathBuf;
 
 /// Pictures and raw values of one command.
@@ -86,16 +85,6 @@ impl OutputFiles {
             print(lines.join("\n"))?;
         }
         Ok(pictures)
-    }
-}
-
-/// Prints a result with a trailing newline. A closed pipe (`convscope models | head -1`) is not an error.
-pub fn print(text: impl Display) -> Result<(), CliError> {
-    let text = text.to_string();
-    let mut out = std::io::stdout().lock();
-    match writeln!(out, "{}", text.trim_end_matches('\n')).and_then(|()| out.flush()) {
-        Err(e) if e.kind() != ErrorKind::BrokenPipe => Err(CliError::failure(format!("cannot write to standard output: {e}"))),
-        _ => Ok(()),
     }
 }
 

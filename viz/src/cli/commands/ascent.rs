@@ -5,8 +5,9 @@ use crate::cli::commands::RunCommand;
 use crate::cli::error::CliError;
 use crate::cli::invocation::Invocation;
 use crate::cli::memory::PassKind;
-use crate::cli::output::{OutputFiles, print};
+use crate::cli::output::OutputFiles;
 use crate::cli::session::{Session, progress, side_lengths};
+use crate::cli::terminal::print_json;
 use clap::ValueEnum;
 use convscope_engine::Tensor;
 use convscope_models::image::{ChannelOrder, Normalization, Preprocess, Resize, prepare_file};
@@ -88,7 +89,7 @@ impl RunCommand for AscentArgs {
         output.numbers("score", Tensor::from_slice([results.len()], &results.iter().map(|a| a.score).collect::<Vec<_>>())?);
         let written = output.finish()?;
         if common.json {
-            print(format!("{:#}", json!({"layer": name, "preset": preset, "channels": scores, "pictures": written})))?;
+            print_json(format!("{:#}", json!({"layer": name, "preset": preset, "channels": scores, "pictures": written})))?;
         }
         Ok(())
     }

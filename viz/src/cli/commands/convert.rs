@@ -4,8 +4,8 @@ use crate::cli::args::{Common, ConvertArgs, SaveAs};
 use crate::cli::commands::RunCommand;
 use crate::cli::error::CliError;
 use crate::cli::invocation::Invocation;
-use crate::cli::output::print;
 use crate::cli::session::{self, Download, Session};
+use crate::cli::terminal::{self, print};
 use convscope_models::onnx;
 use convscope_models::weights::{
     Checkpoint, HubAddress, HubOptions, KERAS_CONFIG, SaveType, TensorToSave, WeightsError, fetch, write_safetensors,
@@ -51,7 +51,7 @@ impl RunCommand for ConvertArgs {
             }
             if let Some(file) = onnx::read(&checkpoint)? {
                 if !common.quiet {
-                    file.notes(from).into_iter().for_each(|note| eprintln!("note: {note}"));
+                    file.notes(from).into_iter().for_each(terminal::note);
                 }
                 metadata.extend(file.network.metadata());
                 checkpoint = file.checkpoint;

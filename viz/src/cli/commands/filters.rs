@@ -4,8 +4,9 @@ use crate::cli::args::{Common, FiltersArgs};
 use crate::cli::commands::RunCommand;
 use crate::cli::error::CliError;
 use crate::cli::invocation::Invocation;
-use crate::cli::output::{OutputFiles, metadata, print};
+use crate::cli::output::{OutputFiles, metadata};
 use crate::cli::session::{Session, credit, weights};
+use crate::cli::terminal::print_json;
 use convscope_engine::Tensor;
 use convscope_models::text::{nearest, one_line};
 use convscope_viz::draw::deprocess::signed;
@@ -48,7 +49,7 @@ impl RunCommand for FiltersArgs {
         output.numbers(stored_as, Tensor::from_slice(found.size, &found.values)?);
         let pictures = output.finish()?;
         if common.json {
-            print(format!("{:#}", json!({kind: name, "shape": found.size, "pictures": pictures})))?;
+            print_json(format!("{:#}", json!({kind: name, "shape": found.size, "pictures": pictures})))?;
         }
         Ok(())
     }

@@ -5,8 +5,9 @@ use crate::cli::commands::RunCommand;
 use crate::cli::error::CliError;
 use crate::cli::invocation::Invocation;
 use crate::cli::memory::PassKind;
-use crate::cli::output::{OutputFiles, print};
+use crate::cli::output::OutputFiles;
 use crate::cli::session::Session;
+use crate::cli::terminal::print_json;
 use convscope_engine::Tensor;
 use convscope_models::network::{LayerId, Selection};
 use convscope_viz::Map;
@@ -75,7 +76,7 @@ impl RunCommand for GradcamArgs {
         output.numbers("heatmap", stack(|c| &c.heatmap)?);
         let pictures = output.finish()?;
         if common.json {
-            print(format!(
+            print_json(format!(
                 "{:#}",
                 json!({"image": path.to_string_lossy(), "layer": layer_name, "targets": report, "pictures": pictures})
             ))?;

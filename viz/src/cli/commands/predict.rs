@@ -5,8 +5,9 @@ use crate::cli::commands::RunCommand;
 use crate::cli::error::CliError;
 use crate::cli::invocation::Invocation;
 use crate::cli::memory::PassKind;
-use crate::cli::output::{OutputFiles, print};
+use crate::cli::output::OutputFiles;
 use crate::cli::session::Session;
+use crate::cli::terminal::{one_line, print, print_json};
 use convscope_engine::Tensor;
 use convscope_kernels::cuda;
 use convscope_viz::predict::{Prediction, input_gradient, predict};
@@ -64,11 +65,11 @@ impl RunCommand for PredictArgs {
                     json!({"image": name, "top": p.top(*top).into_iter().map(entry).collect::<Vec<_>>()})
                 })
                 .collect();
-            print(format!("{:#}", Value::Array(rows)))
+            print_json(format!("{:#}", Value::Array(rows)))
         } else {
             let mut lines = Vec::new();
             for (name, p) in names.iter().zip(&results) {
-                lines.push(name.clone());
+                lines.push(one_line(name));
                 for c in p.top(*top) {
                     let bar = "█".repeat((p.probabilities[c] * 30.0).round() as usize);
                     lines.push(format!(

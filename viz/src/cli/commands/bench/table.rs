@@ -34,12 +34,16 @@ pub fn line(columns: &[TableColumn], cells: impl IntoIterator<Item = impl AsRef<
     columns.iter().zip(cells).map(|(column, text)| cell((column, text.as_ref()))).collect::<Vec<_>>().join(" ")
 }
 
-/// CSV from JSON objects of equal keys, with the keys as header. Null is empty.
+/// CSV from JSON objects of equal keys, with the keys as header. Null is empty. Text that a spreadsheet would run as a formula begins with
+/// an apostrophe.
 pub fn csv(rows: &[Map<String, Value>]) -> String {
     let field = |v: &Value| match v {
         Value::Null => String::new(),
-        Value::String(s) if s.contains([',', '"', '\n']) => format!("\"{}\"", s.replace('"', "\"\"")),
-        Value::String(s) => s.clone(),
+        Value::String(s) => {
+            let plain = if s.starts_with(['=', '+', '-', '@', '\t', '\r']) { format!("'{s}") } else { s.clone() };
+            let quoted = plain.contains([',', '"', '\n', '\r']);
+            if quoted { format!("\"{}\"", plain.replace('"', "\"\"")) } else { plain }
+        }
         other => other.to_string(),
     };
     let header = rows.first().map(|r| r.keys().cloned().collect::<Vec<_>>().join(",")).into_iter();
@@ -57,5 +61,12 @@ mod tests {
         assert_eq!(line(&columns, ["a", "1.5"]), "a        1.5");
         assert_eq!(line(&columns, ["a longer name", "12345.6"]), "a longer name 12345.6");
         assert_eq!(line(&columns, ["only"]), "only  ");
+    }
+
+    #[test]
+    fn no_formula_starts_a_cell() {
+        let row = |name: &str| Map::from_iter([("name".to_string(), Value::from(name)), ("x".to_string(), Value::from(-1.5))]);
+        let rows = [row("=cmd|' /C calc'!A0"), row("@a,b"), row("say \"=\""), row("plain")];
+        assert_eq!(csv(&rows), "name,x\n'=cmd|' /C calc'!A0,-1.5\n\"'@a,b\",-1.5\n\"say \"\"=\"\"\",-1.5\nplain,-1.5");
     }
 }

@@ -13,8 +13,9 @@ use crate::cli::commands::RunCommand;
 use crate::cli::error::CliError;
 use crate::cli::invocation::Invocation;
 use crate::cli::memory::PassKind;
-use crate::cli::output::{OutputFiles, command_line, print};
+use crate::cli::output::{OutputFiles, command_line};
 use crate::cli::session::{Session, progress};
+use crate::cli::terminal::print_json;
 use convscope_engine::Tensor;
 use convscope_viz::ascent::{Options, Preset};
 use convscope_viz::draw::png::SOFTWARE;
@@ -111,7 +112,7 @@ impl RunCommand for ReportArgs {
             let row = |c: &Class| json!({"index": c.index, "name": c.name, "probability": c.probability, "logit": c.logit});
             let top: Vec<_> = page.classes.iter().map(row).collect();
             let explained: Vec<_> = page.heat.maps.iter().map(|m| row(&m.class)).collect();
-            print(format!(
+            print_json(format!(
                 "{:#}",
                 json!({"image": path, "top": top, "layer": page.heat.layer, "explained": explained, "pages": written})
             ))?;
