@@ -11,7 +11,6 @@ mod session;
 mod terminal;
 
 use args::Args;
-use clap::Parser;
 use clap::error::ErrorKind;
 use error::CliError;
 use invocation::Invocation;
@@ -19,7 +18,7 @@ use std::process::ExitCode;
 
 /// Runs what was typed.
 pub fn main() -> ExitCode {
-    let args = match Args::try_parse() {
+    let args = match Args::read() {
         Ok(args) => args,
         // Help goes to stdout if asked for, else to stderr; coloured only on a terminal. Nobody misses it in a closed pipe.
         Err(e) if is_help(e.kind()) => {

@@ -21,6 +21,11 @@ pub fn print(text: impl Display) -> Result<(), CliError> {
 /// # Errors
 /// As [`print`].
 pub fn print_json(json: impl Display) -> Result<(), CliError> {
+    write_out(&json_text(json))
+}
+
+/// JSON text with the characters that a terminal obeys escaped.
+pub fn json_text(json: impl Display) -> String {
     let mut text = String::new();
     // Such characters occur within strings only, but for line ends.
     for c in json.to_string().chars() {
@@ -30,7 +35,7 @@ pub fn print_json(json: impl Display) -> Result<(), CliError> {
             text.push(c);
         }
     }
-    write_out(&text)
+    text
 }
 
 /// Prints a table for programs, such as CSV: lines of any length.

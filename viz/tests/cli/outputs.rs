@@ -127,3 +127,36 @@ fn a_folder_of_images_that_is_none() {
     sandbox.photo("other/zebra/a.png", 8, 8);
     sandbox.fails(1, &format!("eval other {NET}"), &["other/zebra", "named by the network's classes", "nearest"]);
 }
+
+/// Pictures of other photos, networks and options have names of their own; the same command replaces its own.
+#[test]
+fn no_picture_overwrites_another() {
+    let sandbox = Sandbox::new();
+    [("a/photo.png", 40, 32), ("b/photo.png", 32, 40)].iter().for_each(|(name, w, h)| sandbox.photo(name, *w, *h));
+    let mut before = Vec::new();
+    for (command, named) in [
+        (format!("gradcam a/photo.png {NET} -c cat"), "gradcam-resnet20_cifar-layer3.2-photo-cat.png"),
+        (format!("gradcam b/photo.png {NET} -c cat"), "gradcam-resnet20_cifar-layer3.2-photo-cat-2.png"),
+        (format!("gradcam a/photo.png {NET} -c cat --size 48"), "gradcam-resnet20_cifar-layer3.2-photo-cat-size48.png"),
+        (format!("gradcam a/photo.png {NET} -c cat --dark"), "gradcam-resnet20_cifar-layer3.2-photo-cat-dark.png"),
+        (format!("features a/photo.png {NET} -l conv1"), "features-resnet20_cifar-conv1-photo.png"),
+        (format!("features a/photo.png {NET} -l conv1 --sort mean"), "features-resnet20_cifar-conv1-photo-sortmean.png"),
+        (format!("ascent {NET} -l conv1 --channels 0-1 --steps 2"), "ascent-resnet20_cifar-conv1-channels0_1-steps2.png"),
+        (format!("ascent {NET} -l conv1 --channels 2,3 --steps 2"), "ascent-resnet20_cifar-conv1-channels2_3-steps2.png"),
+        (format!("report a/photo.png {NET} --steps 2 --channels 1"), "report-photo.html"),
+        (format!("report b/photo.png {NET} --steps 2 --channels 1"), "report-photo-2.html"),
+    ] {
+        let kept = sandbox.snapshot();
+        sandbox.ok(&format!("{command} -q"));
+        let now = sandbox.names("convscope-out");
+        let added: Vec<&String> = now.iter().filter(|name| !before.contains(*name)).collect();
+        assert!(added.iter().any(|name| *name == named), "{command}: {added:?}");
+        for (path, content) in kept {
+            assert_eq!(sandbox.snapshot().get(&path), Some(&content), "{command} changed {}", path.display());
+        }
+        // The same again, but for what changes no picture.
+        sandbox.ok(&format!("{command} --json --threads 1"));
+        assert_eq!(sandbox.names("convscope-out"), now, "{command}");
+        before = now;
+    }
+}

@@ -76,8 +76,9 @@ impl RunCommand for AscentArgs {
             ("skipped", json!(skipped)),
             ("channels", json!(scores)),
         ];
-        let mut output = OutputFiles::new(common, session.metadata(&[]));
         let one = if results.len() == 1 { results[0].channel.to_string() } else { String::new() };
+        let told: &[&str] = if one.is_empty() { &["preset"] } else { &["preset", "channels", "class"] };
+        let mut output = OutputFiles::new(common, session.metadata(&[])).without(told);
         for (i, page_image) in page.iter().enumerate() {
             let number = if page.len() > 1 { (i + 1).to_string() } else { String::new() };
             let preset = if args.preset == AscentPreset::Default { "" } else { &preset };

@@ -33,7 +33,8 @@ impl RunCommand for FeaturesArgs {
         layers.retain(|layer| seen.insert(*layer));
         let (found, _) = features(&session.model.fused_once(&layers), &image, &layers)?;
         let stem = path.file_stem().unwrap_or_default().to_string_lossy();
-        let mut output = OutputFiles::new(common, session.metadata(&[("image", json!(path.to_string_lossy()))]));
+        let mut output =
+            OutputFiles::new(common, session.metadata(&[("image", json!(path.to_string_lossy()))])).without(&["preset"]);
         let mut report = Vec::new();
         for maps in &found {
             let name = network[maps.layer].name.as_str();

@@ -34,7 +34,8 @@ impl RunCommand for GradcamArgs {
         let layer_name = network[layer].name.as_str();
         let stem = path.file_stem().unwrap_or_default().to_string_lossy();
         let mut output =
-            OutputFiles::new(common, session.metadata(&[("image", json!(path.to_string_lossy())), ("layer", json!(layer_name))]));
+            OutputFiles::new(common, session.metadata(&[("image", json!(path.to_string_lossy())), ("layer", json!(layer_name))]))
+                .without(&["class", "top", "preset"]);
         let look = match preset {
             None => "",
             Some(CamPreset::Chollet1) => "chollet1",

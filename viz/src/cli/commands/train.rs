@@ -216,7 +216,8 @@ fn curves(trainer: &Trainer, common: &Common) -> Result<(), CliError> {
         .metadata(format!("{epochs} epochs, batch {batch}, seed {seed} · {SOFTWARE}"))
         .theme(if common.dark { Theme::dark() } else { Theme::light() })
         .stack(&[&BlockRow { blocks: charts.iter().map(|c| c as &dyn Block).collect(), gap: 24 }])?;
-    let mut output = OutputFiles::new(&Common { quiet: true, ..common.clone() }, metadata(&[("recipe", json!(trainer.recipe))]));
+    let mut output =
+        OutputFiles::new(&Common { quiet: true, ..common.clone() }, metadata(&[("recipe", json!(trainer.recipe))])).fixed();
     output.picture(&["curves"], &title, &page, &[])?;
     output.finish().map(drop)
 }
