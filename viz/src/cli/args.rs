@@ -65,8 +65,8 @@ pub struct Common {
     /// Output folder
     #[arg(short, long, global = true, default_value = "convscope-out", value_name = "DIR")]
     pub out: PathBuf,
-    /// Write the values behind a picture or prediction
-    #[arg(long, global = true, value_name = "FILE.safetensors")]
+    /// Write the values behind a picture or prediction: .safetensors, .npz, .npy or .csv. In Python: numpy.load("FILE.npz")["logits"]
+    #[arg(long, global = true, value_name = "FILE")]
     pub raw: Option<PathBuf>,
     /// Print JSON instead of text
     #[arg(long, global = true)]
@@ -252,7 +252,8 @@ pub struct ModelsArgs {}
 pub struct ConvertArgs {
     #[arg(value_name = "FROM")]
     pub from: String,
-    #[arg(value_name = "TO.safetensors")]
+    /// .safetensors, .npz, or .npy or .csv for one tensor
+    #[arg(value_name = "TO")]
     pub to: PathBuf,
     /// Element type
     #[arg(long, value_enum, default_value_t)]

@@ -7,6 +7,7 @@ mod error;
 mod invocation;
 mod memory;
 mod output;
+mod raw;
 mod session;
 mod terminal;
 

@@ -1,9 +1,10 @@
 //! Output files of a command, collected first and written together, so that a failure leaves no partial output.
 
 use super::error::CliError;
+use super::raw::RawFormat;
 use super::terminal::{json_text, print};
 use convscope_engine::Tensor;
-use convscope_models::weights::{SaveType, TensorToSave, WeightsError, write_safetensors};
+use convscope_models::weights::{SaveType, TensorToSave};
 use convscope_viz::draw::png::{self, FileBatch, Metadata};
 use image::RgbImage;
 use serde_json::{Map, Value, json};
@@ -116,11 +117,7 @@ impl OutputFiles {
                 self.tensors.iter().map(|(name, t)| TensorToSave { name, shape: t.shape(), values: t.f32() }).collect();
             let metadata = Value::Object(self.metadata.clone()).to_string();
             let metadata = BTreeMap::from([("convscope".to_string(), metadata)]);
-            write_safetensors(path, &tensors, SaveType::F32, &metadata).map_err(|e| match e {
-                // The tensors are not weights.
-                WeightsError::Write { path, reason } => CliError::failure(format!("cannot write {}: {reason}", path.display())),
-                other => other.into(),
-            })?;
+            RawFormat::of(path)?.write(path, &tensors, SaveType::F32, &metadata)?;
         }
         batch.publish()?;
         let raw = self.raw.map(|p| p.display().to_string());

@@ -19,6 +19,10 @@ impl RunCommand for FiltersArgs {
     const NAME: &'static str = "filters";
     const NUMBERS: bool = true;
 
+    fn has_one_tensor(&self) -> bool {
+        true
+    }
+
     fn run(&self, invocation: &Invocation) -> Result<(), CliError> {
         let (common, layer, tensor) = (invocation.common, self.layer.as_deref(), self.tensor.as_deref());
         let Subject { of, kind, name, one, filters: found, credit, metadata } = match tensor {

@@ -1,5 +1,6 @@
 //! Tables of measurements, as text and as comma-separated values.
 
+use crate::cli::raw::csv_text;
 use serde_json::{Map, Value};
 
 /// A column of a text table.
@@ -34,16 +35,11 @@ pub fn line(columns: &[TableColumn], cells: impl IntoIterator<Item = impl AsRef<
     columns.iter().zip(cells).map(|(column, text)| cell((column, text.as_ref()))).collect::<Vec<_>>().join(" ")
 }
 
-/// CSV from JSON objects of equal keys, with the keys as header. Null is empty. Text that a spreadsheet would run as a formula begins with
-/// an apostrophe.
+/// CSV from JSON objects of equal keys, with the keys as header. Null is empty.
 pub fn csv(rows: &[Map<String, Value>]) -> String {
     let field = |v: &Value| match v {
         Value::Null => String::new(),
-        Value::String(s) => {
-            let plain = if s.starts_with(['=', '+', '-', '@', '\t', '\r']) { format!("'{s}") } else { s.clone() };
-            let quoted = plain.contains([',', '"', '\n', '\r']);
-            if quoted { format!("\"{}\"", plain.replace('"', "\"\"")) } else { plain }
-        }
+        Value::String(s) => csv_text(s),
         other => other.to_string(),
     };
     let header = rows.first().map(|r| r.keys().cloned().collect::<Vec<_>>().join(",")).into_iter();
