@@ -1,5 +1,6 @@
 //! Text in messages: similar names, foreign text in one line, large numbers, natural order.
 
+use std::borrow::Cow;
 use std::cmp::Ordering;
 use std::fmt::Display;
 
@@ -54,14 +55,46 @@ pub fn natural_cmp(a: &str, b: &str) -> Ordering {
     parts(a).cmp(parts(b)).then_with(|| a.cmp(b))
 }
 
-/// Foreign text for a message: one line, without terminal escapes, shortened.
+/// Whether a terminal or a text renderer obeys the character instead of showing it: control characters, marks of direction and of line
+/// ends, and invisible tags.
+pub fn is_obeyed(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+        || matches!(c, '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
+}
+
+/// Foreign text that a terminal shows and does not obey: `\u{1b}[31m` instead of the escape character.
+///
+/// ```
+/// use convscope_models::text::escaped;
+///
+/// assert_eq!(escaped("cat"), "cat");
+/// assert_eq!(escaped("\x1b[31mcat\n"), r"\u{1b}[31mcat\n");
+/// ```
+pub fn escaped(text: &str) -> Cow<'_, str> {
+    if !text.contains(is_obeyed) {
+        return Cow::Borrowed(text);
+    }
+    let mut out = String::with_capacity(text.len() + 8);
+    for c in text.chars() {
+        if is_obeyed(c) { out.extend(c.escape_default()) } else { out.push(c) }
+    }
+    Cow::Owned(out)
+}
+
+/// Text of at most `count` characters; a longer one ends in an ellipsis.
+pub fn shortened(text: &str, count: usize) -> Cow<'_, str> {
+    match text.char_indices().nth(count) {
+        None => Cow::Borrowed(text),
+        Some((end, _)) => Cow::Owned(format!("{}…", &text[..end])),
+    }
+}
+
+/// Foreign text for a message: one line, [`escaped`], shortened. Line ends and tabs are blanks.
 pub fn one_line(text: impl Display) -> String {
     let text = text.to_string();
-    let mut line: String = text.chars().take(MAX_FOREIGN_TEXT).map(|c| if c.is_control() { ' ' } else { c }).collect();
-    if text.chars().nth(MAX_FOREIGN_TEXT).is_some() {
-        line.push('…');
-    }
-    line.trim_end().to_owned()
+    let line = shortened(&text, MAX_FOREIGN_TEXT).replace(['\n', '\r', '\t'], " ");
+    escaped(line.trim_end()).into_owned()
 }
 
 /// `138,357,544`.
@@ -124,7 +157,8 @@ mod tests {
 
     #[test]
     fn foreign_text_is_one_short_line() {
-        assert_eq!(one_line("a\nb\u{1b}[31mc\t"), "a b [31mc");
+        assert_eq!(one_line("a\nb\u{1b}[31mc\t"), r"a b\u{1b}[31mc");
+        assert_eq!(one_line("\u{9b}5m\u{202e}gnp.tac"), r"\u{9b}5m\u{202e}gnp.tac");
         assert_eq!(one_line("é".repeat(1000)).chars().count(), MAX_FOREIGN_TEXT + 1);
     }
 

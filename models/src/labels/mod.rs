@@ -19,10 +19,12 @@ use std::sync::LazyLock;
 
 use thiserror::Error;
 
-use crate::text::{distance, one_line};
+use crate::text::{distance, escaped, one_line, shortened};
 
 /// Maximum classes in a message.
 const LISTED: usize = 8;
+/// Maximum characters of a name that is shown.
+const LONGEST_NAME: usize = 200;
 
 static IMAGENET1K: LazyLock<Labels> = LazyLock::new(|| Labels::parse(include_str!("imagenet1k.txt")));
 static CIFAR10: LazyLock<Labels> = LazyLock::new(|| Labels::parse(include_str!("cifar10.txt")));
@@ -33,7 +35,7 @@ pub struct Labels {
     classes: Vec<Class>,
 }
 
-/// One class: its display name, and all names for the search (the display name first), normalised by [`fold`].
+/// One class: its display name, escaped and of bounded length, and all names for the search (its own first), normalised by [`fold`].
 #[derive(Clone, Debug)]
 struct Class {
     name: String,
@@ -82,7 +84,10 @@ impl Labels {
 
     /// Labels of another data set, such as the folder names of an image folder.
     pub fn new<S: Into<String>>(names: impl IntoIterator<Item = S>) -> Self {
-        let class = |name: String| Class { folded: vec![fold(&name)], name };
+        let class = |name: String| {
+            let shown = escaped(&shortened(&name, LONGEST_NAME)).into_owned();
+            Class { folded: vec![fold(&name)], name: shown }
+        };
         Self { classes: names.into_iter().map(|name| class(name.into())).collect() }
     }
 

@@ -12,7 +12,8 @@ pub use pictures::{
 pub use report::ReportArgs;
 pub use train::{TrainArgs, TrainMethod};
 
-use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
+use clap::parser::ValueSource;
+use clap::{ArgMatches, Args as ClapArgs, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use convscope_models::builtin::SAMPLES;
 use std::path::PathBuf;
 
@@ -64,8 +65,8 @@ pub struct Common {
     /// Output folder
     #[arg(short, long, global = true, default_value = "convscope-out", value_name = "DIR")]
     pub out: PathBuf,
-    /// Write the values behind a picture or prediction
-    #[arg(long, global = true, value_name = "FILE.safetensors")]
+    /// Write the values behind a picture or prediction: .safetensors, .npz, .npy or .csv. In Python: numpy.load("FILE.npz")["logits"]
+    #[arg(long, global = true, value_name = "FILE")]
     pub raw: Option<PathBuf>,
     /// Print JSON instead of text
     #[arg(long, global = true)]
@@ -79,6 +80,60 @@ pub struct Common {
     /// Dark theme
     #[arg(long, global = true)]
     pub dark: bool,
+    /// The options that were typed and change a picture, with their values, in alphabetical order. They are part of its file's name.
+    #[arg(skip)]
+    pub variant: Vec<(String, String)>,
+}
+
+impl Args {
+    /// What was typed.
+    ///
+    /// # Errors
+    /// clap's, help and version among them.
+    pub fn read() -> Result<Self, clap::Error> {
+        let matches = Args::command().try_get_matches()?;
+        let mut args = Args::from_arg_matches(&matches)?;
+        let mut typed = &matches;
+        while let Some((_, inner)) = typed.subcommand() {
+            typed = inner;
+        }
+        args.common.variant = variant(typed);
+        Ok(args)
+    }
+}
+
+/// Options that do not change a picture, or that the rest of its name tells.
+const NEUTRAL: [&str; 17] = [
+    "quiet",
+    "json",
+    "raw",
+    "out",
+    "threads",
+    "device",
+    "precision",
+    "kernel",
+    "model",
+    "weights",
+    "layer",
+    "tensor",
+    "path",
+    "images",
+    "dir",
+    "no_timings",
+    "batch",
+];
+
+/// The other options that were typed.
+fn variant(typed: &ArgMatches) -> Vec<(String, String)> {
+    // A group of options has the name of its type.
+    let ids = typed.ids().map(clap::Id::as_str).filter(|id| !NEUTRAL.contains(id) && !id.starts_with(char::is_uppercase));
+    let ids = ids.filter(|id| typed.value_source(id) == Some(ValueSource::CommandLine));
+    let text = |id: &str| typed.get_raw(id).into_iter().flatten().map(|v| v.to_string_lossy()).collect::<Vec<_>>().join(",");
+    let mut all: Vec<_> = ids.map(|id| (id.replace('_', "-"), text(id))).collect();
+    // A flag's value says nothing more.
+    all.iter_mut().filter(|(_, value)| value == "true").for_each(|(_, value)| value.clear());
+    all.sort();
+    all
 }
 
 /// Preparation of an image for the network.
@@ -197,7 +252,8 @@ pub struct ModelsArgs {}
 pub struct ConvertArgs {
     #[arg(value_name = "FROM")]
     pub from: String,
-    #[arg(value_name = "TO.safetensors")]
+    /// .safetensors, .npz, or .npy or .csv for one tensor
+    #[arg(value_name = "TO")]
     pub to: PathBuf,
     /// Element type
     #[arg(long, value_enum, default_value_t)]

@@ -7,19 +7,19 @@ mod error;
 mod invocation;
 mod memory;
 mod output;
+mod raw;
 mod session;
+mod terminal;
 
 use args::Args;
-use clap::Parser;
 use clap::error::ErrorKind;
 use error::CliError;
 use invocation::Invocation;
-use std::io::Write;
 use std::process::ExitCode;
 
 /// Runs what was typed.
 pub fn main() -> ExitCode {
-    let args = match Args::try_parse() {
+    let args = match Args::read() {
         Ok(args) => args,
         // Help goes to stdout if asked for, else to stderr; coloured only on a terminal. Nobody misses it in a closed pipe.
         Err(e) if is_help(e.kind()) => {
@@ -42,8 +42,7 @@ fn is_help(kind: ErrorKind) -> bool {
 }
 
 fn end(error: &CliError) -> ExitCode {
-    // The exit code speaks where stderr is closed.
-    let _ = writeln!(std::io::stderr(), "error: {}", error.message);
+    terminal::error(&error.message);
     ExitCode::from(error.code)
 }
 

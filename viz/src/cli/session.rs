@@ -5,6 +5,7 @@ use super::device::DeviceChoice;
 use super::error::CliError;
 use super::invocation::Invocation;
 use super::memory::{PassKind, check_memory};
+use super::terminal;
 use convscope_models::image::{Preprocess, Resize};
 use convscope_models::keras;
 use convscope_models::labels::Labels;
@@ -82,7 +83,7 @@ pub fn network_and_weights(common: &Common) -> Result<(Network, Option<WeightsSo
             // Each Keras network has its own image preparation, which its files do not describe.
             let keras = source.checkpoint().is_some_and(|file| file.metadata().contains_key(KERAS_LAYERS));
             if keras && !common.quiet {
-                eprintln!("note: {source} is recognised as {}; photos: {}", network.name, network.preprocess);
+                terminal::note(format_args!("{source} is recognised as {}; photos: {}", network.name, network.preprocess));
             }
             network
         }
@@ -145,12 +146,12 @@ impl Session {
         let mut model = load(network, &source)?;
         let left_out = source.left_out();
         if !left_out.is_empty() && !common.quiet {
-            eprintln!("note: {} of {weights} only serves training and is left out", left_out.join(", "));
+            terminal::note(format_args!("{} of {weights} only serves training and is left out", left_out.join(", ")));
         }
         if let WeightsSource::Imported(file) = &source
             && !common.quiet
         {
-            file.notes(&weights).into_iter().for_each(|note| eprintln!("note: {note}"));
+            file.notes(&weights).into_iter().for_each(terminal::note);
         }
         let device = invocation.device.clone();
         model.context = invocation.kernels.clone();
@@ -281,7 +282,7 @@ pub fn side_lengths(text: &str) -> Result<[usize; 2], CliError> {
 pub fn progress(len: u64, what: &str, quiet: bool) -> ProgressBar {
     let bar = if quiet { ProgressBar::hidden() } else { ProgressBar::new(len) };
     let style = ProgressStyle::with_template("{prefix} {bar:30} {pos}/{len} {msg} {eta}").unwrap_or(ProgressStyle::default_bar());
-    bar.with_style(style).with_prefix(what.to_string())
+    bar.with_style(style).with_prefix(terminal::one_line(what))
 }
 
 /// A progress bar for a download from the hub.
@@ -301,7 +302,7 @@ impl DownloadProgress for Download {
         let template = "{prefix} {bar:30} {bytes}/{total_bytes} {bytes_per_sec} {eta}";
         let style = ProgressStyle::with_template(template).unwrap_or(ProgressStyle::default_bar());
         let bar = if self.quiet { ProgressBar::hidden() } else { ProgressBar::new(total) };
-        self.bar = Some(bar.with_style(style).with_prefix(file.to_string()));
+        self.bar = Some(bar.with_style(style).with_prefix(terminal::one_line(file)));
     }
     fn advance(&mut self, bytes: u64) {
         self.bar.iter().for_each(|b| b.inc(bytes));

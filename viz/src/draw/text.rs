@@ -116,17 +116,22 @@ impl Style {
 
     /// `text`, shortened with an ellipsis to `max` pixels.
     pub fn ellipsize(&self, text: &str, max: u32) -> String {
-        if self.width(text) <= max {
+        // A glyph is about a pixel wide at least, so that the end of an endless text need not be measured.
+        let beginning: Vec<char> = text.chars().take(2 * max as usize + 64).collect();
+        let whole = beginning.len() == text.chars().take(beginning.len() + 1).count();
+        if whole && self.width(text) <= max {
             return text.to_string();
         }
-        let mut kept: Vec<char> = text.chars().collect();
-        while kept.pop().is_some() {
-            let candidate = format!("{}…", kept.iter().collect::<String>().trim_end());
-            if self.width(&candidate) <= max {
-                return candidate;
-            }
+        let cut = |kept: usize| format!("{}…", beginning[..kept].iter().collect::<String>().trim_end());
+        let fits = |kept: usize| self.width(&cut(kept)) <= max;
+        let (mut least, mut most) = (0, beginning.len().saturating_sub(1));
+        while least < most {
+            let middle = (least + most).div_ceil(2);
+            if fits(middle) { least = middle } else { most = middle - 1 }
         }
-        String::new()
+        // Kerning makes a longer text narrower at times.
+        let kept = (0..=(least + 3).min(beginning.len().saturating_sub(1))).rev().find(|kept| fits(*kept));
+        kept.map(cut).unwrap_or_default()
     }
 
     /// Lines of at most `max` pixels, broken at spaces; a longer word gets an ellipsis.
@@ -210,6 +215,14 @@ mod tests {
         assert!(cut.ends_with('…') && s.width(&cut) <= 90 && cut.len() > 8, "{cut}");
         assert_eq!(s.ellipsize("cat", 90), "cat");
         assert_eq!(s.ellipsize("cat", 1), "");
+        assert_eq!(s.ellipsize("", 1), "");
+        // The longest beginning that fits, and an endless name takes no endless time.
+        for max in 20..120 {
+            let fits = |kept: &usize| s.width(&format!("{}…", long[..*kept].trim_end())) <= max;
+            let longest = (0..long.len()).rev().find(fits).map(|kept| format!("{}…", long[..kept].trim_end()));
+            assert_eq!(s.ellipsize(long, max), longest.unwrap_or_default(), "{max}");
+        }
+        assert!(s.width(&s.ellipsize(&"name".repeat(1_000_000), 90)) <= 90);
     }
 
     #[test]

@@ -6,6 +6,7 @@ mod bench_models;
 mod browser;
 mod builtin;
 mod hostile;
+mod hostile_names;
 mod images;
 mod inspect;
 mod keras;

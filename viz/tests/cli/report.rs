@@ -125,7 +125,9 @@ fn names_are_only_names() {
     std::fs::copy(sandbox.path("photo.png"), sandbox.path("a<i>&'b'.png")).unwrap();
     let mut command = sandbox.command(&format!("report -m small --classes classes.txt -w random {QUICK}"));
     assert!(command.arg("a<i>&'b'.png").status().unwrap().success());
-    let html = std::fs::read_to_string(sandbox.path("convscope-out/report.html")).unwrap();
+    let pages = sandbox.names("convscope-out");
+    assert!(pages.len() == 1 && pages[0].starts_with("report-a_i_"), "{pages:?}");
+    let html = std::fs::read_to_string(sandbox.path("convscope-out").join(&pages[0])).unwrap();
     check(&html, &SECTIONS);
     assert_eq!(html.matches("<script>").count(), 1);
     assert!(!html.contains("<b>bold") && !html.contains("a<i>") && html.contains("&#60;script&#62;alert(1)"));

@@ -7,9 +7,9 @@ use std::path::PathBuf;
 
 #[derive(ClapArgs, Debug, Clone)]
 #[command(
-    after_help = "Writes one file, report.html in the folder of -o, which any browser opens offline. Gradient ascent takes most of the time, \
-                  in proportion to --steps and --channels. Only the layer times differ from run to run; without them the same command \
-                  gives the same bytes."
+    after_help = "Writes one file to the folder of -o: report.html, or report-NAME.html of a photo of your own. Any browser opens it offline. \
+                  Gradient ascent takes most of the time, in proportion to --steps and --channels. Only the layer times differ from run \
+                  to run; without them the same command gives the same bytes."
 )]
 pub struct ReportArgs {
     #[arg(value_name = "IMAGE", default_value = SAMPLES[0].name)]

@@ -5,8 +5,9 @@ use crate::cli::commands::RunCommand;
 use crate::cli::error::CliError;
 use crate::cli::invocation::Invocation;
 use crate::cli::memory::PassKind;
-use crate::cli::output::{OutputFiles, print};
+use crate::cli::output::OutputFiles;
 use crate::cli::session::{Session, progress, side_lengths};
+use crate::cli::terminal::print_json;
 use clap::ValueEnum;
 use convscope_engine::Tensor;
 use convscope_models::image::{ChannelOrder, Normalization, Preprocess, Resize, prepare_file};
@@ -75,8 +76,9 @@ impl RunCommand for AscentArgs {
             ("skipped", json!(skipped)),
             ("channels", json!(scores)),
         ];
-        let mut output = OutputFiles::new(common, session.metadata(&[]));
         let one = if results.len() == 1 { results[0].channel.to_string() } else { String::new() };
+        let told: &[&str] = if one.is_empty() { &["preset"] } else { &["preset", "channels", "class"] };
+        let mut output = OutputFiles::new(common, session.metadata(&[])).without(told);
         for (i, page_image) in page.iter().enumerate() {
             let number = if page.len() > 1 { (i + 1).to_string() } else { String::new() };
             let preset = if args.preset == AscentPreset::Default { "" } else { &preset };
@@ -88,7 +90,7 @@ impl RunCommand for AscentArgs {
         output.numbers("score", Tensor::from_slice([results.len()], &results.iter().map(|a| a.score).collect::<Vec<_>>())?);
         let written = output.finish()?;
         if common.json {
-            print(format!("{:#}", json!({"layer": name, "preset": preset, "channels": scores, "pictures": written})))?;
+            print_json(format!("{:#}", json!({"layer": name, "preset": preset, "channels": scores, "pictures": written})))?;
         }
         Ok(())
     }

@@ -4,12 +4,11 @@ use crate::cli::args::{Common, ConvertArgs, SaveAs};
 use crate::cli::commands::RunCommand;
 use crate::cli::error::CliError;
 use crate::cli::invocation::Invocation;
-use crate::cli::output::print;
+use crate::cli::raw::RawFormat;
 use crate::cli::session::{self, Download, Session};
+use crate::cli::terminal::{self, print};
 use convscope_models::onnx;
-use convscope_models::weights::{
-    Checkpoint, HubAddress, HubOptions, KERAS_CONFIG, SaveType, TensorToSave, WeightsError, fetch, write_safetensors,
-};
+use convscope_models::weights::{Checkpoint, HubAddress, HubOptions, KERAS_CONFIG, SaveType, TensorToSave, WeightsError, fetch};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
@@ -24,6 +23,7 @@ impl RunCommand for ConvertArgs {
             SaveAs::F16 => SaveType::F16,
             SaveAs::Bf16 => SaveType::BF16,
         };
+        let format = RawFormat::of(to)?;
         // The network's metadata goes into the file.
         let mut metadata = BTreeMap::new();
         let architecture = common.model.as_ref().filter(|name| name.ends_with(".json"));
@@ -51,7 +51,7 @@ impl RunCommand for ConvertArgs {
             }
             if let Some(file) = onnx::read(&checkpoint)? {
                 if !common.quiet {
-                    file.notes(from).into_iter().for_each(|note| eprintln!("note: {note}"));
+                    file.notes(from).into_iter().for_each(terminal::note);
                 }
                 metadata.extend(file.network.metadata());
                 checkpoint = file.checkpoint;
@@ -61,7 +61,7 @@ impl RunCommand for ConvertArgs {
         };
         metadata.extend([("format", "pt"), ("source", from)].map(|(key, value)| (key.to_string(), value.to_string())));
         let list: Vec<TensorToSave> = tensors.iter().map(|(name, shape, values)| TensorToSave { name, shape, values }).collect();
-        write_safetensors(to, &list, dtype, &metadata)?;
+        format.write(to, &list, dtype, &metadata)?;
         if !common.quiet {
             let numbers: usize = tensors.iter().map(|t| t.2.len()).sum();
             print(format!("wrote {}: {} tensors, {numbers} values", to.display(), tensors.len()))?;

@@ -4,8 +4,9 @@ use crate::cli::args::EvalArgs;
 use crate::cli::commands::RunCommand;
 use crate::cli::error::CliError;
 use crate::cli::invocation::Invocation;
-use crate::cli::output::{OutputFiles, print};
+use crate::cli::output::OutputFiles;
 use crate::cli::session::{Session, at, progress, tells_top5};
+use crate::cli::terminal::{self, print, print_json};
 use convscope_engine::Tensor;
 use convscope_models::image::{ImageError, Prepared, Preprocess, Resize, prepare_file};
 use convscope_models::train::class_folders;
@@ -126,7 +127,7 @@ impl RunCommand for EvalArgs {
         let table = table(&session, &tally, sum, tells_top5(answers));
         if common.json {
             output.finish()?;
-            return print(json!({"images": sum.images, "top1": sum.top1, "top5": sum.top5}));
+            return print_json(json!({"images": sum.images, "top1": sum.top1, "top5": sum.top5}));
         }
         print(table)?;
         output.finish().map(drop)
@@ -162,7 +163,7 @@ fn count(
                     ready.push((item, image));
                 }
                 // A broken file is reported and skipped.
-                Err(e) => bar.suspend(|| eprintln!("skipped: {e}")),
+                Err(e) => bar.suspend(|| terminal::status(format_args!("skipped: {e}"))),
             }
         }
         // Images of one size form a batch.

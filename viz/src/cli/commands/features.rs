@@ -5,8 +5,9 @@ use crate::cli::commands::RunCommand;
 use crate::cli::error::CliError;
 use crate::cli::invocation::Invocation;
 use crate::cli::memory::PassKind;
-use crate::cli::output::{OutputFiles, print};
+use crate::cli::output::OutputFiles;
 use crate::cli::session::Session;
+use crate::cli::terminal::print_json;
 use convscope_models::network::{LayerId, Selection};
 use convscope_viz::draw::deprocess::Standardize;
 use convscope_viz::draw::{Bar, BarList, Cell, Colormap, Figure, Grid, Limits, Order, Pixels, RangeScope, Theme, tile};
@@ -32,7 +33,8 @@ impl RunCommand for FeaturesArgs {
         layers.retain(|layer| seen.insert(*layer));
         let (found, _) = features(&session.model.fused_once(&layers), &image, &layers)?;
         let stem = path.file_stem().unwrap_or_default().to_string_lossy();
-        let mut output = OutputFiles::new(common, session.metadata(&[("image", json!(path.to_string_lossy()))]));
+        let mut output =
+            OutputFiles::new(common, session.metadata(&[("image", json!(path.to_string_lossy()))])).without(&["preset"]);
         let mut report = Vec::new();
         for maps in &found {
             let name = network[maps.layer].name.as_str();
@@ -60,7 +62,7 @@ impl RunCommand for FeaturesArgs {
         }
         let pictures = output.finish()?;
         if common.json {
-            print(format!("{:#}", json!({"image": path.to_string_lossy(), "layers": report, "pictures": pictures})))?;
+            print_json(format!("{:#}", json!({"image": path.to_string_lossy(), "layers": report, "pictures": pictures})))?;
         }
         Ok(())
     }

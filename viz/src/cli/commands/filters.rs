@@ -4,8 +4,9 @@ use crate::cli::args::{Common, FiltersArgs};
 use crate::cli::commands::RunCommand;
 use crate::cli::error::CliError;
 use crate::cli::invocation::Invocation;
-use crate::cli::output::{OutputFiles, metadata, print};
+use crate::cli::output::{OutputFiles, metadata};
 use crate::cli::session::{Session, credit, weights};
+use crate::cli::terminal::print_json;
 use convscope_engine::Tensor;
 use convscope_models::text::{nearest, one_line};
 use convscope_viz::draw::deprocess::signed;
@@ -17,6 +18,10 @@ use serde_json::{Map, Value, json};
 impl RunCommand for FiltersArgs {
     const NAME: &'static str = "filters";
     const NUMBERS: bool = true;
+
+    fn has_one_tensor(&self) -> bool {
+        true
+    }
 
     fn run(&self, invocation: &Invocation) -> Result<(), CliError> {
         let (common, layer, tensor) = (invocation.common, self.layer.as_deref(), self.tensor.as_deref());
@@ -48,7 +53,7 @@ impl RunCommand for FiltersArgs {
         output.numbers(stored_as, Tensor::from_slice(found.size, &found.values)?);
         let pictures = output.finish()?;
         if common.json {
-            print(format!("{:#}", json!({kind: name, "shape": found.size, "pictures": pictures})))?;
+            print_json(format!("{:#}", json!({kind: name, "shape": found.size, "pictures": pictures})))?;
         }
         Ok(())
     }

@@ -5,8 +5,9 @@ use crate::cli::commands::RunCommand;
 use crate::cli::error::CliError;
 use crate::cli::invocation::Invocation;
 use crate::cli::memory::PassKind;
-use crate::cli::output::{OutputFiles, print};
+use crate::cli::output::OutputFiles;
 use crate::cli::session::Session;
+use crate::cli::terminal::print_json;
 use convscope_engine::Tensor;
 use convscope_models::network::{LayerId, Selection};
 use convscope_viz::Map;
@@ -33,7 +34,8 @@ impl RunCommand for GradcamArgs {
         let layer_name = network[layer].name.as_str();
         let stem = path.file_stem().unwrap_or_default().to_string_lossy();
         let mut output =
-            OutputFiles::new(common, session.metadata(&[("image", json!(path.to_string_lossy())), ("layer", json!(layer_name))]));
+            OutputFiles::new(common, session.metadata(&[("image", json!(path.to_string_lossy())), ("layer", json!(layer_name))]))
+                .without(&["class", "top", "preset"]);
         let look = match preset {
             None => "",
             Some(CamPreset::Chollet1) => "chollet1",
@@ -75,7 +77,7 @@ impl RunCommand for GradcamArgs {
         output.numbers("heatmap", stack(|c| &c.heatmap)?);
         let pictures = output.finish()?;
         if common.json {
-            print(format!(
+            print_json(format!(
                 "{:#}",
                 json!({"image": path.to_string_lossy(), "layer": layer_name, "targets": report, "pictures": pictures})
             ))?;

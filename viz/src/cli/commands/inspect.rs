@@ -4,8 +4,8 @@ use crate::cli::args::{Common, InspectArgs};
 use crate::cli::commands::RunCommand;
 use crate::cli::error::CliError;
 use crate::cli::invocation::Invocation;
-use crate::cli::output::print;
 use crate::cli::session::weights;
+use crate::cli::terminal::{print, print_json};
 use convscope_models::inspect::{Guess, Inspected, guess, inspect};
 use convscope_models::text::{one_line, thousands};
 use serde_json::{Value, json};
@@ -42,7 +42,7 @@ impl RunCommand for InspectArgs {
                     "nan": totals.nan, "infinite": totals.infinite, "dead_filters": totals.dead, "duplicate_filters": totals.duplicates,
                 },
             });
-            return print(format!("{report:#}"));
+            return print_json(format!("{report:#}"));
         }
         let mut lines = table(&tensors);
         lines.push(String::new());

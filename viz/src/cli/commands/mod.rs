@@ -18,6 +18,7 @@ mod train;
 use super::args::{BenchCommand, Command};
 use super::error::CliError;
 use super::invocation::Invocation;
+use super::raw::RawFormat;
 
 /// A command with its options.
 trait RunCommand {
@@ -25,6 +26,11 @@ trait RunCommand {
     const NAME: &'static str;
     /// Whether `--raw` is supported.
     const NUMBERS: bool;
+
+    /// Whether `--raw` holds one tensor, whatever the network is.
+    fn has_one_tensor(&self) -> bool {
+        false
+    }
 
     fn run(&self, invocation: &Invocation) -> Result<(), CliError>;
 }
@@ -56,6 +62,13 @@ fn checked<C: RunCommand>(command: &C, invocation: &Invocation) -> Result<(), Cl
             "--raw: {} writes no raw values; predict, eval, filters, features, ascent, gradcam and report do",
             C::NAME
         )));
+    }
+    if let Some(path) = &invocation.common.raw {
+        let format = RawFormat::of(path)?;
+        if format == RawFormat::Npy && !command.has_one_tensor() {
+            let path = path.display();
+            return Err(CliError::usage(format!("{path}: .npy holds one tensor, and {} writes several: name it .npz", C::NAME)));
+        }
     }
     command.run(invocation)
 }

@@ -4,7 +4,7 @@ use crate::cli::args::ModelsArgs;
 use crate::cli::commands::RunCommand;
 use crate::cli::error::CliError;
 use crate::cli::invocation::Invocation;
-use crate::cli::output::print;
+use crate::cli::terminal::{print, print_json};
 use convscope_models::families;
 use convscope_models::text::thousands;
 use serde_json::json;
@@ -23,7 +23,7 @@ impl RunCommand for ModelsArgs {
                     json!({"name": k.name, "about": k.about, "parameters": k.parameters, "classes": k.classes.len(), "weights": weights})
                 })
                 .collect();
-            return print(format!("{:#}", serde_json::Value::Array(rows)));
+            return print_json(format!("{:#}", serde_json::Value::Array(rows)));
         }
         let mut lines = vec![format!("{:18} {:>12}  about", "network", "parameters")];
         for k in &known {

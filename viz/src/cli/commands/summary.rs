@@ -4,8 +4,8 @@ use crate::cli::args::SummaryArgs;
 use crate::cli::commands::RunCommand;
 use crate::cli::error::CliError;
 use crate::cli::invocation::Invocation;
-use crate::cli::output::print;
 use crate::cli::session::{network, side_lengths};
+use crate::cli::terminal::{print, print_json};
 
 impl RunCommand for SummaryArgs {
     const NAME: &'static str = "summary";
@@ -23,7 +23,7 @@ impl RunCommand for SummaryArgs {
         if *dot {
             print(network.to_dot(h, w)?)
         } else if common.json {
-            print(format!("{:#}", network.summary(h, w)?.to_json()))
+            print_json(format!("{:#}", network.summary(h, w)?.to_json()))
         } else {
             print(network.summary(h, w)?.to_text())
         }

@@ -5,8 +5,8 @@ use crate::cli::commands::RunCommand;
 use crate::cli::error::CliError;
 use crate::cli::invocation::Invocation;
 use crate::cli::memory::PassKind;
-use crate::cli::output::print;
 use crate::cli::session::Session;
+use crate::cli::terminal::{print, print_json};
 use convscope_engine::trace;
 use convscope_viz::timings::record;
 
@@ -29,8 +29,8 @@ impl RunCommand for TraceArgs {
                 print(format!("{}{}\n", trace::text(&tape), session.device.describe()))
             }
             TraceFormat::Dot => print(trace::dot(&tape)),
-            TraceFormat::Chrome => print(trace::chrome(&tape)),
-            _ => print(format!("{:#}", trace::json(&tape))),
+            TraceFormat::Chrome => print_json(trace::chrome(&tape)),
+            _ => print_json(format!("{:#}", trace::json(&tape))),
         }
     }
 }

@@ -5,8 +5,9 @@ use crate::cli::commands::RunCommand;
 use crate::cli::error::CliError;
 use crate::cli::invocation::Invocation;
 use crate::cli::memory::{PassKind, check_memory, system_bytes};
-use crate::cli::output::{OutputFiles, metadata, print};
+use crate::cli::output::{OutputFiles, metadata};
 use crate::cli::session::{network_and_weights, progress, tells_top5};
+use crate::cli::terminal::{self, print, print_json};
 use convscope_models::image::Resize;
 use convscope_models::labels::Labels;
 use convscope_models::network::{Classes, LayerId, Network, Selection};
@@ -61,11 +62,11 @@ impl RunCommand for TrainArgs {
             trainer.save(&common.out)?;
             curves(&trainer, common)?;
             if !quiet {
-                eprintln!("{}", line(&epoch, &trainer));
+                terminal::status(line(&epoch, &trainer));
             }
         }
         if common.json {
-            return print(json!(trainer.history));
+            return print_json(json!(trainer.history));
         }
         let best = trainer.history.iter().max_by(|a, b| a.val_top1.total_cmp(&b.val_top1).then(b.epoch.cmp(&a.epoch)));
         let best = best.ok_or_else(|| CliError::usage("no epochs"))?;
@@ -170,7 +171,7 @@ fn read(folder: &ImageFolder, network: &Network, size: usize, quiet: bool) -> Re
         let (photos, broken) = Photos::read(files.to_vec(), needed, free, &|| bar.inc(1));
         free = free.saturating_sub(photos.bytes());
         // A broken file is reported and skipped.
-        broken.iter().for_each(|e| bar.suspend(|| eprintln!("skipped: {e}")));
+        broken.iter().for_each(|e| bar.suspend(|| terminal::status(format_args!("skipped: {e}"))));
         photos
     };
     let images = Images { val: read(&folder.val), train: read(&folder.train) };
@@ -215,7 +216,8 @@ fn curves(trainer: &Trainer, common: &Common) -> Result<(), CliError> {
         .metadata(format!("{epochs} epochs, batch {batch}, seed {seed} · {SOFTWARE}"))
         .theme(if common.dark { Theme::dark() } else { Theme::light() })
         .stack(&[&BlockRow { blocks: charts.iter().map(|c| c as &dyn Block).collect(), gap: 24 }])?;
-    let mut output = OutputFiles::new(&Common { quiet: true, ..common.clone() }, metadata(&[("recipe", json!(trainer.recipe))]));
+    let mut output =
+        OutputFiles::new(&Common { quiet: true, ..common.clone() }, metadata(&[("recipe", json!(trainer.recipe))])).fixed();
     output.picture(&["curves"], &title, &page, &[])?;
     output.finish().map(drop)
 }

@@ -1,5 +1,6 @@
 //! Tables of measurements, as text and as comma-separated values.
 
+use crate::cli::raw::csv_text;
 use serde_json::{Map, Value};
 
 /// A column of a text table.
@@ -38,8 +39,7 @@ pub fn line(columns: &[TableColumn], cells: impl IntoIterator<Item = impl AsRef<
 pub fn csv(rows: &[Map<String, Value>]) -> String {
     let field = |v: &Value| match v {
         Value::Null => String::new(),
-        Value::String(s) if s.contains([',', '"', '\n']) => format!("\"{}\"", s.replace('"', "\"\"")),
-        Value::String(s) => s.clone(),
+        Value::String(s) => csv_text(s),
         other => other.to_string(),
     };
     let header = rows.first().map(|r| r.keys().cloned().collect::<Vec<_>>().join(",")).into_iter();
@@ -57,5 +57,12 @@ mod tests {
         assert_eq!(line(&columns, ["a", "1.5"]), "a        1.5");
         assert_eq!(line(&columns, ["a longer name", "12345.6"]), "a longer name 12345.6");
         assert_eq!(line(&columns, ["only"]), "only  ");
+    }
+
+    #[test]
+    fn no_formula_starts_a_cell() {
+        let row = |name: &str| Map::from_iter([("name".to_string(), Value::from(name)), ("x".to_string(), Value::from(-1.5))]);
+        let rows = [row("=cmd|' /C calc'!A0"), row("@a,b"), row("say \"=\""), row("plain")];
+        assert_eq!(csv(&rows), "name,x\n'=cmd|' /C calc'!A0,-1.5\n\"'@a,b\",-1.5\n\"say \"\"=\"\"\",-1.5\nplain,-1.5");
     }
 }

@@ -13,9 +13,11 @@ use crate::cli::commands::RunCommand;
 use crate::cli::error::CliError;
 use crate::cli::invocation::Invocation;
 use crate::cli::memory::PassKind;
-use crate::cli::output::{OutputFiles, command_line, print};
+use crate::cli::output::{OutputFiles, command_line};
 use crate::cli::session::{Session, progress};
+use crate::cli::terminal::{self, print_json};
 use convscope_engine::Tensor;
+use convscope_models::builtin::SAMPLES;
 use convscope_viz::ascent::{Options, Preset};
 use convscope_viz::draw::png::SOFTWARE;
 use convscope_viz::draw::resize::fit;
@@ -26,6 +28,7 @@ use convscope_viz::timings::layer_times;
 use convscope_viz::{default_layers, features};
 use image::RgbImage;
 use serde_json::json;
+use std::path::Path;
 
 /// Number of classes in the prediction.
 const TOP: usize = 5;
@@ -46,7 +49,7 @@ impl RunCommand for ReportArgs {
         let network = session.network();
         let [h, w] = input.size();
         let path = args.path.to_string_lossy();
-        let name = args.path.file_name().map_or_else(|| path.clone(), |name| name.to_string_lossy()).into_owned();
+        let name = terminal::one_line(args.path.file_name().map_or_else(|| path.clone(), |name| name.to_string_lossy()));
         let photo = shown(&input.shown)?;
         let mut output = OutputFiles::new(common, session.metadata(&[("image", json!(path))]));
 
@@ -87,7 +90,7 @@ impl RunCommand for ReportArgs {
             network: network.name.clone(),
             weights: session.weights.clone(),
             image: name.clone(),
-            command: command_line(),
+            command: terminal::one_line(command_line()),
             software: SOFTWARE.into(),
             seed: common.seed,
             notices: notices(&session),
@@ -105,13 +108,16 @@ impl RunCommand for ReportArgs {
             heat,
         };
         output.numbers("logits", Tensor::from_slice([1, prediction.logits.len()], &prediction.logits)?);
-        output.page("report.html", page.html().map_err(|e| CliError::failure(format!("the page: {e}")))?);
+        // The page of the default photo has the plain name; a page of one's own photo names it.
+        let stem = args.path.file_stem().unwrap_or_default().to_string_lossy();
+        let subject = if args.path == Path::new(SAMPLES[0].name) { "" } else { &*stem };
+        output.page(&["report", subject], &page.html().map_err(|e| CliError::failure(format!("the page: {e}")))?);
         let written = output.finish()?;
         if common.json {
             let row = |c: &Class| json!({"index": c.index, "name": c.name, "probability": c.probability, "logit": c.logit});
             let top: Vec<_> = page.classes.iter().map(row).collect();
             let explained: Vec<_> = page.heat.maps.iter().map(|m| row(&m.class)).collect();
-            print(format!(
+            print_json(format!(
                 "{:#}",
                 json!({"image": path, "top": top, "layer": page.heat.layer, "explained": explained, "pages": written})
             ))?;

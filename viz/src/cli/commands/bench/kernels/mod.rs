@@ -10,8 +10,8 @@ use crate::cli::args::BenchKernelsArgs;
 use crate::cli::commands::RunCommand;
 use crate::cli::error::CliError;
 use crate::cli::invocation::Invocation;
-use crate::cli::output::print;
 use crate::cli::session::progress;
+use crate::cli::terminal::{print, print_json, print_table};
 use convscope_kernels::{Device, peak};
 use convscope_models::families;
 use convscope_models::files::Pending;
@@ -62,9 +62,9 @@ impl RunCommand for BenchKernelsArgs {
 
         let rows = || measured.iter().flat_map(|m| m.json(&peak)).collect::<Vec<_>>();
         if common.json {
-            print(format!("{:#}", json!(rows())))?;
+            print_json(format!("{:#}", json!(rows())))?;
         } else if options.csv {
-            print(table::csv(&rows()))?;
+            print_table(&table::csv(&rows()))?;
         }
         if let Some(path) = &options.plot {
             draw(path, &plot::roofline(&measured, &peak).svg())?.publish().map_err(|e| cannot_write(path, &e))?;

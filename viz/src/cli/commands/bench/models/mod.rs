@@ -9,8 +9,8 @@ use crate::cli::commands::RunCommand;
 use crate::cli::error::CliError;
 use crate::cli::invocation::Invocation;
 use crate::cli::memory::{PassKind, check_memory, system_bytes};
-use crate::cli::output::print;
 use crate::cli::session::{progress, side_lengths};
+use crate::cli::terminal::{print, print_json, print_table};
 use calls::{CallSums, Calls};
 use convscope_engine::optim::Optimizer;
 use convscope_engine::{Rules, Tape, Tensor};
@@ -83,9 +83,9 @@ impl RunCommand for BenchModelsArgs {
         let peak = if device == Device::Cpu { peak::measure() } else { convscope_kernels::peak_cuda::measure(&kernels)? };
         bar.finish_and_clear();
         if common.json {
-            print(format!("{:#}", json!(rows.iter().map(|row| row.fields(&peak)).collect::<Vec<_>>())))
+            print_json(format!("{:#}", json!(rows.iter().map(|row| row.fields(&peak)).collect::<Vec<_>>())))
         } else if options.csv {
-            print(table::csv(&rows.iter().map(|row| row.fields(&peak)).collect::<Vec<_>>()))
+            print_table(&table::csv(&rows.iter().map(|row| row.fields(&peak)).collect::<Vec<_>>()))
         } else {
             print(text(&rows, &peak, options.repeats))
         }
