@@ -56,7 +56,7 @@ impl OutputFiles {
         let name = parts.iter().map(|part| file_part(part)).filter(|p| !p.is_empty()).collect::<Vec<_>>().join("-");
         let free = |n: &String| {
             let path = self.folder.join(format!("{n}.{extension}"));
-            !self.files.iter().any(|(p, _)| *p == path) && (self.fixed || !path.exists() || self.is_own(&path))
+            !self.files.iter().any(|(p, _)| *p == path) && (self.fixed || !path.is_file() || self.is_own(&path))
         };
         let mut names = std::iter::once(name.clone()).chain((2..).map(|i| format!("{name}-{i}")));
         names.find(free).unwrap_or(name)

@@ -4,6 +4,7 @@ use super::error::CliError;
 use convscope_models::weights::{SaveType, TensorToSave, WeightsError, write_safetensors};
 use convscope_viz::draw::png::write_all_atomic;
 use std::collections::BTreeMap;
+use std::fs;
 use std::io::{Cursor, Write};
 use std::path::Path;
 use zip::write::{SimpleFileOptions, ZipWriter};
@@ -56,7 +57,7 @@ impl RawFormat {
     ) -> Result<(), CliError> {
         let bytes = match (self, tensors) {
             (RawFormat::Safetensors, _) => {
-                return write_safetensors(path, tensors, dtype, metadata).map_err(|e| match e {
+                return in_folder(path, || write_safetensors(path, tensors, dtype, metadata)).map_err(|e| match e {
                     // The tensors may be no weights.
                     WeightsError::Write { path, reason } => {
                         CliError::failure(format!("cannot write {}: {reason}", path.display()))
@@ -88,6 +89,19 @@ impl RawFormat {
         };
         Ok(write_all_atomic(vec![(path.to_path_buf(), bytes)])?)
     }
+}
+
+/// Writes a file whose folder is made if it is missing, and removed again if the writing fails.
+fn in_folder<E>(path: &Path, write: impl FnOnce() -> Result<(), E>) -> Result<(), E> {
+    let folders = path.parent().into_iter().flat_map(Path::ancestors);
+    let missing: Vec<&Path> = folders.take_while(|p| !p.as_os_str().is_empty() && !p.exists()).collect();
+    // Without the folder the writing fails, with a reason.
+    let _ = missing.first().map(fs::create_dir_all);
+    let result = write();
+    if result.is_err() {
+        missing.iter().for_each(|folder| drop(fs::remove_dir(folder)));
+    }
+    result
 }
 
 fn names(tensors: &[TensorToSave]) -> String {

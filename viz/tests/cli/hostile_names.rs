@@ -26,7 +26,7 @@ fn shown(sandbox: &Sandbox, args: &[&str], code: i32) -> String {
 fn sandbox() -> Sandbox {
     let sandbox = Sandbox::new();
     for (i, name) in NAMES.iter().enumerate() {
-        (0..2u32).for_each(|n| sandbox.photo(&format!("set/{}/{n}.png", name.replace('/', "_")), 20 + n, 24 + 2 * i as u32));
+        (0..5u32).for_each(|n| sandbox.photo(&format!("set/{}/{n}.png", name.replace('/', "_")), 20 + n, 24 + 2 * i as u32));
     }
     sandbox
 }

@@ -55,8 +55,8 @@ fn a_folder_without_permission() {
 #[test]
 fn raw_without_a_place() {
     let sandbox = Sandbox::with_photo();
-    fs::create_dir(sandbox.path("folder")).unwrap();
-    for (raw, says) in [("nowhere/raw.safetensors", "there is no folder nowhere"), ("folder", "it is a folder")] {
+    fs::create_dir(sandbox.path("folder.safetensors")).unwrap();
+    for (raw, says) in [("photo.png/raw.safetensors", ""), ("folder.safetensors", "it is a folder")] {
         for command in DRAWING.into_iter().chain(["predict photo.png"]) {
             sandbox.fails(1, &format!("{command} {NET} --raw {raw}"), &[&format!("cannot write {raw}"), says]);
         }
@@ -65,7 +65,10 @@ fn raw_without_a_place() {
     }
     // Pictures of an earlier run stay as they were.
     sandbox.ok(&format!("gradcam photo.png {NET}"));
-    sandbox.fails(1, &format!("gradcam photo.png {NET} --dark --raw folder"), &["it is a folder"]);
+    sandbox.fails(1, &format!("gradcam photo.png {NET} --dark --raw folder.safetensors"), &["it is a folder"]);
+    // A missing folder is made, as for pictures.
+    sandbox.ok(&format!("gradcam photo.png {NET} --raw some/deep/raw.safetensors -q"));
+    assert_eq!(sandbox.names("some/deep"), ["raw.safetensors"]);
 }
 
 #[test]
@@ -135,10 +138,10 @@ fn no_picture_overwrites_another() {
     [("a/photo.png", 40, 32), ("b/photo.png", 32, 40)].iter().for_each(|(name, w, h)| sandbox.photo(name, *w, *h));
     let mut before = Vec::new();
     for (command, named) in [
-        (format!("gradcam a/photo.png {NET} -c cat"), "gradcam-resnet20_cifar-layer3.2-photo-cat.png"),
-        (format!("gradcam b/photo.png {NET} -c cat"), "gradcam-resnet20_cifar-layer3.2-photo-cat-2.png"),
-        (format!("gradcam a/photo.png {NET} -c cat --size 48"), "gradcam-resnet20_cifar-layer3.2-photo-cat-size48.png"),
-        (format!("gradcam a/photo.png {NET} -c cat --dark"), "gradcam-resnet20_cifar-layer3.2-photo-cat-dark.png"),
+        (format!("gradcam a/photo.png {NET} -c cat"), "gradcam-resnet20_cifar-layer3.2.relu_1-photo-cat.png"),
+        (format!("gradcam b/photo.png {NET} -c cat"), "gradcam-resnet20_cifar-layer3.2.relu_1-photo-cat-2.png"),
+        (format!("gradcam a/photo.png {NET} -c cat --size 48"), "gradcam-resnet20_cifar-layer3.2.relu_1-photo-cat-size48.png"),
+        (format!("gradcam a/photo.png {NET} -c cat --dark"), "gradcam-resnet20_cifar-layer3.2.relu_1-photo-cat-dark.png"),
         (format!("features a/photo.png {NET} -l conv1"), "features-resnet20_cifar-conv1-photo.png"),
         (format!("features a/photo.png {NET} -l conv1 --sort mean"), "features-resnet20_cifar-conv1-photo-sortmean.png"),
         (format!("ascent {NET} -l conv1 --channels 0-1 --steps 2"), "ascent-resnet20_cifar-conv1-channels0_1-steps2.png"),
@@ -199,7 +202,7 @@ fn raw_values_are_what_the_extension_says() {
     assert_eq!(numbers(&fs::read(sandbox.path("new/x.npy")).unwrap()), values);
     sandbox.ok(&format!("gradcam photo.png {NET} --raw x.npz -q"));
     let mut archive = zip::ZipArchive::new(fs::File::open(sandbox.path("x.npz")).unwrap()).unwrap();
-    let names: Vec<String> = archive.file_names().map(String::from).collect();
+    let names: Vec<String> = archive.file_names().map(|name| name.unwrap().into_owned()).collect();
     assert_eq!(names, ["logits.npy", "map.npy", "heatmap.npy"]);
     let mut logits = Vec::new();
     std::io::copy(&mut archive.by_name("logits.npy").unwrap(), &mut logits).unwrap();

@@ -112,7 +112,7 @@ fn grad_cam() {
         let metadata = explained(&sandbox, picture, "Grad-CAM · resnet20-cifar");
         assert_eq!((&metadata["target"]["class"], &metadata["target"]["name"]), (&json!(target), &json!(name)));
         assert!(metadata["target"]["logit"].is_number() && metadata["target"]["probability"].is_number());
-        assert!(picture.as_str().unwrap().ends_with(&format!("-{name}.png")));
+        assert!(picture.as_str().unwrap().ends_with(&format!("-{name}-size48x80.png")));
     }
     assert_eq!(sandbox.names("convscope-out").len(), 12);
     let overlay = image::open(sandbox.path(pictures(&report)[3].as_str().unwrap())).unwrap();

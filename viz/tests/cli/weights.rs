@@ -116,9 +116,9 @@ fn none_given() {
     sandbox.fails(1, "filters -m small", &["nobody published weights for small", "-w"]);
     sandbox.fails(1, "filters -m resnet20-cifar", &["github.com/akamaster", "resnet20-12fca82f.th"]);
     // Found where PyTorch would have put it.
-    sandbox.checkpoint("whatever", "resnet20-cifar");
+    sandbox.checkpoint("whatever.safetensors", "resnet20-cifar");
     fs::create_dir_all(path.parent().unwrap()).unwrap();
-    fs::rename(sandbox.path("whatever"), path.with_file_name("resnet20-12fca82f.th")).unwrap();
+    fs::rename(sandbox.path("whatever.safetensors"), path.with_file_name("resnet20-12fca82f.th")).unwrap();
     sandbox.ok("predict photo.png -m resnet20-cifar");
 }
 

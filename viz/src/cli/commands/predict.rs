@@ -34,8 +34,9 @@ impl RunCommand for PredictArgs {
         let pass = if gradient.is_some() { PassKind::Recorded } else { PassKind::Inference };
         let (mut results, mut dx): (Vec<(String, Prediction)>, Vec<Tensor>) = Default::default();
         let (mut rows, mut failed) = (Vec::new(), Vec::new());
-        // Several images: each result is printed at once, and a bad file does not lose the others.
+        // A bad file among several does not lose the others, whose results are printed at once. Gradients are printed together or not at all.
         let several = images.len() > 1;
+        let at_once = several && gradient.is_none() && !common.json;
         for path in images {
             let name = path.display().to_string();
             let image = match session.photo(path, size, pass) {
@@ -56,7 +57,7 @@ impl RunCommand for PredictArgs {
                 None => predict(&model, &image),
             })?;
             for prediction in found {
-                if several && !common.json {
+                if at_once {
                     print(text(&session, &name, &prediction, *top))?;
                 }
                 rows.push(row(&session, &name, &prediction, *top));
@@ -81,10 +82,8 @@ impl RunCommand for PredictArgs {
         output.finish()?;
         if common.json {
             print_json(format!("{:#}", Value::Array(rows)))?;
-        } else if let [(name, prediction)] = &results[..]
-            && !several
-        {
-            print(text(&session, name, prediction, *top))?;
+        } else if !at_once {
+            print(results.iter().map(|(name, p)| text(&session, name, p, *top)).collect::<Vec<_>>().join("\n"))?;
         }
         failures(failed, images.len())
     }
