@@ -64,7 +64,7 @@ fn misspelt_names_get_near_ones() {
     assert!(message.starts_with("there is no class \"golden retreiver\": the nearest names are \"golden retriever\" (207), "));
     assert!(Labels::cifar10().find("aeroplane").unwrap_err().to_string().contains("\"airplane\" (0)"));
     assert!(imagenet("").unwrap_err().starts_with("there is no class \"\""));
-    assert!(imagenet("no\nsuch\u{1b}").unwrap_err().starts_with("there is no class \"no such\": "));
+    assert!(imagenet("no\nsuch\u{1b}").unwrap_err().starts_with("there is no class \"no such\\u{1b}\": "));
 }
 
 #[test]

@@ -19,7 +19,7 @@ pub fn print(text: impl Display) -> Result<(), CliError> {
 /// Prints JSON text. Characters that a terminal obeys are escaped as JSON does.
 ///
 /// # Errors
-/// As [`print`].
+/// As [`print()`].
 pub fn print_json(json: impl Display) -> Result<(), CliError> {
     write_out(&json_text(json))
 }
@@ -41,7 +41,7 @@ pub fn json_text(json: impl Display) -> String {
 /// Prints a table for programs, such as CSV: lines of any length.
 ///
 /// # Errors
-/// As [`print`].
+/// As [`print()`].
 pub fn print_table(text: &str) -> Result<(), CliError> {
     write_out(&text.trim_end_matches('\n').lines().map(escaped).collect::<Vec<_>>().join("\n"))
 }
