@@ -23,6 +23,8 @@ use std::path::PathBuf;
     name = "convscope",
     version,
     max_term_width = 110,
+    // Of two equal options the last counts, as a script that appends options expects.
+    args_override_self = true,
     after_help = "Start with: convscope report; convscope models; convscope gradcam PHOTO -m resnet50 -w hf:timm/resnet50.tv_in1k"
 )]
 pub struct Args {

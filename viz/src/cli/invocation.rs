@@ -3,6 +3,10 @@
 use super::args::Common;
 use super::device::{self, DeviceChoice};
 use super::error::CliError;
+use super::terminal;
+
+/// Maximum threads for each core.
+const OVERSUBSCRIPTION: usize = 4;
 
 /// The common options and what they chose.
 pub struct Invocation<'a> {
@@ -18,7 +22,15 @@ impl<'a> Invocation<'a> {
     pub fn prepare(common: &'a Common) -> Result<Self, CliError> {
         let precision = device::precision(common)?;
         let device = device::choose(common)?;
-        let threads = common.threads.map_or(0, usize::from); // 0: as many as there are cores
+        // More threads than that take turns, and their scratch takes memory.
+        let most = OVERSUBSCRIPTION * std::thread::available_parallelism().map_or(1, usize::from);
+        let mut threads = common.threads.map_or(0, usize::from); // 0: as many as there are cores
+        if threads > most {
+            if !common.quiet {
+                terminal::note(format_args!("--threads {threads}: {most} are used, {OVERSUBSCRIPTION} for each core"));
+            }
+            threads = most;
+        }
         let kernels = convscope_kernels::Context::from_environment()?
             .with_device(device.device)
             .with_precision(precision)

@@ -46,15 +46,19 @@ fn end(error: &CliError) -> ExitCode {
     ExitCode::from(error.code)
 }
 
-/// clap's report in one line: the error and its hint.
+/// clap's report in one line: the error and its hint, else the help of the command that was typed.
 fn one_line(e: &clap::Error) -> String {
     let text = e.render().to_string();
+    let usage = text.lines().find_map(|line| line.trim().strip_prefix("Usage:")).unwrap_or("convscope");
+    let command: Vec<&str> = usage.split_whitespace().take_while(|word| !word.starts_with(['[', '<', '-'])).collect();
     let mut lines = text
         .lines()
         .map(str::trim)
-        .filter(|l| !l.is_empty() && !l.starts_with("Usage:") && !l.starts_with("For more information"));
+        .filter(|l| !l.is_empty() && !l.starts_with("Usage:") && !l.starts_with("For more information"))
+        // No file of anybody has the name of a misspelt option.
+        .filter(|l| !l.contains("use '-- "));
     let first = lines.next().unwrap_or("wrong arguments").trim_start_matches("error: ").to_string();
     let rest: Vec<&str> = lines.take(4).collect();
-    let hint = if rest.is_empty() { "see convscope --help".to_string() } else { rest.join("; ") };
+    let hint = if rest.is_empty() { format!("see {} --help", command.join(" ")) } else { rest.join("; ") };
     format!("{first} ({hint})")
 }

@@ -146,3 +146,18 @@ fn options_without_effect() {
     sandbox.fails(2, &format!("features photo.png {NET} --preset chollet1 --dark"), &["cannot be used with"]);
     Sandbox::with_photo().env("CONVSCOPE_ISA", "axv2").fails(2, &format!("predict photo.png {NET}"), &["\"axv2\"", "avx2"]);
 }
+
+/// The last of two equal options counts, an error names the help of its command, and no file is suspected behind a misspelt option.
+#[test]
+fn options() {
+    let sandbox = Sandbox::with_photo();
+    let top = |args: &str| sandbox.json(&format!("predict photo.png {NET} {args}"))[0]["top"].as_array().unwrap().len();
+    assert_eq!(top("--top 2 --top 3"), 3);
+    sandbox.fails(2, "gradcam photo.png --target cat", &["unexpected argument '--target'", "see convscope gradcam --help"]);
+    sandbox.fails(2, "bench kernels --nonsense", &["see convscope bench kernels --help"]);
+    let (_, _, err) = super::support::read(sandbox.run("gradcam photo.png --target cat"));
+    assert!(!err.contains("-- --target"), "{err}");
+    let (code, _, err) = super::support::read(sandbox.run(&format!("predict photo.png {NET} --threads 1000")));
+    assert!(code == Some(0) && err.starts_with("note: --threads 1000: ") && err.lines().count() == 1, "{err}");
+    sandbox.ok(&format!("predict photo.png {NET} --threads 1000 -q"));
+}
