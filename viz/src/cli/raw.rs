@@ -147,7 +147,7 @@ fn csv(tensors: &[TensorToSave]) -> String {
         for (position, value) in tensor.values.iter().enumerate() {
             let mut indices = vec![String::new(); rank];
             let mut rest = position;
-            for (index, size) in indices.iter_mut().zip(tensor.shape).rev().skip(rank - tensor.shape.len()) {
+            for (index, size) in indices.iter_mut().zip(tensor.shape).rev() {
                 *index = (rest % size).to_string();
                 rest /= size;
             }

@@ -95,8 +95,8 @@ mod tests {
                     let text = std::fs::read_to_string(&path).unwrap();
                     let code = text.split("#[cfg(test)]").next().unwrap_or_default();
                     let lines = code.lines().map(str::trim).filter(|line| !line.starts_with("//"));
-                    let prints =
-                        |line: &&str| ["print!(", "println!(", "dbg!(", "stdout()", "stderr()"].iter().any(|p| line.contains(p));
+                    let writers = ["print!(", "println!(", "dbg!(", "stdout()", "stderr()"];
+                    let prints = |line: &&str| writers.iter().any(|w| line.contains(w)) && !line.contains("use_stderr()");
                     found.extend(lines.filter(prints).map(|line| format!("{}: {line}", path.display())));
                 }
             }
